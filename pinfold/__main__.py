@@ -1,0 +1,61 @@
+"""The command line: one subcommand per verb and nothing else.
+
+Each verb is a module with ``add_arguments(parser)`` and ``main(args) -> int``; only the
+module of the verb that was asked for is imported.
+"""
+
+import argparse
+import errno
+import importlib
+import os
+import sys
+
+from pinfold import __version__
+from pinfold.errors import UserError
+
+VERBS = {
+    "push": ("pinfold.push", "publish a model folder and its weights, verified and pinned"),
+    "train": ("pinfold.train", "train or fine-tune the model of a folder"),
+    "compat": ("pinfold.compat", "load a published model in several transformers versions"),
+    "hub": ("pinfold.hub.serve", "serve the embedded Hub on this machine"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb. Returns the exit code: 0 done, 1 findings, 2 a user's mistake, 130 Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog="pinfold", description=sys.modules["pinfold"].__doc__)
+    parser.add_argument("--version", action="version", version=f"pinfold {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, (module, summary) in VERBS.items():
+        chosen = name in argv[:1]
+        verb = verbs.add_parser(
+            name,
+            help=summary,
+            description=importlib.import_module(module).__doc__ if chosen else summary,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if chosen:
+            importlib.import_module(module).add_arguments(verb)
+    args = parser.parse_args(argv)
+    try:
+        return importlib.import_module(VERBS[args.verb][0]).main(args)
+    except UserError as error:
+        print(f"pinfold {args.verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\npinfold {args.verb}: stopped by Ctrl-C", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # "pinfold ... | head" closed our output: nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        cure = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose a directory you may write"
+        print(f"pinfold {args.verb}: {error.filename or 'writing'}: {error.strerror}; {cure}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

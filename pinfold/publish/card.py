@@ -1,0 +1,210 @@
+"""The model card: front matter, a region generated from facts, and the human half from the folder's card.md.
+
+On a second push only the generated region and the computed keys are written anew. What somebody edited on the Hub
+stays: the end marker records what was pushed, so that an edit there can be told from one in card.md.
+"""
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from jinja2 import Environment, StrictUndefined
+
+from pinfold.errors import UserError
+from pinfold.publish.stage import Staged, headers, sha256
+
+BEGIN = "<!-- pinfold: generated from here; edits are lost at the next push -->"
+END = re.compile(r"<!-- pinfold: end, text=(\w+) -->")
+PIN = re.compile(r'revision="([0-9a-f]{40})"')
+# The pipelines that transformers names otherwise than the Auto class does.
+TASKS = {
+    "AutoModel": "feature-extraction",
+    "AutoModelForCausalLM": "text-generation",
+    "AutoModelForMaskedLM": "fill-mask",
+    "AutoModelForSequenceClassification": "text-classification",
+    "AutoModelForSeq2SeqLM": "text2text-generation",
+    "AutoModelForSemanticSegmentation": "image-segmentation",
+    "AutoModelForSpeechSeq2Seq": "automatic-speech-recognition",
+    "AutoModelForCTC": "automatic-speech-recognition",
+    "AutoModelForVisualQuestionAnswering": "visual-question-answering",
+}
+IMAGE_TASKS = {"AutoModel": "image-feature-extraction"}
+
+
+@dataclass
+class HumanHalf:
+    """card.md: metadata that only a person knows, and text."""
+
+    metadata: dict = field(default_factory=dict)
+    text: str = ""
+
+
+def read_human_half(folder: Path) -> HumanHalf:
+    """Read card.md.
+
+    Raises:
+        UserError: there is none, or its front matter has no licence.
+    """
+    path = folder / "card.md"
+    if not path.exists():
+        raise UserError(f"{folder} has no card.md; write one that opens with ---, license: (such as apache-2.0), ---")
+    metadata, text = split_front_matter(path.read_text(encoding="utf-8"), str(path))
+    if not isinstance(metadata.get("license"), str):
+        raise UserError(f"{path}: no license in its front matter; add a line such as license: apache-2.0")
+    return HumanHalf(metadata, text.strip())
+
+
+def split_front_matter(text: str, where: str) -> tuple[dict, str]:
+    """Metadata and body of a Markdown file.
+
+    >>> split_front_matter("---\\nlicense: mit\\n---\\nbody", "card.md")
+    ({'license': 'mit'}, 'body')
+    """
+    match = re.match(r"---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    if not match:
+        return {}, text
+    try:
+        metadata = yaml.safe_load(match[1]) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: its front matter is not YAML ({str(error).splitlines()[0]}); mend it") from None
+    if not isinstance(metadata, dict):
+        raise UserError(f"{where}: its front matter is a {type(metadata).__name__}; write key: value lines")
+    return metadata, text[match.end() :]
+
+
+def snippet(staged: Staged, repo: str, revision: str) -> str:
+    """The lines that load the model, and what goes with it, at one commit."""
+    pinned = f'"{repo}", revision="{revision}", trust_remote_code=True'
+    loads = [("model", main_auto_class(staged))]
+    if any((staged.directory / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
+        loads.append(("tokenizer", "AutoTokenizer"))
+    if (staged.directory / "processor_config.json").exists():
+        loads.append(("processor", "AutoProcessor"))
+    elif (staged.directory / "preprocessor_config.json").exists():
+        audio = "AutoFeatureExtractor" in staged.auto_map
+        loads.append(("processor", "AutoFeatureExtractor" if audio else "AutoImageProcessor"))
+    lines = [f"from transformers import {', '.join(sorted({auto for _, auto in loads}))}", ""]
+    return "\n".join([*lines, *(f"{name} = {auto}.from_pretrained({pinned})" for name, auto in loads)])
+
+
+def main_auto_class(staged: Staged) -> str:
+    """The Auto class of the architecture that the checkpoint holds."""
+    return next(
+        auto
+        for auto, place in sorted(staged.auto_map.items(), reverse=True)
+        if auto.startswith("AutoModel") and place.split(".")[-1] == staged.architecture
+    )
+
+
+def parameters(staged: Staged) -> int:
+    """Number of parameters and buffers in the safetensors headers."""
+    return sum(math.prod(entry["shape"]) for entry in headers(staged.weights).values())
+
+
+def metadata(staged: Staged, human: HumanHalf) -> dict:
+    """Front matter: what people wrote, and what the files say."""
+    auto = main_auto_class(staged)
+    image = "AutoImageProcessor" in staged.auto_map
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", auto.removeprefix("AutoModelFor")).lower()
+    task = (IMAGE_TASKS if image else {}).get(auto) or TASKS.get(auto, words)
+    tags = list(dict.fromkeys([*(human.metadata.get("tags") or []), "custom_code", staged.config["model_type"]]))
+    return {"pipeline_tag": task, **human.metadata, "library_name": "transformers", "tags": tags}
+
+
+def render(staged: Staged, human: HumanHalf, repo: str, revision: str, verified: str, requirements: str) -> str:
+    """A complete card that pins ``revision``."""
+    template = Path(__file__).with_name("card_template.md").read_text(encoding="utf-8")
+    generated = (
+        Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+        .from_string(template)
+        .render(
+            name=repo.split("/")[-1],
+            summary=_summary(staged),
+            snippet=snippet(staged, repo, revision),
+            requirements=requirements,
+            files=_files(staged),
+            verified=verified,
+        )
+    )
+    return _join(metadata(staged, human), generated, human.text, _mark(human.text))
+
+
+def merge(card: str, remote: str | None, human: HumanHalf) -> tuple[str, list[str]]:
+    """Keep what people wrote on the Hub: their metadata keys, and the text where it was edited there.
+
+    Returns the card and what the user should know.
+
+    Raises:
+        UserError: the licence on the Hub is another one.
+    """
+    if remote is None:
+        return card, []
+    found, body = split_front_matter(remote, "README.md on the Hub")
+    own, rest = split_front_matter(card, "the new card")
+    if found.get("license", own["license"]) != own["license"]:
+        raise UserError(f"license={own['license']} in card.md, {found['license']} on the Hub; make them agree")
+    notes = [
+        f"card: {key}={found[key]!r} stays as the Hub has it; card.md says {human.metadata[key]!r}"
+        for key in human.metadata
+        if key != "tags" and found.get(key, human.metadata[key]) != human.metadata[key]
+    ]
+    theirs = {key: value for key, value in found.items() if key in human.metadata or key not in own}
+    tags = list(dict.fromkeys([*(found.get("tags") or []), *own["tags"]]))
+    before, text, mark = _parts(body)
+    if text == human.text or (mark == _mark(text) and not before):
+        return _join({**own, **theirs, "tags": tags}, _generated(rest), human.text, _mark(human.text)), notes
+    notes.append("card: the text that was edited on the Hub stays; card.md's is not used")
+    # the old mark stays, so that the next push sees an edited text again
+    return _join({**own, **theirs, "tags": tags}, _generated(rest), text, mark or "foreign", before), notes
+
+
+def human_part(card: str) -> tuple[dict, str, str]:
+    """Everything but the generated region: what "nothing changed" compares."""
+    found, body = split_front_matter(card, "README.md")
+    before, text, _ = _parts(body)
+    return found, before, text
+
+
+def _parts(body: str) -> tuple[str, str, str | None]:
+    """Text above the generated region, text below it, and the mark of the text that was last pushed."""
+    end, begin = END.search(body), body.find(BEGIN)
+    if end is None or begin < 0:
+        return "", body.strip(), None
+    return body[:begin].strip(), body[end.end() :].strip(), end[1]
+
+
+def _generated(body: str) -> str:
+    return body[body.index(BEGIN) + len(BEGIN) : END.search(body).start()].strip("\n")
+
+
+def _mark(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _join(front: dict, generated: str, text: str, mark: str, before: str = "") -> str:
+    head = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)
+    above = f"{before}\n\n" if before else ""
+    end = f"<!-- pinfold: end, text={mark} -->"
+    return f"---\n{head}---\n{above}{BEGIN}\n{generated.rstrip()}\n\n{end}\n\n{text}".rstrip() + "\n"
+
+
+def _summary(staged: Staged) -> str:
+    count = parameters(staged)
+    amount = f"{count / 1e9:.1f} B" if count >= 1e9 else f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count}"
+    kind, labels = staged.config["model_type"], staged.config.get("id2label")
+    classes = f", {len(labels)} labels" if labels and main_auto_class(staged) != "AutoModel" else ""
+    dtype = staged.config.get("torch_dtype", "several dtypes")
+    return f"`{staged.architecture}`, a {amount}-parameter model of type `{kind}` ({dtype}{classes})."
+
+
+def _files(staged: Staged) -> list[dict]:
+    roles = {".py": "code, runs on your machine", ".safetensors": "weights", ".json": "settings"}
+    rows = []
+    for name in sorted(staged.files, key=lambda n: (not n.endswith(".py"), n)):
+        path = staged.directory / name
+        role = roles.get(path.suffix, "data")
+        rows.append({"name": name, "size": path.stat().st_size, "sha256": sha256(path), "role": role})
+    return rows

@@ -1,0 +1,151 @@
+"""Where a push goes: a Hub's address, the token for it, and the repository's name.
+
+The embedded Hub is found through server.json in its data directory, and has to prove that it wrote that file before
+it is sent its own token. Apart from choosing and starting it, a push treats it as it treats any other Hub.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinfold.errors import UserError
+
+HUB_DATA = Path("runs/hub")
+HUB_PORT = 7870
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A repository on a Hub."""
+
+    repo: str
+    endpoint: str
+    token: str
+    embedded: Path | None = None
+
+    def __str__(self) -> str:
+        where = f"the embedded Hub in {self.embedded}" if self.embedded else self.endpoint
+        return f"{self.repo} on {where}"
+
+
+@contextlib.contextmanager
+def opened(
+    repo: str | None, default_name: str, endpoint: str | None, token: str | None = None, data: Path = HUB_DATA
+) -> Iterator[Destination]:
+    """The destination, with the embedded Hub running for as long as it is needed.
+
+    Args:
+        repo: "owner/name"; None goes to the embedded Hub under the default name.
+        endpoint: a Hub's URL, or "embedded"; beats HF_ENDPOINT.
+    """
+    name = check_name(repo) if repo else f"local/{_as_name(default_name)}"
+    if endpoint == EMBEDDED or (repo is None and endpoint is None):
+        with running(data) as server:
+            yield Destination(name, f"http://127.0.0.1:{server['port']}", server["token"], data)
+        return
+    yield _hub(name, endpoint, token, data)
+
+
+def _hub(name: str, endpoint: str | None, token: str | None, data: Path) -> Destination:
+    from huggingface_hub import constants, get_token
+
+    endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
+    if not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#@\s]*)?", endpoint):
+        raise UserError(f"--endpoint={endpoint} is not the address of a Hub; use one such as https://huggingface.co")
+    server = find(data)
+    if server and endpoint in (f"http://127.0.0.1:{server['port']}", f"http://localhost:{server['port']}"):
+        return Destination(name, endpoint, token or server["token"], data)
+    token = token or get_token()
+    if not token:
+        raise UserError(f"no token for {endpoint}; run `hf auth login` or set HF_TOKEN (a token with the role write)")
+    return Destination(name, endpoint, token)
+
+
+def check_name(repo: str) -> str:
+    """The repository's name, if a Hub would take it.
+
+    Raises:
+        UserError: with the Hub's rule that it breaks.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        reason = re.sub(r"\s+", " ", str(error)).split(": '")[0].rstrip(".")
+        raise UserError(f"--repo={repo!r}: {reason}; use owner/name") from None
+    if "/" not in repo:
+        raise UserError(f"--repo={repo!r} names no owner; use owner/name, with your account or organisation as owner")
+    return repo
+
+
+def _as_name(text: str) -> str:
+    """A directory's name as a repository's: "My Model.v2" -> "My-Model.v2"."""
+    return re.sub(r"[^\w.]+|\.{2,}|-{2,}", "-", text, flags=re.ASCII).strip("-.")[:90] or "model"
+
+
+def find(data: Path) -> dict | None:
+    """The embedded Hub that serves this directory, if it is up and proves that it wrote server.json."""
+    try:
+        server = json.loads((data / "server.json").read_text())
+        challenge = secrets.token_hex(16)
+        url = f"http://127.0.0.1:{int(server['port'])}/.well-known/pinfold?challenge={challenge}"
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=5) as answer:
+            proof = json.loads(answer.read(10_000))["proof"]
+        wanted = hmac.new(server["nonce"].encode(), challenge.encode(), hashlib.sha256).hexdigest()
+        return server if hmac.compare_digest(proof, wanted) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@contextlib.contextmanager
+def running(data: Path) -> Iterator[dict]:
+    """The embedded Hub of a directory; started for the time being where none is up."""
+    if server := find(data):
+        yield server
+        return
+    environment = {k: v for k, v in os.environ.items() if "TOKEN" not in k.upper()}
+    package = str(Path(__file__).resolve().parents[2])  # a checkout that is not installed
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "pinfold", "hub", "--data", str(data), "--port", "0", "--quiet"]
+    # a session of its own: Ctrl-C must reach the push first, which then ends the server in good order
+    # a file, not a pipe: a pipe that nobody reads blocks the server
+    errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (server := find(data)):
+            if process.poll() is not None:
+                errors.seek(0)
+                reason = errors.read().strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+                raise UserError(reason[0].removeprefix("pinfold hub: "))
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"the embedded Hub in {data} did not start within 60 s; try: pinfold hub --data {data}"
+                )
+            time.sleep(0.05)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        errors.close()

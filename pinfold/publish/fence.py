@@ -1,0 +1,199 @@
+"""Run a script that executes a folder's code, out of reach of the user's secrets.
+
+How it works:
+- The environment is an allow-list: no variable that could hold a token, and no HF_ setting but ours.
+- HOME and HF_HOME are empty temporary directories; the Hub is offline; memory and time are limited.
+- Where the machine allows unprivileged namespaces (Linux), the process has no network, sees no other process and
+  finds an empty directory where the user's home is; paths that it needs from there are bound back in.
+- What could not be had is said in ``Fence.describe()``; the caller prints it.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinfold.errors import UserError
+
+# Neither tokens nor credentials have such names, and a Python process may need these.
+ALLOWED = {
+    *("PATH", "LANG", "LANGUAGE", "TZ", "TERM", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "COMSPEC"),
+    *("PATHEXT", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE", "OMP_NUM_THREADS", "MKL_NUM_THREADS"),
+}
+# Strongest first; a machine gets the first that works on it.
+NAMESPACES = (
+    ("--user", "--map-root-user", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
+    ("--user", "--map-root-user", "--mount", "--net"),
+    ("--user", "--map-root-user", "--net"),
+)
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Fence:
+    """How far this machine lets us go."""
+
+    namespaces: tuple[str, ...]
+
+    def describe(self) -> str:
+        """One phrase for the user."""
+        if "--mount-proc" in self.namespaces:
+            return "fenced: no network, no secrets, home hidden"
+        if "--mount" in self.namespaces:
+            return "fenced: no network, home hidden, environment cleaned; other processes are visible"
+        if self.namespaces:
+            return "fenced: no network, environment cleaned; the home directory is readable on this machine"
+        return "half fenced: environment cleaned; this machine allows no namespace, so network and files are reachable"
+
+
+@functools.cache
+def available() -> Fence:
+    """The strongest fence that this machine allows, tried once."""
+    if shutil.which("unshare"):
+        for flags in NAMESPACES:
+            command = ["unshare", *flags, "sh", "-c", "mount -t tmpfs tmpfs /mnt" if "--mount" in flags else "true"]
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                if subprocess.run(command, capture_output=True, timeout=20).returncode == 0:
+                    return Fence(flags)
+    return Fence(())
+
+
+def homes() -> list[Path]:
+    """Directories that are the user's home by any account, outermost only."""
+    found = {Path.home()}
+    with contextlib.suppress(ImportError, KeyError):
+        import pwd
+
+        found.add(Path(pwd.getpwuid(os.getuid()).pw_dir))
+    real = {p.resolve() for p in found if p.is_dir() and p.resolve() != Path("/")}
+    return [p for p in sorted(real) if not any(q in p.parents for q in real)]
+
+
+def run(
+    script: Path,
+    request: dict,
+    work: Path,
+    *,
+    visible: list[Path],
+    overlay: Path | None = None,
+    hub_home: Path | None = None,
+    memory: int = 16 * GIB,
+    seconds: float = 600,
+) -> dict:
+    """Run ``python script request.json`` behind the fence and return its answer.
+
+    Args:
+        request: what the script reads; an "answer" path is added to it.
+        work: a directory that the script may write to.
+        visible: paths it reads; they are bound back in where they lie in the hidden home.
+        overlay: a directory put in front of the environment's packages (an older transformers).
+        hub_home: HF_HOME, filled by the caller; an empty one by default.
+        memory: bytes of private memory. seconds: wall-clock time.
+
+    Raises:
+        UserError: the process was killed, ran out of time or memory, or gave no answer.
+    """
+    with _scratch(work) as scratch:
+        request = {**request, "answer": str(scratch / "answer.json")}
+        (scratch / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        (scratch / "home").mkdir()
+        environment = {k: v for k, v in os.environ.items() if k.upper() in ALLOWED or k.startswith("LC_")}
+        environment |= {
+            "HOME": str(scratch / "home"), "USERPROFILE": str(scratch / "home"), "TMPDIR": str(scratch),
+            "TEMP": str(scratch), "TMP": str(scratch), "HF_HOME": str(hub_home or scratch / "hub"),
+            "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false",
+            "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1",
+        }  # fmt: skip
+        environment |= {"PYTHONPATH": str(overlay)} if overlay else {}
+        command = [sys.executable, str(script), str(scratch / "request.json")]
+        needed = [*visible, work, script.parent, *([overlay] if overlay else []), *([hub_home] if hub_home else [])]
+        log = scratch / "log"
+        with open(log, "wb") as output:
+            process = subprocess.Popen(
+                _fenced(command, needed, scratch),
+                env=environment, cwd=scratch, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                start_new_session=True, preexec_fn=functools.partial(_limit, memory) if os.name == "posix" else None,
+            )  # fmt: skip
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                raise UserError(f"verification took longer than {seconds:.0f} s and was stopped") from None
+            finally:
+                _end(process)
+        if not (scratch / "answer.json").exists():
+            lines = log.read_text(errors="replace").strip().splitlines()
+            reason = (
+                lines[-1] if lines else f"exit code {process.returncode}, more than {memory / GIB:.0f} GiB needed?"
+            )
+            raise UserError(f"verification gave no answer: {reason}")
+        return json.loads((scratch / "answer.json").read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def _scratch(work: Path) -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="fence-", dir=work))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Also ends what the folder's code may have started."""
+    if os.name == "posix":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
+
+
+def _limit(memory: int) -> None:
+    import resource
+
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # data, not address space: CUDA builds of torch reserve far more addresses than they use
+        if sys.platform == "linux":
+            resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+
+
+def _fenced(command: list[str], needed: list[Path], scratch: Path) -> list[str]:
+    """The command inside this machine's namespaces, the home hidden and what is needed bound back in."""
+    flags = available().namespaces
+    if not flags:
+        return command
+    lines = ["set -e"]
+    if "--mount" in flags:
+        python = [Path(p) for p in (sys.prefix, sys.base_prefix, sys.executable, os.path.realpath(sys.executable))]
+        packages = [Path(p) for p in sys.path if p and Path(p).is_dir()]
+        for home in homes():
+            inside = {p.absolute() for p in (*needed, *python, *packages)}
+            inside |= {p.resolve() for p in inside}
+            inside = {p for p in inside if p.is_relative_to(home) and p != home}
+            inside = sorted(p for p in inside if not any(q in p.parents for q in inside))
+            if any(p.absolute() == home or p.resolve() == home for p in needed):
+                raise UserError(f"{home} is your home directory, which verification hides; use a folder below it")
+            for i, path in enumerate(inside):
+                hold = shlex.quote(str(scratch / f"hold{i}"))
+                make = "mkdir" if path.is_dir() else "touch"
+                lines += [f"{make} {hold}", f"mount --rbind {shlex.quote(str(path))} {hold}"]
+            lines += [f"mount -t tmpfs -o size=16m,mode=700 tmpfs {shlex.quote(str(home))}"]
+            for i, path in enumerate(inside):
+                place, hold = shlex.quote(str(path)), shlex.quote(str(scratch / f"hold{i}"))
+                lines += [f"mkdir -p {shlex.quote(str(path.parent))}"]
+                lines += [f"{'mkdir -p' if path.is_dir() else 'touch'} {place}", f"mount --rbind {hold} {place}"]
+    drop = ""
+    if shutil.which("setpriv"):  # without it the code could unmount what hides the home
+        drop = "setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "
+    lines.append(f'exec {drop}"$@"')
+    return ["unshare", *flags, "sh", "-c", "\n".join(lines), "fence", *command]

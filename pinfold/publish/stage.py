@@ -1,0 +1,344 @@
+"""Stage a push: a directory with the files exactly as they will be on the Hub, README.md apart.
+
+How it works:
+- Only recognised files are staged; everything else in the checkpoint is listed as left out, with the reason.
+- config.json gets the auto_map of every class that the folder registers; the checkpoint's own is discarded.
+- Code is the closure of the registered classes' files, and its configuration file carries a digest of all of it.
+- The same folder and checkpoint give the same bytes, so that a second push finds nothing to do.
+"""
+
+import ast
+import hashlib
+import json
+import shutil
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinfold.errors import UserError
+from pinfold.publish.folder import DIGEST_LINE, ModelFolder, Module
+
+MANIFEST = "pinfold.json"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
+PREPROCESSING = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
+TOKENIZER = (  # noqa: SIM905
+    "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt "
+    "spiece.model tokenizer.model sentencepiece.bpe.model chat_template.jinja chat_template.json"
+).split()
+PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".webp")
+# safetensors' names of dtypes, in torch's words
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn"}
+UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+@dataclass
+class Staged:
+    """What will be uploaded, and what will not."""
+
+    directory: Path
+    folder: ModelFolder
+    auto_map: dict[str, str]
+    config: dict
+    code: list[str]
+    left_out: list[tuple[str, str]]
+
+    @property
+    def files(self) -> list[str]:
+        """Every staged file but the card, relative, sorted."""
+        found = (p.relative_to(self.directory).as_posix() for p in self.directory.rglob("*") if p.is_file())
+        return sorted(name for name in found if name != "README.md")
+
+    @property
+    def weights(self) -> list[Path]:
+        """The safetensors files."""
+        return sorted(self.directory.glob("*.safetensors"))
+
+    @property
+    def architecture(self) -> str:
+        """The class that the checkpoint was saved from."""
+        return self.config["architectures"][0]
+
+
+def read_header(path: Path) -> dict[str, dict]:
+    """The header of a safetensors file: tensor name -> dtype, shape, data_offsets; "__metadata__" too.
+
+    Source: the format's description in the safetensors repository (8 bytes of length, then JSON).
+
+    Raises:
+        UserError: the file is not safetensors, or is cut off.
+    """
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > 100_000_000:
+                raise ValueError("header too long")
+            header = json.loads(file.read(length))
+        end = max((t["data_offsets"][1] for n, t in header.items() if n != "__metadata__"), default=0)
+        if path.stat().st_size != 8 + length + end:
+            raise ValueError(f"{8 + length + end} bytes announced, {path.stat().st_size} there")
+    except (ValueError, struct.error, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a whole safetensors file ({error}); save the checkpoint again") from None
+    return header
+
+
+def headers(weights: Iterable[Path]) -> dict[str, dict]:
+    """All tensors of all files: name -> header entry."""
+    return {name: entry for path in weights for name, entry in read_header(path).items() if name != "__metadata__"}
+
+
+def parse_size(text: str) -> int:
+    """Bytes in "5GB", "300MB", ...; decimal units, as huggingface_hub means them.
+
+    >>> parse_size("300MB")
+    300000000
+    """
+    number, unit = text[:-2], text[-2:].upper()
+    if unit not in UNITS or not number.replace(".", "", 1).isdigit() or float(number) <= 0:
+        raise UserError(f"--max-shard-size={text} is not a size; use a number and KB, MB, GB or TB, such as 5GB")
+    return int(float(number) * UNITS[unit])
+
+
+def stage(folder: ModelFolder, checkpoint: Path, directory: Path, max_shard_size: str = "5GB") -> Staged:
+    """Fill an empty directory with everything that will be uploaded, README.md apart.
+
+    Raises:
+        UserError: the checkpoint has no configuration or no safetensors weights.
+    """
+    config = _read_json(checkpoint / "config.json", "save_pretrained writes one")
+    weights = find_weights(checkpoint)
+    auto_map = folder.auto_map()
+    _stage_weights(weights, directory, parse_size(max_shard_size))
+    code = _stage_code(folder, auto_map, directory)
+    staged = Staged(directory, folder, auto_map, config, code, [])
+    _stage_preprocessing(staged, checkpoint)
+    _write_json(directory / "config.json", _published_config(staged, checkpoint))
+    _stage_pictures(staged)
+    staged.left_out = _left_out(staged, checkpoint, {p.name for p in weights})
+    sums = {name: sha256(directory / name) for name in staged.files}
+    _write_json(directory / MANIFEST, {"manifest": 1, "files": sums})
+    return staged
+
+
+def find_weights(checkpoint: Path) -> list[Path]:
+    """The safetensors files of a checkpoint directory.
+
+    Raises:
+        UserError: there are none; what is there instead is named, with the way out.
+    """
+    if not checkpoint.is_dir():
+        raise UserError(f"{checkpoint}: no such checkpoint; give a directory that save_pretrained wrote")
+    index = checkpoint / INDEX
+    if index.exists():
+        names = sorted(set(_read_json(index, "").get("weight_map", {}).values()))
+        absent = [name for name in names if not (checkpoint / name).is_file()]
+        if absent or not names or any("/" in name for name in names):
+            raise UserError(f"{index}: names {', '.join(absent) or 'no files'}, not there; save the checkpoint again")
+        return [checkpoint / name for name in names]
+    if (checkpoint / WEIGHTS).exists():
+        return [checkpoint / WEIGHTS]
+    pickles = sorted(p.name for p in checkpoint.iterdir() if p.suffix in PICKLES and p.name != "training_args.bin")
+    steps = sorted((p.name for p in checkpoint.glob("checkpoint-*")), key=lambda n: (len(n), n))
+    if pickles:
+        raise UserError(
+            f"{checkpoint / pickles[0]} is a pickle ({Path(pickles[0]).suffix}); publish {WEIGHTS} only. Convert it: "
+            "AutoModel.from_pretrained(DIR).save_pretrained(DIR) writes safetensors"
+        )
+    if steps:
+        raise UserError(
+            f"{checkpoint} holds only {', '.join(steps)}; choose one: --checkpoint {checkpoint / steps[-1]}"
+        )
+    raise UserError(f"{checkpoint} has no {WEIGHTS}; give a directory that save_pretrained wrote")
+
+
+def code_digest(sources: dict[str, str]) -> str:
+    """A digest of all code files, each read with a blank CODE_DIGEST.
+
+    It stands in the configuration file because transformers 5 shares a configuration module between two local
+    folders whose configuration files are equal, and then runs the first folder's model code for the second.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(sources):
+        blank = DIGEST_LINE.sub('CODE_DIGEST = ""', sources[name])
+        digest.update(f"{name}\0{len(blank)}\0{blank}".encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def sha256(path: Path) -> str:
+    """The file's sha256 in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file) -> str:
+    digest = hashlib.sha256()  # Python 3.10 has no file_digest
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_json(path: Path, hint: str) -> dict:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} has no {path.name}; {hint}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON ({error}); save the checkpoint again") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: holds {type(value).__name__}, not an object; save the checkpoint again")
+    return value
+
+
+def _write_json(path: Path, value: dict) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _stage_weights(weights: list[Path], directory: Path, limit: int) -> None:
+    """Copy weights that are fit to publish as they are; write the others anew."""
+    fit = all((read_header(p).get("__metadata__") or {}).get("format") == "pt" for p in weights)
+    small = all(path.stat().st_size <= limit for path in weights)
+    if fit and small:
+        for path in weights:
+            shutil.copyfile(path, directory / path.name)
+        if len(weights) > 1:
+            shutil.copyfile(weights[0].parent / INDEX, directory / INDEX)
+        return
+    from huggingface_hub import save_torch_state_dict
+    from safetensors.torch import load_file
+
+    tensors = {name: tensor for path in weights for name, tensor in load_file(path).items()}
+    save_torch_state_dict(tensors, directory, max_shard_size=limit)
+
+
+def _stage_code(folder: ModelFolder, auto_map: dict[str, str], directory: Path) -> list[str]:
+    """Write the code closure with its digest; return the file names."""
+    if "AutoConfig" not in auto_map:
+        raise UserError(
+            f"{folder.path}: no configuration class found for its models; set config_class on them, and end the "
+            "configuration file with MyConfig.register_for_auto_class()"
+        )
+    modules: list[Module] = folder.closure([value.split(".")[0] for value in auto_map.values()])
+    sources = {module.file: module.source for module in modules}
+    carrier = auto_map["AutoConfig"].split(".")[0] + ".py"
+    line = f'CODE_DIGEST = "{code_digest(sources)}"'
+    if DIGEST_LINE.search(sources[carrier]):
+        sources[carrier] = DIGEST_LINE.sub(line, sources[carrier], count=1)
+    else:
+        reason = "# Tells this version of the code from others when two local copies are loaded in one process."
+        sources[carrier] = f"{sources[carrier].rstrip()}\n\n{reason}\n{line}\n"
+    package = folder.modules.get("__init__")
+    if package and _only_docstring(package.tree):
+        sources["__init__.py"] = package.source
+    for name, source in sources.items():
+        (directory / name).write_text(source, encoding="utf-8", newline="\n")
+    return sorted(sources)
+
+
+def _only_docstring(tree: ast.Module) -> bool:
+    return not tree.body or (len(tree.body) == 1 and ast.get_docstring(tree) is not None)
+
+
+def _stage_preprocessing(staged: Staged, checkpoint: Path) -> None:
+    """Copy tokenizer, processor and generation files, with the folder's own entries for code."""
+    for name in (*TOKENIZER, "generation_config.json"):
+        if (checkpoint / name).is_file():
+            shutil.copyfile(checkpoint / name, staged.directory / name)
+    for source in sorted(checkpoint.glob("additional_chat_templates/*.jinja")):
+        (staged.directory / "additional_chat_templates").mkdir(exist_ok=True)
+        shutil.copyfile(source, staged.directory / "additional_chat_templates" / source.name)
+    for name in (*PREPROCESSING, "tokenizer_config.json"):
+        if not (checkpoint / name).is_file():
+            continue
+        value = _read_json(checkpoint / name, "")
+        value.pop("auto_map", None)
+        if name == "tokenizer_config.json":
+            value = portable_tokenizer(value)
+        if auto_map := _preprocessing_map(staged, value):
+            value["auto_map"] = auto_map
+        _write_json(staged.directory / name, value)
+
+
+def _preprocessing_map(staged: Staged, value: dict) -> dict:
+    """The folder's classes that a tokenizer's or processor's JSON names, as its auto_map."""
+    names = {value.get(key) for key in ("tokenizer_class", "processor_class", "image_processor_type")}
+    names |= {value.get("feature_extractor_type"), value.get("video_processor_type")}
+    found: dict = {}
+    for auto, place in staged.auto_map.items():
+        if auto.startswith("AutoModel") or auto == "AutoConfig" or place.split(".")[-1] not in names:
+            continue
+        fast = staged.folder.kind(place.split(".")[-1]) == "tokenizer" and "Fast" in place
+        found[auto] = ([None, place] if fast else [place, None]) if auto == "AutoTokenizer" else place
+    return found
+
+
+def portable_tokenizer(config: dict) -> dict:
+    """A tokenizer_config.json that transformers 4 reads as well as 5.
+
+    5 writes a class name and a list that 4 refuses; ids are the same with the names that both know.
+    """
+    config = dict(config)
+    if config.get("tokenizer_class") == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+        config.pop("backend", None)
+    if isinstance(config.get("extra_special_tokens"), list):
+        config["additional_special_tokens"] = config.pop("extra_special_tokens")
+    return config
+
+
+def _published_config(staged: Staged, checkpoint: Path) -> dict:
+    """config.json as published; also fills in ``staged.config``."""
+    config = staged.config
+    for private in ("_name_or_path", "_attn_implementation_autoset", "auto_map"):
+        config.pop(private, None)  # a path of the trainer's machine; a note to itself; derived anew
+    # AutoConfig's map names models; tokenizers and processors are found there by older versions as well
+    config["auto_map"] = {
+        auto: [place, None] if auto == "AutoTokenizer" else place for auto, place in staged.auto_map.items()
+    }
+    if auto_tokenizer := staged.auto_map.get("AutoTokenizer"):
+        fast = "Fast" in auto_tokenizer
+        config["auto_map"]["AutoTokenizer"] = [None, auto_tokenizer] if fast else [auto_tokenizer, None]
+    models = {v.split(".")[-1]: k for k, v in staged.auto_map.items() if k.startswith("AutoModel")}
+    named = [name for name in config.get("architectures") or [] if name in models]
+    if not named and len(models) > 1:
+        raise UserError(
+            f"{checkpoint / 'config.json'}: architectures={config.get('architectures')} names no class of "
+            f"{staged.folder.path}; use one of {', '.join(sorted(models))}"
+        )
+    config["architectures"] = named or sorted(models)
+    dtypes = {DTYPES.get(entry["dtype"]) for entry in headers(staged.weights).values()} - {None}
+    if len(dtypes) == 1:
+        config.pop("dtype", None)  # transformers 5's name, which 4.48 does not read; both read this one
+        config["torch_dtype"] = dtypes.pop()
+    tokenizer = staged.directory / "tokenizer_config.json"
+    if tokenizer.exists() and not config.get("tokenizer_class"):
+        config["tokenizer_class"] = _read_json(tokenizer, "").get("tokenizer_class", "PreTrainedTokenizerFast")
+    return config
+
+
+def _stage_pictures(staged: Staged) -> None:
+    card = staged.folder.path / "card.md"
+    text = card.read_text(encoding="utf-8") if card.exists() else ""
+    for picture in sorted(p for p in staged.folder.path.iterdir() if p.suffix in PICTURES and p.name in text):
+        shutil.copyfile(picture, staged.directory / picture.name)
+
+
+def _left_out(staged: Staged, checkpoint: Path, weights: set[str]) -> list[tuple[str, str]]:
+    """What stays here, with the reason."""
+    taken = {*staged.files, *weights, INDEX, "config.json", "README.md", MANIFEST, "__pycache__"}
+    found = []
+    for path in sorted(checkpoint.iterdir()):
+        if path.name in taken or path.name.startswith(".") or (path.is_dir() and path.name in ("runs",)):
+            continue
+        if path.suffix in PICKLES:
+            reason = "a pickle"
+        elif path.suffix == ".py":
+            reason = "code comes from the folder"
+        else:
+            reason = "not part of a published model"
+        found.append((path.name + "/" * path.is_dir(), reason))
+    known = {name for name, _ in found}
+    for module in staged.folder.modules.values():
+        if module.file not in taken and module.file not in known:
+            found.append((module.file, "no registered class reaches it"))
+    return found
