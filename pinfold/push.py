@@ -131,7 +131,7 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
     with (
         tempfile.TemporaryDirectory(prefix="pinfold-") as temporary,
         opened(args.repo, checkpoint.resolve().name, args.endpoint, token) as destination,
-        patience(),
+        patience(progress=sum(p.stat().st_size for p in checkpoint.glob("*.safetensors")) > 50e6),
     ):
         say(f"push to {destination}")
         work = Path(temporary)
@@ -140,7 +140,7 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
 
         with step("stage") as done:
             staged = _staged(folder, checkpoint, work, args)
-            done(f"{len(staged.files)} files, {_megabytes(staged)}, {card.parameters(staged):,} parameters")
+            done(f"{len(staged.files)} files, {_megabytes(staged)}")
         for name, reason in staged.left_out:
             say(f"           left out: {name} ({reason})")
 
@@ -155,16 +155,27 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
             if model is not None:
                 verify.compare_in_memory(model, card.main_auto_class(staged), expected)
             answer = verify.staged_load(staged, expected, work)
+            classes = ", ".join(sorted(answer["hashes"]))
             done(
-                f"{', '.join(sorted(answer['hashes']))}: every tensor and output equal, save → reload equal "
+                f"{classes}: {expected.parameters:,} parameters, every tensor and output equal, save → reload equal "
                 f"(transformers {answer['transformers']}; {fence.available().describe()})"
             )
         for auto, names in answer["formula"].items():
             if names:
                 say(f"           {auto}: not in the checkpoint, random for users: {', '.join(names[:4])}")
 
+        if answer.get("unaligned"):
+            say("           equal once its tensors are copied; mapped from the file, last bits may differ on a CPU")
+
+        with step("card") as done:
+            old = remote.read("README.md", remote.head() or "main", work) if exists else None
+            _, notes = _card(remote, staged, human, "0" * 40, expected, answer, old)
+            done(
+                "; ".join(notes) or f"license {human.metadata['license']}, {len(human.text.split())} words of card.md"
+            )
+
         if args.dry_run:
-            return _dry_run(remote, staged, human, answer, work, exists)
+            return _dry_run(remote, staged, exists, work)
 
         with step("commit") as done:
             code, changed = _code_commit(remote, staged, args, work, exists, done)
@@ -179,7 +190,7 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
             say(f"The pull request's commit is {code}. After the merge: pinfold push {path} --pin SHA")
         else:
             with step("pin") as done:
-                _pin(remote, staged, human, code, answer, work, done)
+                _pin(remote, staged, human, code, expected, answer, work, done)
         if args.tag:
             _tag(remote, args.tag, code)
         published = Published(
@@ -352,13 +363,13 @@ def _asked(foreign: list[str]) -> list[str]:
     return foreign if answer.strip().lower() in ("y", "yes") else []
 
 
-def _card(remote: Remote, staged: Staged, human: card.HumanHalf, revision: str, answer: dict, old: str | None):
+def _card(remote: Remote, staged: Staged, human, revision: str, expected: verify.Reference, answer: dict, old):
     verified = (
         f"Loaded from the staged files, and from the Hub at this commit, with transformers {answer['transformers']}: "
         f"every tensor equals the file, and the outputs of {', '.join(f'`{a}`' for a in sorted(answer['hashes']))} "
         "on a probe equal those of the model in memory, bit for bit (CPU)."
     )
-    text = card.render(staged, human, remote.repo, revision, verified, _requirements(staged))
+    text = card.render(staged, human, remote.repo, revision, verified, _requirements(staged), expected.parameters)
     return card.merge(text, old, human)
 
 
@@ -374,12 +385,12 @@ def _requirements(staged: Staged) -> str:
     return " ".join(f'"{name}"' for name in sorted(found - {""}))
 
 
-def _pin(remote: Remote, staged: Staged, human: card.HumanHalf, code: str, answer: dict, work: Path, done) -> None:
+def _pin(remote: Remote, staged: Staged, human, code: str, expected, answer: dict, work: Path, done) -> None:
     """A second commit that touches README.md only: a commit cannot contain its own sha."""
     for attempt in (1, 2, 3):
         head = remote.head()
         old = remote.read("README.md", head, work)
-        text, notes = _card(remote, staged, human, code, answer, old)
+        text, notes = _card(remote, staged, human, code, expected, answer, old)
         pinned = set(card.PIN.findall(old or ""))
         if old is not None and pinned == {code} and card.human_part(old) == card.human_part(text):
             done("the card already pins this commit")
@@ -404,7 +415,7 @@ def _tag(remote: Remote, tag: str, sha: str) -> None:
     say(f"  tag      {tag} names {sha[:12]}")
 
 
-def _dry_run(remote: Remote, staged: Staged, human, answer: dict, work: Path, exists: bool) -> Published:
+def _dry_run(remote: Remote, staged: Staged, exists: bool, work: Path) -> Published:
     """Show what a push would change, and stop."""
     head = remote.head() if exists else None
     add, delete, foreign = _plan(remote, staged, head, work) if head else (dict.fromkeys(staged.files), [], [])
@@ -415,17 +426,10 @@ def _dry_run(remote: Remote, staged: Staged, human, answer: dict, work: Path, ex
         if sign == "~" and name.endswith((".py", ".json", ".txt", ".jinja")):
             old, new = remote.read(name, head, work) or "", (staged.directory / name).read_text(encoding="utf-8")
             if max(len(old), len(new)) < 1_000_000:
-                lines = difflib.unified_diff(
-                    old.splitlines(), new.splitlines(), "on the Hub", "here", lineterm="", n=2
-                )
+                lines = difflib.unified_diff(old.splitlines(), new.splitlines(), "on the Hub", "here", "", "", 2, "")
                 print("\n".join(f"    {line}" for line in lines))
     for name in foreign:
         say(f"  = {name} (not ours; stays)")
-    old = remote.read("README.md", head, work) if head else None
-    text, notes = _card(remote, staged, human, "0" * 40, answer, old)
-    for note in notes:
-        say(f"  {note}")
-    say("  ~ README.md (pinned in a second commit)" if old != text else "")
     say("dry run: nothing was uploaded" if add or delete else "dry run: nothing to upload, the Hub holds these files")
     return Published(remote.repo, head or "", remote.destination.endpoint, "", False)
 

@@ -6,7 +6,9 @@ does to a machine.
 """
 
 import ast
+import functools
 import hashlib
+import importlib.util
 import json
 import re
 from collections.abc import Iterator
@@ -93,16 +95,23 @@ def _wrong_place(entry: object, folder: ModelFolder) -> str | None:
 
 
 def _model_type(configs: dict, folder: ModelFolder) -> Iterator[Finding]:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-
     kind = configs.get("config.json", {}).get("model_type")
-    if kind in CONFIG_MAPPING_NAMES:
-        prefix = next((n.removesuffix("_model") for n in [folder.path.name] if n != kind), "custom") or "custom"
+    if kind in _builtin_types():
         yield Finding(
             "P04",
             f'model_type "{kind}" is a built-in transformers type. Without trust_remote_code, users silently get the '
-            f'stock model with random weights. Use "{prefix if prefix != kind else "custom"}-{kind}".',
+            f'stock model with random weights. Use "custom-{kind}".',
         )
+
+
+@functools.cache
+def _builtin_types() -> frozenset[str]:
+    """Model types of the installed transformers, read from its tables without importing it."""
+    tables = Path(importlib.util.find_spec("transformers").origin).parent / "models" / "auto"
+    text = "".join(
+        p.read_text() for p in (tables / "configuration_auto.py", tables / "auto_mappings.py") if p.exists()
+    )
+    return frozenset(re.findall(r"""\(\s*["']([\w.-]+)["'],\s*["']\w+Config["']""", text))
 
 
 def _forbidden_keys(configs: dict, folder: ModelFolder) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ stays: the end marker records what was pushed, so that an edit there can be told
 """
 
 import hashlib
-import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from pinfold.errors import UserError
-from pinfold.publish.stage import Staged, headers, sha256
+from pinfold.publish.stage import Staged, sha256
 
 BEGIN = "<!-- pinfold: generated from here; edits are lost at the next push -->"
 END = re.compile(r"<!-- pinfold: end, text=(\w+) -->")
@@ -99,11 +98,6 @@ def main_auto_class(staged: Staged) -> str:
     )
 
 
-def parameters(staged: Staged) -> int:
-    """Number of parameters and buffers in the safetensors headers."""
-    return sum(math.prod(entry["shape"]) for entry in headers(staged.weights).values())
-
-
 def metadata(staged: Staged, human: HumanHalf) -> dict:
     """Front matter: what people wrote, and what the files say."""
     auto = main_auto_class(staged)
@@ -114,7 +108,9 @@ def metadata(staged: Staged, human: HumanHalf) -> dict:
     return {"pipeline_tag": task, **human.metadata, "library_name": "transformers", "tags": tags}
 
 
-def render(staged: Staged, human: HumanHalf, repo: str, revision: str, verified: str, requirements: str) -> str:
+def render(
+    staged: Staged, human: HumanHalf, repo: str, revision: str, verified: str, requirements: str, parameters: int
+) -> str:
     """A complete card that pins ``revision``."""
     template = Path(__file__).with_name("card_template.md").read_text(encoding="utf-8")
     generated = (
@@ -122,7 +118,7 @@ def render(staged: Staged, human: HumanHalf, repo: str, revision: str, verified:
         .from_string(template)
         .render(
             name=repo.split("/")[-1],
-            summary=_summary(staged),
+            summary=_summary(staged, parameters),
             snippet=snippet(staged, repo, revision),
             requirements=requirements,
             files=_files(staged),
@@ -154,8 +150,8 @@ def merge(card: str, remote: str | None, human: HumanHalf) -> tuple[str, list[st
     theirs = {key: value for key, value in found.items() if key in human.metadata or key not in own}
     tags = list(dict.fromkeys([*(found.get("tags") or []), *own["tags"]]))
     before, text, mark = _parts(body)
-    if text == human.text or (mark == _mark(text) and not before):
-        return _join({**own, **theirs, "tags": tags}, _generated(rest), human.text, _mark(human.text)), notes
+    if text == human.text or mark == _mark(text):
+        return _join({**own, **theirs, "tags": tags}, _generated(rest), human.text, _mark(human.text), before), notes
     notes.append("card: the text that was edited on the Hub stays; card.md's is not used")
     # the old mark stays, so that the next push sees an edited text again
     return _join({**own, **theirs, "tags": tags}, _generated(rest), text, mark or "foreign", before), notes
@@ -191,8 +187,7 @@ def _join(front: dict, generated: str, text: str, mark: str, before: str = "") -
     return f"---\n{head}---\n{above}{BEGIN}\n{generated.rstrip()}\n\n{end}\n\n{text}".rstrip() + "\n"
 
 
-def _summary(staged: Staged) -> str:
-    count = parameters(staged)
+def _summary(staged: Staged, count: int) -> str:
     amount = f"{count / 1e9:.1f} B" if count >= 1e9 else f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count}"
     kind, labels = staged.config["model_type"], staged.config.get("id2label")
     classes = f", {len(labels)} labels" if labels and main_auto_class(staged) != "AutoModel" else ""

@@ -17,6 +17,7 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from pinfold.errors import UserError
 from pinfold.publish.destination import Destination
@@ -254,8 +255,25 @@ def _status(error: Exception) -> int | None:
 
 
 @contextlib.contextmanager
-def patience() -> Iterator[None]:
-    """Give every request of the client a deadline, and put its own ways back afterwards."""
+def patience(progress: bool = True) -> Iterator[None]:
+    """Give every request of the client a deadline, and put its own ways back afterwards.
+
+    Args:
+        progress: whether the client draws its progress bars; small transfers are over before they are read.
+    """
+    hide = not progress and not are_progress_bars_disabled()
+    if hide:
+        disable_progress_bars()
+    try:
+        with _deadline():
+            yield
+    finally:
+        if hide:
+            enable_progress_bars()
+
+
+@contextlib.contextmanager
+def _deadline() -> Iterator[None]:
     try:
         from huggingface_hub import set_client_factory
         from huggingface_hub.utils import _http

@@ -8,6 +8,7 @@ How it works:
 """
 
 import ast
+import functools
 import hashlib
 import json
 import shutil
@@ -27,6 +28,7 @@ TOKENIZER = (  # noqa: SIM905
     "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt "
     "spiece.model tokenizer.model sentencepiece.bpe.model chat_template.jinja chat_template.json"
 ).split()
+ALIGNMENT = 64  # bytes; that of torch's allocations on a CPU
 PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".webp")
 # safetensors' names of dtypes, in torch's words
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn"}
@@ -166,15 +168,17 @@ def code_digest(sources: dict[str, str]) -> str:
 
 
 def sha256(path: Path) -> str:
-    """The file's sha256 in hex."""
+    """The file's sha256 in hex; a file that did not change is read once."""
+    about = path.stat()
+    return _sha256(str(path), about.st_size, about.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1024)
+def _sha256(path: str, size: int, modified: int) -> str:
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file) -> str:
-    digest = hashlib.sha256()  # Python 3.10 has no file_digest
-    while block := file.read(1 << 20):
-        digest.update(block)
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 
@@ -195,20 +199,68 @@ def _write_json(path: Path, value: dict) -> None:
 
 
 def _stage_weights(weights: list[Path], directory: Path, limit: int) -> None:
-    """Copy weights that are fit to publish as they are; write the others anew."""
-    fit = all((read_header(p).get("__metadata__") or {}).get("format") == "pt" for p in weights)
-    small = all(path.stat().st_size <= limit for path in weights)
-    if fit and small:
-        for path in weights:
-            shutil.copyfile(path, directory / path.name)
-        if len(weights) > 1:
-            shutil.copyfile(weights[0].parent / INDEX, directory / INDEX)
-        return
-    from huggingface_hub import save_torch_state_dict
-    from safetensors.torch import load_file
+    """Write the tensors anew: format=pt, in shards of at most ``limit`` bytes, on aligned places.
 
-    tensors = {name: tensor for path in weights for name, tensor in load_file(path).items()}
-    save_torch_state_dict(tensors, directory, max_shard_size=limit)
+    transformers maps a file into memory, and a matrix product picks its kernel by the alignment of its operands: the
+    same tensor at an odd place gives other last bits than in the model that was saved. So matrices start at multiples
+    of 64 bytes, as torch's own allocations do, wherever the format (no holes) allows it.
+    """
+    from huggingface_hub import split_state_dict_into_shards_factory
+
+    tensors: dict[str, _Stored] = {}
+    for path in weights:
+        header = read_header(path)
+        with open(path, "rb") as file:
+            start = 8 + int.from_bytes(file.read(8), "little")
+        for name, entry in header.items():
+            if name != "__metadata__":
+                tensors[name] = _Stored(path, start + entry["data_offsets"][0], entry["dtype"], tuple(entry["shape"]))
+                tensors[name].size = entry["data_offsets"][1] - entry["data_offsets"][0]
+    split = split_state_dict_into_shards_factory(
+        dict(sorted(tensors.items())),
+        get_storage_size=lambda stored: stored.size,
+        filename_pattern="model{suffix}.safetensors",
+        max_shard_size=limit,
+    )
+    for filename, names in split.filename_to_tensors.items():
+        _write_safetensors(directory / filename, {name: tensors[name] for name in names})
+    if split.is_sharded:
+        _write_json(directory / INDEX, {"metadata": split.metadata, "weight_map": split.tensor_to_filename})
+
+
+@dataclass
+class _Stored:
+    """Where a tensor's bytes are."""
+
+    path: Path
+    offset: int
+    dtype: str
+    shape: tuple[int, ...]
+    size: int = 0
+
+
+def _write_safetensors(path: Path, tensors: dict[str, _Stored]) -> None:
+    """Write one file; whole multiples of 64 bytes first, then odd matrices, then odd vectors."""
+    order = sorted(tensors, key=lambda n: (tensors[n].size % ALIGNMENT != 0, len(tensors[n].shape) < 2, n))
+    header: dict = {"__metadata__": {"format": "pt"}}
+    position = 0
+    for name in order:
+        stored = tensors[name]
+        offsets = [position, position + stored.size]
+        header[name] = {"dtype": stored.dtype, "shape": list(stored.shape), "data_offsets": offsets}
+        position += stored.size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % ALIGNMENT)
+    with open(path, "wb") as target:
+        target.write(struct.pack("<Q", len(text)) + text)
+        for name in order:
+            stored = tensors[name]
+            with open(stored.path, "rb") as source:
+                source.seek(stored.offset)
+                left = stored.size
+                while block := source.read(min(left, 1 << 22)):
+                    target.write(block)
+                    left -= len(block)
 
 
 def _stage_code(folder: ModelFolder, auto_map: dict[str, str], directory: Path) -> list[str]:

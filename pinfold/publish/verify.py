@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pinfold.errors import UserError
 from pinfold.publish import fence, inside
-from pinfold.publish.stage import DTYPES, Staged, headers
+from pinfold.publish.stage import DTYPES, Staged, find_weights, headers
 
 INSIDE = Path(inside.__file__)
 
@@ -25,6 +25,8 @@ class Reference:
 
     outputs: Path
     hashes: dict[str, str]
+    parameters: int
+    checkpoint: Path
     request: dict = field(default_factory=dict)
 
 
@@ -42,7 +44,7 @@ def reference(staged: Staged, checkpoint: Path, work: Path) -> Reference:
         "architecture": staged.architecture,
         "dtype": json.loads(config.read_text()).get("torch_dtype") or _widest(staged),
         "threads": max(1, (os.cpu_count() or 2) // 2),
-        "weights": [str(p) for p in staged.weights],
+        "weights": [str(p.resolve()) for p in find_weights(checkpoint)],
         "outputs": str(work / "reference.safetensors"),
         "probe": _own_probe(staged),
         "code": staged.code,
@@ -55,9 +57,9 @@ def reference(staged: Staged, checkpoint: Path, work: Path) -> Reference:
         "folder": str(folder),
         "checkpoint": str(config.parent),
     }
-    answer = fence.run(INSIDE, job, work, visible=[folder, staged.directory], **_limits(staged))
+    answer = fence.run(INSIDE, job, work, visible=[folder, staged.directory, checkpoint.resolve()], **_limits(staged))
     _raise(answer, f"{staged.folder.path} with {checkpoint}")
-    return Reference(Path(request["outputs"]), answer["hashes"], request)
+    return Reference(Path(request["outputs"]), answer["hashes"], answer["parameters"], checkpoint.resolve(), request)
 
 
 def compare_in_memory(model, auto: str, expected: Reference) -> None:
@@ -71,16 +73,20 @@ def compare_in_memory(model, auto: str, expected: Reference) -> None:
     import torch
     from safetensors.torch import load_file
 
-    threads = torch.get_num_threads()
+    def failures(copied) -> list:
+        outputs = {f"{auto}/{key}": value for key, value in inside.run_probe(copied, probe).items()}
+        return inside.compare_outputs(auto, outputs, wanted, "")
+
+    threads, probe, wanted = torch.get_num_threads(), expected.request["probe"], load_file(expected.outputs)
     torch.set_num_threads(expected.request["threads"])
     try:
         on_cpu = all(p.device.type == "cpu" for p in model.parameters())
-        outputs = inside.run_probe(model if on_cpu else copy.deepcopy(model).cpu(), expected.request["probe"])
+        # a model that was itself loaded may lie unaligned in memory; its copy does not
+        found = failures(model) if on_cpu else [None]
+        found = failures(copy.deepcopy(model).cpu()) if found else []
     finally:
         torch.set_num_threads(threads)
-    outputs = {f"{auto}/{key}": value for key, value in outputs.items()}
-    failures = inside.compare_outputs(auto, outputs, load_file(expected.outputs), "")
-    _raise({"failures": failures}, "the folder's source does not compute what this model computes")
+    _raise({"failures": found}, "the folder's source does not compute what this model computes")
 
 
 def staged_load(staged: Staged, expected: Reference, work: Path, overlay: Path | None = None) -> dict:
@@ -92,7 +98,9 @@ def staged_load(staged: Staged, expected: Reference, work: Path, overlay: Path |
     shutil.rmtree(copy.parent, ignore_errors=True)
     shutil.copytree(staged.directory, copy, copy_function=_link)
     job = {**expected.request, "job": "load", "target": str(copy), "resave": str(work / "saved")}
-    answer = fence.run(INSIDE, job, work, visible=[staged.directory, work], overlay=overlay, **_limits(staged))
+    answer = fence.run(
+        INSIDE, job, work, visible=[staged.directory, work, expected.checkpoint], overlay=overlay, **_limits(staged)
+    )
     shutil.rmtree(work / "saved", ignore_errors=True)
     _raise(answer, "the staged files do not load as they should")
     return answer
@@ -108,16 +116,20 @@ def published_load(
     overlay: Path | None = None,
 ) -> dict:
     """Load a repository at a commit from a cache that holds nothing but that snapshot."""
-    snapshot = hub_home / "hub" / f"models--{repo.replace('/', '--')}" / "snapshots" / revision
     job = {
         **expected.request,
         "job": "load",
         "target": repo,
         "revision": revision,
-        "weights": [str(p) for p in sorted(snapshot.glob("*.safetensors"))],
     }
     answer = fence.run(
-        INSIDE, job, work, visible=[work, hub_home], hub_home=hub_home, overlay=overlay, **_limits(staged)
+        INSIDE,
+        job,
+        work,
+        visible=[work, hub_home, expected.checkpoint],
+        hub_home=hub_home,
+        overlay=overlay,
+        **_limits(staged),
     )
     _raise(answer, f"{repo} at {revision} does not load as it should")
     return answer

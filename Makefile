@@ -1,0 +1,65 @@
+# Every target sets up .venv by itself. PYTHON=python3.12 chooses the interpreter; TORCH_INDEX=URL another index for
+# torch, such as one of CPU-only builds (see README).
+PYTHON ?= python3
+TORCH_INDEX ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+DEMO := runs/resnet-digits
+
+.DEFAULT_GOAL := help
+.PHONY: help install push test lint compat bench serve
+
+# A virtual environment whose interpreter is gone is as good as none.
+ifneq ($(wildcard $(STAMP)),)
+ifneq ($(shell $(BIN)/python -c "import sys; print('ok')" 2>/dev/null),ok)
+$(shell rm -f $(STAMP))
+endif
+endif
+
+help:
+	@echo "make install   virtual environment in .venv with everything"
+	@echo "make push      train the demo, publish it to the embedded Hub, print the snippet"
+	@echo "make serve     serve the embedded Hub on http://127.0.0.1:7870"
+	@echo "make test      run the tests"
+	@echo "make lint      ruff check and format"
+	@echo "make compat    load the published demo in several transformers versions"
+	@echo "make bench     print every number that README quotes"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" 2>/dev/null || { \
+	  echo "pinfold needs Python >= 3.10; $(PYTHON) is $$($(PYTHON) -V 2>&1). Use: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@$(PYTHON) -c "import venv, ensurepip" 2>/dev/null || { \
+	  echo "$(PYTHON) lacks the venv module. On Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
+	@test -d .venv/lib || test "$$(df -Pk . | awk 'NR == 2 {print $$4}')" -gt 8000000 || { \
+	  echo "The installation needs 8 GB of disk, $$(df -Ph . | awk 'NR == 2 {print $$4}') are free here." \
+	       "Free some, or set TORCH_INDEX to an index of CPU-only builds" >&2; exit 2; }
+	$(PYTHON) -m venv --clear .venv
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --index-url $(TORCH_INDEX) torch torchvision)
+	$(BIN)/python -m pip install -e ".[dev]"
+	@touch $@
+
+$(DEMO)/model.safetensors: | $(STAMP)
+	$(BIN)/pinfold train resnet_model --data digits --output $(DEMO)
+
+push: $(STAMP) $(DEMO)/model.safetensors
+	$(BIN)/python push.py
+
+serve: $(STAMP)
+	$(BIN)/pinfold hub --data runs/hub --port 7870
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+compat: $(STAMP) $(DEMO)/model.safetensors
+	$(BIN)/pinfold compat make 4.48.3 4.57.6 5.0.0
+	$(BIN)/python push.py
+	$(BIN)/pinfold compat run local/resnet-digits@main --versions 4.48.3 4.57.6 5.0.0 newest
+
+bench: $(STAMP)
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

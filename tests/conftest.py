@@ -1,0 +1,73 @@
+"""What several test files share: embedded Hubs, overlays of older transformers, and the command line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+from pinfold import compat
+from pinfold.publish import destination
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def clean_environment(home: Path, **more: str) -> dict[str, str]:
+    """The environment of a user who has set nothing up."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "TRANSFORMERS_"))}
+    home.mkdir(parents=True, exist_ok=True)
+    return {**kept, "HOME": str(home), "HF_HOME": str(home / "hf"), **more}
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_settings(monkeypatch, tmp_path_factory):
+    """Neither a token nor an endpoint of whoever runs the tests reaches them."""
+    for name in [n for n in os.environ if n.startswith(("HF_", "HUGGING"))]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def overlay():
+    """overlay("4.57.6") -> the directory with that transformers version, made when it is missing."""
+    return lambda version: compat.make_overlay(version, ROOT / "runs" / "overlays")
+
+
+@pytest.fixture
+def pinfold(tmp_path):
+    """Run the command line in a directory of its own: pinfold("push", ...) -> CompletedProcess."""
+
+    def run(*arguments, cwd=None, overlay=None, timeout=240, **environment):
+        path = os.pathsep.join(str(p) for p in (overlay, ROOT) if p)
+        return subprocess.run(
+            [sys.executable, "-m", "pinfold", *map(str, arguments)],
+            cwd=cwd or tmp_path,
+            env=clean_environment(tmp_path / "home", PYTHONPATH=path, **environment),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory) -> Path:
+    """A model folder outside the repository."""
+    return tiny.write_folder(tmp_path_factory.mktemp("outside") / "tiny_model")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_folder, tmp_path_factory) -> Path:
+    """A checkpoint of it, with three labels."""
+    labels = {0: "no", 1: "perhaps", 2: "yes"}
+    return tiny.save_checkpoint(tiny_folder, tmp_path_factory.mktemp("checkpoints") / "tiny-three", id2label=labels)
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory):
+    """An embedded Hub that serves for the whole session: its server.json, with "url" and "data" added."""
+    data = tmp_path_factory.mktemp("hub") / "data"
+    with destination.running(data) as server:
+        yield {**server, "url": f"http://127.0.0.1:{server['port']}", "data": data}

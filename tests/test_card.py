@@ -1,0 +1,133 @@
+"""The card: what is computed, what people wrote, and what a second push keeps."""
+
+import pytest
+import yaml
+
+from pinfold.errors import UserError
+from pinfold.publish import card
+from pinfold.publish.folder import read_folder
+from pinfold.publish.stage import sha256, stage
+
+SHA, OTHER = "a" * 40, "b" * 40
+
+
+@pytest.fixture(scope="module")
+def staged(tiny_folder, tiny_checkpoint, tmp_path_factory):
+    return stage(read_folder(tiny_folder), tiny_checkpoint, tmp_path_factory.mktemp("staged"))
+
+
+def human(text="## Intended uses\n\nTests.", **metadata):
+    return card.HumanHalf({"license": "mit", "language": "en", **metadata}, text)
+
+
+def rendered(staged, half, revision=SHA):
+    return card.render(staged, half, "me/tiny", revision, "Verified in a test.", '"torch"', 410)
+
+
+def front(text):
+    return card.split_front_matter(text, "card")[0]
+
+
+def test_card_opens_with_front_matter_that_is_yaml(staged):
+    text = rendered(staged, human())
+    assert text.startswith("---\n")
+    assert front(text) == {
+        "pipeline_tag": "text-classification",
+        "license": "mit",
+        "language": "en",
+        "library_name": "transformers",
+        "tags": ["custom_code", "outside-tiny"],
+    }
+
+
+def test_every_snippet_in_the_card_is_pinned(staged):
+    text = rendered(staged, human())
+    calls = [line for line in text.splitlines() if "from_pretrained(" in line]
+    assert calls and all(f'revision="{SHA}"' in line for line in calls)
+    compile(card.snippet(staged, "me/tiny", SHA), "snippet", "exec")
+
+
+def test_files_table_has_the_sha256_of_every_file(staged):
+    text = rendered(staged, human())
+    for name in staged.files:
+        assert (
+            f"| `{name}` | {(staged.directory / name).stat().st_size} | `{sha256(staged.directory / name)}` |" in text
+        )
+    assert text.index("`modeling_tiny.py` |") < text.index("`model.safetensors` |")
+
+
+def test_first_push_uses_the_folders_text(staged):
+    merged, notes = card.merge(rendered(staged, human()), None, human())
+    assert "Tests." in merged and notes == []
+
+
+def test_second_push_renews_the_pin_and_takes_a_changed_card_md(staged):
+    before = rendered(staged, human())
+    half = human("## Intended uses\n\nMore tests.")
+    merged, notes = card.merge(rendered(staged, half, OTHER), before, half)
+    assert set(card.PIN.findall(merged)) == {OTHER}
+    assert "More tests." in merged and merged.count("## Intended uses") == 1 and notes == []
+
+
+def test_text_that_was_edited_on_the_hub_stays_for_good(staged):
+    remote = rendered(staged, human()) + "\nA warning that a user added.\n"
+    half = human("## Intended uses\n\nSomething else.")
+    for revision in (OTHER, SHA):  # the second round must still see it as edited
+        remote, notes = card.merge(rendered(staged, half, revision), remote, half)
+        assert "A warning that a user added." in remote and "Something else." not in remote
+        assert set(card.PIN.findall(remote)) == {revision}
+        assert any("edited on the Hub stays" in note for note in notes)
+
+
+def test_text_above_the_generated_part_stays(staged):
+    remote = rendered(staged, human()).replace(card.BEGIN, f"A banner.\n\n{card.BEGIN}")
+    merged, _ = card.merge(rendered(staged, human(), OTHER), remote, human())
+    assert merged.index("A banner.") < merged.index(card.BEGIN)
+
+
+def test_somebodys_own_readme_is_kept_below(staged):
+    remote = "---\nlicense: mit\ndatasets: [a/b]\n---\n# Mine\n\nMy own words.\n"
+    merged, _ = card.merge(rendered(staged, human()), remote, human())
+    assert "My own words." in merged and SHA in merged and front(merged)["datasets"] == ["a/b"]
+
+
+def test_metadata_from_the_hub_stays_and_computed_keys_are_ours(staged):
+    remote = rendered(staged, human())
+    found = front(remote) | {"language": "de", "thumbnail": "x.png", "library_name": "timm", "tags": ["mine"]}
+    remote = f"---\n{yaml.safe_dump(found)}---\n" + card.split_front_matter(remote, "card")[1]
+    merged, notes = card.merge(rendered(staged, human()), remote, human())
+    result = front(merged)
+    assert result["language"] == "de" and result["thumbnail"] == "x.png"
+    assert result["library_name"] == "transformers"
+    assert result["tags"] == ["mine", "custom_code", "outside-tiny"]
+    assert notes == ["card: language='de' stays as the Hub has it; card.md says 'en'"]
+
+
+def test_a_licence_that_differs_stops_the_push(staged):
+    remote = rendered(staged, human())
+    with pytest.raises(UserError, match=r"license=apache-2\.0 in card.md, mit on the Hub"):
+        card.merge(rendered(staged, human(license="apache-2.0")), remote, human(license="apache-2.0"))
+
+
+def test_human_part_ignores_the_generated_region_alone(staged):
+    assert card.human_part(rendered(staged, human())) == card.human_part(rendered(staged, human(), OTHER))
+    assert card.human_part(rendered(staged, human())) != card.human_part(rendered(staged, human("Other.")))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "has no card.md"),
+        ("no front matter", "no license"),
+        ("---\ntags: [a]\n---\n", "no license"),
+        ("---\nlicense: [mit\n---\n", "not YAML"),
+        ("---\n- mit\n---\n", "is a list"),
+        ("---\nlicense:\n---\n", "no license"),
+    ],
+)
+def test_a_card_that_cannot_be_used_is_one_line(tmp_path, text, words):
+    if text is not None:
+        (tmp_path / "card.md").write_text(text)
+    with pytest.raises(UserError, match=words) as caught:
+        card.read_human_half(tmp_path)
+    assert "\n" not in str(caught.value)
