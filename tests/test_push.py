@@ -17,18 +17,8 @@ from conftest import ROOT, clean_environment
 from huggingface_hub import HfApi
 
 from pinfold.__main__ import main
-from pinfold.publish import card, destination, verify
+from pinfold.publish import card, destination
 from pinfold.publish.stage import sha256
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Skip the fenced processes."""
-    hashes = {"AutoModel": "0", "AutoModelForSequenceClassification": "0"}
-    answer = {"hashes": hashes, "formula": {}, "transformers": "5.0.0"}
-    monkeypatch.setattr(verify, "reference", lambda *a: verify.Reference("", hashes, 410, a[1]))
-    monkeypatch.setattr(verify, "staged_load", lambda *a, **k: answer)
-    monkeypatch.setattr(verify, "published_load", lambda *a, **k: answer)
 
 
 @pytest.fixture
@@ -108,7 +98,7 @@ def test_downloaded_files_are_the_staged_files(quick, push, repo, tmp_path):
     sha = pinned(push()[1])
     name, api = repo
     snapshot = api.snapshot_download(name, revision=sha, cache_dir=tmp_path / "cache")
-    manifest = json.loads(open(f"{snapshot}/pinfold.json").read())["files"]
+    manifest = json.loads(Path(snapshot, "pinfold.json").read_text())["files"]
     assert len(manifest) == 5
     for file, expected in manifest.items():
         assert sha256(tmp_path.joinpath(snapshot, file)) == expected

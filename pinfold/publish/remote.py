@@ -9,6 +9,8 @@ How it works:
 
 import contextlib
 import hashlib
+import logging
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -264,12 +266,21 @@ def patience(progress: bool = True) -> Iterator[None]:
     hide = not progress and not are_progress_bars_disabled()
     if hide:
         disable_progress_bars()
+    retries = logging.getLogger("huggingface_hub.utils._http")
+    retries.addFilter(_without_query)
     try:
         with _deadline():
             yield
     finally:
+        retries.removeFilter(_without_query)
         if hide:
             enable_progress_bars()
+
+
+def _without_query(record: logging.LogRecord) -> bool:
+    """The client's word of a retry quotes the whole address; its query may hold a signature that lets others write."""
+    record.msg, record.args = re.sub(r"\?[^\s'\"]+", "", record.getMessage()), ()
+    return True
 
 
 @contextlib.contextmanager
