@@ -1,0 +1,135 @@
+"""Who may do what: tokens (kept as hashes), two roles, and private repositories that look like missing ones.
+
+A user is a name and the namespace of the same name; there are no passwords and no
+organisations. Anybody who can reach the server reads what is public.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinfold.errors import UserError
+from pinfold.hub.files import lock, write_file
+from pinfold.hub.store import RESERVED, SEGMENT, Repository
+from pinfold.hub.wire import Call, HubError
+
+ROLES = ("read", "write")
+_INVALID = "Invalid credentials in Authorization header"
+
+
+@dataclass(frozen=True)
+class User:
+    name: str
+    role: str
+    token_name: str
+
+
+class Tokens:
+    """DATA/tokens.json, read again whenever another process has replaced it, and one token for this run only."""
+
+    def __init__(self, data: Path):
+        self.path = data / "tokens.json"
+        self._stamp: tuple[int, ...] | None = None
+        self._users: dict[str, User] = {}
+        self._session: dict[str, User] = {}
+
+    def create(self, user: str, role: str) -> str:
+        """Make a token; only its hash is kept, so this is the one time it can be seen."""
+        if not re.fullmatch(SEGMENT, user) or user.lower() in RESERVED:
+            raise UserError(f"{user!r} cannot be a user name; use letters, digits, '-', '_' and '.', up to 96")
+        if role not in ROLES:
+            raise UserError(f"role {role!r} is unknown; use {' or '.join(ROLES)}")
+        token = f"pinfold_{secrets.token_hex(20)}"
+        with lock(self.path.with_name("tokens.lock")):
+            stored = json.loads(self.path.read_text()) if self.path.exists() else {}
+            stored[digest(token)] = {"user": user, "role": role}
+            write_file(self.path, json.dumps(stored, indent=1).encode(), mode=0o600)
+        return token
+
+    def open_session(self, user: str) -> str:
+        """A write token that dies with this process."""
+        token = f"pinfold_{secrets.token_hex(20)}"
+        self._session[digest(token)] = User(user, "write", "session")
+        return token
+
+    def user(self, authorization: str | None) -> User | None:
+        """Whose token an Authorization header carries. None without a header; an unknown token is refused."""
+        if authorization is None:
+            return None
+        scheme, _, token = authorization.partition(" ")
+        self._refresh()
+        key = digest(token.strip())
+        user = self._session.get(key) or self._users.get(key)
+        if scheme.lower() != "bearer" or user is None:
+            # The clients compare the header with this text, so the cure stands in the body only.
+            header = {"X-Error-Message": _INVALID}
+            raise HubError(
+                401, f"{_INVALID}; this server knows only tokens made by: pinfold hub token", headers=header
+            )
+        return user
+
+    def _refresh(self) -> None:
+        try:
+            stat = os.stat(self.path)
+        except FileNotFoundError:
+            self._stamp, self._users = None, {}
+            return
+        stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+        if stamp != self._stamp:
+            stored = json.loads(self.path.read_text())
+            self._users = {key: User(it["user"], it["role"], f"{it['user']}-{key[:6]}") for key, it in stored.items()}
+            self._stamp = stamp
+
+
+def digest(token: str) -> str:
+    """Tokens are 160 random bits: a plain hash cannot be guessed back and needs no salt."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def proof(nonce: str, challenge: str) -> str:
+    """What only the server that wrote DATA/server.json can answer."""
+    return hmac.new(nonce.encode(), challenge.encode(), hashlib.sha256).hexdigest()
+
+
+def may_read(repo: Repository, user: User | None) -> bool:
+    return not repo.private or (user is not None and user.name == repo.namespace)
+
+
+def repository(call: Call, write: bool = False) -> Repository:
+    """The repository in the path, if this user may read it, or write to it."""
+    repo = call.hub.store.find(call.kind, call.repo_id)
+    if repo is None or not may_read(repo, call.user):
+        raise no_repository(call.user)
+    if write:
+        require_write(call.user, repo.namespace)
+    return repo
+
+
+def no_repository(user: User | None) -> HubError:
+    """The one answer for a missing repository and for somebody else's private one."""
+    if user is None:
+        headers = {"WWW-Authenticate": 'Bearer realm="pinfold"'}
+        return HubError(401, "Repository not found, or private and no token given", "RepoNotFound", headers=headers)
+    return HubError(404, "Repository not found", "RepoNotFound")
+
+
+def require_user(user: User | None) -> User:
+    if user is None:
+        raise HubError(401, "This needs a token; make one with: pinfold hub token NAME --role write")
+    return user
+
+
+def require_write(user: User | None, namespace: str) -> User:
+    user = require_user(user)
+    if user.name != namespace:
+        raise HubError(403, f"{user.name} may not write to {namespace}/; use a token of {namespace}")
+    if user.role != "write":
+        raise HubError(
+            403, f"this token of {user.name} may only read; make one with: pinfold hub token {namespace} --role write"
+        )
+    return user

@@ -1,0 +1,87 @@
+"""The YAML front matter of a README.md: read without trusting it, and checked as the Hub checks it."""
+
+import math
+import re
+from typing import Any
+
+import yaml
+
+MAX_FRONT_MATTER = 2**18
+_FRONT_MATTER = re.compile(r"\ufeff?\s*---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|$)", re.DOTALL)
+_TYPES = {  # field: (types the Hub accepts, their name)
+    "tags": (list, "an array"),
+    "license_name": (str, "a string"),
+    "library_name": (str, "a string"),
+    "pipeline_tag": (str, "a string"),
+    "license": ((str, list), "a string or an array"),
+    "language": ((str, list), "a string or an array"),
+    "datasets": ((str, list), "a string or an array"),
+    "base_model": ((str, list), "a string or an array"),
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Without aliases: a few lines of them describe gigabytes."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not supported")
+        return super().compose_node(parent, index)
+
+
+def metadata(readme: str) -> dict[str, Any]:
+    """The front matter as plain JSON values; ValueError says what is wrong with it. Empty when there is none.
+
+    >>> metadata("---\\nlicense: mit\\n---\\n# Title")
+    {'license': 'mit'}
+    """
+    match = _FRONT_MATTER.match(readme)
+    if match is None:
+        return {}
+    if len(match[1]) > MAX_FRONT_MATTER:
+        raise ValueError(f"the metadata is longer than {MAX_FRONT_MATTER} characters")
+    try:
+        content = yaml.load(match[1], Loader=_Loader)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
+        raise ValueError(f"the metadata is not valid YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError("the metadata must be a mapping of names to values")
+    return _plain(content)
+
+
+def problems(readme: str) -> tuple[list[str], list[str]]:
+    """(errors, warnings) about a README.md."""
+    try:
+        content = metadata(readme)
+    except ValueError as error:
+        return [str(error)], []
+    errors = [
+        f'"{name}" must be {description}'
+        for name, (types, description) in _TYPES.items()
+        if name in content and not isinstance(content[name], types)
+    ]
+    return errors, [] if content else ["empty or missing yaml metadata in repo card"]
+
+
+def tags(content: dict[str, Any]) -> list[str]:
+    """What a model can be searched by."""
+    names = [content.get("library_name"), content.get("pipeline_tag"), *_list(content.get("tags"))]
+    names += [f"license:{each}" for each in _list(content.get("license"))] + _list(content.get("language"))
+    return list(dict.fromkeys(each for each in names if isinstance(each, str)))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _plain(value: Any) -> Any:
+    """YAML knows dates, sets, NaN and any key; JSON does not."""
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(each) for each in value]
+    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)

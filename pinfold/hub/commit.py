@@ -1,0 +1,240 @@
+"""A commit, from the lines a client streams to the ref that moves.
+
+How it works:
+- Lines are read one at a time and their blobs written at once, so memory holds one file.
+- Under the repository's lock the operations are applied to the parent's file list.
+- The tree and the commit are written; moving the ref makes them visible, or nothing is.
+- A commit that is the tip already, sent again after a lost answer, is answered with the tip.
+"""
+
+import base64
+import binascii
+import json
+import unicodedata
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from pinfold.hub import faults, lfs
+from pinfold.hub.gitrules import Attributes, attribute_line
+from pinfold.hub.store import FILE, Missing, Moved, Pointer, Repository, author_name
+from pinfold.hub.wire import HubError
+
+MAX_INLINE = 10 * 2**20  # bytes of a file inside the commit request; larger ones go through LFS
+MAX_LINE = MAX_INLINE * 4 // 3 + 2**16
+MAX_BODY = 2 * 2**30
+MAX_OPERATIONS = 25_000
+MAX_PATH = 1024
+PR_PREFIX = "refs/pr/"
+
+
+@dataclass
+class Draft:
+    """What a client wants to commit."""
+
+    summary: str = ""
+    description: str = ""
+    parent: str = ""
+    operations: list[tuple[str, str, str]] = field(default_factory=list)  # (what, path, blob sha1)
+    pointers: set[str] = field(default_factory=set)  # paths of large files
+
+    @property
+    def message(self) -> str:
+        return f"{self.summary}\n\n{self.description}" if self.description else self.summary
+
+
+def check_path(path: Any) -> str:
+    """A path that every git and every file system of a clone can hold, inside the clone."""
+    if not isinstance(path, str) or not path:
+        raise HubError(400, "a path is missing or not a string")
+    parts = path.split("/")
+    bad = (
+        any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) < 0xE000 or char == "\\" for char in path)
+        or any(part in ("", ".", "..") or len(part.encode(errors="replace")) > 255 for part in parts)
+        or any(_as_stored(part) in (".git", "git~1") for part in parts)
+        or len(path) > MAX_PATH
+    )
+    if bad:
+        raise HubError(
+            400,
+            f"path {path[:200]!r} is not allowed; use relative paths without '..', '.git', '\\' or control characters",
+        )
+    return path
+
+
+def _as_stored(part: str) -> str:
+    """The name that Windows or macOS would make of it: they drop case, trailing dots and invisible characters."""
+    return "".join(char for char in part if unicodedata.category(char) != "Cf").lower().rstrip(". ")
+
+
+async def read(repo: Repository, chunks: AsyncIterator[bytes]) -> Draft:
+    """Read NDJSON: a header, then operations."""
+    draft, pending, received = Draft(), bytearray(), 0
+    async for chunk in chunks:
+        received += len(chunk)
+        searched = max(len(pending) - 1, 0)
+        pending += chunk
+        while (end := pending.find(b"\n", searched)) >= 0:
+            line = bytes(pending[:end])
+            del pending[: end + 1]
+            searched = 0
+            await run_in_threadpool(_read_line, repo, draft, line)
+        if len(pending) > MAX_LINE or received > MAX_BODY:
+            raise HubError(413, f"a file inside a commit may have {MAX_INLINE} bytes and a commit {MAX_BODY}; use LFS")
+    await run_in_threadpool(_read_line, repo, draft, bytes(pending))
+    if not draft.summary:
+        raise HubError(400, "a commit needs a header line with a summary")
+    return draft
+
+
+def _read_line(repo: Repository, draft: Draft, line: bytes) -> None:
+    if not line.strip():
+        return
+    try:
+        item = json.loads(line)
+        key, value = item["key"], dict(item["value"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise HubError(400, "every line of a commit must be a JSON object with key and value") from error
+    if key == "header":
+        draft.summary = _text(value, "summary").strip()
+        draft.description = _text(value, "description").strip()
+        draft.parent = _text(value, "parentCommit").strip().lower()
+        return
+    if len(draft.operations) >= MAX_OPERATIONS:
+        raise HubError(413, f"a commit may change {MAX_OPERATIONS} files; send several commits")
+    if key == "file":
+        path = check_path(value.get("path"))
+        draft.operations.append(("add", path, repo.write_blob(_content(repo, value))))
+        draft.pointers.discard(path)
+    elif key == "lfsFile":
+        path = check_path(value.get("path"))
+        draft.operations.append(("add", path, repo.write_blob(_pointer(repo, value).text())))
+        draft.pointers.add(path)
+    elif key in ("deletedFile", "deletedFolder"):
+        path = value.get("path")
+        path = check_path(path.rstrip("/") if isinstance(path, str) else path)
+        draft.operations.append((key, path, ""))
+    else:
+        raise HubError(400, f"operation {str(key)[:40]!r} is unknown; use file, lfsFile, deletedFile or deletedFolder")
+
+
+def _text(value: dict[str, Any], name: str) -> str:
+    text = value.get(name)
+    if text is None:
+        return ""
+    if not isinstance(text, str) or "\0" in text or len(text) > 65_536:
+        raise HubError(400, f"{name} must be a text of at most 65536 characters")
+    return text.encode("utf-8", "replace").decode()
+
+
+def _content(repo: Repository, value: dict[str, Any]) -> bytes:
+    text, encoding = value.get("content"), value.get("encoding", "utf-8")
+    if not isinstance(text, str) or encoding not in ("base64", "utf-8"):
+        raise HubError(400, "a file needs content as text, with encoding base64 or utf-8")
+    try:
+        content = base64.b64decode(text, validate=True) if encoding == "base64" else text.encode()
+    except (binascii.Error, ValueError) as error:
+        raise HubError(400, "the content of a file is not valid base64 or UTF-8") from error
+    if len(content) > MAX_INLINE:
+        raise HubError(413, f"a file inside a commit may have {MAX_INLINE} bytes; use LFS")
+    pointer = Pointer.parse(content)
+    if pointer and not lfs.owns(repo, pointer):
+        raise HubError(400, f"a file is a git-lfs pointer to {pointer.oid}; upload the file that it stands for")
+    return content
+
+
+def _pointer(repo: Repository, value: dict[str, Any]) -> Pointer:
+    oid, size = value.get("oid"), value.get("size")
+    if not isinstance(oid, str) or not lfs.OID.fullmatch(oid) or value.get("algo", "sha256") != "sha256":
+        raise HubError(400, "a large file needs algo sha256 and its oid as 64 hex digits")
+    stored = lfs.stored_size(repo, oid)
+    if stored is None or (size is not None and size != stored):
+        raise HubError(400, f"this repository has not received the large file {oid} of that size; upload it first")
+    return Pointer(oid, stored)
+
+
+def apply(repo: Repository, draft: Draft, revision: str, author: str, new_pr: bool) -> tuple[str, int | None]:
+    """Make the commit on a branch, or as a new pull request. Returns its sha and the pull request's number."""
+    with repo.lock:
+        name, tip = repo.branch(revision)
+        parent = _parent(repo, draft, tip, new_pr)
+        if parent != tip and not new_pr:
+            if not _is_again(repo, draft, parent, tip, author):
+                raise _stale(tip)
+            return tip, None
+        tree = repo.write_tree(_changed(repo, draft, parent))
+        sha = repo.write_commit(tree, parent, author, draft.message)
+        faults.reach("commit-written")
+        try:
+            if not new_pr:
+                repo.move_ref(name, tip, sha)
+                return sha, None
+            number = 1 + max((int(each) for each in repo.refs(PR_PREFIX) if each.isdigit()), default=0)
+            repo.add_ref(f"{PR_PREFIX}{number}", sha)
+            return sha, number
+        except Moved as error:
+            raise _stale(tip) from error
+
+
+def _parent(repo: Repository, draft: Draft, tip: str, new_pr: bool) -> str:
+    """The commit to build on. One behind the tip is let through: this may be the tip's own commit, sent again."""
+    asked = draft.parent
+    if not asked or (len(asked) >= 7 and tip.startswith(asked)):
+        return tip
+    if new_pr:
+        try:
+            return repo.resolve(asked)
+        except Missing as error:
+            raise HubError(404, str(error), "RevisionNotFound") from error
+    before = [each.decode() for each in repo.commit(tip).parents]
+    if len(asked) >= 7 and before and before[0].startswith(asked):
+        return before[0]
+    raise _stale(tip)
+
+
+def _is_again(repo: Repository, draft: Draft, parent: str, tip: str, author: str) -> bool:
+    """Whether the tip is what this draft makes of its parent, by the same author with the same message."""
+    last = repo.commit(tip)
+    if (last.message.decode(), author_name(last)) != (draft.message, author):
+        return False
+    try:
+        return repo.write_tree(_changed(repo, draft, parent)) == last.tree.decode()
+    except HubError:  # it does not even apply to the parent
+        return False
+
+
+def _stale(tip: str) -> HubError:
+    return HubError(412, f"A commit has happened since: the branch is at {tip}. Please refresh and try again.")
+
+
+def _changed(repo: Repository, draft: Draft, parent: str) -> dict[str, tuple[int, str]]:
+    """The parent's files with the operations applied, in their order."""
+    files = repo.files(parent)
+    for what, path, oid in draft.operations:
+        if what == "add":
+            files[path] = (FILE, oid)
+            continue
+        gone = [each for each in files if each.startswith(f"{path}/")] if what == "deletedFolder" else [path]
+        if not gone or any(files.pop(each, None) is None for each in gone):
+            raise HubError(404, f"A file with this name doesn't exist: {path}", "EntryNotFound")
+    directories = {path[:at] for path in files for at, char in enumerate(path) if char == "/"}
+    if clash := sorted(directories & files.keys()):
+        raise HubError(
+            400, f"{clash[0]!r} would be both a file and a directory; delete one of them in the same commit"
+        )
+    _add_attributes(repo, draft, files)
+    return files
+
+
+def _add_attributes(repo: Repository, draft: Draft, files: dict[str, tuple[int, str]]) -> None:
+    """Large files that no rule covers get a line, or a git clone would hold pointers in their place."""
+    known = files.get(".gitattributes")
+    text = (repo.load(".gitattributes", *known).content if known else b"") or b""
+    rules = Attributes(text)
+    missing = sorted(path for path in draft.pointers if path in files and not rules.large(path))
+    if missing:
+        text += b"" if text.endswith(b"\n") or not text else b"\n"
+        text += "".join(map(attribute_line, missing)).encode()
+        files[".gitattributes"] = (FILE, repo.write_blob(text))
