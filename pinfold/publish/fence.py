@@ -176,20 +176,21 @@ def _fenced(command: list[str], needed: list[Path], scratch: Path) -> list[str]:
     if "--mount" in flags:
         python = [Path(p) for p in (sys.prefix, sys.base_prefix, sys.executable, os.path.realpath(sys.executable))]
         packages = [Path(p) for p in sys.path if p and Path(p).is_dir()]
-        for home in homes():
+        for number, home in enumerate(homes()):
             inside = {p.absolute() for p in (*needed, *python, *packages)}
             inside |= {p.resolve() for p in inside}
+            if home in inside & {q for p in needed for q in (p.absolute(), p.resolve())}:
+                raise UserError(f"{home} is your home directory, which verification hides; use a folder below it")
             inside = {p for p in inside if p.is_relative_to(home) and p != home}
             inside = sorted(p for p in inside if not any(q in p.parents for q in inside))
-            if any(p.absolute() == home or p.resolve() == home for p in needed):
-                raise UserError(f"{home} is your home directory, which verification hides; use a folder below it")
-            for i, path in enumerate(inside):
-                hold = shlex.quote(str(scratch / f"hold{i}"))
+            # what is needed from the home is held elsewhere while an empty directory is put over it
+            holds = [shlex.quote(str(scratch / f"hold-{number}-{i}")) for i in range(len(inside))]
+            for path, hold in zip(inside, holds, strict=True):
                 make = "mkdir" if path.is_dir() else "touch"
                 lines += [f"{make} {hold}", f"mount --rbind {shlex.quote(str(path))} {hold}"]
             lines += [f"mount -t tmpfs -o size=16m,mode=700 tmpfs {shlex.quote(str(home))}"]
-            for i, path in enumerate(inside):
-                place, hold = shlex.quote(str(path)), shlex.quote(str(scratch / f"hold{i}"))
+            for path, hold in zip(inside, holds, strict=True):
+                place = shlex.quote(str(path))
                 lines += [f"mkdir -p {shlex.quote(str(path.parent))}"]
                 lines += [f"{'mkdir -p' if path.is_dir() else 'touch'} {place}", f"mount --rbind {hold} {place}"]
     drop = ""
