@@ -57,9 +57,17 @@ def make_overlay(version: str, overlays: Path = OVERLAYS) -> Path:
     Every requirement that the environment already satisfies is shared with it. Atomic: an interrupted
     installation leaves nothing that looks complete.
     """
+    from filelock import FileLock  # comes with huggingface_hub and torch
+
     directory = overlays.absolute() / version
-    if (directory / ".complete").exists():
-        return directory
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory.with_name(f".{version}.lock")):
+        if not (directory / ".complete").exists():
+            _install(version, directory)
+    return directory
+
+
+def _install(version: str, directory: Path) -> None:
     partial = directory.with_name(f".{version}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -71,7 +79,6 @@ def make_overlay(version: str, overlays: Path = OVERLAYS) -> Path:
     (partial / ".complete").touch()
     shutil.rmtree(directory, ignore_errors=True)
     partial.rename(directory)
-    return directory
 
 
 def _pip_install(requirements: list[Requirement], target: Path) -> None:
