@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml
 	@test -d .venv/lib || test "$$(df -Pk . | awk 'NR == 2 {print $$4}')" -gt 8000000 || { \
 	  echo "The installation needs 8 GB of disk, $$(df -Ph . | awk 'NR == 2 {print $$4}') are free here." \
 	       "Free some, or set TORCH_INDEX to an index of CPU-only builds" >&2; exit 2; }
-	$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -c "" 2>/dev/null || $(PYTHON) -m venv --clear .venv
 	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --index-url $(TORCH_INDEX) torch torchvision)
 	$(BIN)/python -m pip install -e ".[dev]"
 	@touch $@

@@ -24,6 +24,9 @@ VERBS = {
 def main(argv: list[str] | None = None) -> int:
     """Run one verb. Returns the exit code: 0 done, 1 findings, 2 a user's mistake, 130 Ctrl-C."""
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):  # a console or a pipe without Unicode gets question marks, no traceback
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     parser = argparse.ArgumentParser(prog="pinfold", description=sys.modules["pinfold"].__doc__)
     parser.add_argument("--version", action="version", version=f"pinfold {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)

@@ -155,11 +155,9 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
             if model is not None:
                 verify.compare_in_memory(model, card.main_auto_class(staged), expected)
             answer = verify.staged_load(staged, expected, work)
-            classes = ", ".join(sorted(answer["hashes"]))
-            done(
-                f"{classes}: {expected.parameters:,} parameters, every tensor and output equal, save → reload equal "
-                f"(transformers {answer['transformers']}; {fence.available().describe()})"
-            )
+            done(f"{', '.join(sorted(answer['hashes']))}: tensors and outputs equal, also saved and loaded again")
+        say(f"           {expected.parameters:,} parameters, transformers {answer['transformers']}")
+        say(f"           {fence.available().describe()}")
         for auto, names in answer["formula"].items():
             if names:
                 say(f"           {auto}: not in the checkpoint, random for users: {', '.join(names[:4])}")
@@ -184,7 +182,7 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
             hub_home = work / "hub-home"
             remote.snapshot(code, hub_home)
             verify.published_load(staged, expected, work, hub_home, destination.repo, code)
-            done(f"loaded at {code[:12]} from an empty cache: every tensor and output equal")
+            done(f"loaded at {code[:12]} from an empty cache: tensors and outputs equal")
 
         if args.create_pr:
             say(f"The pull request's commit is {code}. After the merge: pinfold push {path} --pin SHA")
@@ -436,7 +434,7 @@ def _dry_run(remote: Remote, staged: Staged, exists: bool, work: Path) -> Publis
 
 def say_how_to_load(published: Published, destination: Destination) -> None:
     """The snippet, and for the embedded Hub the two lines that serve it."""
-    say(f"\nPublished {published.repo} at {published.revision}\n" if published.changed else f"\n{published.repo}\n")
+    say(f"\n{'Published' if published.changed else 'Unchanged:'} {published.repo} at {published.revision}\n")
     if destination.embedded:
         say(f"{_command()} hub --data {destination.embedded} --port {HUB_PORT}   # serves it; leave it running")
         say(f"export HF_ENDPOINT=http://127.0.0.1:{HUB_PORT} HF_HUB_DISABLE_IMPLICIT_TOKEN=1   # in another shell\n")

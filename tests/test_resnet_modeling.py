@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from transformers import AutoModel, AutoModelForImageClassification, Trainer, TrainingArguments
 
+from pinfold.publish.folder import read_folder
+from pinfold.publish.stage import stage
 from resnet_model.configuration_resnet import ResnetConfig
 from resnet_model.convert_resnet import AUTO_MAP, configuration, probe
 from resnet_model.modeling_resnet import ResnetModel, ResnetModelForImageClassification
@@ -49,25 +51,27 @@ def checkpoint(small, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_outputs_equal_timms_bit_for_bit_in_memory_and_loaded(name, tmp_path):
+def test_outputs_equal_timms_bit_for_bit_in_memory_and_staged(name, tmp_path):
     reference = with_every_tensor_changed(timm.create_model(name)).eval()
     config = configuration(name, reference)
     state = {f"model.{key}": tensor for key, tensor in reference.state_dict().items()}
     model = ResnetModelForImageClassification(config).eval()
     model.load_state_dict(state)  # strict: that prefix and nothing else
-    model.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path / "saved")
+    (tmp_path / "staged").mkdir()
+    stage(read_folder(ROOT / "resnet_model"), tmp_path / "saved", tmp_path / "staged")
     pixels = probe(2, 3, 64, 64)
     with torch.no_grad():
         logits, features = reference(pixels), reference.forward_features(pixels)
         stages = reference.forward_intermediates(pixels, intermediates_only=True)[1:]
         pooled = reference.forward_head(features, pre_logits=True)
-        loaded = AutoModelForImageClassification.from_pretrained(tmp_path, trust_remote_code=True).eval()
+        loaded = AutoModelForImageClassification.from_pretrained(tmp_path / "staged", trust_remote_code=True).eval()
         for classifier in (model, loaded):
             output = classifier(pixels, output_hidden_states=True)
             assert torch.equal(output.logits, logits)
             assert len(output.hidden_states) == 5
             assert all(map(torch.equal, output.hidden_states[1:], stages))
-        output = ResnetModel.from_pretrained(tmp_path).eval()(pixels, output_hidden_states=True)
+        output = ResnetModel.from_pretrained(tmp_path / "staged").eval()(pixels, output_hidden_states=True)
         assert torch.equal(output.last_hidden_state, features)
         assert torch.equal(output.pooler_output, pooled)
         assert all(map(torch.equal, output.hidden_states[1:], stages))

@@ -67,11 +67,17 @@ def _hub(name: str, endpoint: str | None, token: str | None, data: Path) -> Dest
         raise UserError(f"--endpoint={endpoint} is not the address of a Hub; use one such as https://huggingface.co")
     server = find(data)
     if server and endpoint in (f"http://127.0.0.1:{server['port']}", f"http://localhost:{server['port']}"):
-        return Destination(name, endpoint, token or server["token"], data)
+        return Destination(name, endpoint, token or _own_token() or server["token"], data)
     token = token or get_token()
     if not token:
         raise UserError(f"no token for {endpoint}; run `hf auth login` or set HF_TOKEN (a token with the role write)")
     return Destination(name, endpoint, token)
+
+
+def _own_token() -> str | None:
+    """HF_TOKEN where an embedded Hub made it; a token of the real Hub is never sent to one."""
+    token = os.environ.get("HF_TOKEN", "")
+    return token if token.startswith("pinfold_") else None
 
 
 def check_name(repo: str) -> str:

@@ -15,6 +15,7 @@ import os
 import shlex
 import shutil
 import signal
+import site
 import subprocess
 import sys
 import tempfile
@@ -113,7 +114,8 @@ def run(
             "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false",
             "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1",
         }  # fmt: skip
-        environment |= {"PYTHONPATH": str(overlay)} if overlay else {}
+        environment |= {"PYTHONPATH": os.pathsep.join(map(str, [*([overlay] if overlay else []), *_own_packages()]))}
+        environment |= {"PYTHONUSERBASE": site.getuserbase()}
         command = [sys.executable, str(script), str(scratch / "request.json")]
         needed = [*visible, work, script.parent, *([overlay] if overlay else []), *([hub_home] if hub_home else [])]
         log = scratch / "log"
@@ -167,6 +169,12 @@ def _limit(memory: int) -> None:
             resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
 
+def _own_packages() -> list[Path]:
+    """Where this user keeps packages outside of the environment. Not sys.path: transformers puts its cache there."""
+    given = [Path(p).absolute() for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    return [p for p in given if p.is_dir()]
+
+
 def _fenced(command: list[str], needed: list[Path], scratch: Path) -> list[str]:
     """The command inside this machine's namespaces, the home hidden and what is needed bound back in."""
     flags = available().namespaces
@@ -175,9 +183,9 @@ def _fenced(command: list[str], needed: list[Path], scratch: Path) -> list[str]:
     lines = ["set -e"]
     if "--mount" in flags:
         python = [Path(p) for p in (sys.prefix, sys.base_prefix, sys.executable, os.path.realpath(sys.executable))]
-        packages = [Path(p) for p in sys.path if p and Path(p).is_dir()]
+        packages = [*_own_packages(), Path(site.getusersitepackages())]
         for number, home in enumerate(homes()):
-            inside = {p.absolute() for p in (*needed, *python, *packages)}
+            inside = {p.absolute() for p in (*needed, *python, *packages) if p.exists()}
             inside |= {p.resolve() for p in inside}
             if home in inside & {q for p in needed for q in (p.absolute(), p.resolve())}:
                 raise UserError(f"{home} is your home directory, which verification hides; use a folder below it")

@@ -1,0 +1,197 @@
+"""Every snippet of the README runs, in the order in which a newcomer meets them."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, clean_environment
+
+from pinfold.publish import destination
+from pinfold.publish.card import split_front_matter
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+SHA = re.compile(r"\b[0-9a-f]{40}\b")
+
+
+def blocks(language):
+    return [text for kind, text in BLOCKS if kind == language]
+
+
+def block(language, words):
+    """The one block of a language that contains these words."""
+    found = [text for text in blocks(language) if words in text]
+    assert len(found) == 1, f"{len(found)} {language} blocks with {words!r}"
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A directory like a fresh checkout, with a short training in runs/, two accounts, and the Hub serving."""
+    cwd = tmp_path_factory.mktemp("readme")
+    for name in ("resnet_model", "push.py", "README.md", "config.json"):
+        (cwd / name).symlink_to(ROOT / name)
+    (cwd / "path" / "to").mkdir(parents=True)
+    (cwd / "path" / "to" / "my_model").symlink_to(ROOT / "resnet_model")
+    scripts = Path(sys.executable).parent  # what an activated environment has in front of PATH
+    environment = clean_environment(
+        cwd / "home", PYTHONPATH=str(ROOT), PATH=f"{scripts}{os.pathsep}{os.environ['PATH']}"
+    )
+
+    def shell(text, check=True, **more):
+        done = subprocess.run(
+            ["bash", "-euc", text], cwd=cwd, env=environment | more, capture_output=True, text=True, timeout=400
+        )
+        assert done.returncode == 0 or not check, f"{text}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
+        return done
+
+    train = block("bash", "--data photos").splitlines()
+    shell(train[0].replace("runs/my-digits", "runs/resnet-digits"))
+    pushed = shell("python push.py").stdout
+    shutil.copytree(cwd / "runs" / "resnet-digits", cwd / "path" / "to" / "checkpoint")
+    token = shell("pinfold hub token me --role write").stdout.strip()
+    with destination.running(cwd / "runs" / "hub") as server:
+        address = {"HF_ENDPOINT": f"http://127.0.0.1:{server['port']}"}
+        yield cwd, shell, pushed, address, address | {"HF_TOKEN": token}
+
+
+def test_the_front_matter_makes_the_checkout_a_repository():
+    front, _ = split_front_matter(README, "README.md")
+    assert README.startswith("---\n") and front["license"] == "apache-2.0" and front["library_name"] == "transformers"
+    assert yaml.safe_load(yaml.safe_dump(front)) == front
+
+
+def test_every_snippet_is_pinned_or_local():
+    for text in blocks("python"):
+        for call in re.findall(r"from_pretrained\((.*?)\)", text):
+            assert call.startswith('"."') or SHA.search(call), call
+
+
+def test_every_make_target_that_is_named_exists():
+    targets = set(re.findall(r"\bmake ([a-z]+)", README))
+    for target in targets - {"a", "it"}:
+        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, target
+
+
+def test_every_file_in_the_tree_exists_and_every_link_leads_somewhere():
+    tree = re.search(r"## What is where\n\n(.*?)\n\n[A-Z]", README, re.DOTALL)[1]
+    for line in tree.splitlines():
+        name, inner = line.strip().split()[0], line.startswith("        ")
+        assert (ROOT / ("pinfold" if inner else "") / name).exists(), name
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_output_on_the_first_screen_is_what_a_push_prints(place):
+    def shape(text):
+        text = re.sub(r"\b[0-9a-f]{12,40}\b", "HEX", text)
+        return re.sub(r"[\d.]+|\(fenced:[^)]*\)", "N", re.sub(r"; (half )?fenced[^)]*\)", ")", text)).strip()
+
+    shown = [shape(line) for line in block("text", "push to local").splitlines() if line]
+    printed = [shape(line) for line in place[2].splitlines()]
+    assert [line for line in shown if line not in printed] == []
+
+
+def test_the_lines_that_serve_and_the_snippet_are_what_a_push_prints(place):
+    printed = SHA.sub("HEX", place[2])
+    for line in SHA.sub("HEX", block("python", "local/resnet-digits")).splitlines():
+        assert line in printed
+    serve, export = block("bash", "--port 7870   #").splitlines()
+    assert serve.removeprefix(".venv/bin/") in printed and export in printed
+
+
+def test_the_snippet_loads_from_another_folder(place, tmp_path):
+    _, _, pushed, address, _ = place
+    code = SHA.sub(SHA.search(pushed)[0], block("python", "local/resnet-digits"))
+    code += "\nprint('LOADED', type(model).__name__, type(processor).__name__)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=clean_environment(tmp_path / "home", **address),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert "LOADED ResnetModelForImageClassification ResnetImageProcessor" in done.stdout, done.stderr
+    offline = block("bash", "HF_HUB_OFFLINE").split("export ")[1].strip().split("=")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=clean_environment(tmp_path / "home", **dict([offline])),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert "LOADED" in done.stdout, done.stderr
+
+
+def test_publishing_under_a_name_of_ones_own(place):
+    out = place[1](block("bash", "--repo me/resnet-digits"), **place[4]).stdout
+    assert "Published me/resnet-digits at " in out
+
+
+def test_publishing_from_python(place, tmp_path):
+    (place[0] / "snippet.py").write_text(block("python", "from pinfold.push import push"))
+    out = place[1]("python snippet.py", **place[4]).stdout
+    assert re.search(r"^[0-9a-f]{40} from transformers import", out, re.MULTILINE)
+
+
+def test_publishing_a_folder_from_elsewhere(place):
+    install, push = block("bash", "path/to/my_model").splitlines()
+    assert re.match(r'pip install "\.\[[a-z,]+\]"', install)
+    extras = re.search(r"\[([a-z,]+)\]", install)[1].split(",")
+    assert all(re.search(rf"^{extra} = \[", (ROOT / "pyproject.toml").read_text(), re.M) for extra in extras)
+    assert "Published local/checkpoint at " in place[1](push).stdout
+
+
+def test_training_on_a_directory_of_pictures(place):
+    cwd, shell, *_ = place
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for i in range(60):
+        folder = cwd / "photos" / f"class-{digits.target[i] % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((digits.images[i] * 15).astype("uint8")).save(folder / f"{i}.png")
+    (cwd / "runs" / "my-digits").symlink_to(cwd / "runs" / "resnet-digits")
+    shell(block("bash", "--data photos").splitlines()[1])
+    assert (cwd / "runs" / "photos" / "model.safetensors").exists()
+
+
+def test_converting_from_timm(place):
+    """The first line needs the internet; its answer without one is one line. The second works from a file."""
+    cwd, shell, *_ = place
+    import timm
+    from safetensors.torch import save_file
+
+    published, from_file = block("bash", "convert_resnet.py").splitlines()
+    done = shell(published, check=False, HF_HUB_OFFLINE="1")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    save_file(timm.create_model("resnet18").state_dict(), cwd / "resnet18.safetensors")
+    shell(from_file)
+    assert (cwd / "runs" / "resnet18" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("words", ['from_pretrained("."', "AutoConfig.register"])
+def test_the_ways_in_without_a_push(words, tmp_path):
+    code = block("python", words) + "\nprint('DONE')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=clean_environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+    )
+    assert "DONE" in done.stdout, done.stderr
+
+
+def test_huggingface_hubs_own_command_works_with_the_embedded_hub(place):
+    lines = block("bash", "hf upload").replace("http://127.0.0.1:7870", place[3]["HF_ENDPOINT"])
+    done = place[1](lines)
+    assert "me/notes" in done.stdout + done.stderr
+
+
+def test_the_lines_for_windows_are_those_of_the_makefile():
+    windows = block("powershell", "py -m venv")
+    makefile = (ROOT / "Makefile").read_text()
+    assert '-m pip install -e ".[dev]"' in windows and 'pip install -e ".[dev]"' in makefile
+    assert "train resnet_model --data digits" in windows and "train resnet_model --data digits" in makefile
