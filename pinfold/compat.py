@@ -33,6 +33,7 @@ from pinfold.publish.remote import Remote, patience
 from pinfold.publish.stage import Staged, find_weights
 
 OVERLAYS = Path("runs/overlays")
+PYTHON = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
 # 5.0.0 catches faults that neither its predecessors nor its successors show.
 MINIMUM_MATRIX = ("4.48.3", "4.57.6", "5.0.0", "newest")
 
@@ -46,7 +47,7 @@ def overlay(version: str, overlays: Path = OVERLAYS) -> Path | None:
     if version in ("newest", metadata.version("transformers")):
         return None
     directory = overlays.absolute() / version
-    if not (directory / ".complete").exists():
+    if not _complete(directory):
         raise UserError(f"no overlay for transformers {version} in {overlays}; run: pinfold compat make {version}")
     return directory
 
@@ -62,9 +63,15 @@ def make_overlay(version: str, overlays: Path = OVERLAYS) -> Path:
     directory = overlays.absolute() / version
     directory.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(directory.with_name(f".{version}.lock")):
-        if not (directory / ".complete").exists():
+        if not _complete(directory):
             _install(version, directory)
     return directory
+
+
+def _complete(directory: Path) -> bool:
+    """Whether an overlay was installed to its end, for this Python: packages in it are compiled for one."""
+    mark = directory / ".complete"
+    return mark.exists() and mark.read_text() == PYTHON
 
 
 def _install(version: str, directory: Path) -> None:
@@ -76,7 +83,7 @@ def _install(version: str, directory: Path) -> None:
         _pip_install(wanted, partial)
         wanted = _unsatisfied(partial)
     _import_check(version, partial)
-    (partial / ".complete").touch()
+    (partial / ".complete").write_text(PYTHON)
     shutil.rmtree(directory, ignore_errors=True)
     partial.rename(directory)
 

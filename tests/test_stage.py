@@ -124,7 +124,7 @@ def test_digest_replaces_a_blank_constant_where_the_folder_has_one(copies):
 
 def test_weights_without_format_metadata_are_written_anew_with_it(copies):
     folder, checkpoint = copies
-    tensors = load_file(checkpoint / "model.safetensors")
+    tensors = {k: v.clone() for k, v in load_file(checkpoint / "model.safetensors").items()}
     save_file(tensors, checkpoint / "model.safetensors")
     result = staged(folder, checkpoint)
     assert read_header(result.weights[0])["__metadata__"]["format"] == "pt"

@@ -52,7 +52,7 @@ def test_a_good_folder_passes_in_every_step(tmp_path, tiny_folder, tiny_checkpoi
         "AutoModelForSequenceClassification",
     }
     # and the comparison itself can fail: one bit in one expected output
-    outputs = load_file(expected.outputs)
+    outputs = {k: v.clone() for k, v in load_file(expected.outputs).items()}
     name = next(n for n in outputs if n.endswith("logits"))
     outputs[name].view(torch.int32)[0, 0] ^= 1
     save_file(outputs, expected.outputs)
@@ -72,7 +72,7 @@ def test_weights_that_do_not_fit_are_named_with_their_shapes(tmp_path, tiny_fold
 
 def test_missing_and_unexpected_weights_are_named(tmp_path, tiny_folder, tiny_checkpoint):
     checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
-    tensors = load_file(checkpoint / "model.safetensors")
+    tensors = {k: v.clone() for k, v in load_file(checkpoint / "model.safetensors").items()}
     tensors["tiny.extra.weight"] = tensors.pop("classifier.weight")
     save_file(tensors, checkpoint / "model.safetensors", {"format": "pt"})
     staged, work = prepared(tmp_path, tiny_folder, checkpoint)

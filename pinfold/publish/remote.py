@@ -187,13 +187,17 @@ class Remote:
 
     @contextlib.contextmanager
     def _uploading(self) -> Iterator[None]:
-        """Use Xet only where the Hub speaks it: the client has no fallback of its own."""
-        before = constants.HF_HUB_DISABLE_XET
-        constants.HF_HUB_DISABLE_XET = before or not self._speaks_xet()
+        """Use Xet only where the Hub speaks it: the client has no fallback of its own.
+
+        huggingface_hub 0.x reads the address in the answer as one of its default Hub's, and fails after the commit.
+        """
+        xet, endpoint = constants.HF_HUB_DISABLE_XET, constants.ENDPOINT
+        constants.HF_HUB_DISABLE_XET = xet or not self._speaks_xet()
+        constants.ENDPOINT = self.destination.endpoint
         try:
             yield
         finally:
-            constants.HF_HUB_DISABLE_XET = before
+            constants.HF_HUB_DISABLE_XET, constants.ENDPOINT = xet, endpoint
 
     def _speaks_xet(self) -> bool:
         from huggingface_hub.utils import build_hf_headers, get_session
