@@ -123,11 +123,14 @@ def test_human_part_ignores_the_generated_region_alone(staged):
         ("---\nlicense: [mit\n---\n", "not YAML"),
         ("---\n- mit\n---\n", "is a list"),
         ("---\nlicense:\n---\n", "no license"),
+        ("---\nlicense: mit\ntags: vision\n---\n", "not a list of words"),
+        ("---\nlicense: mit\ntags: [1, 2]\n---\n", "not a list of words"),
+        ("---\nlicense: m\u00eft\n---\n".encode("latin-1"), "not UTF-8"),
     ],
 )
 def test_a_card_that_cannot_be_used_is_one_line(tmp_path, text, words):
     if text is not None:
-        (tmp_path / "card.md").write_text(text)
+        (tmp_path / "card.md").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=words) as caught:
         card.read_human_half(tmp_path)
     assert "\n" not in str(caught.value)

@@ -184,6 +184,24 @@ def test_a_checkpoint_that_cannot_be_published_is_one_line(copies, spoil, words)
 
 
 @pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"model_type": None}, "model_type=None must be a name"),
+        ({"model_type": "x` | <script>"}, "must be a name"),
+        ({"architectures": [5]}, "must be a list of class names"),
+        ({"architectures": "TinyModel"}, "must be a list of class names"),
+        ({"architectures": ["SomebodyElsesModel"]}, "names no class of"),
+    ],
+)
+def test_a_configuration_that_transformers_could_not_read_is_one_line(copies, keys, words):
+    folder, checkpoint = copies
+    path = checkpoint / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | keys))
+    with pytest.raises(UserError, match=words):
+        staged(folder, checkpoint)
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"modeling_tiny": None}, "defines a PreTrainedModel"),

@@ -50,7 +50,13 @@ def read_human_half(folder: Path) -> HumanHalf:
     path = folder / "card.md"
     if not path.exists():
         raise UserError(f"{folder} has no card.md; write one that opens with ---, license: (such as apache-2.0), ---")
-    metadata, text = split_front_matter(path.read_text(encoding="utf-8"), str(path))
+    try:
+        metadata, text = split_front_matter(path.read_text(encoding="utf-8-sig"), str(path))
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
+    tags = metadata.get("tags", [])
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise UserError(f"{path}: tags={tags!r} is not a list of words; write tags: [vision, digits]")
     if not isinstance(metadata.get("license"), str):
         raise UserError(f"{path}: no license in its front matter; add a line such as license: apache-2.0")
     return HumanHalf(metadata, text.strip())
@@ -67,7 +73,7 @@ def split_front_matter(text: str, where: str) -> tuple[dict, str]:
         return {}, text
     try:
         metadata = yaml.safe_load(match[1]) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{where}: its front matter is not YAML ({str(error).splitlines()[0]}); mend it") from None
     if not isinstance(metadata, dict):
         raise UserError(f"{where}: its front matter is a {type(metadata).__name__}; write key: value lines")
@@ -148,7 +154,8 @@ def merge(card: str, remote: str | None, human: HumanHalf) -> tuple[str, list[st
         if key != "tags" and found.get(key, human.metadata[key]) != human.metadata[key]
     ]
     theirs = {key: value for key, value in found.items() if key in human.metadata or key not in own}
-    tags = list(dict.fromkeys([*(found.get("tags") or []), *own["tags"]]))
+    theirs_tags = found.get("tags")
+    tags = list(dict.fromkeys([*(theirs_tags if isinstance(theirs_tags, list) else []), *own["tags"]]))
     before, text, mark = _parts(body)
     if text == human.text or mark == _mark(text):
         return _join({**own, **theirs, "tags": tags}, _generated(rest), human.text, _mark(human.text), before), notes

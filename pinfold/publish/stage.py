@@ -11,6 +11,7 @@ import ast
 import functools
 import hashlib
 import json
+import re
 import shutil
 import struct
 from collections.abc import Iterable
@@ -110,6 +111,7 @@ def stage(folder: ModelFolder, checkpoint: Path, directory: Path, max_shard_size
     """
     config = _read_json(checkpoint / "config.json", "save_pretrained writes one")
     weights = find_weights(checkpoint)
+    check_config(config, checkpoint / "config.json")
     auto_map = folder.auto_map()
     _stage_weights(weights, directory, parse_size(max_shard_size))
     code = _stage_code(folder, auto_map, directory)
@@ -121,6 +123,19 @@ def stage(folder: ModelFolder, checkpoint: Path, directory: Path, max_shard_size
     sums = {name: sha256(directory / name) for name in staged.files}
     _write_json(directory / MANIFEST, {"manifest": 1, "files": sums})
     return staged
+
+
+def check_config(config: dict, path: Path) -> None:
+    """Refuse what transformers cannot read, and names that would be Markdown or code in a card.
+
+    Raises:
+        UserError: naming the key.
+    """
+    kind, classes = config.get("model_type"), config.get("architectures") or []
+    if not isinstance(kind, str) or not re.fullmatch(r"[\w.+-]{1,100}", kind, re.ASCII):
+        raise UserError(f"{path}: model_type={kind!r} must be a name such as my-resnet; set it on the config class")
+    if not isinstance(classes, list) or not all(isinstance(name, str) and name.isidentifier() for name in classes):
+        raise UserError(f"{path}: architectures={classes!r} must be a list of class names; save the checkpoint again")
 
 
 def find_weights(checkpoint: Path) -> list[Path]:
@@ -195,7 +210,8 @@ def _read_json(path: Path, hint: str) -> dict:
 
 
 def _write_json(path: Path, value: dict) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")  # lone surrogates, which JSON can hold
 
 
 def _stage_weights(weights: list[Path], directory: Path, limit: int) -> None:
@@ -370,7 +386,7 @@ def _published_config(staged: Staged, checkpoint: Path) -> dict:
 
 def _stage_pictures(staged: Staged) -> None:
     card = staged.folder.path / "card.md"
-    text = card.read_text(encoding="utf-8") if card.exists() else ""
+    text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
     for picture in sorted(p for p in staged.folder.path.iterdir() if p.suffix in PICTURES and p.name in text):
         shutil.copyfile(picture, staged.directory / picture.name)
 

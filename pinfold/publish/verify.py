@@ -7,6 +7,7 @@ How it works:
 """
 
 import json
+import math
 import os
 import shutil
 from dataclasses import dataclass, field
@@ -156,12 +157,14 @@ def _own_probe(staged: Staged) -> dict:
     if not path.exists():
         return {}
     try:
-        probe = json.loads(path.read_text())
-        if not all(
-            isinstance(v["shape"], list) and v.get("values", "wave") in ("wave", "ramp") for v in probe.values()
-        ):
-            raise ValueError("each input needs a shape and values wave or ramp")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        probe = json.loads(path.read_text(encoding="utf-8"))
+        for name, spec in probe.items():
+            shape, modulo = spec["shape"], spec.get("modulo", 1)
+            if not isinstance(shape, list) or not shape or not all(type(n) is int and n > 0 for n in (*shape, modulo)):
+                raise ValueError(f"{name} needs a shape of positive integers, and so is modulo")
+            if math.prod(shape) > 10**8 or spec.get("values", "wave") not in ("wave", "ramp"):
+                raise ValueError(f"{name} may have 100 million values, wave or ramp")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f'{path}: {error}; write {{"name": {{"shape": [2, 16], "values": "wave"}}}}') from None
     return probe
 
