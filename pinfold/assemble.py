@@ -78,7 +78,9 @@ def assemble(
             from transformers import AutoImageProcessor
 
             processor = AutoImageProcessor.from_pretrained(start)
-    except (ValueError, TypeError, AssertionError, OSError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # somebody else's constructor, or a damaged file: either may raise anything
         raise UserError(one_line(error)) from None
     # Complete, where transformers would name only the classes that it saves.
     model.config.auto_map = {auto: f"{cls.__module__.split('.')[-1]}.{cls.__name__}" for auto, cls in found.items()}

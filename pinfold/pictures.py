@@ -85,6 +85,8 @@ def opened(image: Any, load: bool = True) -> Any:
         return image
     try:
         with Image.open(image) as picture:
+            if picture.mode.startswith(("I", "F")):
+                raise ValueError(f"mode {picture.mode}, more than 8 bits a channel")
             return picture.copy() if load else None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         told = " ".join(str(error).split())

@@ -7,6 +7,7 @@ Example: pinfold push resnet_model --checkpoint runs/resnet-digits --repo me/res
 """
 
 import argparse
+import ast
 import contextlib
 import difflib
 import json
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from pinfold.errors import UserError
@@ -26,7 +28,7 @@ from pinfold.publish.audit import audit
 from pinfold.publish.destination import EMBEDDED, HUB_PORT, Destination, check_name, opened
 from pinfold.publish.folder import ModelFolder, read_folder
 from pinfold.publish.remote import Remote, patience, same
-from pinfold.publish.stage import INDEX, MANIFEST, WEIGHTS, Staged, stage
+from pinfold.publish.stage import INDEX, MANIFEST, WEIGHTS, Staged, parse_size, stage
 
 DEMO = (Path("resnet_model"), Path("runs/resnet-digits"))
 OURS_ALWAYS = {"README.md", ".gitattributes"}
@@ -76,6 +78,8 @@ def push(
     Raises:
         UserError: one line that says what to do; nothing is visible on the Hub then, unless the line says so.
     """
+    if not hasattr(model, "save_pretrained") or not hasattr(getattr(model, "config", None), "model_type"):
+        raise UserError(f"{type(model).__name__} is not a PreTrainedModel; derive its class from PreTrainedModel")
     source = Path(folder) if folder else _folder_of(model)
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary:
         checkpoint = Path(temporary) / re.sub(r"\W+", "-", model.config.model_type)
@@ -125,7 +129,7 @@ def main(args: argparse.Namespace) -> int:
 def publish(args: argparse.Namespace, token: str | None = None, model=None) -> Published:
     """All steps of a push; prints one line a step."""
     path, checkpoint = _inputs(args)
-    if args.repo:
+    if args.repo is not None:
         check_name(args.repo)
     folder, human = read_folder(path), card.read_human_half(path)
     with (
@@ -184,7 +188,9 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
             verify.published_load(staged, expected, work, hub_home, destination.repo, code)
             done(f"loaded at {code[:12]} from an empty cache: tensors and outputs equal")
 
-        if args.create_pr:
+        if args.create_pr and not changed:
+            say("Nothing changed, so no pull request was opened.")
+        elif args.create_pr:
             say(f"The pull request's commit is {code}. After the merge: pinfold push {path} --pin SHA")
         else:
             with step("pin") as done:
@@ -217,9 +223,17 @@ def step(name: str) -> Iterator:
 
 
 def _inputs(args: argparse.Namespace) -> tuple[Path, Path]:
-    """The folder and the checkpoint, found where they were not named."""
+    """The folder and the checkpoint, found where they were not named; options that cannot be meant are refused."""
     if args.create_pr and (args.pin or args.tag):
         raise UserError("--create-pr goes with neither --pin nor --tag; tag and pin after the merge")
+    if args.pin and not re.fullmatch(r"[0-9a-f]{40}", args.pin):
+        raise UserError(f"--pin={args.pin} is not a commit; give its full hash of 40 hex digits")
+    for option, name in (("branch", args.branch), ("tag", args.tag)):
+        if name is not None and (
+            not re.fullmatch(r"\w[\w./-]{0,200}", name, re.A) or re.search(r"\.\.|//|[./]$|\.lock", name)
+        ):
+            raise UserError(f"--{option}={name!r} is not a name that git takes; use letters, digits, '.', '-' and '_'")
+    parse_size(args.max_shard_size)
     if args.path is None:
         path, checkpoint = DEMO[0], args.checkpoint or DEMO[1]
         if not args.checkpoint and not checkpoint.exists():
@@ -229,6 +243,9 @@ def _inputs(args: argparse.Namespace) -> tuple[Path, Path]:
         return path, checkpoint
     path = args.path
     if args.checkpoint:
+        read_folder(path)
+        if not args.checkpoint.is_dir():
+            raise UserError(f"--checkpoint={args.checkpoint} is no directory; give one that save_pretrained wrote")
         return path, args.checkpoint
     if (path / WEIGHTS).exists() or (path / INDEX).exists():
         return path, path
@@ -242,10 +259,10 @@ def _inputs(args: argparse.Namespace) -> tuple[Path, Path]:
 
 def _same_type(config: Path, folder: Path) -> bool:
     try:
-        kind = json.loads(config.read_text()).get("model_type")
+        kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError):
         return False
-    return kind is not None and any(repr(kind) in _types(m.read_text()) for m in folder.glob("*.py"))
+    return kind is not None and any(repr(kind) in _types(m.read_text(encoding="utf-8")) for m in folder.glob("*.py"))
 
 
 def _types(source: str) -> set[str]:
@@ -322,9 +339,11 @@ def _code_commit(
     if foreign:
         print(f"(left alone on the Hub: {', '.join(foreign[:6])}{', …' * (len(foreign) > 6)}) ", end="")
     if not add and not delete:
-        sha = _earlier_commit(remote, staged, head)
+        sha = _earlier_commit(remote, staged, head, work)
         done(f"nothing changed, {sha} holds these files")
         return sha, False
+    if args.tag:
+        _check_tag(remote, args.tag)
     message = args.message or f"Publish {staged.architecture} with pinfold"
     sha = remote.commit(
         message, head, add, delete, args.create_pr, on_wait=lambda line: print(line, end=" ", flush=True)
@@ -333,9 +352,13 @@ def _code_commit(
     return sha, True
 
 
-def _earlier_commit(remote: Remote, staged: Staged, head: str) -> str:
-    """The newest commit of a push of ours that holds these files, README.md apart; the head itself where none is."""
+def _earlier_commit(remote: Remote, staged: Staged, head: str, work: Path) -> str:
+    """The commit that the card pins, or else the newest of ours, that holds these files; the head where none is."""
     files = {name: staged.directory / name for name in staged.files}
+    for sha in card.pinned(remote.read("README.md", head, work) or ""):
+        with contextlib.suppress(UserError):
+            remote.compare(sha, files)
+            return sha
     for entry in remote.commits():
         if "pinfold-push:" not in (entry.message or ""):
             continue
@@ -373,14 +396,16 @@ def _card(remote: Remote, staged: Staged, human, revision: str, expected: verify
 
 def _requirements(staged: Staged) -> str:
     """A quoted pip line: an unquoted >= is a redirection to a shell."""
-    known = {"timm": "timm", "PIL": "pillow", "numpy": "", "torch": "", "transformers": "", "safetensors": ""}
-    found = {"torch", "transformers>=4.48"}
+    installed, found = packages_distributions(), {"torch", "transformers>=4.48"}
     for name in staged.code:
-        source = (staged.directory / name).read_text(encoding="utf-8")
-        for package in re.findall(r"^(?:import|from) (\w+)", source, re.M):
-            if package not in sys.stdlib_module_names:
-                found.add(known.get(package, package))
-    return " ".join(f'"{name}"' for name in sorted(found - {""}))
+        for node in ast.walk(ast.parse((staged.directory / name).read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names = [node.module]
+            tops = {n.split(".")[0] for n in names} - {"torch", "transformers", "numpy", "safetensors"}
+            # the name to install is the one that is installed here; a module's own name may be somebody else's package
+            found |= {installed[top][0].lower() for top in tops - sys.stdlib_module_names if top in installed}
+    return " ".join(f'"{name}"' for name in sorted(found))
 
 
 def _pin(remote: Remote, staged: Staged, human, code: str, expected, answer: dict, work: Path, done) -> None:
@@ -389,8 +414,8 @@ def _pin(remote: Remote, staged: Staged, human, code: str, expected, answer: dic
         head = remote.head()
         old = remote.read("README.md", head, work)
         text, notes = _card(remote, staged, human, code, expected, answer, old)
-        pinned = set(card.PIN.findall(old or ""))
-        if old is not None and pinned == {code} and card.human_part(old) == card.human_part(text):
+        same_words = old is not None and card.human_part(old) == card.human_part(text)
+        if old == text or (same_words and card.pinned(old) == {code}):
             done("the card already pins this commit")
             return
         (work / "README.md").write_text(text, encoding="utf-8", newline="\n")
@@ -404,11 +429,17 @@ def _pin(remote: Remote, staged: Staged, human, code: str, expected, answer: dic
         return
 
 
-def _tag(remote: Remote, tag: str, sha: str) -> None:
-    with remote.saying(f"tagging {tag}"):
+def _check_tag(remote: Remote, tag: str, sha: str | None = None) -> None:
+    """Refuse a tag that names another commit, before there is one to tag."""
+    with remote.saying("reading the tags"):
         for existing in remote.api.list_repo_refs(remote.repo).tags:
             if existing.name == tag and existing.target_commit != sha:
                 raise UserError(f"--tag={tag} exists and names {existing.target_commit[:12]}; choose another tag")
+
+
+def _tag(remote: Remote, tag: str, sha: str) -> None:
+    _check_tag(remote, tag, sha)
+    with remote.saying(f"tagging {tag}"):
         remote.api.create_tag(remote.repo, tag=tag, revision=sha, exist_ok=True)
     say(f"  tag      {tag} names {sha[:12]}")
 

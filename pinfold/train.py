@@ -101,6 +101,8 @@ def main(args: argparse.Namespace) -> int:
     model, processor = assemble(found, data.names, fields, args.start)
     config = copy.deepcopy(model.config)  # as it is saved: Trainer writes options of its own into the model's
     trainer = make_trainer(model, processor, data, split, settings, args.output)
+    if checkpoint is None:
+        begin(args.output, settings)
     print(f"{found[CLASSIFIER].__name__}: {model.num_parameters() / 1e6:.1f} M parameters, {len(data.names)} classes")
     print(f"{data.description}: {len(split[0])} pictures to train on, {len(split[1])} held out")
     if checkpoint:
@@ -179,14 +181,18 @@ def prepare_output(output: Path, settings: dict, overwrite: bool) -> Path | None
                     f"{output}: an unfinished training of other settings ({told}); use those or --overwrite"
                 )
             return latest_checkpoint(output)
-        (output / "eval_results.json").unlink(missing_ok=True)
-        remove_checkpoints(output)
-        write_json(record, {"settings": settings})
     except OSError as error:
         raise UserError(f"{output}: {error.strerror}; choose a directory that you may write") from None
     except (ValueError, KeyError):
         raise UserError(f"{record}: damaged; start again by --overwrite") from None
     return None
+
+
+def begin(output: Path, settings: dict) -> None:
+    """Clear what an earlier training left and record this one; called when nothing of it can be refused any more."""
+    (output / "eval_results.json").unlink(missing_ok=True)
+    remove_checkpoints(output)
+    write_json(output / "training.json", {"settings": settings})
 
 
 def checkpoints(output: Path) -> list[Path]:
@@ -219,7 +225,14 @@ def make_trainer(
     from transformers import Trainer, TrainingArguments
 
     def collate(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        batch = processor(images=[opened(item["image"]) for item in items], return_tensors="pt")
+        pictures = [opened(item["image"]) for item in items]
+        try:
+            batch = processor(images=pictures, return_tensors="pt")
+        except (ValueError, TypeError) as error:
+            names = [str(item["image"]) for item in items if isinstance(item["image"], Path)]
+            raise UserError(
+                f"{', '.join(names[:3]) or 'a picture'}: {one_line(error)}; convert or remove it"
+            ) from None
         return {"pixel_values": batch["pixel_values"], "labels": torch.tensor([item["label"] for item in items])}
 
     train, held = ([{"image": data.images[i], "label": data.labels[i]} for i in ids] for ids in split)

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -353,6 +354,83 @@ print("THREADS", torch.get_num_threads())
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, cwd=tmp_path
     )
     assert "EQUAL True" in done.stdout and re.search(r"REVISION [0-9a-f]{40} True", done.stdout), done.stderr
+
+
+def test_a_docstring_never_becomes_a_package_to_install(quick, push, repo, copies, tmp_path):
+    prose = '"""Notes.\n\nfrom the paper of nobody, and\nimport evilpkg now.\n"""\n'
+    (copies[0] / "layers_tiny.py").write_text(prose + tiny.LAYERS.split("\n", 1)[1])
+    assert push()[0] == 0
+    assert 'pip install "torch" "transformers>=4.48"\n' in read(repo, "README.md", "main", tmp_path)
+
+
+def test_a_persons_own_snippet_in_the_card_is_no_pin_of_ours(quick, push, repo, copies):
+    (copies[0] / "card.md").write_text(f'{tiny.CARD}\n`from_pretrained("x/y", revision="{"a" * 40}")`\n')
+    push()
+    before = commits(repo)
+    code, out, err = push()
+    assert code == 0 and "already pins" in out, err
+    assert len(commits(repo)) == len(before)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--pin", "main"),
+        ("--pin", "1234567"),
+        ("--branch", "bad name"),
+        ("--tag", "a..b"),
+        ("--max-shard-size", "²GB"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_refused_before_any_work(quick, push, repo, arguments):
+    code, out, err = push(*arguments)
+    assert code == 2 and arguments[0] in err and len(err.strip().splitlines()) == 1 and "stage" not in out
+    assert not repo[1].repo_exists(repo[0])
+
+
+def test_a_commit_that_is_not_there_cannot_be_pinned(quick, push):
+    push()
+    code, _, err = push("--pin", "0" * 40)
+    assert code == 2 and len(err.strip().splitlines()) == 1
+
+
+def test_a_used_tag_is_refused_before_the_commit(quick, push, repo, copies):
+    push("--tag", "v1.0")
+    before = commits(repo)
+    (copies[0] / "layers_tiny.py").write_text(tiny.LAYERS.replace("tanh", "sigmoid"))
+    assert push("--tag", "v1.0")[0] == 2 and len(commits(repo)) == len(before)
+
+
+def test_after_a_prune_the_pin_stays_where_it_is(quick, push, repo, monkeypatch):
+    push()
+    name, api = repo
+    api.upload_file(path_or_fileobj=b"x", path_in_repo="foreign.txt", repo_id=name)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda question: "y")
+    sha = pinned(push("--prune")[1])
+    before = commits(repo)
+    assert pinned(push()[1]) == sha and len(commits(repo)) == len(before)
+
+
+def test_a_pull_request_of_nothing_is_not_opened(quick, push):
+    push()
+    code, out, _ = push("--create-pr")
+    assert code == 0 and "no pull request was opened" in out
+
+
+def test_a_hub_that_was_started_for_one_push_serves_the_other_to_its_end(tmp_path):
+    data = tmp_path / "hub"
+    first, second = destination.running(data), destination.running(data)
+    one, two = first.__enter__(), second.__enter__()
+    assert one["pid"] == two["pid"]
+    first.__exit__(None, None, None)
+    assert destination.find(data)["pid"] == two["pid"]
+    second.__exit__(None, None, None)
+    for _ in range(100):
+        if not destination.find(data):
+            break
+        time.sleep(0.1)
+    assert not destination.find(data)
 
 
 def test_a_token_is_never_printed(quick, push, hub):

@@ -40,7 +40,11 @@ def audit(directory: Path, folder: ModelFolder) -> list[Finding]:
         directory: holds config.json, weights and code.
         folder: the same directory as ``read_folder`` read it.
     """
-    configs = {name: json.loads((directory / name).read_text()) for name in CONFIGS if (directory / name).exists()}
+    configs = {
+        name: json.loads((directory / name).read_text(encoding="utf-8"))
+        for name in CONFIGS
+        if (directory / name).exists()
+    }
     findings: list[Finding] = []
     for check in (_auto_map_complete, _auto_map_values, _model_type, _forbidden_keys):
         findings += check(configs, folder)

@@ -164,6 +164,12 @@ def merge(card: str, remote: str | None, human: HumanHalf) -> tuple[str, list[st
     return _join({**own, **theirs, "tags": tags}, _generated(rest), text, mark or "foreign", before), notes
 
 
+def pinned(card: str) -> set[str]:
+    """The commits that the generated region pins; a person's own snippets are none of ours."""
+    end, begin = END.search(card), card.find(BEGIN)
+    return set(PIN.findall(card[begin : end.start()])) if end and begin >= 0 else set()
+
+
 def human_part(card: str) -> tuple[dict, str, str]:
     """Everything but the generated region: what "nothing changed" compares."""
     found, body = split_front_matter(card, "README.md")

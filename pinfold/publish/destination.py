@@ -11,12 +11,13 @@ import json
 import os
 import re
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def opened(
         repo: "owner/name"; None goes to the embedded Hub under the default name.
         endpoint: a Hub's URL, or "embedded"; beats HF_ENDPOINT.
     """
-    name = check_name(repo) if repo else f"local/{_as_name(default_name)}"
+    name = f"local/{_as_name(default_name)}" if repo is None else check_name(repo)
     if endpoint == EMBEDDED or (repo is None and endpoint is None):
         with running(data) as server:
             yield Destination(name, f"http://127.0.0.1:{server['port']}", server["token"], data)
@@ -122,8 +123,20 @@ def find(data: Path) -> dict | None:
 @contextlib.contextmanager
 def running(data: Path) -> Iterator[dict]:
     """The embedded Hub of a directory; started for the time being where none is up."""
+    with _shared(data) as is_last:
+        yield from _running(data, is_last)
+
+
+def _running(data: Path, is_last: Callable[[], bool]) -> Iterator[dict]:
+    started = data / "started-for-pushes"
     if server := find(data):
-        yield server
+        try:
+            yield server
+        finally:  # whoever started it may have been done before us
+            if is_last() and started.exists() and started.read_text() == str(server["pid"]):
+                started.unlink(missing_ok=True)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(server["pid"], signal.SIGTERM)
         return
     environment = {k: v for k, v in os.environ.items() if "TOKEN" not in k.upper()}
     package = str(Path(__file__).resolve().parents[2])  # a checkout that is not installed
@@ -136,22 +149,48 @@ def running(data: Path) -> Iterator[dict]:
         command, env=environment, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline, ended = time.monotonic() + 60, None
         while not (server := find(data)):
-            if process.poll() is not None:
-                errors.seek(0)
-                reason = errors.read().strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
-                raise UserError(reason[0].removeprefix("pinfold hub: "))
+            if process.poll() is not None:  # another push's server, begun at the same moment, may be about to answer
+                ended = ended or time.monotonic()
+                if time.monotonic() > ended + 2:
+                    errors.seek(0)
+                    reason = errors.read().strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+                    raise UserError(reason[0].removeprefix("pinfold hub: "))
             if time.monotonic() > deadline:
-                raise UserError(
-                    f"the embedded Hub in {data} did not start within 60 s; try: pinfold hub --data {data}"
-                )
+                raise UserError(f"the embedded Hub did not start within 60 s; try: pinfold hub --data {data}")
             time.sleep(0.05)
+        if server["pid"] == process.pid:
+            started.write_text(str(server["pid"]))
         yield server
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
         errors.close()
+        if process.poll() is not None or is_last():
+            started.unlink(missing_ok=True)
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@contextlib.contextmanager
+def _shared(data: Path) -> Iterator[Callable[[], bool]]:
+    """Count among the pushes that use a directory's server; the yielded function tells whether no other is left."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two pushes at once to a server that one of them started are not protected there
+        yield lambda: True
+        return
+    data.mkdir(parents=True, exist_ok=True)
+    with open(data / "users.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+
+        def is_last() -> bool:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return False
+            return True
+
+        yield is_last

@@ -86,9 +86,9 @@ class ModelFolder:
                 return kind
         return None
 
-    def attribute(self, cls: str, attribute: str) -> ast.expr | None:
+    def attribute(self, cls: str, attribute: str, seen: frozenset = frozenset()) -> ast.expr | None:
         """The value assigned to a class attribute, here or in a base class of this folder."""
-        if cls not in self.classes:
+        if cls not in self.classes or cls in seen:
             return None
         node = self.classes[cls][1]
         for statement in node.body:
@@ -96,7 +96,7 @@ class ModelFolder:
             if any(isinstance(t, ast.Name) and t.id == attribute for t in targets):
                 return statement.value
         for base in node.bases:
-            value = self.attribute(ast.unparse(base).split(".")[-1], attribute)
+            value = self.attribute(ast.unparse(base).split(".")[-1], attribute, seen | {cls})
             if value is not None:
                 return value
         return None
@@ -151,13 +151,13 @@ class ModelFolder:
         configs = [name for name in self.classes if self.kind(name) == "config"]
         return configs[-1] if len(configs) == 1 else None
 
-    def is_concrete(self, cls: str) -> bool:
+    def is_concrete(self, cls: str, seen: frozenset = frozenset()) -> bool:
         """Whether the class itself can be called: it defines or inherits ``forward`` in this folder."""
         _, node = self.classes[cls]
         if any(isinstance(s, ast.FunctionDef) and s.name == "forward" for s in node.body):
             return True
-        parents = [ast.unparse(base).split(".")[-1] for base in node.bases]
-        return any(self.is_concrete(parent) for parent in parents if parent in self.classes)
+        parents = {ast.unparse(base).split(".")[-1] for base in node.bases} - seen - {cls}
+        return any(self.is_concrete(parent, seen | {cls}) for parent in parents if parent in self.classes)
 
     @staticmethod
     def head(cls: str) -> str | None:

@@ -157,11 +157,12 @@ def run_probe(model, given: dict) -> dict:
     inputs = {k: v.to(floating) if v.is_floating_point() else v for k, v in inputs.items()}
     if "output_hidden_states" in inspect.signature(model.forward).parameters:
         inputs["output_hidden_states"] = True
-    training = model.training
-    torch.manual_seed(0)
-    with torch.no_grad():
+    modes = {module: module.training for module in model.modules()}  # a frozen batch norm stays frozen
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
         output = model.eval()(**inputs)
-    model.train(training)
+    for module, training in modes.items():
+        module.training = training
     return dict(_flat(output, ""))
 
 

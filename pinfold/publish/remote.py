@@ -17,7 +17,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
@@ -92,7 +98,9 @@ class Remote:
         with self.saying(f"reading {path}"):
             try:
                 local = self.api.hf_hub_download(self.repo, path, revision=revision, cache_dir=work / "read")
-            except EntryNotFoundError:
+            except EntryNotFoundError as error:
+                if isinstance(error, LocalEntryNotFoundError):  # no answer at all is not "no such file"
+                    raise
                 return None
         return Path(local).read_text(encoding="utf-8", errors="replace")
 
@@ -214,7 +222,7 @@ class Remote:
         """Turn whatever the client raises into one line."""
         try:
             yield
-        except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError, UserError):
+        except UserError:
             raise
         except Exception as error:
             if not (isinstance(error, (HfHubHTTPError, OSError)) or "http" in type(error).__module__.lower()):

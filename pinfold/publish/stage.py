@@ -78,10 +78,19 @@ def read_header(path: Path) -> dict[str, dict]:
             if length > 100_000_000:
                 raise ValueError("header too long")
             header = json.loads(file.read(length))
-        end = max((t["data_offsets"][1] for n, t in header.items() if n != "__metadata__"), default=0)
+        entries = [entry for name, entry in header.items() if name != "__metadata__"]
+        for entry in entries:
+            first, last = entry["data_offsets"]
+            if (
+                not 0 <= first <= last
+                or not isinstance(entry["dtype"], str)
+                or not all(n >= 0 for n in entry["shape"])
+            ):
+                raise ValueError("an entry that makes no sense")
+        end = max((entry["data_offsets"][1] for entry in entries), default=0)
         if path.stat().st_size != 8 + length + end:
             raise ValueError(f"{8 + length + end} bytes announced, {path.stat().st_size} there")
-    except (ValueError, struct.error, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, struct.error, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: not a whole safetensors file ({error}); save the checkpoint again") from None
     return header
 
@@ -98,7 +107,7 @@ def parse_size(text: str) -> int:
     300000000
     """
     number, unit = text[:-2], text[-2:].upper()
-    if unit not in UNITS or not number.replace(".", "", 1).isdigit() or float(number) <= 0:
+    if unit not in UNITS or not re.fullmatch(r"[0-9]+(\.[0-9]+)?", number) or float(number) * UNITS[unit] < 1:
         raise UserError(f"--max-shard-size={text} is not a size; use a number and KB, MB, GB or TB, such as 5GB")
     return int(float(number) * UNITS[unit])
 
@@ -148,7 +157,10 @@ def find_weights(checkpoint: Path) -> list[Path]:
         raise UserError(f"{checkpoint}: no such checkpoint; give a directory that save_pretrained wrote")
     index = checkpoint / INDEX
     if index.exists():
-        names = sorted(set(_read_json(index, "").get("weight_map", {}).values()))
+        places = _read_json(index, "").get("weight_map")
+        if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+            raise UserError(f"{index}: weight_map is no table of file names; save the checkpoint again")
+        names = sorted(set(places.values()))
         absent = [name for name in names if not (checkpoint / name).is_file()]
         if absent or not names or any("/" in name for name in names):
             raise UserError(f"{index}: names {', '.join(absent) or 'no files'}, not there; save the checkpoint again")
@@ -387,7 +399,9 @@ def _published_config(staged: Staged, checkpoint: Path) -> dict:
 def _stage_pictures(staged: Staged) -> None:
     card = staged.folder.path / "card.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
-    for picture in sorted(p for p in staged.folder.path.iterdir() if p.suffix in PICTURES and p.name in text):
+    for picture in sorted(
+        p for p in staged.folder.path.iterdir() if p.suffix in PICTURES and p.name in text and p.is_file()
+    ):
         shutil.copyfile(picture, staged.directory / picture.name)
 
 

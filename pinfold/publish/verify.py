@@ -43,7 +43,7 @@ def reference(staged: Staged, checkpoint: Path, work: Path) -> Reference:
         "models": models,
         "others": _others(staged),
         "architecture": staged.architecture,
-        "dtype": json.loads(config.read_text()).get("torch_dtype") or _widest(staged),
+        "dtype": json.loads(config.read_text(encoding="utf-8")).get("torch_dtype") or _widest(staged),
         "threads": max(1, (os.cpu_count() or 2) // 2),
         "weights": [str(p.resolve()) for p in find_weights(checkpoint)],
         "outputs": str(work / "reference.safetensors"),
