@@ -124,7 +124,7 @@ def main(args: argparse.Namespace) -> int:
     training = {
         "settings": settings,
         "train_loss": run.training_loss,
-        "seconds": None if checkpoint else round(run.metrics["train_runtime"], 1),  # unknown after an interruption
+        "seconds": None if checkpoint else round(run.metrics["train_runtime"], 3),  # unknown after an interruption
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores",
         "versions": {"python": platform.python_version()} | {m.__name__: m.__version__ for m in (torch, transformers)},
         "arguments": {k: v for k, v in trainer.args.to_dict().items() if v is not None and not k.startswith("hub_")},
