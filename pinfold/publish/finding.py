@@ -1,0 +1,37 @@
+"""What an audit says: one finding, one sentence, one thing to do."""
+
+from dataclasses import dataclass
+
+ERROR, WARNING = "error", "warning"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a folder or a repository.
+
+    Args:
+        code: stays the same from release to release ("P10", "S03"), so that it can be searched for and accepted.
+        sentence: what is wrong, whole; it names the file and the line where the fault has a place.
+        file, line: the same place for programs; line 0 is the file as a whole.
+        fix: what to do, where the sentence does not say it already.
+        severity: ERROR stops a push, WARNING is shown.
+        reason: the maintainer's, where card.md accepts the finding; it is a WARNING then.
+    """
+
+    code: str
+    sentence: str
+    file: str = ""
+    line: int = 0
+    fix: str = ""
+    severity: str = ERROR
+    reason: str = ""
+
+    def __str__(self) -> str:
+        fix = f" {self.fix}" if self.fix else ""
+        accepted = f" (accepted: {self.reason})" if self.reason else ""
+        return f"{self.code} {self.sentence}{fix}{accepted}"
+
+
+def errors(findings: list[Finding]) -> list[Finding]:
+    """Those that stop a push."""
+    return [finding for finding in findings if finding.severity == ERROR]
