@@ -5,6 +5,8 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO := runs/resnet-digits
+# What "make compat" runs: every minor's newest patch, or VERSIONS=minimum, or some by number.
+VERSIONS ?= all
 
 .DEFAULT_GOAL := help
 .PHONY: help install push test lint compat bench serve
@@ -22,7 +24,7 @@ help:
 	@echo "make serve     serve the embedded Hub on http://127.0.0.1:7870"
 	@echo "make test      run the tests"
 	@echo "make lint      ruff check and format"
-	@echo "make compat    load the published demo in several transformers versions"
+	@echo "make compat    load the published demo in every transformers minor from 4.48 (VERSIONS=minimum: in four)"
 	@echo "make bench     print every number that README quotes"
 
 install: $(STAMP)
@@ -57,9 +59,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 
 compat: $(STAMP) $(DEMO)/model.safetensors
-	$(BIN)/pinfold compat make 4.48.3 4.57.6 5.0.0
-	$(BIN)/python push.py
-	$(BIN)/pinfold compat run local/resnet-digits@main --versions 4.48.3 4.57.6 5.0.0 newest
+	$(BIN)/pinfold compat make $(VERSIONS)
+	$(BIN)/python push.py --versions newest
+	$(BIN)/pinfold compat run local/resnet-digits@main --versions $(VERSIONS)
 
 bench: $(STAMP)
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -2,217 +2,199 @@
 
 How it works:
 - ``pinfold compat make 4.48.3 5.0.0`` installs each version as an overlay: a directory that is put in front
-  of this environment with PYTHONPATH. Torch is shared, so a difference in numbers is the library's.
+  of this environment with PYTHONPATH. "minimum" and "all" (every minor's newest patch) stand for lists.
 - ``pinfold compat run ORG/NAME@SHA`` loads the repository at that commit in each version, in a fresh fenced
-  process with an empty HF_HOME, and prints one row a version with a hash of every output.
+  process with an empty HF_HOME, and prints one row a version: every check, a hash of every output, the seconds.
+- The table is also written to runs/compat, as Markdown and as JSON.
 
 Example: pinfold compat run local/resnet-digits@main --versions 4.48.3 4.57.6 5.0.0 newest
 """
 
 import argparse
+import concurrent.futures
+import contextlib
 import functools
-import json
 import re
-import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from dataclasses import dataclass
-from importlib import metadata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from packaging.requirements import Requirement
+from packaging.version import Version
 
 from pinfold.errors import UserError
-from pinfold.publish import fence, verify
+from pinfold.publish import fence, matrix, verify
 from pinfold.publish.audit import audit
-from pinfold.publish.destination import EMBEDDED, opened
-from pinfold.publish.folder import read_folder
+from pinfold.publish.destination import EMBEDDED, HUB_DATA, opened
+from pinfold.publish.finding import Finding
+from pinfold.publish.folder import read_folder, read_modules
+from pinfold.publish.overlays import MINIMUM_MATRIX, OVERLAYS, check_version, find_overlay, make_overlay
+from pinfold.publish.releases import floor
 from pinfold.publish.remote import Remote, patience
-from pinfold.publish.stage import Staged, find_weights
+from pinfold.publish.repository import adopt, code_elsewhere, real_files
+from pinfold.publish.stage import Staged
 
-OVERLAYS = Path("runs/overlays")
-PYTHON = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
-# 5.0.0 catches faults that neither its predecessors nor its successors show.
-MINIMUM_MATRIX = ("4.48.3", "4.57.6", "5.0.0", "newest")
-
-
-def overlay(version: str, overlays: Path = OVERLAYS) -> Path | None:
-    """The directory that holds this transformers version; None stands for the environment itself.
-
-    Raises:
-        UserError: the overlay was not made yet.
-    """
-    if version in ("newest", metadata.version("transformers")):
-        return None
-    directory = overlays.absolute() / version
-    if not _complete(directory):
-        raise UserError(f"no overlay for transformers {version} in {overlays}; run: pinfold compat make {version}")
-    return directory
-
-
-def make_overlay(version: str, overlays: Path = OVERLAYS) -> Path:
-    """Install one transformers version, and whatever it needs in another version than this environment has.
-
-    Every requirement that the environment already satisfies is shared with it. Atomic: an interrupted
-    installation leaves nothing that looks complete.
-    """
-    from filelock import FileLock  # comes with huggingface_hub and torch
-
-    directory = overlays.absolute() / version
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(directory.with_name(f".{version}.lock")):
-        if not _complete(directory):
-            _install(version, directory)
-    return directory
-
-
-def _complete(directory: Path) -> bool:
-    """Whether an overlay was installed to its end, for this Python: packages in it are compiled for one."""
-    mark = directory / ".complete"
-    return mark.exists() and mark.read_text() == PYTHON
-
-
-def _install(version: str, directory: Path) -> None:
-    partial = directory.with_name(f".{version}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    wanted = [Requirement(f"transformers=={version}")]
-    while wanted:
-        _pip_install(wanted, partial)
-        wanted = _unsatisfied(partial)
-    _import_check(version, partial)
-    (partial / ".complete").write_text(PYTHON)
-    shutil.rmtree(directory, ignore_errors=True)
-    partial.rename(directory)
-
-
-def _pip_install(requirements: list[Requirement], target: Path) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", str(target)]
-    done = subprocess.run([*command, *map(str, requirements)], capture_output=True, text=True)
-    if done.returncode:
-        reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip failed"]
-        raise UserError(f"cannot install {', '.join(map(str, requirements))}: {reasons[-1].removeprefix('ERROR: ')}")
-
-
-def _unsatisfied(target: Path) -> list[Requirement]:
-    """Requirements of the overlay's packages that neither the overlay nor this environment satisfies."""
-    held = {_normal(d.name): d for d in metadata.distributions(path=[str(target)])}
-    missing: dict[str, Requirement] = {}
-    for distribution in held.values():
-        for line in distribution.requires or ():
-            requirement = Requirement(line)
-            if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-                continue
-            requirement.marker = None
-            name = _normal(requirement.name)
-            try:
-                found = held[name].version if name in held else metadata.version(requirement.name)
-            except metadata.PackageNotFoundError:
-                found = None
-            if found is None or not requirement.specifier.contains(found, prereleases=True):
-                missing[name] = requirement
-    return list(missing.values())
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _import_check(version: str, target: Path) -> None:
-    code = "import transformers; from transformers import AutoModel; print(transformers.__version__)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONPATH": str(target), "PATH": ""}, capture_output=True, text=True
-    )
-    if done.stdout.strip() != version:
-        reason = (done.stderr.strip().splitlines() or [done.stdout])[-1]
-        raise UserError(f"transformers {version} does not start beside this environment: {reason}")
+TABLES = Path("runs/compat")
 
 
 @dataclass(frozen=True)
-class Row:
-    """What one version gave: a hash for each Auto class, or the reason why there is none."""
+class Target:
+    """Something that can be loaded, and how.
 
-    version: str
-    hashes: dict[str, str]
-    failure: str
-    seconds: float
+    Args:
+        name: as tables quote it: a directory, or owner/name@sha.
+        loading: verify's function for it, with everything but the version filled in.
+    """
+
+    name: str
+    staged: Staged
+    loading: Callable[..., dict]
 
 
-def run(target: str, versions: list[str], endpoint: str | None = None, show=lambda line: None) -> list[Row]:
+@contextlib.contextmanager
+def found(target: str, endpoint: str | None, work: Path) -> Iterator[Target]:
+    """A directory, or a repository at a commit, downloaded whole.
+
+    Raises:
+        UserError: there is no such thing, or it holds no code or no safetensors.
+    """
+    if Path(target).is_dir():
+        staged = adopt(Path(target).resolve())
+        yield Target(target, staged, functools.partial(verify.staged_load, staged))
+        return
+    with repository(target, endpoint) as (remote, sha):
+        hub_home, pins = work / "hub-home", {"repo": remote.repo, "revision": sha}
+        files = real_files(remote.snapshot(sha, hub_home), work / "files" / remote.repo.split("/")[1])
+        folder, others = read_modules(files), code_elsewhere(files)
+        if not folder.modules and len(others) == 1:
+            other = Remote(replace(remote.destination, repo=next(iter(others))), "main")
+            pins["code_revision"] = other.head()
+            if pins["code_revision"] is None:
+                raise UserError(f"{target} uses code of {other.repo}, which is not on {remote.destination.endpoint}")
+            folder = read_folder(real_files(other.snapshot(pins["code_revision"], hub_home), work / "code"))
+        staged = adopt(files, folder if folder.modules else None)
+        loading = functools.partial(verify.published_load, staged, hub_home=hub_home, **pins)
+        yield Target(f"{remote.repo}@{sha}", staged, loading)
+
+
+@contextlib.contextmanager
+def repository(target: str, endpoint: str | None) -> Iterator[tuple[Remote, str]]:
+    """A repository to read, and the commit that ``owner/name@revision`` names.
+
+    Raises:
+        UserError: no such repository or revision.
+    """
+    name, _, revision = target.partition("@")
+    local = endpoint == EMBEDDED or (endpoint is None and name.startswith("local/"))
+    if local and not HUB_DATA.exists():
+        raise UserError(f"{target}: no embedded Hub in {HUB_DATA}; name another with --endpoint, or push to it first")
+    with opened(name, name, EMBEDDED if local else endpoint, reading=True) as destination:
+        remote = Remote(destination, revision or "main")
+        sha = remote.head()
+        if sha is None:
+            raise UserError(
+                f"{target} is not on {destination.endpoint}, or needs a token; give a directory or owner/name@revision"
+            )
+        yield remote, sha
+
+
+def measure(
+    target: Target, versions: list[str], work: Path, show: Callable[[matrix.Row], None] = lambda row: None
+) -> list[matrix.Row]:
+    """One row a version.
+
+    The expected outputs are computed from the code and the tensors alone, with the newest of the versions that can;
+    a row without failure has every tensor equal to the file and every output equal to those, bit for bit.
+
+    Raises:
+        UserError: the weights do not fit the code, or no version can build the model.
+    """
+    problem: UserError | None = None
+    for version in sorted(versions, key=Version, reverse=True):
+        try:
+            expected = verify.reference(target.staged, target.staged.directory, work, overlay=find_overlay(version))
+            break
+        except UserError as error:
+            problem = problem or error
+    else:
+        raise problem
+    loading = functools.partial(target.loading, expected=expected, work=work)
+    size = sum(path.stat().st_size for path in target.staged.weights)
+    return matrix.run_matrix(versions, loading, size, expected.request["threads"], show)
+
+
+def run(
+    target: str, versions: list[str], endpoint: str | None = None, show: Callable[[str], None] = lambda line: None
+) -> tuple[str, list[matrix.Row]]:
     """Load a repository at a commit, or a local checkpoint with its code, in several transformers versions.
-
-    The expected outputs are computed from the code and the tensors alone, with the newest version at hand; a row
-    without failure has every tensor equal to the file and every output equal to those, bit for bit.
 
     Args:
         target: "owner/name@revision", or a directory with config.json, safetensors and code.
-        versions: such as "4.48.3"; "newest" is this environment's own.
+        versions: such as "4.48.3"; "newest" is this environment's own; "minimum" and "all".
         show: called with each line of news.
+
+    Returns:
+        What was loaded, with its commit, and the rows.
     """
-    overlays = {version: overlay(version) for version in versions}
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary, patience():
         work = Path(temporary)
-        if Path(target).is_dir():
-            staged = adopt(Path(target).resolve())
-            loading = functools.partial(verify.staged_load, staged)
-        else:
-            name, _, revision = target.partition("@")
-            local = endpoint == EMBEDDED or (endpoint is None and name.startswith("local/"))
-            with opened(name, name, EMBEDDED if local else endpoint) as destination:
-                remote = Remote(destination, revision or "main")
-                sha = remote.head()
-                if sha is None:
-                    raise UserError(f"{target} is not on {destination.endpoint}; give owner/name@revision")
-                show(f"{name} at {sha} from {destination.endpoint}")
-                staged = adopt(remote.snapshot(sha, work / "hub-home"))
-            loading = functools.partial(
-                verify.published_load, staged, hub_home=work / "hub-home", repo=name, revision=sha
-            )
-        for finding in audit(staged.directory, staged.folder):
-            show(f"audit: {finding}")
-        show(f"running its code, {fence.available().describe()}")
-        expected = verify.reference(staged, staged.directory, work)
-        rows = []
-        for version, directory in overlays.items():
-            started = time.monotonic()
-            try:
-                answer, failure = loading(expected=expected, work=work, overlay=directory), ""
-                version = answer["transformers"]
-            except UserError as error:
-                answer, failure = {"hashes": {}}, str(error)
-            rows.append(Row(version, answer["hashes"], failure, time.monotonic() - started))
-            shown = failure or "  ".join(f"{auto} {value[:12]}" for auto, value in sorted(answer["hashes"].items()))
-            show(f"  transformers {version:<8} {shown}  [{rows[-1].seconds:.1f} s]")
-    return rows
+        with found(target, endpoint, work) as it:
+            chosen, below = matrix.choose(versions, floor(it.staged.folder))
+            show(it.name)
+            if below:
+                show(f"not run: {', '.join(below)}; the folder declares {floor(it.staged.folder)} as its lowest")
+            findings: list[Finding] = audit(it.staged.directory, it.staged.folder)
+            for finding in findings:
+                show(f"audit: {finding}")
+            show(f"running its code, {fence.available().describe()}")
+            return it.name, measure(it, chosen, work, show=lambda row: show(progress(row)))
 
 
-def adopt(directory: Path) -> Staged:
-    """A directory that was published already, in the form that verification takes."""
-    folder = read_folder(directory)
-    path = directory / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise UserError(
-            f"{path} is missing or not JSON; give a directory that a push or save_pretrained wrote"
-        ) from None
-    find_weights(directory)
-    auto_map = folder.auto_map()
-    code = folder.closure([place.split(".")[0] for place in auto_map.values()])
-    return Staged(directory, folder, auto_map, config, [module.file for module in code], [])
+def progress(row: matrix.Row) -> str:
+    """The line that a version gets when it is done."""
+    shown = row.failure or "  ".join(f"{auto} {value[:12]}" for auto, value in sorted(row.hashes.items()))
+    return f"  transformers {row.version:<8} {shown}  [{row.seconds:.1f} s]"
+
+
+def write_tables(name: str, rows: list[matrix.Row], directory: Path = TABLES) -> Path:
+    """Keep the table as Markdown, and as JSON beside it; returns the path of the Markdown."""
+    directory.mkdir(parents=True, exist_ok=True)
+    stem = re.sub(r"[^\w.]+", "-", name.split("@")[0]).strip("-.") or "model"
+    (directory / f"{stem}.json").write_text(matrix.as_json(name, rows), encoding="utf-8")
+    path = directory / f"{stem}.md"
+    path.write_text(matrix.markdown(name, rows), encoding="utf-8")
+    return path
+
+
+def make(versions: list[str]) -> None:
+    """Install overlays, two at a time: pip waits for the network half of the time."""
+    wanted: list[str] = []
+    for version in versions:
+        wanted += {"minimum": MINIMUM_MATRIX, "all": matrix.every_minor()}.get(version, (version,))
+    for version in wanted:
+        if version != "newest":
+            check_version(version)
+
+    def one(version: str) -> None:
+        started = time.monotonic()
+        make_overlay(version)
+        print(f"transformers {version}: {OVERLAYS / version} ({time.monotonic() - started:.0f} s)", flush=True)
+
+    own = matrix.every_minor()[-1]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(one, [v for v in dict.fromkeys(wanted) if v not in ("newest", own)]))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pinfold compat``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    make = actions.add_parser("make", help="install transformers versions as overlays in runs/overlays")
-    make.add_argument("versions", nargs="+", metavar="VERSION", help="such as 4.48.3")
+    make_ = actions.add_parser("make", help="install transformers versions as overlays in runs/overlays")
+    make_.add_argument("versions", nargs="+", metavar="VERSION", help="such as 4.48.3; or minimum, or all")
     run_ = actions.add_parser("run", help="load a repository or checkpoint in each version and compare")
     run_.add_argument("target", metavar="OWNER/NAME@REVISION", help="or a directory with config, weights and code")
     run_.add_argument(
-        "--versions", nargs="+", default=list(MINIMUM_MATRIX), metavar="VERSION", help="default: the minimum matrix"
+        "--versions", nargs="+", default=["minimum"], metavar="VERSION", help="such as 4.48.3; default: minimum"
     )
     run_.add_argument("--endpoint", metavar="URL", help=f'a Hub, or "{EMBEDDED}" (the default for local/...)')
 
@@ -220,15 +202,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Make overlays, or run the matrix. Exit code 1 when a version fails or differs."""
     if args.action == "make":
-        for version in args.versions:
-            if not re.fullmatch(r"\d+\.\d+\.\d+\S*", version):
-                raise UserError(f"VERSION={version} is not a released version; use one such as 4.57.6")
-            started = time.monotonic()
-            make_overlay(version)
-            print(f"transformers {version}: {OVERLAYS / version} ({time.monotonic() - started:.0f} s)", flush=True)
+        make(args.versions)
         return 0
-    rows = run(args.target, args.versions, args.endpoint, show=functools.partial(print, flush=True))
+    name, rows = run(args.target, args.versions, args.endpoint, show=functools.partial(print, flush=True))
+    print("\n".join(["", *matrix.lines(rows), ""]))
     good = [row for row in rows if not row.failure]
-    equal = len({tuple(sorted(row.hashes.items())) for row in good}) == 1
-    print(f"{len(good)} of {len(rows)} versions load it" + (", all with the same numbers" if good and equal else ""))
-    return 0 if len(good) == len(rows) and equal else 1
+    same = ", all with the same numbers" if len(good) > 1 and matrix.agree(rows) else ""
+    print(f"{len(good)} of {len(rows)} versions load it{same}; {write_tables(name, rows)}")
+    return 0 if matrix.agree(rows) else 1

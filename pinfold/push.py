@@ -9,7 +9,6 @@ Example: pinfold push resnet_model --checkpoint runs/resnet-digits --repo me/res
 import argparse
 import ast
 import contextlib
-import difflib
 import json
 import os
 import re
@@ -18,20 +17,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from pinfold.errors import UserError
-from pinfold.publish import card, fence, verify
-from pinfold.publish.audit import audit
+from pinfold.publish import card, fence, matrix, verify
+from pinfold.publish.audit import audit, snippets
+from pinfold.publish.commits import code_commit, show_changes, tag_commit
 from pinfold.publish.destination import EMBEDDED, HUB_PORT, Destination, check_name, opened
+from pinfold.publish.finding import Finding, errors
 from pinfold.publish.folder import ModelFolder, read_folder
-from pinfold.publish.remote import Remote, patience, same
-from pinfold.publish.stage import INDEX, MANIFEST, WEIGHTS, Staged, parse_size, stage
+from pinfold.publish.overlays import MINIMUM_MATRIX, NEWEST, find_overlay
+from pinfold.publish.releases import floor
+from pinfold.publish.remote import Remote, patience
+from pinfold.publish.repository import real_files
+from pinfold.publish.security import accepted
+from pinfold.publish.stage import INDEX, WEIGHTS, CodeFrom, Staged, find_weights, parse_size, stage
 
 DEMO = (Path("resnet_model"), Path("runs/resnet-digits"))
-OURS_ALWAYS = {"README.md", ".gitattributes"}
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ def push(
     token: str | None = None,
     message: str | None = None,
     max_shard_size: str = "5GB",
+    code_from: str | None = None,
+    versions: list[str] | None = None,
 ) -> Published:
     """Publish a model in memory, from a script or a notebook; the same steps as the command line.
 
@@ -71,6 +77,8 @@ def push(
         tokenizer, processor: saved with it; anything with save_pretrained.
         folder: where the code is; found from the model's class by default.
         endpoint: a Hub's URL, or "embedded"; beats HF_ENDPOINT.
+        code_from: "owner/name@SHA" of a repository whose code these weights use; none is uploaded then.
+        versions: transformers releases to verify in; the minimum matrix by default, as far as overlays were made.
 
     Returns:
         Published, with the commit and the snippet that loads it.
@@ -89,6 +97,7 @@ def push(
         args = argparse.Namespace(
             path=source, checkpoint=checkpoint, repo=repo, private=private, branch=branch, create_pr=False, tag=tag,
             dry_run=False, endpoint=endpoint, max_shard_size=max_shard_size, message=message, prune=False, pin=None,
+            code_from=code_from, versions=versions,
         )  # fmt: skip
         return publish(args, token=token, model=model)
 
@@ -117,6 +126,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also delete files on the Hub that no push wrote, after a question",
     )
+    add(
+        "--code-from",
+        metavar="OWNER/NAME@SHA",
+        help="publish weights for code that is in another repository, pinned as well (PATH then holds card.md)",
+    )
+    add(
+        "--versions",
+        nargs="+",
+        metavar="VERSION",
+        help="transformers releases to verify in; minimum and all stand for lists (default: minimum, where made)",
+    )
     add("--pin", metavar="SHA", help="make no new commit of files; write the card for this one, such as a merged one")
 
 
@@ -128,10 +148,13 @@ def main(args: argparse.Namespace) -> int:
 
 def publish(args: argparse.Namespace, token: str | None = None, model=None) -> Published:
     """All steps of a push; prints one line a step."""
+    code_from = CodeFrom.parse(args.code_from) if args.code_from else None
     path, checkpoint = _inputs(args)
     if args.repo is not None:
         check_name(args.repo)
-    folder, human = read_folder(path), card.read_human_half(path)
+    if code_from:
+        check_name(code_from.repo, "--code-from")
+    folder, human = None if code_from else read_folder(path), card.read_human_half(path)
     with (
         tempfile.TemporaryDirectory(prefix="pinfold-") as temporary,
         opened(args.repo, checkpoint.resolve().name, args.endpoint, token) as destination,
@@ -142,25 +165,33 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
         remote = Remote(destination, args.branch)
         exists = remote.check_access(args.private)
 
+        if code_from:
+            with step("code") as done:
+                folder = read_folder(_fetch_code(code_from, destination, work))
+                done(f"{code_from.repo} at {code_from.sha}: {len(folder.modules)} files")
+        versions, below = _versions(args, folder)
+
         with step("stage") as done:
-            staged = _staged(folder, checkpoint, work, args)
+            staged = _staged(folder, checkpoint, path, work, args)
             done(f"{len(staged.files)} files, {_megabytes(staged)}")
         for name, reason in staged.left_out:
             say(f"           left out: {name} ({reason})")
 
         with step("audit") as done:
-            findings = audit(staged.directory, read_folder(staged.directory))
-            if findings:
-                raise UserError(f"the audit found {len(findings)}: " + "\n  ".join(map(str, findings)))
-            done("nothing found")
+            findings = _audited(staged, human)
+            done(f"{len(findings)} to know of" if findings else "nothing found")
+        for finding in findings:
+            say(f"           {finding}")
 
         with step("verify") as done:
             expected = verify.reference(staged, checkpoint, work)
             if model is not None:
                 verify.compare_in_memory(model, card.main_auto_class(staged), expected)
-            answer = verify.staged_load(staged, expected, work)
+            rows, answer = _verified(staged, expected, versions, work)
             done(f"{', '.join(sorted(answer['hashes']))}: tensors and outputs equal, also saved and loaded again")
-        say(f"           {expected.parameters:,} parameters, transformers {answer['transformers']}")
+        say(f"           {expected.parameters:,} parameters, transformers {', '.join(row.version for row in rows)}")
+        for line in _left_unverified(args, versions, below):
+            say(f"           {line}")
         say(f"           {fence.available().describe()}")
         for auto, names in answer["formula"].items():
             if names:
@@ -169,23 +200,28 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
         if answer.get("unaligned"):
             say("           equal once its tensors are copied; mapped from the file, last bits may differ on a CPU")
 
+        facts = card.Facts(expected.parameters, _requirements(staged), [row.version for row in rows], findings)
         with step("card") as done:
             old = remote.read("README.md", remote.head() or "main", work) if exists else None
-            _, notes = _card(remote, staged, human, "0" * 40, expected, answer, old)
+            _, notes = _card(remote, staged, human, "0" * 40, facts, old)
             done(
                 "; ".join(notes) or f"license {human.metadata['license']}, {len(human.text.split())} words of card.md"
             )
 
         if args.dry_run:
-            return _dry_run(remote, staged, exists, work)
+            return Published(
+                destination.repo, show_changes(remote, staged, exists, work, say), destination.endpoint, "", False
+            )
 
         with step("commit") as done:
-            code, changed = _code_commit(remote, staged, args, work, exists, done)
+            staged.check_unchanged()
+            code, changed = code_commit(remote, staged, args, work, exists, done)
 
         with step("verify") as done:
             hub_home = work / "hub-home"
             remote.snapshot(code, hub_home)
-            verify.published_load(staged, expected, work, hub_home, destination.repo, code)
+            loading = {"hub_home": hub_home, "repo": destination.repo, "revision": code}
+            verify.published_load(staged, expected, work, **loading, code_revision=code_from and code_from.sha)
             done(f"loaded at {code[:12]} from an empty cache: tensors and outputs equal")
 
         if args.create_pr and not changed:
@@ -194,9 +230,10 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
             say(f"The pull request's commit is {code}. After the merge: pinfold push {path} --pin SHA")
         else:
             with step("pin") as done:
-                _pin(remote, staged, human, code, expected, answer, work, done)
+                _pin(remote, staged, human, code, facts, work, done)
         if args.tag:
-            _tag(remote, args.tag, code)
+            tag_commit(remote, args.tag, code)
+            say(f"  tag      {args.tag} names {code[:12]}")
         published = Published(
             destination.repo, code, destination.endpoint, card.snippet(staged, destination.repo, code), changed
         )
@@ -222,6 +259,73 @@ def step(name: str) -> Iterator:
     say(f"{' '.join(outcome)}  [{time.monotonic() - started:.1f} s]")
 
 
+def _fetch_code(code_from: CodeFrom, destination: Destination, work: Path) -> Path:
+    """The code repository at its commit, in the cache that verification loads from, and as plain files."""
+    remote = Remote(replace(destination, repo=code_from.repo), code_from.sha)
+    if remote.head() != code_from.sha:
+        raise UserError(
+            f"--code-from={code_from}: {destination.endpoint} has no such commit of {code_from.repo}; "
+            "copy the hash from its list of commits"
+        )
+    snapshot = remote.snapshot(code_from.sha, work / "hub-home")
+    return real_files(snapshot, work / "code" / code_from.repo.split("/")[1])
+
+
+def _versions(args: argparse.Namespace, folder: ModelFolder) -> tuple[list[str], list[str]]:
+    """The releases to verify in, and those of them that the folder declares it does not support."""
+    lowest = floor(folder)
+    return matrix.choose(args.versions, lowest) if args.versions else matrix.at_hand(lowest, lambda line: None)
+
+
+def _left_unverified(args: argparse.Namespace, versions: list[str], below: list[str]) -> Iterator[str]:
+    if below:
+        yield f"not verified in {', '.join(below)}: the folder declares a higher MIN_TRANSFORMERS"
+    missing = [v for v in MINIMUM_MATRIX if v not in (*versions, *below, NEWEST)]
+    if missing and not args.versions:
+        words = " ".join(missing)
+        yield f"not verified in transformers {', '.join(missing)}; for that: pinfold compat make {words}"
+
+
+def _audited(staged: Staged, human: card.HumanHalf) -> list[Finding]:
+    """The findings that do not stop the push.
+
+    Raises:
+        UserError: with all that do.
+    """
+    if staged.code_from:
+        findings = audit(staged.directory, staged.folder, code_from=staged.code_from.repo)
+    else:
+        findings = audit(staged.directory, read_folder(staged.directory))
+    findings = accepted(findings, human.accepted)
+    if bad := errors(findings):
+        raise UserError(f"the audit found {len(bad)}: " + "\n  ".join(map(str, bad)))
+    return findings
+
+
+def _verified(staged: Staged, expected: verify.Reference, versions: list[str], work: Path) -> tuple[list, dict]:
+    """Load the staged files in every version; the rows, and the answer of the newest.
+
+    Raises:
+        UserError: the first failure, and in which versions there is one.
+    """
+    answers: dict = {}
+    code = {"hub_home": work / "hub-home", "code_revision": staged.code_from.sha} if staged.code_from else {}
+
+    def loading(overlay):
+        answers[overlay] = verify.staged_load(staged, expected, work, overlay=overlay, **code)
+        return answers[overlay]
+
+    size = sum(path.stat().st_size for path in staged.weights)
+    rows = matrix.run_matrix(versions, loading, size, expected.request.get("threads", 1), lambda row: None)
+    failed = [row for row in rows if row.failure]
+    if failed:
+        others = f" (transformers {', '.join(row.version for row in failed)})"
+        raise UserError(failed[-1].failure + others)
+    if not matrix.agree(rows):
+        raise UserError(f"D03 {matrix.summary(rows)}; the folder computes something else there")
+    return rows, answers[find_overlay(rows[-1].version)]
+
+
 def _inputs(args: argparse.Namespace) -> tuple[Path, Path]:
     """The folder and the checkpoint, found where they were not named; options that cannot be meant are refused."""
     if args.create_pr and (args.pin or args.tag):
@@ -234,6 +338,12 @@ def _inputs(args: argparse.Namespace) -> tuple[Path, Path]:
         ):
             raise UserError(f"--{option}={name!r} is not a name that git takes; use letters, digits, '.', '-' and '_'")
     parse_size(args.max_shard_size)
+    if args.code_from:
+        path = args.path or args.checkpoint
+        if path is None or not path.is_dir():
+            raise UserError("--code-from needs weights: pinfold push DIR --code-from OWNER/NAME@SHA, DIR with card.md")
+        find_weights(args.checkpoint or path)
+        return path, args.checkpoint or path
     if args.path is None:
         path, checkpoint = DEMO[0], args.checkpoint or DEMO[1]
         if not args.checkpoint and not checkpoint.exists():
@@ -269,14 +379,15 @@ def _types(source: str) -> set[str]:
     return {f"'{found}'" for found in re.findall(r"^\s+model_type\s*(?::\s*\w+\s*)?=\s*[\"'](.+?)[\"']", source, re.M)}
 
 
-def _staged(folder: ModelFolder, checkpoint: Path, work: Path, args: argparse.Namespace) -> Staged:
+def _staged(folder: ModelFolder, checkpoint: Path, path: Path, work: Path, args: argparse.Namespace) -> Staged:
     directory = work / "staged"
     directory.mkdir()
     needed = sum(p.stat().st_size for p in checkpoint.glob("*.safetensors")) * 2  # staged, and downloaded again
     free = shutil.disk_usage(work).free
     if needed > free:
         raise UserError(f"{work} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB are needed; set TMPDIR elsewhere")
-    return stage(folder, checkpoint, directory, args.max_shard_size)
+    code_from = CodeFrom.parse(args.code_from) if args.code_from else None
+    return stage(folder, checkpoint, directory, args.max_shard_size, code_from=code_from, words=path)
 
 
 def _megabytes(staged: Staged) -> str:
@@ -304,101 +415,15 @@ def _folder_of(model) -> Path:
     return Path(file).parent
 
 
-def _plan(remote: Remote, staged: Staged, head: str, work: Path) -> tuple[dict[str, Path], list[str], list[str]]:
-    """What to add, what to delete (only what an earlier push of ours wrote), and what is somebody else's."""
-    tree = remote.tree(head)
-    add = {n: staged.directory / n for n in staged.files if not same(staged.directory / n, tree.get(n))}
-    earlier: dict = {}
-    if MANIFEST in tree:
-        with contextlib.suppress(ValueError, AttributeError):
-            earlier = json.loads(remote.read(MANIFEST, head, work) or "{}").get("files", {})
-    ours = set(staged.files)
-    delete = sorted(name for name in set(earlier) & set(tree) - ours - OURS_ALWAYS)
-    foreign = sorted(set(tree) - ours - set(delete) - OURS_ALWAYS - {MANIFEST})
-    return add, delete, foreign
-
-
-def _code_commit(
-    remote: Remote, staged: Staged, args: argparse.Namespace, work: Path, exists: bool, done
-) -> tuple[str, bool]:
-    """The commit that holds the staged files: a new one, or the earlier one that already does."""
-    if args.pin:
-        remote.compare(args.pin, {n: staged.directory / n for n in staged.files})
-        done(f"{args.pin} holds these files")
-        return args.pin, False
-    if not exists or remote.head() is None:
-        remote.create(args.private)
-    head = remote.head()
-    add, delete, foreign = _plan(remote, staged, head, work)
-    if args.prune and foreign:
-        delete += _asked(foreign)
-        foreign = [name for name in foreign if name not in delete]
-    rivals = [n for n in foreign if n in (WEIGHTS, INDEX) or (n.endswith(".safetensors") and n.startswith("model"))]
-    if rivals:
-        raise UserError(f"{remote.repo} holds {', '.join(rivals)}, which would be loaded instead; delete with --prune")
-    if foreign:
-        print(f"(left alone on the Hub: {', '.join(foreign[:6])}{', …' * (len(foreign) > 6)}) ", end="")
-    if not add and not delete:
-        sha = _earlier_commit(remote, staged, head, work)
-        done(f"nothing changed, {sha} holds these files")
-        return sha, False
-    if args.tag:
-        _check_tag(remote, args.tag)
-    message = args.message or f"Publish {staged.architecture} with pinfold"
-    sha = remote.commit(
-        message, head, add, delete, args.create_pr, on_wait=lambda line: print(line, end=" ", flush=True)
-    )
-    done(f"{sha} ({len(add)} files{f', {len(delete)} deleted' if delete else ''})")
-    return sha, True
-
-
-def _earlier_commit(remote: Remote, staged: Staged, head: str, work: Path) -> str:
-    """The commit that the card pins, or else the newest of ours, that holds these files; the head where none is."""
-    files = {name: staged.directory / name for name in staged.files}
-    for sha in card.pinned(remote.read("README.md", head, work) or ""):
-        with contextlib.suppress(UserError):
-            remote.compare(sha, files)
-            return sha
-    for entry in remote.commits():
-        if "pinfold-push:" not in (entry.message or ""):
-            continue
-        tree = remote.tree(entry.commit_id)
-        if all(same(path, tree.get(name)) for name, path in files.items()):
-            before = _parent_tree(remote, entry.commit_id)
-            if any(tree.get(name) != before.get(name) for name in files):
-                return entry.commit_id
-    return head
-
-
-def _parent_tree(remote: Remote, sha: str) -> dict[str, str]:
-    ids = [entry.commit_id for entry in remote.commits()]
-    position = ids.index(sha)
-    return remote.tree(ids[position + 1]) if position + 1 < len(ids) else {}
-
-
-def _asked(foreign: list[str]) -> list[str]:
-    if not sys.stdin.isatty():
-        raise UserError("--prune asks before it deletes; run it in a terminal, or delete with `hf repos delete-files`")
-    say("\n  " + "\n  ".join(foreign))
-    answer = input(f"Delete these {len(foreign)} files, which no push of ours wrote? [y/N] ")
-    return foreign if answer.strip().lower() in ("y", "yes") else []
-
-
-def _card(remote: Remote, staged: Staged, human, revision: str, expected: verify.Reference, answer: dict, old):
-    verified = (
-        f"Loaded from the staged files, and from the Hub at this commit, with transformers {answer['transformers']}: "
-        f"every tensor equals the file, and the outputs of {', '.join(f'`{a}`' for a in sorted(answer['hashes']))} "
-        "on a probe equal those of the model in memory, bit for bit (CPU)."
-    )
-    text = card.render(staged, human, remote.repo, revision, verified, _requirements(staged), expected.parameters)
-    return card.merge(text, old, human)
+def _card(remote: Remote, staged: Staged, human: card.HumanHalf, revision: str, facts: card.Facts, old: str | None):
+    return card.merge(card.render(staged, human, remote.repo, revision, facts), old, human)
 
 
 def _requirements(staged: Staged) -> str:
     """A quoted pip line: an unquoted >= is a redirection to a shell."""
     installed, found = packages_distributions(), {"torch", "transformers>=4.48"}
     for name in staged.code:
-        for node in ast.walk(ast.parse((staged.directory / name).read_text(encoding="utf-8"))):
+        for node in ast.walk(staged.folder.modules[name.removesuffix(".py")].tree):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 names = [node.module]
@@ -408,12 +433,14 @@ def _requirements(staged: Staged) -> str:
     return " ".join(f'"{name}"' for name in sorted(found))
 
 
-def _pin(remote: Remote, staged: Staged, human, code: str, expected, answer: dict, work: Path, done) -> None:
+def _pin(remote: Remote, staged: Staged, human, code: str, facts: card.Facts, work: Path, done) -> None:
     """A second commit that touches README.md only: a commit cannot contain its own sha."""
     for attempt in (1, 2, 3):
         head = remote.head()
         old = remote.read("README.md", head, work)
-        text, notes = _card(remote, staged, human, code, expected, answer, old)
+        text, notes = _card(remote, staged, human, code, facts, old)
+        if unpinned := list(snippets(text)):
+            raise UserError(f"{unpinned[0]}")
         same_words = old is not None and card.human_part(old) == card.human_part(text)
         if old == text or (same_words and card.pinned(old) == {code}):
             done("the card already pins this commit")
@@ -427,40 +454,6 @@ def _pin(remote: Remote, staged: Staged, human, code: str, expected, answer: dic
             continue  # somebody's commit came in between; theirs stays, ours goes on top of it
         done(" ".join([f"README.md in {sha[:12]}", *(f"({note})" for note in notes)]))
         return
-
-
-def _check_tag(remote: Remote, tag: str, sha: str | None = None) -> None:
-    """Refuse a tag that names another commit, before there is one to tag."""
-    with remote.saying("reading the tags"):
-        for existing in remote.api.list_repo_refs(remote.repo).tags:
-            if existing.name == tag and existing.target_commit != sha:
-                raise UserError(f"--tag={tag} exists and names {existing.target_commit[:12]}; choose another tag")
-
-
-def _tag(remote: Remote, tag: str, sha: str) -> None:
-    _check_tag(remote, tag, sha)
-    with remote.saying(f"tagging {tag}"):
-        remote.api.create_tag(remote.repo, tag=tag, revision=sha, exist_ok=True)
-    say(f"  tag      {tag} names {sha[:12]}")
-
-
-def _dry_run(remote: Remote, staged: Staged, exists: bool, work: Path) -> Published:
-    """Show what a push would change, and stop."""
-    head = remote.head() if exists else None
-    add, delete, foreign = _plan(remote, staged, head, work) if head else (dict.fromkeys(staged.files), [], [])
-    tree = remote.tree(head) if head else {}
-    for name in sorted({*add, *delete}):
-        sign = "-" if name in delete else "~" if name in tree else "+"
-        say(f"  {sign} {name}")
-        if sign == "~" and name.endswith((".py", ".json", ".txt", ".jinja")):
-            old, new = remote.read(name, head, work) or "", (staged.directory / name).read_text(encoding="utf-8")
-            if max(len(old), len(new)) < 1_000_000:
-                lines = difflib.unified_diff(old.splitlines(), new.splitlines(), "on the Hub", "here", "", "", 2, "")
-                print("\n".join(f"    {line}" for line in lines))
-    for name in foreign:
-        say(f"  = {name} (not ours; stays)")
-    say("dry run: nothing was uploaded" if add or delete else "dry run: nothing to upload, the Hub holds these files")
-    return Published(remote.repo, head or "", remote.destination.endpoint, "", False)
 
 
 def say_how_to_load(published: Published, destination: Destination) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from transformers import PretrainedConfig
 
 CODE_DIGEST = ""  # filled in the published copy, so that two versions of this code never share loaded modules
+REQUIREMENTS = ("timm", "pillow")  # what to install beside torch and transformers
 
 BLOCK_TYPES = ("basic", "bottleneck")
 STEM_TYPES = ("", "deep", "deep_tiered")

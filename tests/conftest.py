@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from pinfold import compat
-from pinfold.publish import destination, verify
+from pinfold.publish import destination, overlays, verify
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,8 +31,9 @@ def _nobodys_settings(monkeypatch, tmp_path_factory):
 def quick(monkeypatch):
     """Skip the fenced processes."""
     hashes = {"AutoModel": "0", "AutoModelForSequenceClassification": "0"}
-    answer = {"hashes": hashes, "formula": {}, "transformers": "5.0.0"}
-    monkeypatch.setattr(verify, "reference", lambda *a: verify.Reference("", hashes, 410, a[1]))
+    answer = {"hashes": hashes, "formula": {}, "transformers": "5.0.0", "checks": {"D01": "ok"}}
+    made = {"threads": 1}
+    monkeypatch.setattr(verify, "reference", lambda *a, **k: verify.Reference("", hashes, 410, a[1], made))
     monkeypatch.setattr(verify, "staged_load", lambda *a, **k: answer)
     monkeypatch.setattr(verify, "published_load", lambda *a, **k: answer)
 
@@ -41,7 +41,7 @@ def quick(monkeypatch):
 @pytest.fixture(scope="session")
 def overlay():
     """overlay("4.57.6") -> the directory with that transformers version, made when it is missing."""
-    return lambda version: compat.make_overlay(version, ROOT / "runs" / "overlays")
+    return lambda version: overlays.make_overlay(version, ROOT / "runs" / "overlays")
 
 
 @pytest.fixture

@@ -1,203 +1,263 @@
-"""The audit: each check trips on what it is for, and on nothing else."""
+"""The audit: each rule trips on what it is for, with its words and its place, and on nothing else."""
 
 import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
 
-import numpy
+import bad_folders
 import pytest
-import tiny
-from safetensors.numpy import save_file
+from bad_cases import BAD
+from bad_folders import L, M
+from good_cases import GOOD
 
-from pinfold.publish.audit import audit
-from pinfold.publish.folder import read_folder
+from pinfold.errors import UserError
+from pinfold.publish.audit import audit, snippets
+from pinfold.publish.finding import errors
+from pinfold.publish.folder import read_folder, read_modules
 from pinfold.publish.stage import stage
 
-
-@pytest.fixture
-def good(tiny_folder, tiny_checkpoint, tmp_path):
-    """A staged directory without fault, free to be spoiled."""
-    directory = tmp_path / "staged"
-    directory.mkdir()
-    stage(read_folder(tiny_folder), tiny_checkpoint, directory)
-    return directory
+ROOT = Path(__file__).resolve().parents[1]
+RULES = [f"P{number:02d}" for number in range(1, 25)]
+KINDS = ["P11b", "P11c", "P11d", "P14b", "P14c", "P19b", "P19c", "P22b"]
 
 
-def codes(directory):
-    return sorted({finding.code for finding in audit(directory, read_folder(directory))})
-
-
-def edit(directory, name, **keys):
-    path = directory / name
-    config = json.loads(path.read_text()) if path.exists() else {}
-    config.update(keys)
-    path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
-
-
-def auto_map(directory, **entries):
-    found = json.loads((directory / "config.json").read_text())["auto_map"] | entries
-    edit(directory, "config.json", auto_map={k: v for k, v in found.items() if v is not None})
-
-
-def append(directory, name, text):
-    path = directory / name
-    path.write_text(path.read_text() + text)
-
-
-def prepend(directory, name, text):
-    path = directory / name
-    path.write_text(text + path.read_text())
-
-
-def test_a_folder_that_follows_the_contract_has_no_finding(good):
-    assert codes(good) == []
-
-
-BAD = {
-    "P01 head": lambda d: auto_map(d, AutoModelForSequenceClassification=None),
-    "P01 base": lambda d: auto_map(d, AutoModel=None),
-    "P01 no map": lambda d: edit(d, "config.json", auto_map=None),
-    "P02 file": lambda d: auto_map(d, AutoModel="ghost.TinyModel"),
-    "P02 class": lambda d: auto_map(d, AutoModel="modeling_tiny.Ghost"),
-    "P02 list": lambda d: auto_map(d, AutoModel=["modeling_tiny.TinyModel", None]),
-    "P02 path": lambda d: auto_map(d, AutoModel="code/modeling_tiny.TinyModel"),
-    "P02 processor": lambda d: edit(d, "preprocessor_config.json", auto_map={"AutoImageProcessor": "ghost.Processor"}),
-    "P03 model": lambda d: auto_map(d, AutoModel="other/code--modeling_tiny.TinyModel"),
-    "P03 config": lambda d: auto_map(d, AutoConfig="other/code--configuration_tiny.TinyConfig"),
-    "P03 tokenizer": lambda d: edit(d, "tokenizer_config.json", auto_map={"AutoTokenizer": ["a/b--t.Slow", None]}),
-    "P04 bert": lambda d: edit(d, "config.json", model_type="bert"),
-    "P04 resnet": lambda d: edit(d, "config.json", model_type="resnet"),
-    "P04 gpt-sw3": lambda d: edit(d, "config.json", model_type="gpt2"),
-    "P05 trust": lambda d: edit(d, "config.json", trust_remote_code=True),
-    "P05 attention": lambda d: edit(d, "config.json", _attn_implementation_internal="kernels/evil"),
-    "P05 processor": lambda d: edit(d, "processor_config.json", trust_remote_code=True),
-    "P06 dot": lambda d: prepend(d, "modeling_tiny.py", "from . import layers_tiny\n"),
-    "P06 absolute": lambda d: prepend(d, "modeling_tiny.py", "import layers_tiny\n"),
-    "P06 absolute from": lambda d: prepend(d, "modeling_tiny.py", "from layers_tiny import Mixer as M\n"),
-    "P06 subpackage": lambda d: prepend(d, "modeling_tiny.py", "from .sub.deep import x\n"),
-    "P06 missing": lambda d: prepend(
-        d, "modeling_tiny.py", "try:\n    from .ghost import x\nexcept ImportError: x = 1\n"
-    ),
-    "P06 docstring": lambda d: append(d, "layers_tiny.py", '\nNOTE = """\nfrom .ghost import x\n"""\n'),
-    "P06 parent": lambda d: prepend(d, "modeling_tiny.py", "from ..up import x\n"),
-    "P07 helper": lambda d: [
-        (d / "deep_tiny.py").write_text("X = 1\n"),
-        prepend(d, "layers_tiny.py", "from .deep_tiny import X\n"),
-    ],
-    "P07 configuration's helper": lambda d: [
-        (d / "deep_tiny.py").write_text("X = 1\n"),
-        prepend(d, "configuration_tiny.py", "from .deep_tiny import X\n"),
-    ],
-    "P07 in a function": lambda d: [
-        (d / "deep_tiny.py").write_text("X = 1\n"),
-        append(d, "layers_tiny.py", "\ndef late():\n    from .deep_tiny import X\n    return X\n"),
-    ],
-    "P16 missing": lambda d: (d / "modeling_tiny.py").write_text(
-        tiny.MODELING.replace("    config_class = TinyConfig\n", "")
-    ),
-    "P16 other": lambda d: (d / "modeling_tiny.py").write_text(
-        tiny.MODELING.replace("config_class = TinyConfig", "config_class = PreTrainedModel")
-    ),
-    "P16 one head": lambda d: (d / "modeling_tiny.py").write_text(
-        tiny.MODELING.replace("    accepts_loss_kwargs", "    config_class = dict\n    accepts_loss_kwargs")
-    ),
-    "P19 bin": lambda d: (d / "pytorch_model.bin").write_bytes(b"x"),
-    "P19 pt": lambda d: (d / "extra.pt").write_bytes(b"x"),
-    "P19 nested": lambda d: [(d / "sub").mkdir(), (d / "sub" / "a.pkl").write_bytes(b"x")],
-    "P19b format": lambda d: save_file({"a": numpy.zeros(3)}, d / "model.safetensors"),
-    "P19b other": lambda d: save_file({"a": numpy.zeros(3)}, d / "model.safetensors", {"format": "np"}),
-    "P19b shard": lambda d: save_file({"a": numpy.zeros(3)}, d / "model-2.safetensors"),
-    "P19c tied": lambda d: save_file(
-        {"head": numpy.arange(64.0).reshape(8, 8), "emb": numpy.arange(64.0).reshape(8, 8)},
-        d / "model.safetensors",
-        {"format": "pt"},
-    ),
-    "P19c large": lambda d: save_file(
-        {"head": numpy.arange(6400.0).reshape(80, 80), "emb": numpy.arange(6400.0).reshape(80, 80)},
-        d / "model.safetensors",
-        {"format": "pt"},
-    ),
-    "P19c three": lambda d: save_file(
-        {n: numpy.arange(2000.0).reshape(2, 1000) for n in "abc"}, d / "model.safetensors", {"format": "pt"}
-    ),
-}
+def findings(directory, **arguments):
+    return audit(directory, read_modules(directory), **arguments)
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_fault_is_found_by_its_code(good, case):
-    BAD[case](good)
-    assert case.split()[0] in codes(good)
+def test_a_fault_is_found_by_its_code_words_and_place(tmp_path, case):
+    bad = BAD[case]
+    directory = bad_folders.write(tmp_path / "folder", bad.edits)
+    fitting = [f for f in findings(directory, **bad.arguments) if f.code == bad.code and bad.words in f.sentence]
+    assert fitting, "\n".join(map(str, findings(directory, **bad.arguments)))
+    if bad.at:
+        file, text = bad.at
+        source = (directory / file).read_text()
+        line = source.count("\n", 0, source.index(text)) + 1
+        assert (file, line) in {(f.file, f.line) for f in fitting}
+    if bad.code != "P24":
+        assert errors(fitting)
+    assert all("\n" not in str(finding) for finding in fitting)
 
 
-def first_page_equal(d):
-    a = numpy.arange(6400.0).reshape(80, 80)
-    b = a.copy()
-    b[79, 79] = 0
-    save_file({"a": a, "b": b}, d / "model.safetensors", {"format": "pt"})
+@pytest.mark.parametrize("case", GOOD)
+def test_a_folder_that_follows_the_contract_has_no_error(tmp_path, case):
+    edits = [edit for edit in GOOD[case] if not isinstance(edit, dict)]
+    arguments = next((edit for edit in GOOD[case] if isinstance(edit, dict)), {})
+    directory = bad_folders.write(tmp_path / "folder", edits)
+    assert [str(f) for f in errors(findings(directory, **arguments))] == []
 
 
-NEAR = {
-    "helper imported by both": lambda d: [
-        (d / "deep_tiny.py").write_text("X = 1\n"),
-        prepend(d, "layers_tiny.py", "from .deep_tiny import X\n"),
-        prepend(d, "modeling_tiny.py", "from .deep_tiny import X\n"),
+def test_the_corpus_is_as_large_as_it_says():
+    for code in (*RULES, *KINDS):
+        assert sum(bad.code == code for bad in BAD.values()) >= 3, code
+    assert len(GOOD) >= 60
+
+
+def test_the_good_folder_has_not_even_a_warning(tmp_path):
+    assert findings(bad_folders.write(tmp_path / "folder"), commit=bad_folders.SHA) == []
+
+
+def test_what_is_staged_has_no_finding(tiny_folder, tiny_checkpoint, tmp_path):
+    (tmp_path / "staged").mkdir()
+    stage(read_folder(tiny_folder), tiny_checkpoint, tmp_path / "staged")
+    assert findings(tmp_path / "staged") == []
+
+
+def test_code_that_was_edited_after_staging_is_found(tiny_folder, tiny_checkpoint, tmp_path):
+    (tmp_path / "staged").mkdir()
+    stage(read_folder(tiny_folder), tiny_checkpoint, tmp_path / "staged")
+    path = tmp_path / "staged" / "layers_tiny.py"
+    path.write_text(path.read_text().replace("x + self", "x - self"))
+    assert [f.code for f in findings(tmp_path / "staged")] == ["P21"]
+
+
+def test_a_source_folder_is_judged_by_its_code_alone(tmp_path):
+    directory = bad_folders.write(tmp_path / "folder", [(M, "        self.post_init()\n", "")])
+    for name in ("config.json", "model.safetensors", "tokenizer_config.json", "tokenizer.json"):
+        (directory / name).unlink()
+    (directory / "notes.bin").write_bytes(b"not published")
+    assert [f.code for f in findings(directory)] == ["P10"]
+
+
+@pytest.mark.parametrize(
+    ("edits", "wanted"),
+    [
+        ([], []),
+        ([("config.json", {"model_type": "bert", "auto_map": None, "tokenizer_class": None})], []),
+        ([("config.json", {"auto_map": {"AutoModel": "a/b--m.X"}})], ["P02", "P03"]),
+        ([("tokenizer_config.json", {"tokenizer_class": "TokenizersBackend"})], ["P22b"]),
+        ([lambda d: (d / "pytorch_model.bin").write_bytes(b"")], ["P19"]),
+        ([("config.json", {"trust_remote_code": True})], ["P05"]),
     ],
-    "import in a function": lambda d: append(
-        d, "modeling_tiny.py", "\ndef late():\n    from .layers_tiny import Mixer\n    return Mixer\n"
-    ),
-    "import over lines": lambda d: prepend(
-        d, "modeling_tiny.py", "from .layers_tiny import (\n    Mixer as Other,\n)\n"
-    ),
-    "docstring in prose": lambda d: append(d, "layers_tiny.py", '\nNOTE = "taken from .ghost, import it there"\n'),
-    "a package with a sibling's beginning": lambda d: prepend(d, "modeling_tiny.py", "import json as layers\n"),
-    "model type that contains a built-in": lambda d: edit(d, "config.json", model_type="my-bert"),
-    "equal vectors": lambda d: save_file(
-        {"a": numpy.arange(9.0), "b": numpy.arange(9.0)}, d / "model.safetensors", {"format": "pt"}
-    ),
-    "constant matrices": lambda d: save_file(
-        {"a": numpy.zeros((9, 9)), "b": numpy.zeros((9, 9))}, d / "model.safetensors", {"format": "pt"}
-    ),
-    "equal first page": first_page_equal,
-    "same numbers, other shape": lambda d: save_file(
-        {"a": numpy.arange(64.0).reshape(8, 8), "b": numpy.arange(64.0).reshape(4, 16)},
-        d / "model.safetensors",
-        {"format": "pt"},
-    ),
-    "tokenizer pair": lambda d: [
-        (d / "tokenization_tiny.py").write_text("class TinyTokenizer:\n    pass\n"),
-        edit(d, "tokenizer_config.json", auto_map={"AutoTokenizer": ["tokenization_tiny.TinyTokenizer", None]}),
-    ],
-    "annotated config_class": lambda d: (d / "modeling_tiny.py").write_text(
-        tiny.MODELING.replace("config_class = TinyConfig", "config_class: type = TinyConfig")
-    ),
-    "class imported into the file": lambda d: [
-        append(d, "layers_tiny.py", "\nclass Extra(nn.Module):\n    pass\n"),
-        prepend(d, "modeling_tiny.py", "from .layers_tiny import Extra\n"),
-        auto_map(d, AutoModelForCausalLM="modeling_tiny.Extra"),
-    ],
+)
+def test_a_repository_without_code_is_judged_by_its_files(tmp_path, edits, wanted):
+    plain = ("config.json", {"auto_map": None}) if not any("auto_map" in str(edit) for edit in edits) else edits[0]
+    directory = bad_folders.write(tmp_path / "folder", [plain, *edits])
+    for file in directory.glob("*.py"):
+        file.unlink()
+    assert sorted({f.code for f in audit(directory, None) if f.code.startswith("P")}) == wanted
+
+
+def test_a_checkout_may_keep_its_model_in_a_folder(tmp_path):
+    bad_folders.write(tmp_path / "root" / "good_model")
+    root = tmp_path / "root"
+    (root / "push.py").write_text("X = 1\n")
+    nested = {auto: f"good_model/{place}" for auto, place in bad_folders.AUTO_MAP.items()}
+    (root / "config.json").write_text(json.dumps({"model_type": "custom-good", "auto_map": nested}))
+    found = findings(root)
+    assert not errors(found) and {f.code for f in found} == {"P02"}
+
+
+def test_auditing_executes_nothing(tmp_path):
+    directory = bad_folders.write(tmp_path / "folder")
+    for file in directory.glob("*.py"):
+        file.write_text(f"open({str(tmp_path / 'executed')!r}, 'w').close()\n" + file.read_text())
+    findings(directory)
+    assert not (tmp_path / "executed").exists()
+
+
+HOSTILE = {
+    "syntax": (M, b"def broken(:\n", "not valid Python"),
+    "latin-1": (M, "x = 'é'\n".encode("latin-1"), "UTF-8"),
+    "null byte": (M, b"x = 1\0\n", "null byte"),
+    "byte order mark": (M, b"\xef\xbb\xbfx = 1\n", "byte order mark"),
+    "10 MB on one line": (M, b"x = '" + b"a" * 10_000_000 + b"'\n", "limit"),
+    "deep parentheses": (M, b"x = " + b"(" * 100_000, "nested|not valid"),
+    "deep list": (M, b"x = " + b"[" * 90 + b"]" * 90 + b"\ny = " + b"-" * 50_000 + b"1\n", "nested"),
+    "deep attributes": (M, b"x = a" + b".b" * 100_000 + b"\n", "nested"),
+    "long sum": (M, b"x = " + b"+".join([b"1"] * 50_000) + b"\n", "nested"),
+    "deep functions": (M, b"".join(b" " * i + b"def f():\n" for i in range(99)) + b" " * 99 + b"pass\n", None),
+    "many definitions": (M, b"class A: pass\n" * 9_000, None),
+    "many empty lines": (M, b"\n" * 200_000, None),
+    "a long number": (M, b"x = " + b"9" * 100_000 + b"\n", "not valid Python"),
+    "config no JSON": ("config.json", b"{", "not JSON"),
+    "config a list": ("config.json", b"[]", "holds list, not an object"),
+    "config a bomb": ("config.json", b"[" * 100_000 + b"]" * 100_000, "nested too deeply|not JSON"),
+    "config of 200 MB": ("config.json", None, "200.0 MB"),
+    "config not UTF-8": ("config.json", b'{"a": "\xff"}', "utf-8"),
+    "tokenizer a string": ("tokenizer_config.json", b'"x"', "holds str"),
+    "header of lies": ("model.safetensors", b"\x10" + b"\0" * 7 + b'{"a": {"x": 1}} ', "not a whole safetensors"),
+    "header cut off": ("model.safetensors", b"\xff\xff\0\0\0\0\0\0{}", "not a whole safetensors"),
+    "header that is huge": ("model.safetensors", b"\xff" * 8 + b"{}", "not a whole safetensors"),
+    "header no table": ("model.safetensors", b"\x02" + b"\0" * 7 + b"[]", "not a whole safetensors"),
+    "requirements too large": ("requirements.txt", b"x\n" * 100_000, "limit"),
 }
 
 
-@pytest.mark.parametrize("case", NEAR)
-def test_a_near_miss_is_no_finding(good, case):
-    NEAR[case](good)
-    assert codes(good) == []
+@pytest.mark.parametrize("case", HOSTILE)
+def test_what_cannot_be_read_is_one_line(tmp_path, case):
+    name, content, words = HOSTILE[case]
+    directory = bad_folders.write(tmp_path / "folder")
+    if content is None:
+        with open(directory / name, "wb") as file:
+            file.truncate(200_000_000)
+    else:
+        (directory / name).write_bytes(content)
+    started = time.monotonic()
+    if words:
+        with pytest.raises(UserError, match=f"(?i){words}") as raised:
+            findings(directory)
+        assert len(str(raised.value).splitlines()) == 1 and len(str(raised.value)) < 500
+    else:
+        findings(directory)
+    assert time.monotonic() - started < 10
 
 
-def test_auditing_executes_nothing(good, tmp_path):
-    marker = tmp_path / "executed"
-    for file in good.glob("*.py"):
-        prepend(good, file.name, f"open({str(marker)!r}, 'w').close()\n")
-    codes(good)
-    assert not marker.exists()
+@pytest.mark.parametrize("name", [M, "config.json", "model.safetensors", "tokenizer_config.json"])
+def test_links_out_of_the_folder_are_not_followed(tmp_path, name):
+    directory = bad_folders.write(tmp_path / "folder")
+    (directory / name).rename(tmp_path / "outside")
+    (directory / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(UserError, match="links out of the folder"):
+        findings(directory)
 
 
-def test_findings_use_the_words_that_people_search_for(good):
-    auto_map(good, AutoModel=None)
-    edit(good, "config.json", model_type="resnet")
-    lines = [str(finding) for finding in audit(good, read_folder(good))]
+def test_a_link_within_the_folder_and_one_of_a_cache_are_fine(tmp_path):
+    directory = bad_folders.write(tmp_path / "models--me--good" / "snapshots" / "0123")
+    blobs = tmp_path / "models--me--good" / "blobs"
+    blobs.mkdir()
+    for path in list(directory.iterdir()):
+        path.rename(blobs / path.name)
+        path.symlink_to(f"../../blobs/{path.name}")
+    assert findings(directory) == []
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    directory = bad_folders.write(tmp_path / "folder")
+    os.mkfifo(directory / "pipe.py")
+    with pytest.raises(UserError, match="not a regular file"):
+        findings(directory)
+
+
+def test_many_calls_do_not_multiply(tmp_path):
+    """Functions that call each other often, and long chains, in constructors."""
+    functions = "".join(f"def f{i}(x):\n" + f"    f{i + 1}(f{i + 1}(x))\n" * 40 for i in range(20))
+    text = f"{functions}\n\ndef f20(x):\n    return x"
+    chain = "x = torch.ones(1)" + ".a()" * 80
+    directory = bad_folders.write(
+        tmp_path / "folder", [bad_folders.bottom(L, text), bad_folders.block("\n".join([*[chain] * 100, "f0(1)"]))]
+    )
+    started = time.monotonic()
+    findings(directory)
+    assert time.monotonic() - started < 10
+
+
+def test_snippets_are_read_as_people_write_them():
+    sha = bad_folders.SHA
+    text = f"""
+Prose: AutoModel.from_pretrained("me/x", trust_remote_code=True) is no snippet.
+
+```pycon
+>>> m = AutoModel.from_pretrained("me/x", revision="{sha}",
+...     trust_remote_code=True)
+>>> t = AutoTokenizer.from_pretrained("me/x")
+```
+  ```python
+  options = dict(trust_remote_code=True)
+  AutoModel.from_pretrained("me/x", revision="v1.0", **options)
+  ```
+"""
+    assert [finding.line for finding in snippets(text)] == [7, 11]
+
+
+def test_an_audit_is_quick_and_imports_no_torch():
+    code = (
+        "import sys, time; from pathlib import Path; started = time.monotonic();"
+        "from pinfold.publish.audit import audit; from pinfold.publish.folder import read_folder;"
+        "audit(Path('resnet_model'), read_folder('resnet_model'));"
+        "assert not {'torch', 'transformers'} & set(sys.modules), 'imported';"
+        "print(time.monotonic() - started)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) < 3  # a second by itself; less than that is left to a busy machine
+
+
+def test_the_model_folders_of_this_repository_have_no_error():
+    for folder in sorted(path.parent for path in ROOT.glob("*_model/modeling_*.py")):
+        assert [str(f) for f in errors(findings(folder))] == []
+
+
+def test_findings_use_the_words_that_people_search_for(tmp_path):
+    edits = [("config.json", {"auto_map": {"AutoModel": None}, "model_type": "resnet"})]
+    lines = [str(finding) for finding in findings(bad_folders.write(tmp_path / "folder", edits))]
     assert lines == [
-        'P01 config.json: auto_map has no "AutoModel" entry although modeling_tiny.py defines TinyModel. Users '
+        'P01 config.json: auto_map has no "AutoModel" entry although modeling_good.py defines GoodModel. Users '
         'calling AutoModel.from_pretrained will get "Unrecognized configuration class". Add "AutoModel": '
-        '"modeling_tiny.TinyModel".',
+        '"modeling_good.GoodModel".',
         'P04 model_type "resnet" is a built-in transformers type. Without trust_remote_code, users silently get the '
         'stock model with random weights. Use "custom-resnet".',
     ]
+
+
+def test_every_sentence_about_code_begins_with_its_place(tmp_path):
+    for case in ("P10 base", "P12 device", "P13 data", "P14 item", "P15 never set", "P16 missing", "P18 ignored"):
+        directory = bad_folders.write(tmp_path / case.replace(" ", "-"), BAD[case].edits)
+        for finding in findings(directory):
+            assert re.match(rf"{re.escape(finding.file)}:{finding.line}: ", finding.sentence), finding.sentence

@@ -21,7 +21,7 @@ def human(text="## Intended uses\n\nTests.", **metadata):
 
 
 def rendered(staged, half, revision=SHA):
-    return card.render(staged, half, "me/tiny", revision, "Verified in a test.", '"torch"', 410)
+    return card.render(staged, half, "me/tiny", revision, card.Facts(410, '"torch"', ["5.0.0"]))
 
 
 def front(text):

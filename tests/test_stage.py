@@ -1,6 +1,7 @@
 """Staging: which files go up, and what is written into them."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -106,7 +107,7 @@ def test_digest_changes_with_any_code_file_and_not_with_its_own_line(copies):
         return text.split('CODE_DIGEST = "')[1].split('"')[0]
 
     before = digest()
-    (folder / "configuration_tiny.py").write_text((folder / "configuration_tiny.py").read_text() + "\n")
+    (folder / "configuration_tiny.py").write_text((folder / "configuration_tiny.py").read_text() + "# more\n")
     assert digest() != before
     before = digest()
     (folder / "layers_tiny.py").write_text((folder / "layers_tiny.py").read_text() + "# changed\n")
@@ -188,6 +189,7 @@ def test_a_checkpoint_that_cannot_be_published_is_one_line(copies, spoil, words)
     [
         ({"model_type": None}, "model_type=None must be a name"),
         ({"model_type": "x` | <script>"}, "must be a name"),
+        ({"model_type": "another"}, "model_type='another', but TinyConfig.model_type='outside-tiny'"),
         ({"architectures": [5]}, "must be a list of class names"),
         ({"architectures": "TinyModel"}, "must be a list of class names"),
         ({"architectures": ["SomebodyElsesModel"]}, "names no class of"),
@@ -218,6 +220,17 @@ def test_a_folder_that_is_none_is_one_line(tmp_path, changes, words):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         read_folder(tmp_path / "nowhere")
+
+
+def test_a_file_that_the_folders_code_changed_during_verification_is_not_published(copies):
+    result = staged(*copies)
+    result.check_unchanged()
+    path = result.directory / "modeling_tiny.py"
+    before = path.stat()
+    path.write_text(path.read_text().replace("Mixer", "Fixer"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(UserError, match=r"changed while they were verified \(modeling_tiny.py\)"):
+        result.check_unchanged()
 
 
 def test_tokenizer_settings_are_written_as_transformers_4_reads_them():

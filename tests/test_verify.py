@@ -1,20 +1,30 @@
-"""Verification in fenced processes: what it lets pass, what it stops, and what the folder's code gets to see."""
+"""Verification: what it lets pass, what it stops and in which words, and what the folder's code gets to see.
+
+Most jobs run in forks of a warm process (forks.py); those that say "fenced" run as users run them.
+"""
 
 import json
 import os
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from bad_models import BAD, without_digest
+from forks import Forks
+from good_models import save_model, write_model
 from safetensors.torch import load_file, save_file
 
 from pinfold.errors import UserError
-from pinfold.publish import fence, verify
+from pinfold.publish import fence, repository, verify
 from pinfold.publish.folder import read_folder
-from pinfold.publish.stage import stage
+from pinfold.publish.stage import CodeFrom, stage
+
+VERSIONS = (None, "5.0.0", "4.57.6", "4.48.3")
+ALL = {"D01", "D02", "D03", "D04", "D05", "D06", "D07", "loss", "bf16", "fp16"}
 
 SPY = """
 import os, pathlib, pwd
@@ -37,95 +47,87 @@ pathlib.Path({report!r}).write_text(json.dumps(_seen))
 """
 
 
-def prepared(tmp_path, folder, checkpoint):
-    directory = tmp_path / "work" / "staged"
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory):
+    forks = Forks(tmp_path_factory.mktemp("forks"))
+    yield forks
+    forks.close()
+
+
+@pytest.fixture
+def forked(processes, monkeypatch):
+    """Jobs run in forks, not behind the fence."""
+    monkeypatch.setattr(fence, "run", processes.run)
+
+
+@pytest.fixture
+def found(overlay):
+    """found("5.0.0") -> its directory; None stays None."""
+    return lambda version: version and overlay(version)
+
+
+def prepared(tmp_path, folder, checkpoint, name="staged"):
+    directory = tmp_path / "work" / name
     directory.mkdir(parents=True)
     return stage(read_folder(folder), checkpoint, directory), tmp_path / "work"
 
 
-def test_a_good_folder_passes_in_every_step(tmp_path, tiny_folder, tiny_checkpoint):
+def verified(tmp_path, folder, checkpoint):
+    staged, work = prepared(tmp_path, folder, checkpoint)
+    expected = verify.reference(staged, checkpoint, work)
+    return expected, verify.staged_load(staged, expected, work)
+
+
+# --- fenced, as users run it ---
+
+
+def test_fenced_a_good_folder_passes_every_check_also_from_two_threads(tmp_path, tiny_folder, tiny_checkpoint):
     staged, work = prepared(tmp_path, tiny_folder, tiny_checkpoint)
+    expected, answers = verify.reference(staged, tiny_checkpoint, work), []
+
+    def load():
+        answers.append(verify.staged_load(staged, expected, work))
+
+    threads = [threading.Thread(target=load) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for answer in answers:
+        assert answer["hashes"] == expected.hashes and set(answer["checks"]) >= ALL
+        assert set(answer["checks"].values()) == {"ok"} and set(answer["hashes"]) == {
+            "AutoModel",
+            "AutoModelForSequenceClassification",
+        }
+    assert len(answers) == 2 and not list(work.glob("staged-*"))
+
+
+def test_fenced_a_repository_loads_with_the_code_of_another(tmp_path, tiny_folder, tiny_checkpoint):
+    code, sha, code_sha = tmp_path / "code", "a" * 40, "b" * 40
+    code.mkdir()
+    stage(read_folder(tiny_folder), tiny_checkpoint, code)
+    for name in ("model.safetensors", "config.json"):
+        (code / name).unlink()
+    staged = tmp_path / "work" / "staged"
+    staged.mkdir(parents=True)
+    staged = stage(read_folder(code), tiny_checkpoint, staged, code_from=CodeFrom("me/code", code_sha))
+    home = tmp_path / "work" / "hub-home"
+    for repo, revision, files in (("me--weights", sha, staged.directory), ("me--code", code_sha, code)):
+        shutil.copytree(files, home / "hub" / f"models--{repo}" / "snapshots" / revision)
+        (home / "hub" / f"models--{repo}" / "refs").mkdir()
+        (home / "hub" / f"models--{repo}" / "refs" / "main").write_text(revision)
+    work = tmp_path / "work"
     expected = verify.reference(staged, tiny_checkpoint, work)
-    answer = verify.staged_load(staged, expected, work)
-    assert answer["hashes"] == expected.hashes and set(expected.hashes) == {
-        "AutoModel",
-        "AutoModelForSequenceClassification",
-    }
-    # and the comparison itself can fail: one bit in one expected output
-    outputs = {k: v.clone() for k, v in load_file(expected.outputs).items()}
-    name = next(n for n in outputs if n.endswith("logits"))
-    outputs[name].view(torch.int32)[0, 0] ^= 1
-    save_file(outputs, expected.outputs)
-    with pytest.raises(UserError, match=r"D03 .*logits differs from the model in memory: max \|d\|"):
-        verify.staged_load(staged, expected, work)
-
-
-def test_weights_that_do_not_fit_are_named_with_their_shapes(tmp_path, tiny_folder, tiny_checkpoint):
-    checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
-    config = json.loads((checkpoint / "config.json").read_text())
-    (checkpoint / "config.json").write_text(json.dumps(config | {"vocab_size": 50}))
-    staged, work = prepared(tmp_path, tiny_folder, checkpoint)
-    with pytest.raises(UserError) as caught:
-        verify.reference(staged, checkpoint, work)
-    assert "tiny.embedding.weight is (40, 8) in the file and (50, 8) in the model" in str(caught.value)
-
-
-def test_missing_and_unexpected_weights_are_named(tmp_path, tiny_folder, tiny_checkpoint):
-    checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
-    tensors = {k: v.clone() for k, v in load_file(checkpoint / "model.safetensors").items()}
-    tensors["tiny.extra.weight"] = tensors.pop("classifier.weight")
-    save_file(tensors, checkpoint / "model.safetensors", {"format": "pt"})
-    staged, work = prepared(tmp_path, tiny_folder, checkpoint)
-    with pytest.raises(UserError) as caught:
-        verify.reference(staged, checkpoint, work)
-    assert "classifier.weight (3, 8) is missing in the file" in str(caught.value)
-    assert "tiny.extra.weight (3, 8) has no place in the model" in str(caught.value)
-
-
-HEAD = "        self.classifier = nn.Linear(config.width, config.num_labels)\n"
-BROKEN = {
-    "raises on import": ("from torch import nn\n", "from torch import nn\nraise OSError('not today')\n", "not today"),
-    "forgets post_init": (f"{HEAD}        self.post_init()\n", HEAD, "D01"),
-    "draws at random": (
-        "logits = self.classifier(",
-        "logits = __import__('time').time_ns() % 1000003 + self.classifier(",
-        "D03",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BROKEN)
-def test_code_that_goes_wrong_is_stopped(tmp_path, tiny_checkpoint, case):
-    old, new, words = BROKEN[case]
-    assert old in tiny.MODELING
-    folder = tiny.write_folder(tmp_path / "f", modeling_tiny=tiny.MODELING.replace(old, new, 1))
-    staged, work = prepared(tmp_path, folder, tiny_checkpoint)
-    with pytest.raises(UserError, match=words) as caught:
-        verify.staged_load(staged, verify.reference(staged, tiny_checkpoint, work), work)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_head_that_the_checkpoint_lacks_is_verified_with_weights_set_by_formula(tmp_path, tiny_folder):
-    checkpoint = tiny.save_checkpoint(tiny_folder, tmp_path / "base", cls="TinyModel")
-    staged, work = prepared(tmp_path, tiny_folder, checkpoint)
-    expected = verify.reference(staged, checkpoint, work)
-    answer = verify.staged_load(staged, expected, work)
-    assert answer["formula"]["AutoModelForSequenceClassification"] == ["classifier.bias", "classifier.weight"]
+    given = {"hub_home": home, "code_revision": code_sha}
+    answer = verify.published_load(staged, expected, work, repo="me/weights", revision=sha, **given)
     assert answer["hashes"] == expected.hashes
+    assert answer["checks"]["D07"].startswith("skipped: the modules of a repository on the Hub")
+    assert {answer["checks"][name] for name in ALL - {"D06", "D07"}} == {"ok"}
+    answer = verify.staged_load(staged, expected, work, **given)
+    assert answer["checks"]["D06"] == "ok" and answer["checks"]["D07"].startswith("skipped")
 
 
-def test_bfloat16_checkpoints_are_compared_in_bfloat16(tmp_path, tiny_folder, tiny_checkpoint):
-    checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
-    tensors = {k: v.bfloat16() for k, v in load_file(checkpoint / "model.safetensors").items()}
-    save_file(tensors, checkpoint / "model.safetensors", {"format": "pt"})
-    staged, work = prepared(tmp_path, tiny_folder, checkpoint)
-    assert json.loads((staged.directory / "config.json").read_text())["torch_dtype"] == "bfloat16"
-    expected = verify.reference(staged, checkpoint, work)
-    assert load_file(expected.outputs)["AutoModelForSequenceClassification/logits"].dtype == torch.bfloat16
-    verify.staged_load(staged, expected, work)
-
-
-def test_a_folder_sees_neither_tokens_nor_home_nor_network(tmp_path, tiny_checkpoint, monkeypatch, hub):
+def test_fenced_a_folder_sees_neither_tokens_nor_home_nor_network(tmp_path, tiny_checkpoint, monkeypatch, hub):
     """A folder that reports all that it can reach, with a token planted in each place where one may lie."""
     home = tmp_path / "home"
     (home / ".cache" / "huggingface" / "modules").mkdir(parents=True)
@@ -154,7 +156,7 @@ def test_a_folder_sees_neither_tokens_nor_home_nor_network(tmp_path, tiny_checkp
         assert seen["parent"] is False and seen["processes"] < 6
 
 
-def test_a_folder_that_never_ends_is_stopped(tmp_path, tiny_checkpoint, monkeypatch):
+def test_fenced_a_folder_that_never_ends_is_stopped(tmp_path, tiny_checkpoint, monkeypatch):
     folder = tiny.write_folder(tmp_path / "f", modeling_tiny="import time\ntime.sleep(600)\n" + tiny.MODELING)
     staged, work = prepared(tmp_path, folder, tiny_checkpoint)
     monkeypatch.setattr(verify, "_limits", lambda staged: {"memory": 8 * fence.GIB, "seconds": 8})
@@ -163,9 +165,198 @@ def test_a_folder_that_never_ends_is_stopped(tmp_path, tiny_checkpoint, monkeypa
 
 
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="only Linux limits private memory")
-def test_a_folder_that_takes_too_much_memory_is_stopped(tmp_path, tiny_checkpoint, monkeypatch):
+def test_fenced_a_folder_that_takes_too_much_memory_is_stopped(tmp_path, tiny_checkpoint, monkeypatch):
     folder = tiny.write_folder(tmp_path / "f", modeling_tiny="hog = bytearray(6 << 30)\n" + tiny.MODELING)
     staged, work = prepared(tmp_path, folder, tiny_checkpoint)
     monkeypatch.setattr(verify, "_limits", lambda staged: {"memory": 4 * fence.GIB, "seconds": 120})
     with pytest.raises(UserError, match="MemoryError"):
         verify.reference(staged, tiny_checkpoint, work)
+
+
+# --- the corpus ---
+
+GOOD = {
+    "masked language": ("bert", {}),
+    "regression": ("bert", {"cls": "BertForSequenceClassification", "num_labels": 1, "problem_type": "regression"}),
+    "base model alone": ("bert", {"cls": "BertModel"}),
+    "questions": ("bert", {"cls": "BertForQuestionAnswering"}),
+    "causal": ("causal", {}),
+    "recurrent": ("lstm", {}),
+    "convolutional": ("cnn", {}),
+}
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_a_folder_that_follows_the_contract_passes_in_every_version(tmp_path, forked, found, case):
+    name, saved = GOOD[case]
+    folder = write_model(tmp_path / "folder", name)
+    checkpoint = save_model(folder, name, tmp_path / "checkpoint", **saved)
+    staged, work = prepared(tmp_path, folder, checkpoint, f"good-{'-'.join(case.split())}")
+    expected = verify.reference(staged, checkpoint, work)
+    assert expected.notes == [n for n in expected.notes if "refused" not in n]
+    kept = []
+    for version in VERSIONS:
+        kept.append((version or "newest", work / f"{version}.safetensors"))
+        answer = verify.staged_load(staged, expected, work, overlay=found(version), keep=kept[-1][1])
+        bad = {check: text for check, text in answer["checks"].items() if text != "ok"}
+        assert set(bad) <= ({"loss"} if case == "base model alone" else set()), (version, bad)
+        assert answer["hashes"] == expected.hashes and answer["failures"] == []
+    for other in kept[1:]:
+        assert verify.compare_versions(kept[0], other) == []
+    outputs = load_file(kept[1][1])
+    key = next(k for k in outputs if k.startswith("AutoModel") and outputs[k].is_floating_point())
+    outputs[key].view(-1)[0] += 0.5
+    save_file(outputs, kept[1][1])
+    (line,) = verify.compare_versions(kept[0], kept[1])
+    assert "output differs between newest and 5.0.0: max |d| = 0.5" in line
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: f"{case.check} {case.name}")
+def test_a_folder_that_breaks_it_is_refused_by_code_and_words(tmp_path, forked, found, case):
+    folder = write_model(tmp_path / "folder", case.model, case.edits)
+    source = folder if case.from_itself else write_model(tmp_path / "good", case.model)
+    checkpoint = save_model(source, case.model, tmp_path / "checkpoint", **case.saved)
+    staged, work = prepared(tmp_path, folder, checkpoint, f"bad-{BAD.index(case)}")
+    if case.after:
+        case.after(staged.directory)
+        staged = repository.adopt(staged.directory)
+        checkpoint = staged.directory
+    with pytest.raises(verify.Unverified) as caught:
+        expected = verify.reference(staged, checkpoint, work, overlay=found(case.built_in))
+        verify.staged_load(staged, expected, work, overlay=found(case.version))
+    lines = [
+        f["line"] for f in caught.value.failures if (f["check"], f["part"]) == (case.check, case.part or case.check)
+    ]
+    assert any(case.words in line for line in lines), caught.value.failures
+    assert caught.value.checks[case.part or case.check] == lines[0] and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(("D0", "P18"))
+
+
+def test_each_check_has_three_folders_that_it_refuses():
+    for check in ("D01", "D02", "D03", "D04", "D05", "D06", "D07"):
+        assert sum(case.check == check for case in BAD) >= 3, check
+    assert len({case.name for case in BAD}) == len(BAD)
+
+
+def test_somebody_elses_folder_may_have_two_copies_before_5_8(tmp_path, forked, found):
+    folder = write_model(tmp_path / "folder", "cnn")
+    checkpoint = save_model(folder, "cnn", tmp_path / "checkpoint")
+    staged, work = prepared(tmp_path, folder, checkpoint, "copies")
+    without_digest(staged.directory)
+    staged = repository.adopt(staged.directory)
+    expected = verify.reference(staged, staged.directory, work)
+    assert verify.staged_load(staged, expected, work, overlay=found("5.0.0"))["checks"]["D07"] == "ok"
+
+
+# --- what is compared ---
+
+
+def test_one_bit_in_one_expected_output_is_seen(tmp_path, forked, tiny_folder, tiny_checkpoint):
+    staged, work = prepared(tmp_path, tiny_folder, tiny_checkpoint, "bit")
+    expected = verify.reference(staged, tiny_checkpoint, work)
+    outputs = {k: v.clone() for k, v in load_file(expected.outputs).items()}
+    outputs["AutoModelForSequenceClassification/triple/logits"].view(torch.int32)[0, 0] ^= 1
+    save_file(outputs, expected.outputs)
+    with pytest.raises(verify.Unverified, match=r"D03 .*logits differs from the model in memory: max \|d\|") as caught:
+        verify.staged_load(staged, expected, work)
+    assert "(probe 'triple')" in caught.value.checks["D03"] and caught.value.checks["D05"] == "ok"
+    assert set(caught.value.hashes) == set(expected.hashes)
+
+
+def test_weights_that_do_not_fit_are_named_with_their_shapes(tmp_path, forked, tiny_folder, tiny_checkpoint):
+    checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"vocab_size": 50}))
+    staged, work = prepared(tmp_path, tiny_folder, checkpoint)
+    with pytest.raises(UserError) as caught:
+        verify.reference(staged, checkpoint, work)
+    assert "tiny.embedding.weight is (40, 8) in the file and (50, 8) in the model" in str(caught.value)
+
+
+def test_missing_and_unexpected_weights_are_named(tmp_path, forked, tiny_folder, tiny_checkpoint):
+    checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
+    tensors = {k: v.clone() for k, v in load_file(checkpoint / "model.safetensors").items()}
+    tensors["tiny.extra.weight"] = tensors.pop("classifier.weight")
+    save_file(tensors, checkpoint / "model.safetensors", {"format": "pt"})
+    staged, work = prepared(tmp_path, tiny_folder, checkpoint)
+    with pytest.raises(UserError) as caught:
+        verify.reference(staged, checkpoint, work)
+    assert "missing keys classifier.weight; unexpected keys tiny.extra.weight" in str(caught.value)
+    assert "classifier.weight (3, 8) is missing in the file" in str(caught.value)
+    assert "tiny.extra.weight (3, 8) has no place in the model" in str(caught.value)
+
+
+def test_a_head_that_the_checkpoint_lacks_is_verified_with_weights_set_by_formula(tmp_path, forked, tiny_folder):
+    checkpoint = tiny.save_checkpoint(tiny_folder, tmp_path / "base", cls="TinyModel")
+    expected, answer = verified(tmp_path, tiny_folder, checkpoint)
+    assert answer["formula"]["AutoModelForSequenceClassification"] == ["classifier.bias", "classifier.weight"]
+    assert answer["hashes"] == expected.hashes
+
+
+def test_heads_of_others_in_the_file_are_listed_for_the_card(tmp_path, forked, tiny_folder, tiny_checkpoint):
+    _, answer = verified(tmp_path, tiny_folder, tiny_checkpoint)
+    assert answer["unexpected"]["AutoModel"] == ["classifier.bias", "classifier.weight"]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_checkpoints_are_compared_in_their_own(tmp_path, forked, tiny_folder, tiny_checkpoint, dtype):
+    checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
+    tensors = {k: v.to(dtype) for k, v in load_file(checkpoint / "model.safetensors").items()}
+    save_file(tensors, checkpoint / "model.safetensors", {"format": "pt"})
+    expected, answer = verified(tmp_path, tiny_folder, checkpoint)
+    assert load_file(expected.outputs)["AutoModelForSequenceClassification/pair/logits"].dtype == dtype
+    assert set(answer["checks"].values()) == {"ok"}
+
+
+def test_a_large_model_is_loaded_no_oftener_than_needed_and_the_answer_says_so(
+    tmp_path, forked, tiny_folder, tiny_checkpoint, monkeypatch
+):
+    monkeypatch.setattr(verify, "MANY", 100)
+    _, answer = verified(tmp_path, tiny_folder, tiny_checkpoint)
+    skipped = {check for check, text in answer["checks"].items() if text.startswith("skipped: more than 100 ")}
+    assert skipped == {"loss", "bf16", "fp16"} and answer["checks"]["D07"] == "ok"
+
+
+def test_a_probe_that_the_model_refuses_is_left_out_and_said(tmp_path, forked, tiny_checkpoint):
+    refusal = "        if len(input_ids) == 3:\n            raise ValueError('no batch of three')\n"
+    mark = "    def forward(self, input_ids, attention_mask=None, labels=None):\n"
+    source = tiny.MODELING.replace(mark, mark + refusal)
+    expected, answer = verified(tmp_path, tiny.write_folder(tmp_path / "f", modeling_tiny=source), tiny_checkpoint)
+    assert expected.request["probes"]["AutoModelForSequenceClassification"] == ["pair", "single"]
+    assert any("probe 'triple' is refused: ValueError: no batch of three" in note for note in expected.notes)
+    assert answer["checks"]["D03"] == "ok"
+
+
+def test_a_model_that_does_not_run_in_half_precision_is_not_said_to(tmp_path, forked, tiny_checkpoint):
+    source = tiny.MODELING.replace("logits = self.classifier((hidden", "logits = self.classifier((hidden.float()")
+    assert source != tiny.MODELING
+    _, answer = verified(tmp_path, tiny.write_folder(tmp_path / "f", modeling_tiny=source), tiny_checkpoint)
+    for part in ("bf16", "fp16"):
+        assert answer["checks"][part].startswith("skipped: its tensors are right, but it does not run in "), answer
+    assert answer["checks"]["D05"] == "ok"
+
+
+def test_a_buffer_drawn_at_random_is_left_out_and_said(tmp_path, forked, tiny_checkpoint):
+    mark = "        self.mixer = Mixer(config.width)\n"
+    source = tiny.MODELING.replace(
+        mark, mark + '        self.register_buffer("noise", __import__("torch").randn(4), persistent=False)\n'
+    )
+    expected, answer = verified(tmp_path, tiny.write_folder(tmp_path / "f", modeling_tiny=source), tiny_checkpoint)
+    assert "AutoModel: buffer noise is drawn at random, not compared" in expected.notes
+    assert answer["checks"]["D04"] == "ok"
+
+
+def test_a_model_in_memory_is_compared_and_left_as_it_was(tmp_path, forked, tiny_folder, tiny_checkpoint):
+    from transformers import AutoModelForSequenceClassification
+
+    staged, work = prepared(tmp_path, tiny_folder, tiny_checkpoint, "in-memory")
+    expected = verify.reference(staged, tiny_checkpoint, work)
+    auto = "AutoModelForSequenceClassification"
+    model = AutoModelForSequenceClassification.from_pretrained(staged.directory, trust_remote_code=True)
+    model.train()
+    verify.compare_in_memory(model, auto, expected)
+    assert model.training and all(p.grad is None for p in model.parameters())
+    with torch.no_grad():
+        model.classifier.bias += 1
+    with pytest.raises(verify.Unverified, match=r"D03 .*logits differs from the model in memory: max \|d\| = 1"):
+        verify.compare_in_memory(model, auto, expected)

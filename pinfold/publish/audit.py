@@ -1,233 +1,206 @@
 """Read a folder for the ways in which remote code goes wrong. Nothing is imported or executed.
 
-Each check is a function from a folder to findings; its code (P01, ...) and words stay the same from release to
-release, so that they can be searched for. What an audit cannot see: what the code computes, and what it
-does to a machine.
+Each rule is a function that yields findings; its code (P01, ...) and words stay the same from release to release, so
+that they can be searched for. Rules about JSON files are in settings_rules, about weights in weight_rules, about
+files of code in code_rules, about classes in model_rules, tie_rules, init_rules, tensor_rules and config_rules. What
+an audit cannot see: what the code computes.
 """
 
 import ast
-import functools
-import hashlib
-import importlib.util
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from pinfold.publish.folder import RELATIVE_IMPORT, ModelFolder
-from pinfold.publish.stage import PICKLES, PREPROCESSING, read_header
+from pinfold.errors import UserError
+from pinfold.publish import (
+    code_rules,
+    config_rules,
+    init_rules,
+    model_rules,
+    releases,
+    security,
+    settings_rules,
+    tensor_rules,
+    tie_rules,
+    weight_rules,
+)
+from pinfold.publish.finding import Finding
+from pinfold.publish.folder import ModelFolder, read_text
+from pinfold.publish.reached import Reached, call_name, calls, string
+from pinfold.publish.stage import PREPROCESSING
 
-CONFIGS = ("config.json", "tokenizer_config.json", *PREPROCESSING)
-FORBIDDEN_KEYS = ("trust_remote_code", "_attn_implementation_internal")
+__all__ = ["Finding", "audit", "snippets"]
+CONFIGS = ("config.json", "tokenizer_config.json", "generation_config.json", *PREPROCESSING)
+SETTINGS = 10_000_000  # bytes of a JSON file
+README = 1_000_000
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong, in one sentence that says what to do."""
-
-    code: str
-    line: str
-
-    def __str__(self) -> str:
-        return f"{self.code} {self.line}"
-
-
-def audit(directory: Path, folder: ModelFolder) -> list[Finding]:
-    """All findings in a staged directory or a model folder; an empty list is a pass.
+def audit(
+    directory: Path, folder: ModelFolder | None, *, code_from: str | None = None, commit: str | None = None
+) -> list[Finding]:
+    """All findings in a staged directory, a model folder, or a snapshot of a repository; an empty list is a pass.
 
     Args:
-        directory: holds config.json, weights and code.
-        folder: the same directory as ``read_folder`` read it.
+        directory: holds config.json and weights, as far as they are there; without config.json only code is judged.
+        folder: its Python files as ``read_modules`` read them, or those of ``code_from``; None if there are none.
+        code_from: "owner/name" of the repository that holds the code, where the publisher asked for another one.
+        commit: 40 hex digits: README.md is judged as well, as from the pinning commit on.
+
+    Raises:
+        UserError: a file that cannot be read safely; one line.
     """
-    configs = {
-        name: json.loads((directory / name).read_text(encoding="utf-8"))
-        for name in CONFIGS
-        if (directory / name).exists()
+    directory = Path(directory)
+    try:
+        return list(dict.fromkeys(_findings(directory, folder, code_from, commit)))
+    except (RecursionError, MemoryError):
+        raise UserError(f"{directory}: its code is nested too deeply to be read; simplify it") from None
+
+
+def _findings(directory: Path, folder: ModelFolder | None, code_from, commit) -> Iterator[Finding]:
+    configs = read_configs(directory)
+    code = reached(directory, folder, configs) if folder is not None else None
+    custom = bool(code and any(folder.kind(name) == "model" for name in folder.classes))
+    custom = custom or "auto_map" in configs.get("config.json", {})
+    if "config.json" in configs and custom and folder is not None:
+        yield from settings_rules.complete(configs, folder, code_from)
+    yield from settings_rules.values(configs, folder, code_from)
+    if custom:
+        yield from settings_rules.model_type(configs, code)
+    yield from settings_rules.forbidden_keys(configs)
+    if code:
+        yield from _code(code, judge_digest="config.json" in configs)
+    else:
+        yield from security.security(ModelFolder(directory, {}), [], configs)
+    if "config.json" in configs or folder is None:
+        headers = weight_rules.safetensors(directory)
+        yield from weight_rules.pickles(directory)
+        yield from weight_rules.formats(headers)
+        tensors = {n: e for header in headers.values() for n, e in header.items() if n != "__metadata__"}
+        floor = code.floor if code else (4, 48)
+        if custom and floor <= (4, 48):
+            yield from model_rules.stored_names(list(tensors), next((p.name for p in headers), ""))
+        yield from settings_rules.dtype(configs.get("config.json", {}), tensors)
+        files = {path.name for path in directory.iterdir()}
+        yield from settings_rules.tokenizer(configs, files, floor, custom)
+    if commit and (directory / "README.md").exists():
+        text = read_text(directory / "README.md", directory, README, "write the card as text")
+        yield from snippets(text, code_revision=code_from is not None)
+
+
+def _code(code: Reached, judge_digest: bool) -> Iterator[Finding]:
+    yield from code_rules.relative_imports(code)
+    yield from code_rules.helpers(code)
+    yield from code_rules.requirements(code)
+    yield from releases.symbols(code.folder, code.modules, releases.floor(code.folder))
+    yield from model_rules.post_init(code)
+    yield from tie_rules.tied_keys(code)
+    yield from tie_rules.shared_weights(code)
+    yield from tie_rules.tie_weights(code)
+    initialisation = init_rules.Initialisation(code)
+    yield from init_rules.buffers(code, initialisation)
+    yield from init_rules.in_place(code, initialisation)
+    yield from tensor_rules.constructors(code)
+    yield from config_rules.config_class(code)
+    yield from model_rules.config_class(code)
+    yield from model_rules.parameter_names(code)
+    yield from model_rules.loss_arguments(code)
+    yield from model_rules.base_prefix(code)
+    if judge_digest:
+        yield from code_rules.digest(code)
+    yield from security.security(code.folder, code.modules, code.configs)
+
+
+def reached(directory: Path, folder: ModelFolder, configs: dict[str, dict]) -> Reached:
+    """The code that from_pretrained runs: what the folder registers, and what the JSON files name."""
+    places = folder.auto_map()
+    named = {
+        auto: entry.rpartition("--")[2]
+        for config in configs.values()
+        for auto, value in settings_rules.auto_map(config).items()
+        for entry in settings_rules.entries(auto, value)
+        if isinstance(entry, str) and re.fullmatch(r"(.+--)?\w+\.\w+", entry)
     }
-    findings: list[Finding] = []
-    for check in (_auto_map_complete, _auto_map_values, _model_type, _forbidden_keys):
-        findings += check(configs, folder)
-    for check in (_relative_imports, _transitive_helpers, _config_classes):
-        findings += check(folder)
-    return findings + list(_weights(directory))
+    every = [place.split(".")[0] for place in (*places.values(), *named.values())]
+    floor = tuple(int(part) for part in releases.floor(folder).split(".")[:2])
+    return Reached(directory, folder, folder.closure(every), {**named, **places}, floor, configs)
 
 
-def _auto_map_complete(configs: dict, folder: ModelFolder) -> Iterator[Finding]:
-    auto_map = configs.get("config.json", {}).get("auto_map") or {}
-    for auto, place in folder.auto_map().items():
-        elsewhere = any(auto in (value.get("auto_map") or {}) for value in configs.values())
-        if auto in auto_map or elsewhere:
+def read_configs(directory: Path) -> dict[str, dict]:
+    """The JSON files that transformers reads, by name.
+
+    Raises:
+        UserError: one is no JSON object, too large, or a link out of the folder.
+    """
+    found = {}
+    for name in CONFIGS:
+        path = directory / name
+        if not path.is_symlink() and not path.exists():
             continue
-        module, cls = place.split(".")
-        yield Finding(
-            "P01",
-            f'config.json: auto_map has no "{auto}" entry although {module}.py defines {cls}. Users calling '
-            f'{auto}.from_pretrained will get "Unrecognized configuration class". Add "{auto}": "{place}".',
-        )
+        text = read_text(path, directory, SETTINGS, "save the checkpoint again")
+        try:
+            found[name] = json.loads(text)
+        except (ValueError, RecursionError, MemoryError) as error:
+            reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
+            raise UserError(f"{path}: not JSON ({reason}); save the checkpoint again") from None
+        if not isinstance(found[name], dict):
+            kind = type(found[name]).__name__
+            raise UserError(f"{path}: holds {kind}, not an object; save the checkpoint again")
+    return found
 
 
-def _auto_map_values(configs: dict, folder: ModelFolder) -> Iterator[Finding]:
-    for file, config in configs.items():
-        for auto, value in (config.get("auto_map") or {}).items():
-            values = value if auto == "AutoTokenizer" and isinstance(value, list) and len(value) == 2 else [value]
-            for entry in values:
-                if entry is None and len(values) == 2:
-                    continue
-                if isinstance(entry, str) and "--" in entry:
-                    repo = entry.split("--")[0]
-                    yield Finding(
-                        "P03",
-                        f'{file}: auto_map["{auto}"] points to another repository ({repo}). A pinned revision= does '
-                        f'not pin that code. Copy the files here and drop "{repo}--".',
-                    )
-                elif why := _wrong_place(entry, folder):
-                    yield Finding("P02", f'{file}: auto_map["{auto}"] = "{entry}" — {why}.')
+def snippets(text: str, code_revision: bool = False) -> Iterator[Finding]:
+    """P23: loading code in a README that is not pinned to a commit.
 
-
-def _wrong_place(entry: object, folder: ModelFolder) -> str | None:
-    if not isinstance(entry, str) or not re.fullmatch(r"\w+\.\w+", entry):
-        return 'must be "file.Class", not a list or a path'
-    module, cls = entry.split(".")
-    if module not in folder.modules:
-        return "no such file"
-    tree = folder.modules[module].tree
-    imported = {a.asname or a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
-    if not any(isinstance(n, ast.ClassDef) and n.name == cls for n in ast.walk(tree)) and cls not in imported:
-        return "no such class"
-    return None
-
-
-def _model_type(configs: dict, folder: ModelFolder) -> Iterator[Finding]:
-    kind = configs.get("config.json", {}).get("model_type")
-    if kind in _builtin_types():
-        yield Finding(
-            "P04",
-            f'model_type "{kind}" is a built-in transformers type. Without trust_remote_code, users silently get the '
-            f'stock model with random weights. Use "custom-{kind}".',
-        )
-
-
-@functools.cache
-def _builtin_types() -> frozenset[str]:
-    """Model types of the installed transformers, read from its tables without importing it."""
-    tables = Path(importlib.util.find_spec("transformers").origin).parent / "models" / "auto"
-    text = "".join(
-        p.read_text() for p in (tables / "configuration_auto.py", tables / "auto_mappings.py") if p.exists()
-    )
-    return frozenset(re.findall(r"""\(\s*["']([\w.-]+)["'],\s*["']\w+Config["']""", text))
-
-
-def _forbidden_keys(configs: dict, folder: ModelFolder) -> Iterator[Finding]:
-    for file, config in configs.items():
-        for key in FORBIDDEN_KEYS:
-            if key in config:
+    Judged are calls of from_pretrained and pipeline in code fences. Those that load a directory, or a repository of
+    somebody else without trust_remote_code, run no code of this one.
+    """
+    found = []
+    for fence in re.finditer(r"^([ \t]*)(```+|~~~+)[^\n]*\n(.*?)(?:^[ \t]*\2|\Z)", text, re.DOTALL | re.MULTILINE):
+        first = text.count("\n", 0, fence.start(3)) + 1
+        found += [(first + line, arguments) for line, arguments in _loads(fence[3])]
+    own = {a["repo"] for _, a in found if a.get("trust_remote_code") or a.get("revision")}
+    for line, given in found:
+        repo = given["repo"]
+        local = repo.startswith((".", "/", "~")) or (repo and "/" not in repo and not given.get("trust_remote_code"))
+        if local or (repo and own and repo not in own and not given.get("trust_remote_code")):
+            continue
+        for key in ("revision", "code_revision") if code_revision else ("revision",):
+            if not re.fullmatch(r"[0-9a-f]{40}", given.get(key, "")):
                 yield Finding(
-                    "P05",
-                    f'{file} must not contain "{key}" (trust_remote_code, _attn_implementation_internal): it can '
-                    "change what code is run.",
+                    "P23", f'README: from_pretrained snippet has no {key}="<40 hex>". (line {line})', "README.md", line
                 )
 
 
-def _relative_imports(folder: ModelFolder) -> Iterator[Finding]:
-    reachable = {m.name for m in folder.closure([p.split(".")[0] for p in folder.auto_map().values()])}
-    for name in sorted(reachable):
-        module = folder.modules[name]
-        lines, good = module.source.splitlines(), set()
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.ImportFrom):
-                top = (node.module or "").split(".")[0]
-                if node.level == 1 and node.module and "." not in node.module and node.module in folder.modules:
-                    good.add(node.lineno)
-                elif node.level or top in folder.modules:
-                    yield _unfindable(module.file, node.lineno, ast.unparse(node))
-            elif isinstance(node, ast.Import) and any(a.name.split(".")[0] in folder.modules for a in node.names):
-                yield _unfindable(module.file, node.lineno, ast.unparse(node))
-        # the loader matches raw text, so a docstring that looks like an import is one to it
-        inside_strings = {
-            number
-            for node in ast.walk(module.tree)
-            if isinstance(node, ast.Constant) and isinstance(node.value, str)
-            for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
-        }
-        for match in RELATIVE_IMPORT.finditer(module.source):
-            number = module.source.count("\n", 0, match.end() - 1) + 1
-            sibling = next(n for n in match.groups() if n)
-            if number in inside_strings and number not in good and sibling not in folder.modules:
-                yield _unfindable(module.file, number, lines[number - 1].strip())
+def _loads(code: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line and arguments of each loading call; of snippets that are not Python, by their text."""
+    lines = [re.sub(r"^\s*(?:>>>|\.\.\.|In \[\d+\]:) ?", "", line) for line in code.split("\n")]
+    try:
+        tree = ast.parse("\n".join(lines))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        for match in re.finditer(r"from_pretrained\s*\(([^()]*(?:\([^()]*\)[^()]*)*)", code):
+            given = dict(re.findall(r"(\w+)\s*=\s*[\"']?([\w./-]*)", match[1]))
+            repo = re.match(r"\s*[\"']([^\"']*)", match[1])
+            yield code.count("\n", 0, match.start()), {**given, "repo": repo[1] if repo else ""}
+        return
+    names = {
+        node.targets[0].id: node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
 
+    def text(value: ast.expr | None) -> str:
+        value = names.get(value.id, value) if isinstance(value, ast.Name) else value
+        return str(value.value) if isinstance(value, ast.Constant) and value.value not in (False, None) else ""
 
-def _unfindable(file: str, line: int, statement: str) -> Finding:
-    return Finding(
-        "P06",
-        f'{file}:{line}: "{statement}" cannot be found by the loader. Only "from .file import Name" with file.py in '
-        "this folder works.",
-    )
-
-
-def _transitive_helpers(folder: ModelFolder) -> Iterator[Finding]:
-    for entry in sorted({place.split(".")[0] for place in folder.auto_map().values()}):
-        if entry not in folder.modules:
+    for call in calls(tree):
+        if call_name(call) != "from_pretrained":
             continue
-        direct = {entry, *folder.modules[entry].siblings()}
-        for module in folder.closure([entry]):
-            for helper in module.siblings():
-                if module.name in direct and helper in folder.modules and helper not in direct:
-                    line = next(i for i, t in enumerate(module.source.splitlines(), 1) if f".{helper}" in t)
-                    yield Finding(
-                        "P07",
-                        f"{module.file}:{line}: helper {helper}.py is reached only through {module.file}; "
-                        "transformers before 5.23 (tested up to 5.8) will not copy it from a local folder. "
-                        f"Import it from {entry}.py as well.",
-                    )
-
-
-def _config_classes(folder: ModelFolder) -> Iterator[Finding]:
-    auto_map = folder.auto_map()
-    wanted = auto_map.get("AutoConfig", "").split(".")[-1]
-    for cls in sorted({p.split(".")[-1] for a, p in auto_map.items() if a.startswith("AutoModel")}):
-        given = folder.attribute(cls, "config_class")
-        if given is None or ast.unparse(given).split(".")[-1] != wanted:
-            yield Finding("P16", f"{cls}.config_class is missing or is not {wanted}.")
-
-
-def _weights(directory: Path) -> Iterator[Finding]:
-    for path in sorted(p for p in directory.rglob("*") if p.suffix in PICKLES):
-        yield Finding("P19", f"{path.name} is a pickle ({path.suffix}); publish model.safetensors only.")
-    for path in sorted(directory.glob("*.safetensors")):
-        header = read_header(path)
-        if (header.get("__metadata__") or {}).get("format") != "pt":
-            yield Finding("P19b", f"{path.name}: safetensors metadata lacks format=pt.")
-        yield from _twins(path, header)
-
-
-def _twins(path: Path, header: dict) -> Iterator[Finding]:
-    """Matrices with the same bytes. Vectors are often equal by chance of initialisation, and so are constants."""
-    groups: dict[tuple, list[str]] = {}
-    for name, entry in header.items():
-        if name != "__metadata__" and len(entry["shape"]) >= 2:
-            groups.setdefault((entry["dtype"], tuple(entry["shape"])), []).append(name)
-    with open(path, "rb") as file:
-        start = 8 + int.from_bytes(file.read(8), "little")
-
-        def digest(name: str, limit: int | None) -> bytes | None:
-            first, last = header[name]["data_offsets"]
-            file.seek(start + first)
-            hashed, left, varied = hashlib.sha256(), min(last - first, limit or last - first), False
-            while left and (block := file.read(min(left, 1 << 20))):
-                varied = varied or len(set(block[:4096])) > 8
-                hashed.update(block)
-                left -= len(block)
-            return hashed.digest() if varied else None
-
-        for names in (group for group in groups.values() if len(group) > 1):
-            for limit in (4096, None):  # a look at the first page tells nearly all apart
-                seen: dict[bytes | None, list[str]] = {}
-                for name in names:
-                    seen.setdefault(digest(name, limit), []).append(name)
-                names = [n for key, same in seen.items() if key is not None and len(same) > 1 for n in same]
-            for same in (s for key, s in seen.items() if key is not None and len(s) > 1):
-                for other in sorted(same)[1:]:
-                    yield Finding(
-                        "P19c", f"{sorted(same)[0]} and {other} hold identical data; store the tied tensor once."
-                    )
+        given = {k.arg: text(k.value) for k in call.keywords if k.arg}
+        for spread in (k.value for k in call.keywords if k.arg is None):
+            spread = names.get(spread.id, spread) if isinstance(spread, ast.Name) else spread
+            if isinstance(spread, ast.Dict):
+                pairs = zip(spread.keys, spread.values, strict=True)
+                given |= {string(key): text(value) for key, value in pairs if string(key)}
+        first = text(call.args[0]) if call.args else given.get("pretrained_model_name_or_path", "")
+        yield call.lineno - 1, {**given, "repo": first}

@@ -13,6 +13,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from pinfold.errors import UserError
+from pinfold.publish.finding import Finding
 from pinfold.publish.stage import Staged, sha256
 
 BEGIN = "<!-- pinfold: generated from here; edits are lost at the next push -->"
@@ -35,10 +36,29 @@ IMAGE_TASKS = {"AutoModel": "image-feature-extraction"}
 
 @dataclass
 class HumanHalf:
-    """card.md: metadata that only a person knows, and text."""
+    """card.md: metadata that only a person knows, and text.
+
+    ``accepted``: audit findings that the maintainer answers for, code -> reason. They are not part of the metadata.
+    """
 
     metadata: dict = field(default_factory=dict)
     text: str = ""
+    accepted: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a push found out.
+
+    Args:
+        parameters: how many. requirements: quoted for pip.
+        versions: transformers releases that gave the same numbers. findings: of the audit, none of which stopped it.
+    """
+
+    parameters: int
+    requirements: str
+    versions: list[str]
+    findings: list[Finding] = field(default_factory=list)
 
 
 def read_human_half(folder: Path) -> HumanHalf:
@@ -59,7 +79,10 @@ def read_human_half(folder: Path) -> HumanHalf:
         raise UserError(f"{path}: tags={tags!r} is not a list of words; write tags: [vision, digits]")
     if not isinstance(metadata.get("license"), str):
         raise UserError(f"{path}: no license in its front matter; add a line such as license: apache-2.0")
-    return HumanHalf(metadata, text.strip())
+    given = metadata.pop("accepted_findings", None) or {}
+    if not isinstance(given, dict) or not all(isinstance(v, str) for pair in given.items() for v in pair):
+        raise UserError(f'{path}: accepted_findings is no table; write lines such as "S07 modeling_x.py: reason"')
+    return HumanHalf(metadata, text.strip(), given)
 
 
 def split_front_matter(text: str, where: str) -> tuple[dict, str]:
@@ -82,7 +105,8 @@ def split_front_matter(text: str, where: str) -> tuple[dict, str]:
 
 def snippet(staged: Staged, repo: str, revision: str) -> str:
     """The lines that load the model, and what goes with it, at one commit."""
-    pinned = f'"{repo}", revision="{revision}", trust_remote_code=True'
+    code = f', code_revision="{staged.code_from.sha}"' if staged.code_from else ""
+    pinned = f'"{repo}", revision="{revision}"{code}, trust_remote_code=True'
     loads = [("model", main_auto_class(staged))]
     if any((staged.directory / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
         loads.append(("tokenizer", "AutoTokenizer"))
@@ -114,9 +138,7 @@ def metadata(staged: Staged, human: HumanHalf) -> dict:
     return {"pipeline_tag": task, **human.metadata, "library_name": "transformers", "tags": tags}
 
 
-def render(
-    staged: Staged, human: HumanHalf, repo: str, revision: str, verified: str, requirements: str, parameters: int
-) -> str:
+def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Facts) -> str:
     """A complete card that pins ``revision``."""
     template = Path(__file__).with_name("card_template.md").read_text(encoding="utf-8")
     generated = (
@@ -124,11 +146,14 @@ def render(
         .from_string(template)
         .render(
             name=repo.split("/")[-1],
-            summary=_summary(staged, parameters),
+            summary=_summary(staged, facts.parameters),
             snippet=snippet(staged, repo, revision),
-            requirements=requirements,
+            requirements=facts.requirements,
             files=_files(staged),
-            verified=verified,
+            code_from=staged.code_from,
+            versions=facts.versions,
+            autos=sorted(auto for auto in staged.auto_map if auto.startswith("AutoModel")),
+            findings=[(finding.code, _plain(str(finding).removeprefix(finding.code))) for finding in facts.findings],
         )
     )
     return _join(metadata(staged, human), generated, human.text, _mark(human.text))
@@ -206,6 +231,11 @@ def _summary(staged: Staged, count: int) -> str:
     classes = f", {len(labels)} labels" if labels and main_auto_class(staged) != "AutoModel" else ""
     dtype = staged.config.get("torch_dtype", "several dtypes")
     return f"`{staged.architecture}`, a {amount}-parameter model of type `{kind}` ({dtype}{classes})."
+
+
+def _plain(text: str) -> str:
+    """Text of a folder's author as one line that is neither Markdown nor HTML."""
+    return re.sub(r"([\\`*_{}\[\]<>()#|!~&])", r"\\\1", " ".join(text.split()))
 
 
 def _files(staged: Staged) -> list[dict]:

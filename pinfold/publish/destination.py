@@ -34,7 +34,7 @@ class Destination:
 
     repo: str
     endpoint: str
-    token: str
+    token: str | None
     embedded: Path | None = None
 
     def __str__(self) -> str:
@@ -44,23 +44,29 @@ class Destination:
 
 @contextlib.contextmanager
 def opened(
-    repo: str | None, default_name: str, endpoint: str | None, token: str | None = None, data: Path = HUB_DATA
+    repo: str | None,
+    default_name: str,
+    endpoint: str | None,
+    token: str | None = None,
+    data: Path = HUB_DATA,
+    reading: bool = False,
 ) -> Iterator[Destination]:
     """The destination, with the embedded Hub running for as long as it is needed.
 
     Args:
         repo: "owner/name"; None goes to the embedded Hub under the default name.
         endpoint: a Hub's URL, or "embedded"; beats HF_ENDPOINT.
+        reading: nothing will be written, so that no token is needed.
     """
     name = f"local/{_as_name(default_name)}" if repo is None else check_name(repo)
     if endpoint == EMBEDDED or (repo is None and endpoint is None):
         with running(data) as server:
             yield Destination(name, f"http://127.0.0.1:{server['port']}", server["token"], data)
         return
-    yield _hub(name, endpoint, token, data)
+    yield _hub(name, endpoint, token, data, reading)
 
 
-def _hub(name: str, endpoint: str | None, token: str | None, data: Path) -> Destination:
+def _hub(name: str, endpoint: str | None, token: str | None, data: Path, reading: bool) -> Destination:
     from huggingface_hub import constants, get_token
 
     endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
@@ -70,7 +76,7 @@ def _hub(name: str, endpoint: str | None, token: str | None, data: Path) -> Dest
     if server and endpoint in (f"http://127.0.0.1:{server['port']}", f"http://localhost:{server['port']}"):
         return Destination(name, endpoint, token or _own_token() or server["token"], data)
     token = token or get_token()
-    if not token:
+    if not token and not reading:
         raise UserError(f"no token for {endpoint}; run `hf auth login` or set HF_TOKEN (a token with the role write)")
     return Destination(name, endpoint, token)
 
@@ -81,7 +87,7 @@ def _own_token() -> str | None:
     return token if token.startswith("pinfold_") else None
 
 
-def check_name(repo: str) -> str:
+def check_name(repo: str, option: str = "--repo") -> str:
     """The repository's name, if a Hub would take it.
 
     Raises:
@@ -94,9 +100,11 @@ def check_name(repo: str) -> str:
         validate_repo_id(repo)
     except HFValidationError as error:
         reason = re.sub(r"\s+", " ", str(error)).split(": '")[0].rstrip(".")
-        raise UserError(f"--repo={repo!r}: {reason}; use owner/name") from None
+        raise UserError(f"{option}={repo!r}: {reason}; use owner/name") from None
     if "/" not in repo:
-        raise UserError(f"--repo={repo!r} names no owner; use owner/name, with your account or organisation as owner")
+        raise UserError(
+            f"{option}={repo!r} names no owner; use owner/name, with your account or organisation as owner"
+        )
     return repo
 
 

@@ -4,7 +4,8 @@ How it works:
 - The environment is an allow-list: no variable that could hold a token, and no HF_ setting but ours.
 - HOME and HF_HOME are empty temporary directories; the Hub is offline; memory and time are limited.
 - Where the machine allows unprivileged namespaces (Linux), the process has no network, sees no other process and
-  finds an empty directory where the user's home is; paths that it needs from there are bound back in.
+  finds an empty directory where the user's home is; paths that it needs from there are bound back in. It writes to
+  its working directory and nowhere else: every other mount is read-only, what it is given to read included.
 - What could not be had is said in ``Fence.describe()``; the caller prints it.
 """
 
@@ -37,6 +38,7 @@ NAMESPACES = (
     ("--user", "--map-root-user", "--net"),
 )
 GIB = 1 << 30
+_running: set[subprocess.Popen] = set()
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,15 @@ class Fence:
     """How far this machine lets us go."""
 
     namespaces: tuple[str, ...]
+    read_only: bool = False
 
     def describe(self) -> str:
         """One phrase for the user."""
+        disk = "disk read-only" if self.read_only else "files outside of the home can be written"
         if "--mount-proc" in self.namespaces:
-            return "fenced: no network, no secrets, home hidden"
+            return f"fenced: no network, no secrets, home hidden, {disk}"
         if "--mount" in self.namespaces:
-            return "fenced: no network, home hidden, environment cleaned; other processes are visible"
+            return f"fenced: no network, home hidden, environment cleaned, {disk}; other processes are visible"
         if self.namespaces:
             return "fenced: no network, environment cleaned; the home directory is readable on this machine"
         return "half fenced: environment cleaned; this machine allows no namespace, so network and files are reachable"
@@ -61,11 +65,16 @@ def available() -> Fence:
     """The strongest fence that this machine allows, tried once."""
     if shutil.which("unshare"):
         for flags in NAMESPACES:
-            command = ["unshare", *flags, "sh", "-c", "mount -t tmpfs tmpfs /mnt" if "--mount" in flags else "true"]
+            trial = "mount -t tmpfs tmpfs /mnt" if "--mount" in flags else "true"
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-                if subprocess.run(command, capture_output=True, timeout=20).returncode == 0:
-                    return Fence(flags)
+                if _succeeds(["unshare", *flags, "sh", "-c", trial]):
+                    trial = f"{_read_only([], [])}\nfor p in / /tmp /dev/shm /run; do ! test -w $p || exit 1; done"
+                    return Fence(flags, "--mount" in flags and _succeeds(["unshare", *flags, "sh", "-c", trial]))
     return Fence(())
+
+
+def _succeeds(command: list[str]) -> bool:
+    return subprocess.run(command, capture_output=True, timeout=20).returncode == 0
 
 
 def homes() -> list[Path]:
@@ -94,7 +103,7 @@ def run(
 
     Args:
         request: what the script reads; an "answer" path is added to it.
-        work: a directory that the script may write to.
+        work: a directory that the script may write to, apart from what lies in it and is ``visible``.
         visible: paths it reads; they are bound back in where they lie in the hidden home.
         overlay: a directory put in front of the environment's packages (an older transformers).
         hub_home: HF_HOME, filled by the caller; an empty one by default.
@@ -111,7 +120,8 @@ def run(
         environment |= {
             "HOME": str(scratch / "home"), "USERPROFILE": str(scratch / "home"), "TMPDIR": str(scratch),
             "TEMP": str(scratch), "TMP": str(scratch), "HF_HOME": str(hub_home or scratch / "hub"),
-            "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false",
+            "HF_MODULES_CACHE": str(scratch / "modules"), "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+            "TOKENIZERS_PARALLELISM": "false",
             "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1",
         }  # fmt: skip
         environment |= {"PYTHONPATH": os.pathsep.join(map(str, [*([overlay] if overlay else []), *_own_packages()]))}
@@ -121,15 +131,17 @@ def run(
         log = scratch / "log"
         with open(log, "wb") as output:
             process = subprocess.Popen(
-                _fenced(command, needed, scratch),
+                _fenced(command, needed, work, scratch),
                 env=environment, cwd=scratch, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 start_new_session=True, preexec_fn=functools.partial(_limit, memory) if os.name == "posix" else None,
             )  # fmt: skip
+            _running.add(process)
             try:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
                 raise UserError(f"verification took longer than {seconds:.0f} s and was stopped") from None
             finally:
+                _running.discard(process)
                 _end(process)
         if not (scratch / "answer.json").exists():
             lines = log.read_text(errors="replace").strip().splitlines()
@@ -147,6 +159,12 @@ def _scratch(work: Path) -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def end_all() -> None:
+    """End what other threads run here: Ctrl-C reaches the main thread only, and a fenced process not at all."""
+    for process in list(_running):
+        _end(process)
 
 
 def _end(process: subprocess.Popen) -> None:
@@ -175,7 +193,26 @@ def _own_packages() -> list[Path]:
     return [p for p in given if p.is_dir()]
 
 
-def _fenced(command: list[str], needed: list[Path], scratch: Path) -> list[str]:
+def _read_only(writable: list[Path], within: list[Path]) -> str:
+    """Shell lines that make every mount read-only but the writable directories; ``within`` lie in those."""
+    lines = [f"mount --bind {shlex.quote(str(p))} {shlex.quote(str(p))}" for p in (*writable, *within)]
+    keep = "|".join(["/proc", *(shlex.quote(str(p)) for p in writable)])
+    # octal escapes of mountinfo (\\040 is a space) get the leading zero that printf wants; flags that a mount has
+    # already must be named again, since an unprivileged namespace may not drop them
+    return "\n".join(
+        [
+            *lines,
+            "mounts=$(cat /proc/self/mountinfo)",
+            """printf '%s\\n' "$mounts" | while read -r _ _ _ _ place flags _; do""",
+            """  place=$(printf '%b' "$(printf '%s' "$place" | sed 's/\\\\0/\\\\00/g; s/\\\\1/\\\\01/g')")""",
+            f"""  case "$place" in {keep}) continue ;; esac""",
+            """  mount -o "remount,bind,ro,${flags#r[ow],}" "$place" 2>/dev/null || true""",
+            "done",
+        ]
+    )
+
+
+def _fenced(command: list[str], needed: list[Path], work: Path, scratch: Path) -> list[str]:
     """The command inside this machine's namespaces, the home hidden and what is needed bound back in."""
     flags = available().namespaces
     if not flags:
@@ -201,6 +238,9 @@ def _fenced(command: list[str], needed: list[Path], scratch: Path) -> list[str]:
                 place = shlex.quote(str(path))
                 lines += [f"mkdir -p {shlex.quote(str(path.parent))}"]
                 lines += [f"{'mkdir -p' if path.is_dir() else 'touch'} {place}", f"mount --rbind {hold} {place}"]
+        inside = {p.resolve() for p in needed if p.exists() and p.resolve() != work.resolve()}
+        inside = sorted(p for p in inside if p.is_relative_to(work.resolve()))
+        lines.append(_read_only([work.resolve()], inside))
     drop = ""
     if shutil.which("setpriv"):  # without it the code could unmount what hides the home
         drop = "setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "

@@ -15,6 +15,7 @@ class Finding:
         file, line: the same place for programs; line 0 is the file as a whole.
         fix: what to do, where the sentence does not say it already.
         severity: ERROR stops a push, WARNING is shown.
+        releases: the transformers releases that it concerns, where those are known one by one.
         reason: the maintainer's, where card.md accepts the finding; it is a WARNING then.
     """
 
@@ -24,6 +25,7 @@ class Finding:
     line: int = 0
     fix: str = ""
     severity: str = ERROR
+    releases: tuple[str, ...] = ()
     reason: str = ""
 
     def __str__(self) -> str:

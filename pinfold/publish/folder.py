@@ -4,7 +4,12 @@ Nothing here imports or executes the folder; everything is read from the syntax 
 """
 
 import ast
+import bisect
+import collections
+import functools
 import re
+import sys
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,9 +42,24 @@ HEADS = (  # noqa: SIM905
     "TimeSeriesPrediction TokenClassification UniversalSegmentation VideoClassification VisualQuestionAnswering "
     "ZeroShotImageClassification ZeroShotObjectDetection"
 ).split()
-# transformers' loader finds a module's siblings with such a pattern, in docstrings as well.
-RELATIVE_IMPORT = re.compile(r"^\s*(?:from\s+\.(\w+)\s+import|import\s+\.(\w+)\s*$)", re.MULTILINE)
+# What classes of transformers' own models end in, for folders that derive from them.
+STOCK = {
+    "PreTrainedModel": "model",
+    "Model": "model",
+    "Config": "config",
+    "Tokenizer": "tokenizer",
+    "TokenizerFast": "tokenizer",
+    "ImageProcessor": "image_processor",
+    "ImageProcessorFast": "image_processor",
+    "FeatureExtractor": "feature_extractor",
+    "Processor": "processor",
+}
+# transformers' loader finds a module's siblings with such a pattern, in docstrings as well. Its own begins with \s*,
+# which takes quadratic time on a file of empty lines; the beginning of a line is enough.
+RELATIVE_IMPORT = re.compile(r"^[^\S\n]*(?:from\s+\.(\w+)\s+import|import\s+\.(\w+)[^\S\n]*$)", re.MULTILINE)
 DIGEST_LINE = re.compile(r"^CODE_DIGEST\s*(?::\s*str\s*)?=.*$", re.MULTILINE)
+# Bounds for files of strangers: the largest modeling file of transformers has 300 KB and 40 levels of nesting.
+LARGEST, ALL_FILES, DEEPEST = 1_000_000, 10_000_000, 200
 
 
 @dataclass
@@ -58,11 +78,51 @@ class Module:
 
     def siblings(self) -> list[str]:
         """Modules of the folder that this one imports, in order, without repetition."""
+        return list(self._siblings)
+
+    @functools.cached_property
+    def _siblings(self) -> list[str]:
         found = [name for pair in RELATIVE_IMPORT.findall(self.source) for name in pair if name]
         for node in ast.walk(self.tree):
             if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
                 found.append(node.module.split(".")[0])
         return list(dict.fromkeys(found))
+
+    def text(self, node: ast.AST, limit: int = 120) -> str:
+        """A node as it is written, on one line. Needs no recursion, so depth is no danger."""
+        lines = self.lines[node.lineno - 1 : node.end_lineno]
+        if lines:  # columns count bytes of UTF-8
+            lines[-1] = lines[-1].encode()[: node.end_col_offset].decode(errors="replace")
+            lines[0] = lines[0].encode()[node.col_offset :].decode(errors="replace")
+        words = " ".join(" ".join(lines).split())
+        return words if len(words) <= limit else words[: limit - 3] + "..."
+
+    def line(self, position: int) -> int:
+        """The number of the line that a place in the source is on."""
+        return bisect.bisect_left(self._ends, position) + 1
+
+    @functools.cached_property
+    def _ends(self) -> list[int]:
+        return [match.start() for match in re.finditer("\n", self.source)]
+
+    @functools.cached_property
+    def lines(self) -> list[str]:
+        """The source, line by line, as Python counts them."""
+        return self.source.split("\n")
+
+    @functools.cached_property
+    def imports(self) -> dict[str, tuple[str, str]]:
+        """What a name that was imported stands for: local name -> (module with leading dots, name there)."""
+        found: dict[str, tuple[str, str]] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.ImportFrom):
+                place = "." * node.level + (node.module or "")
+                found |= {alias.asname or alias.name: (place, alias.name) for alias in node.names}
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    top = alias.name.split(".")[0]
+                    found[alias.asname or top] = (alias.name, alias.name) if alias.asname else ("", top)
+        return found
 
 
 @dataclass
@@ -77,14 +137,67 @@ class ModelFolder:
         """What transformers takes a class for: a key of KINDS, or None for an ordinary class."""
         if name not in self.classes or name in seen:
             return None
-        for base in self.classes[name][1].bases:
-            text = ast.unparse(base).split("[")[0].split(".")[-1]
+        for text, place in self.bases(name):
             for kind, roots in KINDS.items():
                 if text in roots:
                     return kind
             if kind := self.kind(text, seen | {name}):
                 return kind
+            if kind := stock_kind(text, place):
+                return kind
         return None
+
+    def bases(self, name: str) -> list[tuple[str, str]]:
+        """Base classes in order, under their own names, each with the module that it was imported from, or ""."""
+        module, node = self.classes[name]
+        found = []
+        for base in node.bases:
+            base = base.value if isinstance(base, ast.Subscript) else base
+            if isinstance(base, ast.Attribute):
+                found.append((base.attr, "transformers" if root(base) == "transformers" else ""))
+            elif isinstance(base, ast.Name):
+                place, original = module.imports.get(base.id, ("", base.id))
+                found.append((base.id if base.id in self.classes else original, place))
+        return found
+
+    def lineage(self, name: str) -> list[str]:
+        """The class and its bases in this folder, nearest first."""
+        found: list[str] = []
+        queue = [name]
+        while queue:
+            name = queue.pop(0)
+            if name in self.classes and name not in found:
+                found.append(name)
+                queue += [base for base, _ in self.bases(name)]
+        return found
+
+    def is_stock(self, name: str) -> bool:
+        """Whether it derives from a model, configuration, ... of transformers' own, whose code is not seen here."""
+        every = {root for roots in KINDS.values() for root in roots}
+        return any(
+            base not in every and base not in self.classes and stock_kind(base, place)
+            for cls in self.lineage(name)
+            for base, place in self.bases(cls)
+        )
+
+    def method(self, cls: str, name: str) -> tuple[str, ast.FunctionDef] | None:
+        """The nearest definition of a method: the class of this folder that has it, and its node."""
+        for owner in self.lineage(cls):
+            for statement in self.classes[owner][1].body:
+                if isinstance(statement, ast.FunctionDef) and statement.name == name:
+                    return owner, statement
+        return None
+
+    def packages(self, modules: list[Module] | None = None) -> list[str]:
+        """Top-level packages outside of the standard library that the files import, sorted."""
+        found = set()
+        for module in self.modules.values() if modules is None else modules:
+            for node in ast.walk(module.tree):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                    names = [node.module]
+                found |= {name.split(".")[0] for name in names}
+        return sorted(found - sys.stdlib_module_names - set(self.modules))
 
     def attribute(self, cls: str, attribute: str, seen: frozenset = frozenset()) -> ast.expr | None:
         """The value assigned to a class attribute, here or in a base class of this folder."""
@@ -95,8 +208,8 @@ class ModelFolder:
             targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
             if any(isinstance(t, ast.Name) and t.id == attribute for t in targets):
                 return statement.value
-        for base in node.bases:
-            value = self.attribute(ast.unparse(base).split(".")[-1], attribute, seen | {cls})
+        for base, _ in self.bases(cls):
+            value = self.attribute(base, attribute, seen | {cls})
             if value is not None:
                 return value
         return None
@@ -156,8 +269,13 @@ class ModelFolder:
         _, node = self.classes[cls]
         if any(isinstance(s, ast.FunctionDef) and s.name == "forward" for s in node.body):
             return True
-        parents = {ast.unparse(base).split(".")[-1] for base in node.bases} - seen - {cls}
-        return any(self.is_concrete(parent, seen | {cls}) for parent in parents if parent in self.classes)
+        for base, place in self.bases(cls):
+            if base in self.classes:
+                if base not in seen | {cls} and self.is_concrete(base, seen | {cls}):
+                    return True
+            elif stock_kind(base, place) == "model" and not base.endswith("PreTrainedModel"):
+                return True
+        return False
 
     @staticmethod
     def head(cls: str) -> str | None:
@@ -177,28 +295,29 @@ class ModelFolder:
         return [reached[name] for name in sorted(reached)]
 
 
+def root(node: ast.expr) -> str:
+    """The name that a chain of attributes, items and calls starts with, or ""."""
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def stock_kind(base: str, place: str) -> str | None:
+    """What a class of transformers' own models is, going by the end of its name."""
+    if place.split(".")[0] != "transformers":
+        return None
+    if ModelFolder.head(base):
+        return "model"
+    return next((kind for ending, kind in STOCK.items() if base.endswith(ending) and base != ending), None)
+
+
 def read_folder(path: str | Path) -> ModelFolder:
     """Read every Python file directly in a folder.
 
     Raises:
-        UserError: no such folder, no modeling file in it, or a file that is not Python.
+        UserError: no such folder, no modeling file in it, or a file that cannot be read.
     """
-    path = Path(path)
-    if not path.is_dir():
-        raise UserError(f"{path}: no such folder; give a folder with configuration_*.py and modeling_*.py")
-    folder = ModelFolder(path, {})
-    for file in sorted(path.glob("*.py")):
-        try:
-            source = file.read_text(encoding="utf-8")
-            tree = ast.parse(source, filename=file.name)
-        except SyntaxError as error:
-            raise UserError(f"{file}:{error.lineno}: {error.msg}; this file is not valid Python") from None
-        except (UnicodeDecodeError, ValueError, RecursionError) as error:
-            raise UserError(f"{file}: {error}; a model folder holds Python source in UTF-8") from None
-        module = folder.modules[file.stem] = Module(file.stem, file, source, tree)
-        for node in tree.body:
-            if isinstance(node, ast.ClassDef):
-                folder.classes.setdefault(node.name, (module, node))
+    folder = read_modules(path)
     if not any(folder.kind(name) == "model" for name in folder.classes):
         found = ", ".join(m.file for m in folder.modules.values()) or "no Python files"
         raise UserError(
@@ -206,3 +325,87 @@ def read_folder(path: str | Path) -> ModelFolder:
             "a model folder has configuration_*.py and modeling_*.py"
         )
     return folder
+
+
+def read_modules(path: str | Path) -> ModelFolder:
+    """Read every Python file directly in a folder, whatever it defines; there may be none.
+
+    Raises:
+        UserError: no such folder, or a file that is not Python, too large, too deep, or not in the folder.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder; give a folder with configuration_*.py and modeling_*.py")
+    folder, total = ModelFolder(path, {}), 0
+    for file in sorted(path.glob("*.py")):
+        source = read_text(file, path, LARGEST, "a model folder holds Python source in UTF-8")
+        total += len(source)
+        if total > ALL_FILES:
+            raise UserError(f"{path}: more than {ALL_FILES // 10**6} MB of Python files; keep only the model's")
+        module = folder.modules[file.stem] = Module(file.stem, file, source, _parse(file, source))
+        for node in _definitions(module.tree):
+            folder.classes.setdefault(node.name, (module, node))
+    return folder
+
+
+def read_text(file: Path, directory: Path, limit: int, cure: str) -> str:
+    """A text file of a folder that may be a stranger's.
+
+    Raises:
+        UserError: it is a link out of the folder, no regular file, larger than ``limit`` bytes, or not UTF-8.
+    """
+    if file.is_symlink() and leads_out(file, directory):
+        raise UserError(f"{file}: links out of the folder; put the file itself there")
+    if not file.is_file():
+        raise UserError(f"{file}: not a regular file; {cure}")
+    size = file.stat().st_size
+    if size > limit:
+        raise UserError(f"{file}: {size / 1e6:.1f} MB, and {limit / 1e6:g} MB is the limit here; {cure}")
+    try:
+        return file.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise UserError(f"{file}: {error}; {cure}") from None
+
+
+def leads_out(path: Path, directory: Path) -> bool:
+    """Whether a path ends outside of the folder. The blobs of a Hub cache belong to its snapshots."""
+    directory, path = directory.resolve(), path.resolve()
+    cached = directory.parent.name == "snapshots" and path.parent == directory.parent.parent / "blobs"
+    return not path.is_relative_to(directory) and not cached
+
+
+def _parse(file: Path, source: str) -> ast.Module:
+    """The syntax tree, of a depth that later steps can walk."""
+    cure = "a model folder holds Python source in UTF-8"
+    if source.startswith("\ufeff"):
+        raise UserError(f"{file}: begins with a byte order mark, which the loader refuses; save it as UTF-8 without")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd escapes are the author's matter
+            tree = ast.parse(source, filename=file.name)
+    except SyntaxError as error:
+        raise UserError(f"{file}:{error.lineno}: {error.msg}; this file is not valid Python") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
+        raise UserError(f"{file}: {reason}; {cure}") from None
+    level, depth = [tree], 0
+    while level:
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        depth += 1
+        if depth > DEEPEST:
+            line = next((n.lineno for n in level if hasattr(n, "lineno")), 1)
+            raise UserError(f"{file}:{line}: nested more than {DEEPEST} levels deep; {cure}")
+    return tree
+
+
+def _definitions(tree: ast.Module) -> list[ast.ClassDef]:
+    """Classes at the top of a module, those in its conditions and guards included."""
+    found, queue = [], collections.deque(tree.body)
+    while queue:
+        node = queue.popleft()
+        if isinstance(node, ast.ClassDef):
+            found.append(node)
+        elif isinstance(node, (ast.If, ast.Try, ast.With)):
+            queue += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+            queue += [child for handler in getattr(node, "handlers", ()) for child in handler.body]
+    return found

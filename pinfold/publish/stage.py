@@ -36,6 +36,29 @@ DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat1
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
+@dataclass(frozen=True)
+class CodeFrom:
+    """Code that lies in another repository, at a commit."""
+
+    repo: str
+    sha: str
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.sha}"
+
+    @classmethod
+    def parse(cls, text: str) -> "CodeFrom":
+        """Read "owner/name@SHA".
+
+        Raises:
+            UserError: it does not name one commit.
+        """
+        match = re.fullmatch(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})", text, re.ASCII)
+        if not match:
+            raise UserError(f"--code-from={text} must be owner/name@SHA with all 40 hex digits; a branch can move")
+        return cls(match[1], match[2])
+
+
 @dataclass
 class Staged:
     """What will be uploaded, and what will not."""
@@ -46,6 +69,23 @@ class Staged:
     config: dict
     code: list[str]
     left_out: list[tuple[str, str]]
+    code_from: CodeFrom | None = None
+
+    def place(self, value: str) -> str:
+        """An auto_map entry as it is published: with the repository that holds the code, where that is another."""
+        return f"{self.code_from.repo}--{value}" if self.code_from else value
+
+    def check_unchanged(self) -> None:
+        """Compare the staged files with the manifest: the folder's own code was run since.
+
+        Raises:
+            UserError: a file is another one now.
+        """
+        wanted = json.loads((self.directory / MANIFEST).read_text(encoding="utf-8"))["files"]
+        _sha256.cache_clear()
+        changed = [n for n, sum_ in wanted.items() if n != MANIFEST and sha256(self.directory / n) != sum_]
+        if changed or set(self.files) - set(wanted) - {MANIFEST}:
+            raise UserError(f"staged files changed while they were verified ({', '.join(changed[:3])}); run it again")
 
     @property
     def files(self) -> list[str]:
@@ -112,8 +152,19 @@ def parse_size(text: str) -> int:
     return int(float(number) * UNITS[unit])
 
 
-def stage(folder: ModelFolder, checkpoint: Path, directory: Path, max_shard_size: str = "5GB") -> Staged:
+def stage(
+    folder: ModelFolder,
+    checkpoint: Path,
+    directory: Path,
+    max_shard_size: str = "5GB",
+    code_from: CodeFrom | None = None,
+    words: Path | None = None,
+) -> Staged:
     """Fill an empty directory with everything that will be uploaded, README.md apart.
+
+    Args:
+        code_from: the repository that ``folder`` was downloaded from; no code is staged then.
+        words: where card.md and its pictures are; the folder by default.
 
     Raises:
         UserError: the checkpoint has no configuration or no safetensors weights.
@@ -122,12 +173,16 @@ def stage(folder: ModelFolder, checkpoint: Path, directory: Path, max_shard_size
     weights = find_weights(checkpoint)
     check_config(config, checkpoint / "config.json")
     auto_map = folder.auto_map()
+    _check_type(config, folder, checkpoint / "config.json")
     _stage_weights(weights, directory, parse_size(max_shard_size))
-    code = _stage_code(folder, auto_map, directory)
-    staged = Staged(directory, folder, auto_map, config, code, [])
+    if code_from:
+        code = sorted(module.file for module in folder.closure([place.split(".")[0] for place in auto_map.values()]))
+    else:
+        code = _stage_code(folder, auto_map, directory)
+    staged = Staged(directory, folder, auto_map, config, code, [], code_from)
     _stage_preprocessing(staged, checkpoint)
     _write_json(directory / "config.json", _published_config(staged, checkpoint))
-    _stage_pictures(staged)
+    _stage_pictures(words or folder.path, directory)
     staged.left_out = _left_out(staged, checkpoint, {p.name for p in weights})
     sums = {name: sha256(directory / name) for name in staged.files}
     _write_json(directory / MANIFEST, {"manifest": 1, "files": sums})
@@ -145,6 +200,17 @@ def check_config(config: dict, path: Path) -> None:
         raise UserError(f"{path}: model_type={kind!r} must be a name such as my-resnet; set it on the config class")
     if not isinstance(classes, list) or not all(isinstance(name, str) and name.isidentifier() for name in classes):
         raise UserError(f"{path}: architectures={classes!r} must be a list of class names; save the checkpoint again")
+
+
+def _check_type(config: dict, folder: ModelFolder, path: Path) -> None:
+    """Refuse a checkpoint of another architecture: the folder's configuration class would not read it as its own."""
+    cls = folder.config_class(folder.auto_map())
+    own = folder.attribute(cls, "model_type") if cls else None
+    if isinstance(own, ast.Constant) and own.value != config["model_type"]:
+        raise UserError(
+            f"{path}: model_type={config['model_type']!r}, but {cls}.model_type={own.value!r} in {folder.path}; "
+            "give the folder that this checkpoint was saved with"
+        )
 
 
 def find_weights(checkpoint: Path) -> list[Path]:
@@ -301,12 +367,11 @@ def _stage_code(folder: ModelFolder, auto_map: dict[str, str], directory: Path) 
     modules: list[Module] = folder.closure([value.split(".")[0] for value in auto_map.values()])
     sources = {module.file: module.source for module in modules}
     carrier = auto_map["AutoConfig"].split(".")[0] + ".py"
-    line = f'CODE_DIGEST = "{code_digest(sources)}"'
-    if DIGEST_LINE.search(sources[carrier]):
-        sources[carrier] = DIGEST_LINE.sub(line, sources[carrier], count=1)
-    else:
+    if not DIGEST_LINE.search(sources[carrier]):
         reason = "# Tells this version of the code from others when two local copies are loaded in one process."
-        sources[carrier] = f"{sources[carrier].rstrip()}\n\n{reason}\n{line}\n"
+        sources[carrier] = f'{sources[carrier].rstrip()}\n\n{reason}\nCODE_DIGEST = ""\n'
+    line = f'CODE_DIGEST = "{code_digest(sources)}"'
+    sources[carrier] = DIGEST_LINE.sub(line, sources[carrier], count=1)
     package = folder.modules.get("__init__")
     if package and _only_docstring(package.tree):
         sources["__init__.py"] = package.source
@@ -348,6 +413,7 @@ def _preprocessing_map(staged: Staged, value: dict) -> dict:
         if auto.startswith("AutoModel") or auto == "AutoConfig" or place.split(".")[-1] not in names:
             continue
         fast = staged.folder.kind(place.split(".")[-1]) == "tokenizer" and "Fast" in place
+        place = staged.place(place)
         found[auto] = ([None, place] if fast else [place, None]) if auto == "AutoTokenizer" else place
     return found
 
@@ -373,10 +439,11 @@ def _published_config(staged: Staged, checkpoint: Path) -> dict:
         config.pop(private, None)  # a path of the trainer's machine; a note to itself; derived anew
     # AutoConfig's map names models; tokenizers and processors are found there by older versions as well
     config["auto_map"] = {
-        auto: [place, None] if auto == "AutoTokenizer" else place for auto, place in staged.auto_map.items()
+        auto: [staged.place(place), None] if auto == "AutoTokenizer" else staged.place(place)
+        for auto, place in staged.auto_map.items()
     }
     if auto_tokenizer := staged.auto_map.get("AutoTokenizer"):
-        fast = "Fast" in auto_tokenizer
+        fast, auto_tokenizer = "Fast" in auto_tokenizer, staged.place(auto_tokenizer)
         config["auto_map"]["AutoTokenizer"] = [None, auto_tokenizer] if fast else [auto_tokenizer, None]
     models = {v.split(".")[-1]: k for k, v in staged.auto_map.items() if k.startswith("AutoModel")}
     named = [name for name in config.get("architectures") or [] if name in models]
@@ -396,13 +463,11 @@ def _published_config(staged: Staged, checkpoint: Path) -> dict:
     return config
 
 
-def _stage_pictures(staged: Staged) -> None:
-    card = staged.folder.path / "card.md"
+def _stage_pictures(words: Path, directory: Path) -> None:
+    card = words / "card.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
-    for picture in sorted(
-        p for p in staged.folder.path.iterdir() if p.suffix in PICTURES and p.name in text and p.is_file()
-    ):
-        shutil.copyfile(picture, staged.directory / picture.name)
+    for picture in sorted(p for p in words.iterdir() if p.suffix in PICTURES and p.name in text and p.is_file()):
+        shutil.copyfile(picture, directory / picture.name)
 
 
 def _left_out(staged: Staged, checkpoint: Path, weights: set[str]) -> list[tuple[str, str]]:
@@ -415,12 +480,12 @@ def _left_out(staged: Staged, checkpoint: Path, weights: set[str]) -> list[tuple
         if path.suffix in PICKLES:
             reason = "a pickle"
         elif path.suffix == ".py":
-            reason = "code comes from the folder"
+            reason = f"code comes from {staged.code_from.repo if staged.code_from else 'the folder'}"
         else:
             reason = "not part of a published model"
         found.append((path.name + "/" * path.is_dir(), reason))
     known = {name for name, _ in found}
-    for module in staged.folder.modules.values():
+    for module in staged.folder.modules.values() if not staged.code_from else ():
         if module.file not in taken and module.file not in known:
             found.append((module.file, "no registered class reaches it"))
     return found

@@ -2,22 +2,42 @@
 
 How it works:
 - ``reference`` computes the expected outputs from the folder's own source and the checkpoint's tensors.
-- ``staged`` and ``published`` load through the Auto classes from an empty HF_HOME and compare with them bit by bit.
+- ``staged_load`` and ``published_load`` load through the Auto classes from an empty HF_HOME and compare with them bit
+  by bit; each of the checks D01 to D07 has its own result in the answer.
 - All of it runs behind the fence (fence.py), since it executes the folder's code; this half only compares answers.
+  The half inside is inside.py, with loading.py, weights.py, buffers.py and probes.py.
 """
 
 import json
 import math
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pinfold.errors import UserError
-from pinfold.publish import fence, inside
-from pinfold.publish.stage import DTYPES, Staged, find_weights, headers
+from pinfold.publish import fence, inside, loading, probes
+from pinfold.publish.folder import DIGEST_LINE
+from pinfold.publish.stage import DTYPES, Staged, code_digest, find_weights, headers
 
 INSIDE = Path(inside.__file__)
+MANY = 300_000_000  # parameters; what takes a further copy of the weights is left out above, and said
+MARK = "SECOND_COPY"  # what the second of two copies has and the first does not
+
+
+class Unverified(UserError):
+    """At least one check failed.
+
+    Args:
+        failures: each with "check" (D01 to D07, P18), "part" (its key in ``checks``) and "line", in order.
+        checks: check -> "ok", the line of its first failure, or "skipped: why".
+        hashes: Auto class -> sha256 of its outputs, as far as there were any.
+    """
+
+    def __init__(self, message: str, failures: list[dict], checks: dict[str, str], hashes: dict | None = None):
+        super().__init__(message)
+        self.failures, self.checks, self.hashes = failures, checks, hashes or {}
 
 
 @dataclass
@@ -29,45 +49,57 @@ class Reference:
     parameters: int
     checkpoint: Path
     request: dict = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
-def reference(staged: Staged, checkpoint: Path, work: Path) -> Reference:
+def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None = None) -> Reference:
     """Outputs of every model class of the folder with the staged weights, computed without transformers' loading.
 
+    Args:
+        overlay: a directory with another transformers, where the newest cannot build the model.
+
     Raises:
-        UserError: the weights do not fit the configuration, or the folder's code fails.
+        Unverified: the weights do not fit the configuration, or the folder's code fails.
     """
     models = {a: place for a, place in staged.auto_map.items() if a.startswith("AutoModel")}
+    if not models:
+        raise UserError(f"{staged.folder.path}: no model class is registered; there are no numbers to verify")
     config = staged.directory / "config.json"
+    given = json.loads(config.read_text(encoding="utf-8"))
+    places = {a: staged.place(place) for a, place in models.items()}
+    published = given.get("auto_map") if isinstance(given.get("auto_map"), dict) else {}
+    kept = Path(tempfile.mkdtemp(prefix="reference-", dir=work))
     request = {
         "models": models,
+        "places": {a: published[a] if isinstance(published.get(a), str) else place for a, place in places.items()},
         "others": _others(staged),
         "architecture": staged.architecture,
-        "dtype": json.loads(config.read_text(encoding="utf-8")).get("torch_dtype") or _widest(staged),
+        "dtype": _dtype(given) or _widest(staged),
         "threads": max(1, (os.cpu_count() or 2) // 2),
         "weights": [str(p.resolve()) for p in find_weights(checkpoint)],
-        "outputs": str(work / "reference.safetensors"),
+        "outputs": str(kept / "outputs.safetensors"),
+        "buffers": str(kept / "buffers.pt"),
         "probe": _own_probe(staged),
         "code": staged.code,
+        "many": MANY,
         "model_code": [m.file for m in staged.folder.closure([place.split(".")[0] for place in models.values()])],
     }
     folder = staged.folder.path.resolve()
-    job = {
-        **request,
-        "job": "reference",
-        "folder": str(folder),
-        "checkpoint": str(config.parent),
-    }
-    answer = fence.run(INSIDE, job, work, visible=[folder, staged.directory, checkpoint.resolve()], **_limits(staged))
+    job = {**request, "job": "reference", "folder": str(folder), "checkpoint": str(config.parent)}
+    visible = [folder, staged.directory, checkpoint.resolve()]
+    answer = fence.run(INSIDE, job, work, visible=visible, overlay=overlay, **_limits(staged))
     _raise(answer, f"{staged.folder.path} with {checkpoint}")
-    return Reference(Path(request["outputs"]), answer["hashes"], answer["parameters"], checkpoint.resolve(), request)
+    request |= {key: answer[key] for key in ("probes", "aliases", "losses", "drawn", "missing")}
+    request["reference_version"] = answer["transformers"]
+    outputs = Path(request["outputs"])
+    return Reference(outputs, answer["hashes"], answer["parameters"], checkpoint.resolve(), request, answer["notes"])
 
 
 def compare_in_memory(model, auto: str, expected: Reference) -> None:
     """Compare a model in this process with the reference, bit for bit; it is left as it was.
 
     Raises:
-        UserError: its outputs differ from those of the folder's source with the same tensors.
+        Unverified: its outputs differ from those of the folder's source with the same tensors.
     """
     import copy
 
@@ -75,10 +107,11 @@ def compare_in_memory(model, auto: str, expected: Reference) -> None:
     from safetensors.torch import load_file
 
     def failures(copied) -> list:
-        outputs = {f"{auto}/{key}": value for key, value in inside.run_probe(copied, probe).items()}
-        return inside.compare_outputs(auto, outputs, wanted, "")
+        outputs, _ = probes.run_probes(copied, expected.request["probe"], expected.request["probes"][auto])
+        outputs = {f"{auto}/{key}": value for key, value in outputs.items()}
+        return [{"check": "D03", "line": line} for line in loading.compare_outputs(auto, outputs, wanted)]
 
-    threads, probe, wanted = torch.get_num_threads(), expected.request["probe"], load_file(expected.outputs)
+    threads, wanted = torch.get_num_threads(), load_file(expected.outputs)
     torch.set_num_threads(expected.request["threads"])
     try:
         on_cpu = all(p.device.type == "cpu" for p in model.parameters())
@@ -90,19 +123,53 @@ def compare_in_memory(model, auto: str, expected: Reference) -> None:
     _raise({"failures": found}, "the folder's source does not compute what this model computes")
 
 
-def staged_load(staged: Staged, expected: Reference, work: Path, overlay: Path | None = None) -> dict:
-    """Load the staged directory through every Auto class, save it, reload it.
+def staged_load(
+    staged: Staged,
+    expected: Reference,
+    work: Path,
+    overlay: Path | None = None,
+    hub_home: Path | None = None,
+    code_revision: str | None = None,
+    threads: int | None = None,
+    keep: Path | None = None,
+) -> dict:
+    """Load the staged directory through every Auto class and compare; save it, reload it; load a second copy.
 
-    Returns the answer: "hashes" by Auto class, "transformers" version, "formula" (tensors that no file holds).
+    Safe to call from several threads with the same ``work``.
+
+    Args:
+        overlay: a directory with another transformers.
+        hub_home: a cache that holds the repository of the code, where that is another, and ``code_revision`` it.
+        threads: what one process uses; last bits depend on it, so that the reference has to have had as many.
+        keep: a file within ``work`` for the outputs, for ``compare_versions``.
+
+    Returns:
+        The answer: "hashes" by Auto class, "checks", "transformers" version, "formula" (tensors that no file holds),
+        "unexpected" (tensors that this class has no place for), "notes".
+
+    Raises:
+        Unverified: a check failed.
     """
-    copy = work / "staged-copy" / staged.directory.name
-    shutil.rmtree(copy.parent, ignore_errors=True)
-    shutil.copytree(staged.directory, copy, copy_function=_link)
-    job = {**expected.request, "job": "load", "target": str(copy), "resave": str(work / "saved")}
-    answer = fence.run(
-        INSIDE, job, work, visible=[staged.directory, work, expected.checkpoint], overlay=overlay, **_limits(staged)
-    )
-    shutil.rmtree(work / "saved", ignore_errors=True)
+    here = Path(tempfile.mkdtemp(prefix="staged-", dir=work))
+    try:
+        read_only, writable = here / "given", here / "made"
+        writable.mkdir()
+        copy = read_only / "first" / staged.directory.name
+        shutil.copytree(staged.directory, copy, copy_function=_link)
+        job = {
+            **expected.request,
+            **({"threads": threads} if threads else {}),
+            "job": "load",
+            "target": str(copy),
+            "resave": str(writable / "saved"),
+            "second": _second_copy(staged, read_only / "second" / staged.directory.name),
+            "code_revision": code_revision,
+            "keep": str(keep) if keep else None,
+        }
+        visible = [staged.directory, read_only, expected.checkpoint, expected.outputs.parent]
+        answer = fence.run(INSIDE, job, work, visible=visible, overlay=overlay, hub_home=hub_home, **_limits(staged))
+    finally:
+        shutil.rmtree(here, ignore_errors=True)
     _raise(answer, "the staged files do not load as they should")
     return answer
 
@@ -115,25 +182,59 @@ def published_load(
     repo: str,
     revision: str,
     overlay: Path | None = None,
+    code_revision: str | None = None,
+    threads: int | None = None,
+    keep: Path | None = None,
 ) -> dict:
-    """Load a repository at a commit from a cache that holds nothing but that snapshot."""
+    """Load a repository at a commit from a cache that holds nothing but that snapshot, and that of its code.
+
+    Arguments, answer and errors are those of ``staged_load``.
+    """
     job = {
         **expected.request,
+        **({"threads": threads} if threads else {}),
         "job": "load",
         "target": repo,
         "revision": revision,
+        "code_revision": code_revision,
+        "keep": str(keep) if keep else None,
     }
-    answer = fence.run(
-        INSIDE,
-        job,
-        work,
-        visible=[work, hub_home, expected.checkpoint],
-        hub_home=hub_home,
-        overlay=overlay,
-        **_limits(staged),
-    )
+    visible = [hub_home, expected.checkpoint, expected.outputs.parent]
+    answer = fence.run(INSIDE, job, work, visible=visible, hub_home=hub_home, overlay=overlay, **_limits(staged))
     _raise(answer, f"{repo} at {revision} does not load as it should")
     return answer
+
+
+def compare_versions(first: tuple[str, Path], second: tuple[str, Path]) -> list[str]:
+    """D03 between two loads that kept their outputs: (version, file) each; a line for each Auto class that differs."""
+    from safetensors.torch import load_file
+
+    before, after = load_file(first[1]), load_file(second[1])
+    lines = []
+    for auto in sorted({key.split("/")[0] for key in {*before, *after}}):
+        mine = {key: value for key, value in after.items() if key.startswith(f"{auto}/")}
+        lines += loading.compare_outputs(auto, mine, before, (first[0], second[0]))
+    return lines
+
+
+def _second_copy(staged: Staged, directory: Path) -> dict | None:
+    """The staged files under the same name elsewhere, with a harmless change to the models' code; None without code.
+
+    A digest that the configuration file carries is made anew, as staging would. One that is absent stays absent.
+    """
+    models = {place.split(".")[0] for auto, place in staged.auto_map.items() if auto.startswith("AutoModel")}
+    if not all((staged.directory / name).is_file() for name in staged.code):
+        return None
+    shutil.copytree(staged.directory, directory, copy_function=_link)
+    sources = {name: (directory / name).read_text(encoding="utf-8") for name in staged.code}
+    for name in models:
+        sources[f"{name}.py"] += f"\n\n{MARK} = True\n"
+    line = f'CODE_DIGEST = "{code_digest(sources)}"'
+    for name, source in sources.items():
+        if name.removesuffix(".py") in models or DIGEST_LINE.search(source):
+            (directory / name).unlink()  # a link to the staged file otherwise
+            (directory / name).write_text(DIGEST_LINE.sub(line, source), encoding="utf-8", newline="\n")
+    return {"target": str(directory), "mark": MARK}
 
 
 def _others(staged: Staged) -> dict[str, str]:
@@ -186,10 +287,14 @@ def _link(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
+def _dtype(config: dict) -> str | None:
+    name = config.get("torch_dtype") or config.get("dtype")
+    return name if name in DTYPES.values() else None
+
+
 def _raise(answer: dict, what: str) -> None:
     if failures := answer["failures"]:
         first, more = failures[0], len(failures) - 1
         rest = f" (and {more} more: {', '.join(f['line'] for f in failures[1:4])})" if more else ""
-        if first["check"] == "weights":
-            raise UserError(f"{what}: {first['line']}")
-        raise UserError(f"{first['check']} {what}: {first['line']}{rest}")
+        message = f"{first['check']} {what}: {first['line']}{rest}"
+        raise Unverified(message, failures, answer.get("checks", {}), answer.get("hashes"))

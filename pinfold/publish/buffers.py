@@ -1,0 +1,111 @@
+"""Tensors of a loaded model that no file holds, against those of a fresh constructor.
+
+transformers 5 builds a model without memory and then gives each buffer some that nobody wrote to, unless the folder's
+_init_weights fills it. Such memory can hold the right numbers by luck, so it is dirtied before a model is loaded.
+
+Runs inside the fence (inside.py): imports nothing of pinfold but its neighbours.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+from . import probes
+
+# What a block of the allocator is left with: not a number, and a number that no model computes with.
+PATTERNS = (0xFF, 0x71)
+LARGEST = 32 << 20  # bytes; glibc maps larger blocks anew, and those are always zero
+
+
+def outside(model, held: set) -> dict:
+    """Buffers that the file does not hold, and tensors that are plain attributes of a module: name -> tensor."""
+    import torch
+
+    found = {name: buffer for name, buffer in model.named_buffers(remove_duplicate=False) if name not in held}
+    for path, module in model.named_modules():
+        for key, value in vars(module).items():
+            if isinstance(value, torch.Tensor):
+                found[f"{path}.{key}".lstrip(".")] = value
+            elif isinstance(value, (list, tuple, dict)) and not key.startswith("_"):
+                items = value.items() if isinstance(value, dict) else enumerate(value)
+                found |= {f"{path}.{key}.{i}".lstrip("."): v for i, v in items if isinstance(v, torch.Tensor)}
+    parameters = {id(p) for p in model.parameters()}
+    return {name: value for name, value in found.items() if id(value) not in parameters}
+
+
+def compare(found: dict, fresh: dict, drawn: list) -> list[str]:
+    """One line for each tensor that is not as a constructor makes it; those drawn at random are left out."""
+    lines = []
+    for name, value in found.items():
+        if name in drawn or name not in fresh:
+            continue
+        if value.device.type == "meta":
+            lines.append(f"buffer {name} differs from a fresh constructor: it has no memory (a tensor on meta)")
+        elif not probes.same(value, fresh[name]):
+            lines.append(f"buffer {name} differs from a fresh constructor{_how(value, fresh[name])}")
+    lines += [f"buffer {name} differs from a fresh constructor: it is missing" for name in set(fresh) - set(found)]
+    return sorted(lines)
+
+
+def _how(value, wanted) -> str:
+    if value.shape != wanted.shape or value.dtype != wanted.dtype:
+        return f": {value.dtype} {list(value.shape)} instead of {wanted.dtype} {list(wanted.shape)}"
+    first = [[float(x) for x in t.detach().reshape(-1)[:3].double()] for t in (value, wanted)]
+    return ": {} instead of {}".format(*(", ".join(f"{x:.3g}" for x in numbers) for numbers in first))
+
+
+def fresh(cls, config, dtype: str, held: set, seed: int = 0) -> dict:
+    """The same tensors of a newly constructed model."""
+    model = built(cls, config, dtype, seed)
+    return {name: value.detach().clone() for name, value in outside(model, held).items()}
+
+
+def built(cls, config, dtype: str, seed: int = 0):
+    """A newly constructed model on the CPU, with its weights drawn from the seed."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.manual_seed(seed)
+    torch.set_default_dtype(getattr(torch, dtype))
+    try:
+        return cls(config).eval()
+    finally:
+        torch.set_default_dtype(before)
+
+
+def unwritten(model, missing: list) -> list[str]:
+    """Parameters that the file lacks and nobody drew: their memory is what ``dirty`` left, or as strange."""
+    import torch
+
+    state, odd = model.state_dict(), []
+    for name in missing:
+        tensor = state.get(name)
+        if tensor is None or tensor.device.type == "meta" or not tensor.is_floating_point() or not tensor.numel():
+            continue
+        size = tensor.detach().abs().float()
+        remnants = (size > 0) & (size < torch.finfo(torch.float32).tiny)  # halves of addresses; nobody draws those
+        if not torch.isfinite(size).all() or size.max() > 1e15 or remnants.any():
+            odd.append(f"{name} is not in the file and holds memory that nobody wrote; draw it in _init_weights")
+    return odd
+
+
+@contextlib.contextmanager
+def dirtied(sizes: list[int], turn: int = 0) -> Iterator[None]:
+    """Meanwhile the allocator's free blocks of these sizes in bytes, and somewhat larger, hold a pattern.
+
+    Every second block stays in use, so that the others neither join nor go back to the system, which would give
+    zeros. Aligned memory is cut out of blocks that are larger than it.
+    """
+    import torch
+
+    blocks, left = [], 8 * LARGEST
+    for size in sorted(set(sizes) - {0}, reverse=True):
+        for near in (size, size + 64, size + 128, 2 * size + 128):
+            # much of what is small is taken by others in between
+            count = min(600 if near < 1 << 12 else 60 if near < 1 << 16 else 6, left // near)
+            if near <= LARGEST:
+                blocks += [torch.full((near,), PATTERNS[turn % 2], dtype=torch.uint8) for _ in range(count)]
+                left -= near * count
+    kept = blocks[::2]
+    del blocks
+    yield
+    del kept

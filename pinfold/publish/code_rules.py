@@ -1,0 +1,226 @@
+"""Rules about files: what the loader copies, what it imports, and which version of the code it is (P06-P08, P21)."""
+
+import ast
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pinfold.errors import UserError
+from pinfold.publish.finding import Finding
+from pinfold.publish.folder import DIGEST_LINE, ModelFolder, Module, read_text
+from pinfold.publish.reached import Reached, call_name, string
+from pinfold.publish.stage import code_digest
+
+# As in transformers.dynamic_module_utils.get_relative_imports, but for the beginning of a line (see RELATIVE_IMPORT).
+LOADED_TEXT = re.compile(r"^[^\S\n]*(?:from\s+\.(\S+)\s+import|import\s+\.(\S+)[^\S\n]*$)", re.MULTILINE)
+# As in get_imports of 4.48, which reads text and not the syntax tree.
+IMPORTED_TEXT = re.compile(r"^[^\S\n]*(?:from\s+([^.\s]\S*)\s+import|import\s+([^.\s]\S*)[^\S\n]*$)", re.MULTILINE)
+READS_SYNTAX = (4, 57)  # the first release of which it is known here that get_imports reads the syntax tree
+# What every supported transformers, or torch, brings along.
+ALWAYS_THERE = {"torch", "transformers", "numpy", "safetensors", "huggingface_hub", "tokenizers", "packaging", "yaml"}
+ALWAYS_THERE |= {"regex", "tqdm", "filelock", "typing_extensions", "jinja2", "fsspec", "sympy", "networkx"}
+# Distributions whose module has another name.
+MODULES = {
+    "pillow": "PIL",
+    "opencv_python": "cv2",
+    "opencv_python_headless": "cv2",
+    "scikit_learn": "sklearn",
+    "scikit_image": "skimage",
+    "pyyaml": "yaml",
+    "protobuf": "google",
+    "beautifulsoup4": "bs4",
+    "python_dateutil": "dateutil",
+}
+CATCHES_IMPORT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
+
+
+def relative_imports(code: Reached) -> Iterator[Finding]:
+    """P06: imports of siblings that the loader cannot follow."""
+    here = set(code.folder.modules)
+    ours = here - sys.stdlib_module_names - ALWAYS_THERE  # a file called types.py does not hide Python's own
+    for module in code.modules:
+        seen = {name for pair in LOADED_TEXT.findall(module.source) for name in pair if name}
+        lines = set()
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ImportFrom):
+                lines |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+                name = node.module or ""
+                found = node.level == 1 and name in here and name in seen
+                if not found and (node.level or name.split(".")[0] in ours):
+                    yield _unfindable(module.file, node.lineno, module.text(node), name)
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names if alias.name.split(".")[0] in ours]
+                if names:
+                    yield _unfindable(module.file, node.lineno, module.text(node), names[0])
+        # the loader matches raw text, so a docstring that looks like an import is one to it
+        for match in LOADED_TEXT.finditer(module.source):
+            sibling = next(name for name in match.groups() if name)
+            line = module.line(match.start(match.lastindex))
+            if line not in lines and sibling not in here:
+                yield _unfindable(module.file, line, module.lines[line - 1].strip()[:120], sibling)
+
+
+def _unfindable(file: str, line: int, statement: str, name: str) -> Finding:
+    sibling = name if name.isidentifier() else "file"
+    return Finding(
+        "P06",
+        f'{file}:{line}: "{statement}" cannot be found by the loader. Only "from .file import Name" with '
+        f"{sibling}.py in this folder works.",
+        file,
+        line,
+    )
+
+
+def helpers(code: Reached) -> Iterator[Finding]:
+    """P07: files that only other helpers import."""
+    folder = code.folder
+    for entry in sorted({place.split(".")[0] for place in code.auto_map.values()} & set(folder.modules)):
+        direct, told = {entry, *folder.modules[entry].siblings()}, set()
+        for module in folder.closure([entry]):
+            for helper in module.siblings():
+                if helper in folder.modules and helper not in direct | told:
+                    told.add(helper)
+                    line = next((i for i, text in enumerate(module.lines, 1) if f".{helper}" in text), 1)
+                    yield Finding(
+                        "P07",
+                        f"{module.file}:{line}: helper {helper}.py is reached only through {module.file}; "
+                        "transformers before 5.23 (tested up to 5.8) will not copy it from a local folder. "
+                        f"Import it from {entry}.py as well.",
+                        module.file,
+                        line,
+                    )
+
+
+def requirements(code: Reached) -> Iterator[Finding]:
+    """P08: packages that have to be installed and that the folder does not declare."""
+    allowed = ALWAYS_THERE | sys.stdlib_module_names | set(code.folder.modules) | declared(code.folder, code.directory)
+    for module in code.modules:
+        for name, node in _required(module.tree, code.floor):
+            if name not in allowed:
+                yield _hard(module.file, node.lineno, name)
+        if code.floor < READS_SYNTAX:
+            for name, line in _in_strings(module):
+                if name not in allowed | {"requests"}:  # 4.x brings requests
+                    yield _hard(module.file, line, name)
+
+
+def _hard(file: str, line: int, package: str) -> Finding:
+    return Finding(
+        "P08",
+        f"{file}:{line}: import {package} is a hard requirement even inside a function or TYPE_CHECKING. Wrap it in "
+        "try/except ImportError or remove it.",
+        file,
+        line,
+        fix=f'Or declare it: REQUIREMENTS = ("{_distribution(package)}",) in a Python file, or requirements.txt.',
+    )
+
+
+def _distribution(package: str) -> str:
+    """The name for pip of what is imported as ``package``."""
+    return next((name.replace("_", "-") for name, module in MODULES.items() if module == package), package)
+
+
+def _required(tree: ast.Module, floor: tuple[int, int]) -> Iterator[tuple[str, ast.stmt]]:
+    """Packages that check_imports of some release asks for, with the statement."""
+    stack: list[tuple[ast.AST, bool]] = [(tree, False)]
+    while stack:
+        node, guarded = stack.pop()
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and not guarded:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            if not getattr(node, "level", 0):
+                yield from ((name.split(".")[0], node) for name in names)
+        elif isinstance(node, ast.Try) or type(node).__name__ == "TryStar":
+            inside = guarded or any(_catches_import(handler) for handler in node.handlers)
+            # 4.48 cuts out what lies between try and except and keeps the rest
+            after = inside if floor >= READS_SYNTAX else guarded
+            stack += [(child, inside) for child in node.body]
+            stack += [(child, after) for child in (*node.handlers, *node.orelse, *node.finalbody)]
+        elif isinstance(node, ast.If):
+            inside = guarded or _asks_for_package(node, floor)
+            stack += [(child, inside) for child in node.body]
+            stack += [(child, guarded) for child in node.orelse]
+        else:
+            stack += [(child, guarded) for child in ast.iter_child_nodes(node)]
+
+
+def _catches_import(handler: ast.ExceptHandler) -> bool:
+    types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(t is None or (isinstance(t, ast.Name) and t.id in CATCHES_IMPORT) for t in types)
+
+
+def _asks_for_package(node: ast.If, floor: tuple[int, int]) -> bool:
+    """``if is_flash_attn_2_available():`` guards flash_attn everywhere; other such questions only later on."""
+    asked = {call_name(call) for call in ast.walk(node.test) if isinstance(call, ast.Call)}
+    flash = all(isinstance(n, ast.ImportFrom) and (n.module or "").startswith("flash_attn") for n in node.body)
+    if any(name.startswith("is_flash_attn") and name.endswith("available") for name in asked):
+        return flash or floor >= READS_SYNTAX
+    return floor >= READS_SYNTAX and any(name.startswith("is_") and name.endswith("_available") for name in asked)
+
+
+def _in_strings(module: Module) -> Iterator[tuple[str, int]]:
+    """Imports in docstrings: to 4.48 they are imports like any other."""
+    strings = {
+        line
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.end_lineno != node.lineno
+        for line in range(node.lineno, node.end_lineno + 1)
+    }
+    for match in IMPORTED_TEXT.finditer(module.source) if strings else ():
+        line = module.line(match.start(match.lastindex))
+        name = match[match.lastindex].split(".")[0]
+        if line in strings and name.isidentifier():
+            yield name, line
+
+
+def declared(folder: ModelFolder, directory: Path) -> frozenset[str]:
+    """Packages, by the names that are imported, that users are told to install.
+
+    They stand in requirements.txt, in ``REQUIREMENTS = ("timm", "pillow")`` in a Python file (which is published with
+    the code), in the front matter of card.md or README.md as ``requirements: [timm]``, or in a pip line of the card.
+    """
+    names: set[str] = set()
+    for path in dict.fromkeys((folder.path, directory)):
+        if (path / "requirements.txt").exists():
+            text = read_text(path / "requirements.txt", path, 100_000, "list one package per line")
+            names |= set(re.findall(r"^[ \t]*([A-Za-z0-9][\w.-]*)", text, re.MULTILINE))
+        for card in ("card.md", "README.md"):
+            with contextlib.suppress(UserError):  # a card that cannot be read declares nothing
+                names |= _told(read_text(path / card, path, 1_000_000, "write the card as text"))
+    for module in folder.modules.values():
+        for node in module.tree.body:
+            target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+            if isinstance(target, ast.Name) and target.id == "REQUIREMENTS" and node.value is not None:
+                names |= {n.value for n in ast.walk(node.value) if string(n) is not None}
+    names = {re.split(r"[^\w.-]", name)[0].replace("-", "_").replace(".", "_") for name in names}
+    return frozenset(names | {MODULES.get(name.lower(), name.lower()) for name in names})
+
+
+def _told(card: str) -> set[str]:
+    """Packages in a card's front matter and in its pip lines."""
+    found = set()
+    for line in re.findall(r"^[ $%!]*(?:python3? -m )?pip3? install +(.+)$", card, re.MULTILINE):
+        found |= {word.strip("\"'`") for word in line.split() if not word.startswith("-")}
+    front = re.match(r"---[^\n]*\n(.*?)^---", card, re.DOTALL | re.MULTILINE)
+    given = re.search(r"^requirements:[ \t]*(\[.*\]|(?:\n[ \t]*-.*)+)", front[1], re.MULTILINE) if front else None
+    return found | (set(re.findall(r"[\[,\-][ \t]*[\"']?([A-Za-z0-9][\w.-]*)", given[1])) if given else set())
+
+
+def digest(code: Reached) -> Iterator[Finding]:
+    """P21: code that was edited after it was staged."""
+    modules = code.folder.closure([place.split(".")[0] for place in code.folder.auto_map().values()])
+    sources = {module.file: module.source for module in modules}
+    for module in modules:
+        match = DIGEST_LINE.search(module.source)
+        given = re.search(r"=\s*[\"']([^\"']*)[\"']", match[0]) if match else None
+        if not given or not given[1]:
+            continue
+        if given[1] != code_digest(sources):
+            line = module.line(match.start())
+            yield Finding(
+                "P21",
+                f"code changed but CODE_DIGEST in {module.file} did not: stage the folder again.",
+                module.file,
+                line,
+            )

@@ -1,0 +1,130 @@
+"""What a push changes on a Hub: the commit of files, the tag, and what belongs to somebody else and stays."""
+
+import argparse
+import contextlib
+import difflib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pinfold.errors import UserError
+from pinfold.publish import card
+from pinfold.publish.remote import Remote, same
+from pinfold.publish.stage import INDEX, MANIFEST, WEIGHTS, Staged
+
+OURS_ALWAYS = {"README.md", ".gitattributes"}
+
+
+def plan(remote: Remote, staged: Staged, head: str, work: Path) -> tuple[dict[str, Path], list[str], list[str]]:
+    """What to add, what to delete (only what an earlier push of ours wrote), and what is somebody else's."""
+    tree = remote.tree(head)
+    add = {n: staged.directory / n for n in staged.files if not same(staged.directory / n, tree.get(n))}
+    earlier: dict = {}
+    if MANIFEST in tree:
+        with contextlib.suppress(ValueError, AttributeError):
+            earlier = json.loads(remote.read(MANIFEST, head, work) or "{}").get("files", {})
+    ours = set(staged.files)
+    delete = sorted(name for name in set(earlier) & set(tree) - ours - OURS_ALWAYS)
+    foreign = sorted(set(tree) - ours - set(delete) - OURS_ALWAYS - {MANIFEST})
+    return add, delete, foreign
+
+
+def code_commit(
+    remote: Remote, staged: Staged, args: argparse.Namespace, work: Path, exists: bool, done
+) -> tuple[str, bool]:
+    """The commit that holds the staged files: a new one, or the earlier one that already does."""
+    if args.pin:
+        remote.compare(args.pin, {n: staged.directory / n for n in staged.files})
+        done(f"{args.pin} holds these files")
+        return args.pin, False
+    if not exists or remote.head() is None:
+        remote.create(args.private)
+    head = remote.head()
+    add, delete, foreign = plan(remote, staged, head, work)
+    if args.prune and foreign:
+        delete += _asked(foreign)
+        foreign = [name for name in foreign if name not in delete]
+    rivals = [n for n in foreign if n in (WEIGHTS, INDEX) or (n.endswith(".safetensors") and n.startswith("model"))]
+    if rivals:
+        raise UserError(f"{remote.repo} holds {', '.join(rivals)}, which would be loaded instead; delete with --prune")
+    if foreign:
+        print(f"(left alone on the Hub: {', '.join(foreign[:6])}{', …' * (len(foreign) > 6)}) ", end="")
+    if not add and not delete:
+        sha = _earlier_commit(remote, staged, head, work)
+        done(f"nothing changed, {sha} holds these files")
+        return sha, False
+    if args.tag:
+        check_tag(remote, args.tag)
+    message = args.message or f"Publish {staged.architecture} with pinfold"
+    sha = remote.commit(
+        message, head, add, delete, args.create_pr, on_wait=lambda line: print(line, end=" ", flush=True)
+    )
+    done(f"{sha} ({len(add)} files{f', {len(delete)} deleted' if delete else ''})")
+    return sha, True
+
+
+def _earlier_commit(remote: Remote, staged: Staged, head: str, work: Path) -> str:
+    """The commit that the card pins, or else the newest of ours, that holds these files; the head where none is."""
+    files = {name: staged.directory / name for name in staged.files}
+    for sha in card.pinned(remote.read("README.md", head, work) or ""):
+        with contextlib.suppress(UserError):
+            remote.compare(sha, files)
+            return sha
+    for entry in remote.commits():
+        if "pinfold-push:" not in (entry.message or ""):
+            continue
+        tree = remote.tree(entry.commit_id)
+        if all(same(path, tree.get(name)) for name, path in files.items()):
+            before = _parent_tree(remote, entry.commit_id)
+            if any(tree.get(name) != before.get(name) for name in files):
+                return entry.commit_id
+    return head
+
+
+def _parent_tree(remote: Remote, sha: str) -> dict[str, str]:
+    ids = [entry.commit_id for entry in remote.commits()]
+    position = ids.index(sha)
+    return remote.tree(ids[position + 1]) if position + 1 < len(ids) else {}
+
+
+def _asked(foreign: list[str]) -> list[str]:
+    if not sys.stdin.isatty():
+        raise UserError("--prune asks before it deletes; run it in a terminal, or delete with `hf repos delete-files`")
+    print("\n  " + "\n  ".join(foreign), flush=True)
+    answer = input(f"Delete these {len(foreign)} files, which no push of ours wrote? [y/N] ")
+    return foreign if answer.strip().lower() in ("y", "yes") else []
+
+
+def check_tag(remote: Remote, tag: str, sha: str | None = None) -> None:
+    """Refuse a tag that names another commit, before there is one to tag."""
+    with remote.saying("reading the tags"):
+        for existing in remote.api.list_repo_refs(remote.repo).tags:
+            if existing.name == tag and existing.target_commit != sha:
+                raise UserError(f"--tag={tag} exists and names {existing.target_commit[:12]}; choose another tag")
+
+
+def tag_commit(remote: Remote, tag: str, sha: str) -> None:
+    """Give a commit a tag."""
+    check_tag(remote, tag, sha)
+    with remote.saying(f"tagging {tag}"):
+        remote.api.create_tag(remote.repo, tag=tag, revision=sha, exist_ok=True)
+
+
+def show_changes(remote: Remote, staged: Staged, exists: bool, work: Path, say: Callable[[str], None]) -> str:
+    """Say what a push would change; returns the head, or nothing where there is none."""
+    head = remote.head() if exists else None
+    add, delete, foreign = plan(remote, staged, head, work) if head else (dict.fromkeys(staged.files), [], [])
+    tree = remote.tree(head) if head else {}
+    for name in sorted({*add, *delete}):
+        sign = "-" if name in delete else "~" if name in tree else "+"
+        say(f"  {sign} {name}")
+        if sign == "~" and name.endswith((".py", ".json", ".txt", ".jinja")):
+            old, new = remote.read(name, head, work) or "", (staged.directory / name).read_text(encoding="utf-8")
+            if max(len(old), len(new)) < 1_000_000:
+                lines = difflib.unified_diff(old.splitlines(), new.splitlines(), "on the Hub", "here", "", "", 2, "")
+                say("\n".join(f"    {line}" for line in lines))
+    for name in foreign:
+        say(f"  = {name} (not ours; stays)")
+    say("dry run: nothing was uploaded" if add or delete else "dry run: nothing to upload, the Hub holds these files")
+    return head or ""

@@ -1,0 +1,324 @@
+"""Rules about ``_init_weights``: transformers 5 builds on the meta device and calls it after loading (P12, P13)."""
+
+import ast
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pinfold.publish.finding import ERROR, WARNING, Finding
+from pinfold.publish.folder import Module
+from pinfold.publish.reached import (
+    Reached,
+    argument,
+    assignments,
+    call_name,
+    calls,
+    chain,
+    defined_functions,
+    is_none,
+    is_self_attribute,
+    makes,
+    string,
+)
+
+# Parameters and buffers of torch's own modules.
+TORCH_PARAMETERS = {"weight", "bias", "in_proj_weight", "in_proj_bias", "bias_k", "bias_v"}
+TORCH_BUFFERS = {"running_mean", "running_var", "num_batches_tracked"}
+GUARD = "_is_hf_initialized"
+
+
+@dataclass(frozen=True)
+class _Write:
+    """A tensor that ``_init_weights`` writes.
+
+    Args:
+        names: what the tensor is called; several where a local name stands for it.
+        classes: those that an isinstance test around it allows, None without a test.
+        how: "init" through torch.nn.init or transformers.initialization, "view" likewise on a part of the tensor,
+            "foreign" by another function, "place" in place.
+    """
+
+    names: tuple[str, ...]
+    classes: frozenset[str] | None
+    how: str
+    node: ast.AST
+    module: Module
+    data: bool = False
+    guarded: bool = False
+
+
+@dataclass
+class Initialisation:
+    """What the folder's ``_init_weights``, and the functions of the folder that they call, write."""
+
+    code: Reached
+    functions: list[tuple[Module, ast.FunctionDef]] = field(default_factory=list)
+    given: dict[int, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        named: dict[str, list[tuple[Module, ast.FunctionDef]]] = {}
+        for cls in self.code.classes:
+            module, node = self.code.folder.classes[cls]
+            for statement in node.body:
+                if isinstance(statement, ast.FunctionDef):
+                    named.setdefault(statement.name, []).append((module, statement))
+        for module in self.code.modules:
+            for name, node in defined_functions(module).items():
+                named.setdefault(name, []).append((module, node))
+        models = {id(n) for cls in self.code.classes if self.code.folder.kind(cls) == "model" for n in self._body(cls)}
+        self.functions = [found for found in named.get("_init_weights", ()) if id(found[1]) in models]
+        seen = {id(node) for _, node in self.functions}
+        for _, function in self.functions:  # grows on the way
+            for call in calls(function):
+                for module, node in named.get(call_name(call), ()):
+                    if node.name in ("__init__", "forward"):
+                        continue
+                    names = [a.arg for a in node.args.args if a.arg != "self"]
+                    passed = zip(names, (_names(value, {}) for value in call.args), strict=False)
+                    self.given.setdefault(id(node), {}).update({name: value for name, value in passed if value})
+                    if id(node) not in seen:
+                        seen.add(id(node))
+                        self.functions.append((module, node))
+
+    def _body(self, cls: str) -> list[ast.stmt]:
+        return self.code.folder.classes[cls][1].body
+
+    @functools.cached_property
+    def writes(self) -> list[_Write]:
+        return [
+            write
+            for module, function in self.functions
+            for write in _writes(module, function, self.code, dict(self.given.get(id(function), {})))
+        ]
+
+    @functools.cached_property
+    def fills_all(self) -> bool:
+        """Whether some loop goes over all buffers of a module."""
+        words = {"buffers", "named_buffers", "_buffers", "named_non_persistent_buffers"}
+        return any(
+            isinstance(node, ast.Attribute) and node.attr in words
+            for _, function in self.functions
+            for node in ast.walk(function)
+        )
+
+    def fills(self, cls: str, name: str) -> bool:
+        """Whether a buffer of a class is written, as far as isinstance tests tell."""
+        lineage = {*self.code.folder.lineage(cls), "Module"}
+        below = {other for other in self.code.classes if cls in self.code.folder.lineage(other)}
+        fitting = (w for w in self.writes if name in w.names or "" in w.names or not name)
+        return self.fills_all or any(w.classes is None or w.classes & (lineage | below) for w in fitting)
+
+
+def buffers(code: Reached, initialisation: Initialisation) -> Iterator[Finding]:
+    """P12: buffers that are in no file and that nobody fills after loading."""
+    for cls in code.torch_modules:
+        module, node = code.folder.classes[cls]
+        for name, where in _non_persistent(node):
+            if not initialisation.fills(cls, name) and not _rotary(code, cls, name):
+                shown = name or module.text(where, 60)
+                yield code.finding(
+                    "P12",
+                    f'{cls} registers non-persistent buffer "{shown}" but _init_weights does not fill it: '
+                    "transformers 5 returns uninitialised memory.",
+                    cls,
+                    where,
+                    fix=f"Fill it in _init_weights under isinstance(module, {cls}) with copy_, or make it persistent.",
+                )
+
+
+def _non_persistent(cls: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
+    """Names, "" where one is computed, and places. A buffer of None holds no memory."""
+    loops = {}
+    for node in ast.walk(cls):
+        if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
+            literal = node.iter.elts if isinstance(node.iter, (ast.Tuple, ast.List)) else []
+            loops[node.target.id] = [e.value for e in literal if string(e) is not None] or [""]
+    for node in ast.walk(cls):
+        if isinstance(node, ast.Call) and call_name(node) == "register_buffer":
+            given, keep = argument(node, 0, "name"), argument(node, 2, "persistent")
+            if isinstance(keep, ast.Constant) and not keep.value and not is_none(argument(node, 1, "tensor")):
+                names = [string(given)] if string(given) is not None else loops.get(getattr(given, "id", ""), [""])
+                yield from ((name, node) for name in names)
+        for target, value in assignments(node):
+            if is_self_attribute(target) and makes(value, "Buffer") and isinstance(value, ast.Call):
+                keep = argument(value, 1, "persistent")
+                if isinstance(keep, ast.Constant) and not keep.value:
+                    yield target.attr, node
+
+
+def _rotary(code: Reached, cls: str, name: str) -> bool:
+    """transformers 5 itself fills the two buffers of modules that follow its own rotary embedding."""
+    if name not in ("inv_freq", "original_inv_freq") or "RotaryEmbedding" not in cls:
+        return False
+    node = code.folder.classes[cls][1]
+    words = {getattr(n, "attr", None) or string(n) for n in ast.walk(node)}
+    own = [n for m in code.models if (n := code.folder.method(m, "_init_weights"))]
+    passed_on = all(any(call_name(c) == "_init_weights" for c in calls(n[1])) for n in own)
+    return "original_inv_freq" in words and passed_on
+
+
+def in_place(code: Reached, initialisation: Initialisation) -> Iterator[Finding]:
+    """P13: writes that do not ask whether the parameter was just loaded."""
+    known_buffers = TORCH_BUFFERS | {name for names in code.buffers.values() for name in names}
+    made = {name for names in code.parameters.values() for name in names}
+    for write in initialisation.writes:
+        held = {n for cls in write.classes or () for n in code.buffers.get(cls, ())}
+        buffer = any(name in known_buffers for name in write.names)
+        if any(name in held for name in write.names):
+            continue
+        parameter = any(name in TORCH_PARAMETERS | made or name == "<parameter>" for name in write.names)
+        if write.guarded or write.how == "init" or (buffer and not parameter):
+            continue
+        if not parameter and not write.data:
+            continue
+        line = write.node.lineno
+        yield Finding(
+            "P13",
+            f'{write.module.file}:{line}: "{write.module.text(write.node, 80)}" in _init_weights writes in place; '
+            "transformers 5 may overwrite loaded weights. Use torch.nn.init.",
+            write.module.file,
+            line,
+            fix=_cure(write),
+            severity=WARNING if write.how == "view" else ERROR,
+        )
+
+
+def _cure(write: _Write) -> str:
+    if write.how == "view":
+        return f'A part of a tensor lacks its mark: ask if not getattr(tensor, "{GUARD}", False) first.'
+    if write.how == "foreign":
+        return "Call it as nn.init.NAME: a function imported by name, or of another package, is not guarded."
+    return ""
+
+
+def _writes(module: Module, function: ast.FunctionDef, code: Reached, aliases: dict) -> Iterator[_Write]:
+    """Everything that a function writes, with the isinstance tests around it.
+
+    ``aliases`` are the tensors that its arguments stand for; local names are added to them.
+    """
+    known = {*code.folder.classes, *module.imports}
+    stack: list[tuple[ast.AST, frozenset[str] | None, bool]] = [(s, None, False) for s in reversed(function.body)]
+    guarded_after = False
+    while stack:
+        node, classes, guarded = stack.pop()
+        guarded = guarded or guarded_after
+        if isinstance(node, ast.If):
+            asks = any(GUARD in (string(n) or getattr(n, "attr", "")) for n in ast.walk(node.test))
+            leaves = isinstance(node.body[-1], (ast.Return, ast.Continue))
+            guarded_after = guarded_after or (asks and leaves)
+            inside = _tested(node.test, known) or classes
+            stack += [(s, classes, guarded) for s in reversed(node.orelse)]
+            stack += [(s, inside, guarded or asks) for s in reversed(node.body)]
+            continue
+        if isinstance(node, (ast.For, ast.comprehension)):
+            _bind_loop(node.target, node.iter, aliases)
+        for target, value in assignments(node):
+            if isinstance(target, ast.Name):
+                aliases[target.id] = _names(value, aliases)
+            else:
+                yield from _assigned(target, value, node, module, classes, guarded, aliases)
+        if isinstance(node, ast.AugAssign) and not isinstance(node.target, ast.Name):
+            yield from _assigned(node.target, None, node, module, classes, guarded, aliases)
+        elif isinstance(node, ast.AugAssign) and aliases.get(node.target.id):
+            yield _Write(aliases[node.target.id], classes, "place", node, module, guarded=guarded)
+        if isinstance(node, ast.Call):
+            yield from _called(node, module, classes, guarded, aliases)
+        stack += [(child, classes, guarded) for child in reversed(list(ast.iter_child_nodes(node)))]
+
+
+def _assigned(target, value, node, module, classes, guarded, aliases) -> Iterator[_Write]:
+    """x.data = ..., x.weight[i] = ..., x.weight *= ..., x.weight = nn.Parameter(...), and a new buffer."""
+    names = _names(target, aliases)
+    data = "data" in chain(target)
+    whole = isinstance(target, ast.Attribute) and isinstance(node, (ast.Assign, ast.AnnAssign)) and not data
+    if names and (not whole or makes(value, "Parameter")):
+        yield _Write(names, classes, "place", node, module, data, guarded)
+    elif names:
+        yield _Write(names, classes, "init", node, module)  # a new tensor: fills a buffer
+
+
+def _called(call, module, classes, guarded, aliases) -> Iterator[_Write]:
+    func, name = call.func, call_name(call)
+    if name in ("setattr", "register_buffer"):
+        given = argument(call, 1 if name == "setattr" else 0, "name")
+        # a computed name may be that of any buffer
+        yield _Write((string(given) or "",), classes, "init", call, module)
+        return
+    for keyword in call.keywords:
+        if keyword.arg == "out":
+            yield _Write(_names(keyword.value, aliases), classes, "place", call, module, guarded=guarded)
+    if not name.endswith("_") or name.startswith("_") or name == "requires_grad_":
+        return
+    path = chain(func)[:-1]
+    if isinstance(func, ast.Name) or (path and path[0] in module.imports):
+        how = _origin(module, path, name)
+        for given in (*call.args[:1], *(k.value for k in call.keywords if k.arg == "tensor")):
+            names, data = _names(given, aliases), "data" in chain(given)
+            part = how == "init" and any(isinstance(n, ast.Subscript) for n in _outside(given))
+            if names and how:
+                yield _Write(names, classes, "view" if part else "place" if data else how, call, module, data, guarded)
+    elif isinstance(func, ast.Attribute) and (names := _names(func.value, aliases)):
+        yield _Write(names, classes, "place", call, module, "data" in chain(func.value), guarded)
+
+
+def _origin(module: Module, path: list[str], name: str) -> str:
+    """Where a function such as normal_ comes from: "init", "foreign", or "" for one of this folder.
+
+    transformers guards the names in torch.nn.init while it initialises. What was imported from there by name before
+    is the unguarded function.
+    """
+    place, original = module.imports.get(path[0] if path else name, ("", ""))
+    if not original or place.startswith("."):
+        return ""
+    where = ".".join([place, *path[1:]] if place == original else [place, original, *path[1:]]).strip(".")
+    if "transformers.initialization" in where:
+        return "init"
+    return "init" if path and where in ("torch.nn.init", "nn.init") else "foreign"
+
+
+def _outside(node: ast.AST) -> Iterator[ast.AST]:
+    """What is done to a tensor, from the outside in: the item in module.weight[0], not that in layers[0].weight."""
+    while isinstance(node, ast.Subscript) or (isinstance(node, ast.Attribute) and node.attr in ("data", "T")):
+        yield node
+        node = node.value
+
+
+def _names(node: ast.AST | None, aliases: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """What an expression that is a tensor may be called: module.ids[0] -> ("ids",)."""
+    if isinstance(node, ast.Call):
+        if call_name(node) == "getattr" and len(node.args) > 1:
+            return (string(node.args[1]) or "",)
+        if isinstance(node.func, ast.Attribute) and call_name(node) in ("view", "t", "narrow", "chunk", "detach"):
+            return _names(node.func.value, aliases)
+        return ()
+    names = [name for name in chain(node) if name not in ("data", "T")]
+    if len(names) == 1:
+        return aliases.get(names[0], ())
+    return (names[-1],) if names else ()
+
+
+def _bind_loop(target: ast.expr, source: ast.expr, aliases: dict[str, tuple[str, ...]]) -> None:
+    """Names that a loop over parameters, or over a tuple of tensors, gives to them."""
+    called = {call_name(n) for n in ast.walk(source) if isinstance(n, ast.Call)}
+    targets = target.elts if isinstance(target, ast.Tuple) else [target]
+    if called & {"parameters", "named_parameters"}:
+        aliases.update({t.id: ("<parameter>",) for t in targets[-1:] if isinstance(t, ast.Name)})
+    elif called & {"buffers", "named_buffers"}:
+        aliases.update({t.id: ("",) for t in targets[-1:] if isinstance(t, ast.Name)})
+    elif isinstance(source, (ast.Tuple, ast.List)) and isinstance(target, ast.Name):
+        aliases[target.id] = tuple(name for e in source.elts for name in _names(e, aliases))
+
+
+def _tested(test: ast.expr, known: set[str]) -> frozenset[str] | None:
+    """Classes that isinstance allows, or None where the test says something else as well."""
+    if isinstance(test, ast.BoolOp):
+        found = [_tested(value, known) for value in test.values]
+        if isinstance(test.op, ast.And):
+            return next((names for names in found if names), None)
+        return frozenset().union(*found) if all(found) else None
+    if isinstance(test, ast.Call) and call_name(test) == "isinstance" and len(test.args) == 2:
+        given = test.args[1]
+        paths = [chain(option) for option in (given.elts if isinstance(given, ast.Tuple) else [given])]
+        if all(path and path[0] in known for path in paths):
+            return frozenset(path[-1] for path in paths)
+    return None

@@ -1,0 +1,224 @@
+"""Rules about model classes: how they are built, and what they declare (P10, P16-P18, P24)."""
+
+import ast
+from collections.abc import Iterator
+
+from pinfold.publish.finding import WARNING, Finding
+from pinfold.publish.reached import (
+    Reached,
+    assignments,
+    call_name,
+    calls,
+    chain,
+    is_self_attribute,
+    own_nodes,
+    string,
+)
+
+
+def post_init(code: Reached) -> Iterator[Finding]:
+    """P10: models that do not end with post_init."""
+    for cls in code.models:
+        if code.folder.is_stock(cls):  # its base calls it
+            continue
+        owners = code.folder.lineage(cls)
+        reached, late = _post_init(code, owners, cls, frozenset())
+        found = code.folder.method(cls, "__init__")
+        node = found[1] if found and found[0] == cls else None
+        if not reached:
+            yield code.finding(
+                "P10",
+                f'{cls}.__init__ does not call self.post_init(): transformers 5 fails with "object has no attribute '
+                "'all_tied_weights_keys'\".",
+                cls,
+                node,
+                fix="End it with self.post_init().",
+            )
+        elif late is not None:
+            name = code.folder.classes[cls][0].text(late, 60)
+            yield code.finding(
+                "P10",
+                f'{cls}.__init__ adds a module after self.post_init(): "{name}" is not initialised by it.',
+                cls,
+                late,
+                fix="End __init__ with self.post_init().",
+                severity=WARNING,
+            )
+
+
+def _post_init(code: Reached, owners: list[str], cls: str, seen: frozenset) -> tuple[bool, ast.AST | None]:
+    """Whether constructing ``cls`` through the first of ``owners`` gets there, and a module that it adds later."""
+    for i, owner in enumerate(owners):
+        own = [s for s in code.folder.classes[owner][1].body if isinstance(s, ast.FunctionDef)]
+        init = next((s for s in own if s.name == "__init__"), None)
+        if init is None:
+            continue
+        reached, late = False, None
+        for node in own_nodes(init):
+            if isinstance(node, ast.Call) and _leads_there(code, node, owners[i + 1 :], cls, seen | {id(init)}):
+                reached, late = True, None
+            elif (
+                reached
+                and late is None
+                and any(
+                    is_self_attribute(t) and code.builds_module(v) and _has_weights(v) for t, v in assignments(node)
+                )
+            ):
+                late = node
+        return reached, late
+    return False, None
+
+
+def _leads_there(code: Reached, call: ast.Call, rest: list[str], cls: str, seen: frozenset) -> bool:
+    name, func = call_name(call), call.func
+    if name == "post_init":
+        return True
+    if not isinstance(func, ast.Attribute):
+        return False
+    if name == "__init__":
+        named = func.value.id if isinstance(func.value, ast.Name) else ""
+        owners = code.folder.lineage(named) if named in code.folder.classes else rest
+        return _post_init(code, owners, cls, seen)[0]
+    if is_self_attribute(func) and (found := code.folder.method(cls, name)) and id(found[1]) not in seen:
+        inside = seen | {id(found[1])}
+        return any(
+            _leads_there(code, node, rest, cls, inside) for node in own_nodes(found[1]) if isinstance(node, ast.Call)
+        )
+    return False
+
+
+def _has_weights(value: ast.Call) -> bool:
+    return not call_name(value).endswith(("Loss", "Dropout", "Identity", "ReLU", "GELU", "Tanh", "Softmax"))
+
+
+def config_class(code: Reached) -> Iterator[Finding]:
+    """P16: models whose configuration class is not the registered one."""
+    wanted = code.auto_map.get("AutoConfig", "").split(".")[-1]
+    for cls in sorted({p.split(".")[-1] for a, p in code.auto_map.items() if a.startswith("AutoModel")}):
+        if cls not in code.folder.classes:
+            continue
+        given = code.folder.attribute(cls, "config_class")
+        if given is None and code.folder.is_stock(cls):  # it has its base's
+            continue
+        if not wanted and given is not None:
+            continue
+        if given is None or chain(given)[-1:] != [wanted]:
+            yield code.finding(
+                "P16",
+                f"{cls}.config_class is missing or is not {wanted or 'a configuration class'}.",
+                cls,
+            )
+
+
+def parameter_names(code: Reached) -> Iterator[Finding]:
+    """P17: names that 4.48 rewrites on loading; and weight_norm, whose names changed."""
+    for cls in code.classes:
+        module, node = code.folder.classes[cls]
+        if cls in code.torch_modules and code.floor <= (4, 48):
+            for name, where in _registered(code, cls):
+                if "gamma" in name or "beta" in name:
+                    yield code.finding("P17", _renamed(name), cls, where)
+        for call in calls(node):
+            if call_name(call) == "weight_norm" and not _parametrization(module.imports, call):
+                yield code.finding(
+                    "P17",
+                    f'"{module.text(call, 60)}" gives parameter names that are reported missing up to transformers '
+                    "5.0.",
+                    cls,
+                    call,
+                    fix="Use torch.nn.utils.parametrizations.weight_norm.",
+                    severity=WARNING,
+                )
+
+
+def _renamed(name: str) -> str:
+    return f'parameter "{name}" contains gamma/beta; transformers 4.46-4.48 renames it and loads nothing.'
+
+
+def stored_names(names: list[str], file: str) -> Iterator[Finding]:
+    """P17 for the tensors of a file."""
+    for name in [n for n in names if "gamma" in n or "beta" in n][:3]:
+        yield Finding("P17", _renamed(name), file)
+
+
+def _registered(code: Reached, cls: str) -> Iterator[tuple[str, ast.AST]]:
+    yield from code.parameters.get(cls, {}).items()
+    for node in ast.walk(code.folder.classes[cls][1]):
+        for target, value in assignments(node):
+            if is_self_attribute(target) and code.builds_module(value):
+                yield target.attr, node
+
+
+def _parametrization(imports: dict[str, tuple[str, str]], call: ast.Call) -> bool:
+    names = chain(call.func)
+    return "parametrizations" in names or "parametrizations" in ".".join(imports.get((names or [""])[0], ("", "")))
+
+
+def loss_arguments(code: Reached) -> Iterator[Finding]:
+    """P18: a forward that Trainer takes for one that counts the items of a step itself."""
+    for cls in code.models:
+        found = code.folder.method(cls, "forward")
+        if not found or found[1].args.kwarg is None or code.folder.is_stock(cls):
+            continue
+        owner, forward = found
+        names = [a.arg for a in (*forward.args.posonlyargs, *forward.args.args, *forward.args.kwonlyargs)]
+        if not any("label" in name or "target" in name for name in names):
+            continue
+        accepts = code.folder.attribute(cls, "accepts_loss_kwargs")
+        if isinstance(accepts, ast.Constant) and accepts.value is False:
+            continue
+        if _sets_false(code, cls, "accepts_loss_kwargs") or _counts_items(code, cls, forward, forward.args.kwarg.arg):
+            continue
+        yield code.finding(
+            "P18",
+            f"{cls}.forward takes **{forward.args.kwarg.arg} but neither uses num_items_in_batch nor sets "
+            "accepts_loss_kwargs = False: gradients are multiplied by gradient_accumulation_steps.",
+            owner,
+            forward,
+        )
+
+
+def _sets_false(code: Reached, cls: str, name: str) -> bool:
+    for owner in code.folder.lineage(cls):
+        for node in ast.walk(code.folder.classes[owner][1]):
+            for target, value in assignments(node):
+                if is_self_attribute(target) and target.attr == name and isinstance(value, ast.Constant):
+                    return value.value is False
+    return False
+
+
+def _counts_items(code: Reached, cls: str, forward: ast.AST, kwargs: str) -> bool:
+    """Whether num_items_in_batch is read, or goes on to something that computes the loss."""
+    for owner in code.folder.lineage(cls):
+        for node in ast.walk(code.folder.classes[owner][1]):
+            named = getattr(node, "id", None) or getattr(node, "arg", None) or string(node)
+            if named == "num_items_in_batch":
+                return True
+    for call in calls(forward):
+        values = [*call.args, *(k.value for k in call.keywords)]
+        passed = any(isinstance(v, ast.Name) and v.id == kwargs for v in values)
+        words = {n.id for v in values for n in ast.walk(v) if isinstance(n, ast.Name)}
+        words |= {k.arg for k in call.keywords if k.arg}
+        if passed and (
+            "loss" in call_name(call).lower()
+            or call_name(call) in ("forward", "criterion")
+            or any("label" in word or "target" in word for word in words)
+        ):
+            return True
+    return False
+
+
+def base_prefix(code: Reached) -> Iterator[Finding]:
+    """P24: heads that cannot exchange checkpoints with their base model."""
+    for cls in code.models:
+        if code.folder.head(cls) and not code.folder.is_stock(cls):
+            prefix = code.folder.attribute(cls, "base_model_prefix")
+            if prefix is None or string(prefix) == "":
+                yield code.finding(
+                    "P24",
+                    f"{cls} has no base_model_prefix: a checkpoint of the base model does not load into it, nor its "
+                    "own into the base model.",
+                    cls,
+                    fix='Set base_model_prefix = "NAME", the attribute that holds the base model.',
+                    severity=WARNING,
+                )

@@ -1,0 +1,134 @@
+"""Other transformers versions beside this environment.
+
+An overlay is a directory with one transformers release, and with whatever it needs in another version than this
+environment has; put in front with PYTHONPATH, it shares all the rest. Torch is shared, so a difference in numbers
+is the library's.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.version import InvalidVersion, Version
+
+from pinfold.errors import UserError
+
+OVERLAYS = Path("runs/overlays")
+PYTHON = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
+NEWEST = "newest"
+# 5.0.0 catches faults that neither its predecessors nor its successors show.
+MINIMUM_MATRIX = ("4.48.3", "4.57.6", "5.0.0", NEWEST)
+
+
+def find_overlay(version: str, overlays: Path = OVERLAYS) -> Path | None:
+    """The directory that holds this transformers version; None stands for the environment itself.
+
+    Raises:
+        UserError: the overlay was not made yet.
+    """
+    if version in (NEWEST, metadata.version("transformers")):
+        return None
+    directory = overlays.absolute() / version
+    if not _complete(directory):
+        raise UserError(f"no overlay for transformers {version} in {overlays}; run: pinfold compat make {version}")
+    return directory
+
+
+def is_made(version: str, overlays: Path = OVERLAYS) -> bool:
+    """Whether this version can be used at once."""
+    return version in (NEWEST, metadata.version("transformers")) or _complete(overlays.absolute() / version)
+
+
+def make_overlay(version: str, overlays: Path = OVERLAYS) -> Path:
+    """Install one transformers version, and whatever it needs in another version than this environment has.
+
+    Every requirement that the environment already satisfies is shared with it. Atomic: an interrupted
+    installation leaves nothing that looks complete.
+    """
+    from filelock import FileLock  # comes with huggingface_hub and torch
+
+    directory = overlays.absolute() / version
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory.with_name(f".{version}.lock")):
+        if not _complete(directory):
+            _install(version, directory)
+    return directory
+
+
+def check_version(version: str) -> None:
+    """Raises:
+    UserError: this is not the number of a release.
+    """
+    try:
+        parsed = Version(version)
+        good = re.fullmatch(r"\d+\.\d+\.\d+", version) and not parsed.is_prerelease
+    except InvalidVersion:
+        good = False
+    if not good:
+        raise UserError(f"VERSION={version} is not a released version; use one such as 4.57.6, or minimum, or all")
+
+
+def _complete(directory: Path) -> bool:
+    """Whether an overlay was installed to its end, for this Python: packages in it are compiled for one."""
+    mark = directory / ".complete"
+    return mark.exists() and mark.read_text() == PYTHON
+
+
+def _install(version: str, directory: Path) -> None:
+    partial = directory.with_name(f".{version}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    wanted = [Requirement(f"transformers=={version}")]
+    while wanted:
+        _pip_install(wanted, partial)
+        wanted = _unsatisfied(partial)
+    _import_check(version, partial)
+    (partial / ".complete").write_text(PYTHON)
+    shutil.rmtree(directory, ignore_errors=True)
+    partial.rename(directory)
+
+
+def _pip_install(requirements: list[Requirement], target: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", str(target)]
+    done = subprocess.run([*command, *map(str, requirements)], capture_output=True, text=True)
+    if done.returncode:
+        reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip failed"]
+        raise UserError(f"cannot install {', '.join(map(str, requirements))}: {reasons[-1].removeprefix('ERROR: ')}")
+
+
+def _unsatisfied(target: Path) -> list[Requirement]:
+    """Requirements of the overlay's packages that neither the overlay nor this environment satisfies."""
+    held = {_normal(d.name): d for d in metadata.distributions(path=[str(target)])}
+    missing: dict[str, Requirement] = {}
+    for distribution in held.values():
+        for line in distribution.requires or ():
+            requirement = Requirement(line)
+            if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+                continue
+            requirement.marker = None
+            name = _normal(requirement.name)
+            try:
+                found = held[name].version if name in held else metadata.version(requirement.name)
+            except metadata.PackageNotFoundError:
+                found = None
+            if found is None or not requirement.specifier.contains(found, prereleases=True):
+                missing[name] = requirement
+    return list(missing.values())
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _import_check(version: str, target: Path) -> None:
+    code = "import transformers; from transformers import AutoModel; print(transformers.__version__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(target), "PATH": ""}, capture_output=True, text=True
+    )
+    if done.stdout.strip() != version:
+        reason = (done.stderr.strip().splitlines() or [done.stdout])[-1]
+        raise UserError(f"transformers {version} does not start beside this environment: {reason}")

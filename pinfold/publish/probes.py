@@ -1,0 +1,388 @@
+"""Inputs made by formula for any model, and what it gives for them: outputs, loss and gradients.
+
+How it works:
+- The inputs follow from the configuration, main_input_name and the signature of forward; no file is needed.
+- Images are sin and cos over their grid; tokens are a ramp over the vocabulary, padded on the right and on the left.
+- Labels follow from the signature, the configuration and the shape of the logits.
+
+Runs inside the fence as well (inside.py): imports nothing of pinfold, and torch only when it is called.
+"""
+
+import contextlib
+import hashlib
+import inspect
+import math
+
+IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
+
+
+def probe_inputs(model, given: dict) -> dict[str, dict]:
+    """Inputs for a model: probe -> name -> tensor. The first probe is the main one.
+
+    "pair" has batch size 2 and padding on the right, "single" 1 and no mask, "triple" 3 and padding on the left.
+    ``given`` is the folder's own probe.json, if it has one: name -> {"shape": [...], "values": "wave" or "ramp"}.
+
+    Raises:
+        ValueError: nothing is known of such a forward; the message says what to write.
+    """
+    if given:
+        made = {n: values(s["shape"], s.get("values", "wave"), s.get("modulo")) for n, s in given.items()}
+        return {"own": made}
+    config, parameters = model.config, inspect.signature(model.forward).parameters
+    name = model.main_input_name if model.main_input_name in parameters else next(iter(parameters), "")
+    channels = _first(config, "num_channels", "input_channels", "in_channels", "in_chans")
+    vocabulary = _first(config, "vocab_size")
+    if name in ("pixel_values", "images", "image") or (name != "input_ids" and channels and not vocabulary):
+        probes = {probe: {name: _image(config, batch, channels or 3)} for probe, batch in _BATCHES.items()}
+    elif name == "input_ids" or vocabulary:
+        probes = _tokens(model, name, parameters, vocabulary or 100)
+        if "pixel_values" in parameters and channels:
+            for probe, inputs in probes.items():
+                inputs["pixel_values"] = _image(config, _BATCHES[probe], channels)
+    elif shapes := _signal(config, name):
+        probes = {probe: {name: values(shape, "wave")} for probe, shape in shapes.items()}
+    else:
+        raise ValueError(
+            f"no probe is known for {type(model).__name__}.forward({name}); set main_input_name to pixel_values or "
+            f'input_ids, or put probe.json beside card.md: {{"{name}": {{"shape": [2, 16], "values": "wave"}}}}'
+        )
+    if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in parameters:
+        for probe, inputs in probes.items():
+            length = min(inputs["input_ids"].shape[-1] if "input_ids" in inputs else 6, _longest(config))
+            inputs["decoder_input_ids"] = _ids(config, [_BATCHES[probe], length], vocabulary or 100)
+    return probes
+
+
+_BATCHES = {"pair": 2, "single": 1, "triple": 3}
+
+
+def _image(config, batch: int, channels: int):
+    size = _first(config, "image_size") or 4 * (_whole(_first(config, "patch_size")) or 16)
+    if isinstance(size, dict):
+        size = (size.get("height") or size.get("shortest_edge"), size.get("width") or size.get("shortest_edge"))
+    height, width = size if isinstance(size, (list, tuple)) else (size, size)
+    return values([batch, channels, height, width], "wave")
+
+
+def _tokens(model, name: str, parameters, vocabulary: int) -> dict[str, dict]:
+    import torch
+
+    config, longest, probes = model.config, _longest(model.config), {}
+    pad = _first(config, "pad_token_id")
+    for probe, length in (("pair", 12), ("single", 7), ("triple", 9)):
+        ids = _ids(config, [_BATCHES[probe], min(length, longest)], vocabulary)
+        inputs = probes[probe] = {name: ids}
+        if "attention_mask" in parameters and probe != "single":
+            mask = inputs["attention_mask"] = torch.ones_like(ids)
+            for row in range(1, len(ids)):
+                absent = min(2 * row + 2 * (probe == "pair"), ids.shape[1] - 1)
+                place = slice(ids.shape[1] - absent, None) if probe == "pair" else slice(0, absent)
+                mask[row, place] = 0
+                if _is_id(pad, vocabulary):
+                    ids[row, place] = pad
+        if "token_type_ids" in parameters and probe == "triple" and (_first(config, "type_vocab_size") or 0) > 1:
+            inputs["token_type_ids"] = (torch.arange(ids.shape[1]) >= ids.shape[1] // 2).long().expand_as(ids).clone()
+        if type(model).__name__.endswith("ForMultipleChoice"):
+            for key, value in list(inputs.items()):
+                inputs[key] = value[:, None].repeat(1, 2, 1)  # (batch, choices, tokens)
+            inputs[name][:, 1] = inputs[name][:, 1].flip(-1)
+    return probes
+
+
+def _ids(config, shape: list, vocabulary: int):
+    """A ramp over all tokens that are words: the padding token would be masked by some models, the end found."""
+    special = {_first(config, "pad_token_id")}
+    end = _first(config, "eos_token_id") if getattr(config, "is_encoder_decoder", False) else None
+    special = sorted(i for i in {*special, end} if _is_id(i, vocabulary))
+    words = vocabulary - len(special)
+    ids = values(shape, "ramp", words if words > 0 else vocabulary)
+    for token in special if words > 0 else ():
+        ids = ids + (ids >= token)
+    if _is_id(end, vocabulary):  # each row has one, as encoders and decoders of sequences expect
+        ids[..., -1] = end
+    return ids
+
+
+def _is_id(token, vocabulary: int) -> bool:
+    return isinstance(token, int) and 0 <= token < vocabulary
+
+
+def _longest(config) -> int:
+    names = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "block_size")
+    limits = [_whole(_first(config, name)) for name in (*names, "context_length", "seq_length", "max_length")]
+    return max(1, min([n for n in limits if n] or [12]))
+
+
+def _signal(config, name: str) -> dict[str, list] | None:
+    """Shapes for sound, spectrograms and rows of features."""
+    bins = _whole(_first(config, "num_mel_bins", "feature_size"))
+    frames = _whole(_first(config, "max_length"))
+    if name == "input_values" and bins and frames:  # a spectrogram, frames first
+        return {probe: [batch, frames, bins] for probe, batch in _BATCHES.items()}
+    if name == "input_values":
+        return {"pair": [2, 4000], "single": [1, 4001], "triple": [3, 3999]}
+    if name == "input_features":
+        frames = 2 * (_whole(_first(config, "max_source_positions")) or 1500)
+        return {probe: [batch, bins or 80, frames] for probe, batch in _BATCHES.items()}
+    width = _whole(_first(config, "input_size", "input_dim", "num_features", "n_features", "in_features"))
+    return {"pair": [2, 12, width], "single": [1, 7, width], "triple": [3, 9, width]} if width else None
+
+
+def values(shape: list, kind: str, modulo: int | None = None):
+    """A tensor by formula: "ramp" counts from 0 modulo ``modulo``, "wave" is sin + cos over the last two axes."""
+    import torch
+
+    if kind == "ramp":
+        return torch.arange(math.prod(shape)).reshape(shape) % (modulo or 2**31)
+    if len(shape) < 2:
+        return torch.sin(torch.arange(math.prod(shape), dtype=torch.float32)).reshape(shape)
+    rows, columns = torch.arange(shape[-2], dtype=torch.float32), torch.arange(shape[-1], dtype=torch.float32)
+    grid = torch.sin(rows)[:, None] + torch.cos(columns)[None, :]
+    # every channel and every picture gets a scale of its own, so that mixing them up shows
+    scale = 1 / torch.arange(1, math.prod(shape[:-2]) + 1, dtype=torch.float32)
+    return (scale[:, None, None] * grid).reshape(shape)
+
+
+def _first(config, *names: str):
+    """The first of these fields that is set, in the configuration or in its parts."""
+    parts = [config, *(getattr(config, part, None) for part in ("text_config", "vision_config"))]
+    return next((v for part in parts for v in (getattr(part, name, None) for name in names) if v is not None), None)
+
+
+def _whole(value) -> int | None:
+    return value if type(value) is int and value > 0 else None
+
+
+def run_probes(model, given: dict, only: list | None = None) -> tuple[dict, dict]:
+    """The model's outputs on its probes, in evaluation mode.
+
+    Args:
+        only: the probes to run, which then must work. By default all are tried, and one has to.
+
+    Returns:
+        "probe/name" -> tensor, and the probes that the model refuses -> why.
+    """
+    import torch
+
+    outputs: dict = {}
+    refused: dict = {}
+    probes = probe_inputs(model, given)
+    with _evaluating(model), torch.no_grad():
+        for probe, inputs in probes.items():
+            if only is not None and probe not in only:
+                continue
+            if "output_hidden_states" in inspect.signature(model.forward).parameters:
+                inputs = {**inputs, "output_hidden_states": True}
+            try:
+                found = dict(_flat(_call(model, inputs), probe))
+            except Exception as error:
+                if only is not None:
+                    raise
+                refused[probe] = error
+            else:
+                outputs |= found
+    if refused and not outputs:
+        raise next(iter(refused.values()))
+    if not outputs:
+        raise ValueError(f"{type(model).__name__}.forward returns no tensor")
+    # a model may refuse a batch without a padding token, or padding on the left; not everything
+    return outputs, {probe: f"{type(error).__name__}: {last_line(error)}" for probe, error in refused.items()}
+
+
+def last_line(error: BaseException) -> str:
+    """What an exception says, on one line."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    text = lines[-1] if lines else ""
+    return (f"{lines[0]} … {text}" if len(lines) > 1 and len(text) < 40 else text)[:400]
+
+
+@contextlib.contextmanager
+def _evaluating(model):
+    """Evaluation mode for a while; each module then gets its own mode back: a frozen batch norm stays frozen."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _call(model, inputs: dict):
+    import torch
+
+    floating = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    inputs = {
+        k: v.to(floating) if isinstance(v, torch.Tensor) and v.is_floating_point() else v for k, v in inputs.items()
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return model(**inputs)
+
+
+def _flat(value, name: str):
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield name if "/" in name else f"{name}/output", value.detach().clone()
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key != "past_key_values":  # a cache is another type in each version, and not what is published
+                yield from _flat(item, f"{name}.{key}" if "/" in name else f"{name}/{key}")
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from _flat(item, f"{name}.{i}" if "/" in name else f"{name}/{i}")
+
+
+def label_inputs(model, inputs: dict, outputs: dict, probe: str) -> dict | str:
+    """Labels for one probe, as arguments of forward; or why none are known."""
+    import torch
+
+    parameters, config = inspect.signature(model.forward).parameters, model.config
+    ids = inputs.get("decoder_input_ids", inputs.get(model.main_input_name, next(iter(inputs.values()))))
+    batch = len(ids)
+    if {"start_positions", "end_positions"} <= set(parameters):
+        return {"start_positions": torch.arange(batch) % 2, "end_positions": torch.arange(batch) % 3 + 1}
+    if "labels" not in parameters:
+        return "forward takes no labels"
+    logits = outputs.get(f"{probe}/logits")
+    if logits is None:
+        return "forward returns no logits"
+    classes, shape = logits.shape[-1], tuple(logits.shape)
+    if type(model).__name__.endswith("ForMultipleChoice"):
+        return {"labels": torch.arange(batch) % classes}
+    if len(shape) == 3 and not ids.is_floating_point() and shape[:2] == tuple(ids.shape):
+        is_words = classes >= (_first(config, "vocab_size") or math.inf)
+        labels = ids.clone() if is_words else torch.arange(ids.numel()).reshape(ids.shape) % classes
+        mask = inputs.get("attention_mask")
+        if mask is not None and mask.shape == labels.shape:
+            labels = labels.masked_fill(mask == 0, IGNORED)
+        return {"labels": labels}
+    if len(shape) == 1 or (len(shape) == 2 and shape[0] == batch):
+        classes = 1 if len(shape) == 1 else classes
+        kind = getattr(config, "problem_type", None) or (
+            "regression" if classes == 1 else "single_label_classification"
+        )
+        several = torch.arange(batch * classes).reshape(batch, classes)
+        if kind == "regression":
+            return {"labels": (several / several.numel()).reshape(batch if classes == 1 else (batch, classes))}
+        if kind == "multi_label_classification":
+            return {"labels": (several % 2).float()}
+        return {"labels": torch.arange(batch) % classes}
+    return f"no labels are known for logits of {shape}"
+
+
+def losses(model, given: dict, outputs: dict, many: int, again: bool = False) -> dict:
+    """Loss and gradients of the first probe that ran, in evaluation mode (no dropout).
+
+    Args:
+        many: the number of parameters above which memory for gradients is not taken.
+        again: the caller knows that it works, so that an exception is raised.
+
+    Returns:
+        {"loss", "gradients": name -> [sha256, norm], "none": names without gradient}, or {"skipped": why}.
+    """
+    import torch
+
+    parameters = dict(model.named_parameters())
+    if sum(p.numel() for p in parameters.values()) > many:
+        return {"skipped": f"more than {many:,} parameters; gradients would double the memory"}
+    probe = next(iter(outputs)).split("/")[0]
+    inputs = probe_inputs(model, given)[probe]
+    labels = label_inputs(model, inputs, outputs, probe)
+    if isinstance(labels, str):
+        return {"skipped": labels}
+    model.zero_grad(set_to_none=True)
+    try:
+        with _evaluating(model), torch.enable_grad():
+            loss = _loss(_call(model, {**inputs, **labels}))
+            if loss is None:
+                return {"skipped": "forward returns no loss for labels"}
+            loss.backward()
+    except Exception as error:
+        if again:
+            raise
+        return {"skipped": f"forward with labels gave {type(error).__name__}: {last_line(error)}"}
+    gradients = {name: _digest(p.grad) for name, p in parameters.items() if p.grad is not None}
+    none = sorted(set(parameters) - set(gradients))
+    model.zero_grad(set_to_none=True)
+    return {"loss": float(loss.detach().double()), "gradients": gradients, "none": none}
+
+
+def accumulates(model, given: dict, outputs: dict) -> str | None:
+    """Why a Trainer would multiply this model's gradients, or None. Call it where ``losses`` gave some.
+
+    transformers.Trainer takes a forward with **kwargs for one that divides by num_items_in_batch, unless the class
+    says accepts_loss_kwargs = False, and does not divide by the accumulated steps itself then.
+    """
+    import torch
+
+    kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
+    accepts = getattr(model, "accepts_loss_kwargs", inspect.Parameter.VAR_KEYWORD in kinds)
+    if not accepts:
+        return None
+    probe = next(iter(outputs)).split("/")[0]
+    inputs = probe_inputs(model, given)[probe]
+    labels = label_inputs(model, inputs, outputs, probe)
+    with _evaluating(model), torch.no_grad():
+        once, twice = (float(_loss(_call(model, {**inputs, **labels, "num_items_in_batch": n}))) for n in (10, 20))
+    if math.isclose(once, 2 * twice, rel_tol=0.02, abs_tol=1e-6):
+        return None
+    return (
+        f"{type(model).__name__}.forward takes **kwargs but neither uses num_items_in_batch nor sets "
+        "accepts_loss_kwargs = False: gradients are multiplied by gradient_accumulation_steps."
+    )
+
+
+def _loss(output):
+    import torch
+
+    loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+    if loss is None and isinstance(output, tuple) and output and isinstance(output[0], torch.Tensor):
+        loss = output[0]
+    return loss if isinstance(loss, torch.Tensor) and loss.numel() == 1 and loss.is_floating_point() else None
+
+
+def compare_losses(found: dict, expected: dict) -> str | None:
+    """The first difference between two answers of ``losses``, or None."""
+    if not same_number(found["loss"], expected["loss"]):
+        return f"loss differs from the model in memory: {found['loss']:.9g} instead of {expected['loss']:.9g}"
+    if found["none"] != expected["none"] or set(found["gradients"]) != set(expected["gradients"]):
+        odd = sorted(set(found["gradients"]) ^ set(expected["gradients"]))
+        return f"a gradient is there or missing, unlike in the model in memory: {', '.join(odd[:3])}"
+    odd = [name for name, value in expected["gradients"].items() if found["gradients"][name][0] != value[0]]
+    if odd:
+        norms = f"norm {found['gradients'][odd[0]][1]:.6g} instead of {expected['gradients'][odd[0]][1]:.6g}"
+        more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
+        return f"gradient of {odd[0]} differs from the model in memory: {norms}{more}"
+    return None
+
+
+def same_number(a: float, b: float) -> bool:
+    """Equal, or both not a number."""
+    return a == b or (a != a and b != b)
+
+
+def same(a, b) -> bool:
+    """Whether two tensors are equal bit for bit, as numbers; not a number equals itself here."""
+    import torch
+
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if torch.equal(a, b):
+        return True
+    return a.is_floating_point() and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+def _digest(tensor) -> list:
+    tensor = tensor.to_dense() if tensor.is_sparse else tensor
+    # adding 0 makes one zero of two, which are the same number
+    return [sha256(tensor + 0.0), float(tensor.double().norm())]
+
+
+def sha256(tensor) -> str:
+    """A digest of a tensor's numbers."""
+    import torch
+
+    data = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,450 @@
+"""What the names that a program can call are able to do: dotted name -> code, severity and plain words.
+
+A name ends with "." where it stands for everything below it. Only what stands in the standard library, in torch,
+transformers and the packages that people send data with is listed; what else a package does cannot be seen here.
+"""
+
+# ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
+
+import functools
+import re
+
+from pinfold.publish.finding import ERROR, WARNING
+
+# Other names of the same module, and the C modules below the public ones.
+SAME = {
+    "posix": "os",
+    "nt": "os",
+    "_io": "io",
+    "_pickle": "pickle",
+    "cPickle": "pickle",
+    "_thread": "threading",
+    "_socket": "socket",
+    "_ctypes": "ctypes",
+    "__builtin__": "builtins",
+    "_frozen_importlib": "importlib",
+    "_imp": "imp",
+    "_codecs": "codecs",
+    "_operator": "operator",
+    "_signal": "signal",
+}
+# Modules that others import, and so can be reached through: torch.os.system.
+REACHED_THROUGH = frozenset(
+    "os sys subprocess builtins socket shutil ctypes importlib pickle marshal pty urllib requests threading atexit "
+    "pathlib tempfile runpy inspect".split()
+)
+# Modules that are not handed on, because what becomes of them then cannot be followed.
+KEPT = frozenset(
+    "os sys subprocess builtins socket shutil ctypes importlib pickle marshal pty urllib urllib.request requests "
+    "runpy threading multiprocessing signal atexit gc inspect imp code pkgutil platform cffi dill cloudpickle joblib "
+    "shelve httpx aiohttp http http.client ftplib smtplib types operator codecs torch.hub".split()
+)
+
+_STARTS = "starts another program"
+_NETWORK = "reaches the network"
+_LOADS = "unpickles, and a pickle runs whatever it names"
+_NATIVE = "runs native code that no audit of Python reads"
+_IMPORTS = "imports code by a name that is made up while it runs"
+_PATCH = "changes Python itself for everything else that runs"
+_FRAMES = "reaches into running code, where any name can be found"
+
+_TABLE: list[tuple[str, str, str, str]] = [
+    ("S01", ERROR, "runs text as a program", "builtins.eval builtins.exec builtins.compile builtins.breakpoint"),
+    (
+        "S01",
+        ERROR,
+        "runs text as a program",
+        "code. codeop. timeit.timeit timeit.repeat timeit.Timer timeit.main cProfile.run cProfile.runctx profile.run "
+        "profile.runctx pdb.run pdb.runeval pdb.runcall pdb.set_trace bdb.Bdb trace.Trace doctest. pandas.eval "
+        "numexpr.evaluate sympy.sympify sympy.parse_expr sympy.parsing. PIL.ImageMath. numpy.f2py. "
+        "logging.config. lib2to3. _testcapi.run_in_subinterp _xxsubinterpreters. "
+        "concurrent.interpreters.",
+    ),
+    ("S01", WARNING, "runs a template, which can reach Python's objects", "jinja2.Template jinja2.Environment mako."),
+    (
+        "S02",
+        ERROR,
+        _STARTS,
+        "os.system os.popen os.popen2 os.popen3 os.popen4 os.startfile os.posix_spawn os.posix_spawnp os.fork "
+        "os.forkpty os.execl os.execle os.execlp os.execlpe os.execv os.execve os.execvp os.execvpe os.spawnl "
+        "os.spawnle os.spawnlp os.spawnlpe os.spawnv os.spawnve os.spawnvp os.spawnvpe subprocess. _posixsubprocess. "
+        "pty. platform.popen commands. pexpect. plumbum. sh. fabric. invoke. asyncio.create_subprocess_exec "
+        "asyncio.create_subprocess_shell asyncio.subprocess. "
+        "concurrent.futures.ProcessPoolExecutor pip. ensurepip. venv. setuptools. distutils. _winapi. win32process. "
+        "psutil.Popen git. torch.distributed.run. torch.distributed.launch. torch.distributed.elastic. webbrowser. "
+        "antigravity. pydoc.pipepager pydoc.tempfilepager pydoc.pager ",
+    ),
+    ("S03", ERROR, _NETWORK, "torch.distributed.TCPStore torch.distributed.rpc"),
+    ("S03", WARNING, _NETWORK, "torch.distributed.init_process_group torch.distributed.init_device_mesh"),
+    (
+        "S11",
+        ERROR,
+        "hooks into every module of the process",
+        "torch.nn.modules.module.register_module_forward_hook "
+        "torch.nn.modules.module.register_module_forward_pre_hook "
+        "torch.nn.modules.module.register_module_full_backward_hook torch.utils._python_dispatch.TorchDispatchMode "
+        "torch.nn.modules.module.register_module_module_registration_hook torch.overrides.TorchFunctionMode "
+        "torch.nn.modules.module.register_module_parameter_registration_hook",
+    ),
+    ("S02", WARNING, "starts further processes", "multiprocessing. torch.multiprocessing."),
+    ("S02", ERROR, "stops or signals a program", "os.kill os.killpg os.abort os._exit psutil.Process"),
+    (
+        "S03",
+        ERROR,
+        _NETWORK,
+        "socket. socketserver. ssl. urllib.request. urllib2. urllib3. http.client. http.server. httpx. requests. "
+        "aiohttp. websocket. websockets. ftplib. smtplib. telnetlib. poplib. imaplib. nntplib. xmlrpc. wsgiref. "
+        "paramiko. zmq. grpc. boto3. botocore. pycurl. httplib2. tornado. twisted. flask. fastapi. uvicorn. gradio. "
+        "asyncio.open_connection asyncio.open_unix_connection asyncio.start_server asyncio.start_unix_server "
+        "logging.handlers. torch.hub.load torch.hub.load_state_dict_from_url torch.hub.download_url_to_file "
+        "torch.hub.list torch.hub.help torch.hub.urlopen torch.hub.Request torch.utils.model_zoo. "
+        "torch.distributed.rpc. wandb. mlflow. sentry_sdk. "
+        "requests_toolbelt. gdown. wget. fsspec. gcsfs. s3fs. datasets.load_dataset nltk.download "
+        "torch.utils.tensorboard. dns. scapy. socks. curl_cffi. pyngrok. transformers.utils.hub.http_get",
+    ),
+    (
+        "S03",
+        ERROR,
+        "talks to the Hub, with the user's own token where there is one",
+        "huggingface_hub.HfApi huggingface_hub.create_repo huggingface_hub.upload_file huggingface_hub.upload_folder "
+        "huggingface_hub.create_commit huggingface_hub.delete_repo huggingface_hub.delete_file huggingface_hub.login "
+        "huggingface_hub.Repository huggingface_hub.InferenceClient huggingface_hub.HfFileSystem "
+        "huggingface_hub.whoami huggingface_hub.update_repo_settings huggingface_hub.push_to_hub_fastai",
+    ),
+    (
+        "S03",
+        WARNING,
+        "downloads files that no pin of this repository covers",
+        "huggingface_hub.hf_hub_download huggingface_hub.snapshot_download huggingface_hub.file_download. "
+        "huggingface_hub.hf_hub_url transformers.utils.cached_file "
+        "transformers.utils.hub. "
+        "timm.models.hub. timm.models._hub. torchvision.datasets.utils.",
+    ),
+    (
+        "S04",
+        ERROR,
+        _IMPORTS,
+        "importlib.machinery. importlib.abc. importlib._bootstrap. importlib._bootstrap_external. importlib.reload "
+        "importlib.util.spec_from_file_location importlib.util.module_from_spec importlib.util.spec_from_loader "
+        "importlib.util.LazyLoader importlib.metadata.EntryPoint importlib.metadata.entry_points imp. runpy. "
+        "zipimport. pkgutil.resolve_name pkgutil.get_loader pkgutil.find_loader pkgutil.ImpImporter pydoc.locate "
+        "pydoc.safeimport pydoc.importfile site.addsitedir site.main "
+        "transformers.dynamic_module_utils. torch.package. hydra.utils. omegaconf.OmegaConf.register_new_resolver "
+        "pkg_resources. stevedore. xmlrpc.server.resolve_dotted_attribute",
+    ),
+    (
+        "S05",
+        ERROR,
+        _NATIVE,
+        "ctypes. cffi. torch.ops.load_library torch.classes.load_library torch.utils.cpp_extension. "
+        "cppyy. pycuda. cupy.RawKernel cupy.RawModule llvmlite. "
+        "kernels. pybind11. numpy.ctypeslib. numba.cfunc torch._inductor.aoti_load_package "
+        "torch._inductor.package.load_package "
+        "torch._export.aot_load torch.cuda._compile_kernel tvm. pyximport. Cython. "
+        "transformers.integrations.hub_kernels. tensorflow.load_op_library onnxruntime_extensions.get_library_path "
+        "sqlite3.Connection.enable_load_extension mmap.",
+    ),
+    (
+        "S06",
+        ERROR,
+        _LOADS,
+        "pickle.load pickle.loads pickle.Unpickler pickle._Unpickler pickle._load pickle._loads "
+        "marshal.load marshal.loads dill. cloudpickle. joblib. shelve. pandas.read_pickle "
+        "torch.serialization._legacy_load torch.serialization._load torch.package.PackageImporter jsonpickle. "
+        "yaml.unsafe_load yaml.unsafe_load_all yaml.full_load yaml.full_load_all yaml.UnsafeLoader yaml.FullLoader "
+        "yaml.load_all copyreg. multiprocessing.connection. "
+        "ray. nemo. keras.models.load_model "
+        "tensorflow.keras.models.load_model tensorflow.saved_model.load ",
+    ),
+    (
+        "S06",
+        WARNING,
+        "loads a compiled program from a file",
+        "torch.jit.load torch.export.load torch.jit.CompilationUnit",
+    ),
+    ("S07", WARNING, "writes temporary files", "tempfile. "),
+    (
+        "S08",
+        ERROR,
+        "reads a stored password or token",
+        "getpass.getpass keyring. netrc. secretstorage. browser_cookie3. win32cred. huggingface_hub.get_token "
+        "huggingface_hub.HfFolder huggingface_hub.utils.HfFolder huggingface_hub.utils.get_token "
+        "huggingface_hub.constants.HF_TOKEN_PATH transformers.utils.HfFolder "
+        "pyperclip. ImageGrab. PIL.ImageGrab. pyautogui. pynput. huggingface_hub._login. "
+        "huggingface_hub.utils._auth.",
+    ),
+    (
+        "S08",
+        WARNING,
+        "asks who the user is or where the home directory lies",
+        "os.path.expanduser pathlib.Path.home pathlib.PosixPath.home pathlib.Path().expanduser getpass.getuser pwd. "
+        "grp. os.getlogin os.uname platform.node platform.uname uuid.getnode os.getuid os.path.expandvars",
+    ),
+    ("S09", ERROR, "changes the environment of this process and its children", "os.putenv os.unsetenv"),
+    ("S09", WARNING, "changes what this process may do", "os.chdir os.chroot os.umask os.setuid os.setgid os.nice"),
+    (
+        "S11",
+        ERROR,
+        _PATCH,
+        "atexit. signal.signal signal.setitimer signal.alarm sys.settrace sys.setprofile sys.addaudithook "
+        "sys.meta_path sys.path_hooks sys.path_importer_cache sys.excepthook sys.unraisablehook sys.displayhook "
+        "sys.breakpointhook sys.monitoring. "
+        "threading.settrace threading.setprofile threading.excepthook threading.settrace_all_threads "
+        "gc.get_objects gc.get_referrers gc.get_referents gc.callbacks codecs.register "
+        "codecs.register_error unittest.mock. mock. forbiddenfruit. wrapt. gorilla. "
+        "faulthandler.register warnings.showwarning sys.setswitchinterval "
+        "readline. rlcompleter. sitecustomize. usercustomize.",
+    ),
+    (
+        "S11",
+        WARNING,
+        "runs beside the program or after it",
+        "threading.Thread threading.Timer threading.start_new_thread threading.start_joinable_thread "
+        "concurrent.futures.ThreadPoolExecutor weakref.finalize ",
+    ),
+    (
+        "S15",
+        ERROR,
+        _FRAMES,
+        "sys._getframe sys._current_frames sys._getframemodulename inspect.currentframe inspect.stack inspect.trace "
+        "inspect.getinnerframes inspect.getouterframes sys.call_tracing "
+        "inspect.getmembers_static builtins.__dict__ builtins.__getattribute__ os.__dict__ sys.__dict__ "
+        "subprocess.__dict__ bytecode. dis.Bytecode",
+    ),
+]
+
+EXACT: dict[str, tuple[str, str, str]] = {}
+BELOW: dict[str, tuple[str, str, str]] = {}
+for _code, _severity, _words, _names in _TABLE:
+    for _name in _names.split():
+        (BELOW if _name.endswith(".") else EXACT)[_name.rstrip(".")] = (_code, _severity, _words)
+
+# Constants, exceptions and types below a listed module: naming them does nothing.
+_HARMLESS = re.compile(
+    r"^(?:subprocess\.(?:PIPE|STDOUT|DEVNULL)|socket\.(?:AF|SOCK|SOL|SO|IPPROTO|TCP|MSG)_\w+|ssl\.[A-Z_]+)$|\.(?:exceptions?(?:\.\w+)*|\w*(?:Error|Exception|Warning|Expired)|cpu_count|current_process"
+    r"|get_start_method|CompletedProcess|Response|c_\w+|__version__|__name__|__doc__|__file__"
+    r"|is_available|is_initialized|is_kernels_available|is_fsspec|quote|gettempdir)$"
+)
+
+# Functions whose arguments decide: the check of their call is elsewhere; alone they must not be handed on.
+SENSITIVE = {
+    "builtins.getattr": ("S15", "looks names up that cannot be followed"),
+    "builtins.setattr": ("S11", "sets names that cannot be followed"),
+    "builtins.delattr": ("S11", "deletes names that cannot be followed"),
+    "builtins.__import__": ("S04", _IMPORTS),
+    "importlib.import_module": ("S04", _IMPORTS),
+    "importlib.__import__": ("S04", _IMPORTS),
+    "types.FunctionType": ("S15", "makes functions out of code that no file shows"),
+    "types.CodeType": ("S15", "makes functions out of code that no file shows"),
+    "builtins.open": ("S07", "opens files that cannot be followed"),
+    "io.open": ("S07", "opens files that cannot be followed"),
+    "torch.load": ("S06", _LOADS),
+    "torch.serialization.load": ("S06", _LOADS),
+    "numpy.load": ("S06", _LOADS),
+    "yaml.load": ("S06", "builds any Python object that the text names"),
+    "os.environ": ("S08", "reads the whole environment, tokens and keys included"),
+    "os.environb": ("S08", "reads the whole environment, tokens and keys included"),
+    "os.getenv": ("S08", "reads the environment"),
+    "sys.modules": ("S11", "reaches every loaded module"),
+    "builtins.globals": ("S15", "reaches every name of this file"),
+}
+
+# Writers: the positions and names of the arguments that say where. DELETES destroys even inside the given directory.
+WRITERS: dict[str, tuple[tuple[int, str], ...]] = {
+    "os.makedirs": ((0, "name"),),
+    "os.mkdir": ((0, "path"),),
+    "os.chmod": ((0, "path"),),
+    "os.lchmod": ((0, "path"),),
+    "os.chown": ((0, "path"),),
+    "os.utime": ((0, "path"),),
+    "os.mknod": ((0, "path"),),
+    "os.mkfifo": ((0, "path"),),
+    "os.open": ((0, "path"),),
+    "os.link": ((1, "dst"),),
+    "os.symlink": ((1, "dst"),),
+    "shutil.copy": ((1, "dst"),),
+    "shutil.copy2": ((1, "dst"),),
+    "shutil.copyfile": ((1, "dst"),),
+    "shutil.copytree": ((1, "dst"),),
+    "shutil.copymode": ((1, "dst"),),
+    "shutil.copystat": ((1, "dst"),),
+    "shutil.make_archive": ((0, "base_name"),),
+    "shutil.unpack_archive": ((1, "extract_dir"),),
+    "shutil.chown": ((0, "path"),),
+    "torch.save": ((1, "f"),),
+    "torch.jit.save": ((1, "f"),),
+    "torch.export.save": ((1, "f"),),
+    "numpy.save": ((0, "file"),),
+    "numpy.savez": ((0, "file"),),
+    "numpy.savez_compressed": ((0, "file"),),
+    "numpy.savetxt": ((0, "fname"),),
+    "numpy.memmap": ((0, "filename"),),
+    "safetensors.torch.save_file": ((1, "filename"),),
+    "safetensors.torch.save_model": ((1, "filename"),),
+    "safetensors.numpy.save_file": ((1, "filename"),),
+    "logging.FileHandler": ((0, "filename"),),
+    "sqlite3.connect": ((0, "database"),),
+    "dbm.open": ((0, "file"),),
+    "tarfile.open().extractall": ((0, "path"),),
+    "tarfile.TarFile().extractall": ((0, "path"),),
+    "zipfile.ZipFile().extractall": ((0, "path"),),
+    "os.remove": ((0, "path"),),
+    "os.unlink": ((0, "path"),),
+    "os.rmdir": ((0, "path"),),
+    "os.removedirs": ((0, "name"),),
+    "os.rename": ((0, "src"), (1, "dst")),
+    "os.renames": ((0, "old"), (1, "new")),
+    "os.replace": ((0, "src"), (1, "dst")),
+    "os.truncate": ((0, "path"),),
+    "shutil.rmtree": ((0, "path"),),
+    "shutil.move": ((0, "src"), (1, "dst")),
+}
+DELETES = frozenset(
+    "os.remove os.unlink os.rmdir os.removedirs os.rename os.renames os.replace os.truncate shutil.rmtree "
+    "shutil.move".split()
+)
+OPENERS = {  # name -> position of the mode
+    "builtins.open": 1,
+    "io.open": 1,
+    "codecs.open": 1,
+    "os.fdopen": 1,
+    "gzip.open": 1,
+    "gzip.GzipFile": 1,
+    "bz2.open": 1,
+    "bz2.BZ2File": 1,
+    "lzma.open": 1,
+    "lzma.LZMAFile": 1,
+    "io.FileIO": 1,
+    "zipfile.ZipFile": 1,
+    "tarfile.open": 1,
+    "h5py.File": 1,
+    "pathlib.Path().open": 0,
+    "wave.open": 1,
+}
+# Methods with a name that says what they do on whatever object they are called.
+PATH_METHODS = frozenset("write_text write_bytes unlink rmdir symlink_to hardlink_to link_to touch".split())
+PATH_ONLY = frozenset("mkdir rename replace chmod lchmod".split())
+METHODS = {
+    "system": ("S02", _STARTS),
+    "popen": ("S02", _STARTS),
+    "Popen": ("S02", _STARTS),
+    "check_output": ("S02", _STARTS),
+    "check_call": ("S02", _STARTS),
+    "getoutput": ("S02", _STARTS),
+    "getstatusoutput": ("S02", _STARTS),
+    "create_subprocess_shell": ("S02", _STARTS),
+    "create_subprocess_exec": ("S02", _STARTS),
+    "subprocess_exec": ("S02", _STARTS),
+    "subprocess_shell": ("S02", _STARTS),
+    "fork_exec": ("S02", _STARTS),
+    "execve": ("S02", _STARTS),
+    "execvp": ("S02", _STARTS),
+    "urlopen": ("S03", _NETWORK),
+    "urlretrieve": ("S03", _NETWORK),
+    "create_connection": ("S03", _NETWORK),
+    "import_module": ("S04", _IMPORTS),
+    "exec_module": ("S04", _IMPORTS),
+    "load_module": ("S04", _IMPORTS),
+    "load_library": ("S05", _NATIVE),
+    "LoadLibrary": ("S05", _NATIVE),
+    "CDLL": ("S05", _NATIVE),
+    "load_inline": ("S05", _NATIVE),
+    "rmtree": ("S07", "deletes a whole directory"),
+    "extractall": ("S07", "unpacks an archive, whose members can lie anywhere"),
+    "settrace": ("S11", _PATCH),
+    "__import__": ("S04", _IMPORTS),
+    "tofile": ("S07", "writes a file"),
+    "to_pickle": ("S07", "writes a file"),
+    "to_csv": ("S07", "writes a file"),
+    "read_pickle": ("S06", _LOADS),
+    "runcode": ("S01", "runs text as a program"),
+    "runsource": ("S01", "runs text as a program"),
+}
+# Attributes through which any object leads to everything that Python has loaded.
+INTROSPECTION = frozenset(
+    "__globals__ __builtins__ __subclasses__ f_globals f_builtins f_locals f_back tb_frame gi_frame cr_frame ag_frame "
+    "gi_code cr_code __code__ co_code co_consts func_globals func_code __loader__ __spec__".split()
+)
+
+DECODERS = re.compile(
+    r"^(?:base64\.\w*decode\w*|binascii\.(?:a2b_\w+|unhexlify)|zlib\.decompress\w*(?:\(\)\.decompress)?"
+    r"|(?:gzip|bz2|lzma)\.decompress|codecs\.(?:decode|getdecoder\(\)|lookup\(\)\.decode)|builtins\.bytes\.fromhex"
+    r"|builtins\.bytearray\.fromhex|quopri\.\w*decode\w*|uu\.decode|marshal\.loads?|pickle\.loads?"
+    r"|cryptography\..*decrypt|Crypto\..*decrypt)$"
+)
+RUNNERS = re.compile(
+    r"^(?:builtins\.(?:eval|exec|compile|__import__)|importlib\.(?:import_module|__import__)|marshal\.loads?"
+    r"|(?:pickle|dill|cloudpickle)\.loads?|types\.(?:CodeType|FunctionType)|os\.(?:system|popen)|subprocess\.\w+"
+    r"|torch\.load|ctypes\.\w+|code\..*)$"
+)
+
+SECRET_PLACES = re.compile(
+    r"(?:^|[/\\~])\.(?:ssh|aws|netrc|gnupg|kube|azure|docker|git-credentials|pypirc|npmrc|boto|pgpass|bash_history"
+    r"|zsh_history|python_history|config/gcloud|cache/huggingface|bashrc|profile|zshrc)(?:[/\\]|$)"
+    r"|^_?netrc$|id_rsa|id_ed25519|huggingface[/\\](?:token|stored_tokens)|/etc/(?:passwd|shadow|sudoers)"
+    r"|/proc/(?:self|\d+)/(?:environ|mem|maps)|\.git-credentials|authorized_keys|169\.254\.169\.254|/var/run/docker",
+    re.IGNORECASE,
+)
+SECRET_VARIABLES = re.compile(
+    r"TOKEN|KEY|SECRET|PASS|CRED|AUTH|COOKIE|AWS_|AZURE_|GCP|GOOGLE_|SSH|HF_|HUGGING|WANDB|OPENAI|GITHUB|PRIVATE|DSN",
+    re.IGNORECASE,
+)
+
+# At import: packages whose functions make definitions, and builtins that only build plain data.
+DEFINES = frozenset(
+    "torch transformers numpy typing typing_extensions collections dataclasses functools re math enum abc itertools "
+    "contextlib warnings copy pathlib packaging logging triton einops timm string torchvision torchaudio PIL "
+    "tokenizers safetensors jaxtyping beartype pydantic flash_attn xformers mamba_ssm causal_conv1d accelerate peft "
+    "sentencepiece huggingface_hub scipy types operator inspect decimal fractions numbers weakref time random "
+    "deepspeed apex fla bitsandbytes diffusers textwrap struct datetime os.path importlib.util importlib.metadata "
+    "detectron2 sklearn pandas regex json ast unicodedata platform base64 binascii zlib codecs html hashlib "
+    "uuid os.cpu_count tensorflow jax flax".split()
+)
+STARTS_LOADING = frozenset("from_pretrained load_state_dict push_to_hub".split())
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def canonical(path: str) -> str:
+    """One name for a thing: ``posix.system`` and ``torch.os.system`` are ``os.system``."""
+    head, _, rest = path.partition("(")
+    parts = head.split(".")
+    for position in range(len(parts) - 1, 0, -1):
+        if parts[position] in REACHED_THROUGH and parts[0] not in ("copyreg", "importlib"):
+            parts = parts[position:]
+            break
+    parts[0] = SAME.get(parts[0], parts[0])
+    if len(parts) > 1 and ".".join(parts[:2]) in ("torch.pickle", "urllib.request.os"):
+        parts = parts[1:]
+    text = ".".join(parts) + (f"({rest}" if rest else "")
+    if text.startswith(("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePath")):
+        text = "pathlib.Path" + text.split("Path", 1)[1]
+    return "pathlib.Path()" if PATH_PARTS.match(text) else text
+
+
+PATH_PARTS = re.compile(
+    r"^pathlib\.Path\(\)\.(?:(?:joinpath|resolve|absolute|with_suffix|with_name|with_stem|rename|replace)\(\)|parent"
+    r"|parents)$|^pathlib\.Path\.(?:cwd|home)\(\)$"
+)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def notable(path: str) -> bool:
+    """Whether something may be said about the name itself or about handing it on."""
+    return path in KEPT or path in SENSITIVE or path in OPENERS or path in WRITERS or judge(path) is not None
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def judge(path: str) -> tuple[str, str, str] | None:
+    """Code, severity and words for naming something, or None where naming it does nothing.
+
+    Below a listed module everything counts but its constants and exceptions; "x()" is what calling x gave.
+    """
+    if path in EXACT:
+        return EXACT[path]
+    head = path.split("(")[0]
+    parts = head.split(".")
+    for length in range(len(parts) - (path == head), 0, -1):
+        found = BELOW.get(".".join(parts[:length]))
+        if found:
+            return None if "(" in path or _HARMLESS.search(path) else found
+    return None

@@ -1,0 +1,202 @@
+"""Rules about JSON files: which code they name, and what they say about it (P01-P05, P20, P22)."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+from pinfold.publish import releases
+from pinfold.publish.finding import WARNING, Finding
+from pinfold.publish.folder import ModelFolder
+from pinfold.publish.reached import Reached, string
+from pinfold.publish.stage import DTYPES, TOKENIZER
+
+FORBIDDEN_KEYS = ("trust_remote_code", "_attn_implementation_internal")
+FLOATS = set(DTYPES.values())
+
+
+def auto_map(config: dict) -> dict:
+    """The entries of a file's auto_map; none where it is no table."""
+    found = config.get("auto_map")
+    return found if isinstance(found, dict) else {}
+
+
+def entries(auto: str, value: object) -> list:
+    """The places that an entry names: AutoTokenizer's is a pair, slow and fast, one of which may be null."""
+    pair = auto == "AutoTokenizer" and isinstance(value, list) and len(value) == 2
+    return [entry for entry in value if entry is not None] if pair else [value]
+
+
+def complete(configs: dict, folder: ModelFolder, code_from: str | None) -> Iterator[Finding]:
+    """P01: classes that no entry names."""
+    given = auto_map(configs["config.json"])
+    prefix = f"{code_from}--" if code_from else ""
+    for auto, place in folder.auto_map().items():
+        if auto in given or any(auto in auto_map(value) for value in configs.values()):
+            continue
+        module, cls = place.split(".")
+        yield Finding(
+            "P01",
+            f'config.json: auto_map has no "{auto}" entry although {module}.py defines {cls}. Users calling '
+            f'{auto}.from_pretrained will get "Unrecognized configuration class". Add "{auto}": "{prefix}{place}".',
+            "config.json",
+        )
+
+
+def values(configs: dict, folder: ModelFolder | None, code_from: str | None) -> Iterator[Finding]:
+    """P02 and P03: entries that lead nowhere, or elsewhere."""
+    for file, config in configs.items():
+        if "auto_map" in config and not isinstance(config["auto_map"], dict):
+            why = 'must be a table such as {"AutoModel": "file.Class"}'
+            yield Finding("P02", f"{file}: auto_map = {_short(config['auto_map'])} — {why}.", file)
+        for auto, value in auto_map(config).items():
+            for entry in entries(auto, value):
+                repo, _, place = entry.rpartition("--") if isinstance(entry, str) else ("", "", entry)
+                if repo and repo != code_from:
+                    yield Finding(
+                        "P03",
+                        f'{file}: auto_map["{_plain(auto)}"] points to another repository ({_plain(repo)}). A pinned '
+                        f'revision= does not pin that code. Copy the files here and drop "{_plain(repo)}--".',
+                        file,
+                    )
+                elif code_from and not repo and isinstance(entry, str):
+                    yield _wrong(file, auto, entry, f'no such file here; the code is in "{code_from}--"')
+                elif nested := _nested(place, folder):
+                    yield nested if nested.severity == WARNING else _wrong(file, auto, entry, _why(place, folder))
+                elif why := _why(place, folder):
+                    yield _wrong(file, auto, entry, why)
+
+
+def _wrong(file: str, auto: str, entry: object, why: str) -> Finding:
+    shown = _plain(entry) if isinstance(entry, str) else _short(entry)
+    return Finding("P02", f'{file}: auto_map["{_plain(auto)}"] = "{shown}" — {why}.', file)
+
+
+def _why(place: object, folder: ModelFolder | None) -> str | None:
+    if not isinstance(place, str) or not re.fullmatch(r"\w+\.\w+", place):
+        return 'must be "file.Class", not a list or a path'
+    module, cls = place.split(".")
+    if folder is None or module not in folder.modules:
+        return "no such file"
+    known = {n for n in folder.modules[module].imports} | {
+        c for c, (m, _) in folder.classes.items() if m.name == module
+    }
+    return None if cls in known or _defines(folder, module, cls) else "no such class"
+
+
+def _defines(folder: ModelFolder, module: str, cls: str) -> bool:
+
+    tree = folder.modules[module].tree
+    return any(isinstance(n, ast.ClassDef) and n.name == cls for n in ast.walk(tree))
+
+
+def _nested(place: object, folder: ModelFolder | None) -> Finding | None:
+    """ "folder/file.Class" is right where a checkout keeps its model folders in subfolders, from 4.57 on."""
+    match = re.fullmatch(r"((?:\w+/)+)(\w+)\.(\w+)", place) if isinstance(place, str) else None
+    if not match or folder is None or any(folder.kind(name) for name in folder.classes):
+        return None
+    if not (folder.path / match[1] / f"{match[2]}.py").is_file():
+        return None
+    words = f'config.json: "{place}" is found by transformers 4.57 and later only; a published folder is flat.'
+    return Finding("P02", words, "config.json", severity=WARNING)
+
+
+def model_type(configs: dict, code: Reached | None) -> Iterator[Finding]:
+    """P04: the name of an architecture that transformers has itself."""
+    config = configs.get("config.json")
+    places = {"config.json": config.get("model_type")} if config is not None else {}
+    if config is not None and not isinstance(places["config.json"], (str, type(None))):
+        shown = _short(places["config.json"])
+        yield Finding("P04", f'model_type {shown} is no name. Use one such as "custom-model".', "config.json")
+        return
+    if code is not None:
+        for cls in code.config_classes:
+            given = string(code.folder.attribute(cls, "model_type"))
+            if given and given not in places.values() and cls == code.auto_map.get("AutoConfig", "").split(".")[-1]:
+                places[code.folder.classes[cls][0].file] = given
+    for file, kind in places.items():
+        if kind in releases.model_types():
+            yield Finding(
+                "P04",
+                f'model_type "{kind}" is a built-in transformers type. Without trust_remote_code, users silently get '
+                f'the stock model with random weights. Use "custom-{kind}".',
+                file,
+            )
+
+
+def forbidden_keys(configs: dict) -> Iterator[Finding]:
+    """P05: keys that choose code, at any depth."""
+    for file, config in configs.items():
+        found, pending = set(), [config]
+        while pending:
+            value = pending.pop()
+            if isinstance(value, dict):
+                found |= {key for key in FORBIDDEN_KEYS if key in value}
+            pending += value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+        for key in sorted(found):
+            yield Finding(
+                "P05",
+                f'{file} must not contain "{key}" (trust_remote_code, _attn_implementation_internal): it can '
+                "change what code is run.",
+                file,
+            )
+
+
+def dtype(config: dict, headers: dict[str, dict]) -> Iterator[Finding]:
+    """P20: a dtype in config.json that the tensors do not have."""
+    stored = {DTYPES[entry["dtype"]] for entry in headers.values() if entry["dtype"] in DTYPES}
+    for key in ("torch_dtype", "dtype"):
+        given = config.get(key)
+        name = given.removeprefix("torch.") if isinstance(given, str) else given
+        if given is None or not stored or name in stored or name == "auto" or "quantization_config" in config:
+            continue
+        are, shown = " and ".join(sorted(stored)), _plain(given) if isinstance(given, str) else _short(given)
+        yield Finding(
+            "P20",
+            f"config.json {key} is {shown} but tensors are {are}: transformers 5 would load {shown}.",
+            "config.json",
+        )
+
+
+def tokenizer(configs: dict, files: set[str], floor: tuple[int, int], custom: bool) -> Iterator[Finding]:
+    """P22 and P22b: a tokenizer that some release does not find."""
+    config, found = configs.get("config.json"), configs.get("tokenizer_config.json", {})
+    if (
+        custom
+        and config is not None
+        and not config.get("tokenizer_class")
+        and files & (set(TOKENIZER) - {"vocab.json"})
+    ):
+        yield Finding(
+            "P22",
+            "config.json has no tokenizer_class but tokenizer files are present: pipeline() fails in 4.48.",
+            "config.json",
+            fix=f'Add "tokenizer_class": "{_plain(str(found.get("tokenizer_class", "PreTrainedTokenizerFast")))}".',
+        )
+    if floor >= (5, 0):
+        return
+    for file, value in configs.items():
+        if value.get("tokenizer_class") == "TokenizersBackend":
+            yield Finding(
+                "P22b",
+                f'tokenizer_class "TokenizersBackend" exists only in transformers 5; use PreTrainedTokenizerFast. '
+                f"({file})",
+                file,
+            )
+    if isinstance(found.get("extra_special_tokens"), list):
+        yield Finding(
+            "P22b",
+            "tokenizer_config.json: extra_special_tokens is a list, which transformers 4 cannot read; use "
+            "additional_special_tokens.",
+            "tokenizer_config.json",
+        )
+
+
+def _short(value: object) -> str:
+    """Any JSON value, in a few characters and on one line."""
+    return _plain(
+        f"a {type(value).__name__}" if isinstance(value, (dict, list)) and len(value) > 5 else f"{value!r:.80}"
+    )
+
+
+def _plain(text: object) -> str:
+    return " ".join(str(text)[:200].split())

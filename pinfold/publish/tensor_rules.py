@@ -1,0 +1,348 @@
+"""Rules about constructors (P14): on the meta device, where transformers 5 builds, no tensor has values.
+
+Only what is evidently a tensor is judged: what torch makes, a parameter, a buffer, and what is computed from them.
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pinfold.publish.finding import Finding
+from pinfold.publish.folder import Module
+from pinfold.publish.reached import (
+    FUNCTIONS,
+    Reached,
+    assignments,
+    call_name,
+    chain,
+    defined_functions,
+    is_none,
+    is_self_attribute,
+    string,
+)
+
+FACTORIES = (  # noqa: SIM905
+    "arange linspace logspace zeros ones empty full rand randn randint randperm eye tensor as_tensor scalar_tensor "
+    "normal bernoulli tril_indices triu_indices hann_window hamming_window kaiser_window blackman_window "
+    "bartlett_window asarray range fftfreq rfftfreq"
+).split()
+# Functions of torch and methods of tensors whose result is no tensor.
+PLAIN = (  # noqa: SIM905
+    "size dim numel ndimension element_size stride is_floating_point is_complex is_contiguous data_ptr get_device "
+    "type is_tensor device Size finfo iinfo get_default_dtype item tolist numpy storage_offset register_hook "
+    "requires_grad_ is_grad_enabled result_type promote_types can_cast broadcast_shapes"
+).split()
+PLAIN_ATTRIBUTES = {"shape", "dtype", "device", "ndim", "requires_grad", "layout", "is_meta", "names", "grad_fn"}
+READERS = {"item", "tolist", "numpy", "__bool__", "__float__", "__int__"}
+META, PARAMETER, CPU = "meta", "parameter", "cpu"  # without values; likewise, but known to loading; with values
+NOWHERE = (META, PARAMETER)
+CALLS = 500  # functions entered in one audit: a bound for code that is made to branch without end
+# Objects whose from_pretrained makes no model.
+NO_MODEL = ("Config", "Tokenizer", "TokenizerFast", "Processor", "FeatureExtractor", "ProcessorFast")
+
+
+@dataclass
+class _Body:
+    """One function body, walked in order.
+
+    Args:
+        names: what local names and "self.x" hold: META, PARAMETER, CPU or nothing.
+        module: the file it stands in.
+    """
+
+    code: Reached
+    module: Module
+    cls: str
+    names: dict[str, str | None] = field(default_factory=dict)
+    seen: frozenset = frozenset()
+    found: list[tuple[str, Module, ast.AST, str]] = field(default_factory=list)
+    returned: str | None = None
+    on_cpu: int = 0
+    constructor: bool = True
+    left: list[int] = field(default_factory=lambda: [CALLS])
+    known: dict[int, str | None] = field(default_factory=dict)
+
+    def run(self, statements: list[ast.stmt]) -> None:
+        for statement in statements:
+            self.statement(statement)
+
+    def statement(self, node: ast.stmt) -> None:
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+            return
+        if isinstance(node, (ast.If, ast.While)):
+            self.expressions(node.test)
+            if not any("meta" in (string(n) or getattr(n, "attr", "")) for n in ast.walk(node.test)):
+                self.truth(node.test)
+                self.run(node.body)
+            self.run(node.orelse)
+        elif isinstance(node, (ast.For, ast.AsyncFor)):
+            self.expressions(node.iter)
+            self.loop(node.target, node.iter)
+            self.run(node.body)
+            self.run(node.orelse)
+        elif isinstance(node, (ast.With, ast.AsyncWith)):
+            for item in node.items:
+                self.expressions(item.context_expr)
+            cpu = any(self.is_cpu(item.context_expr) for item in node.items)
+            self.on_cpu += cpu
+            self.run(node.body)
+            self.on_cpu -= cpu
+        elif isinstance(node, ast.Try):
+            for part in (node.body, *(handler.body for handler in node.handlers), node.orelse, node.finalbody):
+                self.run(part)
+        elif isinstance(node, ast.Match):
+            for case in node.cases:
+                self.run(case.body)
+        else:
+            self.simple(node)
+
+    def simple(self, node: ast.stmt) -> None:
+        self.expressions(node)
+        if isinstance(node, ast.Assert):
+            self.truth(node.test)
+        if isinstance(node, ast.Return) and node.value is not None:
+            self.returned = self.returned or self.kind(node.value)
+        for target, value in assignments(node):
+            kind = self.kind(value) if value is not None else None
+            if is_self_attribute(target) and self.constructor and self.holds(value) == META:
+                self.found.append(("P14b", self.module, node, ""))
+            self.bind(target, kind)
+
+    def loop(self, target: ast.expr, source: ast.expr) -> None:
+        """Names of a loop; those of enumerate and zip one by one."""
+        targets = target.elts if isinstance(target, ast.Tuple) else []
+        called = call_name(source) if isinstance(source, ast.Call) else ""
+        if called == "enumerate" and len(targets) == 2 and source.args:
+            self.bind(targets[0], None)
+            self.loop(targets[1], source.args[0])
+        elif called == "zip" and len(targets) == len(source.args):
+            for each, values in zip(targets, source.args, strict=True):
+                self.loop(each, values)
+        else:
+            self.bind(target, self.kind(source))
+
+    def bind(self, target: ast.expr, kind: str | None) -> None:
+        self.known.clear()
+        if isinstance(target, ast.Name):
+            self.names[target.id] = kind
+        elif is_self_attribute(target):
+            self.names[f"self.{target.attr}"] = kind
+        elif isinstance(target, (ast.Tuple, ast.List)):
+            for element in target.elts:
+                self.bind(element, kind)
+
+    def holds(self, value: ast.expr | None) -> str | None:
+        """The kind of a value, or of what a list, tuple or table of it holds."""
+        if isinstance(value, (ast.List, ast.Tuple, ast.Set)):
+            return META if any(self.holds(e) == META for e in value.elts) else None
+        if isinstance(value, ast.Dict):
+            return META if any(self.holds(e) == META for e in value.values) else None
+        if isinstance(value, (ast.ListComp, ast.SetComp, ast.GeneratorExp)):
+            return self.holds(value.elt)
+        if isinstance(value, ast.IfExp):
+            return META if META in (self.holds(value.body), self.holds(value.orelse)) else None
+        return self.kind(value)
+
+    def registered(self) -> set[str]:
+        owners = self.code.folder.lineage(self.cls) if self.cls else []
+        return {n for o in owners for n in (*self.code.parameters.get(o, ()), *self.code.buffers.get(o, ()))}
+
+    def expressions(self, node: ast.AST) -> None:
+        """Look at every call in an expression, or in a simple statement."""
+        pending = [node]
+        while pending:
+            inner = pending.pop()
+            if isinstance(inner, FUNCTIONS):
+                continue
+            if isinstance(inner, (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)):
+                for generator in inner.generators:
+                    self.loop(generator.target, generator.iter)
+                    for test in generator.ifs:
+                        self.truth(test)
+            if isinstance(inner, ast.IfExp):
+                self.truth(inner.test)
+            if isinstance(inner, ast.Call):
+                self.call(inner)
+            pending.extend(reversed(list(ast.iter_child_nodes(inner))))
+
+    def call(self, node: ast.Call) -> None:
+        name, func, path = call_name(node), node.func, chain(node.func)
+        if isinstance(func, ast.Attribute) and name in READERS:
+            reads = self.kind(func.value) in NOWHERE
+        elif isinstance(func, ast.Name) and name in ("float", "int", "bool", "complex"):
+            reads = any(self.kind(a) in NOWHERE for a in node.args[:1])
+        elif path[:1] in (["np"], ["numpy"]) or path in (["torch", "equal"], ["torch", "allclose"]):
+            reads = any(self.kind(a) in NOWHERE for a in node.args)
+        else:
+            reads = False
+        if reads:
+            self.found.append(("P14", self.module, node, ""))
+        if name == "from_pretrained" and isinstance(func, ast.Attribute):
+            owner = call_name(func.value) if isinstance(func.value, ast.Call) else (chain(func.value) or [""])[-1]
+            if not owner.endswith(NO_MODEL):
+                self.found.append(("P14c", self.module, node, ""))
+        self.enter(node)
+
+    def enter(self, node: ast.Call) -> str | None:
+        """Walk a function of the folder that is called; the kind of what it returns."""
+        func, target, cls = node.func, None, ""
+        if is_self_attribute(func) and self.cls:
+            found = self.code.folder.method(self.cls, func.attr)
+            if found and found[1].name not in ("__init__", "forward", "_init_weights"):
+                target, cls = (self.code.folder.classes[found[0]][0], found[1]), self.cls
+        elif isinstance(func, ast.Name):
+            target = _function(self.code, self.module, func.id)
+        if target is None or id(target[1]) in self.seen or len(self.seen) > 5 or self.left[0] <= 0:
+            return None
+        self.left[0] -= 1
+        module, function = target
+        held = {k: v for k, v in self.names.items() if k.startswith("self.")} if cls else {}
+        inner = _Body(self.code, module, cls, held, self.seen | {id(function)})
+        inner.on_cpu, inner.left = self.on_cpu, self.left
+        inner.constructor = bool(cls)
+        positional = [a.arg for a in function.args.args if a.arg != "self"]
+        inner.names |= {a: self.kind(value) for a, value in zip(positional, node.args, strict=False)}
+        inner.run(function.body)
+        self.found += inner.found
+        if cls:
+            self.names |= {k: v for k, v in inner.names.items() if k.startswith("self.")}
+        return inner.returned
+
+    def truth(self, test: ast.expr) -> None:
+        """A tensor as a condition."""
+        pending = [test]
+        while pending:
+            node = pending.pop()
+            if isinstance(node, ast.BoolOp):
+                pending += node.values
+            elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+                pending.append(node.operand)
+            elif isinstance(node, ast.expr) and self.kind(node) in NOWHERE:
+                self.found.append(("P14", self.module, node, "if "))
+                return
+
+    def kind(self, node: ast.AST | None) -> str | None:
+        """META, PARAMETER or CPU for what is evidently a tensor, else None."""
+        if id(node) not in self.known:
+            self.known[id(node)] = self.judged(node)
+        return self.known.get(id(node))
+
+    def judged(self, node: ast.AST | None) -> str | None:
+        if isinstance(node, ast.Name):
+            return self.names.get(node.id)
+        if isinstance(node, ast.Attribute):
+            return self.attribute(node)
+        if isinstance(node, (ast.Subscript, ast.Starred)):
+            return self.any_of([node.value])
+        if isinstance(node, ast.UnaryOp):
+            return None if isinstance(node.op, ast.Not) else self.any_of([node.operand])
+        if isinstance(node, ast.BinOp):
+            return self.any_of([node.left, node.right])
+        if isinstance(node, ast.Compare):
+            identity = (ast.Is, ast.IsNot, ast.In, ast.NotIn)
+            return None if isinstance(node.ops[0], identity) else self.any_of([node.left, *node.comparators])
+        if isinstance(node, ast.IfExp):
+            kinds = {self.kind(node.body), self.kind(node.orelse)}
+            return next((kind for kind in (META, PARAMETER, CPU) if kind in kinds), None)
+        return self.result(node) if isinstance(node, ast.Call) else None
+
+    def any_of(self, nodes: list[ast.expr]) -> str | None:
+        """What is computed from tensors."""
+        kinds = {self.kind(node) for node in nodes}
+        return META if kinds & set(NOWHERE) else CPU if CPU in kinds else None
+
+    def attribute(self, node: ast.Attribute) -> str | None:
+        if node.attr in PLAIN_ATTRIBUTES:
+            return None
+        if is_self_attribute(node):
+            if f"self.{node.attr}" in self.names:
+                return self.names[f"self.{node.attr}"]
+            return PARAMETER if node.attr in self.registered() else None
+        path = chain(node)
+        if path[:1] == ["self"] and len(path) > 2 and path[-1] in ("weight", "bias") and "config" not in path:
+            return PARAMETER
+        return self.kind(node.value)
+
+    def result(self, node: ast.Call) -> str | None:
+        """The kind of what a call gives."""
+        name, path = call_name(node), chain(node.func)
+        if name in PLAIN:
+            return None
+        if name in ("Parameter", "Buffer"):
+            return CPU if node.args and self.kind(node.args[0]) == CPU else PARAMETER
+        if name in ("reversed", "iter", "list", "tuple") and isinstance(node.func, ast.Name):
+            return self.any_of(node.args[:1])
+        if path[:1] == ["torch"] or (path and self.module.imports.get(path[0], ("", ""))[0] == "torch"):
+            if len(path) > 1 and path[-2] in ("nn", "init", "cuda", "distributed", "jit", "utils"):
+                return None
+            return self.made(node) if name in FACTORIES and len(path) < 4 else self.any_of(_inputs(node))
+        if isinstance(node.func, ast.Attribute) and (kind := self.any_of([node.func.value])):
+            return kind
+        return self.enter(node)
+
+    def made(self, node: ast.Call) -> str | None:
+        """A tensor that torch makes: on the meta device, unless a device is named."""
+        device = next((k.value for k in node.keywords if k.arg == "device"), None)
+        if self.on_cpu or self.is_cpu(device):
+            return CPU
+        return META if device is None or is_none(device) or string(device) == "meta" else None
+
+    def is_cpu(self, node: ast.AST | None) -> bool:
+        """ "cpu" or torch.device("cpu")."""
+        if isinstance(node, ast.Call) and call_name(node) == "device":
+            node = node.args[0] if node.args else None
+        return (string(node) or "").startswith("cpu")
+
+
+def _inputs(call: ast.Call) -> list[ast.expr]:
+    """Arguments, those in lists and tuples included: torch.cat([a, b])."""
+    found: list[ast.expr] = []
+    for value in (*call.args, *(k.value for k in call.keywords)):
+        found += value.elts if isinstance(value, (ast.List, ast.Tuple)) else [value]
+        if isinstance(value, (ast.ListComp, ast.GeneratorExp)):
+            found.append(value.elt)
+    return found
+
+
+def _function(code: Reached, module: Module, name: str) -> tuple[Module, ast.FunctionDef] | None:
+    """A function by the name that a file knows it by."""
+    if name in (own := defined_functions(module)):
+        return module, own[name]
+    place, original = module.imports.get(name, ("", ""))
+    other = code.folder.modules.get(place[1:]) if place.startswith(".") else None
+    return (other, own[original]) if other and original in (own := defined_functions(other)) else None
+
+
+def constructors(code: Reached) -> Iterator[Finding]:
+    """P14, P14b and P14c in the constructors of torch modules and in what they call."""
+    told, left = set(), [CALLS]
+    for cls in code.torch_modules:
+        module, node = code.folder.classes[cls]
+        for init in node.body:
+            if not isinstance(init, ast.FunctionDef) or init.name != "__init__":
+                continue
+            body = _Body(code, module, cls, seen=frozenset({id(init)}), left=left)
+            body.run(init.body)
+            for rule, where, fault, prefix in body.found:
+                if (rule, id(fault)) not in told:
+                    told.add((rule, id(fault)))
+                    yield _finding(rule, where, fault, prefix)
+
+
+def _finding(rule: str, module: Module, node: ast.AST, prefix: str) -> Finding:
+    words, cures = {
+        "P14": (
+            "reads a tensor value in __init__ and fails on the meta device in transformers 5.",
+            'Compute it with Python numbers and math, or make the tensor with device="cpu".',
+        ),
+        "P14b": (
+            "is a plain tensor attribute: it stays on the meta device in transformers 5.",
+            "Use register_buffer and fill it in _init_weights.",
+        ),
+        "P14c": (
+            "loads a pretrained model in __init__: it fails on the meta device in transformers 5.",
+            "Build it from a configuration; its weights are part of this checkpoint.",
+        ),
+    }[rule]
+    sentence = f'{module.file}:{node.lineno}: "{prefix}{module.text(node, 80)}" {words}'
+    return Finding(rule, sentence, module.file, node.lineno, fix=cures)

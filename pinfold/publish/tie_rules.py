@@ -1,0 +1,240 @@
+"""Rules about tied weights (P11): the one way that all releases understand, and those that fail in some of them."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pinfold.publish.finding import ERROR, WARNING, Finding
+from pinfold.publish.reached import (
+    Reached,
+    argument,
+    assignments,
+    call_name,
+    chain,
+    is_none,
+    own_nodes,
+    string,
+)
+
+CONTAINERS = {"ModuleList", "ModuleDict", "Sequential"}
+
+
+def tied_keys(code: Reached) -> Iterator[Finding]:
+    """P11 and P11b: ties in a form that one of the two major versions does not know."""
+    for cls in code.classes:
+        if code.folder.kind(cls) != "model":
+            continue
+        for node in ast.walk(code.folder.classes[cls][1]):
+            for target, value in assignments(node):
+                named = chain(target)[-1:] == ["_tied_weights_keys"] and not isinstance(target, ast.Subscript)
+                if named and (kind := _not_a_dict(code, cls, value)):
+                    yield code.finding(
+                        "P11",
+                        f'{cls}._tied_weights_keys is a {kind}; transformers 5 needs {{"target": "source"}}.',
+                        cls,
+                        node,
+                    )
+    for cls in code.models:
+        if not code.folder.is_stock(cls):
+            yield from _ties(code, cls)
+
+
+def _not_a_dict(code: Reached, cls: str, value: ast.expr | None) -> str | None:
+    if isinstance(value, ast.Name):  # a constant of the same file
+        for node in code.folder.classes[cls][0].tree.body:
+            value = next((v for t, v in assignments(node) if isinstance(t, ast.Name) and t.id == value.id), value)
+            if not isinstance(value, ast.Name):
+                break
+    if isinstance(value, ast.BinOp):
+        return _not_a_dict(code, cls, value.left)
+    kinds = {ast.List: "list", ast.ListComp: "list", ast.Tuple: "tuple", ast.Set: "set", ast.SetComp: "set"}
+    if isinstance(value, ast.Call) and call_name(value) in ("list", "tuple", "set", "frozenset"):
+        return call_name(value)
+    if isinstance(value, ast.Constant) and value.value is not None:
+        return type(value.value).__name__
+    return kinds.get(type(value))
+
+
+def _ties(code: Reached, cls: str) -> Iterator[Finding]:
+    keys, flag = code.folder.attribute(cls, "_tied_weights_keys"), ties(code)
+    exposed = code.folder.method(cls, "get_output_embeddings")
+    returns = exposed and not all(
+        node.value is None or is_none(node.value) for node in own_nodes(exposed[1]) if isinstance(node, ast.Return)
+    )
+    config = code.configs.get("config.json", {})
+    if isinstance(keys, ast.Dict) and keys.keys:
+        first = string(keys.keys[0]) or "its target"
+        if flag is None and "tie_word_embeddings" not in config:
+            yield code.finding(
+                "P11b",
+                f"{cls}._tied_weights_keys is set but config.json has no tie_word_embeddings: transformers 5 leaves "
+                f"{first} random.",
+                cls,
+                fix="Take tie_word_embeddings=True in the configuration's __init__ and pass it to super().__init__.",
+            )
+        weights = any((string(key) or "").endswith("weight") for key in keys.keys)
+        if weights and not exposed and not code.folder.method(cls, "_tie_weights") and code.floor < (5, 0):
+            yield code.finding(
+                "P11b",
+                f"{cls}._tied_weights_keys is set but get_output_embeddings is not defined: transformers 4 leaves "
+                f"{first} random.",
+                cls,
+                fix="Define get_output_embeddings and set_output_embeddings.",
+            )
+    elif returns and (keys is None or is_none(keys)) and False not in (flag, config.get("tie_word_embeddings")):
+        yield code.finding(
+            "P11",
+            f"{cls}._tied_weights_keys is missing although get_output_embeddings is defined: transformers 4 ties "
+            'the two, transformers 5 needs {"target": "source"} and leaves the head random.',
+            cls,
+            fix="Or set tie_word_embeddings=False in the configuration.",
+        )
+
+
+def ties(code: Reached) -> bool | None:
+    """What the configuration class says about tie_word_embeddings; None if it never sets it."""
+    found: list[ast.expr | None] = []
+    for cls in code.config_classes:
+        if code.folder.is_stock(cls):
+            return True
+        node = code.folder.classes[cls][1]
+        for inner in ast.walk(node):
+            for target, value in assignments(inner):
+                named = chain(target)[-1:] == ["tie_word_embeddings"]
+                if named or (isinstance(target, ast.Subscript) and string(target.slice) == "tie_word_embeddings"):
+                    found.append(value)
+            if isinstance(inner, ast.Call):
+                found += [k.value for k in inner.keywords if k.arg == "tie_word_embeddings"]
+                if call_name(inner) == "setdefault" and string(argument(inner, 0, "")) == "tie_word_embeddings":
+                    found.append(argument(inner, 1, ""))
+            if isinstance(inner, ast.Dict):
+                pairs = zip(inner.keys, inner.values, strict=True)
+                found += [value for key, value in pairs if string(key) == "tie_word_embeddings"]
+        init = code.folder.method(cls, "__init__")
+        if init:
+            given = init[1].args
+            names = [*given.posonlyargs, *given.args][-len(given.defaults) :] if given.defaults else []
+            values = {a.arg: d for a, d in zip(names, given.defaults, strict=True)}
+            values |= {a.arg: d for a, d in zip(given.kwonlyargs, given.kw_defaults, strict=True)}
+            found = [values.get(v.id, v) if isinstance(v, ast.Name) else v for v in found]
+    if not found:
+        return None
+    return not all(isinstance(value, ast.Constant) and value.value is False for value in found)
+
+
+def shared_weights(code: Reached) -> Iterator[Finding]:
+    """P11c: one tensor, or one module, under two names, made by assignment."""
+    known = {name for names in code.parameters.values() for name in names} | {"weight", "bias"}
+    for cls in code.torch_modules:
+        own = code.folder.classes[cls][1].body
+        init = next((s for s in own if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
+        held = {name for owner in code.folder.lineage(cls) for name in code.parameters.get(owner, ())}
+        for node in _Sharing(code, known, held).nodes(init) if init else ():
+            yield code.finding(
+                "P11c",
+                f"{cls}: weight shared by assignment in __init__; it is untied after loading.",
+                cls,
+                node,
+                fix='Use _tied_weights_keys = {"target": "source"}.',
+            )
+
+
+@dataclass
+class _Sharing:
+    """Follows the names of parameters and modules through one __init__.
+
+    A local name that holds a new module or parameter is written <name>.
+    """
+
+    code: Reached
+    known: set[str]
+    held: set[str]
+    local: dict[str, list[str]] = field(default_factory=dict)
+    homes: dict[tuple, list[str]] = field(default_factory=dict)
+
+    def nodes(self, init: ast.FunctionDef) -> Iterator[ast.AST]:
+        """Statements that give something a second name."""
+        later = []
+        for node in own_nodes(init):
+            pairs = list(assignments(node)) + (_given_by_call(node) if isinstance(node, ast.Call) else [])
+            if isinstance(node, ast.Call) and call_name(node) in CONTAINERS and self.repeats(node):
+                yield node
+            for target, value in pairs:
+                source = self.resolved(value)
+                if isinstance(target, ast.Name):
+                    self.local[target.id] = source or ([f"<{target.id}>"] if self.code.builds_module(value) else [])
+                    continue
+                into = self.resolved(target)
+                if not into or not (into[0] == "self" or into[0].startswith("<")) or into == source:
+                    continue
+                if self.code.builds_module(value):
+                    self.homes.setdefault(tuple(into), into)
+                elif self.shares(source):
+                    yield node
+                elif len(source) >= 2 and source[0].startswith("<") and source[-1] in self.known:
+                    later.append((source[0], node))
+                elif (
+                    len(source) == 1
+                    and source[0].startswith("<")
+                    and self.homes.setdefault((source[0],), into) != into
+                ):
+                    yield node
+        yield from (node for name, node in later if (name,) in self.homes)
+
+    def resolved(self, node: ast.AST | None) -> list[str]:
+        names = [name for name in chain(node) if name not in ("data", "_parameters")]
+        return [*self.local[names[0]], *names[1:]] if names and self.local.get(names[0]) else names
+
+    def shares(self, source: list[str]) -> bool:
+        if source[:1] != ["self"] or "config" in source:
+            return False
+        if len(source) == 2:
+            return source[1] in self.held or tuple(source) in self.homes
+        return len(source) > 2 and source[-1] in self.known
+
+    def repeats(self, call: ast.Call) -> bool:
+        """nn.ModuleList([layer] * n) and nn.ModuleList([layer for _ in ...]): one layer n times."""
+        given = call.args[0] if call.args else None
+        given = given.value if isinstance(given, ast.Starred) else given
+        if isinstance(given, ast.BinOp) and isinstance(given.op, ast.Mult):
+            many, times = (given.left, given.right) if isinstance(given.left, ast.List) else (given.right, given.left)
+            if isinstance(times, ast.Constant) and times.value in (0, 1):
+                return False
+            return isinstance(many, ast.List) and any(self.is_module(e, called=True) for e in many.elts)
+        return isinstance(given, (ast.ListComp, ast.GeneratorExp)) and self.is_module(given.elt, called=False)
+
+    def is_module(self, node: ast.expr, called: bool) -> bool:
+        if isinstance(node, ast.Call):
+            return called and self.code.builds_module(node)
+        names = self.resolved(node)
+        return names[:1] != [] and (names[0].startswith("<") or tuple(names) in self.homes)
+
+
+def _given_by_call(call: ast.Call) -> list[tuple[ast.expr, ast.expr | None]]:
+    """setattr(x, "weight", y) and x.register_parameter("weight", y), as the assignment that they are."""
+    if call_name(call) == "setattr" and len(call.args) == 3 and (name := string(call.args[1])):
+        return [(ast.Attribute(call.args[0], name, ast.Store()), call.args[2])]
+    name = string(argument(call, 0, "name"))
+    if call_name(call) in ("register_parameter", "add_module") and isinstance(call.func, ast.Attribute) and name:
+        value = argument(call, 1, "param") or argument(call, 1, "module")
+        return [(ast.Attribute(call.func.value, name, ast.Store()), value)]
+    return []
+
+
+def tie_weights(code: Reached) -> Iterator[Finding]:
+    """P11d: an override that transformers 5 calls with arguments which it does not take."""
+    for cls in code.classes:
+        if code.folder.kind(cls) != "model":
+            continue
+        for node in code.folder.classes[cls][1].body:
+            if isinstance(node, ast.FunctionDef) and node.name == "tie_weights":
+                names = {a.arg for a in (*node.args.args, *node.args.kwonlyargs)}
+                takes = node.args.kwarg is not None or {"missing_keys", "recompute_mapping"} <= names
+                yield code.finding(
+                    "P11d",
+                    f"{cls}: tie_weights() is overridden.",
+                    cls,
+                    node,
+                    fix='Use _tied_weights_keys = {"target": "source"}; transformers 5 calls it with arguments.',
+                    severity=WARNING if takes else ERROR,
+                )

@@ -1,0 +1,256 @@
+"""The checker, on folders and on repositories of every kind that people have."""
+
+import json
+import re
+import shutil
+import struct
+import time
+
+import pytest
+import tiny
+from huggingface_hub import CommitOperationAdd, HfApi
+
+from pinfold import check
+from pinfold.__main__ import main
+from pinfold.errors import UserError
+from pinfold.publish.folder import read_folder
+from pinfold.publish.stage import stage
+
+STOCK = {"model_type": "bert", "architectures": ["BertModel"], "hidden_size": 8}
+
+
+@pytest.fixture
+def published(tiny_folder, tiny_checkpoint, tmp_path):
+    """A staged directory, as it would be on the Hub."""
+    (tmp_path / "published").mkdir()
+    return stage(read_folder(tiny_folder), tiny_checkpoint, tmp_path / "published").directory
+
+
+@pytest.fixture
+def upload(hub, request, monkeypatch):
+    """upload({"path": bytes}) -> (owner/name, its commit) on the embedded Hub."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    api = HfApi(endpoint=hub["url"], token=hub["token"])
+
+    def run(files, name=None):
+        name = name or re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:60].strip("-")
+        api.create_repo(f"local/{name}")
+        operations = [CommitOperationAdd(path, content) for path, content in files.items()]
+        return f"local/{name}", api.create_commit(f"local/{name}", operations, commit_message="all").oid
+
+    return run
+
+
+@pytest.fixture
+def checked(hub, capsys):
+    """checked(target, ...) -> (exit code, stdout, stderr) of the command."""
+
+    def run(target, *arguments):
+        code = main(["check", str(target), "--endpoint", hub["url"], *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def contents(directory):
+    return {p.relative_to(directory).as_posix(): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+
+
+def test_a_folder_that_follows_the_contract_is_clean_and_told_what_it_runs(checked, tiny_folder):
+    code, out, _ = checked(tiny_folder)
+    assert code == 0 and "0 errors, 0 warnings; by its code it loads in 4.48-" in out
+    runs = next(line for line in out.splitlines() if "runs on your machine" in line)
+    assert all(f"{stem}_tiny.py" in runs for stem in ("configuration", "modeling", "layers"))
+    assert "imports torch, transformers" in runs and "cannot see" in out
+
+
+def test_a_fault_is_named_with_the_releases_that_it_breaks(checked, tmp_path):
+    source = tiny.MODELING.replace("        self.post_init()\n", "")
+    folder = tiny.write_folder(tmp_path / "broken", modeling_tiny=source)
+    code, out, _ = checked(folder)
+    assert code == 1 and "by its code it loads in 4.48-4.57, in 5.0-" in out and "it fails: P10 post_init" in out
+
+
+def test_a_name_that_came_later_is_judged_release_by_release(checked, tmp_path):
+    source = "from transformers.masking_utils import create_causal_mask\n" + tiny.MODELING.split('"""\n', 1)[1]
+    folder = tiny.write_folder(tmp_path / "late", modeling_tiny=source)
+    code, out, _ = checked(folder)
+    assert code == 1 and re.search(r"it loads in 4\.53-5\.\d+, in 4\.48-4\.52 it fails: P09", out), out
+
+
+def test_checking_imports_nothing(tiny_folder, tmp_path, checked):
+    folder = shutil.copytree(tiny_folder, tmp_path / "traps")
+    (folder / "setup.py").touch()
+    (folder / "__init__.py").touch()
+    for file in folder.glob("*.py"):
+        mark = f"open({str(tmp_path / 'mark')!r} + '-{file.stem}', 'w').close()\n"
+        file.write_text(mark + file.read_text())
+    (folder / "sitecustomize.py").write_text(f"open({str(tmp_path / 'mark-site')!r}, 'w')")
+    code, out, _ = checked(folder)
+    assert code == 1 and "S07" in out
+    assert list(tmp_path.glob("mark*")) == []
+
+
+def test_a_repository_is_read_without_its_weights(checked, published, upload, tmp_path):
+    files = contents(published)
+    (length,) = struct.unpack("<Q", files["model.safetensors"][:8])
+    header = json.loads(files["model.safetensors"][8 : 8 + length])
+    end = max(entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__")
+    header["big"] = {"dtype": "U8", "shape": [100_000_000], "data_offsets": [end, end + 100_000_000]}
+    text = json.dumps(header).encode()
+    data = files["model.safetensors"][8 + length :] + bytes(100_000_000)
+    name, sha = upload({**files, "model.safetensors": struct.pack("<Q", len(text)) + text + data})
+    started = time.monotonic()
+    code, out, _ = checked(f"{name}@{sha}")
+    assert code == 0 and f"{name}@{sha}: 0 errors" in out and "100.0 MB" in out, out
+    assert time.monotonic() - started < 10
+    code, out, _ = checked(name)
+    assert f"reading {name} at {sha}" in out
+
+
+def test_the_header_of_remote_weights_is_audited(checked, published, upload):
+    files = contents(published)
+    cut = files["model.safetensors"][:-8]
+    name, _ = upload({**files, "model.safetensors": cut})
+    code, _, err = checked(name)
+    assert code == 2 and "not a whole safetensors file" in err and len(err.strip().splitlines()) == 1
+
+
+KINDS = {
+    "only pickles": (
+        {"config.json": json.dumps(STOCK).encode(), "pytorch_model.bin": b"pickle"},
+        1,
+        ["P19", "only pickles (pytorch_model.bin)", "no Python code"],
+    ),
+    "no code": (
+        {"config.json": json.dumps(STOCK).encode()},
+        0,
+        ["no Python code: a model of transformers' own; trust_remote_code is not needed"],
+    ),
+    "only a tokenizer": (
+        {"tokenizer_config.json": b'{"tokenizer_class": "PreTrainedTokenizerFast"}', "tokenizer.json": b"{}"},
+        0,
+        ["a tokenizer, no model"],
+    ),
+    "code elsewhere": (
+        {"config.json": json.dumps({"model_type": "x-y", "auto_map": {"AutoModel": "a/b--m.X"}}).encode()},
+        1,
+        ["runs code of a/b for AutoModel; read that too: pinfold check a/b", "P03"],
+    ),
+    "nothing": ({"notes.txt": b"hello"}, 0, ["no Python code: no model", "no weights"]),
+    "python that is no model": (
+        {"train.py": b"import os\nos.system('ls')\n"},
+        0,
+        ["not loaded by from_pretrained: train.py"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_repository_gets_a_sensible_answer(checked, upload, kind):
+    files, wanted, words = KINDS[kind]
+    name, _ = upload(files)
+    code, out, err = checked(name)
+    assert code == wanted, out + err
+    for word in words:
+        assert word in out
+
+
+def test_several_model_classes_are_all_looked_at(checked, published, upload):
+    files = contents(published)
+    config = json.loads(files["config.json"])
+    config["auto_map"].pop("AutoModelForSequenceClassification")
+    name, _ = upload({**files, "config.json": json.dumps(config).encode()})
+    code, out, _ = checked(name)
+    assert code == 1 and "P01" in out and "AutoModelForSequenceClassification" in out
+
+
+def test_run_loads_it_and_says_so_after_the_audit(checked, published, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = checked(published, "--run", "--versions", "newest", "--json", tmp_path / "report.json")
+    assert code == 0, out + err
+    assert out.index("runs on your machine") < out.index("running its code") < out.index("D01 loads")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["code"] == 0 and report["rows"][0]["checks"]["D05"] == "ok" and report["rows"][0]["hashes"]
+    table = (tmp_path / "runs" / "compat").glob("*.md")
+    assert "| D05 tensors" in next(table).read_text()
+
+
+def test_run_of_a_repository_whose_code_is_elsewhere(checked, published, upload, tmp_path, monkeypatch):
+    """Weights in one repository, code in another."""
+    monkeypatch.chdir(tmp_path)
+    files = contents(published)
+    code_repo, _ = upload({n: c for n, c in files.items() if n.endswith(".py") or n == "config.json"}, "the-code")
+    config = json.loads(files["config.json"])
+    config["auto_map"] = {auto: f"{code_repo}--{place}" for auto, place in config["auto_map"].items()}
+    name, _ = upload(
+        {"config.json": json.dumps(config).encode(), "model.safetensors": files["model.safetensors"]}, "the-weights"
+    )
+    code, out, err = checked(name, "--run", "--versions", "newest")
+    assert code == 1 and "P03" in out and "passes in transformers" in out, out + err
+
+
+def test_dangerous_code_is_not_run_where_it_cannot_be_fenced(checked, published, monkeypatch):
+    path = published / "modeling_tiny.py"
+    path.write_text(path.read_text() + "\nimport os\nos.system('true')\n")
+    monkeypatch.setattr("pinfold.publish.fence.available", lambda: check.fence.Fence(()))
+    code, out, err = checked(published, "--run", "--versions", "newest")
+    assert code == 2 and "S02" in out and "cannot fence it" in err and "running its code" not in out
+
+
+def test_fix_shows_a_diff_and_writes_only_when_told(checked, tmp_path, capsys):
+    source = tiny.MODELING.replace("        self.post_init()\n", "", 1)
+    folder = tiny.write_folder(tmp_path / "broken", modeling_tiny=source)
+    code, out, _ = checked(folder, "--fix")
+    assert code == 1 and "+        self.post_init()" in out and "nothing was written" in out
+    assert (folder / "modeling_tiny.py").read_text() == source
+    code, out, _ = checked(folder, "--fix", "--yes")
+    assert code == 0 and "written: modeling_tiny.py (P10)" in out and "0 errors" in out
+    code, out, _ = checked(folder, "--fix")
+    assert code == 0 and "nothing here can be mended mechanically" in out
+
+
+def test_an_accepted_finding_is_a_warning_with_its_reason(checked, tmp_path):
+    modeling = tiny.MODELING + "\n\ndef notes(path):\n    with open(path, 'w') as file:\n        file.write('x')\n"
+    folder = tiny.write_folder(tmp_path / "writes", modeling_tiny=modeling)
+    code, out, _ = checked(folder)
+    assert code == 1 and "S07" in out
+    accept = 'accepted_findings:\n  "S07 modeling_tiny.py": keeps notes where the caller says\n---\n## Intended'
+    (folder / "card.md").write_text(tiny.CARD.replace("---\n## Intended", accept))
+    code, out, _ = checked(folder)
+    assert code == 0 and "(accepted: keeps notes where the caller says)" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere"], "no such folder"),
+        (["a b/c"], "no such folder"),
+        (["local/absent"], "is not on"),
+        (["--versions", "5.0.0"], "--versions goes with --run"),
+        (["--yes"], "--yes goes with --fix"),
+        (["local/absent", "--fix"], "download it first"),
+        (["--run", "--versions", "later"], "VERSION=later is not a released version"),
+        (["--run"], "holds no weights to run it with"),
+    ],
+)
+def test_what_cannot_be_checked_is_one_line(checked, tiny_folder, arguments, words):
+    target = [] if not arguments[0].startswith("-") else [tiny_folder]
+    code, _, err = checked(*target, *arguments)
+    assert code == 2 and words in err and len(err.strip().splitlines()) == 1, err
+
+
+def test_a_hub_that_names_files_outside_of_the_repository_is_not_followed(monkeypatch, tmp_path):
+    from types import SimpleNamespace
+
+    from huggingface_hub.hf_api import RepoFile
+
+    from pinfold.publish.remote import Remote
+    from pinfold.publish.repository import outline
+
+    entry = RepoFile(path="../../evil.py", size=1, oid="0" * 40)
+    remote = Remote(SimpleNamespace(repo="a/b", endpoint="http://127.0.0.1:9", token=None), "main")
+    monkeypatch.setattr(remote.api, "list_repo_tree", lambda *a, **k: [entry])
+    with pytest.raises(UserError, match="no path of a repository"):
+        outline(remote, "0" * 40, tmp_path / "outline")
