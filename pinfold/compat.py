@@ -74,7 +74,7 @@ def found(target: str, endpoint: str | None, work: Path) -> Iterator[Target]:
                 raise UserError(f"{target} uses code of {other.repo}, which is not on {remote.destination.endpoint}")
             folder = read_folder(real_files(other.snapshot(pins["code_revision"], hub_home), work / "code"))
         staged = adopt(files, folder if folder.modules else None)
-        loading = functools.partial(verify.published_load, staged, hub_home=hub_home, **pins)
+        loading = functools.partial(verify.published_load, staged, hub_home=hub_home, resave=True, **pins)
         yield Target(f"{remote.repo}@{sha}", staged, loading)
 
 

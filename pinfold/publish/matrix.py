@@ -15,7 +15,7 @@ from packaging.version import Version
 from pinfold.errors import UserError
 from pinfold.publish.fence import GIB, end_all
 from pinfold.publish.overlays import MINIMUM_MATRIX, NEWEST, check_version, find_overlay, is_made
-from pinfold.publish.releases import RELEASES
+from pinfold.publish.releases import RELEASES, describe
 from pinfold.publish.verify import Unverified
 
 CHECKS = {
@@ -152,6 +152,22 @@ def summary(rows: list[Row]) -> str:
     return "; ".join(parts)
 
 
+def brief(rows: list[Row]) -> list[str]:
+    """The table with one line for all versions that gave the same."""
+    autos = sorted({auto for row in rows for auto in row.hashes})
+    groups: dict[tuple, list[str]] = {}
+    for row in rows:
+        passed = ", ".join(name for name, said in sorted(row.checks.items()) if said == "ok")
+        key = (row.failure or passed, *(row.hashes.get(auto, "-")[:12] for auto in autos))
+        groups.setdefault(key, []).append(row.version)
+    body = []
+    for (said, *hashes), versions in groups.items():
+        where = versions[0] if len(versions) == 1 else f"{describe(versions)} ({len(versions)} releases)"
+        body.append([where, said, *(f"`{value}`" for value in hashes)])
+    head = ["transformers", "checks passed", *autos]
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *body)]
+
+
 def _by_failure(rows: list[Row]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for row in rows:
@@ -195,7 +211,21 @@ def markdown(name: str, rows: list[Row]) -> str:
     )
     facts = ", ".join(f"{key} {value}" for key, value in environment().items())
     return "\n".join(
-        [f"# {name}", "", *lines(rows), "", f"{summary(rows)}.", "", *notes, *left, "", f"Measured with {facts}.", ""]
+        [
+            f"# {name}",
+            "",
+            *brief(rows),
+            "",
+            *lines(rows),
+            "",
+            f"{summary(rows)}.",
+            "",
+            *notes,
+            *left,
+            "",
+            f"Measured with {facts}.",
+            "",
+        ]
     )
 
 

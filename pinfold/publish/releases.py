@@ -213,7 +213,8 @@ def _used(folder: ModelFolder, module: Module) -> Iterator[tuple[int, str, str]]
                         yield (node.lineno, node.module, alias.name)
                     elif alias.name != "*":
                         yield (node.lineno, *_as_module(f"{node.module}.{alias.name}"))
-                yield (node.lineno, *_as_module(node.module))
+                    else:  # where the module is missing, so are its names; of a star only the module is known
+                        yield (node.lineno, *_as_module(node.module))
             elif isinstance(node, ast.Import):
                 for alias in (a for a in node.names if _ours(a.name)):
                     yield (node.lineno, *_as_module(alias.name))

@@ -56,23 +56,28 @@ class Release:
 
     def _renamed(self) -> list[tuple[str, str]]:
         """Modules that an import finds under an earlier name."""
-        root, found = self.trees["transformers"], []
-        for node in ast.walk(root):
+        text, found = self.text("transformers"), []
+        for node in ast.walk(self.trees["transformers"]):
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_LEGACY_MODULE_ALIASES":
-                found += [
-                    (f"transformers.{old}", f"transformers.{new}") for old, new in ast.literal_eval(node.value).items()
-                ]
-        if "_LEGACY_FAST_IMAGE_PROCESSOR_MODULE" in self.files["transformers"].read_text(encoding="utf-8"):
+                pairs = ast.literal_eval(node.value).items()
+                found += [(f"transformers.{old}", f"transformers.{new}") for old, new in pairs]
+        calls = re.findall(r"""_alias\(f"\{__name__\}\.(\w+)", "(\.\w+)"\)""", text)
+        found += [(f"transformers.{old}", f"transformers{new}") for old, new in calls]
+        if "_LEGACY_FAST_IMAGE_PROCESSOR_MODULE" in text or '_create_module_alias(f"{__name__}.models.' in text:
             pattern = re.compile(r"transformers\.models\.\w+\.image_processing_(?!pil_|auto)\w+(?<!_fast)")
             found += [(f"{m}_fast", m) for m in self.files if pattern.fullmatch(m) and f"{m}_fast" not in self.files]
         return found
+
+    def text(self, module: str) -> str:
+        """The module's source."""
+        return self.files[module].read_text(encoding="utf-8")
 
     def names(self, module: str) -> set[str]:
         """What a module holds when it was imported: its definitions, and for a package its parts and exports."""
         if module not in self._names:
             self._names[module] = set()  # a circle of imports ends here
             tree = self.trees[module]
-            lazy = module in self.packages and "_LazyModule" in ast.dump(tree)
+            lazy = module in self.packages and "sys.modules[__name__] = _LazyModule(" in self.text(module)
             found = set() if lazy else set(self._body(tree.body, module))
             if module in self.packages:
                 found |= {m.rpartition(".")[2] for m in self.files if m.rpartition(".")[0] == module}
@@ -136,8 +141,7 @@ class Release:
     def _lazy(self, module: str) -> set[str]:
         """Names that a package's lazy module answers for (transformers.utils.import_utils._LazyModule)."""
         tree, found = self.trees[module], set()
-        text = ast.dump(tree)
-        if "_import_structure" in text:
+        if "_import_structure" in self.text(module):
             found |= self._import_structure(tree, module)
         for node in ast.walk(tree):
             if (
@@ -168,27 +172,33 @@ class Release:
         return found
 
     def _import_structure(self, tree: ast.Module, module: str) -> set[str]:
+        """Names in the literal table from a part of the package to what it exports, as far as that part has them."""
         found: set[str] = set()
+
+        def add(part: ast.expr | None, value: ast.expr) -> None:
+            names, inner = (
+                self._strings(value, module),
+                f"{module}.{part.value}" if isinstance(part, ast.Constant) else "",
+            )
+            found.update(names & self.names(inner) if inner in self.trees else names)
+
         for node in ast.walk(tree):
             if isinstance(node, (ast.Assign, ast.AnnAssign)):
                 target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-                text = ast.unparse(target)
-                if text == "_import_structure" and isinstance(node.value, ast.Dict):
+                if ast.unparse(target) == "_import_structure" and isinstance(node.value, ast.Dict):
                     for key, value in zip(node.value.keys, node.value.values, strict=True):
-                        found |= self._strings(value, module)
-                        if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                            found.add(key.value.split(".")[0])
-                elif text.startswith("_import_structure["):
-                    found |= self._strings(node.value, module)
-            elif isinstance(node, ast.AugAssign) and ast.unparse(node.target).startswith("_import_structure["):
-                found |= self._strings(node.value, module)
+                        add(key, value)
+                elif part := _part(target):
+                    add(part, node.value)
+            elif isinstance(node, ast.AugAssign) and (part := _part(node.target)):
+                add(part, node.value)
             elif (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)
                 and node.func.attr in ("append", "extend")
-                and ast.unparse(node.func.value).startswith("_import_structure[")
+                and (part := _part(node.func.value))
             ):
-                found |= self._strings(node.args[0], module)
+                add(part, node.args[0])
         return found
 
     def _strings(self, node: ast.expr, module: str) -> set[str]:
@@ -229,6 +239,14 @@ class Release:
             if f"transformers.models.auto.{name}" in self.files
         )
         return set(re.findall(r"""\(\s*["']([\w.-]+)["'],\s*["']\w+Config["']""", text))
+
+
+def _part(node: ast.expr) -> ast.expr | None:
+    """The key in ``_import_structure[key]``."""
+    named = (
+        isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "_import_structure"
+    )
+    return node.slice if named else None
 
 
 def _outline(name: str, path: Path) -> ast.Module:

@@ -185,11 +185,16 @@ def published_load(
     code_revision: str | None = None,
     threads: int | None = None,
     keep: Path | None = None,
+    resave: bool = False,
 ) -> dict:
     """Load a repository at a commit from a cache that holds nothing but that snapshot, and that of its code.
 
     Arguments, answer and errors are those of ``staged_load``.
+
+    Args:
+        resave: also save what was loaded, and load that (D06).
     """
+    saved = Path(tempfile.mkdtemp(prefix="published-", dir=work))
     job = {
         **expected.request,
         **({"threads": threads} if threads else {}),
@@ -198,9 +203,13 @@ def published_load(
         "revision": revision,
         "code_revision": code_revision,
         "keep": str(keep) if keep else None,
+        "resave": str(saved / "saved") if resave else None,
     }
     visible = [hub_home, expected.checkpoint, expected.outputs.parent]
-    answer = fence.run(INSIDE, job, work, visible=visible, hub_home=hub_home, overlay=overlay, **_limits(staged))
+    try:
+        answer = fence.run(INSIDE, job, work, visible=visible, hub_home=hub_home, overlay=overlay, **_limits(staged))
+    finally:
+        shutil.rmtree(saved, ignore_errors=True)
     _raise(answer, f"{repo} at {revision} does not load as it should")
     return answer
 
