@@ -269,7 +269,10 @@ def mend(target: str, yes: bool) -> int:
     directory = Path(target)
     if not directory.is_dir():
         raise UserError(f"--fix works on a folder on this machine, and {target} is none; download it first")
-    found = fix.fixes(directory, read_modules(directory))
+    folder = read_modules(directory)
+    found = fix.fixes(directory, folder)
+    for line in fix.unmended(folder):
+        print(line)
     if not found:
         print("nothing here can be mended mechanically")
         return 0

@@ -1,22 +1,32 @@
 """Mend what is mechanical and safe: the same model, written as every transformers release reads it.
 
-Nothing is guessed. Where a fault has more than one cure (a tied weight whose source is not plain to see, an __init__
-on one line) there is no fix, and the finding stays.
+How it works:
+- Code is changed at the places that its syntax tree gives, JSON at its top-level keys; all other bytes stay.
+- Nothing is guessed: where a fault has more than one cure there is no fix, ``unmended`` says why, the finding stays.
+- Nothing here imports or executes the folder, and only ``apply`` writes.
 """
 
 import ast
 import contextlib
 import difflib
-import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from packaging.version import Version
+
 from pinfold.errors import UserError
-from pinfold.publish.folder import ModelFolder, Module, leads_out
-from pinfold.publish.stage import DTYPES, headers, portable_tokenizer
+from pinfold.publish.folder import ModelFolder, Module, read_text
+from pinfold.publish.json_text import JsonText
+from pinfold.publish.reached import assignments, call_name, chain, is_none, is_self_attribute, own_nodes, string
+from pinfold.publish.releases import floor
+from pinfold.publish.stage import DTYPES, PREPROCESSING, TOKENIZER, headers, portable_tokenizer
+
+LINE_END = re.compile(r"\r\n|\r|\n")
+SETTINGS = 10_000_000  # bytes of a JSON file
 
 
 @dataclass
@@ -37,52 +47,71 @@ class Fix:
 def fixes(directory: Path, folder: ModelFolder) -> list[Fix]:
     """Everything that can be mended in a directory; nothing is written.
 
+    Args:
+        directory: holds config.json and the like, as far as they are there.
+        folder: its Python files, as ``read_modules`` read them.
+
     Raises:
         UserError: a file that would be changed is a link out of the directory.
     """
-    found = [_code(folder, module) for module in folder.modules.values()]
-    found += [_config(directory, folder), _tokenizer(directory)]
-    found = [fix for fix in found if fix and fix.after != fix.before]
+    directory = Path(directory)
+    found = [_Code(folder, module).fix() for module in folder.modules.values()]
+    found += _settings(directory, folder)
+    found = [fix for fix in found if fix.after != fix.before]
     for fix in found:
-        if leads_out(fix.path, directory):
+        if not fix.path.resolve().is_relative_to(directory.resolve()):
             raise UserError(f"{fix.path}: links out of the folder; put the file itself there")
     return found
+
+
+def unmended(folder: ModelFolder) -> list[str]:
+    """One line for each fault in the code that has no mechanical cure: where it is, and why."""
+    return [reason for module in folder.modules.values() for reason in _Code(folder, module).read().reasons]
 
 
 def diff(found: list[Fix]) -> str:
     """A unified diff of all of them."""
     lines: list[str] = []
     for fix in found:
-        lines += difflib.unified_diff(
-            fix.before.splitlines(), fix.after.splitlines(), f"a/{fix.file}", f"b/{fix.file}", lineterm=""
-        )
+        before, after = LINE_END.split(fix.before), LINE_END.split(fix.after)
+        lines += difflib.unified_diff(before, after, f"a/{fix.file}", f"b/{fix.file}", lineterm="")
     return "\n".join(lines)
 
 
 def apply(found: list[Fix]) -> None:
-    """Write all files, or none: what was written is put back when a later one fails."""
-    done: list[Fix] = []
+    """Write all files, or none: what was written is put back when a later one fails.
+
+    Raises:
+        UserError: a file is not what it was when the fixes were made.
+    """
+    for fix in found:
+        if _read(fix.path) != fix.before:
+            raise UserError(f"{fix.path}: changed since it was read; run it again")
+    written: list[tuple[Path, Fix]] = []
+    replaced: list[Fix] = []
     try:
         for fix in found:
-            _replace(fix.path, fix.after)
-            done.append(fix)
+            written.append((_write_beside(fix.path.resolve(), fix.after), fix))
+        for temporary, fix in written:
+            os.replace(temporary, fix.path.resolve())
+            replaced.append(fix)
     except BaseException:
-        for fix in done:
+        for fix in replaced:
             with contextlib.suppress(OSError):
-                _replace(fix.path, fix.before)
+                os.replace(_write_beside(fix.path.resolve(), fix.before), fix.path.resolve())
         raise
+    finally:
+        for temporary, _ in written:
+            temporary.unlink(missing_ok=True)
 
 
-def _replace(path: Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.chmod(temporary, path.stat().st_mode & 0o7777)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def _write_beside(path: Path, text: str) -> Path:
+    """A complete file in the same directory, with the same permissions."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with open(descriptor, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)
+    return Path(name)
 
 
 def _read(path: Path) -> str:
@@ -91,149 +120,310 @@ def _read(path: Path) -> str:
         return file.read()
 
 
-def _code(folder: ModelFolder, module: Module) -> Fix:
-    """P10 and P11 in one file, as insertions and replacements of whole lines."""
-    before = _read(module.path)
-    end = "\r\n" if "\r\n" in before else "\n"
-    lines = before.split(end)
-    edits: list[tuple[int, int, list[str], str]] = []  # first line, lines replaced, new lines, code
-    for name, (owner, node) in folder.classes.items():
-        if owner is not module or folder.kind(name) != "model":
-            continue
-        edits += _post_init(node, lines)
-        edits += _tied_keys(folder, name, node, lines)
-    codes = []
-    for first, count, new, code in sorted(edits, reverse=True):
-        lines[first : first + count] = new
-        codes.append(code)
-    after = end.join(lines)
-    try:
-        ast.parse(after)
-    except SyntaxError:  # a line that holds more than it shows; better no fix than a broken file
-        return Fix(module.path, before, before)
-    return Fix(module.path, before, after, sorted(set(codes)))
+class _Code:
+    """The changes to one Python file: (first character, last character, new text, code)."""
+
+    def __init__(self, folder: ModelFolder, module: Module):
+        self.folder, self.module = folder, module
+        self.text = _read(module.path)
+        self.end = (LINE_END.search(self.text) or ["\n"])[0]
+        self.starts = [0, *(match.end() for match in LINE_END.finditer(self.text))]
+        self.edits: list[tuple[int, int, str, str]] = []
+        self.reasons: list[str] = []
+
+    def fix(self) -> Fix:
+        """The mended file; the same text where nothing is to be done, or where it would not be Python any more."""
+        self.read()
+        after = self.text
+        for first, last, new, _ in sorted(self.edits, reverse=True):
+            after = after[:first] + new + after[last:]
+        try:
+            ast.parse(after)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            after = self.text
+        codes = sorted({code for *_, code in self.edits}) if after != self.text else []
+        return Fix(self.module.path, self.text, after, codes)
+
+    def read(self) -> "_Code":
+        """Find all changes."""
+        models = [name for name in self.folder.classes if self.folder.kind(name) == "model"]
+        built = [name for name in models if self.folder.is_concrete(name)]
+        # an abstract base is left alone: when its __init__ ends, the weights that its heirs tie are not there yet
+        inits = [self.folder.method(name, "__init__") for name in built]
+        for cls, init in dict.fromkeys(found for found in inits if found is not None):
+            if self.here(cls):
+                self.post_init(cls, init)
+        for cls in models:
+            if self.here(cls):
+                self.tied_keys(cls)
+        for cls in dict.fromkeys(self.topmost(name) for name in built if not self.folder.is_stock(name)):
+            if self.here(cls) and self.folder.attribute(cls, "config_class") is None:
+                self.config_class(cls)
+        return self
+
+    def here(self, cls: str) -> bool:
+        return self.folder.classes[cls][0] is self.module
+
+    def topmost(self, cls: str) -> str:
+        return [owner for owner in self.folder.lineage(cls) if self.folder.kind(owner) == "model"][-1]
+
+    def say(self, node: ast.AST, words: str) -> None:
+        self.reasons.append(f"{self.module.file}:{node.lineno}: {words}")
+
+    def offset(self, line: int, column: int) -> int:
+        """A place of the syntax tree, whose columns count bytes, as a place in the text."""
+        start = self.starts[line - 1]
+        return start + len(self.text[start : start + column].encode()[:column].decode(errors="ignore"))
+
+    def indent(self, node: ast.AST) -> str | None:
+        """The white space in front of a node; None where it does not begin its line."""
+        before = self.text[self.starts[node.lineno - 1] : self.offset(node.lineno, node.col_offset)]
+        return before if not before.strip() else None
+
+    def after_line(self, node: ast.AST, new: str, code: str) -> None:
+        """Add a line below a node."""
+        if node.end_lineno < len(self.starts):
+            place = self.starts[node.end_lineno]
+            self.edits.append((place, place, new + self.end, code))
+        else:  # the last line of a file that ends without a line end
+            self.edits.append((len(self.text), len(self.text), self.end + new, code))
+
+    def post_init(self, cls: str, init: ast.FunctionDef) -> None:
+        """P10: ``self.post_init()`` wherever ``__init__`` ends."""
+        names = [argument.arg for argument in (*init.args.posonlyargs, *init.args.args)]
+        nodes = list(own_nodes(init))
+        if not names or any(isinstance(n, ast.Attribute) and n.attr == "post_init" for n in nodes):
+            return
+        call, first, last = f"{names[0]}.post_init()", init.body[0], init.body[-1]
+        returns = [node for node in nodes if isinstance(node, ast.Return)]
+        for node in returns:
+            if self.indent(node) is None or not (node.value is None or is_none(node.value)):
+                self.say(node, f"{cls}.__init__ returns in the middle of a line; call self.post_init() before it")
+                return
+        indent = self.indent(first)
+        if indent is None:  # def __init__(self, config): super().__init__(config)
+            own = self.indent(init)
+            if own is None:
+                self.say(init, f"{cls}.__init__ does not begin its line; end it with self.post_init()")
+                return
+            indent = own + ("\t" if "\t" in own else "    ")
+            place = self.offset(first.lineno, first.col_offset)
+            gap = len(self.text[:place]) - len(self.text[:place].rstrip(" \t"))
+            self.edits.append((place - gap, place, self.end + indent, "P10"))
+        for node in returns:
+            place = self.starts[node.lineno - 1]
+            self.edits.append((place, place, f"{self.indent(node)}{call}{self.end}", "P10"))
+        if not isinstance(last, ast.Return):
+            self.after_line(last, indent + call, "P10")
+
+    def tied_keys(self, cls: str) -> None:
+        """P11: one tied key in a list becomes a table, where there is one embedding that it can mean."""
+        for statement in self.folder.classes[cls][1].body:
+            for target, value in assignments(statement):
+                if not (isinstance(target, ast.Name) and target.id == "_tied_weights_keys"):
+                    continue
+                if not isinstance(value, (ast.List, ast.Tuple, ast.Set)):
+                    continue
+                keys = [string(element) for element in value.elts]
+                if not keys:
+                    self.replace(value, "{}", "P11")
+                    continue
+                key = (keys[0] or "").replace("\\.", ".").removeprefix("^").removesuffix("$")
+                source = _input_embeddings(self.folder, cls) if len(keys) == 1 else None
+                if len(keys) > 1:
+                    self.say(value, f"{cls}._tied_weights_keys has {len(keys)} keys; say which weight each is tied to")
+                elif not re.fullmatch(r"[\w.]+\.weight", key) or not _has(self.folder, cls, key.split(".")[0]):
+                    self.say(value, f"{cls}._tied_weights_keys names no weight of {cls} that is plain to see")
+                elif source is None or source == key.removesuffix(".weight"):
+                    self.say(value, f"{cls}: which embedding {key} is tied to is not plain to see")
+                else:
+                    self.replace(value, f'{{"{key}": "{source}.weight"}}', "P11")
+
+    def replace(self, node: ast.expr, new: str, code: str) -> None:
+        first = self.offset(node.lineno, node.col_offset)
+        self.edits.append((first, self.offset(node.end_lineno, node.end_col_offset), new, code))
+
+    def config_class(self, cls: str) -> None:
+        """P16: the only configuration class, where the file knows it by name."""
+        wanted = self.folder.config_class(self.folder.auto_map())
+        node = self.folder.classes[cls][1]
+        names = [n for n, (place, original) in self.module.imports.items() if place[:1] == "." and original == wanted]
+        if (
+            wanted
+            and self.folder.classes[wanted][0] is self.module
+            and self.folder.classes[wanted][1].lineno < node.lineno
+        ):
+            names = [wanted]
+        first = node.body[0]
+        indent = self.indent(first)
+        if not names or indent is None:
+            self.say(node, f"{cls} has no config_class, and which one it needs is not plain to see")
+            return
+        line = f"{indent}config_class = {names[0]}"
+        if isinstance(first, ast.Expr) and string(first.value) is not None:  # the docstring stays first
+            self.after_line(first, line, "P16")
+        else:
+            top = min([first.lineno, *(d.lineno for d in getattr(first, "decorator_list", []))])
+            place = self.starts[top - 1]
+            self.edits.append((place, place, line + self.end, "P16"))
 
 
-def _post_init(node: ast.ClassDef, lines: list[str]) -> list[tuple[int, int, list[str], str]]:
-    """P10: ``self.post_init()`` as the last statement of ``__init__``."""
-    init = next((s for s in node.body if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
-    if init is None or init.body[0].lineno == init.lineno or not init.args.args:
-        return []
-    me = init.args.args[0].arg
-    if any(isinstance(n, ast.Attribute) and n.attr == "post_init" for n in ast.walk(init)):
-        return []
-    if any(isinstance(n, ast.Return) and n is not init.body[-1] for n in ast.walk(init)):
-        return []  # a way out before the end
-    last = init.body[-1]
-    indent = re.match(r"\s*", lines[last.lineno - 1])[0]
-    place = last.lineno - 1 if isinstance(last, ast.Return) else last.end_lineno
-    return [(place, 0, [f"{indent}{me}.post_init()"], "P10")]
+def _has(folder: ModelFolder, cls: str, name: str) -> bool:
+    """Whether a class sets an attribute in its ``__init__``."""
+    return _assigned(folder, cls, name) is not None
 
 
-def _tied_keys(folder: ModelFolder, name: str, node: ast.ClassDef, lines: list[str]):
-    """P11: one tied key in a list becomes a dictionary, where there is one embedding that it can mean."""
-    for statement in node.body:
-        if not (isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "_tied_weights_keys"):
-            continue
-        value = statement.value
-        if not isinstance(value, (ast.List, ast.Tuple)) or len(value.elts) != 1:
-            continue
-        target, sources = value.elts[0], _embeddings(folder, name)
-        if not (isinstance(target, ast.Constant) and isinstance(target.value, str)) or len(sources) != 1:
-            continue
-        if re.search(r"[\\^$*+?|()]", target.value) or statement.lineno != statement.end_lineno:
-            continue
-        indent = re.match(r"\s*", lines[statement.lineno - 1])[0]
-        new = f'{indent}_tied_weights_keys = {{"{target.value}": "{sources[0]}.weight"}}'
-        yield (statement.lineno - 1, 1, [new], "P11")
+def _assigned(folder: ModelFolder, cls: str, name: str) -> ast.expr | None:
+    """What the ``__init__`` of a class, or of a base in this folder, assigns to ``self.name``."""
+    for owner in folder.lineage(cls):
+        for init in folder.classes[owner][1].body:
+            for node in own_nodes(init) if isinstance(init, ast.FunctionDef) and init.name == "__init__" else ():
+                for target, value in assignments(node):
+                    if is_self_attribute(target) and target.attr == name and value is not None:
+                        return value
+    return None
 
 
-def _embeddings(folder: ModelFolder, name: str, depth: int = 0) -> list[str]:
-    """Paths of the word embeddings below a class: nn.Embedding whose first argument speaks of the vocabulary."""
-    found: list[str] = []
-    init = folder.method(name, "__init__")
-    if init is None or depth > 4:
-        return found
-    for node in ast.walk(init[1]):
-        if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)):
-            continue
-        target, called = node.targets[0], ast.unparse(node.value.func).split(".")[-1]
-        if not (isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name)):
-            continue
-        if called == "Embedding" and node.value.args and "vocab" in ast.unparse(node.value.args[0]):
-            found.append(target.attr)
-        elif called in folder.classes and called != name:
-            found += [f"{target.attr}.{inner}" for inner in _embeddings(folder, called, depth + 1)]
-    return found
+def _input_embeddings(folder: ModelFolder, cls: str, depth: int = 0) -> str | None:
+    """The path of the word embeddings below a class: what it says itself, else the only ones over a vocabulary."""
+    found = folder.method(cls, "get_input_embeddings")
+    if found and depth < 4:
+        returns = [node.value for node in own_nodes(found[1]) if isinstance(node, ast.Return)]
+        if len(returns) != 1:
+            return None
+        value, asks = returns[0], False
+        if isinstance(value, ast.Call) and call_name(value) == "get_input_embeddings":
+            value, asks = value.func.value, True
+        names = chain(value)
+        if names[:1] != ["self"] or len(names) < 2 or not _has(folder, cls, names[1]):
+            return None
+        if not asks:
+            return ".".join(names[1:])
+        part = _assigned(folder, cls, names[1]) if len(names) == 2 else None
+        inner = call_name(part) if isinstance(part, ast.Call) else ""
+        rest = _input_embeddings(folder, inner, depth + 1) if inner in folder.classes else None
+        return f"{names[1]}.{rest}" if rest else None
+    paths = list(_vocabularies(folder, cls))
+    return paths[0] if len(paths) == 1 else None
 
 
-def _config(directory: Path, folder: ModelFolder) -> Fix | None:
-    """P01, P02, P11b, P20 and P22 in config.json."""
-    read = _json(directory / "config.json")
-    if read is None:
-        return None
-    path, before, config = read
-    codes = []
-    if folder.modules and (wanted := folder.auto_map()):
-        auto_map = config.get("auto_map") if isinstance(config.get("auto_map"), dict) else {}
-        for auto, place in wanted.items():
-            given = auto_map.get(auto)
-            if isinstance(given, str) and "--" in given:
-                continue  # code of another repository: its owner has to decide
-            if given is None and auto.startswith(("AutoModel", "AutoConfig")):
-                auto_map[auto] = place
-                codes.append("P01")
-            elif given is not None and not isinstance(given, list) and not _is_there(given, folder):
-                auto_map[auto] = place
-                codes.append("P02")
-        if codes:
-            config["auto_map"] = auto_map
-    ties = [name for name in folder.classes if folder.attribute(name, "_tied_weights_keys") is not None]
+def _vocabularies(folder: ModelFolder, cls: str, depth: int = 0) -> Iterator[str]:
+    """Paths of nn.Embedding whose size speaks of a vocabulary, in a class and in the parts that it builds."""
+    init = folder.method(cls, "__init__")
+    for node in own_nodes(init[1]) if init and depth < 5 else ():
+        for target, value in assignments(node):
+            if not (is_self_attribute(target) and isinstance(value, ast.Call)):
+                continue
+            called = call_name(value)
+            if called == "Embedding" and value.args and "vocab" in ast.unparse(value.args[0]):
+                yield target.attr
+            elif called in folder.classes and called != cls:
+                yield from (f"{target.attr}.{inner}" for inner in _vocabularies(folder, called, depth + 1))
+
+
+def _settings(directory: Path, folder: ModelFolder) -> Iterator[Fix]:
+    """The changes to JSON files."""
+    texts: dict[str, JsonText] = {}
+    for name in ("config.json", "tokenizer_config.json", *PREPROCESSING):
+        with contextlib.suppress(OSError, ValueError, RecursionError, UserError):  # the audit says what is wrong
+            read_text(directory / name, directory, SETTINGS, "")
+            texts[name] = JsonText(_read(directory / name))
+    codes: dict[str, set[str]] = {name: set() for name in texts}
+    if "config.json" in texts:
+        codes["config.json"] |= _auto_map(texts, folder)
+        codes["config.json"] |= _ties(texts["config.json"], folder)
+        codes["config.json"] |= _dtype(texts["config.json"], directory)
+        codes["config.json"] |= _tokenizer_class(texts, directory)
+    if Version(floor(folder)) < Version("5.0"):
+        for name, text in texts.items():
+            given = text.value
+            keys = given if name == "tokenizer_config.json" else {"tokenizer_class"}
+            tokenizer = {key: given[key] for key in keys if key in given}
+            portable = portable_tokenizer(tokenizer)
+            for key in [key for key in tokenizer if key not in portable]:
+                text.remove(key)
+            for key, value in portable.items():
+                if value != given.get(key):
+                    text.set(key, value)
+            codes[name] |= {"P22b"} if portable != tokenizer else set()
+    for name, text in texts.items():
+        yield Fix(directory / name, text.before, text.text, sorted(codes[name]))
+
+
+def _auto_map(texts: dict[str, JsonText], folder: ModelFolder) -> set[str]:
+    """P01 and P02: an entry for each class that the folder registers; code in another repository stays there."""
+    config, codes = texts["config.json"], set()
+    given = config.value.get("auto_map")
+    given = dict(given) if isinstance(given, dict) else {}
+    elsewhere = {auto for n, t in texts.items() if n != "config.json" for auto in t.value.get("auto_map") or ()}
+    if any("--" in str(place) for place in given.values()):
+        return codes
+    for auto, place in folder.auto_map().items() if folder.modules else ():
+        right: object = place
+        if auto == "AutoTokenizer":
+            right = [None, place] if "Fast" in place else [place, None]
+        if auto not in given and auto not in elsewhere:
+            given[auto] = right
+            codes.add("P01")
+        elif auto in given and not _leads_somewhere(given[auto], auto, folder):
+            given[auto] = right
+            codes.add("P02")
+    if codes:
+        config.set("auto_map", given)
+    return codes
+
+
+def _leads_somewhere(value: object, auto: str, folder: ModelFolder) -> bool:
+    pair = auto == "AutoTokenizer" and isinstance(value, list) and len(value) == 2 and any(value)
+    for place in [p for p in value if p is not None] if pair else [value]:
+        module, _, cls = place.partition(".") if isinstance(place, str) else ("", "", "")
+        if module not in folder.modules:
+            return False
+        if cls not in folder.modules[module].imports and (
+            cls not in folder.classes or folder.classes[cls][0].name != module
+        ):
+            return False
+    return True
+
+
+def _ties(config: JsonText, folder: ModelFolder) -> set[str]:
+    """P11b: what transformers 4 takes for granted and 5 does not."""
+    tied = any(folder.attribute(name, "_tied_weights_keys") is not None for name in folder.classes)
     configs = [name for name in folder.classes if folder.kind(name) == "config"]
     says = any("tie_word_embeddings" in folder.classes[name][0].source for name in configs)
-    if ties and "tie_word_embeddings" not in config and not says:
-        config["tie_word_embeddings"] = True  # what transformers 4 takes for granted
-        codes.append("P11b")
-    weights = [path for path in sorted(directory.glob("*.safetensors")) if not leads_out(path, directory)]
-    dtypes = {DTYPES.get(entry["dtype"]) for entry in headers(weights).values()} - {None}
-    given = config.get("torch_dtype", config.get("dtype"))
-    if given is not None and len(dtypes) == 1 and given != next(iter(dtypes)):
-        config.pop("dtype", None)
-        config["torch_dtype"] = next(iter(dtypes))
-        codes.append("P20")
-    tokenizer = _json(directory / "tokenizer_config.json")
-    if tokenizer and isinstance(tokenizer[2].get("tokenizer_class"), str) and not config.get("tokenizer_class"):
-        config["tokenizer_class"] = portable_tokenizer(tokenizer[2])["tokenizer_class"]
-        codes.append("P22")
-    return Fix(path, before, _dumped(config, before) if codes else before, sorted(set(codes)))
+    if not tied or says or any(map(folder.is_stock, configs)) or "tie_word_embeddings" in config.value:
+        return set()
+    config.set("tie_word_embeddings", True)
+    return {"P11b"}
 
 
-def _is_there(place: object, folder: ModelFolder) -> bool:
-    module, _, cls = place.partition(".") if isinstance(place, str) else ("", "", "")
-    return cls in folder.classes and folder.classes[cls][0].name == module
-
-
-def _tokenizer(directory: Path) -> Fix | None:
-    """P22b in tokenizer_config.json."""
-    read = _json(directory / "tokenizer_config.json")
-    if read is None:
-        return None
-    path, before, config = read
-    portable = portable_tokenizer(config)
-    return Fix(path, before, before if portable == config else _dumped(portable, before), ["P22b"])
-
-
-def _json(path: Path) -> tuple[Path, str, dict] | None:
+def _dtype(config: JsonText, directory: Path) -> set[str]:
+    """P20: the dtype that all tensors have, under the name that all releases read."""
+    given = [config.value[key] for key in ("torch_dtype", "dtype") if config.value.get(key) is not None]
+    if not given or "quantization_config" in config.value or not all(isinstance(value, str) for value in given):
+        return set()
+    weights = [p for p in sorted(directory.glob("*.safetensors")) if p.is_file()]
     try:
-        text = _read(path)
-        value = json.loads(text)
-    except (OSError, ValueError, RecursionError):
-        return None  # the audit says what is wrong with it
-    return (path, text, value) if isinstance(value, dict) else None
+        stored = {DTYPES.get(entry["dtype"]) for entry in headers(weights).values()} - {None}
+    except UserError:  # the audit says what is wrong with them
+        return set()
+    if len(stored) != 1 or (given[0] in ("auto", *stored) and "dtype" not in config.value):
+        return set()
+    config.remove("dtype")
+    config.set("torch_dtype", stored.pop())
+    return {"P20"}
 
 
-def _dumped(value: dict, like: str) -> str:
-    """JSON in the layout of the text that it replaces."""
-    indent = re.search(r"\n([ \t]+)\"", like)
-    text = json.dumps(value, indent=indent[1] if indent else 2, ensure_ascii=like.isascii())
-    return text + "\n" * like.endswith("\n")
+def _tokenizer_class(texts: dict[str, JsonText], directory: Path) -> set[str]:
+    """P22: what tokenizer_config.json says, or the class that reads any tokenizer.json."""
+    config = texts["config.json"]
+    files = {path.name for path in directory.iterdir()}
+    if config.value.get("tokenizer_class") or not files & (set(TOKENIZER) - {"vocab.json"}):
+        return set()
+    saved = texts["tokenizer_config.json"].value if "tokenizer_config.json" in texts else {}
+    name = portable_tokenizer(saved).get("tokenizer_class")
+    name = name or ("PreTrainedTokenizerFast" if "tokenizer.json" in files else None)
+    if not isinstance(name, str):
+        return set()
+    config.set("tokenizer_class", name)
+    return {"P22"}
