@@ -8,10 +8,12 @@ import argparse
 import errno
 import importlib
 import os
+import signal
 import sys
+import threading
 
 from pinfold import __version__
-from pinfold.errors import UserError
+from pinfold.errors import UserError, printable
 
 VERBS = {
     "push": ("pinfold.push", "publish a model folder and its weights, verified and pinned"),
@@ -19,6 +21,14 @@ VERBS = {
     "train": ("pinfold.train", "train or fine-tune the model of a folder"),
     "compat": ("pinfold.compat", "load a published model in several transformers versions"),
     "hub": ("pinfold.hub.serve", "serve the embedded Hub on this machine"),
+}
+
+
+CURES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a directory you may write"),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR), "name a file in a directory that exists"),
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.ELOOP), "use a shorter path, without links in a circle"),
 }
 
 
@@ -42,10 +52,13 @@ def main(argv: list[str] | None = None) -> int:
         if chosen:
             importlib.import_module(module).add_arguments(verb)
     args = parser.parse_args(argv)
+    if args.verb != "hub" and threading.current_thread() is threading.main_thread():
+        # the Hub's server ends in its own way; elsewhere temporary files and fenced processes have to go
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         return importlib.import_module(VERBS[args.verb][0]).main(args)
     except UserError as error:
-        print(f"pinfold {args.verb}: {error}", file=sys.stderr)
+        print(f"pinfold {args.verb}: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\npinfold {args.verb}: stopped by Ctrl-C", file=sys.stderr)
@@ -54,10 +67,14 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno not in CURES:
             raise
-        cure = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose a directory you may write"
-        print(f"pinfold {args.verb}: {error.filename or 'writing'}: {error.strerror}; {cure}", file=sys.stderr)
+        cure = CURES[error.errno]
+        where = printable(str(error.filename or "writing"))[:200]
+        print(f"pinfold {args.verb}: {where}: {error.strerror}; {cure}", file=sys.stderr)
+        return 2
+    except (RecursionError, MemoryError) as error:  # what was given is built to be read without an end
+        print(f"pinfold {args.verb}: {type(error).__name__}: nested too deeply or too large to read", file=sys.stderr)
         return 2
 
 

@@ -22,9 +22,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from pinfold import compat
-from pinfold.errors import UserError
+from pinfold.errors import UserError, printable
 from pinfold.publish import card, fence, fix, matrix, verify
 from pinfold.publish.audit import audit
 from pinfold.publish.destination import EMBEDDED
@@ -32,32 +33,35 @@ from pinfold.publish.finding import ERROR, Finding, errors
 from pinfold.publish.folder import ModelFolder, read_modules
 from pinfold.publish.releases import describe, floor
 from pinfold.publish.remote import patience
-from pinfold.publish.repository import code_elsewhere, outline
+from pinfold.publish.repository import check_files, code_elsewhere, outline
 from pinfold.publish.security import UNSEEN, accepted
 from pinfold.publish.stage import PICKLES, stage
 
-# What a fault does, and in which releases, as measured over transformers 4.48 to 5.23.
-FAILS, LIES = "fails", "gives wrong numbers"
+# What a fault does, and in which releases, as measured over transformers 4.48 to 5.23. "can": it depends on what the
+# code does with it, and a load (--run) decides.
+FAILS, CAN_FAIL, LIES, CAN_LIE = "fails", "can fail", "gives wrong numbers", "can give wrong numbers"
 EFFECTS = {
-    "P02": ("", FAILS, "auto_map"),
+    "P02": ("", CAN_FAIL, "auto_map"),
     "P06": ("", FAILS, "an import that the loader cannot find"),
     "P07": ("<5.23", FAILS, "a helper that is not copied"),
+    "P08": ("", CAN_FAIL, "a package that nobody declared"),
     "P10": (">=5", FAILS, "post_init"),
     "P11": (">=5", FAILS, "tied keys as a list"),
     "P11b": (">=5", LIES, "tied weights without tie_word_embeddings"),
-    "P11c": ("", LIES, "weights tied by assignment"),
+    "P11c": ("", CAN_LIE, "weights tied by assignment"),
     "P11d": (">=5", FAILS, "tie_weights overridden"),
     "P12": (">=5", LIES, "a buffer that nobody fills"),
-    "P13": (">=5", LIES, "_init_weights writes in place"),
-    "P14": (">=5", FAILS, "a tensor is read in __init__"),
+    "P13": (">=5", CAN_LIE, "_init_weights writes in place"),
+    "P14": (">=5", CAN_FAIL, "a tensor is read in __init__"),
     "P14b": (">=5", FAILS, "a plain tensor attribute"),
     "P14c": (">=5", FAILS, "from_pretrained in __init__"),
-    "P15": ("", FAILS, "the configuration's __init__"),
+    "P15": ("", CAN_FAIL, "the configuration's __init__"),
     "P16": ("", FAILS, "config_class"),
     "P17": ("<4.49", LIES, "gamma or beta in a parameter's name"),
     "P20": (">=5", LIES, "torch_dtype"),
     "P22b": ("<5", FAILS, "a tokenizer class of transformers 5"),
 }
+MEMBER = re.compile(r": (PreTrainedModel|DynamicCache|GenerationMixin)\.")
 
 
 @dataclass
@@ -108,6 +112,7 @@ def examine(directory: Path, name: str, sizes: dict[str, int] | None = None) -> 
     Raises:
         UserError: it holds something that cannot be read.
     """
+    check_files(directory)
     if sizes is None:
         sizes = {p.relative_to(directory).as_posix(): p.lstat().st_size for p in sorted(directory.rglob("*"))}
         sizes = {path: size for path, size in sizes.items() if (directory / path).is_file()}
@@ -117,13 +122,21 @@ def examine(directory: Path, name: str, sizes: dict[str, int] | None = None) -> 
     report = Report(name, runnable=has_code)
     report.facts.append(f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB")
     report.facts += _what_runs(folder) + _what_else(directory, folder, sizes, elsewhere)
-    findings = audit(directory, folder if has_code else None)
-    if (directory / "card.md").exists() and has_code:
-        findings = accepted(findings, card.read_human_half(directory).accepted)
-    report.findings = findings
+    report.findings = findings = audit(directory, folder if has_code else None)
+    report.facts += _answered_for(directory, findings)
     if has_code or elsewhere:
-        report.forecast = forecast(findings)
+        report.forecast = forecast(findings, floor(folder))
     return report
+
+
+def _answered_for(directory: Path, findings: list[Finding]) -> list[str]:
+    """What card.md says about a finding. It counts in its author's own push; here it is only repeated."""
+    try:
+        reasons = card.read_human_half(directory).accepted
+        said = [f for f in accepted(findings, reasons) if f.reason]
+    except UserError:
+        return []
+    return [f"the author answers for {finding.code} in {finding.file}: {finding.reason}" for finding in said]
 
 
 def _what_runs(folder: ModelFolder) -> list[str]:
@@ -163,9 +176,11 @@ def _what_else(
     return facts
 
 
-def forecast(findings: list[Finding]) -> str:
-    """In which releases the code should load, going by the findings alone."""
-    releases = matrix.every_minor()
+def forecast(findings: list[Finding], lowest: str = "4.48") -> str:
+    """In which releases, from the declared floor on, the code should load, going by the findings alone."""
+    releases = [release for release in matrix.every_minor() if Version(release) >= Version(lowest)]
+    if not releases:
+        raise UserError(f"MIN_TRANSFORMERS={lowest} is above every release known here ({matrix.every_minor()[-1]})")
     causes: dict[str, list[str]] = {release: [] for release in releases}
     for finding in errors(findings):
         hit, effect, word = _effect(finding, releases)
@@ -186,11 +201,14 @@ def forecast(findings: list[Finding]) -> str:
 
 
 def _effect(finding: Finding, releases: list[str]) -> tuple[list[str], str, str]:
-    if finding.releases:
-        return [r for r in releases if r in finding.releases], FAILS, "a name that is not there"
+    if finding.code == "P09":  # a member is missed when it is used, an import when the file is
+        effect = CAN_FAIL if MEMBER.search(finding.sentence) else FAILS
+        return [r for r in releases if r in finding.releases], effect, "a name that is not there"
     if finding.code not in EFFECTS:
         return [], "", ""
     specifier, effect, word = EFFECTS[finding.code]
+    if finding.releases:
+        return [r for r in releases if r in finding.releases], effect, word
     return [r for r in releases if SpecifierSet(specifier).contains(r)], effect, word
 
 
@@ -218,6 +236,8 @@ def check(
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary, contextlib.ExitStack() as stack:
         work = Path(temporary)
         local = Path(target).is_dir()
+        if Path(target).is_file():
+            raise UserError(f"{target} is a file; give its folder, {Path(target).parent}")
         if local:
             report = examine(Path(target), target)
         elif re.fullmatch(r"[\w.-]+/[\w.-]+(@[^@\s]+)?", target, re.ASCII):
@@ -230,7 +250,7 @@ def check(
         else:
             raise UserError(f"{target}: no such folder; give a directory, or a repository as owner/name[@revision]")
         for line in report.lines():
-            show(line)
+            show(printable(line).replace("\n", " "))
         if run:
             source = Path(target) if local else None
             report.rows = _run(report, target, source, versions, checkpoint, endpoint, work, show)
@@ -269,14 +289,15 @@ def mend(target: str, yes: bool) -> int:
     directory = Path(target)
     if not directory.is_dir():
         raise UserError(f"--fix works on a folder on this machine, and {target} is none; download it first")
+    check_files(directory)
     folder = read_modules(directory)
     found = fix.fixes(directory, folder)
     for line in fix.unmended(folder):
-        print(line)
+        print(printable(line))
     if not found:
         print("nothing here can be mended mechanically")
         return 0
-    print(fix.diff(found))
+    print(printable(fix.diff(found)))
     codes = ", ".join(sorted({code for each in found for code in each.codes}))
     question = f"write these changes to {len(found)} file{'s' * (len(found) > 1)} ({codes})?"
     if not yes:
@@ -317,7 +338,7 @@ def main(args: argparse.Namespace) -> int:
     )
     if report.rows:
         say("\n".join(["", *matrix.lines(report.rows), "", f"table: {compat.write_tables(report.name, report.rows)}"]))
-    say(f"\n{report.summary()}")
+    say(f"\n{printable(report.summary())}")
     if args.json:
         args.json.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
     return report.code

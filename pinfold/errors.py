@@ -1,5 +1,19 @@
 """What a user reads when something cannot be done: one line, exit code 2."""
 
+import re
+
+# Control characters of both sets, and those that turn the direction of text around.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Text of somebody else's files, such that it cannot steer a terminal.
+
+    >>> printable("a\x1b[31m")
+    'a\\\\x1b[31m'
+    """
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
 
 class UserError(Exception):
     """A mistake or a limit that the user can act on.

@@ -318,6 +318,61 @@ MALICIOUS: dict[str, tuple[str, str]] = {
     ),
 }
 
+MALICIOUS |= {
+    "a shell of torch's own": ("S02", 'import torch\ntorch.utils.collect_env.run("id")  #!'),
+    "a shell of torch's own, imported": ("S02", "from torch.utils.collect_env import run_and_read_all as r  #!\nr"),
+    "text run by torch's compiler": (
+        "S01",
+        'import torch\ntorch._inductor.codecache.PyCodeCache.load("import os")  #!',
+    ),
+    "text run by torch.fx": ("S01", "from torch.fx.graph_module import _forward_from_src as f  #!\nf('a', {})"),
+    "text run by numpy's tests": ("S01", 'import numpy as np\nnp.testing.runstring("a", {})  #!'),
+    "a file run by numpy's tests": ("S01", 'from numpy.testing import rundocs\nrundocs("a")  #!'),
+    "another part of torch's compiler": ("S05", "import torch\ntorch._dynamo.repro.after_aot.run_repro()  #!"),
+    "a native part of torch": ("S06", 'import torch\ntorch._C.import_ir_module(None, "a")  #!'),
+    "a path of names made up": (
+        "S15",
+        "import torch\nclass A:\n    def forward(self):\n        f = torch\n"
+        '        for p in self.config.path.split("."):\n            f = getattr(f, p)  #!\n'
+        "        f(self.config.arg)",
+    ),
+    "a name made up of a name made up": (
+        "S15",
+        "import torch\ndef f(c):\n    return getattr(getattr(torch, c.a), c.b)(c.c)  #!",
+    ),
+    "attrgetter with a name made up": (
+        "S15",
+        "import torch, operator\ndef f(c):\n    return operator.attrgetter(c.path)(torch)(c.arg)  #!",
+    ),
+    "attrgetter with a path": (
+        "S02",
+        'import torch, operator\noperator.attrgetter("utils.collect_env.run")(torch)("id")  #!',
+    ),
+    "a deletion by another process": (
+        "S07",
+        'import shutil\nimport torch\ndef f(self):\n    torch.multiprocessing.spawn(shutil.rmtree, args=("/a",))  #!',
+    ),
+    "a deletion by a thread": (
+        "S07",
+        "import os, threading\ndef f(p):\n    threading.Thread(target=os.remove, args=(p,)).start()  #!",
+    ),
+    "a deletion by map": ("S07", "import os\ndef f(paths):\n    list(map(os.remove, paths))  #!"),
+    "a write by a process": (
+        "S07",
+        "import multiprocessing as m, torch\ndef f(x):\n    m.Process(target=torch.save, args=(x, '/a')).start()  #!",
+    ),
+    "annotations made as a dict": (
+        "S01",
+        "import typing\ntyping.get_type_hints(type('A', (), {'__annotations__': {'x': \"eval('1')\"}}))  #!",
+    ),
+    "annotations that are evaluated": ("S01", "import typing\ndef f(x):\n    return typing.get_type_hints(x)  #!"),
+    "a way out of a temporary directory": (
+        "S07",
+        "import os, tempfile, torch\ndef f(x):\n    with tempfile.TemporaryDirectory() as d:\n"
+        "        torch.save(x, os.path.join(d, '../../a'))  #!",
+    ),
+}
+
 HARMLESS: dict[str, str] = {
     "model.eval()": "def f(model):\n    model.eval()",
     "a method named compile": "import re, torch\np = re.compile('a')\ndef f(m):\n    return torch.compile(m)",
@@ -397,4 +452,47 @@ HARMLESS: dict[str, str] = {
     "cudnn flag": "import torch\ndef f():\n    torch.backends.cudnn.benchmark = False",
     "an own metaclass": "class M(type):\n    pass\nclass A(metaclass=M):\n    pass",
     "a thread lock": "import threading\nLOCK = threading.Lock()",
+    "public switches of torch's compiler": (
+        "import torch\nimport torch._dynamo\n@torch._dynamo.disable\ndef f(x):\n"
+        "    torch._dynamo.mark_dynamic(x, 0)\n    torch._dynamo.mark_static_address(x)\n"
+        "    torch._dynamo.config.cache_size_limit = 64\n"
+        "    return torch.compiler.is_compiling() or torch._dynamo.is_compiling()\n"
+        "torch._dynamo.allow_in_graph(f)\ntorch.compiler.disable(f)"
+    ),
+    "under jit.trace": "import torch\ndef f(x):\n    return torch._C._get_tracing_state() or torch._C._nn.gelu(x)",
+    "a graph": "from torch.fx.graph_module import GraphModule\ndef f(m):\n    return isinstance(m, GraphModule)",
+    "a comparison of arrays": "import numpy as np\ndef f(a, b):\n    np.testing.assert_allclose(a, b)",
+    "an activation by its name": (
+        "import torch\nfrom torch import nn\nimport torch.nn.functional as F\n"
+        "from transformers.activations import ACT2FN\n"
+        "class A:\n    def __init__(self, config):\n        self.a = getattr(nn, config.activation)()\n"
+        "        self.b = getattr(F, config.activation)\n        self.c = ACT2FN[config.hidden_act]\n"
+        "        self.d = getattr(torch, config.dtype)\n        self.e = getattr(torch.nn.init, config.init)\n"
+        "    def forward(self, x):\n        self.e(x)\n        return self.a(self.b(x)).to(self.d)"
+    ),
+    "a module of the model by its path": (
+        "import operator\nclass A:\n    def f(self, path):\n        m = self\n        for p in path.split('.'):\n"
+        "            m = getattr(m, p)\n        return m, operator.attrgetter(path)(self)"
+    ),
+    "gradient checkpointing": (
+        "from torch.utils.checkpoint import checkpoint\nclass A:\n    def forward(self, x):\n"
+        "        return checkpoint(self.block, x, use_reentrant=False)\n    def block(self, x):\n        return x"
+    ),
+    "map of plain functions": "def f(xs):\n    return list(map(int, xs)) + list(map(lambda x: x + 1, xs))",
+    "a function for saving, handed on": (
+        "import torch\nclass A:\n    def save_pretrained(self, d, save_function=torch.save):\n"
+        "        super().save_pretrained(d, save_function=save_function)"
+    ),
+    "a temporary directory": (
+        "import os, tempfile, torch\nfrom pathlib import Path\ndef f(x):\n"
+        "    with tempfile.TemporaryDirectory() as d:\n        torch.save(x, d + '/x.pt')\n"
+        "        torch.save(x, os.path.join(d, 'x.pt'))\n        torch.save(x, Path(d) / 'x.pt')\n"
+        "        torch.save(x, f'{d}/x.pt')\n        (Path(d) / 'a').write_text('b')\n"
+        "        with open(os.path.join(d, 'a'), 'w') as g:\n            g.write('a')"
+    ),
+    "a temporary file": (
+        "import shutil, tempfile, torch\ndef f(x):\n    d = tempfile.mkdtemp()\n    torch.save(x, d + '/a')\n"
+        "    shutil.rmtree(d)\n    with tempfile.NamedTemporaryFile() as g:\n        torch.save(x, g.name)"
+    ),
+    "a class made by type": "A = type('A', (), {'__annotations__': {'x': 'int | None'}, 'y': 1})",
 }

@@ -1,6 +1,7 @@
 """The checker, on folders and on repositories of every kind that people have."""
 
 import json
+import os
 import re
 import shutil
 import struct
@@ -16,6 +17,8 @@ from pinfold.errors import UserError
 from pinfold.publish.folder import read_folder
 from pinfold.publish.stage import stage
 
+CONFIGURATION = tiny.CONFIGURATION
+TOO_NEW = 'MIN_TRANSFORMERS = "99.9"\n' + CONFIGURATION
 STOCK = {"model_type": "bert", "architectures": ["BertModel"], "hidden_size": 8}
 
 
@@ -211,15 +214,68 @@ def test_fix_shows_a_diff_and_writes_only_when_told(checked, tmp_path, capsys):
     assert code == 0 and "nothing here can be mended mechanically" in out
 
 
-def test_an_accepted_finding_is_a_warning_with_its_reason(checked, tmp_path):
+def test_what_an_author_says_about_a_finding_is_repeated_and_changes_nothing(checked, tmp_path):
     modeling = tiny.MODELING + "\n\ndef notes(path):\n    with open(path, 'w') as file:\n        file.write('x')\n"
     folder = tiny.write_folder(tmp_path / "writes", modeling_tiny=modeling)
-    code, out, _ = checked(folder)
-    assert code == 1 and "S07" in out
     accept = 'accepted_findings:\n  "S07 modeling_tiny.py": keeps notes where the caller says\n---\n## Intended'
     (folder / "card.md").write_text(tiny.CARD.replace("---\n## Intended", accept))
     code, out, _ = checked(folder)
-    assert code == 0 and "(accepted: keeps notes where the caller says)" in out
+    assert code == 1 and "error    S07" in out
+    assert "the author answers for S07 in modeling_tiny.py: keeps notes where the caller says" in out
+    (folder / "card.md").write_text("---\n- no table\n---\n")
+    assert checked(folder)[0] == 1
+
+
+def test_text_of_a_stranger_cannot_steer_the_terminal(checked, published):
+    config = json.loads((published / "config.json").read_text())
+    config["auto_map"]["AutoModel\x1b[2J"] = "evil\x1b]0;title\x07/x--m.X\u202e"
+    (published / "config.json").write_text(json.dumps(config))
+    code, out, err = checked(published)
+    assert code == 1 and not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", out + err)
+
+
+SPECIAL = {
+    "pipe": lambda d: os.mkfifo(d / "card.md"),
+    "pipe for a template": lambda d: os.mkfifo(d / "chat.jinja"),
+    "circle": lambda d: (d / "more.py").symlink_to("more.py"),
+    "device": lambda d: (d / "card.md").symlink_to("/dev/zero"),
+    "out of the folder": lambda d: (d / "card.md").symlink_to("/etc/passwd"),
+    "directory": lambda d: (d / "card.md").mkdir(),
+    "many classes": lambda d: (d / "c.py").write_text("".join(f"class C{i}: pass\n" for i in range(3000))),
+    "floor above all": lambda d: (d / "configuration_tiny.py").write_text(TOO_NEW),
+}
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_special_files_are_one_line_and_no_wait(checked, tmp_path, kind):
+    folder = tiny.write_folder(tmp_path / "folder", card=None)
+    (folder / "card.md").unlink(missing_ok=True)
+    SPECIAL[kind](folder)
+    for arguments in ([], ["--fix"]) if kind != "floor above all" else ([],):
+        code, _, err = checked(folder, *arguments)
+        assert code == 2 and len(err.strip().splitlines()) == 1, err
+
+
+def test_classes_that_derive_from_each_other_in_many_ways_take_no_time(checked, tmp_path):
+    pairs = "".join(f"class D{i}(D{i + 1}, E{i + 1}): pass\nclass E{i}(D{i + 1}, E{i + 1}): pass\n" for i in range(60))
+    folder = tiny.write_folder(tmp_path / "folder", layers_tiny=tiny.LAYERS + pairs)
+    started = time.monotonic()
+    checked(folder)
+    assert time.monotonic() - started < 20
+
+
+def test_a_floor_narrows_the_forecast(checked, tmp_path):
+    source = 'MIN_TRANSFORMERS = "5.0"\n' + CONFIGURATION
+    code, out, _ = checked(tiny.write_folder(tmp_path / "folder", configuration_tiny=source))
+    assert code == 0 and "by its code it loads in 5.0-" in out
+
+
+def test_a_local_folder_without_a_digest_is_not_blamed_for_two_copies(checked, published, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    path = published / "configuration_tiny.py"
+    path.write_text(re.sub(r"\n#[^\n]*\nCODE_DIGEST = .*\n", "", path.read_text()))
+    code, out, err = checked(published, "--run", "--versions", "newest")
+    assert code == 0 and "passes in transformers" in out and "left out" in out, out + err
 
 
 @pytest.mark.parametrize(
@@ -230,6 +286,7 @@ def test_an_accepted_finding_is_a_warning_with_its_reason(checked, tmp_path):
         (["local/absent"], "is not on"),
         (["--versions", "5.0.0"], "--versions goes with --run"),
         (["--yes"], "--yes goes with --fix"),
+        (["--json", "/nowhere/at/all.json"], "name a file in a directory that exists"),
         (["local/absent", "--fix"], "download it first"),
         (["--run", "--versions", "later"], "VERSION=later is not a released version"),
         (["--run"], "holds no weights to run it with"),

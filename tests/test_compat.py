@@ -99,7 +99,8 @@ ROWS = [
 def test_the_table_says_what_passed_what_failed_and_what_was_left_out(tmp_path):
     path = compat.write_tables("me/x@" + "0" * 40, ROWS, tmp_path / "new")
     text = path.read_text()
-    head, _, good, bad = text.splitlines()[2:6]
+    brief, (head, _, good, bad) = text.splitlines()[2:6], text.splitlines()[7:11]
+    assert brief[0] == "| transformers | checks passed | AutoModel |" and "D01 loading failed" in brief[3]
     assert "D01 loads" in head and "| AutoModel " in head
     assert "| 4.48.3" in good and "abababababab" in good and "left out" in good and "FAILS" in bad
     assert "- D07: skipped: on the Hub" in text and "fails in 5.0.0: D01 loading failed" in text

@@ -1,9 +1,14 @@
 """The fence: what a script behind it can write to."""
 
 import json
+import shutil
+import socket
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from pinfold.errors import UserError
 from pinfold.publish import fence
 
 SCRIPT = """
@@ -17,6 +22,7 @@ for path in request["paths"]:
         said[path] = "written"
     except OSError as error:
         said[path] = error.strerror
+said["failures"] = []
 json.dump(said, open(request["answer"], "w"))
 """
 
@@ -29,11 +35,13 @@ def try_to_write(tmp_path):
     work = tmp_path / "a place"
     (work / "staged").mkdir(parents=True)
     (work / "staged" / "file").touch()
+    (work / "made").mkdir()
     (tmp_path / "script.py").write_text(SCRIPT)
 
     def run(*paths):
         request = {"paths": [str(p) for p in paths]}
-        return fence.run(tmp_path / "script.py", request, work, visible=[work / "staged"])
+        answer = fence.run(tmp_path / "script.py", request, work, visible=[work / "staged"], writable=[work / "made"])
+        return {path: word for path, word in answer.items() if path != "failures"}
 
     run.work, run.outside = work, tmp_path
     return run
@@ -42,9 +50,53 @@ def try_to_write(tmp_path):
 @needs_read_only
 def test_only_the_working_directory_can_be_written_to(try_to_write):
     work, outside = try_to_write.work, try_to_write.outside
-    said = try_to_write(work / "free", outside / "x", "/tmp/x", "/dev/shm/x", "/x", "/dev/null")
-    assert {path for path, word in said.items() if word == "written"} == {str(work / "free"), "/dev/null"}
-    assert (work / "free").exists() and not (outside / "x").exists()
+    free, kernel = work / "made" / "free", "/proc/sys/kernel/core_pattern"
+    before = Path(kernel).read_text()
+    said = try_to_write(free, work / "x", outside / "x", "/tmp/x", "/dev/shm/x", "/run/x", "/x", "/dev/null", kernel)
+    assert {path for path, word in said.items() if word == "written"} == {str(free), "/dev/null"}
+    assert free.exists() and not (outside / "x").exists() and Path(kernel).read_text() == before
+
+
+SOCKET = """
+import json, os, socket, sys
+
+request = json.load(open(sys.argv[1]))
+client = socket.socket(socket.AF_UNIX)
+try:
+    client.connect(request["socket"])
+    said = "connected"
+except OSError as error:
+    said = error.strerror
+listed = sorted(os.listdir("/tmp"))
+json.dump({"failures": [], "said": said, "listed": listed}, open(request["answer"], "w"))
+"""
+
+
+@needs_read_only
+def test_sockets_and_files_of_other_programs_are_out_of_reach(tmp_path):
+    place = Path(tempfile.mkdtemp(prefix="agent-", dir="/tmp"))
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(place / "agent.sock"))
+        server.listen()
+        (tmp_path / "script.py").write_text(SOCKET)
+        (tmp_path / "work").mkdir()
+        request = {"socket": str(place / "agent.sock")}
+        said = fence.run(tmp_path / "script.py", request, tmp_path / "work", visible=[])
+    shutil.rmtree(place)
+    assert said["said"] == "No such file or directory" and place.name not in said["listed"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["'{not json'", "'[]'", "'[' * 200000", "'{}'", "'{\"failures\": 5}'", "'{\"failures\": [5]}'", None],
+)
+def test_an_answer_that_the_folders_code_forged_is_one_line(tmp_path, written):
+    place = 'os.path.join(os.environ["TMPDIR"], "answer.json")'
+    body = f"open({place}, 'w').write({written})" if written else f"os.symlink('/dev/zero', {place})"
+    (tmp_path / "script.py").write_text(f"import os\n{body}\nprint('\\x1b[31mred')\n")
+    (tmp_path / "work").mkdir()
+    with pytest.raises(UserError, match=r"gave no answer: \\x1b\[31mred"):
+        fence.run(tmp_path / "script.py", {}, tmp_path / "work", visible=[])
 
 
 @needs_read_only

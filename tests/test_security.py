@@ -155,6 +155,15 @@ CONFIGS = [
     ("config.json", {"custom_pipelines": {"a": {"impl": "pipe.A"}}}, WARNING),
     ("tokenizer_config.json", {"chat_template": "{{ ''.__class__.__mro__ }}"}, ERROR),
     ("tokenizer_config.json", {"chat_template": [{"name": "a", "template": "{{ x|attr('y') }}"}]}, ERROR),
+    ("tokenizer_config.json", {"chat_template": "{{ x['__cla' ~ 'ss__'] }}"}, ERROR),
+    ("tokenizer_config.json", {"chat_template": "{{ x['\\x5f\\x5fclass\\x5f\\x5f'] }}"}, ERROR),
+    ("tokenizer_config.json", {"chat_template": "{{ x['\\u005f_cl' ~ ('ass_' + '_')] }}"}, ERROR),
+    ("tokenizer_config.json", {"chat_template": "{{ x[['__', 'class', '__'] | join] }}"}, ERROR),
+    ("tokenizer_config.json", {"chat_template": "{{ x['__ssalc__' | reverse] }}"}, ERROR),
+    ("tokenizer_config.json", {"chat_template": "{{ x['__' ~ name ~ '__'] }}"}, ERROR),
+    ("tokenizer_config.json", {"chat_template": "{{ x[name ~ 'ass__'] }}"}, ERROR),
+    ("tokenizer_config.json", {"chat_template": "{% set a='__cla' %}{% set b='ss__' %}{{ x[a ~ b] }}"}, ERROR),
+    ("tokenizer_config.json", {"chat_template": "{{ xs | map(attribute='__gl' ~ 'obals__') | list }}"}, ERROR),
     ("adapter_config.json", {"base_model_name_or_path": "somebody/model"}, WARNING),
 ]
 
@@ -166,7 +175,9 @@ def test_a_key_that_changes_what_is_run_is_reported(file, config, severity):
 
 
 def test_ordinary_configurations_have_no_finding():
-    template = "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m.content | trim }}{% endfor %}{{ eos_token }}"
+    template = "{{ '<|' ~ m['role'] ~ '|>\\n' ~ messages[loop.index0 + 1]['content'] ~ tool['mcp__' ~ 'a'] ~ '__' }}"
+    template += "{% set content = '\\u4f60' ~ x['tool_' ~ kind] + names['a'~'_b'] %}"
+    template += "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m.content | trim }}{% endfor %}{{ eos_token }}"
     configs = {
         "config.json": {
             "attn_implementation": "sdpa",
@@ -210,6 +221,23 @@ def test_text_of_the_audited_file_is_quoted_without_control_characters():
         configs={"config.json": {"a\n": {"trust_remote_code": 1}}},
     )
     assert found and all(f.sentence.isprintable() and len(f.sentence) < 250 for f in found)
+
+
+def test_names_of_the_audited_files_are_quoted_without_control_characters(tmp_path):
+    name = "a\x1b[2J\nb.jinja"
+    (tmp_path / name).write_text("{{ x.__class__ }}")
+    source = "eval('1')\nimport pickle\npickle.loads(x)"
+    module = Module("a", Path("modeling\x1b[31m\nx.py"), source, ast.parse(source))
+    found = security(ModelFolder(tmp_path, {}), [module], {"c\nd.json": {"a": {"trust_remote_code": True}}})
+    assert {f.code for f in found} == {"S01", "S06", "S14"} and len({f.file for f in found}) == 3
+    assert all((f.sentence + f.file + str(f)).isprintable() for f in found)
+
+
+@pytest.mark.parametrize("text", ["{{", "{{ ' ' ~", "a[", "{{ '\\", "{{" + " ' '" + " " * 2000, "{{ '_' }}", "|   "])
+def test_hostile_templates_are_read_in_bounded_time(text):
+    start = time.monotonic()
+    read("x = 1", configs={"tokenizer_config.json": {"chat_template": text * (2_000_000 // len(text))}})
+    assert time.monotonic() - start < 20
 
 
 def test_what_cannot_be_seen_is_said():

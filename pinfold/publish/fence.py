@@ -17,6 +17,7 @@ import shlex
 import shutil
 import signal
 import site
+import stat
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinfold.errors import UserError
+from pinfold.errors import UserError, printable
 
 # Neither tokens nor credentials have such names, and a Python process may need these.
 ALLOWED = {
@@ -38,6 +39,10 @@ NAMESPACES = (
     ("--user", "--map-root-user", "--net"),
 )
 GIB = 1 << 30
+LONGEST_ANSWER = 64 << 20  # bytes
+# Where sockets of the user's programs and other people's files are; a fenced process gets empty ones.
+SHARED = [Path("/tmp"), Path("/var/tmp"), Path("/run"), Path("/dev/shm")]
+KERNEL = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi", "/proc/scsi")
 _running: set[subprocess.Popen] = set()
 
 
@@ -52,7 +57,7 @@ class Fence:
         """One phrase for the user."""
         disk = "disk read-only" if self.read_only else "files outside of the home can be written"
         if "--mount-proc" in self.namespaces:
-            return f"fenced: no network, no secrets, home hidden, {disk}"
+            return f"fenced: no network, environment cleaned, home hidden, {disk}"
         if "--mount" in self.namespaces:
             return f"fenced: no network, home hidden, environment cleaned, {disk}; other processes are visible"
         if self.namespaces:
@@ -68,7 +73,9 @@ def available() -> Fence:
             trial = "mount -t tmpfs tmpfs /mnt" if "--mount" in flags else "true"
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):
                 if _succeeds(["unshare", *flags, "sh", "-c", trial]):
-                    trial = f"{_read_only([], [])}\nfor p in / /tmp /dev/shm /run; do ! test -w $p || exit 1; done"
+                    trial = (
+                        f"{_read_only([])}\nfor p in / /tmp /dev/shm /run /proc/sys; do ! test -w $p || exit 1; done"
+                    )
                     return Fence(flags, "--mount" in flags and _succeeds(["unshare", *flags, "sh", "-c", trial]))
     return Fence(())
 
@@ -94,6 +101,7 @@ def run(
     work: Path,
     *,
     visible: list[Path],
+    writable: list[Path] = (),
     overlay: Path | None = None,
     hub_home: Path | None = None,
     memory: int = 16 * GIB,
@@ -103,8 +111,9 @@ def run(
 
     Args:
         request: what the script reads; an "answer" path is added to it.
-        work: a directory that the script may write to, apart from what lies in it and is ``visible``.
-        visible: paths it reads; they are bound back in where they lie in the hidden home.
+        work: where a directory for this run is made; nothing else in it can be written to.
+        visible: paths it reads; they are bound back in where they lie in a hidden place.
+        writable: directories in ``work`` for what the script leaves behind.
         overlay: a directory put in front of the environment's packages (an older transformers).
         hub_home: HF_HOME, filled by the caller; an empty one by default.
         memory: bytes of private memory. seconds: wall-clock time.
@@ -131,7 +140,7 @@ def run(
         log = scratch / "log"
         with open(log, "wb") as output:
             process = subprocess.Popen(
-                _fenced(command, needed, work, scratch),
+                _fenced(command, needed, [scratch.resolve(), *(p.resolve() for p in writable)]),
                 env=environment, cwd=scratch, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 start_new_session=True, preexec_fn=functools.partial(_limit, memory) if os.name == "posix" else None,
             )  # fmt: skip
@@ -143,13 +152,37 @@ def run(
             finally:
                 _running.discard(process)
                 _end(process)
-        if not (scratch / "answer.json").exists():
-            lines = log.read_text(errors="replace").strip().splitlines()
+        answer = _read_answer(scratch / "answer.json")
+        if answer is None:
+            lines = _tail(log).strip().splitlines()
             reason = (
                 lines[-1] if lines else f"exit code {process.returncode}, more than {memory / GIB:.0f} GiB needed?"
             )
-            raise UserError(f"verification gave no answer: {reason}")
-        return json.loads((scratch / "answer.json").read_text(encoding="utf-8"))
+            raise UserError(f"verification gave no answer: {printable(reason)[:400]}")
+        return answer
+
+
+def _read_answer(path: Path) -> dict | None:
+    """What the script wrote, as far as it has the form of an answer: the folder's code may have written it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            answer = json.loads(file.read(LONGEST_ANSWER))
+        failures = answer["failures"]
+        good = all(
+            isinstance(f, dict) and isinstance(f["check"], str) and isinstance(f["line"], str) for f in failures
+        )
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return answer if good and isinstance(failures, list) else None
+
+
+def _tail(log: Path) -> str:
+    with open(log, "rb") as file:
+        file.seek(max(0, log.stat().st_size - 10_000))
+        return file.read().decode(errors="replace")
 
 
 @contextlib.contextmanager
@@ -185,6 +218,10 @@ def _limit(memory: int) -> None:
         # data, not address space: CUDA builds of torch reserve far more addresses than they use
         if sys.platform == "linux":
             resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (memory, memory))
+            import ctypes
+
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: whoever kills us ends it as well
 
 
 def _own_packages() -> list[Path]:
@@ -193,9 +230,13 @@ def _own_packages() -> list[Path]:
     return [p for p in given if p.is_dir()]
 
 
-def _read_only(writable: list[Path], within: list[Path]) -> str:
-    """Shell lines that make every mount read-only but the writable directories; ``within`` lie in those."""
-    lines = [f"mount --bind {shlex.quote(str(p))} {shlex.quote(str(p))}" for p in (*writable, *within)]
+def _read_only(writable: list[Path]) -> str:
+    """Shell lines that make every mount read-only but the writable directories.
+
+    The kernel's settings below /proc belong to whoever is root outside, whatever capabilities are left inside.
+    """
+    lines = [f"mount --bind {shlex.quote(str(p))} {shlex.quote(str(p))}" for p in writable]
+    lines += [f"test ! -e {p} || mount --bind {p} {p} || true" for p in KERNEL]
     keep = "|".join(["/proc", *(shlex.quote(str(p)) for p in writable)])
     # octal escapes of mountinfo (\\040 is a space) get the leading zero that printf wants; flags that a mount has
     # already must be named again, since an unprivileged namespace may not drop them
@@ -212,8 +253,8 @@ def _read_only(writable: list[Path], within: list[Path]) -> str:
     )
 
 
-def _fenced(command: list[str], needed: list[Path], work: Path, scratch: Path) -> list[str]:
-    """The command inside this machine's namespaces, the home hidden and what is needed bound back in."""
+def _fenced(command: list[str], needed: list[Path], writable: list[Path]) -> list[str]:
+    """The command inside this machine's namespaces, private places hidden and what is needed bound back in."""
     flags = available().namespaces
     if not flags:
         return command
@@ -221,28 +262,31 @@ def _fenced(command: list[str], needed: list[Path], work: Path, scratch: Path) -
     if "--mount" in flags:
         python = [Path(p) for p in (sys.prefix, sys.base_prefix, sys.executable, os.path.realpath(sys.executable))]
         packages = [*_own_packages(), Path(site.getusersitepackages())]
-        for number, home in enumerate(homes()):
-            inside = {p.absolute() for p in (*needed, *python, *packages) if p.exists()}
-            inside |= {p.resolve() for p in inside}
-            if home in inside & {q for p in needed for q in (p.absolute(), p.resolve())}:
+        every = {
+            q for p in (*needed, *python, *packages, *writable) if p.exists() for q in (p.absolute(), p.resolve())
+        }
+        own = homes()
+        for home in own:
+            if home in {q for p in needed for q in (p.absolute(), p.resolve())}:
                 raise UserError(f"{home} is your home directory, which verification hides; use a folder below it")
-            inside = {p for p in inside if p.is_relative_to(home) and p != home}
-            inside = sorted(p for p in inside if not any(q in p.parents for q in inside))
-            # what is needed from the home is held elsewhere while an empty directory is put over it
-            holds = [shlex.quote(str(scratch / f"hold-{number}-{i}")) for i in range(len(inside))]
-            for path, hold in zip(inside, holds, strict=True):
-                make = "mkdir" if path.is_dir() else "touch"
-                lines += [f"{make} {hold}", f"mount --rbind {shlex.quote(str(path))} {hold}"]
-            lines += [f"mount -t tmpfs -o size=16m,mode=700 tmpfs {shlex.quote(str(home))}"]
-            for path, hold in zip(inside, holds, strict=True):
-                place = shlex.quote(str(path))
-                lines += [f"mkdir -p {shlex.quote(str(path.parent))}"]
-                lines += [f"{'mkdir -p' if path.is_dir() else 'touch'} {place}", f"mount --rbind {hold} {place}"]
-        inside = {p.resolve() for p in needed if p.exists() and p.resolve() != work.resolve()}
-        inside = sorted(p for p in inside if p.is_relative_to(work.resolve()))
-        lines.append(_read_only([work.resolve()], inside))
+        places = {*own, *(p.resolve() for p in SHARED if p.is_dir())}
+        hidden = sorted(p for p in places if not any(q in p.parents for q in places))
+        inside = sorted(p for p in every if any(p.is_relative_to(h) and p != h for h in hidden))
+        inside = [p for p in inside if not any(q in p.parents for q in inside)]
+        # what is needed is held in another tmpfs while empty directories are put over the private places
+        lines += ["mount -t tmpfs -o size=1m tmpfs /mnt"] if inside else []
+        for number, path in enumerate(inside):
+            make = "mkdir" if path.is_dir() else "touch"
+            lines += [f"{make} /mnt/{number}", f"mount --rbind {shlex.quote(str(path))} /mnt/{number}"]
+        lines += [f"mount -t tmpfs -o size=64m,mode=755 tmpfs {shlex.quote(str(place))}" for place in hidden]
+        for number, path in enumerate(inside):
+            place = shlex.quote(str(path))
+            lines += [f"mkdir -p {shlex.quote(str(path.parent))}"]
+            lines += [f"{'mkdir -p' if path.is_dir() else 'touch'} {place}", f"mount --rbind /mnt/{number} {place}"]
+        lines += ["umount -R -l /mnt"] if inside else []
+        lines.append(_read_only(writable))
     drop = ""
     if shutil.which("setpriv"):  # without it the code could unmount what hides the home
         drop = "setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "
-    lines.append(f'exec {drop}"$@"')
+    lines.append(f'cd {shlex.quote(str(writable[0]))}\nexec {drop}"$@"')
     return ["unshare", *flags, "sh", "-c", "\n".join(lines), "fence", *command]

@@ -59,7 +59,7 @@ STOCK = {
 RELATIVE_IMPORT = re.compile(r"^[^\S\n]*(?:from\s+\.(\w+)\s+import|import\s+\.(\w+)[^\S\n]*$)", re.MULTILINE)
 DIGEST_LINE = re.compile(r"^CODE_DIGEST\s*(?::\s*str\s*)?=.*$", re.MULTILINE)
 # Bounds for files of strangers: the largest modeling file of transformers has 300 KB and 40 levels of nesting.
-LARGEST, ALL_FILES, DEEPEST = 1_000_000, 10_000_000, 200
+LARGEST, ALL_FILES, DEEPEST, MOST_CLASSES = 1_000_000, 10_000_000, 200, 2000
 
 
 @dataclass
@@ -133,18 +133,15 @@ class ModelFolder:
     modules: dict[str, Module]
     classes: dict[str, tuple[Module, ast.ClassDef]] = field(default_factory=dict)
 
-    def kind(self, name: str, seen: frozenset = frozenset()) -> str | None:
+    def kind(self, name: str) -> str | None:
         """What transformers takes a class for: a key of KINDS, or None for an ordinary class."""
-        if name not in self.classes or name in seen:
-            return None
-        for text, place in self.bases(name):
-            for kind, roots in KINDS.items():
-                if text in roots:
+        for cls in self.lineage(name):
+            for text, place in self.bases(cls):
+                for kind, roots in KINDS.items():
+                    if text in roots:
+                        return kind
+                if text not in self.classes and (kind := stock_kind(text, place)):
                     return kind
-            if kind := self.kind(text, seen | {name}):
-                return kind
-            if kind := stock_kind(text, place):
-                return kind
         return None
 
     def bases(self, name: str) -> list[tuple[str, str]]:
@@ -162,14 +159,14 @@ class ModelFolder:
 
     def lineage(self, name: str) -> list[str]:
         """The class and its bases in this folder, nearest first."""
-        found: list[str] = []
-        queue = [name]
+        found: dict[str, None] = {}
+        queue = collections.deque([name])
         while queue:
-            name = queue.pop(0)
+            name = queue.popleft()
             if name in self.classes and name not in found:
-                found.append(name)
+                found[name] = None
                 queue += [base for base, _ in self.bases(name)]
-        return found
+        return list(found)
 
     def is_stock(self, name: str) -> bool:
         """Whether it derives from a model, configuration, ... of transformers' own, whose code is not seen here."""
@@ -199,19 +196,14 @@ class ModelFolder:
                 found |= {name.split(".")[0] for name in names}
         return sorted(found - sys.stdlib_module_names - set(self.modules))
 
-    def attribute(self, cls: str, attribute: str, seen: frozenset = frozenset()) -> ast.expr | None:
+    def attribute(self, cls: str, attribute: str) -> ast.expr | None:
         """The value assigned to a class attribute, here or in a base class of this folder."""
-        if cls not in self.classes or cls in seen:
-            return None
-        node = self.classes[cls][1]
-        for statement in node.body:
-            targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-            if any(isinstance(t, ast.Name) and t.id == attribute for t in targets):
-                return statement.value
-        for base, _ in self.bases(cls):
-            value = self.attribute(base, attribute, seen | {cls})
-            if value is not None:
-                return value
+        for owner in self.lineage(cls):
+            for statement in self.classes[owner][1].body:
+                alone = [getattr(statement, "target", None)]
+                targets = statement.targets if isinstance(statement, ast.Assign) else alone
+                if any(isinstance(t, ast.Name) and t.id == attribute for t in targets):
+                    return statement.value
         return None
 
     def registrations(self) -> dict[str, str]:
@@ -264,18 +256,12 @@ class ModelFolder:
         configs = [name for name in self.classes if self.kind(name) == "config"]
         return configs[-1] if len(configs) == 1 else None
 
-    def is_concrete(self, cls: str, seen: frozenset = frozenset()) -> bool:
+    def is_concrete(self, cls: str) -> bool:
         """Whether the class itself can be called: it defines or inherits ``forward`` in this folder."""
-        _, node = self.classes[cls]
-        if any(isinstance(s, ast.FunctionDef) and s.name == "forward" for s in node.body):
+        if self.method(cls, "forward"):
             return True
-        for base, place in self.bases(cls):
-            if base in self.classes:
-                if base not in seen | {cls} and self.is_concrete(base, seen | {cls}):
-                    return True
-            elif stock_kind(base, place) == "model" and not base.endswith("PreTrainedModel"):
-                return True
-        return False
+        bases = [pair for owner in self.lineage(cls) for pair in self.bases(owner) if pair[0] not in self.classes]
+        return any(stock_kind(b, place) == "model" and not b.endswith("PreTrainedModel") for b, place in bases)
 
     @staticmethod
     def head(cls: str) -> str | None:
@@ -345,6 +331,8 @@ def read_modules(path: str | Path) -> ModelFolder:
         module = folder.modules[file.stem] = Module(file.stem, file, source, _parse(file, source))
         for node in _definitions(module.tree):
             folder.classes.setdefault(node.name, (module, node))
+    if len(folder.classes) > MOST_CLASSES:
+        raise UserError(f"{path}: more than {MOST_CLASSES} classes; keep only the model's code in its folder")
     return folder
 
 

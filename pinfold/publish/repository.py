@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers, get_session
 
 from pinfold.errors import UserError
-from pinfold.publish.folder import ModelFolder, read_folder
+from pinfold.publish.folder import ModelFolder, leads_out, read_folder
 from pinfold.publish.remote import Remote
 from pinfold.publish.stage import PICKLES, TOKENIZER, Staged, find_weights
 
@@ -96,6 +97,25 @@ def _bytes(remote: Remote, sha: str, name: str, first: int, end: int) -> bytes:
         answer.raise_for_status()
         content = answer.content
     return content[: end - first] if answer.status_code == 206 else content[first:end]
+
+
+def check_files(directory: Path) -> None:
+    """Refuse what cannot be read like a file: pipes, devices, links in a circle or out of the folder.
+
+    Raises:
+        UserError: naming it.
+    """
+    for path in sorted(directory.iterdir()):
+        try:
+            mode, out = path.stat().st_mode, path.is_symlink() and leads_out(path, directory)
+        except (OSError, RuntimeError):
+            raise UserError(f"{path}: a link that leads nowhere or in a circle; remove it") from None
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise UserError(f"{path}: not a regular file; remove it")
+        if out and stat.S_ISREG(mode):
+            raise UserError(f"{path}: links out of the folder; put the file itself there")
+        if stat.S_ISDIR(mode) and path.suffix in (*READ, ".safetensors"):
+            raise UserError(f"{path}: a directory where a file is wanted; rename it")
 
 
 def real_files(snapshot: Path, directory: Path) -> Path:

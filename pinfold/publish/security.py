@@ -18,6 +18,7 @@ from pinfold.publish.finding import ERROR, WARNING, Finding
 from pinfold.publish.folder import ModelFolder, Module
 from pinfold.publish.security_bandit import second_opinion
 from pinfold.publish.security_read import Reading
+from pinfold.publish.security_templates import escape
 from pinfold.publish.security_values import shown
 
 CODES = tuple(f"S{number:02d}" for number in range(1, 16))
@@ -28,15 +29,12 @@ UNSEEN = (
 )
 BIDIRECTIONAL = re.compile("[\u202a-\u202e\u2066-\u2069]")
 COOKIE = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
-ESCAPES = re.compile(
-    r"__(?:class|globals|subclasses|mro|base|bases|builtins|import|init|dict|getattribute|code|func|self)__"
-    r"|\|\s*attr\s*\(|\bf_globals\b|\bgi_frame\b|\bcr_frame\b|\bos\s*\.\s*(?:popen|system)|\bpopen\s*\("
-)
 ATTENTION = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
 KERNEL = re.compile(r"^[^/:]+/[^/:]+(?:@[^/:]+)?(?::[^/:]+)?$")  # what transformers takes for a repository of kernels
 RUNS_CODE = ("trust_remote_code", "_attn_implementation_internal")
 MOST_ENTRIES = 200_000
 MOST_ALIKE = 50
+MOST_SENTENCE = 2000
 
 
 def security(folder: ModelFolder, modules: Iterable[Module], configs: dict[str, dict]) -> list[Finding]:
@@ -63,7 +61,8 @@ def security(folder: ModelFolder, modules: Iterable[Module], configs: dict[str, 
     found = _few(found)
     order = {module.file: number for number, module in enumerate(modules)}
     found.sort(key=lambda f: (order.get(f.file, len(order)), f.line, f.code))
-    return found + list(_settings(configs)) + list(_beside(folder))
+    found += [*_settings(configs), *_beside(folder)]
+    return [replace(f, sentence=shown(f.sentence, MOST_SENTENCE), file=shown(f.file, MOST_SENTENCE)) for f in found]
 
 
 def _few(findings: list[Finding]) -> list[Finding]:
@@ -176,8 +175,8 @@ def _setting(key: str, value: object, top: bool) -> tuple[str, str] | None:
         elsewhere = "--" in str([v.get("impl") for v in value.values() if isinstance(v, dict)])[:2000]
         where = "code of another repository" if elsewhere else "classes of this folder"
         return f"makes pipeline() run {where}.", ERROR if elsewhere else WARNING
-    if key in ("chat_template", "template") and isinstance(value, str) and (match := ESCAPES.search(value)):
-        return f'holds "{shown(match[0])}", with which a template breaks out of its sandbox.', ERROR
+    if key in ("chat_template", "template") and isinstance(value, str) and (match := escape(value)):
+        return f'holds "{shown(match[1])}", with which a template breaks out of its sandbox.', ERROR
     if key == "base_model_name_or_path" and isinstance(value, str) and value:
         return f'= "{shown(value)}" makes from_pretrained load that repository instead.', WARNING
     return None
@@ -194,7 +193,7 @@ def _beside(folder: ModelFolder) -> Iterator[Finding]:
                 text = file.read(1 << 20)
         except OSError:
             continue
-        if match := ESCAPES.search(text):
-            line = text.count("\n", 0, match.start()) + 1
-            what = f'holds "{shown(match[0])}", with which a template breaks out of its sandbox.'
+        if match := escape(text):
+            line = text.count("\n", 0, match[0]) + 1
+            what = f'holds "{shown(match[1])}", with which a template breaks out of its sandbox.'
             yield Finding("S14", f"{path.name}:{line}: {what}", path.name, line)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pinfold.publish import security_values as values
 from pinfold.publish.finding import ERROR, WARNING
 from pinfold.publish.security_names import (
+    CALLERS,
     DECODERS,
     DEFINES,
     DELETES,
@@ -20,13 +21,28 @@ from pinfold.publish.security_names import (
     PATH_METHODS,
     PATH_ONLY,
     RUNNERS,
+    RUNS_FIRST,
     SECRET_VARIABLES,
     STARTS_LOADING,
     WRITERS,
     canonical,
     judge,
 )
-from pinfold.publish.security_values import Const, Decoded, Given, Instance, Own, Ref, Table, Unknown, shown, union
+from pinfold.publish.security_values import (
+    Const,
+    Decoded,
+    Getter,
+    Given,
+    Instance,
+    Many,
+    Own,
+    Picked,
+    Ref,
+    Table,
+    Unknown,
+    shown,
+    union,
+)
 
 if TYPE_CHECKING:
     from pinfold.publish.security_read import Reading, Scope
@@ -38,6 +54,11 @@ PASSES_ON = frozenset(
     "builtins.list builtins.tuple builtins.set builtins.frozenset builtins.reversed builtins.sorted "
     "types.MethodType typing.cast builtins.str os.fspath os.path.abspath os.path.realpath os.path.normpath "
     "os.path.join pathlib.Path builtins.bytes".split()
+)
+TEMPORARY = frozenset(
+    f"tempfile.{name}"
+    for name in "TemporaryDirectory NamedTemporaryFile TemporaryFile SpooledTemporaryFile mkdtemp mktemp gettempdir "
+    "mkstemp".split()
 )
 GIVES_ELEMENT = frozenset(("builtins.next", "builtins.min", "builtins.max"))
 ENVIRONMENT = re.compile(r"^os\.environb?\.(\w+)$")
@@ -71,6 +92,8 @@ def apply(reading: "Reading", function: object, call: Call, scope: "Scope") -> t
     """Report what calling ``function`` does, and return what it can give back."""
     if isinstance(function, (Own, Instance)):
         return _own(reading, function, call)
+    if isinstance(function, Getter):
+        return _getter(reading, function, call)
     if not isinstance(function, Ref):
         return ()
     path = function.path
@@ -80,7 +103,7 @@ def apply(reading: "Reading", function: object, call: Call, scope: "Scope") -> t
     decoded = any(isinstance(v, Decoded) or (isinstance(v, Const) and v.decoded) for a in everything for v in a)
     if decoded and RUNNERS.match(path):
         reading.report("S10", call.node, f"{path}(...) runs what was hidden in encoded text.")
-    for rule in (_names, _imports, _loads, _files, _environment, _settings):
+    for rule in (_handed, _names, _imports, _loads, _files, _environment, _settings):
         result = rule(reading, path, call, scope)
         if result is not None:
             return result
@@ -99,9 +122,12 @@ def apply(reading: "Reading", function: object, call: Call, scope: "Scope") -> t
     if path in PASSES_ON:
         first = call.argument(0, "func")
         if any(isinstance(v, Given) for v in first) and path != "functools.partial":
-            return (Given(),) if len(first) == 1 and _stays(call.arguments[1:]) else ()
+            return first if all(isinstance(v, Given) for v in first) and _stays(call.arguments[1:]) else ()
         if first and path != "pathlib.Path":
             return union(first, *(values.elements(first) if path == "typing.cast" else ()), *call.arguments[1:2])
+    if path in TEMPORARY:
+        given = (Given(temporary=True),)
+        return values.many([given, given]) if path == "tempfile.mkstemp" else given
     if path in GIVES_ELEMENT:
         return union(*values.elements(call.argument(0, "iterable")))
     if path == "builtins.dict" and call.keywords:
@@ -262,10 +288,12 @@ def _names(reading: "Reading", path: str, call: Call, scope: "Scope") -> tuple |
                     reading.report("S15", node, f"takes a name out of {name} that is made up while it runs.")
             if call.open_ended and not owners:
                 reading.report("S15", node, "getattr(*...) takes a name out of something that cannot be followed.")
+            for first in [v.path for v in owners if isinstance(v, Picked)][:1]:
+                words = "takes a name out of what another made-up name gave"
+                reading.report("S15", node, f"{words}, beginning at {shown(first)}: so any function can be reached.")
             own = [v for v in owners if isinstance(v, Own) and isinstance(v.node, ast.Module)]
-            return (
-                _namespace(reading, "builtins.globals()", [], node, scope)[0] if own and _imports_kept(scope) else ()
-            )
+            found = _namespace(reading, "builtins.globals()", [], node, scope) if own and _imports_kept(scope) else []
+            return union(*found[:1], tuple(Picked(name) for name in reached if "()" not in name), call.argument(2, ""))
         return union(*(reading.attribute(owners, name, node, True) for name in names), call.argument(2, "default"))
     if path in ("builtins.setattr", "builtins.delattr"):
         names = values.strings(call.argument(1, "name")) or [None]
@@ -285,13 +313,18 @@ def _names(reading: "Reading", path: str, call: Call, scope: "Scope") -> tuple |
             for part in ".".join(texts).split("."):
                 if part in INTROSPECTION or part in METHODS:
                     reading.report("S15", node, f"{path}({part!r}) reaches what no name in this file shows.")
-        return ()
+        known = all(values.strings(found) for found in call.arguments) and not call.open_ended
+        names = tuple(text for found in call.arguments for text in values.strings(found)) if known else ()
+        return (Getter(names),) if path.endswith("attrgetter") else ()
     if path == "builtins.vars" and call.arguments:
         return tuple(
             Ref(f"{v.path}.__dict__") if isinstance(v, Ref) else Table(()) if isinstance(v, Const) else v
             for v in call.argument(0, "object")
             if isinstance(v, (Ref, Own, Instance))
         )
+    if path == "builtins.type" and len(call.arguments) == 3:
+        for entries in [v.entries for v in call.arguments[2] if isinstance(v, Table)]:
+            _annotations(reading, [found for key, found in entries if key == "__annotations__"], node, scope)
     if path == "builtins.type" and len(call.arguments) == 1:
         own = tuple(Own(v.node) for v in call.argument(0, "object") if isinstance(v, Instance))
         return own or (Ref("builtins.type()"),)
@@ -312,6 +345,45 @@ def _names(reading: "Reading", path: str, call: Call, scope: "Scope") -> tuple |
                 reading.store_item((Ref(base),), call.argument(0, "key"), (), node)
             return look_up(reading, (Ref(base),), call.argument(0, "key"), node, scope)
     return None
+
+
+def _annotations(reading: "Reading", tables: list[tuple], node: ast.AST, scope: "Scope") -> None:
+    """Annotations made as a dict: typing.get_type_hints evaluates their texts as it does written ones."""
+    for entries in [v.entries for found in tables for v in found if isinstance(v, Table)]:
+        for text in [text for _, found in entries for text in values.strings(found)]:
+            reading.annotation(ast.Constant(text, lineno=node.lineno, col_offset=0), scope)
+
+
+def _getter(reading: "Reading", getter: Getter, call: Call) -> tuple:
+    owners = call.argument(0, "obj")
+    if not getter.names:
+        for value in owners:
+            if isinstance(value, (Ref, Picked)) and "()" not in value.path:
+                words = f"takes a name out of {shown(value.path)} that is made up while it runs"
+                reading.report("S15", call.node, f"operator.attrgetter {words}.")
+        return tuple(Picked(v.path) for v in owners if isinstance(v, Ref) and "()" not in v.path)
+    found: list[tuple] = []
+    for name in getter.names:
+        reached = owners
+        for part in name.split(".")[:20]:
+            reached = reading.attribute(reached, part, call.node, True)
+        found.append(reached)
+    return union(*found)
+
+
+def _handed(reading: "Reading", path: str, call: Call, scope: "Scope") -> None:
+    """A function that is handed to what calls it does what it does when it is called here."""
+    if path in CALLERS:
+        function, given = (call.argument(*place) for place in CALLERS[path])
+        rows = [v.items for v in given if isinstance(v, Many)]
+        arguments = [()] * path.startswith("torch.multiprocessing.s") + list(rows[0] if len(rows) == 1 else ())
+    elif RUNS_FIRST.match(path):
+        function, arguments = call.argument(0, "function"), []
+    else:
+        return
+    for value in function:
+        if isinstance(value, (Own, Instance)) or (isinstance(value, Ref) and value.path in (*WRITERS, *OPENERS)):
+            apply(reading, value, Call(call.node, arguments, {}), scope)
 
 
 def _imports_kept(scope: "Scope") -> bool:
@@ -423,10 +495,12 @@ def _reads_only(call: Call) -> bool:
 def _place(reading: "Reading", name: str, places: list[tuple], call: Call, deletes: bool = False) -> None:
     """Report a write unless it goes below the directory that save_pretrained was given."""
     inside = all(found and all(isinstance(v, Given) for v in found) for found in places)
-    if inside and not deletes:
+    temporary = any(isinstance(v, Given) and v.temporary for found in places for v in found)
+    if inside and not deletes and not temporary:
         return
     words = "deletes or moves files" if deletes else "writes files"
-    where = "in the directory that it was given" if inside else "outside the directory that saving was given"
+    below = "below a temporary directory" if temporary else "in the directory that it was given"
+    where = below if inside else "outside the directory that saving was given"
     writer = getattr(reading.function, "name", "").lstrip("_").startswith(("save", "write", "export", "dump", "to_"))
     parameters = {a.arg for a in reading.function.args.args} if writer else set()
     first = call.node.args[0] if isinstance(call.node, ast.Call) and call.node.args else None

@@ -8,7 +8,7 @@ from pinfold.publish.finding import WARNING
 from pinfold.publish.folder import Module
 from pinfold.publish.security_calls import Call, apply, look_up, unknown_method
 from pinfold.publish.security_names import SECRET_PLACES
-from pinfold.publish.security_values import Const, Decoded, Given, Many, Own, Ref, Table, shown, union
+from pinfold.publish.security_values import Const, Decoded, Given, Many, Own, Picked, Ref, Table, shown, union
 
 BLOB = 1500
 TESTS = frozenset(("builtins.isinstance", "builtins.issubclass"))
@@ -121,7 +121,7 @@ class Expressions:
             if self.steps > 0:
                 results += [values.method(owner, name, call.arguments, call.keywords) for owner in owners]
                 self.steps -= sum(map(values.size, results))
-            if not functions:
+            if all(isinstance(v, Picked) for v in functions):
                 unknown_method(self, owners, name, call)
             results += [(v,) for v in owners if isinstance(v, (Given, Decoded))]
         return union(*results)
@@ -162,13 +162,13 @@ class Expressions:
         for part in reversed(spine):
             other = self.evaluate(part.right, scope)
             if isinstance(part.op, ast.Div) and any(isinstance(v, Given) for v in found):
-                found = (Given(),) if inside(other) else ()
+                found = tuple(v for v in found if isinstance(v, Given)) if inside(other) else ()
             elif isinstance(part.op, ast.Div) and any(isinstance(v, Ref) and "pathlib" in v.path for v in found):
                 found = (Ref("pathlib.Path()"),)
                 joined += "/" + "".join(values.strings(other)[:1])
                 self.text(joined, part)
             elif isinstance(part.op, ast.Add) and found and all(isinstance(v, Given) for v in found):
-                found = (Given(),) if inside(other, joined=True) else ()
+                found = found if inside(other, joined=True) else ()
             else:
                 found = values.binary(type(part.op), found, other)
             for value in found:
@@ -188,7 +188,7 @@ class Expressions:
             else:
                 parts.append(self.evaluate(part, scope))
         if parts and parts[0] and all(isinstance(v, Given) for v in parts[0]):
-            return (Given(),) if all(inside(p, joined=True) for p in parts[1:]) else ()
+            return parts[0] if all(inside(p, joined=True) for p in parts[1:]) else ()
         found = (Const(""),)
         for part in parts:
             found = values.binary(ast.Add, found, part)

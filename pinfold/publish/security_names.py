@@ -57,7 +57,11 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "code. codeop. timeit.timeit timeit.repeat timeit.Timer timeit.main cProfile.run cProfile.runctx profile.run "
         "profile.runctx pdb.run pdb.runeval pdb.runcall pdb.set_trace bdb.Bdb trace.Trace doctest. pandas.eval "
         "numexpr.evaluate sympy.sympify sympy.parse_expr sympy.parsing. PIL.ImageMath. numpy.f2py. "
-        "logging.config. lib2to3. _testcapi.run_in_subinterp _xxsubinterpreters. "
+        "logging.config. lib2to3. numpy.testing.runstring numpy.testing.rundocs numpy.testing.measure "
+        "numpy.testing._private. torch.fx.graph_module. torch.fx.experimental.rewriter. torch._precompile. "
+        "torch._inductor.codecache. torch._inductor.runtime. torch.utils.benchmark. torch.export._unlift. "
+        "torch.jit.unsupported_tensor_ops. torch.jit.annotations.parse_type_line torch.distributed.nn.jit. "
+        "torch._vendor. _testcapi.run_in_subinterp _xxsubinterpreters. "
         "concurrent.interpreters.",
     ),
     ("S01", WARNING, "runs a template, which can reach Python's objects", "jinja2.Template jinja2.Environment mako."),
@@ -73,6 +77,14 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "concurrent.futures.ProcessPoolExecutor pip. ensurepip. venv. setuptools. distutils. _winapi. win32process. "
         "psutil.Popen git. torch.distributed.run. torch.distributed.launch. torch.distributed.elastic. webbrowser. "
         "antigravity. pydoc.pipepager pydoc.tempfilepager pydoc.pager ",
+    ),
+    (
+        "S02",
+        ERROR,
+        _STARTS,
+        "torch.utils.collect_env. torch._strobelight. torch.utils._strobelight. torch.backends.xeon. torch.testing. "
+        "torch.cuda._memory_viz. torch.utils._get_clean_triton. numpy.distutils. "
+        "torch.distributed.checkpoint._experimental.",
     ),
     ("S03", ERROR, _NETWORK, "torch.distributed.TCPStore torch.distributed.rpc"),
     ("S03", WARNING, _NETWORK, "torch.distributed.init_process_group torch.distributed.init_device_mesh"),
@@ -143,6 +155,21 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "torch._export.aot_load torch.cuda._compile_kernel tvm. pyximport. Cython. "
         "transformers.integrations.hub_kernels. tensorflow.load_op_library onnxruntime_extensions.get_library_path "
         "sqlite3.Connection.enable_load_extension mmap.",
+    ),
+    ("S05", ERROR, "is part of torch's compiler, which runs text and native code", "torch._inductor. torch._dynamo."),
+    ("S05", WARNING, "is native code of torch that has no documentation", "torch._C."),
+    ("S01", ERROR, "runs text as a program", "torch._C.CompilationUnit torch._C._jit_script_compile"),
+    (
+        "S06",
+        ERROR,
+        "loads a compiled program from a file",
+        "torch._C.import_ir_module torch._C.import_ir_module_from_buffer torch._C._import_ir_module_from_package",
+    ),
+    (
+        "S01",
+        WARNING,
+        "evaluates annotations that are texts",
+        "typing.get_type_hints typing_extensions.get_type_hints inspect.get_annotations",
     ),
     (
         "S06",
@@ -226,6 +253,20 @@ _HARMLESS = re.compile(
     r"|is_available|is_initialized|is_kernels_available|is_fsspec|quote|gettempdir)$"
 )
 
+_HARMLESS_TORCH = re.compile(
+    r"^torch\.(?:fx\.graph_module\.GraphModule|testing\.(?:assert_close|make_tensor)|_inductor\.(?:list_\w+|config)"
+    r"|_inductor\.config\.[\w.]+"
+    r"|_dynamo\.(?:(?:decorators|eval_frame|external_utils|comptime)\.)?(?:\w*disable\w*|\w*allow_in_graph"
+    r"|forbid_in_graph|substitute_in_graph|is_compiling|is_dynamo_compiling|mark_\w+|maybe_mark_\w+"
+    r"|assume_constant_result|graph_break|reset|skip|run|optimize|explain|OptimizedModule|is_dynamo_supported|comptime"
+    r"|decorators|eval_frame|external_utils|exc|config|utils)"
+    r"|_dynamo\.(?:exc|config|_trace_wrapped_higher_order_op)(?:\.[\w.]+)?|_dynamo\.utils\.is_compile_supported"
+    r"|_C\.(?:_get_tracing_state|_get_accelerator|_log_api_usage_once|_jit_set_\w+|_jit_override_\w+|_nn(?:\.\w+)?"
+    r"|_functorch|_cuda_getCurrent\w+|DisableTorchFunction\w*|Value|Graph|Node|Type|\w+Type|Generator|Size|TensorBase"
+    r"|_TensorBase|_VariableFunctions(?:\.\w+)?|_is_tracing|_get_privateuse1_backend_name|device|dtype|layout"
+    r"|_has_\w+|_is_\w+|_\w*_is_\w+|_c10d))$"
+)
+
 # Functions whose arguments decide: the check of their call is elsewhere; alone they must not be handed on.
 SENSITIVE = {
     "builtins.getattr": ("S15", "looks names up that cannot be followed"),
@@ -248,6 +289,23 @@ SENSITIVE = {
     "sys.modules": ("S11", "reaches every loaded module"),
     "builtins.globals": ("S15", "reaches every name of this file"),
 }
+
+# What calls a function that it is given: where that stands and where its arguments do.
+CALLERS: dict[str, tuple[tuple[int, str], tuple[int, str]]] = {
+    "torch.multiprocessing.spawn": ((0, "fn"), (1, "args")),
+    "torch.multiprocessing.spawn.spawn": ((0, "fn"), (1, "args")),
+    "torch.multiprocessing.start_processes": ((0, "fn"), (1, "args")),
+    "multiprocessing.Process": ((1, "target"), (3, "args")),
+    "torch.multiprocessing.Process": ((1, "target"), (3, "args")),
+    "threading.Thread": ((1, "target"), (3, "args")),
+    "threading.Timer": ((1, "function"), (2, "args")),
+    "threading.start_new_thread": ((0, "function"), (1, "args")),
+}
+RUNS_FIRST = re.compile(
+    r"^builtins\.(?:map|filter)$|^functools\.reduce$|^itertools\.starmap$|^torch\.utils\.checkpoint\.checkpoint$"
+    r"|^(?:torch\.)?(?:multiprocessing|concurrent\.futures)\..*\(\)\."
+    r"(?:map|map_async|starmap|starmap_async|imap|imap_unordered|apply|apply_async|submit)$"
+)
 
 # Writers: the positions and names of the arguments that say where. DELETES destroys even inside the given directory.
 WRITERS: dict[str, tuple[tuple[int, str], ...]] = {
@@ -446,5 +504,5 @@ def judge(path: str) -> tuple[str, str, str] | None:
     for length in range(len(parts) - (path == head), 0, -1):
         found = BELOW.get(".".join(parts[:length]))
         if found:
-            return None if "(" in path or _HARMLESS.search(path) else found
+            return None if "(" in path or _HARMLESS.search(path) or _HARMLESS_TORCH.match(path) else found
     return None

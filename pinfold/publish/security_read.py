@@ -13,7 +13,7 @@ from pinfold.publish.finding import ERROR, WARNING, Finding
 from pinfold.publish.folder import Module
 from pinfold.publish.security_calls import Call, apply, look_up
 from pinfold.publish.security_expressions import Expressions, Scope
-from pinfold.publish.security_names import INTROSPECTION, KEPT, SENSITIVE, canonical, judge
+from pinfold.publish.security_names import DELETES, INTROSPECTION, KEPT, SENSITIVE, canonical, judge
 from pinfold.publish.security_values import Decoded, Given, Instance, Many, Own, Ref, shown, union
 
 PASSES = 4
@@ -70,6 +70,8 @@ class Reading(Expressions):
                 code, words = SENSITIVE[value.path]
                 severity = WARNING if value.path in ("builtins.open", "io.open", "os.getenv") else ERROR
                 self.report(code, node, f"{value.path} is handed on as a value: it {words}.", severity)
+            elif isinstance(value, Ref) and value.path in DELETES:
+                self.report("S07", node, f"{value.path} is handed on as a value: it deletes or moves files.")
 
     def findings(self) -> list[Finding]:
         """Everything that was seen, by file and line."""
@@ -472,17 +474,18 @@ class Reading(Expressions):
             found = tuple(Ref(canonical(f"{star}.{name}")) for star in stars)
         return found
 
-    def member(self, node: ast.ClassDef, name: str, seen: frozenset = frozenset()) -> tuple:
-        """An attribute of a class of the folder, or of its bases."""
-        scope = self.scopes.get(node)
-        if scope is None or node in seen:
-            return ()
-        if name in scope.names:
-            return scope.names[name]
+    def member(self, node: ast.ClassDef, name: str) -> tuple:
+        """An attribute of a class of the folder, or of its bases; each class is looked at once."""
         found: list[tuple] = []
-        for base in self.bases.get(node, ()):
-            if isinstance(base, Own) and isinstance(base.node, ast.ClassDef):
-                found.append(self.member(base.node, name, seen | {node}))
+        queue, seen = [node], {node}
+        while queue:
+            scope = self.scopes.get(node := queue.pop(0))
+            if scope is not None and name in scope.names:
+                found.append(scope.names[name])
+            elif scope is not None:
+                bases = [base.node for base in self.bases.get(node, ()) if isinstance(base, Own)]
+                queue += [base for base in bases if isinstance(base, ast.ClassDef) and base not in seen]
+                seen |= set(bases)
         return union(*found)
 
     def attribute(self, owners: tuple, name: str, node: ast.AST, called: bool = False) -> tuple:

@@ -61,7 +61,23 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Given:
-    """A path below the directory that save_pretrained was given."""
+    """A path below the directory that save_pretrained was given, or one of tempfile's."""
+
+    temporary: bool = False
+
+
+@dataclass(frozen=True)
+class Picked:
+    """What getattr took out of something by a name that is made up while the program runs."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Getter:
+    """An operator.attrgetter of these dotted names; of none where they are made up while the program runs."""
+
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from pinfold.errors import printable
 from pinfold.publish import releases
 from pinfold.publish.finding import WARNING, Finding
 from pinfold.publish.folder import ModelFolder
@@ -147,6 +148,8 @@ def dtype(config: dict, headers: dict[str, dict]) -> Iterator[Finding]:
     for key in ("torch_dtype", "dtype"):
         given = config.get(key)
         name = given.removeprefix("torch.") if isinstance(given, str) else given
+        if not isinstance(name, str) and given is not None:  # one for each part of a composite model
+            continue
         if given is None or not stored or name in stored or name == "auto" or "quantization_config" in config:
             continue
         are, shown = " and ".join(sorted(stored)), _plain(given) if isinstance(given, str) else _short(given)
@@ -199,4 +202,4 @@ def _short(value: object) -> str:
 
 
 def _plain(text: object) -> str:
-    return " ".join(str(text)[:200].split())
+    return printable(" ".join(str(text)[:200].split()))

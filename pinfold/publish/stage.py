@@ -11,6 +11,7 @@ import ast
 import functools
 import hashlib
 import json
+import math
 import re
 import shutil
 import struct
@@ -33,6 +34,9 @@ ALIGNMENT = 64  # bytes; that of torch's allocations on a CPU
 PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".webp")
 # safetensors' names of dtypes, in torch's words
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn"}
+# bytes of one value; the types of less than a byte are not listed
+BYTES = dict.fromkeys(("F64", "I64", "U64", "C64"), 8) | dict.fromkeys(("F32", "I32", "U32"), 4)
+BYTES |= dict.fromkeys(("F16", "BF16", "I16", "U16"), 2) | dict.fromkeys(("BOOL", "I8", "U8", "F8_E4M3", "F8_E5M2"), 1)
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -119,15 +123,15 @@ def read_header(path: Path) -> dict[str, dict]:
                 raise ValueError("header too long")
             header = json.loads(file.read(length))
         entries = [entry for name, entry in header.items() if name != "__metadata__"]
-        for entry in entries:
+        end = 0
+        for entry in sorted(entries, key=lambda e: e["data_offsets"]):
             first, last = entry["data_offsets"]
-            if (
-                not 0 <= first <= last
-                or not isinstance(entry["dtype"], str)
-                or not all(n >= 0 for n in entry["shape"])
-            ):
-                raise ValueError("an entry that makes no sense")
-        end = max((entry["data_offsets"][1] for entry in entries), default=0)
+            if not all(type(n) is int and 0 <= n < 2**63 for n in (first, last, *entry["shape"])):
+                raise ValueError("a shape or an offset that is no number")
+            size = math.prod(entry["shape"]) * BYTES.get(entry["dtype"], 0)
+            if first != end or last < first or (entry["dtype"] in BYTES and size != last - first):
+                raise ValueError("tensors that do not fill their place")
+            end = last
         if path.stat().st_size != 8 + length + end:
             raise ValueError(f"{8 + length + end} bytes announced, {path.stat().st_size} there")
     except (ValueError, struct.error, LookupError, TypeError, AttributeError, RecursionError) as error:

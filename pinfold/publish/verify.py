@@ -87,12 +87,15 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
     folder = staged.folder.path.resolve()
     job = {**request, "job": "reference", "folder": str(folder), "checkpoint": str(config.parent)}
     visible = [folder, staged.directory, checkpoint.resolve()]
-    answer = fence.run(INSIDE, job, work, visible=visible, overlay=overlay, **_limits(staged))
+    answer = fence.run(INSIDE, job, work, visible=visible, writable=[kept], overlay=overlay, **_limits(staged))
     _raise(answer, f"{staged.folder.path} with {checkpoint}")
-    request |= {key: answer[key] for key in ("probes", "aliases", "losses", "drawn", "missing")}
-    request["reference_version"] = answer["transformers"]
-    outputs = Path(request["outputs"])
-    return Reference(outputs, answer["hashes"], answer["parameters"], checkpoint.resolve(), request, answer["notes"])
+    try:
+        request |= {key: answer[key] for key in ("probes", "aliases", "losses", "drawn", "missing")}
+        request["reference_version"] = answer["transformers"]
+        hashes, parameters, notes = answer["hashes"], answer["parameters"], answer["notes"]
+    except KeyError as error:
+        raise UserError(f"{staged.folder.path}: its code answered in verification's place ({error} missing)") from None
+    return Reference(Path(request["outputs"]), hashes, parameters, checkpoint.resolve(), request, notes)
 
 
 def compare_in_memory(model, auto: str, expected: Reference) -> None:
@@ -167,7 +170,10 @@ def staged_load(
             "keep": str(keep) if keep else None,
         }
         visible = [staged.directory, read_only, expected.checkpoint, expected.outputs.parent]
-        answer = fence.run(INSIDE, job, work, visible=visible, overlay=overlay, hub_home=hub_home, **_limits(staged))
+        made = [writable, *([keep.parent] if keep else [])]
+        answer = fence.run(
+            INSIDE, job, work, visible=visible, writable=made, overlay=overlay, hub_home=hub_home, **_limits(staged)
+        )
     finally:
         shutil.rmtree(here, ignore_errors=True)
     _raise(answer, "the staged files do not load as they should")
@@ -207,7 +213,10 @@ def published_load(
     }
     visible = [hub_home, expected.checkpoint, expected.outputs.parent]
     try:
-        answer = fence.run(INSIDE, job, work, visible=visible, hub_home=hub_home, overlay=overlay, **_limits(staged))
+        made = [saved, *([keep.parent] if keep else [])]
+        answer = fence.run(
+            INSIDE, job, work, visible=visible, writable=made, hub_home=hub_home, overlay=overlay, **_limits(staged)
+        )
     finally:
         shutil.rmtree(saved, ignore_errors=True)
     _raise(answer, f"{repo} at {revision} does not load as it should")
