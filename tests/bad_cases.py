@@ -257,6 +257,17 @@ BAD = {
         "import scipy",
         (M, "import scipy"),
     ),
+    "P08 after flash_attn": Bad(
+        "P08",
+        [
+            top(
+                M,
+                "from transformers.utils import is_flash_attn_2_available\n\nif is_flash_attn_2_available():\n    from flash_attn import flash_attn_func\n    import einops",
+            )
+        ],
+        "import einops",
+        (M, "import einops"),
+    ),
     "P08 docstring": Bad(
         "P08", [bottom(L, 'NOTE = """Example:\n    from PIL import Image\n"""')], "import PIL", (L, "from PIL")
     ),
@@ -523,6 +534,7 @@ BAD = {
         "in _init_weights writes in place",
         (L, "self.weight.data.normal_()"),
     ),
+    "P13 view": p13("if isinstance(module, nn.Embedding):\n    nn.init.zeros_(module.weight[module.padding_idx])"),
     # P14
     "P14 item": p14([init("rates = [x.item() for x in torch.linspace(0, 1, config.depth)]")], (M, "x.item()")),
     "P14 tolist": p14([init("rates = torch.linspace(0, 1, 3).tolist()")], (M, "tolist")),
@@ -851,5 +863,30 @@ BAD = {
         [(M, TIES, TIES + '    base_model_prefix = ""\n')],
         "GoodForMaskedLM has no base_model_prefix",
         (M, "class GoodForMaskedLM"),
+    ),
+    # P25
+    "P25 model": Bad(
+        "P25",
+        [top(M, "from transformers import AutoModel"), bottom(M, "AutoModel.register(GoodConfig, GoodModel)")],
+        "modeling_good.py:",
+        (M, "AutoModel.register("),
+    ),
+    "P25 head": Bad(
+        "P25",
+        [
+            top(M, "import transformers"),
+            bottom(
+                M,
+                "try:\n    transformers.AutoModelForMaskedLM.register(GoodConfig, GoodForMaskedLM, exist_ok=True)\nexcept ValueError:\n    pass",
+            ),
+        ],
+        "Use GoodForMaskedLM.register_for_auto_class().",
+        (M, "transformers.AutoModelForMaskedLM"),
+    ),
+    "P25 configuration": Bad(
+        "P25",
+        [top(C, "from transformers import AutoConfig as Auto"), bottom(C, 'Auto.register("custom-good", GoodConfig)')],
+        'Auto.register("custom-good", GoodConfig) at import makes the loader take these classes for local code',
+        (C, "Auto.register("),
     ),
 }

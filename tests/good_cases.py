@@ -82,6 +82,27 @@ GOOD = {
             "from transformers.utils import is_flash_attn_2_available\n\nif is_flash_attn_2_available():\n    from flash_attn import flash_attn_func",
         )
     ],
+    "flash attention and what it needs": [
+        top(
+            M,
+            "import inspect\n\nfrom transformers.utils import is_flash_attn_2_available\n\nif is_flash_attn_2_available():\n    from flash_attn import flash_attn_func\n    from flash_attn.bert_padding import pad_input\n\n    WINDOWS = 'window_size' in inspect.signature(flash_attn_func).parameters",
+        )
+    ],
+    "registered part of a configuration": [
+        top(C, "from transformers import AutoConfig"),
+        bottom(
+            C,
+            "class PartConfig(PretrainedConfig):\n    model_type = 'custom-part'\n\n    def __init__(self, size=2, **kwargs):\n        super().__init__(**kwargs)\n        self.size = size\n\n\nAutoConfig.register('custom-part', PartConfig)",
+        ),
+    ],
+    "registered by whoever calls it": [
+        top(M, "from transformers import AutoModel"),
+        bottom(M, "def register():\n    AutoModel.register(GoodConfig, GoodModel)"),
+    ],
+    "part of a tensor above the floor": [
+        top(C, 'MIN_TRANSFORMERS = "5.2"'),
+        initialise("if isinstance(module, nn.Embedding):\n    nn.init.zeros_(module.weight[module.padding_idx])"),
+    ],
     "standard library": [top(M, "import math\nimport collections.abc\nfrom dataclasses import dataclass")],
     "numpy and safetensors": [
         top(M, "import numpy as np\nfrom safetensors.torch import load_file\nfrom huggingface_hub import ModelCard")

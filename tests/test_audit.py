@@ -21,7 +21,7 @@ from pinfold.publish.folder import read_folder, read_modules
 from pinfold.publish.stage import stage
 
 ROOT = Path(__file__).resolve().parents[1]
-RULES = [f"P{number:02d}" for number in range(1, 25)]
+RULES = [f"P{number:02d}" for number in range(1, 26)]
 KINDS = ["P11b", "P11c", "P11d", "P14b", "P14c", "P19b", "P19c", "P22b"]
 
 

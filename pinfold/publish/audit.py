@@ -106,6 +106,7 @@ def _code(code: Reached, judge_digest: bool) -> Iterator[Finding]:
     yield from model_rules.parameter_names(code)
     yield from model_rules.loss_arguments(code)
     yield from model_rules.base_prefix(code)
+    yield from model_rules.registered_at_import(code)
     if judge_digest:
         yield from code_rules.digest(code)
     yield from security.security(code.folder, code.modules, code.configs)

@@ -139,7 +139,8 @@ def _required(tree: ast.Module, floor: tuple[int, int]) -> Iterator[tuple[str, a
             stack += [(child, after) for child in (*node.handlers, *node.orelse, *node.finalbody)]
         elif isinstance(node, ast.If):
             inside = guarded or _asks_for_package(node, floor)
-            stack += [(child, inside) for child in node.body]
+            cut = _cut_out(node)
+            stack += [(child, inside or i < cut) for i, child in enumerate(node.body)]
             stack += [(child, guarded) for child in node.orelse]
         else:
             stack += [(child, guarded) for child in ast.iter_child_nodes(node)]
@@ -151,12 +152,21 @@ def _catches_import(handler: ast.ExceptHandler) -> bool:
 
 
 def _asks_for_package(node: ast.If, floor: tuple[int, int]) -> bool:
-    """``if is_flash_attn_2_available():`` guards flash_attn everywhere; other such questions only later on."""
+    """``if is_scipy_available():`` guards what it holds, but not yet in 4.48."""
     asked = {call_name(call) for call in ast.walk(node.test) if isinstance(call, ast.Call)}
-    flash = all(isinstance(n, ast.ImportFrom) and (n.module or "").startswith("flash_attn") for n in node.body)
-    if any(name.startswith("is_flash_attn") and name.endswith("available") for name in asked):
-        return flash or floor >= READS_SYNTAX
     return floor >= READS_SYNTAX and any(name.startswith("is_") and name.endswith("_available") for name in asked)
+
+
+def _cut_out(node: ast.If) -> int:
+    """How many statements 4.48 cuts out: those from flash_attn right after ``if is_flash_attn...available()``.
+
+    Whatever follows them in the body is read like any other line.
+    """
+    asked = (call_name(call) for call in ast.walk(node.test) if isinstance(call, ast.Call))
+    if not any(name.startswith("is_flash_attn") and name.endswith("available") for name in asked):
+        return 0
+    flash = [isinstance(n, ast.ImportFrom) and (n.module or "").startswith("flash_attn") for n in node.body]
+    return [*flash, False].index(False)
 
 
 def _in_strings(module: Module) -> Iterator[tuple[str, int]]:

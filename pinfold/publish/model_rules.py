@@ -1,10 +1,11 @@
-"""Rules about model classes: how they are built, and what they declare (P10, P16-P18, P24)."""
+"""Rules about model classes: how they are built, and what they declare (P10, P16-P18, P24, P25)."""
 
 import ast
 from collections.abc import Iterator
 
 from pinfold.publish.finding import WARNING, Finding
 from pinfold.publish.reached import (
+    FUNCTIONS,
     Reached,
     assignments,
     call_name,
@@ -222,3 +223,48 @@ def base_prefix(code: Reached) -> Iterator[Finding]:
                     fix='Set base_model_prefix = "NAME", the attribute that holds the base model.',
                     severity=WARNING,
                 )
+
+
+def registered_at_import(code: Reached) -> Iterator[Finding]:
+    """P25: classes that importing a file enters into transformers' own tables, as if they were local code.
+
+    Configurations of parts of a model may be registered alone.
+    """
+    main = code.auto_map.get("AutoConfig", "").split(".")[-1]
+    for module in code.modules:
+        for call in _calls_at_import(module.tree):
+            path = chain(call.func)
+            if len(path) < 2 or path[-1] != "register":
+                continue
+            auto = module.imports.get(path[-2], ("", path[-2]))[1] or path[-2]
+            given = [chain(value)[-1:] for value in (*call.args, *(k.value for k in call.keywords))]
+            names = [name for value in given for name in value if name in code.folder.classes]
+            if auto.startswith("AutoModel"):
+                cls = names[-1] if names else "YourModel"
+            elif auto == "AutoConfig" and main and main in names:
+                cls = main
+            else:
+                continue
+            yield Finding(
+                "P25",
+                f"{module.file}:{call.lineno}: {module.text(call, 80)} at import makes the loader take these classes "
+                "for local code, and a later save_pretrained leaves the code files out. Use "
+                f"{cls}.register_for_auto_class().",
+                module.file,
+                call.lineno,
+            )
+
+
+def _calls_at_import(tree: ast.Module) -> Iterator[ast.Call]:
+    """Calls that run when a file is imported: also in if, try, with and loops, and not those under __main__."""
+    stack: list[ast.AST] = list(reversed(tree.body))
+    while stack:
+        node = stack.pop()
+        if isinstance(node, FUNCTIONS):
+            continue
+        if isinstance(node, ast.Call):
+            yield node
+        if isinstance(node, ast.If) and any(string(n) == "__main__" for n in ast.walk(node.test)):
+            stack.extend(reversed(node.orelse))
+            continue
+        stack.extend(reversed(list(ast.iter_child_nodes(node))))
