@@ -55,7 +55,7 @@ class Forks:
             assert server.stdout.readline() == "ready\n", (home / "log").read_text()
         return self.servers[overlay]
 
-    def run(self, script, request, work, *, visible, overlay=None, hub_home=None, memory=0, seconds=0) -> dict:
+    def run(self, script, request, work, *, visible, writable=(), overlay=None, **limits) -> dict:
         """fence.run's arguments and answer."""
         server, scratch = self._server(overlay), Path(tempfile.mkdtemp(dir=work))
         (scratch / "request.json").write_text(json.dumps({**request, "answer": str(scratch / "answer.json")}))

@@ -279,6 +279,7 @@ def _fenced(command: list[str], needed: list[Path], writable: list[Path]) -> lis
             make = "mkdir" if path.is_dir() else "touch"
             lines += [f"{make} /mnt/{number}", f"mount --rbind {shlex.quote(str(path))} /mnt/{number}"]
         lines += [f"mount -t tmpfs -o size=64m,mode=755 tmpfs {shlex.quote(str(place))}" for place in hidden]
+        lines += [f"mkdir -p {shlex.quote(str(place))}" for place in places - set(hidden)]
         for number, path in enumerate(inside):
             place = shlex.quote(str(path))
             lines += [f"mkdir -p {shlex.quote(str(path.parent))}"]

@@ -148,7 +148,7 @@ def dtype(config: dict, headers: dict[str, dict]) -> Iterator[Finding]:
     for key in ("torch_dtype", "dtype"):
         given = config.get(key)
         name = given.removeprefix("torch.") if isinstance(given, str) else given
-        if not isinstance(name, str) and given is not None:  # one for each part of a composite model
+        if isinstance(given, (dict, list)):  # one for each part of a composite model
             continue
         if given is None or not stored or name in stored or name == "auto" or "quantization_config" in config:
             continue
