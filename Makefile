@@ -64,4 +64,4 @@ compat: $(STAMP) $(DEMO)/model.safetensors
 	$(BIN)/pinfold compat run local/resnet-digits@main --versions $(VERSIONS)
 
 bench: $(STAMP)
-	for script in push trust; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in push trust bert tokenizer; do $(BIN)/python benchmarks/$$script.py || exit 1; done

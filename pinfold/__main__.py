@@ -19,6 +19,7 @@ VERBS = {
     "push": ("pinfold.push", "publish a model folder and its weights, verified and pinned"),
     "check": ("pinfold.check", "say what a repository of remote code would run, and whether it still works"),
     "train": ("pinfold.train", "train or fine-tune the model of a folder"),
+    "tokenizer": ("pinfold.tokenizer", "train a tokenizer on text, or add tokens to one"),
     "compat": ("pinfold.compat", "load a published model in several transformers versions"),
     "hub": ("pinfold.hub.serve", "serve the embedded Hub on this machine"),
 }

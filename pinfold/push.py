@@ -3,6 +3,8 @@
 Without --repo the destination is the embedded Hub of this machine. The steps, in order: load, stage, audit, verify,
 card, commit, verify again from the Hub, pin. A step that fails ends the push with one line and exit code 2.
 
+PATH may also be a tokenizer's directory, without a model; its card.md lies in it.
+
 Example: pinfold push resnet_model --checkpoint runs/resnet-digits --repo me/resnet-digits
 """
 
@@ -27,13 +29,23 @@ from pinfold.publish.audit import audit, snippets
 from pinfold.publish.commits import code_commit, show_changes, tag_commit
 from pinfold.publish.destination import EMBEDDED, HUB_PORT, Destination, check_name, opened
 from pinfold.publish.finding import Finding, errors
-from pinfold.publish.folder import ModelFolder, read_folder
+from pinfold.publish.folder import ModelFolder, read_folder, read_modules
 from pinfold.publish.overlays import MINIMUM_MATRIX, NEWEST, find_overlay
 from pinfold.publish.releases import floor
 from pinfold.publish.remote import Remote, patience
 from pinfold.publish.repository import real_files
 from pinfold.publish.security import accepted
-from pinfold.publish.stage import INDEX, WEIGHTS, CodeFrom, Staged, find_weights, parse_size, stage
+from pinfold.publish.stage import (
+    INDEX,
+    WEIGHTS,
+    CodeFrom,
+    Staged,
+    find_weights,
+    has_tokenizer,
+    parse_size,
+    stage,
+    stage_tokenizer,
+)
 
 DEMO = (Path("resnet_model"), Path("runs/resnet-digits"))
 
@@ -154,7 +166,9 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
         check_name(args.repo)
     if code_from:
         check_name(code_from.repo, "--code-from")
-    folder, human = None if code_from else read_folder(path), card.read_human_half(path)
+    alone = _is_tokenizer(path) and not code_from and checkpoint == path
+    folder = None if code_from else read_modules(path) if alone else read_folder(path)
+    human = card.read_human_half(path)
     with (
         tempfile.TemporaryDirectory(prefix="pinfold-") as temporary,
         opened(args.repo, checkpoint.resolve().name, args.endpoint, token) as destination,
@@ -188,8 +202,9 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
             if model is not None:
                 verify.compare_in_memory(model, card.main_auto_class(staged), expected)
             rows, answer = _verified(staged, expected, versions, work)
-            done(f"{', '.join(sorted(answer['hashes']))}: tensors and outputs equal, also saved and loaded again")
-        say(f"           {expected.parameters:,} parameters, transformers {', '.join(row.version for row in rows)}")
+            done(_what_was_equal(sorted(answer["hashes"])))
+        size = f"{expected.vocabulary:,} tokens" if alone else f"{expected.parameters:,} parameters"
+        say(f"           {size}, transformers {', '.join(row.version for row in rows)}")
         for line in _left_unverified(args, versions, below):
             say(f"           {line}")
         say(f"           {fence.available().describe()}")
@@ -200,7 +215,8 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
         if answer.get("unaligned"):
             say("           equal once its tensors are copied; mapped from the file, last bits may differ on a CPU")
 
-        facts = card.Facts(expected.parameters, _requirements(staged), [row.version for row in rows], findings)
+        verified = [row.version for row in rows]
+        facts = card.Facts(expected.parameters, _requirements(staged), verified, findings, expected.vocabulary)
         with step("card") as done:
             old = remote.read("README.md", remote.head() or "main", work) if exists else None
             _, notes = _card(remote, staged, human, "0" * 40, facts, old)
@@ -222,7 +238,7 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
             remote.snapshot(code, hub_home)
             loading = {"hub_home": hub_home, "repo": destination.repo, "revision": code}
             verify.published_load(staged, expected, work, **loading, code_revision=code_from and code_from.sha)
-            done(f"loaded at {code[:12]} from an empty cache: tensors and outputs equal")
+            done(f"loaded at {code[:12]} from an empty cache: {'ids' if alone else 'tensors and outputs'} equal")
 
         if args.create_pr and not changed:
             say("Nothing changed, so no pull request was opened.")
@@ -257,6 +273,12 @@ def step(name: str) -> Iterator:
         print("failed", flush=True)
         raise
     say(f"{' '.join(outcome)}  [{time.monotonic() - started:.1f} s]")
+
+
+def _what_was_equal(autos: list[str]) -> str:
+    models = [auto for auto in autos if auto != "AutoTokenizer"]
+    words = [f"{', '.join(models)}: tensors and outputs equal, also saved and loaded again"] if models else []
+    return "; ".join([*words, *(["AutoTokenizer: ids equal"] if "AutoTokenizer" in autos else [])])
 
 
 def _fetch_code(code_from: CodeFrom, destination: Destination, work: Path) -> Path:
@@ -295,7 +317,7 @@ def _audited(staged: Staged, human: card.HumanHalf) -> list[Finding]:
     if staged.code_from:
         findings = audit(staged.directory, staged.folder, code_from=staged.code_from.repo)
     else:
-        findings = audit(staged.directory, read_folder(staged.directory))
+        findings = audit(staged.directory, None if staged.tokenizer_only else read_folder(staged.directory))
     findings = accepted(findings, human.accepted)
     if bad := errors(findings):
         raise UserError(f"the audit found {len(bad)}: " + "\n  ".join(map(str, bad)))
@@ -359,12 +381,21 @@ def _inputs(args: argparse.Namespace) -> tuple[Path, Path]:
         return path, args.checkpoint
     if (path / WEIGHTS).exists() or (path / INDEX).exists():
         return path, path
+    if _is_tokenizer(path):
+        return path, path
     read_folder(path)  # a folder that is not there is the first thing to say
     fitting = [c.parent for c in sorted(Path("runs").glob("*/config.json")) if _same_type(c, path)]
     if len(fitting) == 1:
         return path, fitting[0]
     found = f"found {', '.join(map(str, fitting))}" if fitting else "none found in runs/"
     raise UserError(f"{path} holds no weights; name a checkpoint of it with --checkpoint DIR ({found})")
+
+
+def _is_tokenizer(path: Path) -> bool:
+    """Whether a directory holds a tokenizer and nothing of a model."""
+    if not path.is_dir() or not has_tokenizer(path) or (path / "config.json").exists():
+        return False
+    return not any(p.suffix == ".safetensors" or p.name.startswith("modeling") for p in path.iterdir())
 
 
 def _same_type(config: Path, folder: Path) -> bool:
@@ -386,6 +417,8 @@ def _staged(folder: ModelFolder, checkpoint: Path, path: Path, work: Path, args:
     free = shutil.disk_usage(work).free
     if needed > free:
         raise UserError(f"{work} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB are needed; set TMPDIR elsewhere")
+    if _is_tokenizer(path) and path == checkpoint and not args.code_from:
+        return stage_tokenizer(directory, checkpoint)
     code_from = CodeFrom.parse(args.code_from) if args.code_from else None
     return stage(folder, checkpoint, directory, args.max_shard_size, code_from=code_from, words=path)
 
@@ -421,7 +454,8 @@ def _card(remote: Remote, staged: Staged, human: card.HumanHalf, revision: str, 
 
 def _requirements(staged: Staged) -> str:
     """A quoted pip line: an unquoted >= is a redirection to a shell."""
-    installed, found = packages_distributions(), {"torch", "transformers>=4.48"}
+    installed, found = packages_distributions(), {"transformers>=4.48"}
+    found |= set() if staged.tokenizer_only else {"torch"}
     for name in staged.code:
         for node in ast.walk(staged.folder.modules[name.removesuffix(".py")].tree):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

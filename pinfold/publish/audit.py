@@ -1,9 +1,9 @@
 """Read a folder for the ways in which remote code goes wrong. Nothing is imported or executed.
 
 Each rule is a function that yields findings; its code (P01, ...) and words stay the same from release to release, so
-that they can be searched for. Rules about JSON files are in settings_rules, about weights in weight_rules, about
-files of code in code_rules, about classes in model_rules, tie_rules, init_rules, tensor_rules and config_rules. What
-an audit cannot see: what the code computes.
+that they can be searched for. Rules about JSON files are in settings_rules and sentence_rules, about weights in
+weight_rules, about files of code in code_rules, about classes in model_rules, tie_rules, init_rules, tensor_rules and
+config_rules. What an audit cannot see: what the code computes.
 """
 
 import ast
@@ -20,6 +20,7 @@ from pinfold.publish import (
     model_rules,
     releases,
     security,
+    sentence_rules,
     settings_rules,
     tensor_rules,
     tie_rules,
@@ -32,6 +33,7 @@ from pinfold.publish.stage import PREPROCESSING
 
 __all__ = ["Finding", "audit", "snippets"]
 CONFIGS = ("config.json", "tokenizer_config.json", "generation_config.json", *PREPROCESSING)
+CONFIGS += ("sentence_bert_config.json", "config_sentence_transformers.json", "adapter_config.json")
 SETTINGS = 10_000_000  # bytes of a JSON file
 README = 1_000_000
 
@@ -72,6 +74,7 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit) ->
         yield from _code(code, judge_digest="config.json" in configs)
     else:
         yield from security.security(ModelFolder(directory, {}), [], configs)
+    yield from sentence_rules.modules(directory)
     if "config.json" in configs or folder is None:
         headers = weight_rules.safetensors(directory)
         yield from weight_rules.pickles(directory)

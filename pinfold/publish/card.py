@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 
 from pinfold.errors import UserError
 from pinfold.publish.finding import Finding
-from pinfold.publish.stage import Staged, sha256
+from pinfold.publish.stage import Staged, has_tokenizer, sha256
 
 BEGIN = "<!-- pinfold: generated from here; edits are lost at the next push -->"
 END = re.compile(r"<!-- pinfold: end, text=(\w+) -->")
@@ -51,7 +51,7 @@ class Facts:
     """What a push found out.
 
     Args:
-        parameters: how many. requirements: quoted for pip.
+        parameters: how many. requirements: quoted for pip. vocabulary: tokens of a tokenizer alone.
         versions: transformers releases that gave the same numbers. findings: of the audit, none of which stopped it.
     """
 
@@ -59,6 +59,7 @@ class Facts:
     requirements: str
     versions: list[str]
     findings: list[Finding] = field(default_factory=list)
+    vocabulary: int = 0
 
 
 def read_human_half(folder: Path) -> HumanHalf:
@@ -104,11 +105,18 @@ def split_front_matter(text: str, where: str) -> tuple[dict, str]:
 
 
 def snippet(staged: Staged, repo: str, revision: str) -> str:
-    """The lines that load the model, and what goes with it, at one commit."""
+    """The lines that load the model, and what goes with it, at one commit.
+
+    A tokenizer alone is of a class of transformers and needs no trust. Beside a model whose code is here,
+    AutoTokenizer asks for it in transformers 5, even where the tokenizer itself has no code.
+    """
+    if staged.tokenizer_only:
+        load = f'tokenizer = AutoTokenizer.from_pretrained("{repo}", revision="{revision}")'
+        return f"from transformers import AutoTokenizer\n\n{load}"
     code = f', code_revision="{staged.code_from.sha}"' if staged.code_from else ""
     pinned = f'"{repo}", revision="{revision}"{code}, trust_remote_code=True'
     loads = [("model", main_auto_class(staged))]
-    if any((staged.directory / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
+    if has_tokenizer(staged.directory):
         loads.append(("tokenizer", "AutoTokenizer"))
     if (staged.directory / "processor_config.json").exists():
         loads.append(("processor", "AutoProcessor"))
@@ -130,6 +138,9 @@ def main_auto_class(staged: Staged) -> str:
 
 def metadata(staged: Staged, human: HumanHalf) -> dict:
     """Front matter: what people wrote, and what the files say."""
+    if staged.tokenizer_only:
+        tags = list(dict.fromkeys([*(human.metadata.get("tags") or []), "tokenizer"]))
+        return {**human.metadata, "library_name": "transformers", "tags": tags}
     auto = main_auto_class(staged)
     image = "AutoImageProcessor" in staged.auto_map
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", auto.removeprefix("AutoModelFor")).lower()
@@ -146,7 +157,9 @@ def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Fa
         .from_string(template)
         .render(
             name=repo.split("/")[-1],
-            summary=_summary(staged, facts.parameters),
+            summary=_summary(staged, facts),
+            tokenizer_only=staged.tokenizer_only,
+            has_tokenizer=has_tokenizer(staged.directory),
             snippet=snippet(staged, repo, revision),
             requirements=facts.requirements,
             files=_files(staged),
@@ -225,7 +238,10 @@ def _join(front: dict, generated: str, text: str, mark: str, before: str = "") -
     return f"---\n{head}---\n{above}{BEGIN}\n{generated.rstrip()}\n\n{end}\n\n{text}".rstrip() + "\n"
 
 
-def _summary(staged: Staged, count: int) -> str:
+def _summary(staged: Staged, facts: Facts) -> str:
+    if staged.tokenizer_only:
+        return f"A tokenizer with {facts.vocabulary:,} tokens, of transformers' class `{_plain(staged.architecture)}`."
+    count = facts.parameters
     amount = f"{count / 1e9:.1f} B" if count >= 1e9 else f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count}"
     kind, labels = staged.config["model_type"], staged.config.get("id2label")
     classes = f", {len(labels)} labels" if labels and main_auto_class(staged) != "AutoModel" else ""

@@ -17,8 +17,17 @@ OURS_ALWAYS = {"README.md", ".gitattributes"}
 
 
 def plan(remote: Remote, staged: Staged, head: str, work: Path) -> tuple[dict[str, Path], list[str], list[str]]:
-    """What to add, what to delete (only what an earlier push of ours wrote), and what is somebody else's."""
+    """What to add, what to delete (only what an earlier push of ours wrote), and what is somebody else's.
+
+    Raises:
+        UserError: a tokenizer alone would take the place of a model.
+    """
     tree = remote.tree(head)
+    if staged.tokenizer_only and "config.json" in tree:
+        raise UserError(
+            f"{remote.repo} holds a model, and a tokenizer alone would replace it; push the tokenizer with the model "
+            "(--checkpoint DIR with the files of both), or name another --repo"
+        )
     add = {n: staged.directory / n for n in staged.files if not same(staged.directory / n, tree.get(n))}
     earlier: dict = {}
     if MANIFEST in tree:

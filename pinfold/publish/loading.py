@@ -5,6 +5,7 @@ How it works:
   load_state_dict's means, and keep outputs, loss, gradients and buffers. transformers' loading has no part in them.
 - "load": load through every Auto class and by class, and compare each tensor with the file, each buffer with a fresh
   constructor's, each output with the reference; save and load again; load in half precision; load a second copy.
+- A tokenizer's ids have to be those of the checkpoint's own files; a tokenizer alone has no other check.
 - Each check has its own result: "ok", the line of its first failure, or "skipped: why".
 
 Runs inside the fence (inside.py), in any transformers version: imports nothing of pinfold but its neighbours.
@@ -18,7 +19,7 @@ import os
 import sys
 import types
 
-from . import buffers, probes, weights
+from . import buffers, probes, tokens, weights
 
 CHECKS = ("D01", "D02", "D03", "D04", "D05", "D06", "D07", "loss", "bf16", "fp16")
 HALVES = {"bf16": "bfloat16", "fp16": "float16"}
@@ -96,6 +97,9 @@ def reference(request: dict, found: Found) -> dict:
     package = types.ModuleType("_folder")
     package.__path__ = [request["folder"]]
     sys.modules["_folder"] = package
+    given = _reference_tokens(request, found) if request.get("tokenizer") else {}
+    if not request["models"] or found.failures:
+        return found.answer(**given)
     tensors = weights.read(request["weights"])
     main_class, parameters, model = request["architecture"], 0, None
     kept: dict = {key: {} for key in ("hashes", "probes", "aliases", "losses", "drawn", "missing")}
@@ -133,7 +137,25 @@ def reference(request: dict, found: Found) -> dict:
         kept["hashes"][auto] = _hash(outputs, auto)
     save_file({k: v.contiguous() for k, v in outputs.items()}, request["outputs"])
     torch.save(rest, request["buffers"])
-    return found.answer(**kept, parameters=parameters)
+    kept["hashes"] |= given.pop("hashes", {})
+    return found.answer(**kept, **given, parameters=parameters)
+
+
+def _reference_tokens(request: dict, found: Found) -> dict:
+    """The ids that the checkpoint's own tokenizer files give: by the folder's class, or else by transformers' own."""
+    import transformers
+
+    place, directory = request["tokenizer"]["place"], request["tokenizer"]["directory"]
+    try:
+        cls = transformers.AutoTokenizer
+        if place:
+            module, name = place.split(".")
+            cls = getattr(importlib.import_module(f"_folder.{module}"), name)
+        made = tokens.samples(cls.from_pretrained(directory))
+    except Exception as error:
+        found.result("D01", [f"AutoTokenizer: the checkpoint's tokenizer does not load: {describe(error)}"])
+        return {"hashes": {}}
+    return {"hashes": {"AutoTokenizer": tokens.sha256(made)}, "tokens": made}
 
 
 def _drawn(cls, config, request: dict, held: set, unheld: dict) -> list:
@@ -142,6 +164,13 @@ def _drawn(cls, config, request: dict, held: set, unheld: dict) -> list:
         return []
     other = buffers.fresh(cls, config, request["dtype"], held, seed=1)
     return sorted(n for n, t in unheld.items() if n in other and not probes.same(t, other[n]))
+
+
+def _where(request: dict) -> dict:
+    """What every from_pretrained gets; a tokenizer alone has no code to trust."""
+    revisions = {key: request[key] for key in ("revision", "code_revision") if request.get(key)}
+    trusted = {"trust_remote_code": True} if request["models"] else {}
+    return {"pretrained_model_name_or_path": request["target"], **trusted, **revisions}
 
 
 class Load:
@@ -153,8 +182,7 @@ class Load:
 
         self.request, self.found = request, found
         self.dtype = getattr(torch, request["dtype"])
-        revisions = {key: request[key] for key in ("revision", "code_revision") if request.get(key)}
-        self.where = {"pretrained_model_name_or_path": request["target"], "trust_remote_code": True, **revisions}
+        self.where = _where(request)
         self.tensors, self.expected = weights.read(request["weights"]), load_file(request["outputs"])
         self.rest = torch.load(request["buffers"], weights_only=True)
         self.is_large = sum(t.numel() for t in self.tensors.values()) > request["many"]
@@ -195,6 +223,8 @@ def load(request: dict, found: Found) -> dict:
     """Load through every Auto class and compare with the file and with the reference."""
     from safetensors.torch import save_file
 
+    if not request["models"]:
+        return found.answer(hashes=_load_tokens(request, found), formula={}, unexpected={}, unaligned=[])
     it = Load(request, found)
     by_class, problems = _load_by_class(it), {}
     for auto, place in request["models"].items():
@@ -211,6 +241,7 @@ def load(request: dict, found: Found) -> dict:
         _load_in_half(it, main, part, dtype) if main not in problems else found.skip(part, "nothing was loaded")
     _load_second_copy(it, main) if main not in problems else found.skip("D07", "nothing was loaded")
     _load_others(it)
+    it.hashes |= _load_tokens(request, found)
     if request.get("keep"):
         save_file({k: v.contiguous() for k, v in it.outputs.items()}, request["keep"])
     return found.answer(hashes=it.hashes, formula=it.formula, unexpected=it.unexpected, unaligned=it.unaligned)
@@ -385,6 +416,23 @@ def _load_others(it: Load) -> None:
                 raise TypeError(f"{auto} gave {type(loaded).__name__}, the folder registers {name}")
         except Exception as error:
             it.found.broken(auto, describe(error))
+
+
+def _load_tokens(request: dict, found: Found) -> dict:
+    """The tokenizer's ids against the reference's; their hash."""
+    import transformers
+
+    if not request.get("tokenizer"):
+        return {}
+    try:
+        made = tokens.samples(transformers.AutoTokenizer.from_pretrained(**_where(request)))
+    except Exception as error:
+        found.broken("AutoTokenizer", describe(error))
+        return {}
+    found.result("D01", [])
+    versions = (request["reference_version"], found.version)
+    found.result("D03", tokens.compare(made, request["tokens"], versions), "ids")
+    return {"AutoTokenizer": tokens.sha256(made)}
 
 
 def compare_outputs(

@@ -177,6 +177,10 @@ def _setting(key: str, value: object, top: bool) -> tuple[str, str] | None:
         return f"makes pipeline() run {where}.", ERROR if elsewhere else WARNING
     if key in ("chat_template", "template") and isinstance(value, str) and (match := escape(value)):
         return f'holds "{shown(match[1])}", with which a template breaks out of its sandbox.', ERROR
+    if key == "auto_mapping" and isinstance(value, dict):
+        library = str(value.get("parent_library") or "transformers")
+        if library.split(".")[0] not in ("transformers", "transformers_modules"):
+            return f'= "{shown(library)}" makes peft import that package by name.', ERROR
     if key == "base_model_name_or_path" and isinstance(value, str) and value:
         return f'= "{shown(value)}" makes from_pretrained load that repository instead.', WARNING
     return None

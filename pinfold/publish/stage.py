@@ -20,16 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.errors import UserError
+from pinfold.publish import sentence_rules
 from pinfold.publish.folder import DIGEST_LINE, ModelFolder, Module
 
 MANIFEST = "pinfold.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
+TOKENIZER_CONFIG = "tokenizer_config.json"
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
 TOKENIZER = (  # noqa: SIM905
     "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt "
     "spiece.model tokenizer.model sentencepiece.bpe.model chat_template.jinja chat_template.json"
 ).split()
+SENTENCE_FILES = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
 ALIGNMENT = 64  # bytes; that of torch's allocations on a CPU
 PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".webp")
 # safetensors' names of dtypes, in torch's words
@@ -103,8 +106,13 @@ class Staged:
         return sorted(self.directory.glob("*.safetensors"))
 
     @property
+    def tokenizer_only(self) -> bool:
+        """Whether there is no model in it."""
+        return not (self.directory / "config.json").exists()
+
+    @property
     def architecture(self) -> str:
-        """The class that the checkpoint was saved from."""
+        """The class that the checkpoint was saved from; of a tokenizer alone, its own."""
         return self.config["architectures"][0]
 
 
@@ -185,12 +193,41 @@ def stage(
         code = _stage_code(folder, auto_map, directory)
     staged = Staged(directory, folder, auto_map, config, code, [], code_from)
     _stage_preprocessing(staged, checkpoint)
+    _stage_sentence_modules(checkpoint, directory)
     _write_json(directory / "config.json", _published_config(staged, checkpoint))
     _stage_pictures(words or folder.path, directory)
     staged.left_out = _left_out(staged, checkpoint, {p.name for p in weights})
-    sums = {name: sha256(directory / name) for name in staged.files}
-    _write_json(directory / MANIFEST, {"manifest": 1, "files": sums})
+    _write_manifest(staged)
     return staged
+
+
+def stage_tokenizer(directory: Path, checkpoint: Path) -> Staged:
+    """Fill an empty directory with a tokenizer and nothing else.
+
+    Raises:
+        UserError: it has code of its own, which is published with a model.
+    """
+    if code := sorted(path.name for path in checkpoint.glob("*.py")):
+        raise UserError(
+            f"{checkpoint} holds code ({', '.join(code[:3])}); publish a tokenizer that needs it with its model: "
+            "pinfold push MODEL_FOLDER --checkpoint DIR"
+        )
+    staged = Staged(directory, ModelFolder(checkpoint, {}), {}, {}, [], [])
+    given = _read_json(checkpoint / TOKENIZER_CONFIG, "") if (checkpoint / TOKENIZER_CONFIG).exists() else {}
+    _stage_preprocessing(staged, checkpoint)
+    value = _read_json(directory / TOKENIZER_CONFIG, "save_pretrained writes one")
+    if "auto_map" in given:  # there is no code that it could name; the audit says so
+        _write_json(directory / TOKENIZER_CONFIG, {**value, "auto_map": given["auto_map"]})
+    staged.config["architectures"] = [str(value.get("tokenizer_class") or "a tokenizer")]
+    _stage_pictures(checkpoint, directory)
+    staged.left_out = [pair for pair in _left_out(staged, checkpoint, set()) if pair[0] != "card.md"]
+    _write_manifest(staged)
+    return staged
+
+
+def has_tokenizer(directory: Path) -> bool:
+    """Whether AutoTokenizer has something to load here."""
+    return any((directory / name).is_file() for name in ("tokenizer.json", TOKENIZER_CONFIG))
 
 
 def check_config(config: dict, path: Path) -> None:
@@ -294,6 +331,11 @@ def _read_json(path: Path, hint: str) -> dict:
 def _write_json(path: Path, value: dict) -> None:
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8", errors="backslashreplace")  # lone surrogates, which JSON can hold
+
+
+def _write_manifest(staged: Staged) -> None:
+    sums = {name: sha256(staged.directory / name) for name in staged.files}
+    _write_json(staged.directory / MANIFEST, {"manifest": 1, "files": sums})
 
 
 def _stage_weights(weights: list[Path], directory: Path, limit: int) -> None:
@@ -401,11 +443,37 @@ def _stage_preprocessing(staged: Staged, checkpoint: Path) -> None:
             continue
         value = _read_json(checkpoint / name, "")
         value.pop("auto_map", None)
-        if name == "tokenizer_config.json":
+        if name == TOKENIZER_CONFIG:
+            if value.get("tokenizer_class") == "TokenizersBackend":
+                # 5's default; 4 gives token_type_ids as well where a file does not say
+                value.setdefault("model_input_names", ["input_ids", "attention_mask"])
             value = portable_tokenizer(value)
         if auto_map := _preprocessing_map(staged, value):
             value["auto_map"] = auto_map
         _write_json(staged.directory / name, value)
+    if has_tokenizer(staged.directory) and not (staged.directory / TOKENIZER_CONFIG).exists():
+        _write_json(staged.directory / TOKENIZER_CONFIG, {"tokenizer_class": "PreTrainedTokenizerFast"})
+
+
+def _stage_sentence_modules(checkpoint: Path, directory: Path) -> None:
+    """What sentence-transformers reads beside the model: its settings, and a directory for each further module."""
+    for name in SENTENCE_FILES:
+        if (checkpoint / name).is_file():
+            shutil.copyfile(checkpoint / name, directory / name)
+    for path, kind in sentence_rules.places(checkpoint).items():
+        source = checkpoint / path
+        if kind.endswith(".Normalize") and not source.exists():
+            continue  # an empty directory, which git does not keep
+        if source.is_symlink() or not source.is_dir():
+            raise UserError(f"{checkpoint / 'modules.json'}: {path} is no directory here; save the model again")
+        pickles = [p.name for p in source.iterdir() if p.suffix in PICKLES]
+        if pickles and not (source / WEIGHTS).exists():
+            raise UserError(f"{source / pickles[0]} is a pickle; save it again with sentence-transformers >= 2.3")
+        for file in sorted(p for p in source.iterdir() if p.suffix in (".json", ".safetensors", ".txt")):
+            if file.suffix == ".safetensors":
+                read_header(file)
+            (directory / path).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, directory / path / file.name)
 
 
 def _preprocessing_map(staged: Staged, value: dict) -> dict:
@@ -461,9 +529,11 @@ def _published_config(staged: Staged, checkpoint: Path) -> dict:
     if len(dtypes) == 1:
         config.pop("dtype", None)  # transformers 5's name, which 4.48 does not read; both read this one
         config["torch_dtype"] = dtypes.pop()
-    tokenizer = staged.directory / "tokenizer_config.json"
-    if tokenizer.exists() and not config.get("tokenizer_class"):
-        config["tokenizer_class"] = _read_json(tokenizer, "").get("tokenizer_class", "PreTrainedTokenizerFast")
+    if config.get("tokenizer_class"):
+        config["tokenizer_class"] = portable_tokenizer(config)["tokenizer_class"]
+    elif has_tokenizer(staged.directory):
+        value = _read_json(staged.directory / TOKENIZER_CONFIG, "")
+        config["tokenizer_class"] = value.get("tokenizer_class") or "PreTrainedTokenizerFast"
     return config
 
 
@@ -476,7 +546,8 @@ def _stage_pictures(words: Path, directory: Path) -> None:
 
 def _left_out(staged: Staged, checkpoint: Path, weights: set[str]) -> list[tuple[str, str]]:
     """What stays here, with the reason."""
-    taken = {*staged.files, *weights, INDEX, "config.json", "README.md", MANIFEST, "__pycache__"}
+    taken = {name.split("/")[0] for name in staged.files}
+    taken |= {*weights, *sentence_rules.places(checkpoint), INDEX, "config.json", "README.md", MANIFEST, "__pycache__"}
     found = []
     for path in sorted(checkpoint.iterdir()):
         if path.name in taken or path.name.startswith(".") or (path.is_dir() and path.name in ("runs",)):

@@ -4,8 +4,9 @@ How it works:
 - ``reference`` computes the expected outputs from the folder's own source and the checkpoint's tensors.
 - ``staged_load`` and ``published_load`` load through the Auto classes from an empty HF_HOME and compare with them bit
   by bit; each of the checks D01 to D07 has its own result in the answer.
+- A tokenizer's ids are compared as well, with those of the checkpoint's own files; a tokenizer alone has only these.
 - All of it runs behind the fence (fence.py), since it executes the folder's code; this half only compares answers.
-  The half inside is inside.py, with loading.py, weights.py, buffers.py and probes.py.
+  The half inside is inside.py, with loading.py, weights.py, buffers.py, probes.py and tokens.py.
 """
 
 import json
@@ -19,7 +20,7 @@ from pathlib import Path
 from pinfold.errors import UserError
 from pinfold.publish import fence, inside, loading, probes
 from pinfold.publish.folder import DIGEST_LINE
-from pinfold.publish.stage import DTYPES, Staged, code_digest, find_weights, headers
+from pinfold.publish.stage import DTYPES, TOKENIZER, Staged, code_digest, find_weights, has_tokenizer, headers
 
 INSIDE = Path(inside.__file__)
 MANY = 300_000_000  # parameters; what takes a further copy of the weights is left out above, and said
@@ -50,6 +51,7 @@ class Reference:
     checkpoint: Path
     request: dict = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    vocabulary: int = 0  # of a tokenizer alone
 
 
 def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None = None) -> Reference:
@@ -61,6 +63,8 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
     Raises:
         Unverified: the weights do not fit the configuration, or the folder's code fails.
     """
+    if staged.tokenizer_only:
+        return _tokenizer_reference(staged, checkpoint, work, overlay)
     models = {a: place for a, place in staged.auto_map.items() if a.startswith("AutoModel")}
     if not models:
         raise UserError(f"{staged.folder.path}: no model class is registered; there are no numbers to verify")
@@ -82,6 +86,7 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
         "probe": _own_probe(staged),
         "code": staged.code,
         "many": MANY,
+        "tokenizer": _tokenizer(staged, checkpoint, kept),
         "model_code": [m.file for m in staged.folder.closure([place.split(".")[0] for place in models.values()])],
     }
     folder = staged.folder.path.resolve()
@@ -91,11 +96,56 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
     _raise(answer, f"{staged.folder.path} with {checkpoint}")
     try:
         request |= {key: answer[key] for key in ("probes", "aliases", "losses", "drawn", "missing")}
-        request["reference_version"] = answer["transformers"]
+        request |= {"reference_version": answer["transformers"], "tokens": answer.get("tokens")}
         hashes, parameters, notes = answer["hashes"], answer["parameters"], answer["notes"]
     except KeyError as error:
         raise UserError(f"{staged.folder.path}: its code answered in verification's place ({error} missing)") from None
     return Reference(Path(request["outputs"]), hashes, parameters, checkpoint.resolve(), request, notes)
+
+
+def _tokenizer_reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None) -> Reference:
+    """The ids that a tokenizer alone gives."""
+    kept = Path(tempfile.mkdtemp(prefix="reference-", dir=work))
+    request = {"models": {}, "threads": 1, "tokenizer": _tokenizer(staged, checkpoint, kept)}
+    job = {**request, "job": "reference", "folder": str(staged.directory)}
+    visible = [staged.directory, checkpoint.resolve()]
+    answer = fence.run(INSIDE, job, work, visible=visible, writable=[kept], overlay=overlay, **_limits(staged))
+    _raise(answer, f"{checkpoint}")
+    request |= {"reference_version": answer["transformers"], "tokens": answer["tokens"]}
+    outputs, vocabulary = kept / "outputs.safetensors", answer["tokens"]["sizes"].get("tokens", 0)
+    return Reference(outputs, answer["hashes"], 0, checkpoint.resolve(), request, answer["notes"], vocabulary)
+
+
+def _tokenizer(staged: Staged, checkpoint: Path, kept: Path) -> dict | None:
+    """The checkpoint's own tokenizer files, in a directory without anything else; None where there are none.
+
+    A class of the folder loads them from the checkpoint itself, since it may read files of any name. One whose code is
+    in neither place is left to its own repository.
+    """
+    if not has_tokenizer(staged.directory):
+        return None
+    try:
+        value = json.loads((checkpoint / "tokenizer_config.json").read_text(encoding="utf-8"))
+        value = value if isinstance(value, dict) else {}
+        published = json.loads((staged.directory / "tokenizer_config.json").read_text(encoding="utf-8"))
+        entry = published["auto_map"]["AutoTokenizer"]
+    except FileNotFoundError:
+        value, entry = {}, None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        entry = None
+    places = [place for place in (entry if isinstance(entry, list) else [entry]) if isinstance(place, str)]
+    if places:
+        place = places[-1].rpartition("--")[2]
+        here = place.count(".") == 1 and place.split(".")[1] in staged.folder.classes
+        return {"place": place, "directory": str(checkpoint.resolve())} if here else None
+    directory = kept / "tokenizer"
+    directory.mkdir()
+    for name in TOKENIZER:
+        if (checkpoint / name).is_file():
+            shutil.copyfile(checkpoint / name, directory / name)
+    value = {"tokenizer_class": "PreTrainedTokenizerFast", **{k: v for k, v in value.items() if k != "auto_map"}}
+    (directory / "tokenizer_config.json").write_text(json.dumps(value), encoding="utf-8")
+    return {"place": None, "directory": str(directory)}
 
 
 def compare_in_memory(model, auto: str, expected: Reference) -> None:
@@ -200,6 +250,8 @@ def published_load(
     Args:
         resave: also save what was loaded, and load that (D06).
     """
+    if staged.tokenizer_only:
+        _note_absent(hub_home, repo, revision, "config.json")
     saved = Path(tempfile.mkdtemp(prefix="published-", dir=work))
     job = {
         **expected.request,
@@ -221,6 +273,13 @@ def published_load(
         shutil.rmtree(saved, ignore_errors=True)
     _raise(answer, f"{repo} at {revision} does not load as it should")
     return answer
+
+
+def _note_absent(hub_home: Path, repo: str, revision: str, name: str) -> None:
+    """What a first load leaves in the cache for a file that a commit does not have: transformers 5 asks for it."""
+    marker = hub_home / "hub" / f"models--{repo.replace('/', '--')}" / ".no_exist" / revision / name
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.touch()
 
 
 def compare_versions(first: tuple[str, Path], second: tuple[str, Path]) -> list[str]:

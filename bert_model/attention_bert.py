@@ -1,0 +1,368 @@
+"""Self-attention of BERT: full, or sparse in one of three ways whose cost is sparse and not only their mask.
+
+- Full: Attention Is All You Need, Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.
+- Local windows and global tokens: Longformer, Beltagy et al. 2020, https://arxiv.org/abs/2004.05150.
+- Strided: Generating Long Sequences with Sparse Transformers, Child et al. 2019, https://arxiv.org/abs/1904.10509.
+- Random: Big Bird, Zaheer et al. 2020, https://arxiv.org/abs/2007.14062.
+
+`attention_mask` is the definition of every kind; the classes compute the same numbers without making that mask.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .configuration_bert import BERTConfig
+
+try:
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+except ImportError:
+    ALL_ATTENTION_FUNCTIONS = {}
+
+RANDOM_BLOCK = 64  # queries that share their random keys
+
+
+class Rows:
+    """Where the rows of a packed batch lie: all tokens in one line, rows of one length next to each other.
+
+    Only whole numbers, so that it needs no device: (how many rows, of how many tokens), in order.
+    """
+
+    def __init__(self, groups: list[tuple[int, int]]):
+        self.groups = groups
+
+    def lengths(self) -> list[int]:
+        return [length for count, length in self.groups for _ in range(count)]
+
+
+def additive(keep: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where a key is seen and the lowest finite number elsewhere: a row that sees nothing stays finite."""
+    return torch.zeros(keep.shape, dtype=dtype, device=keep.device).masked_fill(~keep, torch.finfo(dtype).min)
+
+
+def attention_mask(config: BERTConfig, layer: int, length: int, lengths: Tensor | None = None) -> Tensor:
+    """The definition of a layer's attention: which query (row) sees which key (column).
+
+    Args:
+        length: number of tokens of the mask.
+        lengths: (batch,) number of real tokens, which the random keys are drawn from; `length` for all by default.
+
+    Returns:
+        Booleans, (1 or batch, length, length); padding is not part of it.
+    """
+    kind, lengths = config.per_layer("attention_type")[layer], torch.tensor([length]) if lengths is None else lengths
+    query = torch.arange(length, device=lengths.device)[:, None]
+    key = torch.arange(length, device=lengths.device)[None, :]
+    if kind == "full":
+        return torch.ones(1, length, length, dtype=torch.bool, device=lengths.device)
+    if kind == "local":
+        seen = ((query - key).abs() <= config.attention_window)[None]
+    elif kind == "strided":
+        seen = ((query == key) | (key % config.attention_stride == 0))[None]
+    else:
+        drawn = random_keys(config, layer, length, lengths)  # (batch, blocks, keys)
+        blocks = torch.zeros(*drawn.shape[:2], length, dtype=torch.bool, device=lengths.device).scatter(2, drawn, True)
+        seen = (query == key) | blocks.repeat_interleave(RANDOM_BLOCK, dim=1)[:, :length]
+    return seen | (query < config.num_global_tokens) | (key < config.num_global_tokens)
+
+
+def random_keys(config: BERTConfig, layer: int, length: int, lengths: Tensor) -> Tensor:
+    """Keys of each block of queries, (batch, blocks, num_random_keys): the same on every machine and in every run.
+
+    Drawn by an integer hash (no product reaches 2**63) of seed, layer and place, then scaled to the row's real
+    tokens, so that padding does not change them. A key can be drawn twice.
+    """
+    blocks, limit = -(-length // RANDOM_BLOCK), 2**31 - 1
+    start = ((config.attention_seed * 1000003) ^ (layer * 7919)) & limit
+    x = torch.arange(blocks * config.num_random_keys, device=lengths.device)
+    x = (x * 40503 + start) & limit
+    for factor, shift in ((0x2C1B3C6D, 15), (0x297A2D39, 12), (0x1B873593, 15)):
+        x = ((x ^ (x >> shift)) * factor) & limit
+    x = (x >> 11).view(1, blocks, -1)  # 20 bits
+    return (x * lengths.clamp(min=1).view(-1, 1, 1)) >> 20
+
+
+class BERTSelfAttention(nn.Module):
+    """Multi-head attention in which every token sees all."""
+
+    is_causal = False  # what flash attention and vLLM read
+
+    def __init__(self, config: BERTConfig, layer_idx: int):
+        super().__init__()
+        self.config, self.layer_idx = config, layer_idx
+        self.head_dim = config.hidden_size // config.num_attention_heads
+        self.scaling = self.head_dim**-0.5
+        self.query = nn.Linear(config.hidden_size, config.hidden_size)
+        self.key = nn.Linear(config.hidden_size, config.hidden_size)
+        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        bias: Tensor | None = None,
+        keep: Tensor | None = None,
+        rows: Rows | None = None,
+        output_attentions: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Mix the tokens.
+
+        Args:
+            hidden_states: (batch, tokens, hidden), or (1, all real tokens, hidden) with ``rows``.
+            bias: additive, broadcast over (batch, heads, queries, keys); None where every key is real.
+            keep: (batch, tokens), the real tokens; the sparse kinds expect them first in each row.
+            rows: where the rows of a packed batch lie.
+            kwargs: passed on to attention functions of transformers and vLLM.
+
+        Returns:
+            The mixture, shaped like hidden_states, and the weights (batch, heads, queries, keys) when asked for.
+        """
+        batch, tokens = hidden_states.shape[:2]
+        # -1, as tensor parallelism leaves each rank a part of the heads
+        query, key, value = (
+            layer(hidden_states).view(batch, tokens, -1, self.head_dim).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )  # (batch, heads, tokens, head_dim)
+        weights = None
+        if rows is not None:
+            mixed = self.by_rows(query, key, value, rows, **kwargs)
+        elif output_attentions:
+            mixed, weights = self.eager(query, key, value, self.dense_bias(bias, keep, tokens, query))
+        else:
+            mixed = self.attend(query, key, value, bias, keep, **kwargs)
+        return mixed.transpose(1, 2).reshape(batch, tokens, -1), weights
+
+    def by_rows(self, query: Tensor, key: Tensor, value: Tensor, rows: Rows, **kwargs: Any) -> Tensor:
+        """Attention in a packed batch: rows of one length at a time, none of them padded."""
+        implementation = self.config._attn_implementation or "eager"
+        if type(self) is BERTSelfAttention and implementation not in ("eager", "sdpa"):
+            return self.variable_length(query, key, value, rows, **kwargs)
+        mixed, start = [], 0
+        for count, length in rows.groups:
+            parts = (
+                x[0, :, start : start + count * length].unflatten(1, (count, length)).transpose(0, 1)
+                for x in (query, key, value)
+            )  # (rows, heads, tokens, head_dim)
+            mixed.append(self.attend(*parts, None, None).transpose(0, 1).flatten(1, 2))
+            start += count * length
+        return torch.cat(mixed, dim=1)[None]
+
+    def variable_length(self, query: Tensor, key: Tensor, value: Tensor, rows: Rows, **kwargs: Any) -> Tensor:
+        """Hand the packed batch to flash attention, with the rows' ends."""
+        lengths = rows.lengths()
+        ends = F.pad(torch.tensor(lengths, device=query.device).cumsum(0), (1, 0)).to(torch.int32)
+        places = torch.cat([torch.arange(n, device=query.device) for n in lengths])[None]
+        return self.dispatch(
+            query, key, value, None, cu_seq_lens_q=ends, cu_seq_lens_k=ends, position_ids=places,
+            max_length_q=max(lengths), max_length_k=max(lengths), **kwargs,
+        )  # fmt: skip
+
+    def dispatch(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any) -> Tensor:
+        """An attention function that transformers, or who extends it, has under this name."""
+        implementation = self.config._attn_implementation
+        if implementation not in ALL_ATTENTION_FUNCTIONS:
+            raise ValueError(f"attn_implementation={implementation!r} is not known here; use 'sdpa' or 'eager'")
+        rate = self.dropout.p if self.training else 0.0
+        mixed, _ = ALL_ATTENTION_FUNCTIONS[implementation](
+            self, query, key, value, mask, dropout=rate, scaling=self.scaling, **kwargs
+        )  # (batch, tokens, heads, head_dim)
+        return mixed.transpose(1, 2)
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, keep: Tensor | None, **kwargs: Any
+    ) -> Tensor:
+        """Full attention by the chosen implementation; (batch, heads, tokens, head_dim) in and out."""
+        match self.config._attn_implementation:
+            case "eager" | None:
+                return self.eager(query, key, value, bias)[0]
+            case "sdpa":
+                return self.sdpa(query, key, value, bias)
+            case "flash_attention_2" | "flash_attention_3":  # take the padding as it was given
+                return self.dispatch(query, key, value, keep, **kwargs)
+            case _:
+                mask = bias if bias is None else bias.expand(-1, -1, query.shape[2], -1)
+                return self.dispatch(query, key, value, mask, **kwargs)
+
+    def dense(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, keep: Tensor | None) -> Tensor:
+        """A sparse kind by its mask: for short rows, and for masks of the caller's own."""
+        return self.sdpa(query, key, value, self.dense_bias(bias, keep, query.shape[2], query))
+
+    def dense_bias(self, bias: Tensor | None, keep: Tensor | None, tokens: int, like: Tensor) -> Tensor | None:
+        if self.config.per_layer("attention_type")[self.layer_idx] == "full":
+            return bias
+        lengths = torch.full((1,), tokens, device=like.device) if keep is None else keep.sum(1)
+        seen = attention_mask(self.config, self.layer_idx, tokens, lengths)[:, None]
+        if bias is None:
+            return additive(seen, like.dtype)
+        return torch.where(seen, bias, torch.finfo(like.dtype).min)
+
+    def eager(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        scores = torch.matmul(query, key.transpose(2, 3)) * self.scaling
+        if bias is not None:
+            scores = scores + bias
+        weights = self.dropout(scores.softmax(dim=-1))
+        return torch.matmul(weights, value), weights
+
+    def sdpa(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+        rate = self.dropout.p if self.training else 0.0
+        return F.scaled_dot_product_attention(query, key, value, bias, dropout_p=rate, scale=self.scaling)
+
+
+class SparseAttention(BERTSelfAttention):
+    """What the sparse kinds share: global tokens, and where the dense mask is cheaper."""
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, keep: Tensor | None, **kwargs: Any
+    ) -> Tensor:
+        """Sparse attention; ``attn_implementation`` does not choose here, as it knows no such mask."""
+        tokens, first = query.shape[2], min(self.config.num_global_tokens, query.shape[2])
+        if (bias is not None and keep is None) or self.is_short(tokens):
+            return self.dense(query, key, value, bias, keep)
+        mixed = self.sparse(query, key, value, keep, first)
+        if not first:
+            return mixed
+        return torch.cat([self.sdpa(query[:, :, :first], key, value, bias), mixed[:, :, first:]], dim=2)
+
+    def is_short(self, tokens: int) -> bool:
+        raise NotImplementedError
+
+    def sparse(self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int) -> Tensor:
+        raise NotImplementedError
+
+    def columns(self, query: Tensor, scores: Tensor, key: Tensor, value: Tensor, mixer: Any) -> Tensor:
+        """Softmax over scores of shared keys and, as one more column, each query's own key."""
+        own = (query * key).sum(-1, keepdim=True) * self.scaling
+        weights = self.dropout(torch.cat([scores, own], dim=-1).softmax(dim=-1))
+        return mixer(weights[..., :-1]) + weights[..., -1:] * value
+
+
+class LocalWindowAttention(SparseAttention):
+    """Each token sees `attention_window` tokens on either side, in blocks: linear in the number of tokens."""
+
+    @property
+    def block(self) -> int:
+        return max(self.config.attention_window, 32)  # smaller blocks cost more in calls than they save
+
+    def is_short(self, tokens: int) -> bool:
+        return tokens <= self.block + self.config.attention_window
+
+    def sparse(self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int) -> Tensor:
+        batch, heads, tokens, width = query.shape
+        block, window = self.block, self.config.attention_window
+        blocks = -(-tokens // block)
+        reach, rest = block + 2 * window, blocks * block - tokens
+
+        def fold(x: Tensor) -> Tensor:  # the block's keys, with those of the window around it
+            x = F.pad(x, (0, 0, window, window + rest)).unfold(2, reach, block)  # (batch, heads, blocks, width, reach)
+            return x.permute(0, 2, 1, 4, 3).reshape(batch * blocks, heads, reach, width)
+
+        def everywhere(x: Tensor) -> Tensor:  # the global tokens' keys, in front of every block's own
+            return x[:, None, :, :first].expand(-1, blocks, -1, -1, -1).reshape(batch * blocks, heads, first, width)
+
+        place = torch.arange(blocks, device=query.device)[:, None] * block
+        at = place + torch.arange(block, device=query.device)  # (blocks, block): queries
+        key_at = place - window + torch.arange(reach, device=query.device)  # (blocks, reach): keys
+        near = (at[:, :, None] - key_at[:, None, :]).abs() <= window
+        near = (near & ((key_at >= first) & (key_at < tokens))[:, None, :])[None]
+        if keep is not None:
+            near = near & F.pad(keep, (window, window + rest)).unfold(1, reach, block)[:, :, None, :]
+        if first:
+            early = near.new_ones(1, 1, 1, first) if keep is None else keep[:, None, None, :first]
+            near = torch.cat([early.expand(near.shape[0], blocks, block, first), near], dim=-1)
+        near = near.expand(batch, -1, -1, -1).reshape(batch * blocks, 1, block, -1)
+        folded = F.pad(query, (0, 0, 0, rest)).unflatten(2, (blocks, block)).transpose(1, 2).flatten(0, 1)
+        keys, values = fold(key), fold(value)
+        if first:
+            keys, values = torch.cat([everywhere(key), keys], dim=2), torch.cat([everywhere(value), values], dim=2)
+        mixed = self.sdpa(folded, keys, values, additive(near, query.dtype))
+        return mixed.unflatten(0, (batch, blocks)).transpose(1, 2).flatten(2, 3)[:, :, :tokens]
+
+
+class StridedAttention(SparseAttention):
+    """Each token sees itself and every `attention_stride`-th key: cost n * n / stride."""
+
+    def is_short(self, tokens: int) -> bool:
+        return tokens <= 2 * self.config.attention_stride
+
+    def sparse(self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int) -> Tensor:
+        tokens, stride = query.shape[2], self.config.attention_stride
+        start = -(-first // stride) * stride  # global tokens are seen as such
+        places = torch.cat([torch.arange(first), torch.arange(start, tokens, stride)]).to(query.device)
+        keys, values = key[:, :, places], value[:, :, places]
+        scores = torch.matmul(query, keys.transpose(2, 3)) * self.scaling
+        unseen = torch.arange(tokens, device=query.device)[:, None] == places  # its own key has a column already
+        if keep is not None:
+            unseen = unseen | ~keep[:, None, None, places]
+        scores = scores.masked_fill(unseen, torch.finfo(query.dtype).min)
+        return self.columns(query, scores, key, value, lambda weights: torch.matmul(weights, values))
+
+
+class RandomAttention(SparseAttention):
+    """Each token sees itself and `num_random_keys` keys that its block of queries shares: cost n * k."""
+
+    def is_short(self, tokens: int) -> bool:
+        return tokens <= RANDOM_BLOCK
+
+    def sparse(self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int) -> Tensor:
+        batch, heads, tokens, width = query.shape
+        blocks = -(-tokens // RANDOM_BLOCK)
+        rest = blocks * RANDOM_BLOCK - tokens
+        lengths = torch.full((1,), tokens, device=query.device) if keep is None else keep.sum(1)
+        drawn = random_keys(self.config, self.layer_idx, tokens, lengths).sort(-1).values
+        again = F.pad(drawn[..., 1:] == drawn[..., :-1], (1, 0)) | (drawn < first)  # counts once
+        early = torch.arange(first, device=query.device).expand(*drawn.shape[:2], first)
+        places = torch.cat([early, drawn], dim=-1)
+        again = F.pad(again, (first, 0)).expand(batch, -1, -1)
+        places = places.expand(batch, -1, -1)  # (batch, blocks, keys)
+        index = places.reshape(batch, 1, -1, 1).expand(-1, heads, -1, width)
+        keys, values = (x.gather(2, index).unflatten(2, (blocks, -1)) for x in (key, value))
+
+        def fold(x: Tensor) -> Tensor:
+            return F.pad(x, (0, 0, 0, rest)).unflatten(2, (blocks, RANDOM_BLOCK))
+
+        folded = fold(query)  # (batch, heads, blocks, block, width)
+        scores = torch.matmul(folded, keys.transpose(3, 4)) * self.scaling
+        at = torch.arange(blocks * RANDOM_BLOCK, device=query.device).view(1, blocks, RANDOM_BLOCK, 1)
+        unseen = again[:, :, None] | (at == places[:, :, None])
+        if keep is not None:
+            unseen = unseen | ~keep.gather(1, places.reshape(batch, -1)).view_as(places)[:, :, None]
+        scores = scores.masked_fill(unseen[:, None], torch.finfo(query.dtype).min)
+        mixed = self.columns(folded, scores, fold(key), fold(value), lambda weights: torch.matmul(weights, values))
+        return mixed.flatten(2, 3)[:, :, :tokens]
+
+
+KINDS = {
+    "full": BERTSelfAttention,
+    "local": LocalWindowAttention,
+    "strided": StridedAttention,
+    "random": RandomAttention,
+}
+
+
+class BERTSelfOutput(nn.Module):
+    """Projection, and the sum with what went in."""
+
+    def __init__(self, config: BERTConfig):
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_states: Tensor, residual: Tensor) -> Tensor:
+        return self.LayerNorm(self.dropout(self.dense(hidden_states)) + residual)
+
+
+class BERTAttention(nn.Module):
+    """One layer's attention, of the kind that the configuration names, with its projection and sum."""
+
+    def __init__(self, config: BERTConfig, layer_idx: int):
+        super().__init__()
+        self.self = KINDS[config.per_layer("attention_type")[layer_idx]](config, layer_idx)
+        self.output = BERTSelfOutput(config)
+
+    def forward(self, hidden_states: Tensor, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+        mixed, weights = self.self(hidden_states, **kwargs)
+        return self.output(mixed, hidden_states), weights

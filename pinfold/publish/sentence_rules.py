@@ -1,0 +1,89 @@
+"""Rules about the files of sentence-transformers, which imports classes by the names that they hold (S14)."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pinfold.errors import UserError, printable
+from pinfold.publish.finding import Finding
+
+MODULES = "modules.json"
+LARGEST = 1_000_000  # bytes
+OWN = re.compile(r"sentence_transformers(\.\w+)+")
+# What a module's settings may name as its activation function: sentence-transformers calls it without arguments.
+ACTIVATION = re.compile(r"torch\.nn(\.\w+)+")
+SETTINGS = ("config.json", "router_config.json")
+
+
+def places(directory: Path) -> dict[str, str]:
+    """The directories of the modules that lie inside of ``directory``, without the model's own -> their types."""
+    try:
+        entries = _read(directory / MODULES)
+    except UserError:
+        return {}  # the audit says what is wrong
+    given = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    return {e["path"]: str(e.get("type")) for e in given if e.get("path") and _inside(e["path"])}
+
+
+def modules(directory: Path) -> Iterator[Finding]:
+    """S14: modules of another package, or outside of the repository.
+
+    Raises:
+        UserError: modules.json, or a module's settings, are too large or no JSON.
+    """
+    entries = _read(directory / MODULES)
+    if entries is None:
+        return
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        yield Finding("S14", f"{MODULES}: must be a list of modules, each with its type and path.", MODULES)
+        return
+    for number, entry in enumerate(entries):
+        kind, path = entry.get("type"), entry.get("path", "")
+        if not isinstance(kind, str) or not OWN.fullmatch(kind):
+            yield _by_name(MODULES, f"[{number}].type", kind, "sentence_transformers.*")
+        if not _inside(path):
+            words = f"{MODULES}: [{number}].path = {_shown(path)} lies outside of the repository; use a folder of it."
+            yield Finding("S14", words, MODULES)
+            continue
+        for name in SETTINGS if path else ("router_config.json",):
+            yield from _settings(directory, f"{path}/{name}".strip("/"))
+
+
+def _settings(directory: Path, file: str) -> Iterator[Finding]:
+    config = _read(directory / file)
+    if not isinstance(config, dict):
+        return
+    activation, types = config.get("activation_function"), config.get("types", {})
+    if activation is not None and not (isinstance(activation, str) and ACTIVATION.fullmatch(activation)):
+        yield _by_name(file, "activation_function", activation, "torch.nn.*")
+    for key, kind in types.items() if isinstance(types, dict) else ():
+        if not isinstance(kind, str) or not OWN.fullmatch(kind):
+            yield _by_name(file, f"types.{key}", kind, "sentence_transformers.*")
+
+
+def _by_name(file: str, place: str, value: object, allowed: str) -> Finding:
+    words = f"{file}: {_shown(place)[1:-1]} = {_shown(value)} imports that code by name; only {allowed} is known."
+    return Finding("S14", words, file)
+
+
+def _inside(path: object) -> bool:
+    """A relative path of plain names; "" is the repository itself."""
+    return isinstance(path, str) and (
+        path == "" or bool(re.fullmatch(r"\w[\w .-]*(/\w[\w .-]*)*/?", path) and ".." not in path.split("/"))
+    )
+
+
+def _shown(value: object) -> str:
+    return printable(json.dumps(value, ensure_ascii=False)[:100])
+
+
+def _read(path: Path) -> object:
+    if not path.is_file():
+        return None
+    if path.stat().st_size > LARGEST:
+        raise UserError(f"{path}: more than {LARGEST // 10**6} MB; save the model again")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, MemoryError):
+        raise UserError(f"{path}: not JSON; save the model again") from None

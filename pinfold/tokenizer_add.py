@@ -1,0 +1,165 @@
+"""Add tokens to a tokenizer, and rows for them to the embeddings of a model."""
+
+import json
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pinfold.errors import UserError
+from pinfold.tokenizer import check_output, check_reload, new_directory, write_portable
+
+
+def add_tokens(
+    tokenizer_dir: Path,
+    tokens: list[str],
+    output: Path,
+    checkpoint: Path | None = None,
+    folder: Path | None = None,
+    pad_to_multiple_of: int | None = None,
+) -> str:
+    """Save a tokenizer with more tokens; with a checkpoint, its model with more rows beside it.
+
+    Args:
+        folder: the model folder with the checkpoint's code, which is executed; without it, a stock model.
+
+    Returns:
+        What was done, for the user.
+
+    Raises:
+        UserError: a token is there already, or the model does not fit; nothing is written then.
+    """
+    from transformers import AutoTokenizer
+
+    if not (tokenizer_dir / "tokenizer_config.json").is_file():
+        raise UserError(
+            f"{tokenizer_dir}: no tokenizer_config.json there; give a directory that save_pretrained wrote"
+        )
+    if checkpoint is None and (folder or pad_to_multiple_of):
+        raise UserError("--folder and --pad-to-multiple-of are for the model of a --checkpoint; give that as well")
+    check_output(output, overwrite=False)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_dir, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{tokenizer_dir}: {_line(error)}; give a tokenizer that AutoTokenizer loads") from None
+    before, known = len(tokenizer), tokenizer.get_vocab()
+    if twice := [token for token, count in Counter(tokens).items() if count > 1]:
+        raise UserError(f"TOKEN={twice[0]!r} given twice; give each once")
+    if there := [token for token in tokens if token in known]:
+        raise UserError(f"TOKEN={there[0]!r} is in the vocabulary already, as {known[there[0]]}; leave it out")
+    if any(not token.strip() for token in tokens):
+        raise UserError("TOKEN is empty; give a word such as '<code>'")
+    tokenizer.add_tokens(tokens)
+    told = f"{tokenizer_dir}: {before} tokens, now {len(tokenizer)}"
+    with tempfile.TemporaryDirectory(prefix="pinfold_") as work, new_directory(output) as directory:
+        if checkpoint is not None:
+            model, loader, options = load_model(checkpoint, folder, Path(work))
+            _check_embeddings(model)
+            told += "; " + resize(model, before, len(tokenizer), pad_to_multiple_of)
+            tied, rows = is_tied(model), model.get_input_embeddings().weight.shape[0]
+            model.save_pretrained(directory)
+            again = loader.from_pretrained(directory, **options)
+            check_rows(again, rows, tied)
+        write_portable(tokenizer, directory)
+        check_reload(tokenizer, directory)
+    return f"{told}\nwrote {output}"
+
+
+def load_model(checkpoint: Path, folder: Path | None, work: Path) -> tuple[Any, Any, dict[str, Any]]:
+    """The checkpoint's model, with the class that loaded it and that one's options.
+
+    Raises:
+        UserError: no such checkpoint or class.
+    """
+    import transformers
+
+    from pinfold.publish.folder import read_folder
+
+    try:
+        config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+        name = (config.get("architectures") or [None])[0]
+    except (OSError, ValueError, AttributeError):
+        raise UserError(f"{checkpoint}: no config.json that can be read; give what save_pretrained wrote") from None
+    options: dict[str, Any] = {}
+    if folder is None:
+        loader, source = getattr(transformers, str(name), None), checkpoint
+        if config.get("auto_map") or loader is None or not hasattr(loader, "from_pretrained"):
+            raise UserError(f"{checkpoint}: {name} is not transformers' own; name the folder of its code by --folder")
+    else:
+        auto_map = read_folder(folder).auto_map()
+        autos = [auto for auto, place in auto_map.items() if place.split(".")[-1] == name]
+        if not autos:
+            raise UserError(f"{folder}: registers no {name}, which {checkpoint} was saved from; give its own folder")
+        # code of the folder and weights of the checkpoint in one place, as from_pretrained wants them
+        source, loader, options = work / Path(work).name, getattr(transformers, autos[0]), {"trust_remote_code": True}
+        source.mkdir()
+        for path in [*checkpoint.glob("*.safetensors*"), *checkpoint.glob("generation_config.json")]:
+            (source / path.name).symlink_to(path.resolve())
+        for path in folder.glob("*.py"):
+            shutil.copyfile(path, source / path.name)
+        (source / "config.json").write_text(json.dumps(config | {"auto_map": auto_map}), encoding="utf-8")
+    try:
+        return loader.from_pretrained(source, **options), loader, options
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise UserError(f"{checkpoint}: {_line(error)}; give a checkpoint that loads") from None
+
+
+def resize(model: Any, before: int, after: int, multiple: int | None) -> str:
+    """Give the embeddings a row for each token; rows that are there already are never taken away.
+
+    Raises:
+        UserError: the checkpoint has another vocabulary, or did not come out of it as it should.
+    """
+    import torch
+
+    rows, tied = model.get_input_embeddings().weight.shape[0], is_tied(model)
+    if before > rows:
+        raise UserError(
+            f"the checkpoint has {rows} embeddings and the tokenizer {before} tokens; give its own tokenizer"
+        )
+    torch.manual_seed(0)  # new rows are drawn around the mean of the others
+    model.resize_token_embeddings(max(rows, after), pad_to_multiple_of=multiple)
+    now = model.get_input_embeddings().weight.shape[0]
+    check_rows(model, now, tied)
+    return f"embeddings {rows} rows, now {now}" + (", tied to the output as before" if tied else "")
+
+
+def _check_embeddings(model: Any) -> None:
+    try:
+        model.get_input_embeddings().weight  # noqa: B018
+    except (NotImplementedError, AttributeError):
+        raise UserError(
+            f"{type(model).__name__} has no get_input_embeddings; define it, and set_input_embeddings"
+        ) from None
+
+
+def is_tied(model: Any) -> bool:
+    """Whether input and output embeddings are one tensor."""
+    output = model.get_output_embeddings()
+    return output is not None and output.weight.data_ptr() == model.get_input_embeddings().weight.data_ptr()
+
+
+def check_rows(model: Any, rows: int, tied: bool) -> None:
+    """Raises:
+    UserError: embeddings, output, bias and configuration do not all have this many rows, or are not tied as before.
+    """
+    output = model.get_output_embeddings()
+    found = {
+        "embeddings": model.get_input_embeddings().weight.shape[0],
+        "config.vocab_size": model.config.get_text_config().vocab_size,
+    }
+    if output is not None:
+        found["output"] = output.weight.shape[0]
+        if getattr(output, "bias", None) is not None:
+            found["output bias"] = output.bias.shape[0]
+    if wrong := [f"{name} {value}" for name, value in found.items() if value != rows]:
+        raise UserError(
+            f"after resizing to {rows} rows: {', '.join(wrong)}; the model must follow, nothing was written"
+        )
+    if is_tied(model) != tied:
+        raise UserError("resizing untied input and output embeddings; the model must tie them, nothing was written")
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,185 @@
+"""Where a tokenizer's training text comes from: files, globs, directories, standard input, tables, data sets.
+
+Everything is read as UTF-8 and cut at line ends into pieces of about a thousand characters, line ends kept: a
+byte-level BPE learns line breaks with their indentation from them, and a part of them can be held out.
+"""
+
+import csv
+import glob
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pinfold.errors import UserError
+
+TABLES = (".jsonl", ".ndjson", ".csv", ".tsv")
+OBVIOUS = ("text", "sentence", "content", "document", "body", "article")
+PIECE = 1000  # characters, at least; a piece ends with a line
+
+
+def find_files(inputs: list[str]) -> list[Path | str]:
+    """The files that paths, globs and directories stand for, each once; "-" stays.
+
+    Raises:
+        UserError: one of them stands for nothing.
+    """
+    found: list[Path | str] = []
+    for given in inputs:
+        path = Path(given)
+        if given == "-":
+            found.append(given)
+        elif path.is_dir():
+            texts = sorted(p for p in path.rglob("*.txt") if p.is_file())
+            if not texts:
+                raise UserError(
+                    f"{given}: no .txt file in this directory; name files, or a glob such as '{path}/**/*.md'"
+                )
+            found += texts
+        elif path.exists():
+            found.append(path)
+        elif glob.has_magic(given):
+            matched = sorted(Path(p) for p in glob.glob(given, recursive=True) if Path(p).is_file())
+            if not matched:
+                raise UserError(f"{given}: no file matches; quote the glob, and use ** for every directory below")
+            found += matched
+        else:
+            raise UserError(
+                f"{given}: no such file or directory; name files, a glob, a directory of .txt, or - for stdin"
+            )
+    return list(dict.fromkeys(found))
+
+
+def read_texts(files: list[Path | str], column: str | None = None) -> Iterator[str]:
+    """The pieces of text of all files; of a table, its text column.
+
+    Raises:
+        UserError: a file is no text, a table has no such column, or there is no table to have one.
+    """
+    if column and not any(isinstance(path, Path) and path.suffix.lower() in TABLES for path in files):
+        raise UserError(f"--column={column}: no table among the files; columns are in {', '.join(TABLES)}")
+    for path in files:
+        name = "stdin" if path == "-" else str(path)
+        text = decode(sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes(), name)
+        suffix = Path(path).suffix.lower()
+        if suffix in (".jsonl", ".ndjson"):
+            yield from _cells(_json_rows(text, name), column, name)
+        elif suffix in (".csv", ".tsv"):
+            yield from _cells(_csv_rows(text, name, "\t" if suffix == ".tsv" else ","), column, name)
+        else:
+            yield from pieces(text)
+
+
+def decode(content: bytes, name: str) -> str:
+    """Text of a file's bytes.
+
+    Raises:
+        UserError: they are no UTF-8 text.
+    """
+    if b"\0" in content:
+        raise UserError(f"{name}: a binary file (it holds NUL bytes); leave it out")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name}: not UTF-8 at byte {error.start}; convert it, or leave it out") from None
+
+
+def pieces(text: str) -> Iterator[str]:
+    """The text cut after line ends.
+
+    >>> [len(piece) for piece in pieces("a" * 999 + "\\n" + "b" * 9)]
+    [1000, 9]
+    """
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + PIECE - 1)
+        end = len(text) if end < 0 else end + 1
+        yield text[start:end]
+        start = end
+
+
+def text_column(columns: list[str], wanted: str | None, name: str) -> str:
+    """The column to read.
+
+    Raises:
+        UserError: it is not there, or none is obvious.
+    """
+    listed = ", ".join(map(str, columns))
+    if wanted:
+        if wanted not in columns:
+            raise UserError(f"{name}: no column {wanted!r}; its columns are {listed}")
+        return wanted
+    obvious = [column for column in OBVIOUS if column in columns] or (columns if len(columns) == 1 else [])
+    if len(obvious) != 1:
+        raise UserError(f"{name}: which column is the text? its columns are {listed}; give one by --column")
+    return obvious[0]
+
+
+def _cells(rows: Iterable[dict[str, Any]], column: str | None, name: str) -> Iterator[str]:
+    chosen = None
+    for number, row in enumerate(rows, 1):
+        chosen = chosen or text_column(list(row), column, name)
+        value = row.get(chosen)
+        if value is not None and not isinstance(value, str):
+            raise UserError(f"{name}: row {number} has {type(value).__name__} in {chosen!r}, not text; choose another")
+        yield from pieces(value or "")
+
+
+def _json_rows(text: str, name: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise UserError(f"{name}: line {number} is not a JSON object; JSONL has one object a line")
+        yield row
+
+
+def _csv_rows(text: str, name: str, delimiter: str) -> Iterator[dict[str, Any]]:
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="")
+    try:
+        for row in rows:
+            row.pop("", None)  # cells without a heading
+            yield row
+    except csv.Error as error:
+        raise UserError(f"{name}: line {rows.line_num}: {error}; write it as {delimiter!r}-separated text") from None
+
+
+def read_dataset(name: str, config: str | None, split: str, column: str | None) -> Iterator[str]:
+    """The texts of a data set that `datasets` can load, read in batches.
+
+    Raises:
+        UserError: the package is missing, or there is no such data set, split or column.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise UserError("--dataset needs the package datasets; run: pip install datasets") from None
+    try:
+        data = datasets.load_dataset(name, config, split=split)
+    except Exception as error:  # of many kinds: network, builder, split
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"--dataset={name} --split={split}: {reason}; check name, --config and --split") from None
+    chosen = text_column(list(data.column_names), column, name)
+    for batch in data.iter(batch_size=1000):
+        for value in batch[chosen]:
+            if value is not None and not isinstance(value, str):
+                raise UserError(f"{name}: column {chosen!r} holds {type(value).__name__}, not text; choose another")
+            yield from pieces(value or "")
+
+
+def hold_out(texts: list[str], fraction: float) -> tuple[list[str], list[str]]:
+    """Pieces to train on and pieces held out, evenly spread; nothing is held out of a handful.
+
+    >>> hold_out(list("abcdef"), 1 / 3)
+    (['a', 'b', 'd', 'e'], ['c', 'f'])
+    """
+    if fraction == 0:
+        return texts, []
+    every = max(2, round(1 / fraction))
+    return [t for i, t in enumerate(texts, 1) if i % every], texts[every - 1 :: every]
