@@ -241,3 +241,13 @@ def test_the_lines_for_windows_are_those_of_the_makefile():
     makefile = (ROOT / "Makefile").read_text()
     assert '-m pip install -e ".[dev]"' in windows and 'pip install -e ".[dev]"' in makefile
     assert "train resnet_model --data digits" in windows and "train resnet_model --data digits" in makefile
+
+
+def test_the_bert_snippet_computes_states():
+    done = subprocess.run(
+        [sys.executable, "-c", block("python", "BERTConfig(") + "\nassert states.shape == (1, 2048, 64)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

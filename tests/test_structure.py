@@ -34,7 +34,9 @@ def test_a_model_folder_imports_nothing_of_ours_and_one_field_library(folder):
     allowed = {"torch", "transformers", "numpy", "PIL", "safetensors"} | FIELD_LIBRARIES.get(folder.name, set())
     for path in files(folder):
         tops = {name.split(".")[0] for name in imports(path)}
-        assert tops - allowed - set(sys.stdlib_module_names) == set(), path
+        # a converter is not published; it reads what others wrote
+        read = {"huggingface_hub", "yaml", "tensorflow"} if path.name.startswith("convert_") else set()
+        assert tops - allowed - read - set(sys.stdlib_module_names) == set(), path
 
 
 @pytest.mark.parametrize("folder", MODEL_FOLDERS, ids=lambda p: p.name)
