@@ -39,7 +39,8 @@ class Rows:
 
 def additive(keep: Tensor, dtype: torch.dtype) -> Tensor:
     """0 where a key is seen and the lowest finite number elsewhere: a row that sees nothing stays finite."""
-    return torch.zeros(keep.shape, dtype=dtype, device=keep.device).masked_fill(~keep, torch.finfo(dtype).min)
+    seen, unseen = (torch.tensor(x, dtype=dtype, device=keep.device) for x in (0.0, torch.finfo(dtype).min))
+    return torch.where(keep, seen, unseen)
 
 
 def attention_mask(config: BERTConfig, layer: int, length: int, lengths: Tensor | None = None) -> Tensor:
@@ -58,7 +59,7 @@ def attention_mask(config: BERTConfig, layer: int, length: int, lengths: Tensor 
     if kind == "full":
         return torch.ones(1, length, length, dtype=torch.bool, device=lengths.device)
     if kind == "local":
-        seen = ((query - key).abs() <= config.attention_window)[None]
+        seen = ((key >= query - config.attention_window) & (key <= query + config.attention_window))[None]
     elif kind == "strided":
         seen = ((query == key) | (key % config.attention_stride == 0))[None]
     else:
@@ -212,7 +213,10 @@ class BERTSelfAttention(nn.Module):
 
 
 class SparseAttention(BERTSelfAttention):
-    """What the sparse kinds share: global tokens, and where the dense mask is cheaper."""
+    """What the sparse kinds share: global tokens, where the dense mask is cheaper, and how much is held at a time."""
+
+    block = RANDOM_BLOCK  # queries that are computed together
+    chunk = 512  # tokens of all rows whose scores are held at a time
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, keep: Tensor | None, **kwargs: Any
@@ -230,6 +234,29 @@ class SparseAttention(BERTSelfAttention):
         raise NotImplementedError
 
     def sparse(self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int) -> Tensor:
+        """A few blocks at a time, so that scores, masks and copies do not pile up; all at once in a traced graph."""
+        shared = self.shared(query, key, value, keep, first)
+        blocks = -(-query.shape[2] // self.block)
+        chunk = self.chunk if query.device.type == "cpu" else 16 * self.chunk  # elsewhere a call costs more
+        step = blocks if torch.compiler.is_compiling() else max(1, chunk // (query.shape[0] * self.block))
+        rows = [(start, min(start + step, blocks)) for start in range(0, blocks, step)]
+        if len(rows) == 1 or torch.is_grad_enabled():
+            parts = [self.part(query, key, value, keep, first, shared, *row) for row in rows]
+            return parts[0] if len(rows) == 1 else torch.cat(parts, dim=2)
+        mixed = torch.empty_like(query)
+        for start, stop in rows:  # each in its place: nothing of a part outlives it
+            at = slice(start * self.block, stop * self.block)
+            mixed[:, :, at] = self.part(query, key, value, keep, first, shared, start, stop)
+        return mixed
+
+    def shared(self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int) -> Any:
+        """What every block needs, made once."""
+
+    def part(
+        self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int,
+        shared: Any, start: int, stop: int,
+    ) -> Tensor:  # fmt: skip
+        """The mixture for the blocks start..stop of each row's queries."""
         raise NotImplementedError
 
     def columns(self, query: Tensor, scores: Tensor, key: Tensor, value: Tensor, mixer: Any) -> Tensor:
@@ -249,36 +276,46 @@ class LocalWindowAttention(SparseAttention):
     def is_short(self, tokens: int) -> bool:
         return tokens <= self.block + self.config.attention_window
 
-    def sparse(self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int) -> Tensor:
-        batch, heads, tokens, width = query.shape
-        block, window = self.block, self.config.attention_window
-        blocks = -(-tokens // block)
-        reach, rest = block + 2 * window, blocks * block - tokens
+    def part(
+        self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int,
+        shared: Any, start: int, stop: int,
+    ) -> Tensor:  # fmt: skip
+        """The blocks are folded into the batch, each with the keys around it."""
+        batch, tokens = query.shape[0], query.shape[2]
+        block, window, count = self.block, self.config.attention_window, stop - start
+        reach = block + 2 * window
+        low, high = start * block - window, stop * block + window  # the keys that these blocks see
+        rest = max(stop * block - tokens, 0)
 
-        def fold(x: Tensor) -> Tensor:  # the block's keys, with those of the window around it
-            x = F.pad(x, (0, 0, window, window + rest)).unfold(2, reach, block)  # (batch, heads, blocks, width, reach)
-            return x.permute(0, 2, 1, 4, 3).reshape(batch * blocks, heads, reach, width)
+        def near_by(x: Tensor, dim: int) -> Tensor:  # each block's keys, with those of the window around it
+            x = x.narrow(dim, max(low, 0), min(high, tokens) - max(low, 0))
+            around = [0, 0] * (x.dim() - 1 - dim) + [max(-low, 0), max(high - tokens, 0)]
+            return F.pad(x, around).unfold(dim, reach, block)
+
+        def fold(x: Tensor) -> Tensor:
+            return near_by(x, 2).permute(0, 2, 1, 4, 3).flatten(0, 1)  # (batch * blocks, heads, reach, width)
 
         def everywhere(x: Tensor) -> Tensor:  # the global tokens' keys, in front of every block's own
-            return x[:, None, :, :first].expand(-1, blocks, -1, -1, -1).reshape(batch * blocks, heads, first, width)
+            return x[:, None, :, :first].expand(-1, count, -1, -1, -1).flatten(0, 1)
 
-        place = torch.arange(blocks, device=query.device)[:, None] * block
+        place = torch.arange(start, stop, device=query.device)[:, None] * block
         at = place + torch.arange(block, device=query.device)  # (blocks, block): queries
         key_at = place - window + torch.arange(reach, device=query.device)  # (blocks, reach): keys
-        near = (at[:, :, None] - key_at[:, None, :]).abs() <= window
+        near = (key_at[:, None, :] >= at[:, :, None] - window) & (key_at[:, None, :] <= at[:, :, None] + window)
         near = (near & ((key_at >= first) & (key_at < tokens))[:, None, :])[None]
         if keep is not None:
-            near = near & F.pad(keep, (window, window + rest)).unfold(1, reach, block)[:, :, None, :]
+            near = near & near_by(keep, 1)[:, :, None, :]
         if first:
             early = near.new_ones(1, 1, 1, first) if keep is None else keep[:, None, None, :first]
-            near = torch.cat([early.expand(near.shape[0], blocks, block, first), near], dim=-1)
-        near = near.expand(batch, -1, -1, -1).reshape(batch * blocks, 1, block, -1)
-        folded = F.pad(query, (0, 0, 0, rest)).unflatten(2, (blocks, block)).transpose(1, 2).flatten(0, 1)
+            near = torch.cat([early.expand(near.shape[0], count, block, first), near], dim=-1)
+        near = near.expand(batch, -1, -1, -1).reshape(batch * count, 1, block, -1)
+        own = F.pad(query[:, :, start * block : stop * block], (0, 0, 0, rest))
+        folded = own.unflatten(2, (count, block)).transpose(1, 2).flatten(0, 1)
         keys, values = fold(key), fold(value)
         if first:
             keys, values = torch.cat([everywhere(key), keys], dim=2), torch.cat([everywhere(value), values], dim=2)
         mixed = self.sdpa(folded, keys, values, additive(near, query.dtype))
-        return mixed.unflatten(0, (batch, blocks)).transpose(1, 2).flatten(2, 3)[:, :, :tokens]
+        return mixed.unflatten(0, (batch, count)).transpose(1, 2).flatten(2, 3)[:, :, : tokens - start * block]
 
 
 class StridedAttention(SparseAttention):
@@ -287,13 +324,21 @@ class StridedAttention(SparseAttention):
     def is_short(self, tokens: int) -> bool:
         return tokens <= 2 * self.config.attention_stride
 
-    def sparse(self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int) -> Tensor:
+    def shared(self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int) -> Any:
         tokens, stride = query.shape[2], self.config.attention_stride
         start = -(-first // stride) * stride  # global tokens are seen as such
         places = torch.cat([torch.arange(first), torch.arange(start, tokens, stride)]).to(query.device)
-        keys, values = key[:, :, places], value[:, :, places]
+        return places, key[:, :, places], value[:, :, places]
+
+    def part(
+        self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int,
+        shared: Any, start: int, stop: int,
+    ) -> Tensor:  # fmt: skip
+        (places, keys, values), rows = shared, slice(start * self.block, stop * self.block)
+        query, key, value = query[:, :, rows], key[:, :, rows], value[:, :, rows]
         scores = torch.matmul(query, keys.transpose(2, 3)) * self.scaling
-        unseen = torch.arange(tokens, device=query.device)[:, None] == places  # its own key has a column already
+        at = torch.arange(query.shape[2], device=query.device)[:, None] + start * self.block
+        unseen = at == places  # its own key has a column already
         if keep is not None:
             unseen = unseen | ~keep[:, None, None, places]
         scores = scores.masked_fill(unseen, torch.finfo(query.dtype).min)
@@ -306,32 +351,34 @@ class RandomAttention(SparseAttention):
     def is_short(self, tokens: int) -> bool:
         return tokens <= RANDOM_BLOCK
 
-    def sparse(self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int) -> Tensor:
-        batch, heads, tokens, width = query.shape
-        blocks = -(-tokens // RANDOM_BLOCK)
-        rest = blocks * RANDOM_BLOCK - tokens
+    def shared(self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int) -> Any:
+        """Places of each block's keys, and which of them count already: (batch, blocks, keys) both."""
+        batch, tokens = query.shape[0], query.shape[2]
         lengths = torch.full((1,), tokens, device=query.device) if keep is None else keep.sum(1)
         drawn = random_keys(self.config, self.layer_idx, tokens, lengths).sort(-1).values
         again = F.pad(drawn[..., 1:] == drawn[..., :-1], (1, 0)) | (drawn < first)  # counts once
         early = torch.arange(first, device=query.device).expand(*drawn.shape[:2], first)
-        places = torch.cat([early, drawn], dim=-1)
+        places = torch.cat([early, drawn], dim=-1).expand(batch, -1, -1)
         again = F.pad(again, (first, 0)).expand(batch, -1, -1)
-        places = places.expand(batch, -1, -1)  # (batch, blocks, keys)
-        index = places.reshape(batch, 1, -1, 1).expand(-1, heads, -1, width)
-        keys, values = (x.gather(2, index).unflatten(2, (blocks, -1)) for x in (key, value))
+        return places, again if keep is None else again | ~keep.gather(1, places.flatten(1)).view_as(places)
 
-        def fold(x: Tensor) -> Tensor:
-            return F.pad(x, (0, 0, 0, rest)).unflatten(2, (blocks, RANDOM_BLOCK))
-
-        folded = fold(query)  # (batch, heads, blocks, block, width)
-        scores = torch.matmul(folded, keys.transpose(3, 4)) * self.scaling
-        at = torch.arange(blocks * RANDOM_BLOCK, device=query.device).view(1, blocks, RANDOM_BLOCK, 1)
-        unseen = again[:, :, None] | (at == places[:, :, None])
-        if keep is not None:
-            unseen = unseen | ~keep.gather(1, places.reshape(batch, -1)).view_as(places)[:, :, None]
+    def part(
+        self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int,
+        shared: Any, start: int, stop: int,
+    ) -> Tensor:  # fmt: skip
+        places, again = (x[:, start:stop] for x in shared)
+        index = places.flatten(1)[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3])
+        keys, values = (x.gather(2, index).unflatten(2, (stop - start, -1)) for x in (key, value))
+        rows, rest = slice(start * self.block, stop * self.block), max(stop * self.block - query.shape[2], 0)
+        query, key, value = (
+            F.pad(x[:, :, rows], (0, 0, 0, rest)).unflatten(2, (stop - start, self.block)) for x in (query, key, value)
+        )  # (batch, heads, blocks, block, width)
+        scores = torch.matmul(query, keys.transpose(3, 4)) * self.scaling
+        at = torch.arange(start * self.block, stop * self.block, device=query.device).view(1, -1, self.block, 1)
+        unseen = again[:, :, None] | (at == places[:, :, None])  # its own key has a column already
         scores = scores.masked_fill(unseen[:, None], torch.finfo(query.dtype).min)
-        mixed = self.columns(folded, scores, fold(key), fold(value), lambda weights: torch.matmul(weights, values))
-        return mixed.flatten(2, 3)[:, :, :tokens]
+        mixed = self.columns(query, scores, key, value, lambda weights: torch.matmul(weights, values))
+        return mixed.flatten(2, 3)[:, :, : mixed.shape[2] * self.block - rest]
 
 
 KINDS = {
