@@ -189,18 +189,19 @@ class BERTEncoder(nn.Module):
         output_hidden_states: bool = False,
         **kwargs: Any,
     ) -> BaseModelOutput:
-        states, attentions = [hidden_states], []
+        states, attentions = [], []  # kept only when asked for: what is dropped at once is written again while warm
         for layer in self.layer:
             run = functools.partial(layer.__call__, **kwargs)
             # Below a trainable input there is nothing to save, and reentrant checkpointing would lose the gradient.
             if self.gradient_checkpointing and self.training and hidden_states.requires_grad:
                 run = functools.partial(self._gradient_checkpointing_func, run)
+            if output_hidden_states:
+                states.append(hidden_states)
             hidden_states, weights = run(hidden_states, bias, keep, rows, output_attentions)
-            states.append(hidden_states)
             attentions.append(weights)
         return BaseModelOutput(
             last_hidden_state=hidden_states,
-            hidden_states=tuple(states) if output_hidden_states else None,
+            hidden_states=(*states, hidden_states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
 
