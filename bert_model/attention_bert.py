@@ -43,6 +43,19 @@ def additive(keep: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.where(keep, seen, unseen)
 
 
+def block_mask(keep: Tensor, tokens: int) -> Any:
+    """Padding (batch, keys) as flex attention takes it.
+
+    Its CPU kernel of torch 2.15 corrupts memory with a mask that is added to scores, and transformers' wrapper would
+    read the first head's only.
+    """
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    return create_block_mask(
+        lambda row, head, query, key: keep[row, key], len(keep), None, tokens, keep.shape[1], device=keep.device
+    )
+
+
 def attention_mask(config: BERTConfig, layer: int, length: int, lengths: Tensor | None = None) -> Tensor:
     """The definition of a layer's attention: which query (row) sees which key (column).
 
@@ -183,6 +196,10 @@ class BERTSelfAttention(nn.Module):
                 return self.sdpa(query, key, value, bias)
             case "flash_attention_2" | "flash_attention_3":  # take the padding as it was given
                 return self.dispatch(query, key, value, keep, **kwargs)
+            case "flex_attention" if bias is not None:
+                if keep is None:  # a mask of the caller's own, which may be another one for each head
+                    return self.sdpa(query, key, value, bias)
+                return self.dispatch(query, key, value, block_mask(keep, query.shape[2]), **kwargs)
             case _:
                 mask = bias if bias is None else bias.expand(-1, -1, query.shape[2], -1)
                 return self.dispatch(query, key, value, mask, **kwargs)
