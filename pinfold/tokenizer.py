@@ -58,10 +58,10 @@ def train(
     vocab_size: int = 8000,
     *,
     lowercase: bool = False,
-    min_frequency: int = 0,
+    min_frequency: int | None = None,
     special_tokens: Iterable[str] = (),
     model_max_length: int = 512,
-    pre_tokenizer: str = "byte-level",
+    pre_tokenizer: str | None = None,
     unk_token: str | None = None,
     progress: bool = False,
 ) -> Any:
@@ -71,11 +71,13 @@ def train(
         kind: "wordpiece", "bpe" or "unigram".
         vocab_size: with special tokens and alphabet.
         special_tokens: further ones; they get the ids from 5 on.
-        pre_tokenizer: of a BPE, "byte-level" or "whitespace"; with the latter, unseen characters are [UNK].
-        unk_token: "[UNK]", which is what every kind has that needs one.
+        min_frequency: of a pair that is merged, by default 0; Unigram merges none.
+        pre_tokenizer: of a BPE, "byte-level" (the default) or "whitespace"; with that, unseen characters are [UNK].
+        unk_token: "[UNK]", of a BPE with the pre-tokenizer "whitespace".
 
     Raises:
-        UserError: no text, a vocabulary that is too small or more than the text can give, special tokens twice.
+        UserError: no text, a vocabulary that is too small or more than the text can give, special tokens twice, an
+            option that this kind does not have.
     """
     from tokenizers import Tokenizer, models, trainers
     from transformers import PreTrainedTokenizerFast
@@ -83,13 +85,8 @@ def train(
     special = _special_tokens(special_tokens)
     if kind not in KINDS:
         raise UserError(f"kind={kind!r} is not known; use one of {', '.join(KINDS)}")
-    if pre_tokenizer not in ("byte-level", "whitespace"):
-        raise UserError(f"pre_tokenizer={pre_tokenizer!r} is not known; use byte-level or whitespace")
-    whitespace = pre_tokenizer == "whitespace"
-    if whitespace and kind != "bpe":
-        raise UserError(f"--pre-tokenizer=whitespace is for --kind bpe; {kind} has its own, leave it out")
-    if unk_token not in (None, "[UNK]"):
-        raise UserError(f"--unk-token={unk_token} cannot be changed; it is [UNK], with id 1")
+    _check_options(kind, min_frequency, pre_tokenizer, unk_token)
+    whitespace, min_frequency = pre_tokenizer == "whitespace", min_frequency or 0
     texts = [texts] if isinstance(texts, str) else list(texts)
     if not any(text.strip() for text in texts):
         raise UserError("the corpus is empty: no text in what was given; give files with text")
@@ -128,6 +125,27 @@ def train(
         clean_up_tokenization_spaces=False,
         **({"additional_special_tokens": names[5:]} if names[5:] else {}),
     )
+
+
+def _check_options(kind: str, min_frequency: int | None, pre_tokenizer: str | None, unk_token: str | None) -> None:
+    """Refuse what was asked for and would change nothing."""
+    if pre_tokenizer not in (None, "byte-level", "whitespace"):
+        raise UserError(f"pre_tokenizer={pre_tokenizer!r} is not known; use byte-level or whitespace")
+    if pre_tokenizer and kind != "bpe":
+        raise UserError(f"--pre-tokenizer={pre_tokenizer} is for --kind bpe; {kind} has its own, leave it out")
+    if min_frequency is not None and kind == "unigram":
+        raise UserError(
+            f"--min-frequency={min_frequency} is for --kind bpe and wordpiece; unigram merges no pairs, leave it out"
+        )
+    if unk_token not in (None, "[UNK]"):
+        raise UserError(f"--unk-token={unk_token} cannot be changed; it is [UNK], with id 1")
+    if unk_token and kind != "bpe":
+        raise UserError(f"--unk-token={unk_token} is for --kind bpe; {kind} has [UNK] anyway, leave it out")
+    if unk_token and pre_tokenizer != "whitespace":
+        raise UserError(
+            f"--unk-token={unk_token}: a byte-level BPE knows every character; leave it out, or use "
+            "--pre-tokenizer whitespace"
+        )
 
 
 def _special_tokens(extra: Iterable[str]) -> list[Any]:
@@ -368,15 +386,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--vocab-size", type=number(int, 1), default=8000, help="default 8000")
     add("--lowercase", action=argparse.BooleanOptionalAction, default=False, help="default: cased")
     add("--cased", dest="lowercase", action="store_false", help="keep capitals (the default)")
-    add("--min-frequency", type=number(int, 0), default=0, help="of a pair that is merged; default 0")
+    add("--min-frequency", type=number(int, 0), help="of a pair that is merged; default 0; not of unigram")
     add("--special-tokens", nargs="+", default=[], metavar="TOKEN", help="further ones, ids from 5 on")
     add("--model-max-length", type=number(int, 4), default=512, help="default 512")
-    add("--pre-tokenizer", choices=("byte-level", "whitespace"), default="byte-level", help="of a BPE")
+    add("--pre-tokenizer", choices=("byte-level", "whitespace"), help="of a BPE; default byte-level")
     add("--unk-token", metavar="[UNK]", help="what an unseen character is with --pre-tokenizer whitespace")
     add("--column", help="the text of a table or data set; found where one is obvious")
     add("--dataset", metavar="NAME", help="a data set for the package datasets")
     add("--config", metavar="NAME", help="the data set's configuration")
-    add("--split", default="train", help="the data set's split, default train")
+    add("--split", help="the data set's split, default train")
     add("--held-out", default="0.05", metavar="PART|FILE", help="text to measure on, never trained on; default 0.05")
     add("--versions", nargs="+", default=[], metavar="VERSION", help="compare in these, such as 4.48.3; or minimum")
     add("--overwrite", action="store_true", help="replace the tokenizer in --output")
@@ -403,12 +421,15 @@ def main(args: argparse.Namespace) -> int:
         return 0
     if bool(args.inputs) == bool(args.dataset):
         raise UserError("give text to train on: files, globs, directories or -; or else --dataset NAME")
+    for option in ("config", "split"):
+        if not args.dataset and (value := getattr(args, option)) is not None:
+            raise UserError(f"--{option}={value} is of a data set; give one by --dataset, or leave it out")
     check_output(args.output, args.overwrite)
     if args.versions:
         choose(args.versions)
     fraction, held = _held_out(args.held_out)
     if args.dataset:
-        texts = list(read_dataset(args.dataset, args.config, args.split, args.column))
+        texts = list(read_dataset(args.dataset, args.config, args.split or "train", args.column))
     else:
         texts = list(read_texts(find_files(args.inputs), args.column))
     part, rest = hold_out(texts, fraction)

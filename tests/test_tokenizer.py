@@ -216,6 +216,12 @@ def bad(tmp_path) -> dict[str, tuple[list, str]]:
         "nothing": ([], "give text to train on"),
         "held out": ([good, "--held-out", "2"], "a part from 0 to 0.5"),
         "pre-tokenizer": ([good, "--kind", "unigram", "--pre-tokenizer", "whitespace"], "is for --kind bpe"),
+        "its own": ([good, "--kind", "wordpiece", "--pre-tokenizer", "byte-level"], "wordpiece has its own"),
+        "no merges": ([good, "--kind", "unigram", "--min-frequency", "0"], "unigram merges no pairs"),
+        "no unknown": ([good, "--unk-token", "[UNK]"], "leave it out, or use --pre-tokenizer whitespace"),
+        "its unknown": ([good, "--kind", "unigram", "--unk-token", "[UNK]"], r"unigram has \[UNK\] anyway"),
+        "split of a file": ([good, "--split", "train"], "--split=train is of a data set"),
+        "configuration of a file": ([good, "--config", "x"], "--config=x is of a data set"),
     }
 
 
