@@ -7,6 +7,8 @@ STAMP := .venv/.installed
 DEMO := runs/resnet-digits
 # What "make compat" runs: every minor's newest patch, or VERSIONS=minimum, or some by number.
 VERSIONS ?= all
+# The checkpoints that benchmarks/compat_bert.py makes: between them every head of bert_model, with its weights.
+BERTS := bert-words bert-classes bert-answers
 
 .DEFAULT_GOAL := help
 .PHONY: help install push test lint compat bench serve
@@ -24,7 +26,7 @@ help:
 	@echo "make serve     serve the embedded Hub on http://127.0.0.1:7870"
 	@echo "make test      run the tests"
 	@echo "make lint      ruff check and format"
-	@echo "make compat    load the published demo in every transformers minor from 4.48 (VERSIONS=minimum: in four)"
+	@echo "make compat    load the published demo and BERT in every transformers minor from 4.48 (VERSIONS=minimum: in four)"
 	@echo "make bench     print every number that README quotes"
 
 install: $(STAMP)
@@ -62,6 +64,11 @@ compat: $(STAMP) $(DEMO)/model.safetensors
 	$(BIN)/pinfold compat make $(VERSIONS)
 	$(BIN)/python push.py --versions newest
 	$(BIN)/pinfold compat run local/resnet-digits@main --versions $(VERSIONS)
+	$(BIN)/python benchmarks/compat_bert.py
+	for name in $(BERTS); do \
+	  $(BIN)/pinfold push bert_model --checkpoint runs/compat-bert/$$name --versions newest || exit 1; \
+	  $(BIN)/pinfold compat run local/$$name@main --versions $(VERSIONS) || exit 1; \
+	done
 
 bench: $(STAMP)
 	for script in push trust bert tokenizer; do $(BIN)/python benchmarks/$$script.py || exit 1; done

@@ -16,6 +16,7 @@ from pinfold import __version__
 from pinfold.errors import UserError, printable
 
 VERBS = {
+    "convert": ("pinfold.convert.command", "turn modular_x.py into a folder that needs nothing of the original"),
     "push": ("pinfold.push", "publish a model folder and its weights, verified and pinned"),
     "check": ("pinfold.check", "say what a repository of remote code would run, and whether it still works"),
     "train": ("pinfold.train", "train or fine-tune the model of a folder"),

@@ -1,0 +1,557 @@
+"""The conversion of one modular file: what it takes from where, under which names, and in which file that goes."""
+
+import ast
+import builtins
+import re
+import symtable
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..errors import UserError
+from . import merge, names, source
+from .source import Import, Item, Source
+
+# what a class's name ends with decides its file; longer ends first
+KINDS = (
+    ("ImageProcessorKwargs", "image_processing"),
+    ("ImageProcessorPil", "image_processing_pil"),
+    ("ImageProcessorFast", "image_processing_fast"),
+    ("VideoProcessorInitKwargs", "video_processing"),
+    ("VideosKwargs", "processing"),
+    ("VideoProcessor", "video_processing"),
+    ("ImageProcessor", "image_processing"),
+    ("FeatureExtractor", "feature_extraction"),
+    ("ProcessorKwargs", "processing"),
+    ("ImagesKwargs", "processing"),
+    ("TextKwargs", "processing"),
+    ("Processor", "processing"),
+    ("TokenizerFast", "tokenization_fast"),
+    ("Tokenizer", "tokenization"),
+    ("Config", "configuration"),
+)
+
+
+def kind_of(name: str) -> str:
+    return next((kind for end, kind in KINDS if name.endswith(end)), "modeling")
+
+
+def global_names(text: str) -> frozenset[str]:
+    """Names that a text takes from its module; locals are not among them."""
+    found = set()
+
+    def visit(table: symtable.SymbolTable) -> None:
+        for symbol in table.get_symbols():
+            if symbol.is_global() or (table.get_type() == "module" and symbol.is_referenced()):
+                found.add(symbol.get_name())
+        for child in table.get_children():
+            visit(child)
+
+    visit(symtable.symtable(text, "text", "exec"))
+    tree = ast.parse(text)
+    for part in ast.walk(tree):
+        if isinstance(part, (ast.arg, ast.AnnAssign)) and part.annotation is not None:
+            found |= source.quoted(part.annotation)
+        elif isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)) and part.returns is not None:
+            found |= source.quoted(part.returns)
+    return frozenset(found)
+
+
+@dataclass
+class Vendored:
+    """One architecture's file under its new names."""
+
+    module: str
+    original: Source
+    renamed: Source
+    renaming: names.Renaming | None
+
+    def rename(self, name: str) -> str:
+        if self.renaming is None or (
+            name in self.original.imports and not source.is_model_module(self.original.imports[name].module)
+        ):
+            return name
+        return self.renaming.word(name)
+
+    def was(self, item: Item) -> str:
+        """The name that a renamed item has upstream."""
+        return next(name for name, old in self.original.items.items() if old.line == item.line)
+
+
+@dataclass
+class Definition:
+    """Something that one of the generated files holds."""
+
+    name: str
+    text: str
+    kind: str
+    order: tuple
+    context: Vendored | None
+    names: tuple[str, ...] = ()
+    uses: frozenset[str] = frozenset()
+    origin: str = ""  # what it was made from: "transformers.models.llama.modeling_llama.LlamaMLP"
+
+
+@dataclass
+class Conversion:
+    path: Path
+    name: str
+    module: Source
+    vendored: dict[str, Vendored] = field(default_factory=dict)
+    definitions: dict[str, Definition] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    prefixes: dict[str, str] = field(default_factory=dict)  # of module -> new cased prefix
+    notes: list[str] = field(default_factory=list)  # what a user should know about the result
+
+
+def reference(conversion: Conversion, name: str) -> tuple[str, str] | None:
+    """The model file and the symbol that an imported name stands for, or None."""
+    found = conversion.module.imports.get(name)
+    if found is None or found.name is None:
+        return None
+    if found.module == source.TRANSFORMERS and not found.name.startswith("Auto"):
+        module = source.public_classes().get(found.name)
+        return (module, found.name) if module else None
+    if source.is_model_module(found.module) and found.module != own_module(conversion, found.module):
+        return found.module, found.name
+    return None
+
+
+def own_module(conversion: Conversion, module: str) -> str | None:
+    """`module` itself where it lies beside the modular file: it is not taken apart, as it stays there."""
+    package = conversion.module.package
+    return module if package and module.rpartition(".")[0] == package else None
+
+
+def base_of(conversion: Conversion, node: ast.ClassDef) -> tuple[str, str, int] | None:
+    """(module, class, number of the base) of the one base that is a model's class.
+
+    Raises:
+        UserError: two of them.
+    """
+    found = []
+    for number, base in enumerate(node.bases):
+        if isinstance(base, ast.Name):
+            symbol = reference(conversion, base.id)
+            if symbol is not None:
+                file = original(symbol[0], conversion, node.lineno)
+                if symbol[1] in file.items:
+                    found.append((*symbol, number))
+                elif symbol[1] not in file.imports:
+                    raise UserError(
+                        f"{conversion.path}:{node.lineno}: {symbol[0]} has no {symbol[1]}; it has "
+                        f"{', '.join(file.classes()[:8])}"
+                    )
+    if len(found) > 1:
+        raise UserError(
+            f"{conversion.path}:{node.lineno}: {node.name} has two bases of models, {found[0][1]} and {found[1][1]}; "
+            "inherit from one, and write out what the other gives"
+        )
+    return found[0] if found else None
+
+
+def original(module: str, conversion: Conversion, line: int = 0) -> Source:
+    path = source.find(module)
+    if path is None:
+        raise UserError(
+            f"{conversion.path}:{line}: there is no module {module}; python main.py --describe lists the bases"
+        )
+    return source.load(path, module.rpartition(".")[0])
+
+
+def vendor(conversion: Conversion, module: str) -> Vendored:
+    """A model's file with its names changed; once for each file."""
+    if module in conversion.vendored:
+        return conversion.vendored[module]
+    file = original(module, conversion)
+    package = module.split(".")[2]
+    old = names.cased_prefix(package, file.classes()) or names.cased_prefix(package, all_classes(module))
+    new = conversion.prefixes.get(module) or conversion.prefixes.get(package) or conversion.prefixes[""]
+    renaming = None
+    if old is not None and source_model(conversion) != package:
+        low = conversion.name if new == conversion.prefixes[""] else names.lower(new)
+        renaming = names.Renaming(package, old, low, new)
+    renamed = file
+    if renaming is not None:
+        outside = frozenset(a for a, i in file.imports.items() if not source.is_model_module(i.module))
+        rows = zip(file.text.splitlines(), renaming.text(file.text, outside).splitlines(), strict=True)
+        text = "\n".join(o if n in file.import_lines else r for n, (o, r) in enumerate(rows, 1))
+        renamed = source.parse(text, file.path, file.package)
+        renamed.imports = {
+            (renaming.word(a) if source.is_model_module(i.module) else a): i for a, i in file.imports.items()
+        }
+    conversion.vendored[module] = found = Vendored(module, file, renamed, renaming)
+    return found
+
+
+def source_model(conversion: Conversion) -> str | None:
+    parts = conversion.module.package.split(".")
+    return parts[2] if len(parts) == 3 else None
+
+
+def all_classes(module: str) -> list[str]:
+    """Classes of every file of the architecture."""
+    path = source.find(module)
+    found = []
+    for file in sorted(path.parent.glob("*.py")):
+        if not file.name.startswith(("modular_", "convert_", "__init__")):
+            found += re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return found
+
+
+def convert(path: Path, package: str = "") -> Conversion:
+    """Convert one modular file; nothing is written.
+
+    Args:
+        path: modular_x.py.
+        package: dotted name of its package, where it is part of one; "" for a file of its own.
+
+    Returns:
+        The conversion; `files` maps file names to their texts, not yet formatted.
+
+    Raises:
+        UserError: one line with file, line and reason.
+    """
+    name = path.stem.removeprefix("modular_")
+    module = source.load(path, package)
+    conversion = Conversion(path, name, module)
+    for name_, item in module.items.items():
+        if item.kind == "class" and hasattr(builtins, name_):
+            raise UserError(f"{path}:{item.line}: class {name_} hides Python's own {name_}; give it another name")
+    for star, line in module.stars:
+        raise UserError(f"{path}:{line}: from {star} import * does not say what is taken; name the symbols")
+    bases = {n: base_of(conversion, i.node) for n, i in module.items.items() if i.kind == "class"}
+    find_prefixes(conversion, bases)
+    own_definitions(conversion, bases)
+    write_files(conversion)
+    return conversion
+
+
+def find_prefixes(conversion: Conversion, bases: dict) -> None:
+    pairs: dict[str, list] = {}
+    for new, base in bases.items():
+        if base is not None:
+            pairs.setdefault(base[0], []).append((new, base[1]))
+    of_package: dict[str, Counter] = {}
+    for module, found in pairs.items():
+        package = module.split(".")[2]
+        old = names.cased_prefix(package, original(module, conversion).classes()) or names.cased_prefix(
+            package, all_classes(module)
+        )
+        prefix = names.infer(old, found) if old else None
+        if prefix:
+            conversion.prefixes[module] = prefix
+            of_package.setdefault(package, Counter())[prefix] += len(found)
+    for package, counted in of_package.items():
+        conversion.prefixes[package] = counted.most_common(1)[0][0]
+    commonest = sum(of_package.values(), Counter()).most_common(1)
+    conversion.prefixes[""] = names.cased_prefix(conversion.name, conversion.module.classes()) or (
+        commonest[0][0] if commonest else names.camel(conversion.name)
+    )
+
+
+def own_definitions(conversion: Conversion, bases: dict) -> None:
+    """The modular file's own items, merged with their parents where they have one."""
+    module, seen = conversion.module, set()
+    for number, (name, item) in enumerate(module.items.items()):
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        text, context, origin = item.text, None, ""
+        if item.kind == "class" and bases[name] is not None:
+            context, text, origin = merged_class(conversion, item, bases[name])
+        for mentioned in global_names(text):
+            text = renamed_reference(conversion, mentioned, text)
+        comments = leading_comments(item.text) if item.kind == "class" else ""
+        if comments and not text.startswith(comments):
+            text = f"{comments}\n{text}"
+        made = Definition(name, text, item.kind, (0, number), context, item.names, global_names(text), origin)
+        for each in item.names:
+            conversion.definitions[each] = made
+
+
+def leading_comments(text: str) -> str:
+    found = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        found.append(line)
+    return "\n".join(found)
+
+
+def merged_class(conversion: Conversion, item: Item, base: tuple[str, str, int]) -> tuple[Vendored, str, str]:
+    module, old, number = base
+    where = f"{conversion.path}:{item.line}"
+    vendored = vendor(conversion, module)
+    parent_name = vendored.rename(old)
+    found = vendored.renamed.items[parent_name]
+    text = own_prefix(conversion, vendored, item.name, old, found.text)
+    parent_name = merge.split(text).name
+    child, parent = merge.split(item.text), merge.split(text)
+    body = merge.merge(child, parent, where)
+    if len(item.node.bases) > 1:
+        listed = [x for x in (ast.unparse(b) for b in item.node.bases) if x != "nn.Module"]
+        taken = [x.strip() for x in top_level_commas(parent.bases)]
+        listed[number : number + 1] = taken
+        listed = list(dict.fromkeys(listed))
+        body = replace(body, bases=", ".join(x for x in listed if x != "nn.Module" or len(listed) == 1))
+    text = body.text()
+    if parent_name != item.name:
+        text = re.sub(rf"\b{re.escape(parent_name)}\b", item.name, text)
+    try:
+        ast.parse(text)
+    except SyntaxError as error:
+        raise UserError(
+            f"{where}: {item.name} merged with {old} is not Python ({error.msg}); write its methods out"
+        ) from None
+    return vendored, text, f"{module}.{old}"
+
+
+def top_level_commas(text: str) -> list[str]:
+    call = ast.parse(f"f({text})", mode="eval").body
+    return [ast.unparse(a) for a in call.args] + [f"{k.arg}={ast.unparse(k.value)}" for k in call.keywords]
+
+
+def own_prefix(conversion: Conversion, vendored: Vendored, name: str, old: str, text: str) -> str:
+    """A class with another prefix than most of its file's refers to the classes with its own, if there are any."""
+    if vendored.renaming is None or not old.startswith(vendored.renaming.old_cased):
+        return text
+    rest = old[len(vendored.renaming.old_cased) :]
+    common = vendored.renaming.new_cased
+    if not rest or not name.endswith(rest) or name == common + rest:
+        return text
+    mine = name[: -len(rest)]
+
+    def new(match: re.Match) -> str:
+        word = match[0]
+        other = mine + word[len(common) :]
+        return other if word.startswith(common) and other in conversion.module.items else word
+
+    return names.WORD.sub(new, text)
+
+
+def renamed_reference(conversion: Conversion, mentioned: str, text: str) -> str:
+    """A model's class that the modular file uses without deriving from it comes along under its new name."""
+    if mentioned in conversion.module.items:
+        return text
+    symbol = reference(conversion, mentioned)
+    if symbol is None:
+        return text
+    vendored = vendor(conversion, symbol[0])
+    new = vendored.rename(symbol[1])
+    return text if new == mentioned else re.sub(rf"\b{re.escape(mentioned)}\b", new, text)
+
+
+def resolve(conversion: Conversion, name: str, context: Vendored | None) -> Definition | Import | None:
+    """What a name stands for: the modular file's own first, then what it imports, then what its context has."""
+    if name in conversion.definitions:
+        return conversion.definitions[name]
+    module = conversion.module
+    if name in module.imports:
+        symbol = reference(conversion, name)
+        if symbol is None:
+            return module.imports[name]
+        return from_vendored(conversion, vendor(conversion, symbol[0]), symbol[1])
+    for alias in module.imports:
+        symbol = reference(conversion, alias)
+        if (
+            symbol is not None
+            and symbol[0] in conversion.vendored
+            and conversion.vendored[symbol[0]].rename(symbol[1]) == name
+        ):
+            found = from_vendored(conversion, conversion.vendored[symbol[0]], symbol[1])
+            if found is not None:
+                return found
+    if context is None:
+        return None
+    return from_vendored(conversion, context, name, renamed=True)
+
+
+def from_vendored(
+    conversion: Conversion, vendored: Vendored, name: str, renamed: bool = False
+) -> Definition | Import | None:
+    new = name if renamed else vendored.rename(name)
+    item = vendored.renamed.items.get(new)
+    if new in conversion.definitions:
+        there = conversion.definitions[new]
+        if item is not None and there.order[0] == 1 and there.context is not vendored and there.text != item.text:
+            note = f"{new} is {there.origin}; {vendored.module} has another one: import the one that you mean"
+            if note not in conversion.notes:
+                conversion.notes.append(note)
+        return there
+    if item is not None:
+        place = list(conversion.vendored).index(vendored.module)
+        made = Definition(
+            new, item.text, item.kind, (1, place, item.line), vendored, item.names, global_names(item.text),
+            f"{vendored.module}.{vendored.was(item)}",
+        )  # fmt: skip
+        for each in item.names:
+            conversion.definitions.setdefault(each, made)
+        return made
+    found = vendored.renamed.imports.get(new)
+    if found is None:
+        return None
+    if source.is_model_module(found.module) and found.name is not None:
+        if own_module(conversion, found.module):
+            return found
+        other = vendor(conversion, found.module)
+        return from_vendored(conversion, other, found.name) or found
+    return found
+
+
+def write_files(conversion: Conversion) -> None:
+    """Sort definitions into files, each with what it needs, and write their texts."""
+    module = conversion.module
+    wanted: dict[str, list[str]] = {}
+    for name, item in module.items.items():
+        if item.kind == "class":
+            wanted.setdefault(kind_of(name), []).append(name)
+    rest = [n for n, i in module.items.items() if i.kind != "class"]
+    queue = [n for found in wanted.values() for n in found]
+    # classes that come along decide files too: a configuration that the modular file does not write
+    reached, files_of = set(), {}
+    while queue:
+        name = queue.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        made = conversion.definitions[name]
+        files_of[name] = kind_of(name) if made.kind == "class" else None
+        for used in sorted(made.uses):
+            found = resolve(conversion, used, made.context)
+            if isinstance(found, Definition) and found.name not in reached:
+                queue.append(found.name)
+    kinds = dict.fromkeys([*wanted, *sorted({k for k in files_of.values() if k})])
+    if not kinds:
+        kinds = {"modeling": None}
+    closures = {}
+    for kind in kinds:
+        roots = [n for n in module.items if n in files_of and files_of[n] == kind]
+        roots += sorted(n for n in files_of if files_of[n] == kind and n not in roots)
+        closures[kind] = closure(conversion, kind, roots)
+    placed = {n for c in closures.values() for d in c.order for n in d.names or (d.name,)}
+    exported = {*(module.exported or ()), "__getattr__"}
+    loose = [n for n in rest if n not in placed and n in exported]
+    for name in loose:
+        words = [
+            w
+            for w in names.WORD.findall(module.items[name].text)
+            if kind_of(w) in closures and kind_of(w) != "modeling"
+        ]
+        kind = kind_of(words[0]) if name == "__getattr__" and words else "modeling"
+        kind = kind if kind in closures else next(iter(closures))
+        closures[kind] = closure(conversion, kind, [d.name for d in closures[kind].order] + [name])
+    for kind, found in closures.items():
+        conversion.files[f"{kind}_{conversion.name}.py"] = emit(conversion, kind, found)
+
+
+@dataclass
+class Closure:
+    order: list[Definition] = field(default_factory=list)
+    imports: dict[str, Import] = field(default_factory=dict)
+    siblings: dict[str, set[str]] = field(default_factory=dict)
+
+
+def closure(conversion: Conversion, kind: str, roots: list[str]) -> Closure:
+    result, seen, stack = Closure(), set(), set()
+
+    def add(made: Definition) -> None:
+        if id(made) in seen:
+            return
+        if id(made) in stack:
+            return
+        stack.add(id(made))
+        needed = []
+        for used in sorted(made.uses):
+            found = resolve(conversion, used, made.context)
+            if found is None or found is made:
+                continue
+            if isinstance(found, Import):
+                result.imports[used] = found
+            elif found.kind == "class" and elsewhere(found.name, kind):
+                result.siblings.setdefault(kind_of(found.name), set()).add(found.name)
+            else:
+                needed.append(found)
+        for found in sorted({id(x): x for x in needed}.values(), key=lambda d: d.order):
+            if found.order[0] == 1 or found.kind != "class" or must_precede(made, found):
+                add(found)
+        stack.discard(id(made))
+        if id(made) not in seen:
+            seen.add(id(made))
+            result.order.append(made)
+        for found in needed:
+            add(found)
+
+    for name in roots:
+        add(conversion.definitions[name])
+    return result
+
+
+def elsewhere(name: str, kind: str) -> bool:
+    """Whether a class has a file of its own; the file for PIL must not need the one for torchvision."""
+    return kind_of(name) != kind and not (kind == "image_processing_pil" and kind_of(name) == "image_processing")
+
+
+def must_precede(made: Definition, other: Definition) -> bool:
+    """Whether the other is read when this one is defined: a base, a decorator, a default, a class attribute."""
+    tree = ast.parse(made.text).body
+    node = next((n for n in tree if isinstance(n, (ast.ClassDef, ast.FunctionDef))), None)
+    if node is None:
+        return True
+    early: list[ast.AST] = list(node.decorator_list)
+    if isinstance(node, ast.ClassDef):
+        early += node.bases
+        for part in node.body:
+            if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                early += part.decorator_list + part.args.defaults + [d for d in part.args.kw_defaults if d]
+                early += [a.annotation for a in part.args.args + part.args.kwonlyargs if a.annotation]
+                early += [part.returns] if part.returns else []
+            else:
+                early.append(part)
+    else:
+        early += node.args.defaults + [d for d in node.args.kw_defaults if d]
+        early += [a.annotation for a in node.args.args + node.args.kwonlyargs if a.annotation]
+        early += [node.returns] if node.returns else []
+    return any(isinstance(n, ast.Name) and n.id in other.names for e in early for n in ast.walk(e))
+
+
+def public(found: Import, conversion: Conversion) -> Import:
+    """Imports as a folder of its own writes them; Auto classes come from transformers itself."""
+    if found.module.startswith("transformers.models.auto"):
+        return replace(found, module=source.TRANSFORMERS)
+    if own_module(conversion, found.module):
+        return replace(found, module="." + found.module.rpartition(".")[2])
+    return found
+
+
+def emit(conversion: Conversion, kind: str, found: Closure) -> str:
+    lines, guards = [], []
+    for _, each in sorted(found.imports.items()):
+        each = public(each, conversion)
+        if each.guard:
+            if each.guard not in guards:
+                guards.append(each.guard)
+            continue
+        lines.append(each.line())
+    for guard in guards:  # what the guard's condition itself needs
+        for name in sorted(global_names(guard)):
+            for file in [conversion.module, *(v.renamed for v in conversion.vendored.values())]:
+                if name in file.imports and not file.imports[name].guard:
+                    lines.append(public(file.imports[name], conversion).line())
+                    break
+    for sibling, wanted in sorted(found.siblings.items()):
+        lines.append(f"from .{sibling}_{conversion.name} import {', '.join(sorted(wanted))}")
+    if conversion.module.package:
+        guards = [g.replace(f"from {conversion.module.package}.", "from .") for g in guards]
+    parts = [header(conversion), "\n".join(dict.fromkeys(lines)), *guards]
+    parts += [d.text for d in found.order]
+    if conversion.module.exported is not None:
+        here = {n for d in found.order for n in d.names or (d.name,)}
+        listed = [n for n in conversion.module.exported if n in here]
+        parts.append(f"__all__ = {listed!r}")
+    return "\n\n\n".join(p for p in parts if p) + "\n"
+
+
+def header(conversion: Conversion) -> str:
+    licence = "\n".join(x for x in conversion.module.header.splitlines() if x.startswith("#"))
+    return licence

@@ -1,0 +1,245 @@
+"""What turns a conversion into files of a folder: header, lowest version, Auto classes, formatting, writing."""
+
+import ast
+import functools
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import transformers
+
+from .. import __version__
+from ..errors import UserError, missing_extra
+from ..publish import releases
+from . import build, source
+from .build import Conversion, Definition
+
+MARK = "# Made by pinfold from "
+
+
+def finish(conversion: Conversion) -> dict[str, str]:
+    """Texts of the folder's files: with header, Auto classes and the lowest version of transformers, formatted.
+
+    Raises:
+        UserError: ruff is missing, or a merged file is not Python.
+    """
+    lowest, found = lowest_version(conversion), {}
+    for name, text in conversion.files.items():
+        kind = name.removesuffix(f"_{conversion.name}.py")
+        body = with_config_class(text) + "\n".join(registrations(conversion, kind, text))
+        body = ruff(name, body, conversion.path)
+        licence, body = leading_comment(body)
+        guard = version_guard(lowest) if kind == "configuration" else ""
+        # what the modular file, or else the first file that something was taken from, says about its licence
+        licence = licence or upstream_licence(conversion)
+        head = "\n".join(
+            [f"{MARK}{conversion.path.name}: edit that file, and run main.py again.", *provenance(conversion)]
+        )
+        found[name] = f"{head}\n{licence}\n\n{guard}{body.lstrip()}".replace("\n\n\n\n", "\n\n\n")
+    return found
+
+
+def with_config_class(text: str) -> str:
+    """`config: XConfig` of a base class tells transformers 5 alone which configuration it has."""
+    if re.search(r"^    config_class\b", text, re.MULTILINE):
+        return text
+    return re.sub(r"^(    config: (\w+Config))$", r"\1\n    config_class = \2", text, flags=re.MULTILINE)
+
+
+def leading_comment(text: str) -> tuple[str, str]:
+    lines = text.split("\n")
+    count = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    return "\n".join(lines[:count]), "\n".join(lines[count:])
+
+
+def upstream_licence(conversion: Conversion) -> str:
+    for vendored in conversion.vendored.values():
+        lines = [x for x in vendored.original.header.splitlines() if x.startswith("#")]
+        if any("Copyright" in x for x in lines):
+            at = next(i for i, x in enumerate(lines) if "Copyright" in x)
+            return "\n".join(lines[at:])
+    return ""
+
+
+def provenance(conversion: Conversion) -> list[str]:
+    """Versions, and the sha256 (its first 16 digits) of the source of every symbol that was taken."""
+    lines = [f"# pinfold {__version__}, transformers {transformers.__version__}. Taken from there:"]
+    for made in sorted({d.origin for d in conversion.definitions.values() if d.origin}):
+        lines.append(f"#   {made} {digest(made)}")
+    return lines if len(lines) > 1 else [lines[0].replace(" Taken from there:", "")]
+
+
+def digest(origin: str) -> str:
+    module, _, name = origin.rpartition(".")
+    item = source.load(source.find(module), module.rpartition(".")[0]).items[name]
+    return hashlib.sha256(item.text.encode()).hexdigest()[:16]
+
+
+def lowest_version(conversion: Conversion) -> str:
+    """The first release from which every import of transformers in these files exists."""
+    bad: set[str] = set()
+    for text in conversion.files.values():
+        for node in ast.parse(text).body:
+            if (
+                isinstance(node, ast.ImportFrom)
+                and not node.level
+                and (node.module or "").split(".")[0] == "transformers"
+            ):
+                for alias in node.names:
+                    bad.update(releases.absent(node.module, alias.name))
+    known = list(releases.RELEASES)
+    last = max((known.index(r) for r in bad if r in known), default=-1)
+    if last + 1 >= len(known):
+        return transformers.__version__
+    return known[last + 1]
+
+
+def version_guard(lowest: str) -> str:
+    return f'''import transformers
+from packaging.version import parse
+
+MIN_TRANSFORMERS = "{lowest}"
+if parse(transformers.__version__).release < parse(MIN_TRANSFORMERS).release:
+    raise ImportError(
+        f"this model needs transformers >= {{MIN_TRANSFORMERS}}, and this is {{transformers.__version__}}; "
+        "run: pip install -U transformers"
+    )
+
+'''
+
+
+@functools.lru_cache(maxsize=1)
+def auto_classes() -> tuple[dict[str, str], dict[str, str]]:
+    """Auto class of each built-in class, and of each end of a name such as ForCausalLM, by the commonest use."""
+    from transformers.models.auto import modeling_auto
+
+    exact: dict[str, str] = {}
+    ends: dict[str, Counter] = {}
+    for name, auto in vars(modeling_auto).items():
+        mapping = getattr(auto, "_model_mapping", None)
+        if not isinstance(auto, type) or mapping is None:
+            continue
+        for listed in mapping._model_mapping.values():
+            for cls in [listed] if isinstance(listed, str) else listed:
+                if name == "AutoModelForPreTraining" and not cls.endswith("ForPreTraining"):
+                    continue
+                exact.setdefault(cls, name)
+                if "For" in cls:
+                    ends.setdefault("For" + cls.rpartition("For")[2], Counter())[name] += 1
+    return exact, {end: counted.most_common(1)[0][0] for end, counted in ends.items()}
+
+
+def registrations(conversion: Conversion, kind: str, text: str) -> list[str]:
+    """`X.register_for_auto_class(...)` for every class of this file that has an Auto class."""
+    exact, ends = auto_classes()
+    lines, taken = [], set()
+    for node in ast.parse(text).body:
+        if not isinstance(node, ast.ClassDef) or node.name not in conversion.module.items:
+            continue
+        made = conversion.definitions.get(node.name)
+        if kind == "configuration":
+            if any(isinstance(n, (ast.Assign, ast.AnnAssign)) and "model_type" in ast.unparse(n) for n in node.body):
+                lines.append(f"{node.name}.register_for_auto_class()")
+        elif kind == "modeling" and not node.name.endswith("PreTrainedModel"):
+            auto = exact.get(made.origin.rpartition(".")[2]) if made and made.origin else None
+            if auto is None and is_model(conversion, made):
+                auto = next((a for e, a in ends.items() if node.name.endswith(e)), None)
+                auto = auto or ("AutoModel" if node.name.endswith("Model") else None)
+            if auto and auto not in taken:
+                taken.add(auto)
+                lines.append(f'{node.name}.register_for_auto_class("{auto}")')
+    return ["\n", *lines, ""] if lines else []
+
+
+def is_model(conversion: Conversion, made: Definition | None) -> bool:
+    """Whether a class has PreTrainedModel among its ancestors, as far as this file shows them."""
+    if made is None or made.kind != "class":
+        return False
+    for base in ast.parse(made.text).body[0].bases:
+        name = ast.unparse(base)
+        if name == "PreTrainedModel" or is_model(conversion, conversion.definitions.get(name)):
+            return True
+    return False
+
+
+def ruff(name: str, text: str, path: Path) -> str:
+    try:
+        import ruff as installed  # noqa: F401
+    except ImportError as error:
+        raise missing_extra("convert", "convert", error) from None
+    base = [sys.executable, "-m", "ruff"]
+    options = ["--isolated", "--line-length", "119", "--target-version", "py310", "--stdin-filename", name, "-"]
+    for command in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
+        done = subprocess.run([*base, *command, *options], input=text, capture_output=True, text=True, timeout=60)
+        if done.returncode > 1 or not done.stdout:
+            raise UserError(
+                f"{path}: {name} would not be Python ({done.stderr.strip().splitlines()[:1]}); nothing was written"
+            )
+        text = done.stdout
+    return text
+
+
+def write(files: dict[str, str], folder: Path, overwrite: bool = False) -> list[Path]:
+    """Write all of them or none.
+
+    Raises:
+        UserError: a file is there that this program did not make, or it cannot be written.
+    """
+    for name in files:
+        path = folder / name
+        if path.exists() and not overwrite and MARK not in path.read_text(encoding="utf-8", errors="replace")[:2000]:
+            raise UserError(f"{path} is there and was not made from a modular file; move it away, or add --overwrite")
+    temporary = []
+    try:
+        for name, text in files.items():
+            beside = folder / f".{name}.{os.getpid()}"
+            temporary.append(beside)
+            beside.write_text(text, encoding="utf-8")
+        if not (folder / "__init__.py").exists():
+            (folder / "__init__.py").touch()
+        for name, beside in zip(files, temporary, strict=True):
+            os.replace(beside, folder / name)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror or error}); nothing was changed") from None
+    finally:
+        for beside in temporary:
+            beside.unlink(missing_ok=True)
+    return [folder / name for name in files]
+
+
+def drift(files: dict[str, str], folder: Path) -> list[str]:
+    """What differs between the files that are there and those that would be made, and what changed upstream."""
+    found = []
+    for name, text in files.items():
+        path = folder / name
+        if not path.exists():
+            found.append(f"{path} is missing; run main.py")
+            continue
+        old = path.read_text(encoding="utf-8")
+        if old == text:
+            continue
+        before, now = (
+            dict(line[4:].rsplit(" ", 1) for line in t.splitlines() if line.startswith("#   transformers."))
+            for t in (old, text)
+        )
+        changed = sorted(k for k in now if k in before and before[k] != now[k])
+        found.append(f"{path} differs" + (f"; changed upstream: {', '.join(changed)}" if changed else ""))
+    return found
+
+
+def explain(conversion: Conversion) -> list[str]:
+    """One line a definition: what it is called and what it was made from."""
+    seen, lines = set(), []
+    for made in conversion.definitions.values():
+        if id(made) not in seen:
+            seen.add(id(made))
+            own = made.name in conversion.module.items
+            how = f"{made.origin} with changes" if own and made.origin else made.origin or conversion.path.name
+            lines.append(
+                f"{made.name:<40} {made.kind:<9} {build.kind_of(made.name) if made.kind == 'class' else '':<14} {how}"
+            )
+    return lines

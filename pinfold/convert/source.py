@@ -1,0 +1,255 @@
+"""A Python file taken apart without being run: top-level items with their text, imports, and what each item uses."""
+
+import ast
+import importlib.util
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from ..errors import UserError
+
+TRANSFORMERS = "transformers"
+WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass
+class Import:
+    """One imported name, absolute: `from module import name as alias`, or `import module as alias` without a name."""
+
+    module: str
+    name: str | None
+    alias: str
+    guard: str = ""  # the line above it, such as "if is_torch_available():"
+    otherwise: str = ""  # the text of the guard's other branches
+
+    def line(self) -> str:
+        if self.name is None:
+            return f"import {self.module}" + ("" if self.alias == self.module.split(".")[0] else f" as {self.alias}")
+        return f"from {self.module} import {self.name}" + ("" if self.alias == self.name else f" as {self.alias}")
+
+
+@dataclass
+class Item:
+    """A top-level class, function, assignment or other statement, with the comments in front of it."""
+
+    name: str
+    node: ast.stmt
+    text: str
+    kind: str  # class, function, value, other
+    names: tuple[str, ...] = ()
+    uses: frozenset[str] = frozenset()
+    line: int = 0
+
+
+@dataclass
+class Source:
+    path: Path
+    text: str
+    package: str  # dotted name of the package that relative imports start from
+    items: dict[str, Item] = field(default_factory=dict)
+    imports: dict[str, Import] = field(default_factory=dict)
+    others: list[Item] = field(default_factory=list)  # statements that bind nothing
+    header: str = ""
+    import_lines: set[int] = field(default_factory=set)
+    exported: list[str] | None = None  # __all__
+    stars: list[tuple[str, int]] = field(default_factory=list)
+
+    def classes(self) -> list[str]:
+        return [name for name, item in self.items.items() if item.kind == "class"]
+
+
+def used_names(node: ast.AST) -> frozenset[str]:
+    """Names that a statement reads, with those in annotations that are strings."""
+    found = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name):
+            found.add(part.id)
+        elif isinstance(part, ast.arg) and part.annotation is not None:
+            found |= quoted(part.annotation)
+        elif isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)) and part.returns is not None:
+            found |= quoted(part.returns)
+        elif isinstance(part, ast.AnnAssign):
+            found |= quoted(part.annotation)
+    return frozenset(found)
+
+
+def quoted(annotation: ast.expr) -> set[str]:
+    found = set()
+    for part in ast.walk(annotation):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            found |= set(WORD.findall(part.value))
+    return found
+
+
+def absolute(node: ast.ImportFrom, package: str) -> str:
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".") if package else []
+    parts = parts[: len(parts) - node.level + 1]
+    return ".".join([*parts, *(node.module or "").split(".")] if node.module else parts)
+
+
+def parse(text: str, path: Path, package: str) -> Source:
+    """Take a file apart.
+
+    Raises:
+        UserError: not Python, with file and line.
+    """
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 0
+        raise UserError(f"{path}:{line}: {getattr(error, 'msg', error)}; mend it, nothing was written") from None
+    source, lines = Source(path, text, package), text.splitlines()
+    above = 0  # last line of the statement before
+    for number, node in enumerate(tree.body):
+        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+        start = first
+        while start - 1 > above and lines[start - 2].startswith("#"):
+            start -= 1
+        if number == 0:
+            source.header, start = "\n".join(lines[: first - 1]).strip(), first
+        above = node.end_lineno
+        body = "\n".join(lines[start - 1 : node.end_lineno])
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and number == 0:
+            continue  # the file's docstring
+        if read_import(source, node, "", ""):
+            source.import_lines.update(range(node.lineno, node.end_lineno + 1))
+            continue
+        if isinstance(node, (ast.If, ast.Try)) and guarded_imports(source, node, lines):
+            source.import_lines.update(range(node.lineno, node.end_lineno + 1))
+            continue
+        add_item(source, node, body, first)
+    return source
+
+
+def read_import(source: Source, node: ast.stmt, guard: str, otherwise: str) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        module = absolute(node, source.package)
+        for alias in node.names:
+            if alias.name == "*":
+                source.stars.append((module, node.lineno))
+                continue
+            name = alias.asname or alias.name
+            source.imports[name] = Import(module, alias.name, name, guard, otherwise)
+        return True
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            name = alias.asname or alias.name.split(".")[0]
+            source.imports[name if alias.asname or "." not in alias.name else alias.name] = Import(
+                alias.name, None, name, guard, otherwise
+            )
+        return True
+    return False
+
+
+def guarded_imports(source: Source, node: ast.stmt, lines: list[str]) -> bool:
+    """`if is_x_available(): import x`, with an else, or try and except: kept as it stands, where it binds imports."""
+    inside = [n for n in node.body if isinstance(n, (ast.Import, ast.ImportFrom))]
+    if not inside:
+        return False
+    binds = [n for n in ast.walk(node) if isinstance(n, (ast.Import, ast.ImportFrom))]
+    block = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+    names = {a.asname or a.name.split(".")[0] for n in binds for a in n.names}
+    for part in node.body + [s for h in getattr(node, "handlers", []) for s in h.body] + node.orelse:
+        for target in getattr(part, "targets", []):
+            names |= {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
+        if isinstance(part, (ast.FunctionDef, ast.ClassDef)):
+            names.add(part.name)
+    text = relative_to_absolute(block, node, source.package)
+    for name in names:
+        source.imports[name] = Import("", name, name, guard=text)
+    return True
+
+
+def relative_to_absolute(block: str, node: ast.stmt, package: str) -> str:
+    """The text of a guard with its relative imports made absolute."""
+    lines = block.split("\n")
+    for part in ast.walk(node):
+        if isinstance(part, ast.ImportFrom) and part.level:
+            at = part.lineno - node.lineno
+            module = "." * part.level + (part.module or "")
+            lines[at] = lines[at].replace(f"from {module} import", f"from {absolute(part, package)} import", 1)
+    return "\n".join(lines)
+
+
+def add_item(source: Source, node: ast.stmt, text: str, line: int) -> None:
+    names: list[str] = []
+    kind = "other"
+    if isinstance(node, ast.ClassDef):
+        kind, names = "class", [node.name]
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        kind, names = "function", [node.name]
+    elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        names = [
+            n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        ]
+        kind = "value" if names else "other"
+        if names == ["__all__"]:
+            try:
+                source.exported = [str(x) for x in ast.literal_eval(node.value)]
+            except (ValueError, TypeError):
+                source.exported = None
+            return
+    elif isinstance(node, (ast.If, ast.Try, ast.With, ast.For, ast.While)):
+        for part in ast.walk(node):
+            if isinstance(part, (ast.ClassDef, ast.FunctionDef)) and part in getattr(node, "body", []):
+                names.append(part.name)
+            elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+                names.append(part.id)
+        kind = "value" if names else "other"
+    item = Item(names[0] if names else "", node, text, kind, tuple(names), used_names(node), line)
+    for name in names:
+        source.items[name] = item
+    if not names:
+        source.others.append(item)
+
+
+@lru_cache(maxsize=4096)
+def find(module: str) -> Path | None:
+    """The file of a module of transformers, found by path: nothing is imported but the package's own root."""
+    root, _, rest = module.partition(".")
+    if root != TRANSFORMERS:
+        return None
+    spec = importlib.util.find_spec(root)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    base = Path(spec.submodule_search_locations[0], *rest.split("."))
+    for path in (base.with_name(base.name + ".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def is_model_module(module: str) -> bool:
+    """A file of one architecture, which must not be imported by what is generated."""
+    parts = module.split(".")
+    return parts[:2] == [TRANSFORMERS, "models"] and len(parts) >= 3 and parts[2] != "auto"
+
+
+@lru_cache(maxsize=512)
+def load(path: Path, package: str) -> Source:
+    try:
+        return parse(path.read_text(encoding="utf-8"), path, package)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); nothing was written") from None
+
+
+@lru_cache(maxsize=1)
+def public_classes() -> dict[str, str]:
+    """Module of each class that `from transformers import X` gives, for those of one architecture."""
+    found = {}
+    spec = importlib.util.find_spec(TRANSFORMERS)
+    models = Path(spec.submodule_search_locations[0]) / "models"
+    for path in sorted(models.glob("*/*.py")):
+        if path.name.startswith(("modular_", "convert_", "__init__")) or path.parent.name == "auto":
+            continue
+        text = path.read_text(encoding="utf-8")
+        at = text.rfind("__all__")
+        if at < 0:
+            continue
+        for name in re.findall(r"[\"'](\w+)[\"']", text[at:]):
+            found.setdefault(name, f"{TRANSFORMERS}.models.{path.parent.name}.{path.stem}")
+    return found

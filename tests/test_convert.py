@@ -1,0 +1,248 @@
+"""modular_x.py -> a folder: against the files that transformers' own converter made, and as a user types it."""
+
+import ast
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from pinfold.__main__ import main
+from pinfold.convert import build, merge, names
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = Path(transformers.__file__).parent / "models"
+# Of every kind: decoders, encoders, towers, detection, speech, configurations, processors.
+SAMPLE = (  # noqa: SIM905
+    "arcee apertus bitnet gemma gemma2 glm4 granite helium ministral olmo2 phi qwen2 qwen3 "
+    "qwen3_moe smollm3 starcoder2 mixtral camembert roberta xlm_roberta biogpt ijepa siglip2 vit_mae dinov2 "
+    "rt_detr_v2 sew unispeech "
+    "llava_next_video aya_vision mistral3 glm4_moe jamba bamba dots1 ernie seed_oss vaultgemma t5gemma voxtral"
+).split()
+DECODER = '''
+import torch
+from torch import nn
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaForCausalLM, LlamaRMSNorm
+
+
+class MyConfig(LlamaConfig):
+    """A Llama whose norms start at zero."""
+
+
+class MyRMSNorm(LlamaRMSNorm):
+    def __init__(self, hidden_size, eps=1e-6):
+        super().__init__(hidden_size, eps)
+        self.weight = nn.Parameter(torch.zeros(hidden_size))
+
+    def forward(self, hidden_states):
+        x = hidden_states.float()
+        x = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+        return (x * (1.0 + self.weight.float())).type_as(hidden_states)
+
+
+class MyForCausalLM(LlamaForCausalLM):
+    pass
+'''
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+}
+
+
+def golden():
+    spec = importlib.util.spec_from_file_location("golden", ROOT / "benchmarks/golden.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(folder: Path, *more: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "main.py"), *more]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def write(folder: Path, text: str, name: str = "my") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"modular_{name}.py"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_sample_of_transformers_own_modular_files_gives_what_transformers_ships():
+    wanted = [p for p in sorted(MODELS.glob("*/modular_*.py")) if p.stem.removeprefix("modular_") in SAMPLE]
+    assert len(wanted) >= 30
+    results = {}
+    for path in wanted:
+        results |= golden().compare(path)[1]
+    equal = [name for name, why in results.items() if not why]
+    assert len(equal) >= 0.75 * len(results), {n: w for n, w in results.items() if w}
+
+
+def test_every_modular_file_converts_into_python_without_an_import_of_a_model():
+    for path in sorted(MODELS.glob("*/modular_*.py"))[::8]:
+        for name, text in build.convert(path, f"transformers.models.{path.parent.name}").files.items():
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.ImportFrom) and not node.level:
+                    assert not (node.module or "").startswith("transformers.models."), (path.name, name, node.module)
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("decoder") / "my_model"
+    write(folder, DECODER)
+    result = run(folder.parent)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+OUTPUTS = """
+import sys, torch
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM, LlamaConfig
+sizes = {sizes}
+ids = torch.arange(20).view(2, 10)
+torch.manual_seed(0)
+stock = LlamaForCausalLM(LlamaConfig(**sizes)).eval()
+from my_model.configuration_my import MyConfig
+from my_model.modeling_my import MyForCausalLM
+assert not [m for m in sys.modules if m.startswith("my_model") and "llama" in m]
+ours = MyForCausalLM(MyConfig(**sizes)).eval()
+weights = stock.state_dict()
+for name in weights:
+    if "norm" in name:
+        weights[name] = weights[name] - 1  # the scale is 1 + weight here
+ours.load_state_dict(weights)
+a, b = stock(ids, labels=ids), ours(ids, labels=ids)
+assert torch.equal(a.logits, b.logits) and torch.equal(a.loss, b.loss)
+assert torch.equal(stock.generate(ids, max_new_tokens=4), ours.generate(ids, max_new_tokens=4))
+ours.save_pretrained("saved")
+again = AutoModelForCausalLM.from_pretrained("saved", trust_remote_code=True).eval()
+assert type(again).__module__.startswith("transformers_modules") and torch.equal(again(ids).logits, b.logits)
+assert again.config.model_type == "my"
+"""
+
+
+def test_a_subclass_of_llama_gives_the_numbers_of_llama_alone_and_as_remote_code(converted):
+    """With the norm's weights shifted by one both are the same function, so a difference is the converter's."""
+    result = subprocess.run(
+        [sys.executable, "-c", OUTPUTS.replace("{sizes}", repr(SIZES))],
+        cwd=converted.parent, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"PYTHONPATH": str(converted.parent), "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+def test_the_folder_passes_the_checker(converted, capsys):
+    assert main(["check", str(converted)]) == 0
+    assert "0 errors, 0 warnings" in capsys.readouterr().out
+
+
+def test_the_header_names_what_was_taken_and_the_lowest_version_is_enforced(converted):
+    modeling, configuration = ((converted / f"{x}_my.py").read_text() for x in ("modeling", "configuration"))
+    assert "#   transformers.models.llama.modeling_llama.LlamaMLP " in modeling and "Apache License" in modeling
+    assert "MIN_TRANSFORMERS" in configuration and "Copyright" in configuration
+    assert modeling.rstrip().endswith('MyForCausalLM.register_for_auto_class("AutoModelForCausalLM")')
+
+
+def test_check_finds_an_edited_file_an_edited_source_and_a_changed_symbol(converted, tmp_path):
+    folder = tmp_path / "my_model"
+    path = write(folder, DECODER)
+    for file in ("modeling_my.py", "configuration_my.py"):
+        (folder / file).write_bytes((converted / file).read_bytes())
+    assert run(tmp_path, "--check").returncode == 0
+    modeling = folder / "modeling_my.py"
+    text = modeling.read_text()
+    modeling.write_text(text + "\nX = 1\n")
+    assert run(tmp_path, "--check").returncode == 1
+    line = next(x for x in text.splitlines() if "LlamaMLP" in x)
+    modeling.write_text(text.replace(line, line[:-16] + "0" * 16))
+    result = run(tmp_path, "--check")
+    assert (
+        result.returncode == 1
+        and "changed upstream: transformers.models.llama.modeling_llama.LlamaMLP" in result.stdout
+    )
+    modeling.write_text(text)
+    path.write_text(DECODER.replace("1.0 +", "2.0 +"))
+    assert run(tmp_path, "--check").returncode == 1
+
+
+def test_the_same_bytes_over_hash_seeds(converted, tmp_path):
+    for seed in ("1", "2"):
+        write(tmp_path / seed, DECODER)
+        command = [sys.executable, str(ROOT / "main.py")]
+        subprocess.run(
+            command, cwd=tmp_path / seed, check=True, env=os.environ | {"PYTHONHASHSEED": seed}, timeout=120
+        )
+        assert (tmp_path / seed / "modeling_my.py").read_bytes() == (converted / "modeling_my.py").read_bytes()
+
+
+LLAMA = "from transformers.models.llama.modeling_llama "
+BAD = {
+    "from transformers.models.lama.modeling_lama import LamaMLP\nclass MyMLP(LamaMLP):\n    pass\n": "no module",
+    LLAMA + "import LlamaMPL\nclass MyMLP(LlamaMPL):\n    pass\n": "has no LlamaMPL",
+    LLAMA + "import LlamaMLP, LlamaAttention\nclass MyMLP(LlamaMLP, LlamaAttention):\n    pass\n": "two bases",
+    "class MyMLP(:\n": "modular_my.py:1",
+    LLAMA + "import *\n": "name the symbols",
+    LLAMA + "import LlamaMLP\nclass list(LlamaMLP):\n    pass\n": "hides Python's",
+}
+
+
+@pytest.mark.parametrize("text", BAD, ids=BAD.values())
+def test_a_mistake_is_one_line_and_nothing_is_written(text, tmp_path):
+    path = write(tmp_path, text)
+    result = run(tmp_path, str(path))
+    assert result.returncode == 2 and BAD[text] in result.stderr and len(result.stderr.strip().splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["modular_my.py"]
+
+
+def test_a_file_of_the_users_own_is_not_overwritten(tmp_path):
+    write(tmp_path, DECODER)
+    (tmp_path / "modeling_my.py").write_text("mine = 1\n")
+    result = run(tmp_path)
+    assert result.returncode == 2 and "--overwrite" in result.stderr
+    assert (tmp_path / "modeling_my.py").read_text() == "mine = 1\n" and not (
+        tmp_path / "configuration_my.py"
+    ).exists()
+
+
+def test_super_with_code_after_an_early_return_keeps_pythons_meaning():
+    """The parent's body cannot be pasted there: it stays a method of its own."""
+    parent = merge.split("class A(B):\n    def f(self, x):\n        if x:\n            return 1\n        return 2")
+    child = merge.split("class C(A):\n    def f(self, x):\n        super().f(x)\n        return 3")
+    space: dict = {"B": object}
+    exec(merge.merge(child, parent, "here").text(), space)  # what the merge made of the two lines above
+    assert space["C"]().f(1) == 3 and space["C"]().f(0) == 3
+
+
+def test_super_that_is_assigned_keeps_pythons_meaning():
+    parent = merge.split("class A(B):\n    def f(self, x):\n        return x + 1")
+    child = merge.split("class C(A):\n    def f(self, x):\n        y = super().f(x)\n        return y * 10")
+    space: dict = {"B": object}
+    exec(merge.merge(child, parent, "here").text(), space)
+    assert space["C"]().f(2) == 30
+
+
+@pytest.mark.parametrize(
+    ("word", "new"),
+    [
+        ("LlamaMLP", "MyMLP"), ("llama", "my"), ("LLAMA_X", "MY_X"), ("CodeLlama", "CodeLlama"), ("llamas", "llamas"),
+        ("init_llama_weights", "init_my_weights"),
+    ],
+)  # fmt: skip
+def test_names_change_by_whole_parts(word, new):
+    assert names.Renaming("llama", "Llama", "my", "My").word(word) == new
+
+
+def test_tensors_methods_keep_their_names():
+    renaming = names.Renaming("clip", "CLIP", "my", "My")
+    assert renaming.text("x = torch.clip(a, 0).clip(max=1) + self.clip(b) + CLIPModel") == (
+        "x = torch.clip(a, 0).clip(max=1) + self.my(b) + MyModel"
+    )
+    assert torch.clip is not None
