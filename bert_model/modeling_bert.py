@@ -475,6 +475,13 @@ class BERTWithVocabulary(BERTPreTrainedModel):
 
     _tied_weights_keys = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}  # noqa: RUF012
 
+    def mark_tied_weights_as_initialized(self, *args: Any) -> None:
+        """Part of loading in transformers 5; 5.3 takes tied weights of remote code for loaded, and forgets them."""
+        super().mark_tied_weights_as_initialized(*args)
+        for missing in (getattr(info, "missing_keys", None) for info in args):
+            if isinstance(missing, set) and self.cls.predictions.decoder.weight.is_meta:
+                missing.add("cls.predictions.decoder.weight")
+
     def get_output_embeddings(self) -> nn.Module:
         return self.cls.predictions.decoder
 

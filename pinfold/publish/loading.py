@@ -119,9 +119,8 @@ def reference(request: dict, found: Found) -> dict:
             report = weights.fill(model, tensors)
             if name != main_class and report["mismatched"]:
                 # another head with a layer of the same name: transformers refuses to load this class from this file
-                found.notes.append(
-                    f"{auto} is not for this checkpoint: {weights.misfit(name, model, tensors, report)}"
-                )
+                why = "; ".join(weights.mismatches(model, tensors, report["mismatched"]))
+                found.notes.append(f"{auto}: {name} is not for this checkpoint and not verified: {why}")
                 continue
             kept["drawn"][auto] = _drawn(cls, config, request, set(pairs), unheld)
             if name == main_class and (report["missing"] or report["unexpected"] or report["mismatched"]):

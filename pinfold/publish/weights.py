@@ -83,10 +83,7 @@ def set_by_formula(model, names: list) -> list:
 
 
 def misfit(name: str, model, tensors: dict, report: dict) -> str:
-    state, parts = model.state_dict(), []
-    for key in report["mismatched"][:3]:
-        source = matched(model, tensors)[key]
-        parts.append(f"{key} is {_shape(tensors[source])} in the file and {_shape(state[key])} in the model")
+    state, parts = model.state_dict(), mismatches(model, tensors, report["mismatched"])
     parts += [f"{key} {_shape(state[key])} is missing in the file" for key in report["missing"][:3]]
     parts += [f"{key} {_shape(tensors[key])} has no place in the model" for key in report["unexpected"][:3]]
     total = sum(len(report[kind]) for kind in ("mismatched", "missing", "unexpected"))
@@ -94,6 +91,12 @@ def misfit(name: str, model, tensors: dict, report: dict) -> str:
     kinds = [f"{kind} keys {', '.join(report[kind][:3])}" for kind in ("missing", "unexpected") if report[kind]]
     fit = f"the weights do not fit {name} as config.json describes it: {'; '.join(parts)}{more}"
     return "; ".join([*kinds, f"{fit}; publish the config.json that was saved with them"])
+
+
+def mismatches(model, tensors: dict, names: list) -> list[str]:
+    """Both shapes of the first tensors that do not fit."""
+    state, pairs = model.state_dict(), matched(model, tensors)
+    return [f"{k} is {_shape(tensors[pairs[k]])} in the file and {_shape(state[k])} in the model" for k in names[:3]]
 
 
 def _shape(tensor) -> str:
