@@ -1,7 +1,9 @@
 """Every snippet of the README runs, in the order in which a newcomer meets them."""
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -251,3 +253,57 @@ def test_the_bert_snippet_computes_states():
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_modular_file_becomes_a_folder_that_computes(tmp_path):
+    folder = tmp_path / "my_model"
+    folder.mkdir()
+    (folder / "modular_my.py").write_text(block("python", "LlamaRMSNorm"))
+    assert block("bash", "python main.py").startswith("python main.py ")
+    command = [sys.executable, str(ROOT / "main.py")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "configuration_my.py, modeling_my.py" in done.stdout, done.stderr
+    code = (
+        "import torch; from my_model.configuration_my import MyConfig; from my_model.modeling_my import MyForCausalLM;"
+        "c = MyConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8);"
+        "print(MyForCausalLM(c)(torch.arange(6)[None]).logits.shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert "[1, 6, 9]" in done.stdout, done.stderr
+
+
+def test_training_tokenizers_and_adding_to_one(tmp_path, overlay):
+    """The four lines as they stand, on sources of Python's own library; the checkpoint is a small one of bert_model."""
+    for version in ("4.48.3", "4.57.6", "5.0.0"):
+        overlay(version)
+    for name in ("corpus", "src", "runs"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "runs" / "overlays").symlink_to(ROOT / "runs" / "overlays")
+    for number, path in enumerate(sorted(Path(os.__file__).parent.glob("*.py"))):
+        text = path.read_text(encoding="utf-8")
+        (tmp_path / "corpus" / f"{path.stem}.txt").write_text(text, encoding="utf-8")
+        (tmp_path / "src" / path.name).write_text(text if number % 2 else "", encoding="utf-8")
+    rows = (json.dumps({"text": line}) for line in (tmp_path / "corpus" / "argparse.txt").read_text().splitlines())
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    for name in ("bert_model", "pinfold"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    lines = block("bash", "pinfold tokenizer train").splitlines()
+    assert len(lines) == 4
+    small = (
+        "from bert_model.configuration_bert import BERTConfig; from bert_model.modeling_bert import BERTForMaskedLM;"
+        "from transformers import AutoTokenizer as A; n = len(A.from_pretrained('runs/tokenizer'));"
+        "c = BERTConfig(n, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8);"
+        "BERTForMaskedLM(c).save_pretrained('runs/bert')"
+    )
+    for line in lines:
+        if " add " in line:
+            subprocess.run([sys.executable, "-c", small], cwd=tmp_path, check=True, timeout=120)
+        command = [sys.executable, "-m", *shlex.split(line)]
+        if "'src/**/*.py'" in line:
+            assert "src/**/*.py" in command  # quoted: pinfold finds the files, not the shell
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        if "--vocab-size" not in line and "vocabulary" in done.stderr and done.returncode == 2:
+            command += ["--vocab-size", "600"]  # the default wants more text than there is here
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, (line, done.stderr)
+    assert (tmp_path / "runs" / "wider" / "model.safetensors").exists()
