@@ -134,10 +134,10 @@ class BERTSelfAttention(nn.Module):
         Returns:
             The mixture, shaped like hidden_states, and the weights (batch, heads, queries, keys) when asked for.
         """
-        batch, tokens = hidden_states.shape[:2]
+        tokens = hidden_states.shape[1]
         # -1, as tensor parallelism leaves each rank a part of the heads
         query, key, value = (
-            layer(hidden_states).view(batch, tokens, -1, self.head_dim).transpose(1, 2)
+            layer(hidden_states).unflatten(2, (-1, self.head_dim)).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
         )  # (batch, heads, tokens, head_dim)
         weights = None
@@ -147,7 +147,7 @@ class BERTSelfAttention(nn.Module):
             mixed, weights = self.eager(query, key, value, self.dense_bias(bias, keep, tokens, query))
         else:
             mixed = self.attend(query, key, value, bias, keep, **kwargs)
-        return mixed.transpose(1, 2).reshape(batch, tokens, -1), weights
+        return mixed.transpose(1, 2).flatten(2), weights
 
     def by_rows(self, query: Tensor, key: Tensor, value: Tensor, rows: Rows, **kwargs: Any) -> Tensor:
         """Attention in a packed batch: rows of one length at a time, none of them padded."""
@@ -343,8 +343,8 @@ class StridedAttention(SparseAttention):
 
     def shared(self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int) -> Any:
         tokens, stride = query.shape[2], self.config.attention_stride
-        start = -(-first // stride) * stride  # global tokens are seen as such
-        places = torch.cat([torch.arange(first), torch.arange(start, tokens, stride)]).to(query.device)
+        later = torch.arange(0, tokens, stride)[-(-first // stride) :]  # global tokens are seen as such
+        places = torch.cat([torch.arange(first), later]).to(query.device)
         return places, key[:, :, places], value[:, :, places]
 
     def part(

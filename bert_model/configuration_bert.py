@@ -5,6 +5,7 @@
   https://arxiv.org/abs/1706.03762), mean pooling, and computing a padded batch on its real tokens only.
 """
 
+import math
 from typing import Any
 
 from transformers import PretrainedConfig
@@ -15,6 +16,8 @@ CODE_DIGEST = ""  # filled in the published copy, so that two versions of this c
 ATTENTION_TYPES = ("full", "local", "strided", "random")
 POSITIONS = ("learned", "absolute", "sinusoidal")  # absolute is the stock name of learned
 POOLINGS = ("cls", "mean")
+PROBLEMS = (None, "regression", "single_label_classification", "multi_label_classification")
+LARGEST = 2**31 - 1  # of a size: what is larger is a slip, and would be found out by running out of memory
 
 
 class BERTConfig(PretrainedConfig):
@@ -97,6 +100,9 @@ class BERTConfig(PretrainedConfig):
         if kwargs.pop("use_flash_attention_2", False):
             raise ValueError('use_flash_attention_2=True is now attn_implementation="flash_attention_2"')
         self.check_architecture()
+        classes = kwargs.get("num_labels")
+        if classes is not None and not (type(classes) is int and 0 < classes <= LARGEST):
+            raise ValueError(f"num_labels={classes!r} must be an integer of at least 1; leave it out if unsure")
         super().__init__(pad_token_id=pad_token_id, tie_word_embeddings=tie_word_embeddings, **kwargs)
 
     def check_architecture(self) -> None:
@@ -122,7 +128,7 @@ class BERTConfig(PretrainedConfig):
             if not (optional and value is None) and not (is_number(value) and 0 <= value < 1):
                 raise ValueError(f"{name}={value!r} must be at least 0 and less than 1; use 0 for no dropout")
         for name in ("initializer_range", "layer_norm_eps"):
-            if not is_number(getattr(self, name)) or not getattr(self, name) > 0:
+            if not is_number(getattr(self, name)) or not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be a positive number; leave it out if unsure")
         pad = self.pad_token_id
         if pad is not None and not (type(pad) is int and 0 <= pad < self.vocab_size):
@@ -137,13 +143,21 @@ class BERTConfig(PretrainedConfig):
             )
         self.check_choice("position_embedding_type", [self.position_embedding_type], POSITIONS)
         self.check_choice("pooling", [self.pooling], POOLINGS)
-        self.check_choice("attention_type", self.per_layer("attention_type"), ATTENTION_TYPES)
-        self.check_choice("hidden_act", self.per_layer("hidden_act"), tuple(ACT2FN))
+        for name, allowed in (("attention_type", ATTENTION_TYPES), ("hidden_act", tuple(ACT2FN))):
+            value = getattr(self, name)
+            self.check_choice(name, self.per_layer(name) if isinstance(value, (list, tuple)) else [value], allowed)
+        # the last two are transformers' own fields, which it reads after this code at first
+        self.check_choice("problem_type", [getattr(self, "problem_type", None)], PROBLEMS)
+        if getattr(self, "id2label", None) == {}:
+            raise ValueError("id2label={} names no class; leave it out, or give num_labels")
 
     def check_number(self, name: str, least: int) -> None:
         value = getattr(self, name)
         if type(value) is not int or value < least:
             raise ValueError(f"{name}={value!r} must be an integer of at least {least}; leave it out if unsure")
+        most = 10_000 if name == "num_hidden_layers" else LARGEST
+        if value > most and name != "attention_seed":
+            raise ValueError(f"{name}={value!r} is more than {most}; leave it out if unsure")
 
     def check_choice(self, name: str, values: list, allowed: tuple[str, ...]) -> None:
         for value in values:
@@ -176,7 +190,8 @@ def is_number(value: Any) -> bool:
 
 
 def divisors(number: int) -> list[int]:
-    return [n for n in range(1, number + 1) if number % n == 0]
+    small = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
+    return sorted({*small, *(number // n for n in small)})
 
 
 BERTConfig.register_for_auto_class()

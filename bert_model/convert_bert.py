@@ -67,6 +67,7 @@ TIED = {
 RUNTIME = (  # fields of config.json that describe the file, the session or a decoder, not the network
     *("_attn_implementation", "_name_or_path", "add_cross_attention", "architectures", "attn_implementation"),
     *("auto_map", "custom_pipelines", "dtype", "gradient_checkpointing", "is_decoder", "model_type"),
+    *("output_attentions", "output_hidden_states", "return_dict"),
     *("tokenizer_class", "torch_dtype", "transformers_version", "use_cache"),
 )
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -204,7 +205,14 @@ def convert(source: str | Path, output: Path, revision: str | None = None, prove
         model.save_pretrained(partial)
         del model
         if tokens is not None:
-            write_tokenizer(folder, partial, tokens)
+            try:
+                write_tokenizer(folder, partial, tokens)
+            except (CannotConvert, OSError):
+                raise
+            except Exception as error:  # of the tokenizers library, for a vocabulary without [UNK]
+                raise CannotConvert(
+                    f"{folder}: its tokenizer fails ({error}); correct its files or remove them"
+                ) from None
         carry_sentence_files(folder, partial)
         finish_config(partial / "config.json", dtype, tokens is not None)
         # The reference is plain: eager attention over all tokens, padding included.
@@ -270,7 +278,11 @@ def convert_tensorflow(checkpoint: Path, config_file: Path, output: Path, vocab:
 
 
 def must_be_free(output: Path) -> None:
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    try:
+        held = output.exists() and (not output.is_dir() or any(output.iterdir()))
+    except OSError as error:  # a name too long, a directory that may not be read
+        raise CannotConvert(f"{output}: {error.strerror}; choose another directory") from None
+    if held:
         raise CannotConvert(f"{output} exists; choose a new directory or remove it")
 
 
@@ -304,7 +316,7 @@ def fetch(source: str | Path, revision: str | None) -> tuple[Path, dict]:
 def read_json(path: Path) -> dict:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         told = error.strerror if isinstance(error, OSError) else error
         raise CannotConvert(f"{path}: cannot be read ({told}); give what save_pretrained wrote") from None
     if not isinstance(found, dict):
@@ -385,7 +397,10 @@ def network(source: str | Path, fields: dict, state: dict[str, Tensor]) -> tuple
         raise CannotConvert(f"{source}: holds {told}; only float32, float16 or bfloat16 throughout is supported")
     if bad := [key for key, tensor in state.items() if not torch.isfinite(tensor).all()]:
         raise CannotConvert(f"{source}: {len(bad)} tensors hold NaN or infinity ({bad[0]}); give sound weights")
-    declared = (fields.get("architectures") or [None])[0]
+    architectures = fields.get("architectures") or [None]
+    if not isinstance(architectures, list) or not isinstance(architectures[0], str | None):
+        raise CannotConvert(f"{source}: config.json: architectures={architectures!r} is no list of names; correct it")
+    declared = architectures[0]
     if declared in NOT_OURS:
         raise CannotConvert(f"{source} is a {declared}: {NOT_OURS[declared]}; choose one of {', '.join(CLASSES)}")
     if declared is not None and declared not in CLASSES:
@@ -503,7 +518,7 @@ def run(model: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
     with torch.no_grad():
-        found = model.eval()(**inputs, output_hidden_states=True, return_dict=True)
+        found = model.eval()(**inputs, output_attentions=False, output_hidden_states=True, return_dict=True)
     named = {}
     for name, value in found.items():
         named |= {f"{name}.{i}": v for i, v in enumerate(value)} if isinstance(value, tuple) else {name: value}

@@ -54,12 +54,25 @@ class BERTEmbeddings(nn.Module):
         inputs_embeds: Tensor | None = None,
     ) -> Tensor:
         if inputs_embeds is None:
+            if input_ids.dim() != 2:
+                raise ValueError(f"input_ids has shape {tuple(input_ids.shape)}, should be (batch, tokens)")
             check_ids("input_ids", input_ids, self.word_embeddings.num_embeddings, "vocab_size")
             inputs_embeds = self.word_embeddings(input_ids)
+        elif inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != self.config.hidden_size:
+            raise ValueError(
+                f"inputs_embeds has shape {tuple(inputs_embeds.shape)}, should be (batch, tokens, "
+                f"{self.config.hidden_size})"
+            )
         tokens = inputs_embeds.shape[1]
+        if tokens == 0:
+            raise ValueError("a row has 0 tokens; give at least one, such as [CLS]")
         if token_type_ids is None:
             token_type_ids = torch.zeros(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
-        check_ids("token_type_ids", token_type_ids, self.config.type_vocab_size, "type_vocab_size")
+        check_places("token_type_ids", token_type_ids, inputs_embeds)
+        check_ids(
+            "token_type_ids", token_type_ids, self.config.type_vocab_size, "type_vocab_size",
+            "leave them out for one kind of text",
+        )  # fmt: skip
         embeddings = inputs_embeds + self.token_type_embeddings(token_type_ids)
         embeddings = embeddings + self.positions(position_ids, tokens, inputs_embeds)
         return self.dropout(self.LayerNorm(embeddings))  # (batch, tokens, hidden)
@@ -73,9 +86,10 @@ class BERTEmbeddings(nn.Module):
                     f"max_length={longest}, or use position_embedding_type='sinusoidal'"
                 )
             position_ids = torch.arange(tokens, device=like.device)[None]
+        check_places("position_ids", position_ids, like)
         if sinusoidal:
             return sinusoids(position_ids, like.shape[-1]).to(like.dtype)
-        check_ids("position_ids", position_ids, longest, "max_position_embeddings")
+        check_ids("position_ids", position_ids, longest, "max_position_embeddings", "count from 0 in each row")
         return self.position_embeddings(position_ids)
 
 
@@ -91,11 +105,24 @@ def checkable(tensor: Tensor) -> bool:
     return not (torch.compiler.is_compiling() or torch.jit.is_tracing()) and tensor.device.type == "cpu"
 
 
-def check_ids(name: str, ids: Tensor, limit: int, field: str) -> None:
+def check_places(name: str, ids: Tensor, hidden: Tensor) -> None:
+    """Raise ValueError for ids that do not lie on the tokens: (batch, tokens), or one row for all."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return  # where lengths are symbols, comparing would fix them
+    batch, tokens = hidden.shape[:2]
+    if tuple(ids.shape) not in ((batch, tokens), (1, tokens), (tokens,)):
+        raise ValueError(f"{name} has shape {tuple(ids.shape)}, should be {(batch, tokens)}")
+
+
+def check_ids(
+    name: str, ids: Tensor, limit: int, field: str, cure: str = "use the tokenizer that this model was trained with"
+) -> None:
+    if ids.is_floating_point():
+        raise ValueError(f"{name} are {ids.dtype}, but ids are integers; use {name}.long(), or inputs_embeds")
     if checkable(ids) and ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= limit):
         raise ValueError(
             f"{name} has values from {int(ids.min())} to {int(ids.max())}, but {field}={limit} allows 0 to "
-            f"{limit - 1}; use the tokenizer that this model was trained with"
+            f"{limit - 1}; {cure}"
         )
 
 
@@ -117,7 +144,7 @@ def check_labels(labels: Tensor, shape: tuple[int, ...], classes: int, name: str
 def cross_entropy(logits: Tensor, labels: Tensor, kwargs: dict) -> Tensor:
     """Mean over the labels; over those of the whole optimiser step where Trainer gives num_items_in_batch."""
     items = kwargs.get("num_items_in_batch")
-    logits, labels = logits.reshape(-1, logits.shape[-1]), labels.reshape(-1)
+    logits, labels = logits.reshape(-1, logits.shape[-1]), labels.reshape(-1).long()  # not each integer is taken
     loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="mean" if items is None else "sum")
     return loss if items is None else loss / items
 
@@ -344,7 +371,8 @@ class BERTModel(BERTPreTrainedModel):
         Args:
             input_ids: (batch, tokens); or inputs_embeds (batch, tokens, hidden) in their place.
             attention_mask: (batch, tokens), 0 for padding; or (batch, 1 or heads, tokens, tokens), booleans that are
-                true where a key is seen, or numbers to be added to the scores.
+                true where a key is seen, or numbers to be added to the scores (floats are: 0 where a key is seen);
+                or the same without the dimension of the heads.
             token_type_ids: (batch, tokens), which sentence a token is of.
             position_ids: (batch, tokens); counted from 0 at the row's left end by default.
             output_attentions: also return the weights of each layer, (batch, heads, tokens, tokens).
@@ -408,6 +436,11 @@ class BERTModel(BERTPreTrainedModel):
         mask = mask[:, None] if mask.dim() == 3 else mask
         if mask.dim() != 4:
             raise ValueError(f"attention_mask has {mask.dim()} dimensions; use (batch, tokens), or 4 dimensions")
+        fits = (batch, self.config.num_attention_heads, tokens, tokens)
+        if not (torch.compiler.is_compiling() or torch.jit.is_tracing()) and any(
+            size not in (1, wanted) for size, wanted in zip(mask.shape, fits, strict=True)
+        ):
+            raise ValueError(f"attention_mask has shape {tuple(mask.shape)}, should be {fits}, or 1 for a size")
         return None, mask.to(hidden.dtype) if mask.is_floating_point() else additive(mask != 0, hidden.dtype)
 
     def layout(self, keep: Tensor | None, output_attentions: bool) -> Packing | Compacting | None:
@@ -417,8 +450,8 @@ class BERTModel(BERTPreTrainedModel):
         kinds, implementation = set(self.config.per_layer("attention_type")), self.config._attn_implementation
         compiling = torch.compiler.is_compiling() or torch.jit.is_tracing() or keep.is_meta
         known = implementation in (None, "eager", "sdpa", "flash_attention_2", "flash_attention_3")
-        if self.config.unpad_inputs and known and not compiling and not output_attentions and bool(keep.any()):
-            return Packing(keep)
+        if self.config.unpad_inputs and known and not compiling and not output_attentions:
+            return Packing(keep) if bool(keep.any()) else Compacting(keep)  # no real token: all states are zeros
         return Compacting(keep) if kinds != {"full"} else None
 
 
@@ -670,7 +703,8 @@ class BERTForSequenceClassification(BERTClassifier):
         if kind == "single_label_classification":
             check_labels(labels, logits.shape[:1], logits.shape[1])
             return cross_entropy(logits, labels, {"num_items_in_batch": items})
-        if labels.numel() != logits.numel():
+        alone = logits.shape[1] == 1 and labels.dim() == 1  # a regression's targets are often given in one line
+        if tuple(labels.shape) != tuple(logits.shape[:1] if alone else logits.shape):
             raise ValueError(
                 f"labels has shape {tuple(labels.shape)}, should be {tuple(logits.shape)} for problem_type={kind!r}"
             )
@@ -810,7 +844,7 @@ class BERTForQuestionAnswering(BERTPreTrainedModel):
         if tuple(places.shape) != (len(logits),):
             raise ValueError(f"positions have shape {tuple(places.shape)}, should be {(len(logits),)}")
         tokens = logits.shape[1]  # answers beyond it are not counted
-        return F.cross_entropy(logits, places.clamp(0, tokens), ignore_index=tokens)
+        return F.cross_entropy(logits, places.long().clamp(0, tokens), ignore_index=tokens)
 
 
 BERTModel.register_for_auto_class("AutoModel")
