@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -28,12 +29,13 @@ from pinfold.errors import UserError
 from pinfold.publish.matrix import choose
 from pinfold.publish.overlays import find_overlay
 from pinfold.publish.stage import TOKENIZER, portable_tokenizer
-from pinfold.tokenizer_corpus import decode, find_files, hold_out, pieces, read_dataset, read_texts
+from pinfold.tokenizer_corpus import decode, find_files, hold_out, pieces, read_bytes, read_dataset, read_texts
 
 KINDS = ("wordpiece", "bpe", "unigram")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token")
 INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
+LARGEST = 10_000_000  # vocabulary; the trainers reserve memory for all of it, and end the process when there is none
 ALPHABET = 1000  # characters that WordPiece keeps of a text with more, the most frequent
 SAMPLES = (
     "The quick brown fox, 1984.",
@@ -91,6 +93,8 @@ def train(
     if not any(text.strip() for text in texts):
         raise UserError("the corpus is empty: no text in what was given; give files with text")
     names = [str(token) for token in special]
+    if type(vocab_size) is not int or vocab_size > LARGEST:
+        raise UserError(f"--vocab-size={vocab_size} must be an integer up to {LARGEST}; use less, such as 8000")
     if vocab_size <= len(names):
         raise UserError(f"--vocab-size={vocab_size} has no room beside {len(names)} special tokens; use more")
 
@@ -190,7 +194,32 @@ def _pipeline(kind: str, lowercase: bool, whitespace: bool) -> tuple[Any, list[s
 
 
 def _trained(tokenizer: Any, texts: list[str], trainer: Any) -> Any:
-    tokenizer.train_from_iterator(texts, trainer, length=len(texts))
+    """Train in a second thread: inside the library nothing notices Ctrl-C, and a Unigram can take minutes."""
+    errors: list[BaseException] = []
+    stopped = threading.Event()
+
+    def wanted() -> Iterable[str]:
+        for text in texts:
+            if stopped.is_set():  # a thread that asks for texts while Python ends would abort the process
+                raise RuntimeError("stopped")
+            yield text
+
+    def work() -> None:
+        try:
+            tokenizer.train_from_iterator(wanted(), trainer, length=len(texts))
+        except BaseException as error:  # the library's own are of this class
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        thread.join()
+    except BaseException:  # Ctrl-C, or the exit that SIGTERM asks for
+        stopped.set()
+        thread.join(1)
+        raise
+    if errors:
+        raise errors[0]
     return tokenizer
 
 
@@ -305,17 +334,23 @@ def new_directory(output: Path, overwrite: bool = False) -> Any:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def check_output(output: Path, overwrite: bool) -> None:
+def check_output(output: Path, overwrite: bool, replace: str = ", or replace it by --overwrite") -> None:
     """Raises:
-    UserError: the output is a file, or a directory that holds something.
+    UserError: the output is a file or below one, or a directory that holds something or that we are in.
     """
+    if output.is_symlink() and not output.exists():
+        raise UserError(f"{output}: a link to nothing; choose another --output")
+    if below := [path for path in output.parents if path.exists() and not path.is_dir()]:
+        raise UserError(f"{output}: {below[0]} is a file, so nothing can be below it; choose another --output")
+    if output.resolve() in (Path.cwd(), *Path.cwd().parents):  # a directory that is replaced leaves a shell in it lost
+        raise UserError(f"{output}: the directory you are in, or one above it; name a new one")
     if output.exists() and not output.is_dir():
         raise UserError(f"{output}: a file; --output is a directory, choose a new one")
     held = {path.name for path in output.iterdir()} if output.is_dir() else set()
     if held and (held - set(TOKENIZER) or "tokenizer.json" not in held):
         raise UserError(f"{output}: holds files of something else; choose a directory that is new or empty")
     if held and not overwrite:
-        raise UserError(f"{output}: a tokenizer is there; choose another --output, or replace it by --overwrite")
+        raise UserError(f"{output}: a tokenizer is there; choose another --output{replace}")
 
 
 def write_portable(tokenizer: Any, directory: Path) -> None:
@@ -459,7 +494,8 @@ def _held_out(given: str) -> tuple[float, list[str]]:
         path = Path(given)
         if not path.is_file():
             raise UserError(f"--held-out={given} must be a part from 0 to 0.5, or a file of text") from None
-        if not (held := list(pieces(decode(path.read_bytes(), given)))):
+        held = list(pieces(decode(read_bytes(path), given)))
+        if not any(piece.strip() for piece in held):
             raise UserError(f"--held-out={given}: an empty file; give one with text") from None
         return 0.0, held
     if not 0 <= fraction <= 0.5:

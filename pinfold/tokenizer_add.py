@@ -38,10 +38,10 @@ def add_tokens(
         )
     if checkpoint is None and (folder or pad_to_multiple_of):
         raise UserError("--folder and --pad-to-multiple-of are for the model of a --checkpoint; give that as well")
-    check_output(output, overwrite=False)
+    check_output(output, overwrite=False, replace="")
     try:
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_dir, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of many kinds, as what is read there can be anything
         raise UserError(f"{tokenizer_dir}: {_line(error)}; give a tokenizer that AutoTokenizer loads") from None
     before, known = len(tokenizer), tokenizer.get_vocab()
     if twice := [token for token, count in Counter(tokens).items() if count > 1]:
@@ -59,7 +59,10 @@ def add_tokens(
             told += "; " + resize(model, before, len(tokenizer), pad_to_multiple_of)
             tied, rows = is_tied(model), model.get_input_embeddings().weight.shape[0]
             model.save_pretrained(directory)
-            again = loader.from_pretrained(directory, **options)
+            try:
+                again = loader.from_pretrained(directory, **options)
+            except Exception as error:  # of a folder's code
+                raise UserError(f"the saved model does not load again: {_line(error)}; nothing was written") from None
             check_rows(again, rows, tied)
         write_portable(tokenizer, directory)
         check_reload(tokenizer, directory)
@@ -79,7 +82,7 @@ def load_model(checkpoint: Path, folder: Path | None, work: Path) -> tuple[Any, 
     try:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
         name = (config.get("architectures") or [None])[0]
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
         raise UserError(f"{checkpoint}: no config.json that can be read; give what save_pretrained wrote") from None
     options: dict[str, Any] = {}
     if folder is None:
@@ -101,7 +104,7 @@ def load_model(checkpoint: Path, folder: Path | None, work: Path) -> tuple[Any, 
         (source / "config.json").write_text(json.dumps(config | {"auto_map": auto_map}), encoding="utf-8")
     try:
         return loader.from_pretrained(source, **options), loader, options
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+    except Exception as error:  # of the weights' readers, of transformers, of a folder's code
         raise UserError(f"{checkpoint}: {_line(error)}; give a checkpoint that loads") from None
 
 
@@ -118,11 +121,36 @@ def resize(model: Any, before: int, after: int, multiple: int | None) -> str:
         raise UserError(
             f"the checkpoint has {rows} embeddings and the tokenizer {before} tokens; give its own tokenizer"
         )
+    scored = _widths(model)
     torch.manual_seed(0)  # new rows are drawn around the mean of the others
-    model.resize_token_embeddings(max(rows, after), pad_to_multiple_of=multiple)
+    try:
+        model.resize_token_embeddings(max(rows, after), pad_to_multiple_of=multiple)
+    except Exception as error:  # of a folder's code
+        raise UserError(f"{type(model).__name__}.resize_token_embeddings: {_line(error)}; correct it") from None
     now = model.get_input_embeddings().weight.shape[0]
     check_rows(model, now, tied)
+    # a bias may lie anywhere in a head: whether it followed is seen by running it
+    if scored is not None and _widths(model) != {
+        name: now if width == rows else width for name, width in scored.items()
+    }:
+        raise UserError(
+            f"after resizing to {now} rows {type(model).__name__} does not score {now} tokens; its head (such as a "
+            "bias of its own) must follow in resize_token_embeddings, nothing was written"
+        )
     return f"embeddings {rows} rows, now {now}" + (", tied to the output as before" if tied else "")
+
+
+def _widths(model: Any) -> dict[str, int] | None:
+    """How many scores each of the model's logits has; None where it needs other inputs than ids."""
+    import torch
+
+    ids = torch.zeros(1, 2, dtype=torch.long, device=model.get_input_embeddings().weight.device)
+    try:
+        with torch.no_grad():
+            found = model(input_ids=ids, return_dict=True)
+        return {name: value.shape[-1] for name, value in found.items() if "logits" in name}
+    except Exception:  # of any model's code
+        return None
 
 
 def _check_embeddings(model: Any) -> None:

@@ -29,6 +29,8 @@ def find_files(inputs: list[str]) -> list[Path | str]:
     found: list[Path | str] = []
     for given in inputs:
         path = Path(given)
+        if not given.strip():  # Path("") is the current directory
+            raise UserError("TEXT is empty; name files, a glob, a directory of .txt, or - for stdin")
         if given == "-":
             found.append(given)
         elif path.is_dir():
@@ -62,7 +64,7 @@ def read_texts(files: list[Path | str], column: str | None = None) -> Iterator[s
         raise UserError(f"--column={column}: no table among the files; columns are in {', '.join(TABLES)}")
     for path in files:
         name = "stdin" if path == "-" else str(path)
-        text = decode(sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes(), name)
+        text = decode(read_bytes(path), name)
         suffix = Path(path).suffix.lower()
         if suffix in (".jsonl", ".ndjson"):
             yield from _cells(_json_rows(text, name), column, name)
@@ -72,12 +74,30 @@ def read_texts(files: list[Path | str], column: str | None = None) -> Iterator[s
             yield from pieces(text)
 
 
+def read_bytes(path: Path | str) -> bytes:
+    """A file's content; "-" is standard input.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if path == "-":
+        if sys.stdin is None:  # what Python makes of a closed one
+            raise UserError("stdin is closed; pipe text into it, or name files")
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); leave it out, or make it readable") from None
+
+
 def decode(content: bytes, name: str) -> str:
     """Text of a file's bytes.
 
     Raises:
         UserError: they are no UTF-8 text.
     """
+    if content.startswith(b"\x1f\x8b"):
+        raise UserError(f"{name}: compressed by gzip; unpack it, or pipe it in: zcat ... | pinfold tokenizer train -")
     if b"\0" in content:
         raise UserError(f"{name}: a binary file (it holds NUL bytes); leave it out")
     try:
