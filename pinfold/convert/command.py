@@ -19,6 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace files that were not made from a modular file"
     )
+    parser.add_argument(
+        "--eject", nargs=2, metavar=("NAME", "OUT"), help="write a built-in model as a folder of its own, to change it"
+    )
+    parser.add_argument("--prefix", help="with --eject: what its class names begin with (default My)")
+    parser.add_argument(
+        "--with", dest="extras", default="", metavar="KIND,...",
+        help="with --eject: tokenizer, processor, image_processor, feature_extractor",
+    )  # fmt: skip
+    parser.add_argument("--describe", metavar="NAME", help="show what a built-in model is made of")
 
 
 def find(paths: list[Path]) -> list[Path]:
@@ -35,6 +44,16 @@ def find(paths: list[Path]) -> list[Path]:
 
 
 def main(args: argparse.Namespace) -> int:
+    if args.eject:
+        from . import eject
+
+        print(printable("\n".join(eject.main(args.eject[0], Path(args.eject[1]), args.prefix, args.extras))))
+        return 0
+    if args.describe:
+        from . import describe
+
+        print(printable("\n".join(describe.describe(args.describe))))
+        return 0
     files = find(args.files)
     if not files:
         raise UserError(f"there is no modular_*.py below {Path.cwd()}; write one, or give its path")

@@ -2,11 +2,13 @@
 
 import ast
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from ..errors import UserError
 
 WORD = re.compile(r"[A-Za-z_]\w*")
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 ROOTS = {"nn.Module", "PreTrainedModel", "PreTrainedConfig"}  # their __init__ is what super() comes to
 
 
@@ -49,7 +51,7 @@ class Body:
 
 def split(text: str) -> Body:
     """Take a class's text apart; it stands alone and unindented."""
-    node, lines = ast.parse(text).body[0], text.splitlines()
+    node, lines = ast.parse(text).body[0], text.split("\n")
     decorators, start = [], 1
     for part in node.decorator_list:
         decorators.append("\n".join(lines[start - 1 : part.end_lineno]))
@@ -104,7 +106,7 @@ def classify(node: ast.stmt, number: int) -> tuple[str, str]:
         return "pass", "pass"
     if isinstance(node, (ast.ClassDef,)):
         return node.name, "method"
-    return f"{type(node).__name__}@{node.lineno}", "other"
+    return ast.unparse(node), "other"
 
 
 def raises_attribute_error(node: ast.AST) -> bool:
@@ -143,7 +145,7 @@ def merge(child: Body, parent: Body, where: str) -> Body:
             continue
         if member.kind == "docstring":
             merged.append(own)
-        elif own.kind == "method" and member.kind == "method" and isinstance(own.node, ast.FunctionDef):
+        elif own.kind == "method" and member.kind == "method" and are_functions(own.node, member.node):
             text, kept = unroll(own, member, parent, where)
             extra += kept
             merged.append(replace(own, text=text))
@@ -152,7 +154,7 @@ def merge(child: Body, parent: Body, where: str) -> Body:
     new = [m for m in child.members if m.key not in taken and m.kind != "pass"]
     new = [m for m in new if m.kind == "method" or not raises_attribute_error(m.node)]
     for member in list(new):
-        if member.kind == "method" and isinstance(member.node, ast.FunctionDef):
+        if isinstance(member.node, FUNCTIONS):
             text, kept = other_supers(*function_parts(member.text), parent)
             extra += kept
             new[new.index(member)] = replace(member, text=text)
@@ -171,10 +173,14 @@ def merge(child: Body, parent: Body, where: str) -> Body:
     return Body(child.name, marks if child.decorators else parent.decorators, bases, body)
 
 
+def are_functions(*nodes: ast.AST) -> bool:
+    return all(isinstance(n, FUNCTIONS) for n in nodes)
+
+
 def function_parts(text: str) -> tuple[ast.FunctionDef, list[str]]:
     """A method's tree and lines, inside of a class of no name, so that no indentation changes."""
     whole = f"class _:\n{text}"
-    return ast.parse(whole).body[0].body[0], whole.splitlines()
+    return ast.parse(whole).body[0].body[0], whole.split("\n")
 
 
 def super_call(node: ast.AST) -> ast.Call | None:
@@ -188,6 +194,17 @@ def super_call(node: ast.AST) -> ast.Call | None:
     ):
         return node
     return None
+
+
+def is_super_attribute(node: ast.AST) -> bool:
+    """`super().x`, called or not."""
+    return (
+        isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Load)
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.value.func, ast.Name)
+        and node.value.func.id == "super"
+    )
 
 
 def header_end(node: ast.FunctionDef) -> int:
@@ -225,7 +242,7 @@ def target_of(node: ast.stmt) -> str | None:
         target = node.target
     else:
         return None
-    return ast.unparse(target) if isinstance(target, (ast.Attribute, ast.Name)) else None
+    return ast.unparse(target) if isinstance(target, (ast.Attribute, ast.Name, ast.Tuple)) else None
 
 
 def deleted(node: ast.stmt) -> list[str]:
@@ -245,8 +262,14 @@ def unroll(own: Member, inherited: Member, parent: Body, where: str) -> tuple[st
     unrolled = None
     if len(direct) == 1:
         late = node.body.index(direct[0]) < len(node.body) - 1 and isinstance(direct[0], ast.Expr)
-        early_return = any(isinstance(n, ast.Return) for m in their_rows for n in own_scope(m.node))
-        if not (late and early_return):
+        inside = [n for m in their_rows for n in own_scope(m.node)]
+        early_return = any(isinstance(n, ast.Return) for n in inside)
+        waits = any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in inside) or type(node) is not type(theirs)
+        if (
+            not (late and early_return and not only_replaces(node.body, direct[0], their_rows))
+            and not waits
+            and can_bind(direct[0], node, theirs)
+        ):
             unrolled = direct[0]
     text, kept = other_supers(node, lines, parent, unrolled)
     node, lines = function_parts(text)
@@ -278,7 +301,7 @@ def own_scope(node: ast.AST):
     """Nodes of a statement, without those of functions defined in it."""
     yield node
     for part in ast.iter_child_nodes(node):
-        if not isinstance(part, (ast.FunctionDef, ast.Lambda, ast.ClassDef)):
+        if not isinstance(part, (*FUNCTIONS, ast.Lambda, ast.ClassDef)):
             yield from own_scope(part)
 
 
@@ -318,9 +341,13 @@ def paste(
     """The parent's statements in place of the call; later assignments to one target replace the parent's."""
     before, call, after = rows[:at], rows[at], rows[at + 1 :]
     gone = {name for m in after for name in deleted(m.node)}
-    after = [m for m in after if not deleted(m.node)]
-    body = [m for m in theirs if not m.key or m.key not in gone]
-    moved = {m.key: m for m in after if m.key and m.key in {x.key for x in body}}
+    replaced = movable([m for m in after if not deleted(m.node)], {m.key for m in theirs if m.key})
+    # what the parent goes on to read is set, and deleted where the subclass says so
+    read = {name for m in theirs if m.key not in gone and m.key not in replaced for name in gone & reads(m.node)}
+    stays = {name for m in after if set(deleted(m.node)) & read for name in deleted(m.node)}
+    after = [m for m in after if not deleted(m.node) or set(deleted(m.node)) & stays]
+    body = [m for m in theirs if not m.key or m.key not in gone - stays]
+    moved = movable(after, {x.key for x in body if x.key})
     result, placed = [], set()
     for m in body:
         if m.key not in moved:
@@ -328,7 +355,7 @@ def paste(
         elif m.key not in placed:
             placed.add(m.key)
             result.append(replace(moved[m.key], spaced=m.spaced or moved[m.key].spaced))
-    after = [m for m in after if m.key not in moved]
+    after = [m for m in after if m not in moved.values()]
     result = bindings(statement_super(call.node, node.name), node, parent, result) + result
     if node.name == "__init__":  # nothing can be set before the module is one
         start = next((m for m in result if statement_super(m.node, "__init__") is not None), None)
@@ -340,6 +367,82 @@ def paste(
     if post:
         merged = [m for m in merged if not is_post_init(m.node)] + [post[-1]]
     return merged
+
+
+def reads(node: ast.AST) -> set[str]:
+    """Names and attributes of `self` that a statement reads."""
+    read = (n for n in ast.walk(node) if isinstance(n, (ast.Name, ast.Attribute)) and isinstance(n.ctx, ast.Load))
+    return {ast.unparse(n) for n in read}
+
+
+def movable(after: list[Member], known: set[str]) -> dict[str, Member]:
+    """Assignments that can stand where the parent has its own: they read nothing that comes only later."""
+    moved: dict[str, Member] = {}
+    counted = Counter(m.key for m in after)
+    late: set[str] = set()  # what rows that stay where they are set
+    for m in after:
+        if (
+            m.key in known
+            and counted[m.key] == 1
+            and not reads(m.node) & late
+            and (isinstance(m.node, ast.AnnAssign) or m.key not in reads(m.node) or "." not in m.key)
+        ):
+            moved[m.key] = m
+        else:
+            late |= {ast.unparse(n) for n in own_scope(m.node) if isinstance(getattr(n, "ctx", None), ast.Store)}
+    return moved
+
+
+def parameters(node: ast.FunctionDef) -> list[str]:
+    return [a.arg for a in node.args.posonlyargs + node.args.args + node.args.kwonlyargs]
+
+
+def can_bind(statement: ast.stmt, node: ast.FunctionDef, parent: ast.FunctionDef) -> bool:
+    """Whether the parent's parameters are known where its body is to be pasted.
+
+    Not where `*args` or `**kwargs` carry one of them, nor where a local of the subclass, which it reads again, or one
+    that it has for something else, would be the parent's as well.
+    """
+    call = statement_super(statement, node.name)
+    own, theirs = parameters(node), parameters(parent)[1:]
+    given = {*own, *theirs[: len(call.args)], *(k.arg for k in call.keywords)}
+    missing = [name for name in theirs if name not in given]
+    starred = any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords)
+    if starred and missing:
+        return False
+    for theirs_rest, own_rest in ((parent.args.vararg, node.args.vararg), (parent.args.kwarg, node.args.kwarg)):
+        if theirs_rest and own_rest and theirs_rest.arg != own_rest.arg and theirs_rest.arg in loaded(parent.body):
+            return False
+    at = node.body.index(statement)
+    before, after = stored(node.body[:at]) - set(own), loaded(node.body[at + 1 :])
+    if before & after & stored(parent.body):
+        return False
+    return not before & (loaded(parent.body) - stored(parent.body) - set(theirs))
+
+
+def only_replaces(body: list[ast.stmt], call: ast.stmt, theirs: list[Member]) -> bool:
+    """Whether all that follows super() are assignments that the parent has too, and it returns at its end alone.
+
+    To Python these would be without effect, so what is meant is the parent's body with other lines.
+    """
+    returns = [n for m in theirs for n in own_scope(m.node) if isinstance(n, ast.Return)]
+    known = {m.key for m in theirs if m.key}
+    after = body[body.index(call) + 1 :]
+    return returns == [theirs[-1].node] and all(target_of(n) in known for n in after)
+
+
+def names_of(body: list[ast.stmt], context: type) -> set[str]:
+    return {
+        n.id for s in body for n in own_scope(s) if isinstance(n, ast.Name) and isinstance(n.ctx, context)
+    }  # fmt: skip
+
+
+def stored(body: list[ast.stmt]) -> set[str]:
+    return names_of(body, ast.Store)
+
+
+def loaded(body: list[ast.stmt]) -> set[str]:
+    return {n.id for s in body for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
 
 
 def is_post_init(node: ast.stmt) -> bool:
@@ -356,18 +459,31 @@ def bindings(call: ast.Call, node: ast.FunctionDef, parent: ast.FunctionDef, row
     In a modular file both methods share their names, so an argument that is one of the parent's parameters stands
     for it wherever it is written.
     """
-    names = [a.arg for a in parent.args.posonlyargs + parent.args.args + parent.args.kwonlyargs][1:]
+    names, own = parameters(parent)[1:], parameters(node)
     arguments = [a for a in call.args if not (isinstance(a, ast.Name) and a.id in ("self", "cls"))]
     if any(isinstance(a, ast.Starred) for a in arguments):
         return []
     given = dict(zip(names, arguments, strict=False)) | {k.arg: k.value for k in call.keywords if k.arg in names}
-    read = {n.id for m in rows for n in ast.walk(m.node) if isinstance(n, ast.Name)}
-    found = []
-    for name, value in given.items():
-        if name in read and not (isinstance(value, ast.Name) and value.id in names):
-            text = f"        {name} = {ast.unparse(value)}"
-            found.append(Member(name, "row", text, ast.parse(text.strip()).body[0]))
-    return found
+    defaults = {a.arg: d for a, d in with_defaults(parent) if d is not None}
+    # what neither the call nor the subclass speaks of
+    given |= {n: defaults[n] for n in names if n not in given and n not in own and n in defaults}
+    read = loaded([m.node for m in rows])
+    swapped = any(
+        isinstance(v, ast.Name) and v.id in given and isinstance(given[v.id], ast.Name) and given[v.id].id == n != v.id
+        for n, v in given.items()
+    )
+    found = {
+        name: value
+        for name, value in given.items()
+        if name in read
+        and not (isinstance(value, ast.Name) and (value.id == name or (value.id in names and not swapped)))
+    }
+    if not found:
+        return []
+    if any(n in loaded([ast.Expr(v)]) for n in found for m, v in found.items() if m != n):  # all of them at once
+        found = {", ".join(found): ast.Tuple(list(found.values()), ast.Load())}
+    lines = [f"{name} = {ast.unparse(value)}" for name, value in found.items()]
+    return [Member("", "row", f"        {line}", ast.parse(line).body[0]) for line in lines]
 
 
 def with_parents_signature(node, lines, theirs, their_lines):
@@ -432,20 +548,20 @@ def other_supers(
     """
     kept, edits = [], []
     unrolled = set() if but is None else {id(n) for n in ast.walk(but)}
+    first = next((a.arg for a in node.args.posonlyargs + node.args.args), "self")
     for part in ast.walk(node):
-        call = super_call(part)
         if id(part) in unrolled:
             continue
-        if call is not None:
-            theirs = parent.find(call.func.attr)
-            if theirs is not None and theirs.kind == "method" and isinstance(theirs.node, ast.FunctionDef):
-                marks = {d.id for d in theirs.node.decorator_list if isinstance(d, ast.Name)}
-                if "property" not in marks:
-                    private = f"_inherited_{call.func.attr.strip('_')}"
-                    static = any(isinstance(d, ast.Name) and d.id in ("classmethod",) for d in node.decorator_list)
-                    edits.append((call.func, f"{'cls' if static else 'self'}.{private}"))
-                    text = re.sub(rf"\bdef {re.escape(call.func.attr)}\b", f"def {private}", theirs.text, count=1)
-                    kept.append(Member(private, "method", text, theirs.node, True))
+        if is_super_attribute(part):
+            theirs = parent.find(part.attr)
+            if theirs is not None and theirs.kind in ("method", "value"):
+                private = f"_inherited_{part.attr.strip('_')}"
+                edits.append((part, f"{first}.{private}"))
+                change = (rf"\bdef {re.escape(part.attr)}\b", f"def {private}")
+                if theirs.kind == "value":
+                    change = (rf"^(\s*){re.escape(part.attr)}\b", rf"\g<1>{private}")
+                text = re.sub(*change, theirs.text, count=1, flags=re.MULTILINE)
+                kept.append(Member(private, theirs.kind, text, theirs.node, True))
         elif (
             isinstance(part, ast.Call)
             and isinstance(part.func, ast.Attribute)

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import re
+import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -85,6 +86,8 @@ def quoted(annotation: ast.expr) -> set[str]:
 def absolute(node: ast.ImportFrom, package: str) -> str:
     if not node.level:
         return node.module or ""
+    if not package:  # a file beside this one
+        return "." * node.level + (node.module or "")
     parts = package.split(".") if package else []
     parts = parts[: len(parts) - node.level + 1]
     return ".".join([*parts, *(node.module or "").split(".")] if node.module else parts)
@@ -97,11 +100,16 @@ def parse(text: str, path: Path, package: str) -> Source:
         UserError: not Python, with file and line.
     """
     try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError) as error:
+        with warnings.catch_warnings():  # "\\d" in a string that is not raw
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text)
+            if path.name.startswith("modular_"):  # what only the compiler sees: a parameter twice, return outside
+                compile(text, str(path), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 0
-        raise UserError(f"{path}:{line}: {getattr(error, 'msg', error)}; mend it, nothing was written") from None
-    source, lines = Source(path, text, package), text.splitlines()
+        why = getattr(error, "msg", None) or str(error) or "it is nested too deep"
+        raise UserError(f"{path}:{line}: {why}; mend it, nothing was written") from None
+    source, lines = Source(path, text, package), text.split("\n")
     above = 0  # last line of the statement before
     for number, node in enumerate(tree.body):
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
@@ -115,6 +123,7 @@ def parse(text: str, path: Path, package: str) -> Source:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and number == 0:
             continue  # the file's docstring
         if read_import(source, node, "", ""):
+            check_relative(source, node)
             source.import_lines.update(range(node.lineno, node.end_lineno + 1))
             continue
         if isinstance(node, (ast.If, ast.Try)) and guarded_imports(source, node, lines):
@@ -122,6 +131,18 @@ def parse(text: str, path: Path, package: str) -> Source:
             continue
         add_item(source, node, body, first)
     return source
+
+
+def check_relative(source: Source, node: ast.stmt) -> None:
+    """A folder of remote code is flat, and its loader sees `from .file import name` alone."""
+    if source.package or not isinstance(node, ast.ImportFrom) or not node.level:
+        return
+    if node.level > 1 or not node.module or "." in node.module:
+        told = f"from {'.' * node.level}{node.module or ''} import {', '.join(a.name for a in node.names)}"
+        raise UserError(
+            f"{source.path}:{node.lineno}: {told} is not found in a folder loaded from a Hub; "
+            "put the file beside this one, and write: from .file import name"
+        )
 
 
 def read_import(source: Source, node: ast.stmt, guard: str, otherwise: str) -> bool:
@@ -200,11 +221,35 @@ def add_item(source: Source, node: ast.stmt, text: str, line: int) -> None:
             elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
                 names.append(part.id)
         kind = "value" if names else "other"
+    if kind in ("class", "function") and not laid_out(node):
+        text = ast.unparse(node)
+        node = ast.parse(text).body[0]
     item = Item(names[0] if names else "", node, text, kind, tuple(names), used_names(node), line)
     for name in names:
         source.items[name] = item
     if not names:
         source.others.append(item)
+
+
+def laid_out(node: ast.stmt, depth: int = 0) -> bool:
+    """Whether classes and functions are indented by four spaces, and each statement begins on a line of its own.
+
+    Only then can texts of two files stand in one class; others are written anew, without their comments.
+    """
+    above = node.lineno
+    for part in node.body:
+        first = min([part.lineno, *(d.lineno for d in getattr(part, "decorator_list", []))])
+        dots = first == above and len(node.body) == 1 and is_dots(part)  # `class A(B): ...` and `def f(self): ...`
+        if (first <= above or part.col_offset != depth + 4) and not dots:
+            return False
+        above = part.end_lineno
+        if isinstance(part, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not laid_out(part, depth + 4):
+            return False
+    return True
+
+
+def is_dots(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.value.value is ...
 
 
 @lru_cache(maxsize=4096)
@@ -232,9 +277,12 @@ def is_model_module(module: str) -> bool:
 @lru_cache(maxsize=512)
 def load(path: Path, package: str) -> Source:
     try:
-        return parse(path.read_text(encoding="utf-8"), path, package)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); nothing was written") from None
+        return parse(path.read_text(encoding="utf-8-sig"), path, package)  # with or without a mark of byte order
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}:{line}: this is not UTF-8; save it as UTF-8, nothing was written") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); nothing was written") from None
 
 
 @lru_cache(maxsize=1)

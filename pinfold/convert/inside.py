@@ -1,0 +1,454 @@
+"""What runs in the fresh process of a verification: a folder's classes are imported, built, run and described.
+
+How it works
+- A folder is imported as the loader of remote code does: a package of its own, whose modules see only each other.
+- Every result is a text or a digest, so that two processes, one with a folder and one with another, can be compared.
+- python -m pinfold.convert.inside reads a job as JSON from its input and writes a line of JSON for each class.
+"""
+
+import contextlib
+import hashlib
+import importlib
+import inspect
+import json
+import signal
+import sys
+import tempfile
+import traceback
+import types
+from pathlib import Path
+
+from . import tiny
+
+LARGEST = 60_000_000  # parameters of a tiny model; above, the next level would take long, and is taken only if forced
+KINDS = ("modeling", "configuration")
+
+
+class Late(Exception):
+    """A class took longer than it may."""
+
+
+@contextlib.contextmanager
+def limit(seconds: float):
+    def stop(*_):
+        raise Late(f"took longer than {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def import_folder(folder: Path, package: str, stems: list[str]) -> dict:
+    """The folder's modules, as a package of their own."""
+    made = types.ModuleType(package)
+    made.__path__ = [str(folder)]
+    sys.modules[package] = made
+    importlib.invalidate_caches()
+    return {stem: importlib.import_module(f"{package}.{stem}") for stem in stems}
+
+
+def load_auto_tables() -> set[str]:
+    """The Auto classes' own modules, with what they import (encoder_decoder's configuration); all that is loaded."""
+    for name in ("configuration", "modeling", "tokenization", "processing", "image_processing", "feature_extraction"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(f"transformers.models.auto.{name}_auto")
+    return set(sys.modules)
+
+
+def loaded_models(but: set[str] = frozenset()) -> list[str]:
+    """Modules of single architectures of transformers that are loaded."""
+    found = [m for m in sys.modules if m.startswith("transformers.models.") and m not in but]
+    return sorted(m for m in found if m.split(".")[2] != "auto")
+
+
+def model_classes(modules: dict) -> dict:
+    """The concrete models that these modules define: they have a configuration and a forward of their own kind."""
+    import torch
+    from transformers import PreTrainedModel
+
+    found = {}
+    for module in modules.values():
+        for name, cls in vars(module).items():
+            if (
+                isinstance(cls, type)
+                and cls.__module__ == module.__name__
+                and issubclass(cls, PreTrainedModel)
+                and not name.endswith("PreTrainedModel")
+                and getattr(cls, "config_class", None) is not None
+                and cls.forward is not torch.nn.Module.forward
+                and not inspect.isabstract(cls)
+            ):
+                found[name] = cls
+    return found
+
+
+def skeleton(model) -> tuple[list[str], list[str]]:
+    """Names and shapes of the weights, and the tree of modules."""
+    state = [f"{n} {tuple(t.shape)} {t.dtype}" for n, t in model.state_dict().items()]
+    tree = [f"{n} {type(m).__name__}" for n, m in model.named_modules()]
+    return state, tree
+
+
+def digest(value) -> str:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().contiguous()
+        if value.is_sparse:
+            value = value.to_dense()
+        head = f"{value.dtype}{tuple(value.shape)}"
+        raw = value.reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b""
+        return hashlib.sha256(head.encode() + raw).hexdigest()[:16]
+    return repr(value)
+
+
+def flat(value, name: str = "") -> dict:
+    """Tensors inside of an output, by path; caches and other objects are left out."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return {name: value}
+    if isinstance(value, dict) or hasattr(value, "to_tuple"):
+        pairs = value.items()
+    elif isinstance(value, (list, tuple)):
+        pairs = enumerate(value)
+    else:
+        return {}
+    return {k: v for key, inner in pairs for k, v in flat(inner, f"{name}.{key}" if name else str(key)).items()}
+
+
+def digests(values: dict) -> dict[str, str]:
+    return {name: digest(value) for name, value in values.items()}
+
+
+def short(error: BaseException) -> str:
+    """One line that says what went wrong and where."""
+    where = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(where[-1].filename).name}:{where[-1].lineno})" if where else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:220]}{place}"
+
+
+def default_skeleton(cls) -> dict:
+    """The class with its configuration's defaults, without memory for its weights."""
+    import torch
+
+    config = cls.config_class()
+    config._attn_implementation = "eager"
+    with torch.device("meta"):
+        model = cls(config)
+    state, tree = skeleton(model)
+    return {"state": state, "tree": tree}
+
+
+def build(cls, config, seed: int = 0):
+    import torch
+
+    torch.manual_seed(seed)
+    model = cls(config).eval()
+    # buffers and parameters that are filled elsewhere would be whatever was in memory
+    for tensor in model.parameters():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            torch.nn.init.normal_(tensor, std=0.02)
+    return model
+
+
+def parameters_of(cls, config) -> int:
+    import torch
+
+    with torch.device("meta"):
+        return sum(p.numel() for p in cls(config).parameters())
+
+
+def tiny_model(cls, levels, seed: int = 0, defaults=None):
+    """(model, inputs, outputs, level) of the first level at which the class is built and runs.
+
+    Raises:
+        ValueError: none; the first level's reason.
+    """
+    import torch
+
+    reasons = []
+    for level in levels:
+        try:
+            config = tiny.shrink(defaults or cls.config_class(), level)
+            if level and parameters_of(cls, config) > LARGEST * (level + 1):
+                raise ValueError("its smallest configuration is too large")
+            model = build(cls, config, seed)
+            inputs = tiny.inputs_for(model, seed)
+            torch.manual_seed(seed)
+            with torch.no_grad():
+                outputs = model(**clone(inputs))
+            return model, inputs, outputs, level
+        except Late:
+            raise
+        except Exception as error:
+            reasons.append(short(error))
+    raise ValueError(reasons[0])
+
+
+def clone(value):
+    """Inputs of their own for every run: a model may write into what it is given."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {k: clone(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(clone(v) for v in value)
+    return value
+
+
+def run_loss(model, inputs: dict, outputs, seed: int = 0):
+    """(loss, gradients by name, labelled inputs), or None where the class has no loss that these labels reach."""
+    import torch
+
+    for labelled in tiny.labelled(model, inputs, outputs, seed):
+        try:
+            torch.manual_seed(seed)
+            model.zero_grad(set_to_none=True)
+            found = model(**clone(labelled))
+            loss = getattr(found, "loss", None)
+            if loss is None and isinstance(found, dict):
+                loss = found.get("loss")
+            if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+                continue
+            if loss.requires_grad:
+                loss.sum().backward()
+            grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+            return loss.detach(), grads, labelled
+        except Late:
+            raise
+        except Exception:
+            continue
+    return None
+
+
+def takes_labels(cls) -> bool:
+    return bool(
+        {"labels", "start_positions", "mask_labels", "return_loss"} & set(inspect.signature(cls.forward).parameters)
+    )
+
+
+def describe(cls, levels, seconds: float = 60, seed: int = 0) -> dict:
+    """Everything about one class that another one like it must share, as texts and digests."""
+    found: dict = {}
+    try:
+        with limit(seconds):
+            model, inputs, outputs, level = tiny_model(cls, levels, seed)
+            state, tree = skeleton(model)
+            found |= {"level": level, "state": state, "tree": tree, "weights": digests(model.state_dict())}
+            found["inputs"] = sorted(inputs)
+            found["outputs"] = digests(flat(outputs))
+            if takes_labels(cls):
+                loss = run_loss(model, inputs, outputs, seed)
+                if loss is not None:
+                    found["loss"] = digest(loss[0])
+                    found["gradients"] = digests(loss[1])
+    except (Exception, Late) as error:
+        found["error"] = short(error)
+    return found
+
+
+# checks of one folder's classes ------------------------------------------------------------------------------------
+
+
+def check_class(cls, seconds: float, twin=None, seed: int = 0):
+    """(check, "" or why not) for one class, one after the other; `twin` is the upstream class that it must equal."""
+    with limit(seconds):
+        try:
+            model, inputs, outputs, level = tiny_model(cls, range(tiny.LEVELS), seed)
+        except Exception as error:
+            yield "builds and runs", str(error)
+            return
+        yield "builds and runs", ""
+        tensors = flat(outputs)
+        yield "outputs", whole(tensors)
+        yield from check_loss(cls, model, inputs, outputs, seed)
+        yield "save and load", reload(cls, model, inputs, tensors, seed)
+        if can_generate(model, inputs):
+            yield "generate", generates(model, inputs)
+        if twin is not None:
+            yield from check_twin(cls, twin, model, inputs, outputs, level, seed)
+
+
+def whole(tensors: dict) -> str:
+    import torch
+
+    if not tensors:
+        return "forward returns no tensor"
+    bad = [n for n, t in tensors.items() if t.is_floating_point() and torch.isnan(t).any()]
+    return f"not a number: {', '.join(bad[:3])}" if bad else ""
+
+
+def check_loss(cls, model, inputs, outputs, seed):
+    import torch
+
+    if not takes_labels(cls):
+        return
+    found = run_loss(model, inputs, outputs, seed)
+    if found is None:
+        yield (
+            "loss",
+            "forward takes labels, and gives no loss for any that were tried" + last_reason(model, inputs, outputs),
+        )
+        return
+    loss, grads, _ = found
+    yield "loss", "" if torch.isfinite(loss).all() else f"the loss is {loss.item()}"
+    broken = [n for n, g in grads.items() if not torch.isfinite(g).all()]
+    why = f"not finite: {', '.join(broken[:3])}" if broken else "" if grads else "no weight has a gradient"
+    yield "gradients", why
+
+
+def last_reason(model, inputs, outputs) -> str:
+    for labelled in tiny.labelled(model, inputs, outputs):
+        try:
+            model(**clone(labelled))
+        except Exception as error:
+            return f" ({short(error)})"
+    return ""
+
+
+def reload(cls, model, inputs, tensors: dict, seed: int) -> str:
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        again, report = cls.from_pretrained(folder, output_loading_info=True, attn_implementation="eager")
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if report.get(kind):
+            return f"{kind.replace('_', ' ')}: {', '.join(sorted(map(str, report[kind]))[:3])}"
+    again.eval()
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        found = flat(again(**clone(inputs)))
+    return differing("outputs", tensors, found)
+
+
+def differing(what: str, a: dict, b: dict) -> str:
+    import torch
+
+    if a.keys() != b.keys():
+        return f"{what} of one only: {', '.join(sorted(a.keys() ^ b.keys())[:3])}"
+    for name in a:
+        if not torch.equal(a[name], b[name]) and not (
+            torch.isnan(a[name].float()).any() and digest(a[name]) == digest(b[name])
+        ):
+            return f"{what} differ: {name}"
+    return ""
+
+
+def can_generate(model, inputs) -> bool:
+    return type(model).__name__.endswith("ForCausalLM") and set(inputs) <= {"input_ids", "attention_mask"}
+
+
+def generates(model, inputs) -> str:
+    import torch
+
+    try:
+        with torch.no_grad():
+            made = model.generate(**clone(inputs), max_new_tokens=4, min_new_tokens=4, do_sample=False)
+    except Exception as error:
+        return short(error)
+    expected = inputs["input_ids"].shape[1] + 4
+    return "" if made.shape[1] == expected else f"{made.shape[1]} tokens instead of {expected}"
+
+
+def check_twin(cls, twin, model, inputs, outputs, level, seed):
+    """The class upstream with the same weights: equal outputs, loss and gradients."""
+    import torch
+
+    values = {
+        n: v for n, v in model.config.to_dict().items() if n not in ("model_type", "transformers_version", "auto_map")
+    }
+    for name, value in values.items():
+        if (
+            isinstance(value, dict)
+            and "model_type" in value
+            and hasattr(getattr(model.config, name, None), "model_type")
+        ):
+            sub = getattr(twin.config_class, "sub_configs", {}).get(name)
+            if sub is not None and getattr(sub, "model_type", ""):
+                values[name] = {**value, "model_type": sub.model_type}
+    try:
+        config = twin.config_class(**values)
+        config._attn_implementation = "eager"
+        for each in tiny.nested(config):
+            each._attn_implementation = "eager"
+        other = build(twin, config, seed)
+    except Exception as error:
+        yield "as upstream", f"{twin.__name__} cannot be built from this configuration ({short(error)})"
+        return
+    ours, theirs = list(model.state_dict().items()), list(other.state_dict().items())
+    if [tuple(t.shape) for _, t in ours] != [tuple(t.shape) for _, t in theirs]:
+        yield "as upstream", f"the weights of {twin.__name__} have other shapes"
+        return
+    other.load_state_dict({theirs[i][0]: t for i, (_, t) in enumerate(ours)})
+    mine = [type(m).__name__ for m in model.modules()]
+    if len(mine) != len(list(other.modules())):
+        yield "as upstream", f"{len(mine)} modules, and {twin.__name__} has {len(list(other.modules()))}"
+        return
+    torch.manual_seed(seed)
+    try:
+        with torch.no_grad():
+            found = other(**clone(inputs))
+        why = differing("outputs", flat(outputs), flat(found))
+        if not why and takes_labels(cls):
+            a, b = run_loss(model, inputs, outputs, seed), run_loss(other, inputs, found, seed)
+            if (a is None) != (b is None):
+                why = "one has a loss and the other none"
+            elif a is not None and not torch.equal(a[0], b[0]):
+                why = f"the loss is {a[0].item():.6g}, and {b[0].item():.6g} upstream"
+            elif a is not None:
+                why = differing("gradients", dict(enumerate(a[1].values())), dict(enumerate(b[1].values())))
+    except Exception as error:
+        why = short(error)
+    yield "as upstream", why
+
+
+def say(**line) -> None:
+    print("\x1e" + json.dumps(line), flush=True)
+
+
+def main() -> int:
+    """One folder: the job is {"folder", "stems", "twins": {class: [module, class]}, "seconds", "root"}."""
+    job = json.load(sys.stdin)
+    import torch
+    import transformers
+
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    before = load_auto_tables()
+    folder = Path(job["folder"])
+    try:
+        modules = import_folder(
+            folder, "verified_" + "".join(c if c.isalnum() else "_" for c in folder.name), job["stems"]
+        )
+    except (Exception, SystemExit) as error:
+        say(cls="", check="imports", why=short(error))
+        return 0
+    say(cls="", check="imports", why="")
+    there = loaded_models(before)
+    say(cls="", check="needs no model of transformers", why=f"loads {', '.join(there[:3])}" if there else "")
+    classes = model_classes(modules)
+    say(cls="", check="classes", names=list(classes), why="" if classes else "the folder defines no model")
+    for name, cls in classes.items():
+        twin = None
+        if name in job["twins"]:
+            module, other = job["twins"][name]
+            twin = getattr(importlib.import_module(module), other, None)
+        say(cls=name, check="starts")
+        try:
+            for check, why in check_class(cls, job["seconds"], twin):
+                say(cls=name, check=check, why=why)
+        except (Exception, Late) as error:
+            say(cls=name, check="checks", why=short(error))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

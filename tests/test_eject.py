@@ -1,0 +1,199 @@
+"""A built-in model as a folder of its own: the same numbers, as a user types it, and what a mistake says."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pinfold.__main__ import main
+from pinfold.convert import build, couplings, describe, eject
+from pinfold.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+PICTURE = {"image_size": 16, "patch_size": 8, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+# model: configuration, class with a loss, its Auto class, sizes, inputs
+CASES = {
+    "llama": ("LlamaConfig", "LlamaForCausalLM", "AutoModelForCausalLM", TEXT, "input_ids=ids, labels=ids"),
+    "bert": ("BertConfig", "BertForMaskedLM", "AutoModelForMaskedLM", TEXT, "input_ids=ids, labels=ids"),
+    "vit": (
+        "ViTConfig", "ViTForImageClassification", "AutoModelForImageClassification", PICTURE | {"num_labels": 3},
+        "pixel_values=torch.rand(2, 3, 16, 16), labels=torch.tensor([1, 2])",
+    ),
+    "t5": (
+        "T5Config", "T5ForConditionalGeneration", "AutoModelForSeq2SeqLM",
+        {"vocab_size": 99, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4,
+         "decoder_start_token_id": 0}, "input_ids=ids, labels=ids",
+    ),
+    "clip": (
+        "CLIPConfig", "CLIPModel", "AutoModel", {"text_config": TEXT, "vision_config": PICTURE, "projection_dim": 16},
+        "input_ids=ids, pixel_values=torch.rand(2, 3, 16, 16), return_loss=True",
+    ),
+}  # fmt: skip
+SAME = """
+import torch, transformers
+from transformers import {config}, {cls}
+from my_{name}.configuration_my_{name} import My{config}
+from my_{name}.modeling_my_{name} import My{cls}
+ids = torch.arange(3, 19).view(2, 8)
+torch.manual_seed(0)
+stock = {cls}({config}(**{sizes!r})).eval()
+ours = My{cls}(My{config}(**{sizes!r}))
+ours.load_state_dict(stock.state_dict())  # strict: every name is the original's
+ours.save_pretrained("saved_{name}")
+again, told = transformers.{auto}.from_pretrained("saved_{name}", trust_remote_code=True, output_loading_info=True)
+again = again.eval()
+assert type(again).__module__.startswith("transformers_modules") and type(again).__name__ == "My{cls}"
+assert not told["missing_keys"] and not told["unexpected_keys"], told
+assert again.config.model_type == "my_{name}"
+given = dict({inputs})
+a, b = stock(**given).to_tuple(), again(**given).to_tuple()
+assert len(a) == len(b) and a[0].ndim == 0 and a[0] > 0  # the loss comes first
+for x, y in zip(a, b):
+    assert not isinstance(x, torch.Tensor) or torch.equal(x, y)
+stock.save_pretrained("stock_{name}")
+loaded, told = My{cls}.from_pretrained("stock_{name}", output_loading_info=True)  # a published checkpoint's names
+assert not told["missing_keys"] and not told["unexpected_keys"], told
+"""
+
+
+def run(folder: Path, *more: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "main.py"), *more]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def ejected(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ejected")
+    for name in CASES:
+        eject.main(name, folder / f"my_{name}", None, "")
+    return folder
+
+
+CLIP = pytest.param("clip", marks=pytest.mark.xfail(reason="AutoModel is registered for the text tower alone"))
+UNCHECKED = [
+    pytest.param(n, marks=pytest.mark.xfail(reason="the checker finds errors")) for n in ("bert", "t5", "clip")
+]
+
+
+@pytest.mark.parametrize("name", [*(n for n in CASES if n != "clip"), CLIP])
+def test_the_copy_gives_the_originals_numbers_and_loss_as_remote_code(name, ejected):
+    config, cls, auto, sizes, inputs = CASES[name]
+    code = SAME.format(name=name, config=config, cls=cls, auto=auto, sizes=sizes, inputs=inputs)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ejected, capture_output=True, text=True, timeout=120,
+        env=os.environ | {"PYTHONPATH": str(ejected), "HF_HUB_OFFLINE": "1", "HF_HOME": str(ejected / "home")},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
+@pytest.mark.parametrize("name", ["llama", "vit", *UNCHECKED])
+def test_the_folder_passes_the_checker(name, ejected, capsys):
+    main(["check", str(ejected / f"my_{name}")])
+    assert "0 errors" in capsys.readouterr().out
+
+
+def test_the_test_that_is_written_passes(ejected):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "my_t5", "my_clip"]
+    result = subprocess.run(
+        command, cwd=ejected, capture_output=True, text=True, timeout=120,
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(ejected / "home")},
+    )  # fmt: skip
+    assert result.returncode == 0 and "2 passed" in result.stdout, result.stdout[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("typed", "stem"),
+    [
+        ("GPT 2", "gpt2"), ("gpt-2", "gpt2"), ("LLaMA", "llama"), ("gpt", "openai"), ("OpenAI-GPT", "openai"),
+        ("deberta_v2", "deberta_v2"), ("DeBERTa-v2", "deberta_v2"), ("data2vec_audio", "data2vec_audio"),
+        ("xlm-roberta", "xlm_roberta"), ("esmfold", "esmfold"), ("clip_text_model", "clip"),
+    ],
+)  # fmt: skip
+def test_names_are_found_in_any_spelling(typed, stem):
+    assert eject.find_base(typed).stem == stem
+
+
+def test_an_unknown_name_gets_the_nearest_in_one_line(tmp_path):
+    result = run(tmp_path, "--eject", "lama", "my_lama")
+    assert result.returncode == 2 and "llama" in result.stderr and len(result.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_there_is_left_alone(tmp_path):
+    (tmp_path / "my_bert").mkdir()
+    (tmp_path / "my_bert/mine.txt").write_text("mine")
+    result = run(tmp_path, "--eject", "bert", "my_bert")
+    assert result.returncode == 2 and "there already" in result.stderr
+    assert [p.name for p in tmp_path.rglob("*")] == ["my_bert", "mine.txt"]
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
+    def fail(*_):
+        raise UserError("no")
+
+    monkeypatch.setattr(eject.finish, "finish", fail)
+    with pytest.raises(UserError):
+        eject.eject("bert", tmp_path / "my_bert")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_files_come_along_and_are_registered(tmp_path):
+    eject.main("clip", tmp_path / "acme_clip", None, "tokenizer,image-processor,processor")
+    files = {p.name: p.read_text() for p in tmp_path.rglob("*.py")}
+    assert 'AcmeCLIPTokenizer.register_for_auto_class("AutoTokenizer")' in files["tokenization_acme_clip.py"]
+    assert 'AcmeCLIPProcessor.register_for_auto_class("AutoProcessor")' in files["processing_acme_clip.py"]
+    with pytest.raises(UserError, match="any of tokenizer"):
+        eject.main("clip", tmp_path / "my_clip", None, "tokeniser")
+
+
+def test_describe_names_parameters_classes_and_what_is_overridden():
+    lines = describe.describe("llama")
+    text = "\n".join(lines)
+    assert max(map(len, text.splitlines())) <= 100 and "hidden_size=4096" in text
+    assert "LlamaMLP(nn.Module)" in text and "overridden" in text and "forward(x)" in text
+
+
+# --- couplings -------------------------------------------------------------------------------------------------------
+
+
+def test_an_optional_import_goes_into_a_try():
+    text = (
+        "import torch\n\n\ndef f():\n    if on():\n        import deepspeed\n    import os\n    return deepspeed, os\n"
+    )
+    new = couplings.optional_imports(text)
+    assert "        try:" in new and "            import deepspeed\n        except ImportError:\n" in new
+    assert "    import os\n" in new and couplings.optional_imports(new) == new
+    compile(new, "text", "exec")
+
+
+def test_a_guard_asks_for_the_name_of_the_class():
+    text = "def f(x):\n    return isinstance(x, (dict, AConfig)) or isinstance(x, BConfig) or isinstance(x, int)\n"
+    space: dict = {}
+    exec(couplings.config_guards(text, frozenset({"AConfig", "BConfig"})), space)
+    other = type("AConfig", (), {"y": None})
+    assert space["f"](other()) and space["f"]({}) and space["f"](1)
+    assert not space["f"](type("C", (), {"y": None})())
+
+
+def test_a_renamed_class_keeps_its_loss():
+    text = (
+        "class XForObjectDetection(XPreTrainedModel):\n    def __init__(self, config):\n"
+        "        super().__init__(config)\n        self.a = 1\n"
+    )
+    new = couplings.losses(text, {"XForObjectDetection": "RTDetrForObjectDetection"})
+    assert '        super().__init__(config)\n        self.loss_type = "RTDetrForObjectDetection"\n' in new
+    assert couplings.losses(text, {"XForObjectDetection": "DetrForObjectDetection"}) == text
+
+
+def test_attributes_keep_their_names_and_model_types_do_not():
+    known = couplings.Facts("my_bert", lows={"my_bert": "bert"})
+    text = 'class C:\n    model_type = "my_bert"\n    base_model_prefix = "my_bert"\n    x = self.my_bert\n'
+    new = couplings.keep_attributes(text, known)
+    assert 'model_type = "my_bert"' in new and 'base_model_prefix = "bert"' in new and "self.bert" in new
+
+
+def test_the_kinds_that_can_be_asked_for_have_an_auto_class():
+    assert all(build.kind_of(x) in couplings.AUTO_OF_KIND for x in ("ATokenizer", "AProcessor", "AFeatureExtractor"))
