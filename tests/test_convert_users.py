@@ -302,10 +302,7 @@ CASES = {
 }
 
 
-ORDER = "a class is written in front of its base"
 KNOWN = {
-    "wide_t5": ORDER, "early": ORDER, "sharpclip": ORDER, "whispered": ORDER,
-    "tutorial": "a name that the parent's file imports is taken for its own",
     "classy": "a vendored file's names from another architecture keep their old spelling",
 }  # fmt: skip
 
@@ -492,6 +489,11 @@ BAD = {
     "not UTF-8": ("x = 1\ny = 'é'\n".encode("latin-1"), "modular_x.py:2: this is not UTF-8"),
     "folder above": (b"import torch\nfrom ..a import b\n", "modular_x.py:2: from ..a import b"),
     "no file": (b"from . import b\n", "modular_x.py:1: from . import b"),
+    "__init__ of a configuration": (
+        b"from transformers.models.llama.modeling_llama import LlamaConfig\n\n\nclass XConfig(LlamaConfig):\n"
+        b"    def __init__(self, extra=3, **kwargs):\n        super().__init__(**kwargs)\n        self.extra = extra\n",
+        "modular_x.py:4: XConfig has an __init__, but LlamaConfig is a dataclass",
+    ),
     "zero byte": (b"x = 1\0\n", "modular_x.py:"),
     "too deep": (b"x = " + b"(" * 500 + b")" * 500 + b"\n", "modular_x.py:"),
 }

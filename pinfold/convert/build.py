@@ -113,8 +113,18 @@ def reference(conversion: Conversion, name: str) -> tuple[str, str] | None:
         module = source.public_classes().get(found.name)
         return (module, found.name) if module else None
     if source.is_model_module(found.module) and found.module != own_module(conversion, found.module):
-        return found.module, found.name
+        return defined(found.module, found.name)
     return None
+
+
+def defined(module: str, name: str) -> tuple[str, str]:
+    """Where a name lies that a model's file only imports: LlamaConfig, taken from modeling_llama."""
+    path = source.find(module)
+    file = source.load(path, module.rpartition(".")[0]) if path else None
+    found = file.imports.get(name) if file is not None and name not in file.items else None
+    if found is None or found.name is None or not source.is_model_module(found.module):
+        return module, name
+    return defined(found.module, found.name)
 
 
 def own_module(conversion: Conversion, module: str) -> str | None:
@@ -288,6 +298,8 @@ def merged_class(conversion: Conversion, item: Item, base: tuple[str, str, int])
     text = own_prefix(conversion, vendored, item.name, old, found.text)
     parent_name = merge.split(text).name
     child, parent = merge.split(item.text), merge.split(text)
+    if not conversion.module.package and kind_of(old) == "configuration":
+        refuse_bare_init(child, parent, where, old)
     body = merge.merge(child, parent, where)
     if len(item.node.bases) > 1:
         listed = [x for x in (ast.unparse(b) for b in item.node.bases) if x != "nn.Module"]
@@ -305,6 +317,20 @@ def merged_class(conversion: Conversion, item: Item, base: tuple[str, str, int])
             f"{where}: {item.name} merged with {old} is not Python ({error.msg}); write its methods out"
         ) from None
     return vendored, text, f"{module}.{old}"
+
+
+def refuse_bare_init(child: merge.Body, parent: merge.Body, where: str, old: str) -> None:
+    """A dataclass's fields are set by the __init__ that is made from them; one that is written leaves them unset.
+
+    Raises:
+        UserError: the parent is such a class, and the child has an __init__.
+    """
+    fields = [m for m in parent.members if isinstance(m.node, ast.AnnAssign)]
+    if child.find("__init__") and fields and not parent.find("__init__"):
+        raise UserError(
+            f"{where}: {child.name} has an __init__, but {old} is a dataclass, whose fields it would leave unset; "
+            "declare each field with its default (`window: int = 64`), and put code into __post_init__(self, **kwargs)"
+        )
 
 
 def top_level_commas(text: str) -> list[str]:
@@ -473,7 +499,8 @@ def closure(conversion: Conversion, kind: str, roots: list[str]) -> Closure:
             else:
                 needed.append(found)
         for found in sorted({id(x): x for x in needed}.values(), key=lambda d: d.order):
-            if found.order[0] == 1 or found.kind != "class" or must_precede(made, found):
+            # a class that is only used later would bring subclasses of what is being placed in front of it
+            if found.kind != "class" or must_precede(made, found):
                 add(found)
         stack.discard(id(made))
         if id(made) not in seen:

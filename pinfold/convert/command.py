@@ -15,6 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 where files differ from what they would be"
     )
+    parser.add_argument(
+        "--verify", action="store_true", help="run the generated classes, small, in a fresh process; exit 1 on a fault"
+    )
     parser.add_argument("--explain", action="store_true", help="show what each definition was made from")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace files that were not made from a modular file"
@@ -72,4 +75,8 @@ def main(args: argparse.Namespace) -> int:
             continue
         written = finish.write(texts, path.parent, args.overwrite)
         print(f"{path} -> {', '.join(p.name for p in written)}", flush=True)
+        if args.verify:
+            from . import verify
+
+            drifted += verify.main(path.parent)
     return 1 if drifted else 0

@@ -84,6 +84,7 @@ def apply(conversion: "build.Conversion", kind: str, text: str) -> str:
     if kind == "modeling":
         text = config_guards(text, known.configs)
         text = losses(text, known.classes)
+        text = accumulation(text)
         text = own_parts(text, known)
         text = checkpoint_names(text, known)
         remarks = [*dangling(text), *built_in_parts(text)]
@@ -93,6 +94,34 @@ def apply(conversion: "build.Conversion", kind: str, text: str) -> str:
     elif kind in AUTO_OF_KIND:
         text = register_others(text, kind, {n for n, i in conversion.module.items.items() if i.kind == "class"})
     return text
+
+
+def accumulation(text: str) -> str:
+    """A class that computes its own loss says that it does not divide it by ``num_items_in_batch``.
+
+    Trainer takes **kwargs in forward for the promise to do so, and multiplies gradients by the number of accumulation
+    steps otherwise. transformers' own classes have the same fault; this is the attribute that it reads.
+    """
+    lines = text.split("\n")
+    for node in reversed(ast.parse(text).body):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        forward = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "forward"), None)
+        if forward is None or forward.args.kwarg is None:
+            continue
+        names = [a.arg for a in forward.args.args + forward.args.kwonlyargs]
+        whole = ast.unparse(node)
+        if "labels" not in names or "num_items_in_batch" in whole or "accepts_loss_kwargs" in whole:
+            continue
+        calls = [n for n in ast.walk(forward) if isinstance(n, ast.Call) and last_name(n.func) == "loss_function"]
+        if any(k.arg is None for n in calls for k in n.keywords):
+            continue
+        first = next((n for n in node.body if isinstance(n, ast.FunctionDef)), forward)
+        at = min([first.lineno, *(d.lineno for d in first.decorator_list)]) - 1
+        while lines[at - 1].lstrip().startswith("#"):
+            at -= 1
+        lines[at:at] = ["    accepts_loss_kwargs = False  # its loss is a mean over the batch that it is given", ""]
+    return "\n".join(lines)
 
 
 # --- editing by position ---------------------------------------------------------------------------------------------

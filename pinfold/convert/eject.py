@@ -334,8 +334,6 @@ def make(base: Base, prefix: str, kinds: list[str], folder: str, into: Path) -> 
     path = into / f"modular_{name}.py"
     path.write_text(finish.ruff(path.name, text, path), encoding="utf-8")
     conversion = build.convert(path)
-    for file, body in conversion.files.items():
-        conversion.files[file] = couplings.apply(conversion, file.removesuffix(f"_{conversion.name}.py"), body)
     texts = finish.finish(conversion)
     finish.write(texts, into)
     (into / "card.md").write_text(card(base, prefix, name), encoding="utf-8")

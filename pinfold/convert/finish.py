@@ -15,7 +15,7 @@ import transformers
 from .. import __version__
 from ..errors import UserError, missing_extra
 from ..publish import releases
-from . import build, source
+from . import build, couplings, source
 from .build import Conversion, Definition
 
 MARK = "# Made by pinfold from "
@@ -27,6 +27,8 @@ def finish(conversion: Conversion) -> dict[str, str]:
     Raises:
         UserError: ruff is missing, or a merged file is not Python.
     """
+    for name, text in conversion.files.items():
+        conversion.files[name] = couplings.apply(conversion, name.removesuffix(f"_{conversion.name}.py"), text)
     lowest, found = lowest_version(conversion), {}
     for name, text in conversion.files.items():
         kind = name.removesuffix(f"_{conversion.name}.py")
@@ -119,7 +121,8 @@ def auto_classes() -> tuple[dict[str, str], dict[str, str]]:
 
     exact: dict[str, str] = {}
     ends: dict[str, Counter] = {}
-    for name, auto in vars(modeling_auto).items():
+    # a class that several give, such as BertModel, is AutoModel's
+    for name, auto in sorted(vars(modeling_auto).items(), key=lambda pair: pair[0] != "AutoModel"):
         mapping = getattr(auto, "_model_mapping", None)
         if not isinstance(auto, type) or mapping is None:
             continue
@@ -136,7 +139,8 @@ def auto_classes() -> tuple[dict[str, str], dict[str, str]]:
 def registrations(conversion: Conversion, kind: str, text: str) -> list[str]:
     """`X.register_for_auto_class(...)` for every class of this file that has an Auto class."""
     exact, ends = auto_classes()
-    lines, taken = [], set()
+    lines: list[str] = []
+    models: dict[str, list[tuple[bool, str]]] = {}  # Auto class -> (whether it is the whole model's, class)
     for node in ast.parse(text).body:
         if not isinstance(node, ast.ClassDef) or node.name not in conversion.module.items:
             continue
@@ -149,10 +153,26 @@ def registrations(conversion: Conversion, kind: str, text: str) -> list[str]:
             if auto is None and is_model(conversion, made):
                 auto = next((a for e, a in ends.items() if node.name.endswith(e)), None)
                 auto = auto or ("AutoModel" if node.name.endswith("Model") else None)
-            if auto and auto not in taken:
-                taken.add(auto)
-                lines.append(f'{node.name}.register_for_auto_class("{auto}")')
+            if auto:
+                models.setdefault(auto, []).append((is_whole(made, auto), node.name))
+    # of several classes for one Auto class (the towers of CLIP and CLIP itself) the whole model's; else the first
+    for auto, found in models.items():
+        chosen = next((name for whole, name in found if whole), found[0][1])
+        lines.append(f'{chosen}.register_for_auto_class("{auto}")')
     return ["\n", *lines, ""] if lines else []
+
+
+def is_whole(made: Definition | None, auto: str) -> bool:
+    """Whether a class is what an Auto class gives for its architecture's own model type."""
+    from transformers.models.auto import modeling_auto
+
+    if made is None or not made.origin:
+        return False
+    module, _, name = made.origin.rpartition(".")
+    package = module.split(".")[2]
+    table = getattr(modeling_auto, auto)._model_mapping._model_mapping
+    listed = [table.get(package), table.get(package.replace("_", "-"))]
+    return any(name in ([x] if isinstance(x, str) else x or ()) for x in listed)
 
 
 def is_model(conversion: Conversion, made: Definition | None) -> bool:

@@ -11,10 +11,7 @@ from transformers.models.llama.modeling_llama import (
 
 class TutorialConfig(LlamaConfig):
     model_type = "tutorial"
-
-    def __init__(self, extra=3, **kwargs):
-        super().__init__(**kwargs)
-        self.extra = extra
+    extra: int = 3
 
 
 class TutorialMLP(LlamaMLP):
