@@ -491,7 +491,8 @@ BAD = {
     "no file": (b"from . import b\n", "modular_x.py:1: from . import b"),
     "__init__ of a configuration": (
         b"from transformers.models.llama.modeling_llama import LlamaConfig\n\n\nclass XConfig(LlamaConfig):\n"
-        b"    def __init__(self, extra=3, **kwargs):\n        super().__init__(**kwargs)\n        self.extra = extra\n",
+        b"    def __init__(self, extra=3, **kwargs):\n        super().__init__(**kwargs)\n"
+        b"        self.extra = extra\n",
         "modular_x.py:4: XConfig has an __init__, but LlamaConfig is a dataclass",
     ),
     "zero byte": (b"x = 1\0\n", "modular_x.py:"),
