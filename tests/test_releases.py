@@ -238,7 +238,7 @@ GOOD = {
     "other names of a module": "from transformers.models.bert.modeling_bert import BertEmbeddings, nn, torch",
     "old names of tokenizers": "from transformers import BertTokenizerFast\n"
     "from transformers.models.bert import BertTokenizerFast as B",
-    "private": "from transformers.modeling_attn_mask_utils import _prepare_4d_attention_mask",
+    "private": "from transformers.utils.import_utils import _LazyModule",
     "other package": "import transformers_stream_generator\nfrom transformersx import PreTrainedConfig",
     "own member": "class M(PreTrainedModel):\n    def get_head_mask(self, m):\n        return m\n\n"
     "    def forward(self, m):\n        return self.get_head_mask(m)",
