@@ -1,73 +1,109 @@
 """Every built-in model ejected: does it import, is it built the same, does it give the same numbers as remote code.
 
-The table of failures is written to runs/eject.md: python benchmarks/eject.py [--named] [--workers 2] [STEM ...]
+The tables are runs/eject.md and runs/eject.json, written as it goes; --resume keeps what they hold already:
+python benchmarks/eject.py [--text] [--named] [--resume] [--jobs 2] [STEM ...]
+--text only converts, and looks for imports of single architectures. --named pushes each named model to an embedded
+Hub, loads it from there at its commit as remote code, and compares outputs, loss and generate with the original's.
 """
 
 import argparse
+import ast
 import importlib
 import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
-import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-from pinfold.convert import couplings, eject, finish  # noqa: E402
+from pinfold.convert import couplings, eject, finish, inside, tiny, verify  # noqa: E402
 
 NAMED = (  # noqa: SIM905
     "bert roberta albert distilbert deberta deberta_v2 openai-gpt gpt2 bloom llama mistral phi bart t5 pegasus led "
     "vit deit beit convnext detr deformable_detr conditional_detr maskformer dinov2 segformer clip blip flava llava "
     "whisper wav2vec2 hubert data2vec-text data2vec-vision data2vec-audio videomae timesformer esm "
     "time_series_transformer informer decision_transformer gpt_neo gpt_neox qwen2 longformer big_bird "
-    "vision_encoder_decoder"
+    "vision_encoder_decoder protbert"
 ).split()
+# a checkpoint's shape, not an architecture: letters of proteins as the vocabulary, and no token types to speak of
+SHAPES = {"protbert": ("bert", {"vocab_size": 30, "max_position_embeddings": 64, "type_vocab_size": 2})}
+MEMORY = 16 << 30
 
 
-def in_child(work, seconds: int) -> dict:
-    """Run in a forked process, as a model's import can hang or kill; its result comes through a pipe."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(read)
-        signal.alarm(seconds)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        try:
-            result = work()
-        except BaseException as error:
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            text = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-            result = {"error": f"{text[:160]} ({Path(last.filename).name}:{last.lineno})"}
-        with os.fdopen(write, "w") as pipe:
-            json.dump(result, pipe)
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        text = pipe.read()
-    os.waitpid(child, 0)
-    return json.loads(text) if text else {"error": f"killed, or longer than {seconds} s"}
+def each(names: list[str], work, jobs: int, seconds: int):
+    """(name, result) of work(name) in forked processes, as they end: a model's code can hang, or kill its process."""
+    waiting, running = list(names), {}
+    with tempfile.TemporaryDirectory() as temporary:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                name = waiting.pop(0)
+                out = Path(temporary) / f"{name}.json"
+                child = os.fork()
+                if child == 0:
+                    in_child(lambda n=name: work(n), out, seconds)
+                running[child] = name, out
+            for child, (name, out) in list(running.items()):
+                if os.waitpid(child, os.WNOHANG)[0]:
+                    del running[child]
+                    yield (
+                        name,
+                        json.loads(out.read_text()) if out.exists() else {"error": f"killed, or over {seconds} s"},
+                    )
+            time.sleep(0.02)
 
 
-def folder_of(base: eject.Base, into: Path) -> tuple[Path, object]:
+def in_child(work, out: Path, seconds: int) -> None:
+    signal.alarm(seconds)
+    for number in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    started = time.perf_counter()
+    try:
+        result = work()
+    except BaseException as error:
+        result = {"error": said(error)}
+    result["seconds"] = round(time.perf_counter() - started, 1)
+    out.with_suffix(".part").write_text(json.dumps(result))
+    out.with_suffix(".part").rename(out)
+    os._exit(0)
+
+
+def said(error: BaseException, length: int = 170) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words[:length]} ({Path(last.filename).name}:{last.lineno})"
+
+
+def folder_of(base: eject.Base, into: Path, kinds: tuple = ()) -> tuple[Path, object]:
     folder = into / f"my_{base.stem.replace('-', '_')}"
     folder.mkdir()
-    conversion = eject.make(base, "My", [], folder.name, folder)
+    conversion = eject.make(base, "My", list(kinds), folder.name, folder)
     sys.path.insert(0, str(into))
     return folder, conversion
 
 
-def shape_of(model) -> tuple[dict, list]:
-    return {k: tuple(v.shape) for k, v in model.state_dict().items()}, [n for n, _ in model.named_modules()]
+# structure -----------------------------------------------------------------------------------------------------------
+
+
+def text_only(stem: str) -> dict:
+    """Convert, and look for what the folder would take from a single architecture at run time."""
+    base = eject.of_file(stem, eject.stems()[stem])
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, _ = folder_of(base, Path(temporary))
+        for path in sorted(folder.glob("*.py")):
+            ast.parse(path.read_text())
+            if not path.name.startswith(("modular_", "test_")) and (why := verify.leftover(path)):
+                return {"error": why}
+    return {}
 
 
 def structure(stem: str) -> dict:
@@ -76,115 +112,309 @@ def structure(stem: str) -> dict:
     with tempfile.TemporaryDirectory() as temporary:
         folder, conversion = folder_of(base, Path(temporary))
         ours = importlib.import_module(f"{folder.name}.modeling_{conversion.name}")
-        if loaded := sorted(m for m in sys.modules if m == base.module("modeling")):
-            return {"error": f"imports {loaded[0]}"}
+        if base.module("modeling") in sys.modules:
+            return {"error": f"imports {base.module('modeling')}"}
         theirs = importlib.import_module(base.module("modeling"))
-        known, result = couplings.facts(conversion), {"same": 0, "different": [], "untestable": 0}
-        for new, old in known.classes.items():
+        renamed = {d.name: d.origin.rpartition(".")[2] for d in conversion.definitions.values() if d.origin}
+        result: dict = {"same": 0, "different": [], "untestable": []}
+        for new, old in couplings.facts(conversion).classes.items():
             a, b = getattr(theirs, old, None), getattr(ours, new, None)
-            if not isinstance(a, type) or not isinstance(b, type) or not issubclass(a, transformers.PreTrainedModel):
+            if not isinstance(a, type) or not issubclass(a, transformers.PreTrainedModel):
                 continue
-            if old.endswith("PreTrainedModel") or a.config_class is None or b.config_class is None:
-                continue
-            try:
-                with torch.device("meta"):
-                    first = shape_of(a(a.config_class()))
-            except Exception:
-                result["untestable"] += 1
+            if old.endswith("PreTrainedModel") or a.config_class is None:
                 continue
             try:
-                with torch.device("meta"):
-                    second = shape_of(b(b.config_class()))
+                first = inside.default_skeleton(a)
             except Exception as error:
-                result["different"].append(f"{old}: {type(error).__name__} {str(error)[:110]}")
+                result["untestable"].append(f"{old}: {said(error, 90)}")
                 continue
-            if first == second:
-                result["same"] += 1
+            try:
+                second = inside.default_skeleton(b)
+            except Exception as error:
+                result["different"].append(f"{old}: {said(error, 110)}")
+                continue
+            tree = [f"{n} {renamed.get(c, c)}".strip() for n, _, c in (x.rpartition(" ") for x in second["tree"])]
+            odd = sorted(set(first["state"]) ^ set(second["state"])) or sorted(
+                {x.strip() for x in first["tree"]} ^ set(tree)
+            )
+            if odd:
+                result["different"].append(f"{old}: {str(odd[:2])[:150]}")
             else:
-                odd = sorted(set(first[0].items()) ^ set(second[0].items())) or sorted(set(first[1]) ^ set(second[1]))
-                result["different"].append(f"{old}: {str(odd[:1])[:110]}")
+                result["same"] += 1
         return result
+
+
+# numbers -------------------------------------------------------------------------------------------------------------
 
 
 def numbers(name: str) -> dict:
-    """Forward and loss of the ejected model as remote code against the original, each bit."""
-    from pinfold.convert import tiny
-
-    base = eject.find_base(name)
+    """Every class that has an Auto class, from the Hub at its commit, against the original with the same weights."""
+    shape, changed = SHAPES.get(name, (name, {}))
+    base = eject.find_base(shape)
     with tempfile.TemporaryDirectory() as temporary:
         folder, conversion = folder_of(base, Path(temporary))
+        checker = subprocess.run(
+            [sys.executable, "-m", "pinfold", "check", str(folder)], capture_output=True, text=True, cwd=ROOT
+        )
+        result: dict = {"classes": {}, "check": checker.stdout.strip().splitlines()[-1:]}
+        result["faults"] = re.findall(r"^.*\berror\b.*$", checker.stdout, re.M)[:3]
         ours = importlib.import_module(f"{folder.name}.modeling_{conversion.name}")
         theirs = importlib.import_module(base.module("modeling"))
-        known, result = couplings.facts(conversion), {"same": [], "different": []}
+        known = couplings.facts(conversion).classes
         registered = re.findall(r'^(\w+)\.register_for_auto_class\("(\w+)"\)', Path(ours.__file__).read_text(), re.M)
-        for new, auto in registered:
-            a, b = getattr(theirs, known.classes[new]), getattr(ours, new)
+        for new, auto in dict(registered).items():
+            work = Path(temporary) / new
+            work.mkdir()
             try:
-                config = tiny.shrink(a.config_class())
-                torch.manual_seed(0)
-                first = a(config).eval()
-                settings = config.to_dict()
-                made = b(b.config_class.from_dict({k: v for k, v in settings.items() if k != "model_type"}))
-                missing = made.load_state_dict(first.state_dict())
-                assert not missing.missing_keys and not missing.unexpected_keys
-                made.save_pretrained(Path(temporary) / new)
-                second = getattr(transformers, auto).from_pretrained(Path(temporary) / new, trust_remote_code=True)
-                second = second.eval()
-                given = tiny.inputs_for(first, 0)
-                with torch.no_grad():
-                    torch.manual_seed(1)
-                    x = first(**given)
-                    torch.manual_seed(1)
-                    y = second(**given)
-                old, again = x.to_tuple(), y.to_tuple()
-                pairs = [(p, q) for p, q in zip(old, again, strict=True) if isinstance(p, torch.Tensor)]
-                equal = all(torch.equal(p.nan_to_num(), q.nan_to_num()) for p, q in pairs)
-                result["same" if equal else "different"].append(known.classes[new])
+                told = one_class(getattr(theirs, known[new]), getattr(ours, new), auto, folder, work, name, changed)
             except Exception as error:
-                result["different"].append(f"{known.classes[new]}: {type(error).__name__} {str(error)[:130]}")
+                told = {"differs": said(error)}
+            result["classes"][known[new]] = told
         return result
+
+
+def one_class(a: type, b: type, auto: str, folder: Path, work: Path, name: str, changed: dict) -> dict:
+    stock, given, outputs = small(a, changed)
+    stock.save_pretrained(work / "stock")
+    made, told = b.from_pretrained(work / "stock", output_loading_info=True, attn_implementation="eager")
+    if why := unlike(told):
+        return {"differs": f"a published checkpoint loads with {why}"}
+    made.save_pretrained(work / "ours")
+    commit = publish(folder, work / "ours", work / "staged", f"local/{name.replace('_', '-')}")
+    again, told = getattr(transformers, auto).from_pretrained(
+        f"local/{name.replace('_', '-')}", revision=commit, trust_remote_code=True, output_loading_info=True,
+        attn_implementation="eager",
+    )  # fmt: skip
+    again = again.eval()
+    assert type(again).__module__.startswith("transformers_modules") and type(again).__name__ == b.__name__, type(
+        again
+    )
+    if why := unlike(told):
+        return {"differs": f"loads with {why}"}
+    if why := inside.differing("weights", dict(stock.state_dict()), dict(again.state_dict())):
+        return {"differs": why}
+    torch.manual_seed(0)
+    with torch.no_grad():
+        found = again(**inside.clone(given))
+    if why := inside.differing("outputs", inside.flat(outputs), inside.flat(found)):
+        return {"differs": why}
+    kept = {"forward": True}
+    if inside.takes_labels(a) or "future_values" in given:
+        kept |= losses(stock, again, given, outputs)
+    if why := kept.pop("why", ""):
+        return {"differs": why}
+    if stock.can_generate():
+        kept |= generated(stock, again, given)
+    if "logits_per_image" in outputs:
+        kept["zero-shot"] = bool(
+            torch.equal(outputs["logits_per_image"].softmax(-1), found["logits_per_image"].softmax(-1))
+        )
+    return kept
+
+
+def small(cls: type, changed: dict):
+    """A tiny stock model with inputs and outputs."""
+    if cls.__name__ == "VisionEncoderDecoderModel":
+        config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+            tiny.shrink(transformers.ViTConfig()), tiny.shrink(transformers.GPT2Config())
+        )
+        config.pad_token_id, config.decoder_start_token_id, config.eos_token_id = 0, 1, 2
+        torch.manual_seed(0)
+        model = cls(config).eval()
+        model.generation_config.pad_token_id = 0
+        model.generation_config.decoder_start_token_id = 1
+        torch.manual_seed(0)
+        size = config.encoder.image_size
+        given = {"pixel_values": torch.rand(2, 3, size, size), "decoder_input_ids": torch.arange(3, 17).view(2, 7)}
+        torch.manual_seed(0)
+        with torch.no_grad():
+            return model, given, model(**given)
+    model, given, outputs, _ = inside.tiny_model(cls, range(tiny.LEVELS), 0, cls.config_class(**changed))
+    return model, given, outputs
+
+
+def unlike(told: dict) -> str:
+    kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
+    return "; ".join(f"{k.replace('_', ' ')}: {sorted(map(str, told[k]))[:2]}" for k in kinds if told.get(k))
+
+
+def losses(stock, again, given: dict, outputs) -> dict:
+    first = inside.run_loss(stock, given, outputs)
+    if first is None:
+        return {"loss": "no labels found for it" + inside.last_reason(stock, given, outputs)[:120]}
+    loss, grads, labelled = first
+    torch.manual_seed(0)
+    again.zero_grad(set_to_none=True)
+    second = again(**inside.clone(labelled)).loss
+    if not torch.equal(loss, second.detach()):
+        return {"why": f"the loss is {second.item():.6g}, and {loss.item():.6g} for the original"}
+    if second.requires_grad:
+        second.sum().backward()
+    mine = {n: p.grad for n, p in again.named_parameters() if p.grad is not None}
+    return {"loss": True, "why": inside.differing("gradients", grads, mine)}
+
+
+def generated(stock, again, given: dict) -> dict:
+    given = {n: v for n, v in given.items() if not n.startswith("decoder_") and n != "token_type_ids"}
+    options = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
+    found = []
+    for model in (stock, again):
+        try:
+            torch.manual_seed(0)
+            with torch.no_grad():
+                found.append(model.generate(**inside.clone(given), **options))
+        except Exception as error:
+            found.append(said(error, 90))
+    if isinstance(found[0], str):
+        return {"generate": found[0] if isinstance(found[1], str) else "only the original fails"}
+    if isinstance(found[1], str):
+        return {"why": f"generate: {found[1]}"}
+    a, b = (x if isinstance(x, torch.Tensor) else x[0] for x in found)
+    return {"generate": True} if torch.equal(a, b) else {"why": "generate gives other tokens"}
+
+
+def publish(folder: Path, checkpoint: Path, into: Path, repo: str) -> str:
+    """The commit of a stage of this folder and checkpoint."""
+    from pinfold.publish.destination import Destination
+    from pinfold.publish.folder import read_folder
+    from pinfold.publish.remote import Remote
+    from pinfold.publish.stage import stage
+
+    into.mkdir()
+    staged = stage(read_folder(folder), checkpoint, into)
+    remote = Remote(Destination(repo, os.environ["HF_ENDPOINT"], os.environ["HUB_TOKEN"]))
+    if remote.head() is None:
+        remote.create(private=False)
+    return remote.commit("Publish", remote.head(), {name: into / name for name in staged.files})
+
+
+def whole(found: dict) -> bool:
+    return (
+        "error" not in found and bool(found["classes"]) and not any("differs" in c for c in found["classes"].values())
+    )
+
+
+# tables --------------------------------------------------------------------------------------------------------------
+
+
+def summary(done: dict) -> list[str]:
+    lines = [f"transformers {transformers.__version__}, torch {torch.__version__}"]
+    if texts := done.get("text"):
+        good = sum("error" not in d for d in texts.values())
+        lines.append(f"{good} of {len(texts)} modeling files convert, and import no model of transformers")
+    if found := done.get("structure"):
+        good = {s: d for s, d in found.items() if "error" not in d}
+        same, bad = sum(d["same"] for d in good.values()), sum(len(d["different"]) for d in good.values())
+        rest = sum(len(d["untestable"]) for d in good.values())
+        lines.append(f"{len(good)} of {len(found)} modeling files import as a folder of their own, goal 515")
+        share = 100 * same / max(same + bad, 1)
+        lines.append(
+            f"{same} of {same + bad} classes ({share:.1f} %, goal 99 %) are built the same; {rest} have no default"
+        )
+    if named := done.get("named"):
+        heads = [c for d in named.values() for c in d.get("classes", {}).values()]
+        good = [c for c in heads if "differs" not in c]
+        lines.append(
+            f"{sum(map(whole, named.values()))} of {len(named)} named models give the same bits as remote code from a Hub; "
+            f"{len(good)} of {len(heads)} classes, {sum(c.get('loss') is True for c in good)} with loss and gradients, "
+            f"{sum(c.get('generate') is True for c in good)} with generate"
+        )
+        clean = sum(" 0 errors" in f" {' '.join(d.get('check', []))}" for d in named.values())
+        lines.append(f"{clean} of {len(named)} of these folders pass the checker")
+    return lines
+
+
+def row(*cells) -> str:
+    return "| " + " | ".join(str(c).replace("|", "/").replace("\n", " ") for c in cells) + " |"
+
+
+def write(done: dict, out: Path) -> None:
+    lines = ["  \n".join(summary(done)), ""]
+    for part in ("text", "structure"):
+        bad = {s: d["error"] for s, d in done.get(part, {}).items() if "error" in d}
+        if bad:
+            lines += [f"## {part}: fails", "", row("modeling file", "why"), "| --- | --- |"]
+            lines += [*(row(s, w) for s, w in sorted(bad.items())), ""]
+    for what in ("different", "untestable"):
+        found = [(s, x) for s, d in sorted(done.get("structure", {}).items()) for x in d.get(what, ())]
+        if found:
+            lines += [f"## classes: {what}", "", row("modeling file", "class", "what"), "| --- | --- | --- |"]
+            lines += [*(row(s, x.partition(": ")[0], x.partition(": ")[2]) for s, x in found), ""]
+    if named := done.get("named"):
+        head = ("model", "class", "forward", "loss, gradients", "generate", "differs")
+        lines += ["## named", "", row(*head), row(*["---"] * len(head))]
+        for model, found in named.items():
+            if "error" in found:
+                lines.append(row(model, "", "", "", "", found["error"]))
+            for cls, c in found.get("classes", {}).items():
+                cells = ("yes" if c.get(k) is True else c.get(k, "") for k in ("forward", "loss", "generate"))
+                lines.append(row(model, cls, *cells, c.get("differs", "")))
+            if found.get("faults"):
+                lines.append(row(model, "the checker", "", "", "", "; ".join(found["faults"])))
+    for path, text in (
+        (out.with_suffix(".md"), "\n".join([*lines, ""])),
+        (out.with_suffix(".json"), json.dumps(done, indent=1)),
+    ):
+        path.with_name(f".{path.name}").write_text(text, encoding="utf-8")
+        path.with_name(f".{path.name}").replace(path)
+
+
+def run(part: str, wanted: list[str], work, seconds: int, args, done: dict) -> None:
+    found = done.setdefault(part, {})
+    left = [n for n in wanted if not args.resume or n not in found]
+    started = time.perf_counter()
+    for number, (name, result) in enumerate(each(left, work, args.jobs, seconds), 1):
+        found[name] = result
+        broken = [c for c, d in result.get("classes", {}).items() if "differs" in d]
+        why = (
+            result.get("error")
+            or "; ".join(result.get("different", ()))
+            or ("differs: " + ", ".join(broken) if broken else "ok")
+        )
+        past = time.perf_counter() - started
+        print(
+            f"{number}/{len(left)} {past:.0f} s, about {past / number * (len(left) - number):.0f} left: {name} {why[:200]}",
+            flush=True,
+        )
+        write(done, args.out)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stems", nargs="*")
+    parser.add_argument("stems", nargs="*", help="modeling_<STEM>.py, or with --named names; default: all")
+    parser.add_argument("--text", action="store_true", help="convert only: nothing is imported")
     parser.add_argument("--named", action="store_true", help="only the named models' numbers")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("runs/eject.md"))
+    parser.add_argument("--resume", action="store_true", help="leave out what the table holds already")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "eject.json")
     args = parser.parse_args()
-    warnings.simplefilter("ignore")
+    if args.named and "HUB_TOKEN" not in os.environ:
+        return on_a_hub()
     torch.set_num_threads(1)
-    finish.auto_classes()
-    eject.find_base("bert")
-    lines, started = [], time.perf_counter()
-    with ThreadPoolExecutor(args.workers) as pool:
-        if not args.named:
-            stems = args.stems or sorted(eject.stems())
-            done = dict(zip(stems, pool.map(lambda s: in_child(lambda: structure(s), 90), stems), strict=True))
-            good = {s: d for s, d in done.items() if "error" not in d}
-            same = sum(d["same"] for d in good.values())
-            bad = [f"{s}: {x}" for s, d in good.items() for x in d["different"]]
-            untestable = sum(d["untestable"] for d in good.values())
-            print(f"{len(good)} of {len(done)} modeling files import as a folder of their own")
-            print(f"{same} of {same + len(bad)} classes are built the same; {untestable} have no default to build")
-            lines += ["| import of | why not |", "| --- | --- |"]
-            lines += [f"| {s} | {d['error'].replace('|', '/')} |" for s, d in done.items() if "error" in d]
-            lines += ["", "| class | what differs |", "| --- | --- |"]
-            lines += [f"| {x.partition(': ')[0]} | {x.partition(': ')[2].replace('|', '/')} |" for x in bad]
-        if (args.named or not args.stems) and (ROOT / "pinfold/convert/tiny.py").exists():
-            wanted = args.stems or NAMED
-            done = dict(zip(wanted, pool.map(lambda s: in_child(lambda: numbers(s), 120), wanted), strict=True))
-            whole = [s for s, d in done.items() if "error" not in d and d["same"] and not d["different"]]
-            heads = sum(len(d.get("same", ())) for d in done.values())
-            print(f"{len(whole)} of {len(done)} named models same bits as remote code, {heads} classes of them")
-            lines += ["", "| model | same | what differs |", "| --- | --- | --- |"]
-            for s, d in done.items():
-                why = d.get("error") or "; ".join(d["different"])
-                lines.append(f"| {s} | {', '.join(d.get('same', ()))} | {why.replace('|', '/')} |")
-    args.out.parent.mkdir(exist_ok=True)
-    args.out.write_text("\n".join([*lines, ""]), encoding="utf-8")
-    print(f"{time.perf_counter() - started:.0f} s; the others: {args.out}")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    finish.auto_classes(), couplings.conversion_keys(), inside.load_auto_tables()  # once, for every process
+    done = json.loads(args.out.read_text()) if args.out.exists() and (args.resume or args.stems or args.named) else {}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    if args.named:
+        run("named", args.stems or NAMED, numbers, 240, args, done)
+    else:
+        work = ("text", text_only) if args.text else ("structure", structure)
+        run(work[0], args.stems or sorted(eject.stems()), work[1], 120, args, done)
+    print("\n".join(summary(done)))
+    print(f"the tables: {args.out.with_suffix('.md')}")
     return 0
+
+
+def on_a_hub() -> int:
+    """This program again, as somebody whose Hub is an embedded one."""
+    from pinfold.publish import destination
+
+    with tempfile.TemporaryDirectory() as temporary, destination.running(Path(temporary) / "data") as server:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
+        own = {"HF_ENDPOINT": f"http://127.0.0.1:{server['port']}", "HUB_TOKEN": server["token"]}
+        own |= {"HF_HOME": f"{temporary}/home", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        return subprocess.call([sys.executable, *sys.argv], env={**kept, **own})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import os
 import re
 import symtable
 from collections import Counter
@@ -9,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import UserError
-from . import merge, names, source
+from . import keep as keeping
+from . import merge, names, nearby, refuse, source
 from .source import Import, Item, Source
 
 # what a class's name ends with decides its file; longer ends first
@@ -102,6 +104,8 @@ class Conversion:
     files: dict[str, str] = field(default_factory=dict)
     prefixes: dict[str, str] = field(default_factory=dict)  # of module -> new cased prefix
     notes: list[str] = field(default_factory=list)  # what a user should know about the result
+    inline: bool = False  # the configuration goes into the modeling file
+    keep: bool = False  # subclasses stay subclasses of what they were made from, where that means the same
 
 
 def reference(conversion: Conversion, name: str) -> tuple[str, str] | None:
@@ -119,6 +123,7 @@ def reference(conversion: Conversion, name: str) -> tuple[str, str] | None:
 
 def defined(module: str, name: str) -> tuple[str, str]:
     """Where a name lies that a model's file only imports: LlamaConfig, taken from modeling_llama."""
+    module = nearby.generated(module, name) if os.path.isabs(module) else module
     path = source.find(module)
     file = source.load(path, module.rpartition(".")[0]) if path else None
     found = file.imports.get(name) if file is not None and name not in file.items else None
@@ -149,7 +154,7 @@ def base_of(conversion: Conversion, node: ast.ClassDef) -> tuple[str, str, int] 
                     found.append((*symbol, number))
                 elif symbol[1] not in file.imports:
                     raise UserError(
-                        f"{conversion.path}:{node.lineno}: {symbol[0]} has no {symbol[1]}; it has "
+                        f"{conversion.path}:{node.lineno}: {source.shown(symbol[0])} has no {symbol[1]}; it has "
                         f"{', '.join(file.classes()[:8])}"
                     )
     if len(found) > 1:
@@ -174,7 +179,7 @@ def vendor(conversion: Conversion, module: str) -> Vendored:
     if module in conversion.vendored:
         return conversion.vendored[module]
     file = original(module, conversion)
-    package = module.split(".")[2]
+    package = source.package_of(module)
     old = names.cased_prefix(package, file.classes()) or names.cased_prefix(package, all_classes(module))
     new = conversion.prefixes.get(module) or conversion.prefixes.get(package) or conversion.prefixes[""]
     renaming = None
@@ -201,6 +206,8 @@ def source_model(conversion: Conversion) -> str | None:
 
 def all_classes(module: str) -> list[str]:
     """Classes of every file of the architecture."""
+    if os.path.isabs(module):
+        return nearby.classes(module)
     path = source.find(module)
     found = []
     for file in sorted(path.parent.glob("*.py")):
@@ -209,12 +216,14 @@ def all_classes(module: str) -> list[str]:
     return found
 
 
-def convert(path: Path, package: str = "") -> Conversion:
+def convert(path: Path, package: str = "", inline: bool = False, keep: bool = False) -> Conversion:
     """Convert one modular file; nothing is written.
 
     Args:
         path: modular_x.py.
         package: dotted name of its package, where it is part of one; "" for a file of its own.
+        inline: put the configuration into the modeling file.
+        keep: leave classes that can be subclasses of what they were made from.
 
     Returns:
         The conversion; `files` maps file names to their texts, not yet formatted.
@@ -224,12 +233,14 @@ def convert(path: Path, package: str = "") -> Conversion:
     """
     name = path.stem.removeprefix("modular_")
     module = source.load(path, package)
-    conversion = Conversion(path, name, module)
+    conversion = Conversion(path, name, module, inline=inline, keep=keep)
     for name_, item in module.items.items():
         if item.kind == "class" and hasattr(builtins, name_):
             raise UserError(f"{path}:{item.line}: class {name_} hides Python's own {name_}; give it another name")
     for star, line in module.stars:
         raise UserError(f"{path}:{line}: from {star} import * does not say what is taken; name the symbols")
+    if not package:
+        refuse.check(conversion)
     bases = {n: base_of(conversion, i.node) for n, i in module.items.items() if i.kind == "class"}
     find_prefixes(conversion, bases)
     own_definitions(conversion, bases)
@@ -244,12 +255,13 @@ def find_prefixes(conversion: Conversion, bases: dict) -> None:
             pairs.setdefault(base[0], []).append((new, base[1]))
     of_package: dict[str, Counter] = {}
     for module, found in pairs.items():
-        package = module.split(".")[2]
+        package = source.package_of(module)
         old = names.cased_prefix(package, original(module, conversion).classes()) or names.cased_prefix(
             package, all_classes(module)
         )
         prefix = names.infer(old, found) if old else None
         if prefix:
+            refuse.two_prefixes(conversion, old, found)
             conversion.prefixes[module] = prefix
             of_package.setdefault(package, Counter())[prefix] += len(found)
     for package, counted in of_package.items():
@@ -300,7 +312,8 @@ def merged_class(conversion: Conversion, item: Item, base: tuple[str, str, int])
     child, parent = merge.split(item.text), merge.split(text)
     if not conversion.module.package and kind_of(old) == "configuration":
         refuse_bare_init(child, parent, where, old)
-    body = merge.merge(child, parent, where)
+    merged = merge.merge(child, parent, where)
+    body = keeping.subclass(conversion, vendored, child, parent, merged, where, f"{module}.{old}") or merged
     if len(item.node.bases) > 1:
         listed = [x for x in (ast.unparse(b) for b in item.node.bases) if x != "nn.Module"]
         taken = [x.strip() for x in top_level_commas(parent.bases)]
@@ -402,6 +415,7 @@ def from_vendored(
         there = conversion.definitions[new]
         if item is not None and there.order[0] == 1 and there.context is not vendored and there.text != item.text:
             note = f"{new} is {there.origin}; {vendored.module} has another one: import the one that you mean"
+            refuse.two_sources(conversion, there, vendored, item)
             if note not in conversion.notes:
                 conversion.notes.append(note)
         return there

@@ -12,7 +12,7 @@ import re
 import sys
 from dataclasses import dataclass, field
 
-from . import build, names, source
+from . import build, heads, names, source
 
 # packages that are there wherever transformers and torch are
 ALWAYS = {"torch", "transformers", "numpy", "packaging", "huggingface_hub", "safetensors", "tqdm", "regex", "yaml"}
@@ -83,11 +83,12 @@ def apply(conversion: "build.Conversion", kind: str, text: str) -> str:
     text = optional_imports(text)
     if kind == "modeling":
         text = config_guards(text, known.configs)
+        text, headless = heads.own_bodies(text, known)
         text = losses(text, known.classes)
         text = accumulation(text)
         text = own_parts(text, known)
         text = checkpoint_names(text, known)
-        remarks = [*dangling(text), *built_in_parts(text)]
+        remarks = [*headless, *dangling(text), *built_in_parts(text)]
         conversion.notes += [n for n in remarks if n not in conversion.notes]
     elif kind == "configuration":
         text = part_configurations(text, known)

@@ -15,10 +15,11 @@ import transformers
 from .. import __version__
 from ..errors import UserError, missing_extra
 from ..publish import releases
-from . import build, couplings, source
+from . import build, couplings, floor, source
 from .build import Conversion, Definition
 
 MARK = "# Made by pinfold from "
+NO_LINT = "# ruff: noqa"  # what there is to mend is in the modular file, or upstream
 
 
 def finish(conversion: Conversion) -> dict[str, str]:
@@ -29,7 +30,12 @@ def finish(conversion: Conversion) -> dict[str, str]:
     """
     for name, text in conversion.files.items():
         conversion.files[name] = couplings.apply(conversion, name.removesuffix(f"_{conversion.name}.py"), text)
-    lowest, found = lowest_version(conversion), {}
+    declared = floor.declared(conversion)
+    if declared is not None:
+        for name, text in conversion.files.items():
+            kind = name.removesuffix(f"_{conversion.name}.py")
+            conversion.files[name] = floor.lower(conversion, kind, text, declared)
+    lowest, found = declared or lowest_version(conversion), {}
     for name, text in conversion.files.items():
         kind = name.removesuffix(f"_{conversion.name}.py")
         body = with_config_class(text) + "\n".join(registrations(conversion, kind, text))
@@ -39,7 +45,7 @@ def finish(conversion: Conversion) -> dict[str, str]:
         # what the modular file, or else the first file that something was taken from, says about its licence
         licence = licence or upstream_licence(conversion)
         head = "\n".join(
-            [f"{MARK}{conversion.path.name}: edit that file, and run main.py again.", *provenance(conversion)]
+            [f"{MARK}{conversion.path.name}: edit that file, and run main.py again.", *provenance(conversion), NO_LINT]
         )
         found[name] = f"{head}\n{licence}\n\n{guard}{body.lstrip()}".replace("\n\n\n\n", "\n\n\n")
     return found

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import os
 import re
 import warnings
 from dataclasses import dataclass, field
@@ -12,6 +13,11 @@ from ..errors import UserError
 
 TRANSFORMERS = "transformers"
 WORD = re.compile(r"[A-Za-z_]\w*")
+# what a file's name has in front of the architecture's
+KIND = re.compile(
+    r"^(modular|modeling|configuration|tokenization(_fast)?|image_processing(_pil|_fast)?|video_processing|"
+    r"feature_extraction|processing)_(?=.)"
+)
 
 
 @dataclass
@@ -23,6 +29,7 @@ class Import:
     alias: str
     guard: str = ""  # the line above it, such as "if is_torch_available():"
     otherwise: str = ""  # the text of the guard's other branches
+    at: int = 0  # its line
 
     def line(self) -> str:
         if self.name is None:
@@ -135,7 +142,7 @@ def parse(text: str, path: Path, package: str) -> Source:
 
 def check_relative(source: Source, node: ast.stmt) -> None:
     """A folder of remote code is flat, and its loader sees `from .file import name` alone."""
-    if source.package or not isinstance(node, ast.ImportFrom) or not node.level:
+    if source.package or not isinstance(node, ast.ImportFrom) or not node.level or neighbour(source, node):
         return
     if node.level > 1 or not node.module or "." in node.module:
         told = f"from {'.' * node.level}{node.module or ''} import {', '.join(a.name for a in node.names)}"
@@ -145,21 +152,45 @@ def check_relative(source: Source, node: ast.stmt) -> None:
         )
 
 
+def neighbour(source: Source, node: ast.ImportFrom) -> str | None:
+    """The name of a file of this repository that a modular file takes from (see nearby.py), as `find` reads it."""
+    if source.package or not source.path.name.startswith("modular_"):
+        return None
+    from . import nearby
+
+    found = nearby.locate(source.path, node.level, node.module or "")
+    return f"{found.parent}.{found.stem}" if found else None
+
+
+def refuse_whole(source: Source, module: str, line: int) -> None:
+    """`import other.modular_other` says nothing of what is taken.
+
+    Raises:
+        UserError: it is a file of this repository, which the generated folder could not import.
+    """
+    if neighbour(source, ast.ImportFrom(module, [], 0)):
+        raise UserError(
+            f"{source.path}:{line}: import {module} takes a file of this repository as a whole; "
+            f"name what is taken: from {module} import Name"
+        )
+
+
 def read_import(source: Source, node: ast.stmt, guard: str, otherwise: str) -> bool:
     if isinstance(node, ast.ImportFrom):
-        module = absolute(node, source.package)
+        module = neighbour(source, node) or absolute(node, source.package)
         for alias in node.names:
             if alias.name == "*":
                 source.stars.append((module, node.lineno))
                 continue
             name = alias.asname or alias.name
-            source.imports[name] = Import(module, alias.name, name, guard, otherwise)
+            source.imports[name] = Import(module, alias.name, name, guard, otherwise, node.lineno)
         return True
     if isinstance(node, ast.Import):
         for alias in node.names:
+            refuse_whole(source, alias.name, node.lineno)
             name = alias.asname or alias.name.split(".")[0]
             source.imports[name if alias.asname or "." not in alias.name else alias.name] = Import(
-                alias.name, None, name, guard, otherwise
+                alias.name, None, name, guard, otherwise, node.lineno
             )
         return True
     return False
@@ -254,7 +285,12 @@ def is_dots(node: ast.stmt) -> bool:
 
 @lru_cache(maxsize=4096)
 def find(module: str) -> Path | None:
-    """The file of a module of transformers, found by path: nothing is imported but the package's own root."""
+    """The file of a module of transformers, found by path: nothing is imported but the package's own root.
+
+    A file of this repository is named by its folder's path and its stem: /here/bert_model.modeling_bert.
+    """
+    if os.path.isabs(module):
+        return Path(f"{module.rpartition('.')[0]}{os.sep}{module.rpartition('.')[2]}.py")
     root, _, rest = module.partition(".")
     if root != TRANSFORMERS:
         return None
@@ -269,15 +305,58 @@ def find(module: str) -> Path | None:
 
 
 def is_model_module(module: str) -> bool:
-    """A file of one architecture, which must not be imported by what is generated."""
+    """A file of one architecture, or of this repository, which must not be imported by what is generated."""
+    if os.path.isabs(module):
+        return True
     parts = module.split(".")
     return parts[:2] == [TRANSFORMERS, "models"] and len(parts) >= 3 and parts[2] != "auto"
 
 
-@lru_cache(maxsize=512)
+def package_of(module: str) -> str:
+    """The lower-case name of a module's architecture: `llama` of transformers.models.llama.modeling_llama."""
+    return KIND.sub("", module.rpartition(".")[2]) if os.path.isabs(module) else module.split(".")[2]
+
+
+def shown(module: str) -> str:
+    """A module's name for people: the same wherever the repository lies."""
+    folder, _, stem = module.rpartition(".")
+    return f"{Path(folder).name}.{stem}" if os.path.isabs(module) else module
+
+
 def load(path: Path, package: str) -> Source:
+    """A file taken apart; one of this repository that main.py makes, as it would be made now.
+
+    Raises:
+        UserError: it cannot be read, or is not Python.
+    """
+    if package.startswith(TRANSFORMERS):
+        return load_installed(path, package)
+    if os.path.isabs(package):
+        from . import nearby
+
+        made = nearby.made(path)
+        if made is not None:
+            return parse_once(made, path, package)
+    return parse_once(read(path), path, package)
+
+
+@lru_cache(maxsize=512)
+def load_installed(path: Path, package: str) -> Source:
+    return parse(read(path), path, package)
+
+
+@lru_cache(maxsize=64)
+def parse_once(text: str, path: Path, package: str) -> Source:
+    return parse(text, path, package)
+
+
+def read(path: Path) -> str:
+    """
+    Raises:
+        UserError: one line with the file, and the line where it is not UTF-8.
+    """
     try:
-        return parse(path.read_text(encoding="utf-8-sig"), path, package)  # with or without a mark of byte order
+        return path.read_text(encoding="utf-8-sig")  # with or without a mark of byte order
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise UserError(f"{path}:{line}: this is not UTF-8; save it as UTF-8, nothing was written") from None

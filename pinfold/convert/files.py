@@ -1,0 +1,132 @@
+"""A folder's generated files on the disk: how they were asked for, what differs, and writing all of them or none."""
+
+import contextlib
+import difflib
+import os
+import re
+from pathlib import Path
+
+from ..errors import UserError
+
+MARK = "# Made by pinfold from "
+OPTIONS = "# Options: "
+TAKEN = re.compile(r"^#   (\S+) ([0-9a-f]{16})$", re.MULTILINE)
+VERSIONS = re.compile(r"^# pinfold (\S+), transformers ([^\s:]*\w)", re.MULTILINE)
+LONGEST = 24  # lines of a difference that are shown
+
+
+def is_made(path: Path, modular: str = "") -> bool:
+    """Whether main.py wrote a file, from this modular file."""
+    try:
+        return path.is_file() and f"{MARK}{modular}" in path.read_text(encoding="utf-8", errors="replace")[:2000]
+    except OSError:
+        return False
+
+
+def recorded(modular: Path) -> set[str]:
+    """The options with which the files beside a modular file were made."""
+    path = modular.with_name(f"modeling_{modular.stem.removeprefix('modular_')}.py")
+    if not is_made(path, f"{modular.name}:"):
+        return set()
+    for line in path.read_text(encoding="utf-8", errors="replace")[:2000].splitlines():
+        if line.startswith(OPTIONS):
+            return set(line.removeprefix(OPTIONS).split())
+    return set()
+
+
+def left_over(files: dict[str, str], modular: Path) -> list[Path]:
+    """Files that main.py once made from a modular file, and now would not."""
+    return [
+        p for p in sorted(modular.parent.glob("*.py"))
+        if p.name not in files and p != modular and is_made(p, f"{modular.name}:")
+    ]  # fmt: skip
+
+
+def write(files: dict[str, str], folder: Path, overwrite: bool = False, old: list[Path] = ()) -> list[Path]:
+    """Write all of them or none, whatever happens in between; Ctrl-C as well.
+
+    Args:
+        old: files that are left over, and go.
+
+    Raises:
+        UserError: a file is there that this program did not make, or it cannot be written.
+    """
+    for name in files:
+        path = folder / name
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is no file, and cannot be replaced; move it away, nothing was changed")
+        if path.exists() and not overwrite and not is_made(path):
+            raise UserError(f"{path} is there and was not made from a modular file; move it away, or add --overwrite")
+    temporary, before, package = [], {}, folder / "__init__.py"
+    try:
+        for name, text in files.items():
+            beside = folder / f".{name}.{os.getpid()}"
+            temporary.append(beside)
+            beside.write_text(text, encoding="utf-8", newline="\n")
+        for path in [*(folder / n for n in files), *old, package]:
+            before[path] = path.read_bytes() if path.exists() else None
+        try:
+            if before[package] is None:
+                package.touch()
+            for name, beside in zip(files, temporary, strict=True):
+                os.replace(beside, folder / name)
+            for path in old:
+                path.unlink()
+        except BaseException:
+            restore(before)
+            raise
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror or error}); nothing was changed") from None
+    finally:
+        for beside in temporary:
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
+    return [folder / name for name in files]
+
+
+def restore(before: dict[Path, bytes | None]) -> None:
+    for path, content in before.items():
+        with contextlib.suppress(OSError):
+            if content is None:
+                path.unlink(missing_ok=True)
+            elif path.read_bytes() != content:
+                path.write_bytes(content)
+
+
+def drift(files: dict[str, str], folder: Path, old: list[Path] = ()) -> list[str]:
+    """What differs between the files that are there and those that would be made, and what changed upstream."""
+    found = [f"{path} is left over from an earlier form; run main.py" for path in old]
+    for name, text in files.items():
+        path = folder / name
+        if not path.exists():
+            found.append(f"{path} is missing; run main.py")
+            continue
+        there = path.read_text(encoding="utf-8", errors="replace")
+        if without_versions(there) == without_versions(text):
+            continue
+        found.append(f"{path} differs{upstream(there, text)}")
+        shown = list(difflib.unified_diff(there.splitlines(), text.splitlines(), "there", "would be", "", "", 0, ""))[2:]
+        found += [f"    {line[:150]}" for line in shown[:LONGEST]]
+        if len(shown) > LONGEST:
+            found.append(f"    and {len(shown) - LONGEST} lines more")
+    return found
+
+
+def without_versions(text: str) -> str:
+    """A new release that changed nothing of what was taken makes no difference."""
+    return VERSIONS.sub("#", text, count=1)
+
+
+def upstream(there: str, text: str) -> str:
+    """What happened since to the symbols that were taken, by their hashes."""
+    before, now = dict(TAKEN.findall(there)), dict(TAKEN.findall(text))
+    told = {
+        "changed upstream": [k for k in now if k in before and before[k] != now[k]],
+        "no longer taken": [k for k in before if k not in now],
+        "newly taken": [k for k in now if k not in before],
+    }
+    words = [f"{what}: {', '.join(sorted(names))}" for what, names in told.items() if names]
+    old, new = VERSIONS.search(there), VERSIONS.search(text)
+    if words and old and new and old[2] != new[2]:
+        words.append(f"made with transformers {old[2]}, and this is {new[2]}")
+    return "".join(f"; {w}" for w in words)

@@ -1,0 +1,98 @@
+"""The other lowering: a class stays a subclass of what it was made from, under a private name, with a real super().
+
+How it works
+- `class MyMLP(LlamaMLP)` becomes `class _BaseMyMLP(nn.Module)`, the renamed LlamaMLP, and `class MyMLP(_BaseMyMLP)`
+  with what the modular file says. Neither texts of methods are joined nor arguments bound, so Python itself says what
+  super() means: verification compares what this computes with what the joined classes compute.
+- What a modular file says and Python cannot stays joined: a later assignment that takes the place of the parent's and
+  that the parent goes on to read, attributes that are removed before the parent reads them, and code after an early
+  return. Configurations stay joined too: their fields are set by the __init__ that is made of all of them.
+"""
+
+import ast
+import re
+from dataclasses import replace
+
+from . import build, merge
+
+BASE = "_Base"
+
+
+def subclass(conversion, vendored, child: merge.Body, parent: merge.Body, merged: merge.Body, where: str, origin: str):
+    """The class as a subclass, its base added to the conversion's definitions; None where it cannot be one."""
+    if not conversion.keep or build.kind_of(child.name) != "modeling":
+        return None
+    if not any(m.kind != "pass" and m.kind != "docstring" for m in child.members):
+        return None
+    inherited = {m.key for m in parent.members}
+    if any(re.search(r"\.(setter|deleter|getter)\b", m.text.split("def ")[0]) for m in child.members):
+        return None  # a property's setter here, the property there
+    removed = {m.key for m in child.members if merge.raises_attribute_error(m.node)} & inherited
+    base = BASE + child.name
+    members, joined = [], {m.key: m for m in merged.members}
+    for member in child.members:
+        if member.key in removed or member.kind == "pass":
+            continue
+        theirs = parent.find(member.key)
+        if theirs is None or not merge.are_functions(member.node, theirs.node):
+            members.append(member)
+        elif says_more_than_python(member, theirs):
+            if "_inherited_" in joined[member.key].text:
+                return None
+            members.append(joined[member.key])
+        else:
+            members.append(marked(member, theirs))
+    above = [replace(m, text=own_super(m.text, parent.name, base)) for m in parent.members if m.key not in removed]
+    text = merge.Body(base, [], parent.bases, above).text()
+    # the class itself keeps its name everywhere else: isinstance(module, MyMLP)
+    if parent.name != child.name:
+        text = re.sub(rf"\b{re.escape(parent.name)}\b", child.name, text)
+    made = build.Definition(
+        base, text, "class", (0, -1 - len(conversion.definitions)), vendored, (base,), build.global_names(text), origin
+    )
+    conversion.definitions[base] = made
+    return merge.Body(child.name, merged.decorators, base, members)
+
+
+def own_super(text: str, old: str, base: str) -> str:
+    """`super(LlamaModel, self)` of the base speaks of the base."""
+    return re.sub(rf"\bsuper\(\s*{re.escape(old)}\s*,", f"super({base},", text)
+
+
+def marked(member: merge.Member, theirs: merge.Member) -> merge.Member:
+    """The child's method with the parent's decorators, and its parameters for `**super_kwargs`."""
+    node, lines = merge.function_parts(member.text)
+    their_node, their_lines = merge.function_parts(theirs.text)
+    if node.args.kwarg and node.args.kwarg.arg == "super_kwargs":
+        node, lines = merge.with_parents_signature(node, lines, their_node, their_lines)
+    else:
+        node, lines = merge.with_parents_marks(node, lines, their_node, their_lines)
+    return replace(member, text="\n".join(lines[1:]))
+
+
+def says_more_than_python(member: merge.Member, theirs: merge.Member) -> bool:
+    """Whether a method follows the rules of modular files where Python's differ."""
+    node, lines = merge.function_parts(member.text)
+    their_node, their_lines = merge.function_parts(theirs.text)
+    if node.args.kwarg and node.args.kwarg.arg == "super_kwargs":
+        return False
+    calls = [n for n in node.body if merge.statement_super(n, node.name) is not None]
+    if len(calls) != 1:
+        return False
+    _, rows = merge.split_function(their_node, their_lines)
+    call, after = calls[0], node.body[node.body.index(calls[0]) + 1 :]
+    if any(isinstance(n, ast.Return) for m in rows for n in merge.own_scope(m.node)) and after:
+        return True
+    # locals that the parent has as well are shared, by the rule that both methods are one
+    mine = {ast.unparse(n) for s in after for n in ast.walk(s) if isinstance(n, ast.Name)}
+    if mine & (merge.stored([m.node for m in rows]) - set(merge.parameters(node))):
+        return True
+    given = merge.statement_super(call, node.name)
+    if any(isinstance(a, ast.Name) and a.id not in merge.parameters(node) for a in given.args):
+        pass
+    changed = {merge.target_of(n) for n in after} | {name for n in after for name in merge.deleted(n)}
+    changed |= {
+        ast.unparse(n) for s in after for n in merge.own_scope(s)
+        if isinstance(n, ast.Attribute) and isinstance(n.ctx, (ast.Store, ast.Del))
+    }  # fmt: skip
+    return any(changed & merge.reads(m.node) for m in rows)
