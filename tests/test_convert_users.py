@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pinfold.convert import build, finish, merge
+from pinfold.convert import build, files, finish, merge
 from pinfold.errors import UserError
 
 USERS = Path(__file__).resolve().parent / "modular_users"
@@ -92,7 +92,7 @@ def convert(folder: Path, name: str, text: str, helpers: dict[str, str] | None =
     path = folder / f"modular_{name}.py"
     path.write_text(text, encoding="utf-8")
     texts = finish.finish(build.convert(path))
-    finish.write(texts, folder)
+    files.write(texts, folder)
     return texts
 
 

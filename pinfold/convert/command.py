@@ -1,12 +1,21 @@
 """`pinfold convert`, which is `python main.py`."""
 
 import argparse
+import concurrent.futures
+import functools
+import multiprocessing
+import os
+import signal
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import UserError, printable
-from . import build, finish
+from tqdm import tqdm
 
+from ..errors import UserError, printable
+from . import explain, files, nearby
+
+ENOUGH = 4  # files for each further process: one costs as much to start as that many to convert
 SKIPPED = {".git", ".venv", "venv", "node_modules", "runs", "__pycache__", "site-packages"}
 
 
@@ -18,6 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verify", action="store_true", help="run the generated classes, small, in a fresh process; exit 1 on a fault"
     )
+    parser.add_argument(
+        "--inline-config", action=argparse.BooleanOptionalAction,
+        help="put the configuration's class into modeling_x.py; later runs keep to what was chosen",
+    )  # fmt: skip
     parser.add_argument("--explain", action="store_true", help="show what each definition was made from")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace files that were not made from a modular file"
@@ -46,6 +59,61 @@ def find(paths: list[Path]) -> list[Path]:
     return sorted(p for p in Path().rglob("modular_*.py") if not SKIPPED & set(p.parts))
 
 
+@dataclass(frozen=True)
+class Result:
+    """What one modular file becomes, or why nothing."""
+
+    path: Path
+    texts: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    explained: list[str] = field(default_factory=list)
+    why: str = ""
+
+
+def convert(path: Path, inline: bool | None, explained: bool) -> Result:
+    """Convert one file; nothing is written.
+
+    Args:
+        inline: whether the configuration goes into the modeling file; None: as in the files that are there.
+    """
+    try:
+        made = nearby.converted(path, files.INLINE in files.recorded(path) if inline is None else inline)
+        lines = explain.table(made.conversion) if explained else []
+        return Result(path, made.texts, made.conversion.notes, lines)
+    except UserError as error:
+        return Result(path, why=str(error))
+
+
+def convert_all(paths: list[Path], inline: bool | None, explained: bool) -> list[Result]:
+    """Convert all, several at a time, with a progress bar on a terminal; in the order of `paths`."""
+    jobs = min(len(paths) // ENOUGH, os.cpu_count() or 1)
+    work = functools.partial(convert, inline=inline, explained=explained)
+    bar = functools.partial(tqdm, total=len(paths), unit="file", disable=None if len(paths) > ENOUGH else True)
+    if jobs < 2:
+        return [work(p) for p in bar(paths)]
+    # Ctrl-C reaches every process of a terminal; the one that waits answers it
+    with concurrent.futures.ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+    ) as pool:
+        try:
+            return list(bar(pool.map(work, paths)))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def refuse(bad: list[Result], count: int) -> None:
+    """
+    Raises:
+        UserError: any could not be converted; all of them are told, each in a line.
+    """
+    if bad:
+        for result in bad[:-1]:
+            print(f"pinfold convert: {printable(result.why)}", file=sys.stderr)
+        more = f"; {len(bad)} of {count} files cannot be converted, and nothing was written" if count > 1 else ""
+        raise UserError(f"{bad[-1].why}{more}")
+
+
 def main(args: argparse.Namespace) -> int:
     if args.eject:
         from . import eject
@@ -57,26 +125,30 @@ def main(args: argparse.Namespace) -> int:
 
         print(printable("\n".join(describe.describe(args.describe))))
         return 0
-    files = find(args.files)
-    if not files:
+    paths = find(args.files)
+    if not paths:
         raise UserError(f"there is no modular_*.py below {Path.cwd()}; write one, or give its path")
-    drifted = 0
-    for path in files:
-        conversion = build.convert(path)
-        texts = finish.finish(conversion)
-        for note in conversion.notes:
-            print(printable(f"{path}: {note}"), file=sys.stderr)
+    results = convert_all(paths, args.inline_config, args.explain)
+    refuse([r for r in results if r.why], len(results))
+    if not args.check:
+        for result in results:
+            files.check_free(result.texts, result.path.parent, args.overwrite)
+    found = 0
+    for result in results:
+        for note in result.notes:
+            print(printable(f"{result.path}: {note}"), file=sys.stderr)
         if args.explain:
-            print("\n".join(finish.explain(conversion)))
+            print(printable("\n".join(result.explained)))
+        old = files.left_over(result.texts, result.path)
         if args.check:
-            lines = finish.drift(texts, path.parent)
-            drifted += bool(lines)
-            print("\n".join(lines) or f"{path}: as it should be")
+            lines = files.drift(result.texts, result.path.parent, old)
+            found += bool(lines)
+            print(printable("\n".join(lines)) or f"{result.path}: as it should be")
             continue
-        written = finish.write(texts, path.parent, args.overwrite)
-        print(f"{path} -> {', '.join(p.name for p in written)}", flush=True)
+        written = files.write(result.texts, result.path.parent, args.overwrite, old)
+        print(f"{result.path} -> {', '.join(p.name for p in written)}", flush=True)
         if args.verify:
             from . import verify
 
-            drifted += verify.main(path.parent)
-    return 1 if drifted else 0
+            found += verify.main(result.path.parent)
+    return 1 if found else 0

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
-from . import build, couplings, finish, names, source
+from . import build, couplings, files, finish, names, source
 
 EXTRAS = {
     "tokenizer": ("tokenization_",),
@@ -335,7 +335,7 @@ def make(base: Base, prefix: str, kinds: list[str], folder: str, into: Path) -> 
     path.write_text(finish.ruff(path.name, text, path), encoding="utf-8")
     conversion = build.convert(path)
     texts = finish.finish(conversion)
-    finish.write(texts, into)
+    files.write(texts, into)
     (into / "card.md").write_text(card(base, prefix, name), encoding="utf-8")
     forward = True
     made = test_text(conversion, folder, texts.get(f"modeling_{name}.py", ""), forward)

@@ -10,6 +10,7 @@ from ..errors import UserError
 
 MARK = "# Made by pinfold from "
 OPTIONS = "# Options: "
+INLINE = "--inline-config"
 TAKEN = re.compile(r"^#   (\S+) ([0-9a-f]{16})$", re.MULTILINE)
 VERSIONS = re.compile(r"^# pinfold (\S+), transformers ([^\s:]*\w)", re.MULTILINE)
 LONGEST = 24  # lines of a difference that are shown
@@ -42,6 +43,19 @@ def left_over(files: dict[str, str], modular: Path) -> list[Path]:
     ]  # fmt: skip
 
 
+def check_free(files: dict[str, str], folder: Path, overwrite: bool = False) -> None:
+    """
+    Raises:
+        UserError: a file is there that this program did not make.
+    """
+    for name in files:
+        path = folder / name
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is no file, and cannot be replaced; move it away, nothing was changed")
+        if path.exists() and not overwrite and not is_made(path):
+            raise UserError(f"{path} is there and was not made from a modular file; move it away, or add --overwrite")
+
+
 def write(files: dict[str, str], folder: Path, overwrite: bool = False, old: list[Path] = ()) -> list[Path]:
     """Write all of them or none, whatever happens in between; Ctrl-C as well.
 
@@ -51,12 +65,7 @@ def write(files: dict[str, str], folder: Path, overwrite: bool = False, old: lis
     Raises:
         UserError: a file is there that this program did not make, or it cannot be written.
     """
-    for name in files:
-        path = folder / name
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path} is no file, and cannot be replaced; move it away, nothing was changed")
-        if path.exists() and not overwrite and not is_made(path):
-            raise UserError(f"{path} is there and was not made from a modular file; move it away, or add --overwrite")
+    check_free(files, folder, overwrite)
     temporary, before, package = [], {}, folder / "__init__.py"
     try:
         for name, text in files.items():
@@ -105,7 +114,8 @@ def drift(files: dict[str, str], folder: Path, old: list[Path] = ()) -> list[str
         if without_versions(there) == without_versions(text):
             continue
         found.append(f"{path} differs{upstream(there, text)}")
-        shown = list(difflib.unified_diff(there.splitlines(), text.splitlines(), "there", "would be", "", "", 0, ""))[2:]
+        both = (x.splitlines() for x in (there, text))
+        shown = list(difflib.unified_diff(*both, "there", "would be", n=0, lineterm=""))[2:]
         found += [f"    {line[:150]}" for line in shown[:LONGEST]]
         if len(shown) > LONGEST:
             found.append(f"    and {len(shown) - LONGEST} lines more")

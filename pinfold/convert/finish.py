@@ -3,7 +3,6 @@
 import ast
 import functools
 import hashlib
-import os
 import re
 import subprocess
 import sys
@@ -15,10 +14,10 @@ import transformers
 from .. import __version__
 from ..errors import UserError, missing_extra
 from ..publish import releases
-from . import build, couplings, floor, source
+from . import couplings, floor, inline, source
 from .build import Conversion, Definition
+from .files import INLINE, MARK, OPTIONS
 
-MARK = "# Made by pinfold from "
 NO_LINT = "# ruff: noqa"  # what there is to mend is in the modular file, or upstream
 
 
@@ -35,19 +34,24 @@ def finish(conversion: Conversion) -> dict[str, str]:
         for name, text in conversion.files.items():
             kind = name.removesuffix(f"_{conversion.name}.py")
             conversion.files[name] = floor.lower(conversion, kind, text, declared)
-    lowest, found = declared or lowest_version(conversion), {}
+    lowest = declared or lowest_version(conversion)
+    texts, found = {}, {}
     for name, text in conversion.files.items():
         kind = name.removesuffix(f"_{conversion.name}.py")
-        body = with_config_class(text) + "\n".join(registrations(conversion, kind, text))
-        body = ruff(name, body, conversion.path)
-        licence, body = leading_comment(body)
-        guard = version_guard(lowest) if kind == "configuration" else ""
+        texts[name] = with_config_class(text) + "\n".join(registrations(conversion, kind, text))
+    if conversion.inline:
+        texts = inline.inlined(texts, conversion.name, conversion.path)
+    guarded = f"{'modeling' if conversion.inline else 'configuration'}_{conversion.name}.py"
+    for name, text in texts.items():
+        licence, body = leading_comment(ruff(name, text, conversion.path))
+        # the file that AutoConfig reads first says which transformers it needs, before it imports anything late
+        guard = version_guard(lowest) if name == guarded else ""
         # what the modular file, or else the first file that something was taken from, says about its licence
         licence = licence or upstream_licence(conversion)
-        head = "\n".join(
-            [f"{MARK}{conversion.path.name}: edit that file, and run main.py again.", *provenance(conversion), NO_LINT]
-        )
-        found[name] = f"{head}\n{licence}\n\n{guard}{body.lstrip()}".replace("\n\n\n\n", "\n\n\n")
+        head = [f"{MARK}{conversion.path.name}: edit that file, and run main.py again."]
+        head += [f"{OPTIONS}{INLINE}"] if conversion.inline else []
+        head += [*provenance(conversion), NO_LINT, licence]
+        found[name] = "\n".join(head) + f"\n\n{guard}{body.lstrip()}".replace("\n\n\n\n", "\n\n\n")
     return found
 
 
@@ -76,9 +80,15 @@ def upstream_licence(conversion: Conversion) -> str:
 def provenance(conversion: Conversion) -> list[str]:
     """Versions, and the sha256 (its first 16 digits) of the source of every symbol that was taken."""
     lines = [f"# pinfold {__version__}, transformers {transformers.__version__}. Taken from there:"]
-    for made in sorted({d.origin for d in conversion.definitions.values() if d.origin}):
-        lines.append(f"#   {made} {digest(made)}")
+    for made in sorted({d.origin for d in conversion.definitions.values() if d.origin}, key=shown):
+        lines.append(f"#   {shown(made)} {digest(made)}")
     return lines if len(lines) > 1 else [lines[0].replace(" Taken from there:", "")]
+
+
+def shown(origin: str) -> str:
+    """The same wherever the repository lies: bert_model.modeling_bert.BERTLayer."""
+    module, _, name = origin.rpartition(".")
+    return f"{source.shown(module)}.{name}"
 
 
 def digest(origin: str) -> str:
@@ -175,7 +185,7 @@ def is_whole(made: Definition | None, auto: str) -> bool:
     if made is None or not made.origin:
         return False
     module, _, name = made.origin.rpartition(".")
-    package = module.split(".")[2]
+    package = source.package_of(module)
     table = getattr(modeling_auto, auto)._model_mapping._model_mapping
     listed = [table.get(package), table.get(package.replace("_", "-"))]
     return any(name in ([x] if isinstance(x, str) else x or ()) for x in listed)
@@ -207,65 +217,3 @@ def ruff(name: str, text: str, path: Path) -> str:
             )
         text = done.stdout
     return text
-
-
-def write(files: dict[str, str], folder: Path, overwrite: bool = False) -> list[Path]:
-    """Write all of them or none.
-
-    Raises:
-        UserError: a file is there that this program did not make, or it cannot be written.
-    """
-    for name in files:
-        path = folder / name
-        if path.exists() and not overwrite and MARK not in path.read_text(encoding="utf-8", errors="replace")[:2000]:
-            raise UserError(f"{path} is there and was not made from a modular file; move it away, or add --overwrite")
-    temporary = []
-    try:
-        for name, text in files.items():
-            beside = folder / f".{name}.{os.getpid()}"
-            temporary.append(beside)
-            beside.write_text(text, encoding="utf-8")
-        if not (folder / "__init__.py").exists():
-            (folder / "__init__.py").touch()
-        for name, beside in zip(files, temporary, strict=True):
-            os.replace(beside, folder / name)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error.strerror or error}); nothing was changed") from None
-    finally:
-        for beside in temporary:
-            beside.unlink(missing_ok=True)
-    return [folder / name for name in files]
-
-
-def drift(files: dict[str, str], folder: Path) -> list[str]:
-    """What differs between the files that are there and those that would be made, and what changed upstream."""
-    found = []
-    for name, text in files.items():
-        path = folder / name
-        if not path.exists():
-            found.append(f"{path} is missing; run main.py")
-            continue
-        old = path.read_text(encoding="utf-8")
-        if old == text:
-            continue
-        before, now = (
-            dict(line[4:].rsplit(" ", 1) for line in t.splitlines() if line.startswith("#   transformers."))
-            for t in (old, text)
-        )
-        changed = sorted(k for k in now if k in before and before[k] != now[k])
-        found.append(f"{path} differs" + (f"; changed upstream: {', '.join(changed)}" if changed else ""))
-    return found
-
-
-def explain(conversion: Conversion) -> list[str]:
-    """One line a definition: what it is called and what it was made from."""
-    seen, lines = set(), []
-    for made in conversion.definitions.values():
-        if id(made) not in seen:
-            seen.add(id(made))
-            own = made.name in conversion.module.items
-            how = f"{made.origin} with changes" if own and made.origin else made.origin or conversion.path.name
-            lines.append(
-                f"{made.name:<40} {made.kind:<9} {build.kind_of(made.name) if made.kind == 'class' else '':<14} {how}"
-            )
-    return lines

@@ -468,8 +468,8 @@ def one_configuration(
     for each in validators:
         if "super()" in ast.unparse(each):
             raise UserError(
-                f"{conversion.path}: {DECLARED} cannot be had: {name_of(node, each)} calls a check that transformers 4 "
-                "does not have; override it, or leave it out"
+                f"{conversion.path}: {DECLARED} cannot be had: {name_of(node, each)} calls a check that transformers "
+                "4 does not have; override it, or leave it out"
             )
     body += [*checks, *(f"        self.{v.name}()" for v in validators)]
     passed = "".join(f"{n}=self.{n}, " for n in names if n in BASE_FIELDS)

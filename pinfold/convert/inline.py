@@ -69,5 +69,5 @@ def bound(node: ast.stmt) -> list[str]:
     """Names that a top-level statement defines."""
     if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
         return [node.name]
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    targets = getattr(node, "targets", []) or [getattr(node, "target", None)]
     return [t.id for t in targets if isinstance(t, ast.Name)]

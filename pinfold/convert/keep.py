@@ -72,7 +72,7 @@ def marked(member: merge.Member, theirs: merge.Member) -> merge.Member:
 
 def says_more_than_python(member: merge.Member, theirs: merge.Member) -> bool:
     """Whether a method follows the rules of modular files where Python's differ."""
-    node, lines = merge.function_parts(member.text)
+    node, _ = merge.function_parts(member.text)
     their_node, their_lines = merge.function_parts(theirs.text)
     if node.args.kwarg and node.args.kwarg.arg == "super_kwargs":
         return False
@@ -80,16 +80,13 @@ def says_more_than_python(member: merge.Member, theirs: merge.Member) -> bool:
     if len(calls) != 1:
         return False
     _, rows = merge.split_function(their_node, their_lines)
-    call, after = calls[0], node.body[node.body.index(calls[0]) + 1 :]
+    after = node.body[node.body.index(calls[0]) + 1 :]
     if any(isinstance(n, ast.Return) for m in rows for n in merge.own_scope(m.node)) and after:
         return True
     # locals that the parent has as well are shared, by the rule that both methods are one
     mine = {ast.unparse(n) for s in after for n in ast.walk(s) if isinstance(n, ast.Name)}
     if mine & (merge.stored([m.node for m in rows]) - set(merge.parameters(node))):
         return True
-    given = merge.statement_super(call, node.name)
-    if any(isinstance(a, ast.Name) and a.id not in merge.parameters(node) for a in given.args):
-        pass
     changed = {merge.target_of(n) for n in after} | {name for n in after for name in merge.deleted(n)}
     changed |= {
         ast.unparse(n) for s in after for n in merge.own_scope(s)

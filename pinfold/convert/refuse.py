@@ -21,7 +21,7 @@ def check(conversion: "build.Conversion") -> None:
     """
     module, path = conversion.module, conversion.path
     if not module.classes():
-        raise UserError(f"{path}:1: it has no class; write one: class MyModel(LlamaModel), with an import of LlamaModel")
+        raise UserError(f"{path}:1: it has no class; write one, as in: class MyModel(LlamaModel): pass")
     lines: dict[str, int] = {}
     for node in ast.parse(module.text).body:
         if isinstance(node, ast.ClassDef):
@@ -134,9 +134,10 @@ def two_sources(conversion: "build.Conversion", there: "build.Definition", vendo
     users = [d for d in conversion.definitions.values() if d.context is vendored and there.name in d.uses]
     by = next((d for d in users if d.order[0] == 0), None)
     at = conversion.module.items[by.name].line if by else 1
+    second = source.shown(vendored.module)
     raise UserError(
-        f"{conversion.path}:{at}: {source.shown(theirs[0])} and {source.shown(vendored.module)} both bring a "
-        f"{there.name}, and they differ; import the one that is meant: from {source.shown(vendored.module)} import {old}"
+        f"{conversion.path}:{at}: {source.shown(theirs[0])} and {second} both bring a {there.name}, and they differ; "
+        f"import the one that is meant: from {second} import {old}"
     )
 
 
