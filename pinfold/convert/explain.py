@@ -1,5 +1,7 @@
 """`--explain`: what each class, function and constant of the generated files was made from, and how."""
 
+import re
+
 from . import build, finish, merge
 
 HEAD = ("name", "file", "made from", "how")
@@ -53,6 +55,6 @@ def change(member: merge.Member, parent: merge.Body, whole: merge.Body) -> str:
     if "super()" not in member.text:
         return "replaced"
     merged = whole.find(member.key)
-    if merged is not None and "._inherited_" in merged.text:
-        return "replaced, and calls the parent's, which is kept under the name _inherited_..."
+    if merged is not None and re.search(r"\._inherited\d*_", merged.text):
+        return "replaced, calling the parent's that is kept as _inherited_..."
     return "joined with the parent's"

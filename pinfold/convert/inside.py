@@ -3,7 +3,7 @@
 How it works
 - A folder is imported as the loader of remote code does: a package of its own, whose modules see only each other.
 - Every result is a text or a digest, so that two processes, one with a folder and one with another, can be compared.
-- python -m pinfold.convert.inside reads a job as JSON from its input and writes a line of JSON for each class.
+- As a script, with the path of a JSON request, it writes a line of JSON for each check (see verify.py).
 """
 
 import contextlib
@@ -18,7 +18,8 @@ import traceback
 import types
 from pathlib import Path
 
-from . import tiny
+if __name__ != "__main__":
+    from . import tiny
 
 LARGEST = 60_000_000  # parameters of a tiny model; above, the next level would take long, and is taken only if forced
 KINDS = ("modeling", "configuration")
@@ -410,45 +411,84 @@ def check_twin(cls, twin, model, inputs, outputs, level, seed):
     yield "as upstream", why
 
 
-def say(**line) -> None:
-    print("\x1e" + json.dumps(line), flush=True)
+def check_other(cls, twin, seconds: float, seed: int = 0) -> str:
+    """The same class, made in another way: weights, outputs, loss and gradients of a small one are the same."""
+    a, b = (describe(c, range(tiny.LEVELS), seconds, seed) for c in (cls, twin))
+    for kind in ("error", "level", "state", "tree", "inputs", "weights", "outputs", "loss", "gradients"):
+        mine, theirs = a.get(kind), b.get(kind)
+        if mine != theirs:
+            if isinstance(mine, dict) and isinstance(theirs, dict):
+                odd = sorted(k for k in {*mine, *theirs} if mine.get(k) != theirs.get(k))
+                return f"{kind} differ: {', '.join(odd[:3])}"
+            return f"{kind} differs" + (f": {mine or theirs}" if kind == "error" else "")
+    return ""
 
 
-def main() -> int:
-    """One folder: the job is {"folder", "stems", "twins": {class: [module, class]}, "seconds", "root"}."""
-    job = json.load(sys.stdin)
+def answer(job: dict) -> dict:
+    """Check one folder; each result becomes a line of the file that the job names as soon as it is there.
+
+    Args:
+        job: {"folder", "stems", "twins": {class: [module, class]}, "other": a folder made in another way or "",
+            "changed": classes to compare with it, "seconds", "told": path}.
+    """
     import torch
     import transformers
 
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
+    with open(job["told"], "a", encoding="utf-8") as told:
+
+        def say(**line) -> None:
+            told.write(json.dumps(line) + "\n")
+            told.flush()
+
+        check_folder(job, say)
+    return {"failures": []}
+
+
+def check_folder(job: dict, say) -> None:
     before = load_auto_tables()
     folder = Path(job["folder"])
+    name = "verified_" + "".join(c if c.isalnum() else "_" for c in folder.name)
     try:
-        modules = import_folder(
-            folder, "verified_" + "".join(c if c.isalnum() else "_" for c in folder.name), job["stems"]
-        )
+        modules = import_folder(folder, name, job["stems"])
     except (Exception, SystemExit) as error:
         say(cls="", check="imports", why=short(error))
-        return 0
+        return
     say(cls="", check="imports", why="")
     there = loaded_models(before)
     say(cls="", check="needs no model of transformers", why=f"loads {', '.join(there[:3])}" if there else "")
     classes = model_classes(modules)
     say(cls="", check="classes", names=list(classes), why="" if classes else "the folder defines no model")
+    others: dict = {}
+    if job["other"]:
+        try:
+            others = model_classes(import_folder(Path(job["other"]), f"{name}_kept", job["stems"]))
+        except (Exception, SystemExit) as error:
+            say(cls="", check="made with inheritance", why=f"it does not import: {short(error)}")
     for name, cls in classes.items():
         twin = None
         if name in job["twins"]:
-            module, other = job["twins"][name]
-            twin = getattr(importlib.import_module(module), other, None)
-        say(cls=name, check="starts")
+            module, upstream = job["twins"][name]
+            twin = getattr(importlib.import_module(module), upstream, None)
+        say(cls=name, check="starts", why="")
         try:
             for check, why in check_class(cls, job["seconds"], twin):
                 say(cls=name, check=check, why=why)
+            if name in job["changed"] and name in others:
+                why = check_other(cls, others[name], job["seconds"])
+                say(cls=name, check="as with inheritance", why=why)
         except (Exception, Late) as error:
             say(cls=name, check="checks", why=short(error))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Behind the fence the package may be out of sight: its files are found by this one's place, under another name.
+    sys.path.pop(0)
+    sys.dont_write_bytecode = True
+    package = types.ModuleType("_verifying")
+    package.__path__ = [str(Path(__file__).resolve().parent)]
+    sys.modules["_verifying"] = package
+    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    result = importlib.import_module("_verifying.inside").answer(request)
+    Path(request["answer"]).write_text(json.dumps(result), encoding="utf-8")

@@ -37,7 +37,7 @@ def subclass(conversion, vendored, child: merge.Body, parent: merge.Body, merged
         if theirs is None or not merge.are_functions(member.node, theirs.node):
             members.append(member)
         elif says_more_than_python(member, theirs):
-            if "_inherited_" in joined[member.key].text:
+            if re.search(r"_inherited\d*_", joined[member.key].text):
                 return None
             members.append(joined[member.key])
         else:

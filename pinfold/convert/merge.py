@@ -555,7 +555,7 @@ def other_supers(
         if is_super_attribute(part):
             theirs = parent.find(part.attr)
             if theirs is not None and theirs.kind in ("method", "value"):
-                private = f"_inherited_{part.attr.strip('_')}"
+                private = free_name(part.attr, parent)
                 edits.append((part, f"{first}.{private}"))
                 change = (rf"\bdef {re.escape(part.attr)}\b", f"def {private}")
                 if theirs.kind == "value":
@@ -578,6 +578,15 @@ def other_supers(
     if not edits:
         return "\n".join(lines[1:]), kept
     return edit(lines, edits).partition("\n")[2], kept
+
+
+def free_name(attribute: str, parent: Body) -> str:
+    """What the parent's own is called in the merged class; a parent that was merged itself may keep its parent's."""
+    private, number = f"_inherited_{attribute.strip('_')}", 1
+    while parent.find(private):
+        number += 1
+        private = f"_inherited{number}_{attribute.strip('_')}"
+    return private
 
 
 def edit(lines: list[str], edits: list[tuple[ast.AST, str]]) -> str:

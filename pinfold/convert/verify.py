@@ -1,23 +1,31 @@
-"""Verification of a generated folder: its classes run in a fresh process, and equal upstream's where nothing changed.
+"""Verification of a generated folder: its classes run behind a fence, and equal what they were made from.
 
 How it works
-- The process has no network, and the folder is imported in it as the loader of remote code does.
-- Each model class is built tiny, run, trained a step, saved, loaded again, and compared with the class that it was
-  made from, where the modular file beside it changes neither that class nor anything that it uses.
+- The process has no network and none of the user's secrets (publish/fence.py), and the folder is imported in it as the
+  loader of remote code does.
+- Each model class is built tiny, run, trained a step, saved and loaded again. Where the modular file changes neither
+  the class nor anything that it uses, it is compared with the class upstream.
+- Where it changes something, two independent ways of making the class are compared: the one in which the texts of
+  methods are joined, and the one of keep.py, in which Python itself says what a subclass and super() mean.
 """
 
 import ast
+import concurrent.futures
 import json
-import os
-import subprocess
+import shutil
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError, printable
-from . import build
-from .finish import MARK
+from ..publish import fence
+from . import build, files, nearby
+
+INSIDE = Path(__file__).with_name("inside.py")
+OTHER = "keeps_inheritance"  # the folder that keep.py makes
 
 
 @dataclass(frozen=True)
@@ -29,23 +37,63 @@ class Check:
     why: str = ""
 
 
+def is_generated(folder: Path) -> bool:
+    """Whether main.py made any of a folder's files."""
+    return any(files.is_made(p) for p in folder.glob("*.py"))
+
+
 def verify(folder: Path, seconds: float = 60, progress: bool = True) -> list[Check]:
     """Check every model class of a generated folder.
+
+    Args:
+        seconds: how long one class may take.
 
     Raises:
         UserError: the folder holds no generated file.
     """
-    files = sorted(p for p in folder.glob("*.py") if MARK in p.read_text(encoding="utf-8", errors="replace")[:2000])
-    if not files:
+    made = sorted(p for p in folder.glob("*.py") if files.is_made(p))
+    if not made:
         raise UserError(f"{folder} holds no file that main.py made; run main.py there first")
-    found = [Check("", "text", leftover(p)) for p in files if leftover(p)]
-    job = {
-        "folder": str(folder.resolve()),
-        "stems": [p.stem for p in files if p.stem.startswith(("configuration_", "modeling_"))],
-        "twins": twins(folder),
-        "seconds": seconds,
-    }
-    return found + list(run(job, seconds, progress))
+    found = [Check("", "text", why) for p in made if (why := leftover(p))]
+    with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary:
+        work = Path(temporary)
+        changed = kept_apart(folder, work / OTHER)
+        job = {
+            "folder": str(folder.resolve()),
+            "stems": [p.stem for p in made if p.stem.startswith(("configuration_", "modeling_"))],
+            "twins": twins(folder),
+            "other": str(work / OTHER) if changed else "",
+            "changed": changed,
+            "seconds": seconds,
+        }
+        return found + list(run(job, work, seconds, progress))
+
+
+def kept_apart(folder: Path, other: Path) -> list[str]:
+    """Write the folder once more, with subclasses that stay subclasses; the classes that are made otherwise there."""
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors", ".*"))
+    changed = []
+    for path in sorted(folder.glob("modular_*.py")):
+        try:
+            joined = nearby.converted(path, files.INLINE in files.recorded(path))
+            kept = nearby.converted(path, files.INLINE in files.recorded(path), keep=True)
+        except UserError:
+            continue  # the modular file has been changed since, and cannot be converted now
+        for name, text in kept.texts.items():
+            (other / name).write_text(text, encoding="utf-8")
+        pairs = ((n, kept.conversion.definitions.get(n)) for n in joined.conversion.definitions)
+        apart = {n for n, d in pairs if d and d.text != joined.conversion.definitions[n].text}
+        changed += users_of(joined.conversion, apart)
+    return sorted(changed)
+
+
+def users_of(conversion: build.Conversion, names: set[str]) -> set[str]:
+    """Classes that use any of these, directly or by way of others, and these themselves."""
+    found, more = set(), set(names)
+    while more:
+        found |= more
+        more = {n for n, d in conversion.definitions.items() if d.uses & found} - found
+    return {n for n in found if conversion.definitions[n].kind == "class"}
 
 
 def leftover(path: Path) -> str:
@@ -69,7 +117,7 @@ def twins(folder: Path) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for path in sorted(folder.glob("modular_*.py")):
         try:
-            conversion = build.convert(path)
+            conversion = nearby.converted(path, files.INLINE in files.recorded(path)).conversion
         except UserError:
             continue
         for made in conversion.definitions.values():
@@ -111,37 +159,54 @@ def plain(text: str, name: str) -> str:
     return ast.dump(tree)
 
 
-def run(job: dict, seconds: float, progress: bool):
-    """The checks that the fresh process reports; a class in which it dies is one that failed."""
-    root = str(Path(__file__).resolve().parents[2])
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-    environment = {k: os.environ[k] for k in kept if k in os.environ}
-    environment |= {
-        "PYTHONPATH": os.pathsep.join(x for x in (root, os.environ.get("PYTHONPATH")) if x),
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pinfold.convert.inside"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
-    )  # fmt: skip
-    process.stdin.write(json.dumps(job))
-    process.stdin.close()
-    current, started, names = "", time.monotonic(), []
-    for line in process.stdout:
-        if not line.startswith("\x1e"):
-            continue  # what the folder's own code prints
-        told = json.loads(line[1:])
-        names = told.get("names", names)
-        if told["check"] == "starts":
-            current = told["cls"]
-            if progress and time.monotonic() - started > 5:
-                print(f"  {current} ({names.index(current) + 1} of {len(names)})", file=sys.stderr, flush=True)
+def run(job: dict, work: Path, seconds: float, progress: bool) -> Iterator[Check]:
+    """The checks that the fenced process reports; a class in which it dies is one that failed."""
+    told = work / "told"
+    told.mkdir()
+    job |= {"told": str(told / "checks.jsonl")}
+    paths = [Path(job["folder"]), INSIDE.parent, *([Path(job["other"])] if job["other"] else [])]
+    limits = {"memory": 12 * fence.GIB, "seconds": 40 * seconds}
+    died = ""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        done = pool.submit(fence.run, INSIDE, job, work, visible=paths, writable=[told], **limits)
+        show_progress(done, Path(job["told"]), progress)
+        try:
+            done.result()
+        except UserError as error:
+            died = str(error)
+    current = ""
+    for line in lines_of(Path(job["told"])):
+        if line["check"] == "starts":
+            current = line["cls"]
+        else:
+            yield Check(line["cls"], line["check"], line["why"])
+    if died:
+        yield Check(current, "process", died)
+
+
+def lines_of(path: Path) -> list[dict]:
+    """What the process has reported so far, as far as it has the form of a report."""
+    try:
+        lines = [json.loads(x) for x in path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]]
+    except (OSError, ValueError):
+        return []
+    texts = ("cls", "check", "why")
+    return [x for x in lines if isinstance(x, dict) and all(isinstance(x.get(k, ""), str) for k in texts)]
+
+
+def show_progress(done: concurrent.futures.Future, path: Path, progress: bool) -> None:
+    """One line a class, where all of it takes more than a few seconds."""
+    started, shown = time.monotonic(), ""
+    while not done.done():
+        concurrent.futures.wait([done], 0.3)
+        if not progress or time.monotonic() - started < 5:
             continue
-        yield Check(told["cls"], told["check"], told["why"])
-    if process.wait():
-        yield Check(current, "process", f"it ended with code {process.returncode}")
+        lines = lines_of(path)
+        names = next((x["names"] for x in lines if "names" in x), [])
+        current = next((x["cls"] for x in reversed(lines) if x["check"] == "starts"), "")
+        if current in names and current != shown:
+            shown = current
+            print(f"  {printable(current)} ({names.index(current) + 1} of {len(names)})", file=sys.stderr, flush=True)
 
 
 def table(checks: list[Check]) -> list[str]:
