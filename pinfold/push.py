@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+from pinfold.convert.files import is_generated
 from pinfold.errors import UserError
 from pinfold.publish import card, fence, matrix, verify
 from pinfold.publish.audit import audit, snippets
@@ -185,6 +186,13 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
                 done(f"{code_from.repo} at {code_from.sha}: {len(folder.modules)} files")
         versions, below = _versions(args, folder)
 
+        if not code_from and not alone and is_generated(path):
+            with step("convert") as done:
+                told, notes = _generated(path)
+                done(told)
+            for note in notes:
+                say(f"           {note}")
+
         with step("stage") as done:
             staged = _staged(folder, checkpoint, path, work, args)
             done(f"{len(staged.files)} files, {_megabytes(staged)}")
@@ -282,6 +290,22 @@ def _what_was_equal(autos: list[str]) -> str:
     models = [auto for auto in autos if auto != "AutoTokenizer"]
     words = [f"{', '.join(models)}: tensors and outputs equal, also saved and loaded again"] if models else []
     return "; ".join([*words, *(["AutoTokenizer: ids equal"] if "AutoTokenizer" in autos else [])])
+
+
+def _generated(path: Path) -> tuple[str, list[str]]:
+    """Verify a folder that main.py made against what it was made from; what was looked at, and what could not be.
+
+    Raises:
+        UserError: the first check that fails.
+    """
+    from pinfold.convert import verify as made
+
+    checks = made.verify(path, progress=False)
+    if bad := [c for c in checks if c.why]:
+        raise UserError(f"{path}: {bad[0].cls or 'folder'}: {bad[0].name}: {bad[0].why}; see: main.py --verify")
+    classes = dict.fromkeys(c.cls for c in checks if c.cls)
+    looked = dict.fromkeys(c.name for c in checks if c.cls)
+    return f"{len(classes)} generated classes: {', '.join(looked)}", made.sources(path).notes
 
 
 def _fetch_code(code_from: CodeFrom, destination: Destination, work: Path) -> Path:

@@ -24,6 +24,11 @@ def is_made(path: Path, modular: str = "") -> bool:
         return False
 
 
+def is_generated(folder: Path) -> bool:
+    """Whether main.py made any of a folder's files."""
+    return any(is_made(p) for p in folder.glob("*.py"))
+
+
 def recorded(modular: Path) -> set[str]:
     """The options with which the files beside a modular file were made."""
     path = modular.with_name(f"modeling_{modular.stem.removeprefix('modular_')}.py")
@@ -125,6 +130,17 @@ def drift(files: dict[str, str], folder: Path, old: list[Path] = ()) -> list[str
 def without_versions(text: str) -> str:
     """A new release that changed nothing of what was taken makes no difference."""
     return VERSIONS.sub("#", text, count=1)
+
+
+def changed_upstream(files: dict[str, str], folder: Path) -> list[str]:
+    """Symbols that were taken and are something else now."""
+    found = set()
+    for name, text in files.items():
+        path = folder / name
+        before = dict(TAKEN.findall(path.read_text(encoding="utf-8", errors="replace"))) if path.exists() else {}
+        now = dict(TAKEN.findall(text))
+        found |= {k for k in now if k in before and before[k] != now[k]}
+    return sorted(found)
 
 
 def upstream(there: str, text: str) -> str:

@@ -202,11 +202,19 @@ def is_model(conversion: Conversion, made: Definition | None) -> bool:
     return False
 
 
-def ruff(name: str, text: str, path: Path) -> str:
+def require_ruff() -> None:
+    """
+    Raises:
+        UserError: the formatter is missing; how to install it.
+    """
     try:
         import ruff as installed  # noqa: F401
     except ImportError as error:
         raise missing_extra("convert", "convert", error) from None
+
+
+def ruff(name: str, text: str, path: Path) -> str:
+    require_ruff()
     base = [sys.executable, "-m", "ruff"]
     options = ["--isolated", "--line-length", "119", "--target-version", "py310", "--stdin-filename", name, "-"]
     for command in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):

@@ -258,11 +258,15 @@ def describe(cls, levels, seconds: float = 60, seed: int = 0) -> dict:
 # checks of one folder's classes ------------------------------------------------------------------------------------
 
 
-def check_class(cls, seconds: float, twin=None, seed: int = 0):
-    """(check, "" or why not) for one class, one after the other; `twin` is the upstream class that it must equal."""
+def check_class(cls, seconds: float, twins: dict | None = None, seed: int = 0):
+    """(check, "" or why not) for one class, one after the other.
+
+    Args:
+        twins: classes that it must equal, by the name of the check.
+    """
     with limit(seconds):
         try:
-            model, inputs, outputs, level = tiny_model(cls, range(tiny.LEVELS), seed)
+            model, inputs, outputs, _ = tiny_model(cls, range(tiny.LEVELS), seed)
         except Exception as error:
             yield "builds and runs", str(error)
             return
@@ -273,8 +277,8 @@ def check_class(cls, seconds: float, twin=None, seed: int = 0):
         yield "save and load", reload(cls, model, inputs, tensors, seed)
         if can_generate(model, inputs):
             yield "generate", generates(model, inputs)
-        if twin is not None:
-            yield from check_twin(cls, twin, model, inputs, outputs, level, seed)
+        for check, twin in (twins or {}).items():
+            yield check, check_twin(cls, twin, model, inputs, outputs, seed)
 
 
 def whole(tensors: dict) -> str:
@@ -359,8 +363,8 @@ def generates(model, inputs) -> str:
     return "" if made.shape[1] == expected else f"{made.shape[1]} tokens instead of {expected}"
 
 
-def check_twin(cls, twin, model, inputs, outputs, level, seed):
-    """The class upstream with the same weights: equal outputs, loss and gradients."""
+def check_twin(cls, twin, model, inputs, outputs, seed) -> str:
+    """Another class with the same weights: "" for equal outputs, loss and gradients, or what differs."""
     import torch
 
     values = {
@@ -382,17 +386,16 @@ def check_twin(cls, twin, model, inputs, outputs, level, seed):
             each._attn_implementation = "eager"
         other = build(twin, config, seed)
     except Exception as error:
-        yield "as upstream", f"{twin.__name__} cannot be built from this configuration ({short(error)})"
-        return
-    ours, theirs = list(model.state_dict().items()), list(other.state_dict().items())
-    if [tuple(t.shape) for _, t in ours] != [tuple(t.shape) for _, t in theirs]:
-        yield "as upstream", f"the weights of {twin.__name__} have other shapes"
-        return
-    other.load_state_dict({theirs[i][0]: t for i, (_, t) in enumerate(ours)})
+        return f"{twin.__name__} cannot be built from this configuration ({short(error)})"
+    ours, theirs = model.state_dict(), other.state_dict()
+    if ours.keys() != theirs.keys():  # an attribute that is called after the architecture: self.bert
+        ours = dict(zip(theirs, ours.values(), strict=False)) if len(ours) == len(theirs) else {}
+    if any(n not in ours or ours[n].shape != t.shape for n, t in theirs.items()):
+        return f"the weights of {twin.__name__} have other shapes"
+    other.load_state_dict(ours)
     mine = [type(m).__name__ for m in model.modules()]
     if len(mine) != len(list(other.modules())):
-        yield "as upstream", f"{len(mine)} modules, and {twin.__name__} has {len(list(other.modules()))}"
-        return
+        return f"{len(mine)} modules, and {twin.__name__} has {len(list(other.modules()))}"
     torch.manual_seed(seed)
     try:
         with torch.no_grad():
@@ -403,25 +406,12 @@ def check_twin(cls, twin, model, inputs, outputs, level, seed):
             if (a is None) != (b is None):
                 why = "one has a loss and the other none"
             elif a is not None and not torch.equal(a[0], b[0]):
-                why = f"the loss is {a[0].item():.6g}, and {b[0].item():.6g} upstream"
+                why = f"the loss is {a[0].item():.6g}, and {b[0].item():.6g} there"
             elif a is not None:
                 why = differing("gradients", dict(enumerate(a[1].values())), dict(enumerate(b[1].values())))
     except Exception as error:
         why = short(error)
-    yield "as upstream", why
-
-
-def check_other(cls, twin, seconds: float, seed: int = 0) -> str:
-    """The same class, made in another way: weights, outputs, loss and gradients of a small one are the same."""
-    a, b = (describe(c, range(tiny.LEVELS), seconds, seed) for c in (cls, twin))
-    for kind in ("error", "level", "state", "tree", "inputs", "weights", "outputs", "loss", "gradients"):
-        mine, theirs = a.get(kind), b.get(kind)
-        if mine != theirs:
-            if isinstance(mine, dict) and isinstance(theirs, dict):
-                odd = sorted(k for k in {*mine, *theirs} if mine.get(k) != theirs.get(k))
-                return f"{kind} differ: {', '.join(odd[:3])}"
-            return f"{kind} differs" + (f": {mine or theirs}" if kind == "error" else "")
-    return ""
+    return why
 
 
 def answer(job: dict) -> dict:
@@ -467,17 +457,16 @@ def check_folder(job: dict, say) -> None:
         except (Exception, SystemExit) as error:
             say(cls="", check="made with inheritance", why=f"it does not import: {short(error)}")
     for name, cls in classes.items():
-        twin = None
+        twins = {}
         if name in job["twins"]:
             module, upstream = job["twins"][name]
-            twin = getattr(importlib.import_module(module), upstream, None)
+            twins["as upstream"] = getattr(importlib.import_module(module), upstream)
+        if name in job["changed"] and name in others:
+            twins["as with inheritance"] = others[name]
         say(cls=name, check="starts", why="")
         try:
-            for check, why in check_class(cls, job["seconds"], twin):
+            for check, why in check_class(cls, job["seconds"], twins):
                 say(cls=name, check=check, why=why)
-            if name in job["changed"] and name in others:
-                why = check_other(cls, others[name], job["seconds"])
-                say(cls=name, check="as with inheritance", why=why)
         except (Exception, Late) as error:
             say(cls=name, check="checks", why=short(error))
 

@@ -314,7 +314,18 @@ def is_model_module(module: str) -> bool:
 
 def package_of(module: str) -> str:
     """The lower-case name of a module's architecture: `llama` of transformers.models.llama.modeling_llama."""
-    return KIND.sub("", module.rpartition(".")[2]) if os.path.isabs(module) else module.split(".")[2]
+    if not os.path.isabs(module):
+        return module.split(".")[2]
+    folder, _, stem = module.rpartition(".")
+    if KIND.match(stem):
+        return KIND.sub("", stem)
+    return next((name for name in architectures(folder) if stem.endswith(f"_{name}")), stem)  # attention_bert
+
+
+@lru_cache(maxsize=256)
+def architectures(folder: str) -> list[str]:
+    """What the models of a folder of this repository are called, by the names of their files."""
+    return sorted({KIND.sub("", p.stem) for p in Path(folder).glob("mod*_*.py")}, key=len, reverse=True)
 
 
 def shown(module: str) -> str:

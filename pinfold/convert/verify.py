@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ..errors import UserError, printable
 from ..publish import fence
-from . import build, files, nearby
+from . import build, files, finish, nearby, source
 
 INSIDE = Path(__file__).with_name("inside.py")
 OTHER = "keeps_inheritance"  # the folder that keep.py makes
@@ -37,11 +37,6 @@ class Check:
     why: str = ""
 
 
-def is_generated(folder: Path) -> bool:
-    """Whether main.py made any of a folder's files."""
-    return any(files.is_made(p) for p in folder.glob("*.py"))
-
-
 def verify(folder: Path, seconds: float = 60, progress: bool = True) -> list[Check]:
     """Check every model class of a generated folder.
 
@@ -51,39 +46,65 @@ def verify(folder: Path, seconds: float = 60, progress: bool = True) -> list[Che
     Raises:
         UserError: the folder holds no generated file.
     """
+    finish.require_ruff()
     made = sorted(p for p in folder.glob("*.py") if files.is_made(p))
     if not made:
         raise UserError(f"{folder} holds no file that main.py made; run main.py there first")
     found = [Check("", "text", why) for p in made if (why := leftover(p))]
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary:
         work = Path(temporary)
-        changed = kept_apart(folder, work / OTHER)
+        known = sources(folder)
+        changed = kept_apart(folder, known.paths, work / OTHER)
         job = {
             "folder": str(folder.resolve()),
             "stems": [p.stem for p in made if p.stem.startswith(("configuration_", "modeling_"))],
-            "twins": twins(folder),
+            "twins": twins(known.paths),
             "other": str(work / OTHER) if changed else "",
             "changed": changed,
             "seconds": seconds,
         }
-        return found + list(run(job, work, seconds, progress))
+        return found + known.edited + list(run(job, work, seconds, progress))
 
 
-def kept_apart(folder: Path, other: Path) -> list[str]:
-    """Write the folder once more, with subclasses that stay subclasses; the classes that are made otherwise there."""
-    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors", ".*"))
-    changed = []
+@dataclass(frozen=True)
+class Sources:
+    """Modular files with which a folder can be compared, why it cannot be with others, and files that were edited."""
+
+    paths: list[Path]
+    notes: list[str]
+    edited: list[Check]
+
+
+def sources(folder: Path) -> Sources:
+    """What a folder was made from, as far as upstream is still what it was then."""
+    found = Sources([], [], [])
     for path in sorted(folder.glob("modular_*.py")):
         try:
-            joined = nearby.converted(path, files.INLINE in files.recorded(path))
-            kept = nearby.converted(path, files.INLINE in files.recorded(path), keep=True)
-        except UserError:
-            continue  # the modular file has been changed since, and cannot be converted now
+            texts = nearby.converted(path, files.INLINE in files.recorded(path)).texts
+        except UserError as error:
+            found.notes.append(f"not compared with what {path.name} was made from: {error}")
+            continue
+        if changed := files.changed_upstream(texts, folder):
+            told = f"{', '.join(changed[:3])}{' and more' if changed[3:] else ''} changed upstream since"
+            found.notes.append(f"not compared with what {path.name} was made from: {told}")
+            continue
+        found.paths.append(path)
+        if files.drift(texts, folder, files.left_over(texts, path)):
+            found.edited.append(Check("", "files", f"they are not what {path.name} gives now; run main.py"))
+    return found
+
+
+def kept_apart(folder: Path, paths: list[Path], other: Path) -> list[str]:
+    """Write the folder once more, with subclasses that stay subclasses; the classes that are made otherwise there."""
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors", ".*"))
+    changed: set[str] = set()
+    for path in paths:
+        inline = files.INLINE in files.recorded(path)
+        joined, kept = nearby.converted(path, inline), nearby.converted(path, inline, keep=True)
         for name, text in kept.texts.items():
             (other / name).write_text(text, encoding="utf-8")
-        pairs = ((n, kept.conversion.definitions.get(n)) for n in joined.conversion.definitions)
-        apart = {n for n, d in pairs if d and d.text != joined.conversion.definitions[n].text}
-        changed += users_of(joined.conversion, apart)
+        mine, theirs = joined.conversion.definitions, kept.conversion.definitions
+        changed |= users_of(joined.conversion, {n for n in mine if n in theirs and theirs[n].text != mine[n].text})
     return sorted(changed)
 
 
@@ -112,17 +133,14 @@ def leftover(path: Path) -> str:
     return ""
 
 
-def twins(folder: Path) -> dict[str, tuple[str, str]]:
+def twins(paths: list[Path]) -> dict[str, tuple[str, str]]:
     """Classes of which the modular file changes nothing, nor anything that they use: {class: (module, upstream's)}."""
     found: dict[str, tuple[str, str]] = {}
-    for path in sorted(folder.glob("modular_*.py")):
-        try:
-            conversion = nearby.converted(path, files.INLINE in files.recorded(path)).conversion
-        except UserError:
-            continue
+    for path in paths:
+        conversion = nearby.converted(path, files.INLINE in files.recorded(path)).conversion
         for made in conversion.definitions.values():
-            if made.kind == "class" and made.origin and same(conversion, made, set()):
-                module, _, name = made.origin.rpartition(".")
+            module, _, name = made.origin.rpartition(".")
+            if made.kind == "class" and module.startswith(source.TRANSFORMERS) and same(conversion, made, set()):
                 found[made.name] = module, name
     return found
 
@@ -224,5 +242,5 @@ def table(checks: list[Check]) -> list[str]:
 def main(folder: Path) -> int:
     """Print the table; 1 when something differs."""
     checks = verify(folder)
-    print("\n".join(table(checks)))
+    print("\n".join([*table(checks), *(f"note     {printable(note)}" for note in sources(folder).notes)]))
     return 1 if any(c.why for c in checks) else 0
