@@ -316,7 +316,7 @@ def merged_class(conversion: Conversion, item: Item, base: tuple[str, str, int])
     body = keeping.subclass(conversion, vendored, child, parent, merged, where, f"{module}.{old}") or merged
     if len(item.node.bases) > 1:
         listed = [x for x in (ast.unparse(b) for b in item.node.bases) if x != "nn.Module"]
-        taken = [x.strip() for x in top_level_commas(parent.bases)]
+        taken = top_level_commas(body.bases)
         listed[number : number + 1] = taken
         listed = list(dict.fromkeys(listed))
         body = replace(body, bases=", ".join(x for x in listed if x != "nn.Module" or len(listed) == 1))

@@ -29,7 +29,7 @@ def subclass(conversion, vendored, child: merge.Body, parent: merge.Body, merged
         return None  # a property's setter here, the property there
     removed = {m.key for m in child.members if merge.raises_attribute_error(m.node)} & inherited
     base = BASE + child.name
-    members, joined = [], {m.key: m for m in merged.members}
+    members, joined, called = [], {m.key: m for m in merged.members}, {}
     for member in child.members:
         if member.key in removed or member.kind == "pass":
             continue
@@ -42,7 +42,11 @@ def subclass(conversion, vendored, child: merge.Body, parent: merge.Body, merged
             members.append(joined[member.key])
         else:
             members.append(marked(member, theirs))
-    above = [replace(m, text=own_super(m.text, parent.name, base)) for m in parent.members if m.key not in removed]
+            called[theirs.key] = merge.undecorated(theirs, merge.function_parts(members[-1].text)[0])
+    above = [
+        replace(m, text=own_super(called.get(m.key, m.text), parent.name, base))
+        for m in parent.members if m.key not in removed
+    ]  # fmt: skip
     text = merge.Body(base, [], parent.bases, above).text()
     # the class itself keeps its name everywhere else: isinstance(module, MyMLP)
     if parent.name != child.name:

@@ -9,6 +9,7 @@ from ..errors import UserError
 
 WORD = re.compile(r"[A-Za-z_]\w*")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+BINDING = {"property", "staticmethod", "classmethod", "cached_property", "functools.cached_property"}
 ROOTS = {"nn.Module", "PreTrainedModel", "PreTrainedConfig"}  # their __init__ is what super() comes to
 
 
@@ -560,7 +561,8 @@ def other_supers(
                 change = (rf"\bdef {re.escape(part.attr)}\b", f"def {private}")
                 if theirs.kind == "value":
                     change = (rf"^(\s*){re.escape(part.attr)}\b", rf"\g<1>{private}")
-                text = re.sub(*change, theirs.text, count=1, flags=re.MULTILINE)
+                text = undecorated(theirs, node) if part.attr == node.name else theirs.text
+                text = re.sub(*change, text, count=1, flags=re.MULTILINE)
                 kept.append(Member(private, theirs.kind, text, theirs.node, True))
         elif (
             isinstance(part, ast.Call)
@@ -578,6 +580,21 @@ def other_supers(
     if not edits:
         return "\n".join(lines[1:]), kept
     return edit(lines, edits).partition("\n")[2], kept
+
+
+def undecorated(theirs: Member, node: ast.FunctionDef) -> str:
+    """The parent's method without the decorators that the method that calls it has as well: each acts once.
+
+    Those that say how a method is bound stay.
+    """
+    if not isinstance(theirs.node, FUNCTIONS):
+        return theirs.text
+    tree, lines = function_parts(theirs.text)
+    twice = {ast.unparse(d) for d in node.decorator_list} - BINDING
+    gone = {
+        n for d in tree.decorator_list if ast.unparse(d) in twice for n in range(d.lineno, d.end_lineno + 1)
+    }  # fmt: skip
+    return "\n".join(line for n, line in enumerate(lines[1:], 2) if n not in gone)
 
 
 def free_name(attribute: str, parent: Body) -> str:

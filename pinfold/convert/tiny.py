@@ -14,6 +14,7 @@ import math
 import re
 
 LEVELS = 4
+KEPT = re.compile(r"_inherited\d*_forward$")  # the parent's forward, in a class that was made of both
 LAYERS = re.compile(
     r"^((num_)?(\w+_)?(hidden_)?(layers?|blocks|depth)|n_layers?|num_\w*layers|\w*_depth|depth|num_block_repeats)$"
 )
@@ -317,8 +318,15 @@ def inputs_for(model, seed: int = 0) -> dict:
 
 
 def parameters_of(model) -> dict:
-    found = dict(inspect.signature(model.forward).parameters)
-    return {n: p for n, p in found.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    """Named parameters of forward; of the one that it hands `*args, **kwargs` on to where it has none itself."""
+    ways = [model.forward, *(v for n in dir(type(model)) if KEPT.match(n) and callable(v := getattr(model, n)))]
+    ways += [vars(c)["forward"] for c in type(model).__mro__ if "forward" in vars(c)]
+    for way in ways:
+        found = dict(inspect.signature(way).parameters)
+        found = {n: p for n, p in found.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and n != "self"}
+        if found:
+            return found
+    return {}
 
 
 def every(config) -> list:

@@ -159,9 +159,16 @@ def same(conversion: build.Conversion, made: build.Definition, seen: set[int]) -
     for used in made.uses:
         other = build.resolve(conversion, used, made.context)
         models = isinstance(other, build.Definition) and build.kind_of(other.name) == "modeling"
-        if models and not same(conversion, other, seen):
+        if models and not (other.origin in meant(made.context, used) and same(conversion, other, seen)):
             return False
     return True
+
+
+def meant(context: build.Vendored, new: str) -> set[str]:
+    """What upstream's file calls by the old form of a name: another architecture's class may have taken its place."""
+    own = {f"{context.module}.{n}" for n in context.original.items if context.rename(n) == new}
+    taken = (i for n, i in context.original.imports.items() if new in (n, context.rename(n)))
+    return own | {f"{i.module}.{i.name}" for i in taken}
 
 
 def plain(text: str, name: str) -> str:
