@@ -6,6 +6,7 @@ merging nor the renaming takes part in it. What Python cannot say that way (attr
 a modular file shares with its parent) has its expectation written by hand.
 """
 
+import ast
 import asyncio
 import contextlib
 import importlib
@@ -495,6 +496,31 @@ BAD = {
         b"        self.extra = extra\n",
         "modular_x.py:4: XConfig has an __init__, but LlamaConfig is a dataclass",
     ),
+    "two prefixes": (
+        f"{LLAMA_FILE}LlamaMLP, LlamaAttention\nclass FooMLP(LlamaMLP):\n    pass\n"
+        "class BarAttention(LlamaAttention):\n    pass\n".encode(),
+        "modular_x.py:4: FooMLP and BarAttention give Llama two names, Foo and Bar",
+    ),
+    "one name, two meanings": (
+        f"{LLAMA_FILE}LlamaForCausalLM\n"
+        "from transformers.models.gemma2.modeling_gemma2 import Gemma2DecoderLayer\n"
+        "class XDecoderLayer(Gemma2DecoderLayer):\n    pass\n"
+        "class XForCausalLM(LlamaForCausalLM):\n    pass\n".encode(),
+        "both bring a XAttention, and they differ; say which is meant: class XAttention(",
+    ),
+    "two model bases": (
+        f"{LLAMA_FILE}LlamaMLP, LlamaAttention\nclass XMLP(LlamaMLP, LlamaAttention):\n    pass\n".encode(),
+        "modular_x.py:2: ",
+    ),
+    "a base that nobody imports": (
+        b"class XMLP(LlamaMLP):\n    pass\n",
+        "add: from transformers.models.llama.modeling_llama import LlamaMLP",
+    ),
+    "one class twice": (
+        b"class X:\n    pass\n\n\nclass X:\n    pass\n",
+        "modular_x.py:5: class X is in line 1 as well",
+    ),
+    "no class": (b"x = 1\n", "modular_x.py:1: it has no class"),
     "zero byte": (b"x = 1\0\n", "modular_x.py:"),
     "too deep": (b"x = " + b"(" * 500 + b")" * 500 + b"\n", "modular_x.py:"),
 }
@@ -509,3 +535,13 @@ def test_a_mistake_is_one_line_with_file_and_line(name, tmp_path):
         finish.finish(build.convert(path))
     assert told in str(error.value) and len(str(error.value).splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["modular_x.py"]
+
+
+def test_functions_of_one_name_from_two_architectures_are_both_there(tmp_path):
+    """ViT's attention knows nothing of shared keys, which Llama's repeats."""
+    text = convert(tmp_path, "two_towers", (USERS / "two_towers.py").read_text())["modeling_two_towers.py"]
+    functions = {n.name: ast.unparse(n) for n in ast.parse(text).body if isinstance(n, ast.FunctionDef)}
+    assert "repeat_kv" in functions["llama_eager_attention_forward"]
+    assert "repeat_kv" not in functions["eager_attention_forward"]
+    attention = next(n for n in ast.parse(text).body if getattr(n, "name", "") == "TowersTextAttention")
+    assert "llama_eager_attention_forward" in ast.unparse(attention)

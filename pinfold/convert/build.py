@@ -67,6 +67,7 @@ class Vendored:
     original: Source
     renamed: Source
     renaming: names.Renaming | None
+    beside: dict[str, str] = field(default_factory=dict)  # names that another architecture's definition has already
 
     def rename(self, name: str) -> str:
         if self.renaming is None or (
@@ -384,7 +385,10 @@ def renamed_reference(conversion: Conversion, mentioned: str, text: str) -> str:
 def resolve(conversion: Conversion, name: str, context: Vendored | None) -> Definition | Import | None:
     """What a name stands for: the modular file's own first, then what it imports, then what its context has."""
     if name in conversion.definitions:
-        return conversion.definitions[name]
+        made = conversion.definitions[name]
+        if made.order[0] == 1 and context is not None and made.context is not context:
+            return from_vendored(conversion, context, name, renamed=True) or made  # where this one has another
+        return made
     module = conversion.module
     if name in module.imports:
         symbol = reference(conversion, name)
@@ -414,8 +418,9 @@ def from_vendored(
     if new in conversion.definitions:
         there = conversion.definitions[new]
         if item is not None and there.order[0] == 1 and there.context is not vendored and there.text != item.text:
+            if refuse.two_sources(conversion, there, vendored, item):
+                return beside(conversion, vendored, new, item)
             note = f"{new} is {there.origin}; {vendored.module} has another one: import the one that you mean"
-            refuse.two_sources(conversion, there, vendored, item)
             if note not in conversion.notes:
                 conversion.notes.append(note)
         return there
@@ -437,6 +442,30 @@ def from_vendored(
         other = vendor(conversion, found.module)
         return from_vendored(conversion, other, found.name) or found
     return found
+
+
+def beside(conversion: Conversion, vendored: Vendored, new: str, item: Item) -> Definition:
+    """A function or constant whose name another architecture's has already, under a name of its own."""
+    other = f"{source.package_of(vendored.module)}_{new}"
+    other = other.upper() if new.isupper() else other
+    if other not in conversion.definitions:
+        text = re.sub(rf"\b{re.escape(new)}\b", other, item.text)
+        place = list(conversion.vendored).index(vendored.module)
+        conversion.definitions[other] = Definition(
+            other, text, item.kind, (1, place, item.line), vendored, (other,), global_names(text),
+            f"{vendored.module}.{vendored.was(item)}",
+        )  # fmt: skip
+        vendored.beside[new] = other
+    return conversion.definitions[other]
+
+
+def placed(made: Definition) -> str:
+    """A definition's text, in which names that stand beside another architecture's are the right ones."""
+    text = made.text
+    for name, other in (made.context.beside if made.context else {}).items():
+        if name in made.uses:
+            text = re.sub(rf"(?<![.\w]){re.escape(name)}\b", other, text)
+    return text
 
 
 def write_files(conversion: Conversion) -> None:
@@ -585,7 +614,7 @@ def emit(conversion: Conversion, kind: str, found: Closure) -> str:
     if conversion.module.package:
         guards = [g.replace(f"from {conversion.module.package}.", "from .") for g in guards]
     parts = [header(conversion), "\n".join(dict.fromkeys(lines)), *guards]
-    parts += [d.text for d in found.order]
+    parts += [placed(d) for d in found.order]
     if conversion.module.exported is not None:
         here = {n for d in found.order for n in d.names or (d.name,)}
         listed = [n for n in conversion.module.exported if n in here]

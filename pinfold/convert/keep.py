@@ -39,7 +39,9 @@ def subclass(conversion, vendored, child: merge.Body, parent: merge.Body, merged
         elif says_more_than_python(member, theirs):
             if re.search(r"_inherited\d*_", joined[member.key].text):
                 return None
-            members.append(joined[member.key])
+            # its super() came with the parent's text, and means what stands above the base
+            text = re.sub(r"\bsuper\(\)", f"super({base}, self)", joined[member.key].text)
+            members.append(replace(joined[member.key], text=text))
         else:
             members.append(marked(member, theirs))
             called[theirs.key] = merge.undecorated(theirs, merge.function_parts(members[-1].text)[0])

@@ -118,18 +118,22 @@ def two_prefixes(conversion: "build.Conversion", old: str, pairs: list[tuple[str
     )
 
 
-def two_sources(conversion: "build.Conversion", there: "build.Definition", vendored: "build.Vendored", item) -> None:
-    """Two architectures each bring something else under one name.
+def two_sources(
+    conversion: "build.Conversion", there: "build.Definition", vendored: "build.Vendored", item: "source.Item"
+) -> bool:
+    """Whether two architectures each bring something else under one name; a function or constant can be had twice.
 
     Raises:
-        UserError: they differ in more than comments, and neither is imported by name.
+        UserError: it is a class, and nobody says which one the other classes are to use.
     """
     if conversion.module.package or there.context is None:
-        return
+        return False
     if source.package_of(there.context.module) == source.package_of(vendored.module):
-        return  # of one architecture: the conversion's notes say so
+        return False  # of one architecture: the conversion's notes say so
     if meaning(there.text) == meaning(item.text):
-        return
+        return False
+    if item.kind != "class" and len(item.names) < 2:
+        return True
     theirs, old = there.origin.rpartition("."), vendored.was(item)
     users = [d for d in conversion.definitions.values() if d.context is vendored and there.name in d.uses]
     by = next((d for d in users if d.order[0] == 0), None)
@@ -137,7 +141,7 @@ def two_sources(conversion: "build.Conversion", there: "build.Definition", vendo
     second = source.shown(vendored.module)
     raise UserError(
         f"{conversion.path}:{at}: {source.shown(theirs[0])} and {second} both bring a {there.name}, and they differ; "
-        f"import the one that is meant: from {second} import {old}"
+        f"say which is meant: class {there.name}({old}): pass, with from {second} import {old}"
     )
 
 

@@ -55,10 +55,12 @@ def verify(folder: Path, seconds: float = 60, progress: bool = True) -> list[Che
         work = Path(temporary)
         known = sources(folder)
         changed = kept_apart(folder, known.paths, work / OTHER)
+        made_from, unchanged = origins(known.paths)
         job = {
             "folder": str(folder.resolve()),
             "stems": [p.stem for p in made if p.stem.startswith(("configuration_", "modeling_"))],
-            "twins": twins(known.paths),
+            "origins": made_from,
+            "twins": unchanged,
             "other": str(work / OTHER) if changed else "",
             "changed": changed,
             "seconds": seconds,
@@ -133,16 +135,22 @@ def leftover(path: Path) -> str:
     return ""
 
 
-def twins(paths: list[Path]) -> dict[str, tuple[str, str]]:
-    """Classes of which the modular file changes nothing, nor anything that they use: {class: (module, upstream's)}."""
+def origins(paths: list[Path]) -> tuple[dict[str, tuple[str, str]], list[str]]:
+    """Upstream's class of each class, and those that the modular file leaves as they are, with all that they use.
+
+    Returns:
+        {class: (module, class there)}, and names of classes.
+    """
     found: dict[str, tuple[str, str]] = {}
+    unchanged = []
     for path in paths:
         conversion = nearby.converted(path, files.INLINE in files.recorded(path)).conversion
         for made in conversion.definitions.values():
             module, _, name = made.origin.rpartition(".")
-            if made.kind == "class" and module.startswith(source.TRANSFORMERS) and same(conversion, made, set()):
+            if made.kind == "class" and module.startswith(source.TRANSFORMERS):
                 found[made.name] = module, name
-    return found
+                unchanged += [made.name] if same(conversion, made, set()) else []
+    return found, unchanged
 
 
 def same(conversion: build.Conversion, made: build.Definition, seen: set[int]) -> bool:
