@@ -101,6 +101,7 @@ class Conversion:
     module: Source
     vendored: dict[str, Vendored] = field(default_factory=dict)
     definitions: dict[str, Definition] = field(default_factory=dict)
+    twins: dict[tuple[str, str], Definition] = field(default_factory=dict)  # of a name that two files have
     files: dict[str, str] = field(default_factory=dict)
     prefixes: dict[str, str] = field(default_factory=dict)  # of module -> new cased prefix
     notes: list[str] = field(default_factory=list)  # what a user should know about the result
@@ -117,8 +118,18 @@ def reference(conversion: Conversion, name: str) -> tuple[str, str] | None:
         module = source.public_classes().get(found.name)
         return (module, found.name) if module else None
     if source.is_model_module(found.module) and found.module != own_module(conversion, found.module):
-        return defined(found.module, found.name)
+        return spelled(conversion, *defined(found.module, found.name))
     return None
+
+
+def spelled(conversion: Conversion, module: str, name: str) -> tuple[str, str]:
+    """transformers' own modular files write a name in any case (PaligemmaModel), as their converter ignores it."""
+    path = source.find(module) if conversion.module.package else None
+    file = source.load(path, module.rpartition(".")[0]) if path else None
+    if file is None or name in file.items or name in file.imports:
+        return module, name
+    same = [n for n in file.classes() if n.lower() == name.lower()]
+    return module, same[0] if len(same) == 1 else name
 
 
 def defined(module: str, name: str) -> tuple[str, str]:
@@ -317,6 +328,9 @@ def merged_class(conversion: Conversion, item: Item, base: tuple[str, str, int])
     if len(item.node.bases) > 1:
         listed = [x for x in (ast.unparse(b) for b in item.node.bases) if x != "nn.Module"]
         taken = [x.strip() for x in top_level_commas(parent.bases)]
+        own = next((x for x in listed if is_pretrained(x)), None)
+        if own and conversion.module.package:  # in transformers' own files it stands for the parent's
+            taken = [own if is_pretrained(x) else x for x in taken]
         listed[number : number + 1] = taken
         listed = list(dict.fromkeys(listed))
         body = replace(body, bases=", ".join(x for x in listed if x != "nn.Module" or len(listed) == 1))
@@ -330,6 +344,10 @@ def merged_class(conversion: Conversion, item: Item, base: tuple[str, str, int])
             f"{where}: {item.name} merged with {old} is not Python ({error.msg}); write its methods out"
         ) from None
     return vendored, text, f"{module}.{old}"
+
+
+def is_pretrained(base: str) -> bool:
+    return base.endswith("PreTrainedModel")
 
 
 def refuse_bare_init(child: merge.Body, parent: merge.Body, where: str, old: str) -> None:
@@ -384,12 +402,19 @@ def renamed_reference(conversion: Conversion, mentioned: str, text: str) -> str:
 def resolve(conversion: Conversion, name: str, context: Vendored | None) -> Definition | Import | None:
     """What a name stands for: the modular file's own first, then what it imports, then what its context has."""
     if name in conversion.definitions:
-        return conversion.definitions[name]
+        there = conversion.definitions[name]
+        apart = context is not None and there.order[0] == 1 and of_another_file(there, context)
+        return from_vendored(conversion, context, name, renamed=True) or there if apart else there
     module = conversion.module
     if name in module.imports:
         symbol = reference(conversion, name)
         if symbol is None:
-            return module.imports[name]
+            theirs = from_vendored(conversion, context, name, renamed=True) if context else None
+            return (
+                module.imports[name]
+                if theirs is None or source.has(module.imports[name].module, module.imports[name].name)
+                else theirs
+            )
         return from_vendored(conversion, vendor(conversion, symbol[0]), symbol[1])
     for alias in module.imports:
         symbol = reference(conversion, alias)
@@ -406,6 +431,13 @@ def resolve(conversion: Conversion, name: str, context: Vendored | None) -> Defi
     return from_vendored(conversion, context, name, renamed=True)
 
 
+def of_another_file(made: Definition, vendored: Vendored) -> bool:
+    """Whether a helper comes from a file for another purpose: of image processors, that for torch or that for PIL."""
+    if made.kind == "class" or made.context is None or made.context is vendored:
+        return False
+    return source.purpose(made.context.module) != source.purpose(vendored.module)
+
+
 def from_vendored(
     conversion: Conversion, vendored: Vendored, name: str, renamed: bool = False
 ) -> Definition | Import | None:
@@ -414,17 +446,15 @@ def from_vendored(
     if new in conversion.definitions:
         there = conversion.definitions[new]
         if item is not None and there.order[0] == 1 and there.context is not vendored and there.text != item.text:
+            if of_another_file(there, vendored):  # both, each in its file
+                return conversion.twins.setdefault((vendored.module, new), taken(conversion, vendored, new, item))
             note = f"{new} is {there.origin}; {vendored.module} has another one: import the one that you mean"
             refuse.two_sources(conversion, there, vendored, item)
             if note not in conversion.notes:
                 conversion.notes.append(note)
         return there
     if item is not None:
-        place = list(conversion.vendored).index(vendored.module)
-        made = Definition(
-            new, item.text, item.kind, (1, place, item.line), vendored, item.names, global_names(item.text),
-            f"{vendored.module}.{vendored.was(item)}",
-        )  # fmt: skip
+        made = taken(conversion, vendored, new, item)
         for each in item.names:
             conversion.definitions.setdefault(each, made)
         return made
@@ -437,6 +467,14 @@ def from_vendored(
         other = vendor(conversion, found.module)
         return from_vendored(conversion, other, found.name) or found
     return found
+
+
+def taken(conversion: Conversion, vendored: Vendored, name: str, item: Item) -> Definition:
+    place = list(conversion.vendored).index(vendored.module)
+    return Definition(
+        name, item.text, item.kind, (1, place, item.line), vendored, item.names, global_names(item.text),
+        f"{vendored.module}.{vendored.was(item)}",
+    )  # fmt: skip
 
 
 def write_files(conversion: Conversion) -> None:
@@ -461,14 +499,16 @@ def write_files(conversion: Conversion) -> None:
             found = resolve(conversion, used, made.context)
             if isinstance(found, Definition) and found.name not in reached:
                 queue.append(found.name)
-    kinds = dict.fromkeys([*wanted, *sorted({k for k in files_of.values() if k})])
+    beside = {i.module.rpartition(".")[2] for i in module.imports.values() if own_module(conversion, i.module)}
+    brought = {k for k in files_of.values() if k and f"{k}_{conversion.name}" not in beside}
+    kinds = dict.fromkeys([*wanted, *sorted(brought)])  # a file that the modular one itself takes from stays
     if not kinds:
         kinds = {"modeling": None}
-    closures = {}
+    roots = {}
     for kind in kinds:
-        roots = [n for n in module.items if n in files_of and files_of[n] == kind]
-        roots += sorted(n for n in files_of if files_of[n] == kind and n not in roots)
-        closures[kind] = closure(conversion, kind, roots)
+        roots[kind] = [n for n in module.items if n in files_of and files_of[n] == kind]
+        roots[kind] += sorted(n for n in files_of if files_of[n] == kind and n not in roots[kind])
+    closures = {kind: closure(conversion, kind, found) for kind, found in roots.items()}
     placed = {n for c in closures.values() for d in c.order for n in d.names or (d.name,)}
     exported = {*(module.exported or ()), "__getattr__"}
     loose = [n for n in rest if n not in placed and n in exported]
@@ -479,10 +519,33 @@ def write_files(conversion: Conversion) -> None:
             if kind_of(w) in closures and kind_of(w) != "modeling"
         ]
         kind = kind_of(words[0]) if name == "__getattr__" and words else "modeling"
-        kind = kind if kind in closures else next(iter(closures))
-        closures[kind] = closure(conversion, kind, [d.name for d in closures[kind].order] + [name])
+        roots[kind if kind in closures else next(iter(closures))].append(name)
+    for item in module.others:
+        if not is_idle(item.node):
+            made = statement(conversion, item)
+            named = [kind_of(n) for n in sorted(made.uses) if n in conversion.definitions and kind_of(n) in closures]
+            kind = "modeling" if "modeling" in named or not named else named[0]
+            roots[kind if kind in closures else next(iter(closures))].append(made.name)
+    closures = {kind: closure(conversion, kind, found) for kind, found in roots.items()}
     for kind, found in closures.items():
         conversion.files[f"{kind}_{conversion.name}.py"] = emit(conversion, kind, found)
+
+
+def is_idle(node: ast.stmt) -> bool:
+    """A text that stands alone, and what runs only where the file is a program."""
+    return (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) or (
+        isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
+    )
+
+
+def statement(conversion: Conversion, item: Item) -> Definition:
+    """A statement that binds no name, such as ALL_ATTENTION_FUNCTIONS["mine"] = attention: it stands at the end."""
+    text = item.text
+    for mentioned in global_names(text):
+        text = renamed_reference(conversion, mentioned, text)
+    made = Definition(f"line {item.line}", text, "other", (2, item.line), None, (), global_names(text))
+    conversion.definitions[made.name] = made
+    return made
 
 
 @dataclass
@@ -503,6 +566,7 @@ def closure(conversion: Conversion, kind: str, roots: list[str]) -> Closure:
         stack.add(id(made))
         needed = []
         for used in sorted(made.uses):
+            result.imports |= submodules(conversion, used, made)
             found = resolve(conversion, used, made.context)
             if found is None or found is made:
                 continue
@@ -526,6 +590,17 @@ def closure(conversion: Conversion, kind: str, roots: list[str]) -> Closure:
     for name in roots:
         add(conversion.definitions[name])
     return result
+
+
+def submodules(conversion: Conversion, name: str, made: Definition) -> dict[str, Import]:
+    """`import collections.abc`, of which a text has the name `collections`."""
+    files = [conversion.module, *([made.context.renamed] if made.context else [])]
+    return {
+        key: each
+        for file in files
+        for key, each in file.imports.items()
+        if key.startswith(f"{name}.") and re.search(rf"\b{re.escape(key)}\b", made.text)
+    }
 
 
 def elsewhere(name: str, kind: str) -> bool:
