@@ -32,6 +32,7 @@ KINDS = (
     ("Tokenizer", "tokenization"),
     ("Config", "configuration"),
 )
+KERNELS = "@use_kernel_func_from_hub"  # its arguments are names of a Hub's kernels, whatever they begin with
 
 
 def kind_of(name: str) -> str:
@@ -67,10 +68,13 @@ class Vendored:
     original: Source
     renamed: Source
     renaming: names.Renaming | None
+    kept: frozenset[str] = frozenset()  # functions that the modular file takes by name, or a Hub's kernels replace
 
     def rename(self, name: str) -> str:
-        if self.renaming is None or (
-            name in self.original.imports and not source.is_model_module(self.original.imports[name].module)
+        if (
+            self.renaming is None
+            or name in self.kept
+            or (name in self.original.imports and not source.is_model_module(self.original.imports[name].module))
         ):
             return name
         return self.renaming.word(name)
@@ -197,17 +201,39 @@ def vendor(conversion: Conversion, module: str) -> Vendored:
     if old is not None and source_model(conversion) != package:
         low = conversion.name if new == conversion.prefixes[""] else names.lower(new)
         renaming = names.Renaming(package, old, low, new)
-    renamed = file
+    renamed, kept = file, frozenset()
     if renaming is not None:
-        outside = frozenset(a for a, i in file.imports.items() if not source.is_model_module(i.module))
-        rows = zip(file.text.splitlines(), renaming.text(file.text, outside).splitlines(), strict=True)
-        text = "\n".join(o if n in file.import_lines else r for n, (o, r) in enumerate(rows, 1))
+        outside = frozenset(a for a, i in file.imports.items() if not of_model(i, package))
+        taken_by_name = {i.name for i in conversion.module.imports.values() if i.module == module}
+        kernels = re.compile(rf"^{KERNELS}", re.MULTILINE)
+        kept = frozenset(
+            n for n, i in file.items.items()
+            if i.kind == "function" and (n in taken_by_name or kernels.search(i.text))
+        )  # fmt: skip
+        rows = zip(file.text.splitlines(), renaming.text(file.text, outside | kept).splitlines(), strict=True)
+        stays = {n for n, line in enumerate(file.text.splitlines(), 1) if line.startswith(KERNELS)}
+        stays |= file.import_lines
+        text = "\n".join(o if n in stays else r for n, (o, r) in enumerate(rows, 1))
         renamed = source.parse(text, file.path, file.package)
         renamed.imports = {
-            (renaming.word(a) if source.is_model_module(i.module) else a): i for a, i in file.imports.items()
+            (renaming.word(a) if of_model(i, package) else a): own_guard(i, package, conversion, renaming)
+            for a, i in file.imports.items()
         }
-    conversion.vendored[module] = found = Vendored(module, file, renamed, renaming)
+    conversion.vendored[module] = found = Vendored(module, file, renamed, renaming, kept)
     return found
+
+
+def of_model(found: Import, package: str) -> bool:
+    """Whether an import is one architecture's; under `if TYPE_CHECKING:` too, where it is the file's own."""
+    return source.is_model_module(found.module) or f"transformers.models.{package}." in found.guard
+
+
+def own_guard(found: Import, package: str, conversion: Conversion, renaming: names.Renaming) -> Import:
+    """`if TYPE_CHECKING: from .modeling_llama import LlamaOutput`, for the file that is made."""
+    if f"transformers.models.{package}." not in found.guard:
+        return found
+    rows = re.sub(rf"transformers\.models\.{package}\.(\w+)_{package}\b", r".\1_@", found.guard)
+    return replace(found, guard=renaming.text(rows).replace("_@", f"_{conversion.name}"))
 
 
 def source_model(conversion: Conversion) -> str | None:
@@ -409,12 +435,11 @@ def resolve(conversion: Conversion, name: str, context: Vendored | None) -> Defi
     if name in module.imports:
         symbol = reference(conversion, name)
         if symbol is None:
+            found = module.imports[name]
+            if own_module(conversion, found.module):
+                return from_itself(conversion, found) or found
             theirs = from_vendored(conversion, context, name, renamed=True) if context else None
-            return (
-                module.imports[name]
-                if theirs is None or source.has(module.imports[name].module, module.imports[name].name)
-                else theirs
-            )
+            return found if theirs is None or source.has(found.module, found.name) else theirs
         return from_vendored(conversion, vendor(conversion, symbol[0]), symbol[1])
     for alias in module.imports:
         symbol = reference(conversion, alias)
@@ -429,6 +454,17 @@ def resolve(conversion: Conversion, name: str, context: Vendored | None) -> Defi
     if context is None:
         return None
     return from_vendored(conversion, context, name, renamed=True)
+
+
+def from_itself(conversion: Conversion, found: Import) -> Definition | Import | None:
+    """What a modular file takes from a file that is made from it: what that has of the parent's."""
+    kind = source.purpose(found.module)
+    if not any(i.kind == "class" and kind_of(n) == kind.rstrip("_") for n, i in conversion.module.items.items()):
+        return None
+    for vendored in list(conversion.vendored.values()):
+        if source.purpose(vendored.module) == kind and vendored.rename(found.name) in vendored.renamed.items:
+            return from_vendored(conversion, vendored, found.name)
+    return None
 
 
 def of_another_file(made: Definition, vendored: Vendored) -> bool:
@@ -528,7 +564,7 @@ def write_files(conversion: Conversion) -> None:
             roots[kind if kind in closures else next(iter(closures))].append(made.name)
     closures = {kind: closure(conversion, kind, found) for kind, found in roots.items()}
     for kind, found in closures.items():
-        conversion.files[f"{kind}_{conversion.name}.py"] = emit(conversion, kind, found)
+        conversion.files[f"{kind}_{conversion.name}.py"] = emit(conversion, kind, found, set(closures))
 
 
 def is_idle(node: ast.stmt) -> bool:
@@ -640,12 +676,14 @@ def public(found: Import, conversion: Conversion) -> Import:
     return found
 
 
-def emit(conversion: Conversion, kind: str, found: Closure) -> str:
+def emit(conversion: Conversion, kind: str, found: Closure, kinds: set[str]) -> str:
     lines, guards = [], []
     for _, each in sorted(found.imports.items()):
         each = public(each, conversion)
         if each.guard:
-            if each.guard not in guards:
+            beside = re.findall(rf"from \.(\w+)_{conversion.name} import", each.guard)
+            there = conversion.module.package or kinds.issuperset(beside)  # a type's file that is not made
+            if each.guard not in guards and there:
                 guards.append(each.guard)
             continue
         lines.append(each.line())

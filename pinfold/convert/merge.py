@@ -590,7 +590,11 @@ def other_supers(
             and isinstance(part.func, ast.Attribute)
             and part.func.attr == node.name
             and isinstance(part.func.value, (ast.Name, ast.Attribute))
-            and (node.name == "__init__" or ast.unparse(part.func.value) in parent.bases.replace(" ", "").split(","))
+            and (
+                node.name == "__init__"
+                or ast.unparse(part.func.value) in parent.bases.replace(" ", "").split(",")
+                or first == "cls"  # a class method of the root itself is none of this class
+            )
             and ast.unparse(part.func.value) in ROOTS | set(parent.bases.replace(" ", "").split(","))
         ):
             given = part.args[1:] if part.args and ast.unparse(part.args[0]) in ("self", "cls") else part.args
