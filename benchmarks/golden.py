@@ -1,23 +1,22 @@
 """The converter against transformers' own: every modular file of the installed wheel, and what was generated from it.
 
-Of each modular file: (a) it converts; (b) what was made imports as a flat package, and needs no model of transformers;
-(c) every concrete class equals the shipped one: weights' names and shapes and the tree of modules with the defaults of
-its configuration, and with a tiny one the initial weights, outputs, loss and gradients, bit by bit; (d) the texts are
-equal, in whatever order, comments aside. (c) runs each side in a process of its own. The tables are runs/golden.md and
-runs/golden.json: python benchmarks/golden.py [--sample 40] [--only NAME] [--text]
+Of each modular file: (a) it converts, while the files that were generated from it are out of reach; (b) what was made
+imports as a flat package, and needs no model of transformers; (c) every concrete class equals the shipped one: names
+and shapes of its weights and the tree of modules with the defaults of its configuration, and with a tiny one outputs,
+loss and gradients, bit by bit, each side in a process of its own (golden_sides.py); (d) the texts are equal, in
+whatever order, comments aside. The tables are runs/golden.md and runs/golden.json:
 """
 
 import argparse
 import ast
 import concurrent.futures
+import contextlib
 import difflib
-import importlib
 import json
 import multiprocessing
 import os
 import random
 import re
-import resource
 import statistics
 import sys
 import tempfile
@@ -26,12 +25,13 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-import torch
 import transformers
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from pinfold.convert import build, finish, inside, tiny
-from pinfold.errors import UserError
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+import golden_sides  # noqa: E402
+
+from pinfold.convert import build, finish, inside, source  # noqa: E402
+from pinfold.errors import UserError  # noqa: E402
 
 MODELS = Path(transformers.__file__).parent / "models"
 
@@ -57,7 +57,43 @@ def generated_from(path: Path) -> dict[str, Path]:
 
 
 def convert(path: Path) -> build.Conversion:
-    return build.convert(path, f"transformers.models.{path.parent.name}")
+    with out_of_reach(path):
+        return build.convert(path, f"transformers.models.{path.parent.name}")
+
+
+HIDDEN: set[tuple[str, str]] = set()
+
+
+@contextlib.contextmanager
+def out_of_reach(path: Path):
+    """While a file is converted, what was generated from it is neither found nor opened."""
+    found, made = source.find, generated_from(path).values()
+
+    def find(module: str) -> Path | None:
+        there = found(module)
+        if there in made:
+            raise PermissionError(f"{module} is generated from {path.name}")
+        return there
+
+    HIDDEN.update((p.parent.name, p.stem) for p in made)
+    source.find = find
+    try:
+        yield
+    finally:
+        source.find = found
+        HIDDEN.clear()
+
+
+def watch(event: str, args: tuple) -> None:
+    if event == "open" and HIDDEN and isinstance(args[0], str):
+        path = Path(args[0])
+        folder = path.parent.parent if path.parent.name == "__pycache__" else path.parent
+        if (folder.name, path.name.split(".")[0]) in HIDDEN and folder.parent == MODELS:
+            raise PermissionError(f"{path.name} is generated from what is being converted")
+
+
+sys.addaudithook(watch)
+source.public_classes()  # where public names lie: of all files, once, before any is hidden
 
 
 def compare(path: Path) -> tuple[float, dict[str, str]]:
@@ -131,88 +167,6 @@ def leftovers(text: str) -> list[str]:
     return found
 
 
-def prepare() -> None:
-    """In a process of its own: no network, no thread beside it, and not all of the memory."""
-    torch.set_num_threads(1)
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-
-
-def described(classes: dict, levels: dict, seconds: float, pipe, retry=None) -> None:
-    """One message for each class: its skeleton with the defaults, and its tiny self."""
-    for name, cls in classes.items():
-        one = {}
-        for again in (False, True):
-            try:
-                with inside.limit(seconds):
-                    one["default"] = inside.default_skeleton(cls)
-                one.pop("default_error", None)
-                break
-            except (Exception, inside.Late) as error:
-                one["default_error"] = inside.short(error)
-                if retry is None or again or "nrecognized" not in str(error):
-                    break
-                one["needs_auto"] = True
-                retry()
-        if retry:
-            retry()
-        wanted = levels.get(name, range(tiny.LEVELS))
-        one |= inside.describe(cls, wanted, seconds) if wanted else {"error": "not tried"}
-        pipe.send((name, one))
-
-
-def shipped_side(path: Path, stems: list[str], seconds: float, pipe) -> None:
-    prepare()
-    modules = {}
-    for stem in stems:
-        try:
-            modules[stem] = importlib.import_module(f"transformers.models.{path.parent.name}.{stem}")
-        except ImportError as error:
-            pipe.send(("import " + stem, inside.short(error)))
-    described(inside.model_classes(modules), {}, seconds, pipe)
-    pipe.send(None)
-
-
-def our_side(folder: Path, stems: list[str], levels: dict, seconds: float, model: str, pipe) -> None:
-    prepare()
-    before, modules = inside.load_auto_tables(), {}
-    for stem in stems:
-        try:
-            modules |= inside.import_folder(folder, f"golden_{model}", [stem])
-        except Exception as error:
-            pipe.send(("import " + stem, inside.short(error)))
-    pipe.send(("loaded", inside.loaded_models(before)))
-    described(inside.model_classes(modules), levels, seconds, pipe, lambda: register(modules))
-    pipe.send(None)
-
-
-def register(modules: dict) -> None:
-    """Auto classes reach what was made where they reach what is shipped, as if it were that."""
-    from transformers.models.auto import configuration_auto, modeling_auto
-
-    defined = {
-        n: v
-        for m in modules.values()
-        for n, v in vars(m).items()
-        if isinstance(v, type) and v.__module__ == m.__name__
-    }
-    configs = {}
-    for kind, name in configuration_auto.CONFIG_MAPPING_NAMES.items():
-        if name in defined:
-            configs[kind] = configuration_auto.CONFIG_MAPPING._extra_content[kind] = defined[name]
-    for auto in vars(modeling_auto).values():
-        mapping = getattr(auto, "_model_mapping", None)
-        if isinstance(auto, type) and mapping is not None:
-            for kind, listed in mapping._model_mapping.items():
-                first = listed if isinstance(listed, str) else listed[0]
-                if kind in configs and first in defined:
-                    mapping._extra_content[configs[kind]] = defined[first]
-
-
 def gather(target, seconds: float, *args) -> dict:
     """What a process of its own sends, until it is done, dies or is late."""
     here, there = multiprocessing.Pipe(duplex=False)
@@ -264,7 +218,7 @@ def class_differs(ours: dict, theirs: dict) -> tuple[str, str]:
     for kind in ("state", "tree", "inputs"):
         if ours[kind] != theirs[kind]:
             return f"tiny {kind}: {first_difference(ours[kind], theirs[kind])}", ""
-    for kind in ("weights", "outputs", "loss", "gradients"):
+    for kind in ("outputs", "inside", "loss", "gradients"):
         a, b = ours.get(kind), theirs.get(kind)
         if a != b:
             if isinstance(a, dict) and isinstance(b, dict):
@@ -274,33 +228,61 @@ def class_differs(ours: dict, theirs: dict) -> tuple[str, str]:
     return "", "; ".join(skipped)
 
 
+def behaviour(ours: dict, theirs: dict) -> dict:
+    """Of the two sides' messages: what differs of each class, what was not compared, what only starts otherwise."""
+    found: dict = {"classes": {}, "skipped": {}, "inside": {}, "initial": [], "needs_auto": []}
+    settings = theirs.get("settings", {})
+    for name, value in settings.items():
+        mine = ours.get("settings", {}).get(name, "not made")
+        if mine != value:
+            at = next((i for i, (a, b) in enumerate(zip(mine, value, strict=False)) if a != b), 0)
+            found["classes"][name] = (
+                f"settings: {mine[max(at - 30, 0) : at + 30]!r}, {value[max(at - 30, 0) : at + 30]!r}"
+            )
+    classes = {n: v for n, v in theirs.items() if isinstance(v, dict) and n != "settings"}
+    for name, other in classes.items():
+        mine = ours.get(name)
+        if mine is None:
+            found["classes"][name] = ours.get("died") or "not made"
+            continue
+        found["classes"][name], why = class_differs(mine, other)
+        whole = next((n for n, v in classes.items() if name in v.get("inside", ())), None)
+        if why.startswith("tiny") and whole:
+            found["inside"][name] = whole  # compared there
+        elif why:
+            found["skipped"][name] = why
+        if other.get("initial") != mine.get("initial"):
+            found["initial"].append(name)
+        if mine.get("needs_auto"):
+            found["needs_auto"].append(name)
+    return found
+
+
 def judge(path: Path, seconds: float, text_only: bool) -> dict:
     """One modular file: "" or a reason for each of a, b, c, d, and how long it took."""
     started, name = time.perf_counter(), path.stem.removeprefix("modular_")
-    row = {"name": name, "a": "", "b": "", "c": "", "d": "", "texts": {}, "classes": {}}
-    try:
-        conversion = convert(path)
-        row["convert_s"] = time.perf_counter() - started
-        row["texts"] = compare_texts(path, conversion)
-        row["d"] = "; ".join(f"{n}: {why}" for n, why in row["texts"].items() if why)
-    except Exception as error:
-        reason = str(error) if isinstance(error, UserError) else inside.short(error)
-        return row | {"a": reason, "b": "not converted", "c": "not converted", "d": "not converted"}
+    row = {"name": name, "a": "", "b": "", "c": "not tried", "d": "", "texts": {}, "classes": {}}
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+        folder = Path(place) / "made"
+        folder.mkdir()
         try:
+            conversion = convert(path)
+            row["texts"] = compare_texts(path, conversion)
+            row["d"] = "; ".join(f"{n}: {why}" for n, why in row["texts"].items() if why)
             stems, foreign = lay_out(path, conversion, folder)
+            row["convert_s"] = time.perf_counter() - started
         except Exception as error:
             reason = str(error) if isinstance(error, UserError) else inside.short(error)
-            return row | {"a": f"finish: {reason}", "b": "not written", "c": "not written"}
+            none = "not converted"
+            return row | {"a": reason, "b": none, "c": none, "d": row["d"] if row["texts"] else none}
         bad = {s: left for s in stems if (left := leftovers((folder / f"{s}.py").read_text(encoding="utf-8")))}
-        theirs = {} if text_only else gather(shipped_side, 40 * seconds, path, stems, seconds)
-        levels = (
-            {}
-            if text_only
-            else {n: [v["level"]] if "level" in v else [] for n, v in theirs.items() if isinstance(v, dict)}
+        plans, theirs = Path(place) / "plans.pt", {}
+        if not text_only:
+            package = f"transformers.models.{path.parent.name}"
+            theirs = gather(golden_sides.shipped_side, 20 * seconds, package, stems, plans, seconds)
+        ours = gather(
+            golden_sides.our_side, 40 * seconds, folder, stems, plans if plans.exists() else None, seconds, name
         )
-        ours = gather(import_only if text_only else our_side, 40 * seconds, folder, stems, levels, seconds, name)
     absent = {k for k in theirs if k.startswith("import ")}
     failed = {k: v for k, v in ours.items() if k.startswith("import ") and k not in absent}
     if bad:
@@ -311,37 +293,13 @@ def judge(path: Path, seconds: float, text_only: bool) -> dict:
         row["b"] = f"loads {', '.join(ours['loaded'][:3])}"
     elif "died" in ours and "loaded" not in ours:
         row["b"] = ours["died"]
-    if text_only:
-        row["c"] = "not tried"
-    else:
-        row["skipped"], row["needs_auto"] = {}, []
-        for cls, other in theirs.items():
-            if isinstance(other, dict):
-                if cls not in ours:
-                    row["classes"][cls] = ours.get("died") or "not made"
-                    continue
-                row["classes"][cls], why = class_differs(ours[cls], other)
-                if why:
-                    row["skipped"][cls] = why
-                if ours[cls].get("needs_auto"):
-                    row["needs_auto"].append(cls)
+    if not text_only:
+        row |= behaviour(ours, theirs)
         row["c"] = "; ".join(f"{n}: {why}" for n, why in row["classes"].items() if why) or (
-            f"the shipped one: {theirs['died']}" if "died" in theirs else row["b"] if not theirs else ""
+            f"the shipped one: {theirs['died']}" if "died" in theirs else "; ".join(failed.values())
         )
     row["seconds"] = time.perf_counter() - started
     return row
-
-
-def import_only(folder: Path, stems: list[str], levels: dict, seconds: float, model: str, pipe) -> None:
-    prepare()
-    before = inside.load_auto_tables()
-    for stem in stems:
-        try:
-            inside.import_folder(folder, f"golden_{model}", [stem])
-        except Exception as error:
-            pipe.send(("import " + stem, inside.short(error)))
-    pipe.send(("loaded", inside.loaded_models(before)))
-    pipe.send(None)
 
 
 GOALS = {"a": 320, "b": 315, "c": 300, "d": 200}
@@ -351,12 +309,9 @@ WHAT = {
     "c": "behave equal",
     "d": "texts equal",
 }
-MEMORY = 9 << 30
 
 
-def report(rows: list[dict], tried: list[str], folder: Path) -> list[str]:
-    """Write both tables; the lines of the summary."""
-    rows = sorted(rows, key=lambda r: r["name"])
+def summary(rows: list[dict], tried: str) -> list[str]:
     lines = [f"transformers {transformers.__version__}, {len(rows)} modular files"]
     for key in tried:
         good = sum(not r[key] for r in rows)
@@ -364,36 +319,50 @@ def report(rows: list[dict], tried: list[str], folder: Path) -> list[str]:
             f"({key}) {WHAT[key]}: {good} of {len(rows)}" + (f", goal {GOALS[key]}" if len(rows) > 300 else "")
         )
     texts = [why for r in rows for why in r["texts"].values()]
-    classes = [why for r in rows for why in r["classes"].values()]
-    skipped = sum(len(r.get("skipped", {})) for r in rows)
     lines.append(f"{sum(not t for t in texts)} of {len(texts)} generated files have equal texts")
-    if classes:
-        lines.append(
-            f"{sum(not c for c in classes)} of {len(classes)} classes behave equal, {skipped} of them compared in part"
-        )
+    if "c" in tried:
+        classes = [why for r in rows for why in r["classes"].values()]
+        part = [r for r in rows if r.get("skipped")]
+        lines += [
+            f"{sum(not c for c in classes)} of {len(classes)} classes behave equal; "
+            f"{sum(len(r.get('inside', ())) for r in rows)} of them were run only inside of another, and "
+            f"{sum(len(r['skipped']) for r in part)} (in {len(part)} files) compared in part: the shipped ones fail",
+            f"{sum(not r['classes'] for r in rows if not r['c'])} files that behave equal define no model",
+            f"{sum(bool(r.get('initial')) for r in rows)} files have a class whose initial weights differ, and "
+            f"{sum(bool(r.get('needs_auto')) for r in rows)} one that wants parts registered with Auto classes",
+        ]
     taken = [r["convert_s"] for r in rows if "convert_s" in r]
     if taken:
-        lines.append(f"median {statistics.median(taken):.2f} s a conversion")
-    folder.mkdir(exist_ok=True)
-    (folder / "golden.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    table = [*(f"{line}  " for line in lines), ""]
-    for key in tried:
-        table += [f"## ({key}) fails", "", "| file | why |", "| --- | --- |"]
-        table += [f"| {r['name']} | {r[key][:400].replace('|', chr(92) + '|')} |" for r in rows if r[key]]
-        table.append("")
-    table += [
-        "## Compared in part",
-        "",
-        "| file | class | not compared, as the shipped class fails too |",
-        "| --- | --- | --- |",
-    ]
-    table += [
-        f"| {r['name']} | {n} | {why[:300].replace('|', chr(92) + '|')} |"
-        for r in rows
-        for n, why in r.get("skipped", {}).items()
-    ]
-    (folder / "golden.md").write_text("\n".join([*table, ""]), encoding="utf-8")
+        lines.append(f"median {statistics.median(taken):.2f} s a conversion, formatted and written")
     return lines
+
+
+def report(rows: list[dict], tried: str, folder: Path) -> list[str]:
+    """Write both tables; the lines of the summary."""
+    rows = sorted(rows, key=lambda r: r["name"])
+    lines = summary(rows, tried)
+    folder.mkdir(exist_ok=True, parents=True)
+    (folder / "golden.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    text = [*(f"{line}  " for line in lines), ""]
+    for key in tried:
+        text += table(f"({key}) fails", ("file", "why"), [(r["name"], r[key]) for r in rows if r[key]])
+    for key, title in (
+        ("skipped", "Compared in part: the shipped class fails too"),
+        ("inside", "Run only inside of another"),
+    ):
+        found = [(r["name"], n, why) for r in rows for n, why in r.get(key, {}).items()]
+        text += table(title, ("file", "class", "why" if key == "skipped" else "inside of"), found)
+    for key, title in (("initial", "Initial weights differ"), ("needs_auto", "Parts to be registered")):
+        text += table(title, ("file", "classes"), [(r["name"], ", ".join(r[key])) for r in rows if r.get(key)])
+    (folder / "golden.md").write_text("\n".join(text), encoding="utf-8")
+    return lines
+
+
+def table(title: str, heads: tuple, rows: list[tuple]) -> list[str]:
+    def line(cells: tuple) -> str:
+        return "| " + " | ".join(c[:400].replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+
+    return [f"## {title}", "", line(heads), line(tuple("---" for _ in heads)), *map(line, rows), ""] if rows else []
 
 
 def main() -> int:

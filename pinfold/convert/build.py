@@ -32,6 +32,7 @@ KINDS = (
     ("Tokenizer", "tokenization"),
     ("Config", "configuration"),
 )
+KERNELS = "@use_kernel_func_from_hub"  # its arguments are names of a Hub's kernels, whatever they begin with
 
 
 def kind_of(name: str) -> str:
@@ -68,10 +69,13 @@ class Vendored:
     renamed: Source
     renaming: names.Renaming | None
     beside: dict[str, str] = field(default_factory=dict)  # names that another architecture's definition has already
+    kept: frozenset[str] = frozenset()  # functions that the modular file takes by name, or a Hub's kernels replace
 
     def rename(self, name: str) -> str:
-        if self.renaming is None or (
-            name in self.original.imports and not source.is_model_module(self.original.imports[name].module)
+        if (
+            self.renaming is None
+            or name in self.kept
+            or (name in self.original.imports and not source.is_model_module(self.original.imports[name].module))
         ):
             return name
         return self.renaming.word(name)
@@ -102,6 +106,7 @@ class Conversion:
     module: Source
     vendored: dict[str, Vendored] = field(default_factory=dict)
     definitions: dict[str, Definition] = field(default_factory=dict)
+    twins: dict[tuple[str, str], Definition] = field(default_factory=dict)  # of a name that two files have
     files: dict[str, str] = field(default_factory=dict)
     prefixes: dict[str, str] = field(default_factory=dict)  # of module -> new cased prefix
     notes: list[str] = field(default_factory=list)  # what a user should know about the result
@@ -118,8 +123,18 @@ def reference(conversion: Conversion, name: str) -> tuple[str, str] | None:
         module = source.public_classes().get(found.name)
         return (module, found.name) if module else None
     if source.is_model_module(found.module) and found.module != own_module(conversion, found.module):
-        return defined(found.module, found.name)
+        return spelled(conversion, *defined(found.module, found.name))
     return None
+
+
+def spelled(conversion: Conversion, module: str, name: str) -> tuple[str, str]:
+    """transformers' own modular files write a name in any case (PaligemmaModel), as their converter ignores it."""
+    path = source.find(module) if conversion.module.package else None
+    file = source.load(path, module.rpartition(".")[0]) if path else None
+    if file is None or name in file.items or name in file.imports:
+        return module, name
+    same = [n for n in file.classes() if n.lower() == name.lower()]
+    return module, same[0] if len(same) == 1 else name
 
 
 def defined(module: str, name: str) -> tuple[str, str]:
@@ -187,17 +202,39 @@ def vendor(conversion: Conversion, module: str) -> Vendored:
     if old is not None and source_model(conversion) != package:
         low = conversion.name if new == conversion.prefixes[""] else names.lower(new)
         renaming = names.Renaming(package, old, low, new)
-    renamed = file
+    renamed, kept = file, frozenset()
     if renaming is not None:
-        outside = frozenset(a for a, i in file.imports.items() if not source.is_model_module(i.module))
-        rows = zip(file.text.splitlines(), renaming.text(file.text, outside).splitlines(), strict=True)
-        text = "\n".join(o if n in file.import_lines else r for n, (o, r) in enumerate(rows, 1))
+        outside = frozenset(a for a, i in file.imports.items() if not of_model(i, package))
+        taken_by_name = {i.name for i in conversion.module.imports.values() if i.module == module}
+        kernels = re.compile(rf"^{KERNELS}", re.MULTILINE)
+        kept = frozenset(
+            n for n, i in file.items.items()
+            if i.kind == "function" and (n in taken_by_name or kernels.search(i.text))
+        )  # fmt: skip
+        rows = zip(file.text.splitlines(), renaming.text(file.text, outside | kept).splitlines(), strict=True)
+        stays = {n for n, line in enumerate(file.text.splitlines(), 1) if line.startswith(KERNELS)}
+        stays |= file.import_lines
+        text = "\n".join(o if n in stays else r for n, (o, r) in enumerate(rows, 1))
         renamed = source.parse(text, file.path, file.package)
         renamed.imports = {
-            (renaming.word(a) if source.is_model_module(i.module) else a): i for a, i in file.imports.items()
+            (renaming.word(a) if of_model(i, package) else a): own_guard(i, package, conversion, renaming)
+            for a, i in file.imports.items()
         }
-    conversion.vendored[module] = found = Vendored(module, file, renamed, renaming)
+    conversion.vendored[module] = found = Vendored(module, file, renamed, renaming, kept)
     return found
+
+
+def of_model(found: Import, package: str) -> bool:
+    """Whether an import is one architecture's; under `if TYPE_CHECKING:` too, where it is the file's own."""
+    return source.is_model_module(found.module) or f"transformers.models.{package}." in found.guard
+
+
+def own_guard(found: Import, package: str, conversion: Conversion, renaming: names.Renaming) -> Import:
+    """`if TYPE_CHECKING: from .modeling_llama import LlamaOutput`, for the file that is made."""
+    if f"transformers.models.{package}." not in found.guard:
+        return found
+    rows = re.sub(rf"transformers\.models\.{package}\.(\w+)_{package}\b", r".\1_@", found.guard)
+    return replace(found, guard=renaming.text(rows).replace("_@", f"_{conversion.name}"))
 
 
 def source_model(conversion: Conversion) -> str | None:
@@ -318,6 +355,9 @@ def merged_class(conversion: Conversion, item: Item, base: tuple[str, str, int])
     if len(item.node.bases) > 1:
         listed = [x for x in (ast.unparse(b) for b in item.node.bases) if x != "nn.Module"]
         taken = top_level_commas(body.bases)
+        own = next((x for x in listed if is_pretrained(x)), None)
+        if own and conversion.module.package:  # in transformers' own files it stands for the parent's
+            taken = [own if is_pretrained(x) else x for x in taken]
         listed[number : number + 1] = taken
         listed = list(dict.fromkeys(listed))
         body = replace(body, bases=", ".join(x for x in listed if x != "nn.Module" or len(listed) == 1))
@@ -331,6 +371,10 @@ def merged_class(conversion: Conversion, item: Item, base: tuple[str, str, int])
             f"{where}: {item.name} merged with {old} is not Python ({error.msg}); write its methods out"
         ) from None
     return vendored, text, f"{module}.{old}"
+
+
+def is_pretrained(base: str) -> bool:
+    return base.endswith("PreTrainedModel")
 
 
 def refuse_bare_init(child: merge.Body, parent: merge.Body, where: str, old: str) -> None:
@@ -393,7 +437,11 @@ def resolve(conversion: Conversion, name: str, context: Vendored | None) -> Defi
     if name in module.imports:
         symbol = reference(conversion, name)
         if symbol is None:
-            return module.imports[name]
+            found = module.imports[name]
+            if own_module(conversion, found.module):
+                return from_itself(conversion, found) or found
+            theirs = from_vendored(conversion, context, name, renamed=True) if context else None
+            return found if theirs is None or source.has(found.module, found.name) else theirs
         return from_vendored(conversion, vendor(conversion, symbol[0]), symbol[1])
     for alias in module.imports:
         symbol = reference(conversion, alias)
@@ -410,6 +458,24 @@ def resolve(conversion: Conversion, name: str, context: Vendored | None) -> Defi
     return from_vendored(conversion, context, name, renamed=True)
 
 
+def from_itself(conversion: Conversion, found: Import) -> Definition | Import | None:
+    """What a modular file takes from a file that is made from it: what that has of the parent's."""
+    kind = source.purpose(found.module)
+    if not any(i.kind == "class" and kind_of(n) == kind.rstrip("_") for n, i in conversion.module.items.items()):
+        return None
+    for vendored in list(conversion.vendored.values()):
+        if source.purpose(vendored.module) == kind and vendored.rename(found.name) in vendored.renamed.items:
+            return from_vendored(conversion, vendored, found.name)
+    return None
+
+
+def of_another_file(made: Definition, vendored: Vendored) -> bool:
+    """Whether a helper comes from a file for another purpose: of image processors, that for torch or that for PIL."""
+    if made.kind == "class" or made.context is None or made.context is vendored:
+        return False
+    return source.purpose(made.context.module) != source.purpose(vendored.module)
+
+
 def from_vendored(
     conversion: Conversion, vendored: Vendored, name: str, renamed: bool = False
 ) -> Definition | Import | None:
@@ -418,6 +484,8 @@ def from_vendored(
     if new in conversion.definitions:
         there = conversion.definitions[new]
         if item is not None and there.order[0] == 1 and there.context is not vendored and there.text != item.text:
+            if of_another_file(there, vendored):  # both, each in its file
+                return conversion.twins.setdefault((vendored.module, new), taken(conversion, vendored, new, item))
             if refuse.two_sources(conversion, there, vendored, item):
                 return beside(conversion, vendored, new, item)
             note = f"{new} is {there.origin}; {vendored.module} has another one: import the one that you mean"
@@ -425,11 +493,7 @@ def from_vendored(
                 conversion.notes.append(note)
         return there
     if item is not None:
-        place = list(conversion.vendored).index(vendored.module)
-        made = Definition(
-            new, item.text, item.kind, (1, place, item.line), vendored, item.names, global_names(item.text),
-            f"{vendored.module}.{vendored.was(item)}",
-        )  # fmt: skip
+        made = taken(conversion, vendored, new, item)
         for each in item.names:
             conversion.definitions.setdefault(each, made)
         return made
@@ -468,6 +532,14 @@ def placed(made: Definition) -> str:
     return text
 
 
+def taken(conversion: Conversion, vendored: Vendored, name: str, item: Item) -> Definition:
+    place = list(conversion.vendored).index(vendored.module)
+    return Definition(
+        name, item.text, item.kind, (1, place, item.line), vendored, item.names, global_names(item.text),
+        f"{vendored.module}.{vendored.was(item)}",
+    )  # fmt: skip
+
+
 def write_files(conversion: Conversion) -> None:
     """Sort definitions into files, each with what it needs, and write their texts."""
     module = conversion.module
@@ -490,14 +562,16 @@ def write_files(conversion: Conversion) -> None:
             found = resolve(conversion, used, made.context)
             if isinstance(found, Definition) and found.name not in reached:
                 queue.append(found.name)
-    kinds = dict.fromkeys([*wanted, *sorted({k for k in files_of.values() if k})])
+    beside = {i.module.rpartition(".")[2] for i in module.imports.values() if own_module(conversion, i.module)}
+    brought = {k for k in files_of.values() if k and f"{k}_{conversion.name}" not in beside}
+    kinds = dict.fromkeys([*wanted, *sorted(brought)])  # a file that the modular one itself takes from stays
     if not kinds:
         kinds = {"modeling": None}
-    closures = {}
+    roots = {}
     for kind in kinds:
-        roots = [n for n in module.items if n in files_of and files_of[n] == kind]
-        roots += sorted(n for n in files_of if files_of[n] == kind and n not in roots)
-        closures[kind] = closure(conversion, kind, roots)
+        roots[kind] = [n for n in module.items if n in files_of and files_of[n] == kind]
+        roots[kind] += sorted(n for n in files_of if files_of[n] == kind and n not in roots[kind])
+    closures = {kind: closure(conversion, kind, found) for kind, found in roots.items()}
     placed = {n for c in closures.values() for d in c.order for n in d.names or (d.name,)}
     exported = {*(module.exported or ()), "__getattr__"}
     loose = [n for n in rest if n not in placed and n in exported]
@@ -508,10 +582,33 @@ def write_files(conversion: Conversion) -> None:
             if kind_of(w) in closures and kind_of(w) != "modeling"
         ]
         kind = kind_of(words[0]) if name == "__getattr__" and words else "modeling"
-        kind = kind if kind in closures else next(iter(closures))
-        closures[kind] = closure(conversion, kind, [d.name for d in closures[kind].order] + [name])
+        roots[kind if kind in closures else next(iter(closures))].append(name)
+    for item in module.others:
+        if not is_idle(item.node):
+            made = statement(conversion, item)
+            named = [kind_of(n) for n in sorted(made.uses) if n in conversion.definitions and kind_of(n) in closures]
+            kind = "modeling" if "modeling" in named or not named else named[0]
+            roots[kind if kind in closures else next(iter(closures))].append(made.name)
+    closures = {kind: closure(conversion, kind, found) for kind, found in roots.items()}
     for kind, found in closures.items():
-        conversion.files[f"{kind}_{conversion.name}.py"] = emit(conversion, kind, found)
+        conversion.files[f"{kind}_{conversion.name}.py"] = emit(conversion, kind, found, set(closures))
+
+
+def is_idle(node: ast.stmt) -> bool:
+    """A text that stands alone, and what runs only where the file is a program."""
+    return (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) or (
+        isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
+    )
+
+
+def statement(conversion: Conversion, item: Item) -> Definition:
+    """A statement that binds no name, such as ALL_ATTENTION_FUNCTIONS["mine"] = attention: it stands at the end."""
+    text = item.text
+    for mentioned in global_names(text):
+        text = renamed_reference(conversion, mentioned, text)
+    made = Definition(f"line {item.line}", text, "other", (2, item.line), None, (), global_names(text))
+    conversion.definitions[made.name] = made
+    return made
 
 
 @dataclass
@@ -532,6 +629,7 @@ def closure(conversion: Conversion, kind: str, roots: list[str]) -> Closure:
         stack.add(id(made))
         needed = []
         for used in sorted(made.uses):
+            result.imports |= submodules(conversion, used, made)
             found = resolve(conversion, used, made.context)
             if found is None or found is made:
                 continue
@@ -555,6 +653,17 @@ def closure(conversion: Conversion, kind: str, roots: list[str]) -> Closure:
     for name in roots:
         add(conversion.definitions[name])
     return result
+
+
+def submodules(conversion: Conversion, name: str, made: Definition) -> dict[str, Import]:
+    """`import collections.abc`, of which a text has the name `collections`."""
+    files = [conversion.module, *([made.context.renamed] if made.context else [])]
+    return {
+        key: each
+        for file in files
+        for key, each in file.imports.items()
+        if key.startswith(f"{name}.") and re.search(rf"\b{re.escape(key)}\b", made.text)
+    }
 
 
 def elsewhere(name: str, kind: str) -> bool:
@@ -594,12 +703,14 @@ def public(found: Import, conversion: Conversion) -> Import:
     return found
 
 
-def emit(conversion: Conversion, kind: str, found: Closure) -> str:
+def emit(conversion: Conversion, kind: str, found: Closure, kinds: set[str]) -> str:
     lines, guards = [], []
     for _, each in sorted(found.imports.items()):
         each = public(each, conversion)
         if each.guard:
-            if each.guard not in guards:
+            beside = re.findall(rf"from \.(\w+)_{conversion.name} import", each.guard)
+            there = conversion.module.package or kinds.issuperset(beside)  # a type's file that is not made
+            if each.guard not in guards and there:
                 guards.append(each.guard)
             continue
         lines.append(each.line())

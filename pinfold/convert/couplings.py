@@ -308,8 +308,8 @@ def losses(text: str, classes: dict[str, str]) -> str:
     for node in ast.parse(text).body:
         if not isinstance(node, ast.ClassDef) or node.name not in classes:
             continue
-        wanted = loss_of(classes[node.name])
-        if wanted is None or wanted == loss_of(node.name) or not re.search(r"For[A-Z]|Model|Head", classes[node.name]):
+        wanted, own = loss_of(classes[node.name]), loss_of(node.name)
+        if wanted is None or own in (wanted, node.name) or not re.search(r"For[A-Z]|Model|Head", classes[node.name]):
             continue
         body = segment(text, node)
         if "loss_type" in body or not any(

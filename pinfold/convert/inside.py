@@ -25,7 +25,7 @@ LARGEST = 60_000_000  # parameters of a tiny model; above, the next level would 
 KINDS = ("modeling", "configuration")
 
 
-class Late(Exception):
+class Late(BaseException):  # what tries one thing after another catches Exception, and must not go on after this
     """A class took longer than it may."""
 
 
@@ -184,8 +184,6 @@ def tiny_model(cls, levels, seed: int = 0, defaults=None):
             with torch.no_grad():
                 outputs = model(**clone(inputs))
             return model, inputs, outputs, level
-        except Late:
-            raise
         except Exception as error:
             reasons.append(short(error))
     raise ValueError(reasons[0])
@@ -206,9 +204,14 @@ def clone(value):
 
 def run_loss(model, inputs: dict, outputs, seed: int = 0):
     """(loss, gradients by name, labelled inputs), or None where the class has no loss that these labels reach."""
+    return first_loss(model, tiny.labelled(model, inputs, outputs, seed), seed)
+
+
+def first_loss(model, choices, seed: int = 0):
+    """As run_loss, of the first of these labelled inputs that gives a loss."""
     import torch
 
-    for labelled in tiny.labelled(model, inputs, outputs, seed):
+    for labelled in choices:
         try:
             torch.manual_seed(seed)
             model.zero_grad(set_to_none=True)
@@ -222,8 +225,6 @@ def run_loss(model, inputs: dict, outputs, seed: int = 0):
                 loss.sum().backward()
             grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
             return loss.detach(), grads, labelled
-        except Late:
-            raise
         except Exception:
             continue
     return None
@@ -233,26 +234,6 @@ def takes_labels(cls) -> bool:
     return bool(
         {"labels", "start_positions", "mask_labels", "return_loss"} & set(inspect.signature(cls.forward).parameters)
     )
-
-
-def describe(cls, levels, seconds: float = 60, seed: int = 0) -> dict:
-    """Everything about one class that another one like it must share, as texts and digests."""
-    found: dict = {}
-    try:
-        with limit(seconds):
-            model, inputs, outputs, level = tiny_model(cls, levels, seed)
-            state, tree = skeleton(model)
-            found |= {"level": level, "state": state, "tree": tree, "weights": digests(model.state_dict())}
-            found["inputs"] = sorted(inputs)
-            found["outputs"] = digests(flat(outputs))
-            if takes_labels(cls):
-                loss = run_loss(model, inputs, outputs, seed)
-                if loss is not None:
-                    found["loss"] = digest(loss[0])
-                    found["gradients"] = digests(loss[1])
-    except (Exception, Late) as error:
-        found["error"] = short(error)
-    return found
 
 
 # checks of one folder's classes ------------------------------------------------------------------------------------

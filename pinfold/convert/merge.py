@@ -169,9 +169,9 @@ def merge(child: Body, parent: Body, where: str) -> Body:
         if member.key not in seen:
             seen.add(member.key)
             body.append(member)
-    bases = parent.bases
     marks = [d for d in child.decorators if d.strip() != "@no_inherit_decorator"]
-    return Body(child.name, marks if child.decorators else parent.decorators, bases, body)
+    own = any(not line.startswith("#") for d in child.decorators for line in d.splitlines())  # not comments alone
+    return Body(child.name, marks if own else parent.decorators, parent.bases, body)
 
 
 def are_functions(*nodes: ast.AST) -> bool:
@@ -283,7 +283,10 @@ def unroll(own: Member, inherited: Member, parent: Body, where: str) -> tuple[st
 
 
 def with_parents_marks(node, lines, theirs, their_lines):
-    """The parent's decorators and the type of its result, where the child has none."""
+    """The parent's decorators and the type of its result, where the child has none.
+
+    One that only renames an argument of callers, @deprecate_kwarg, stands beside the parent's.
+    """
     if any(isinstance(d, ast.Name) and d.id == "no_inherit_decorator" for d in node.decorator_list):
         marked = [d.lineno for d in node.decorator_list if isinstance(d, ast.Name) and d.id == "no_inherit_decorator"]
         return function_parts("\n".join(line for n, line in enumerate(lines[1:], 2) if n not in marked))
@@ -292,9 +295,13 @@ def with_parents_marks(node, lines, theirs, their_lines):
         end = find_header_end(lines, node) - 1
         result = " ".join(ast.get_source_segment("\n".join(their_lines), theirs.returns).split())
         changed[end] = re.sub(r":(\s*(#.*)?)$", lambda m: f" -> {result}:{m[1]}", changed[end])
-    if not node.decorator_list and theirs.decorator_list:
+    marks = [ast.unparse(d) for d in theirs.decorator_list]
+    if marks and all(ast.unparse(d).startswith("deprecate_kwarg(") for d in node.decorator_list):
         first = min(d.lineno for d in theirs.decorator_list) - 1
-        changed[node.lineno - 1 : node.lineno - 1] = their_lines[first : theirs.lineno - 1]
+        for mark in reversed([d for d in node.decorator_list if ast.unparse(d) in marks]):
+            del changed[mark.lineno - 1 : mark.end_lineno]
+        at = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
+        changed[at:at] = their_lines[first : theirs.lineno - 1]
     return function_parts("\n".join(changed[1:])) if changed != lines else (node, lines)
 
 
@@ -356,7 +363,7 @@ def paste(
         elif m.key not in placed:
             placed.add(m.key)
             result.append(replace(moved[m.key], spaced=m.spaced or moved[m.key].spaced))
-    after = [m for m in after if m not in moved.values()]
+    after = [m for m in after if m not in moved.values() and not repeats(m, body)]
     result = bindings(statement_super(call.node, node.name), node, parent, result) + result
     if node.name == "__init__":  # nothing can be set before the module is one
         start = next((m for m in result if statement_super(m.node, "__init__") is not None), None)
@@ -368,6 +375,16 @@ def paste(
     if post:
         merged = [m for m in merged if not is_post_init(m.node)] + [post[-1]]
     return merged
+
+
+def repeats(row: Member, body: list[Member]) -> bool:
+    """Whether a row is an `if` that only sets attributes, which the parent has too: once more would change nothing."""
+    leaves = [n for n in ast.walk(row.node) if isinstance(n, ast.stmt) and not isinstance(n, ast.If)]
+    sets = {target_of(n) for n in leaves if isinstance(n, ast.Assign)}
+    plain = isinstance(row.node, ast.If) and len(leaves) == len([n for n in leaves if isinstance(n, ast.Assign)])
+    if not plain or not all(str(name).startswith("self.") for name in sets) or sets & reads(row.node):
+        return False
+    return any(ast.dump(m.node) == ast.dump(row.node) for m in body)
 
 
 def reads(node: ast.AST) -> set[str]:
@@ -398,6 +415,12 @@ def parameters(node: ast.FunctionDef) -> list[str]:
     return [a.arg for a in node.args.posonlyargs + node.args.args + node.args.kwonlyargs]
 
 
+def arguments_of(node: ast.FunctionDef) -> list[str]:
+    """What a call passes: without `self` and `cls`."""
+    bare = any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in node.decorator_list)
+    return parameters(node)[0 if bare else 1 :]
+
+
 def can_bind(statement: ast.stmt, node: ast.FunctionDef, parent: ast.FunctionDef) -> bool:
     """Whether the parent's parameters are known where its body is to be pasted.
 
@@ -405,7 +428,7 @@ def can_bind(statement: ast.stmt, node: ast.FunctionDef, parent: ast.FunctionDef
     that it has for something else, would be the parent's as well.
     """
     call = statement_super(statement, node.name)
-    own, theirs = parameters(node), parameters(parent)[1:]
+    own, theirs = parameters(node), arguments_of(parent)
     given = {*own, *theirs[: len(call.args)], *(k.arg for k in call.keywords)}
     missing = [name for name in theirs if name not in given]
     starred = any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords)
@@ -460,7 +483,7 @@ def bindings(call: ast.Call, node: ast.FunctionDef, parent: ast.FunctionDef, row
     In a modular file both methods share their names, so an argument that is one of the parent's parameters stands
     for it wherever it is written.
     """
-    names, own = parameters(parent)[1:], parameters(node)
+    names, own = arguments_of(parent), parameters(node)
     arguments = [a for a in call.args if not (isinstance(a, ast.Name) and a.id in ("self", "cls"))]
     if any(isinstance(a, ast.Starred) for a in arguments):
         return []
@@ -569,7 +592,11 @@ def other_supers(
             and isinstance(part.func, ast.Attribute)
             and part.func.attr == node.name
             and isinstance(part.func.value, (ast.Name, ast.Attribute))
-            and (node.name == "__init__" or ast.unparse(part.func.value) in parent.bases.replace(" ", "").split(","))
+            and (
+                node.name == "__init__"
+                or ast.unparse(part.func.value) in parent.bases.replace(" ", "").split(",")
+                or first == "cls"  # a class method of the root itself is none of this class
+            )
             and ast.unparse(part.func.value) in ROOTS | set(parent.bases.replace(" ", "").split(","))
         ):
             given = part.args[1:] if part.args and ast.unparse(part.args[0]) in ("self", "cls") else part.args

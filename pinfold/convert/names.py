@@ -29,6 +29,8 @@ def cased_prefix(name: str, classes: list[str]) -> str | None:
         for end in range(len(wanted), len(cls) + 1):
             if plain(cls[:end]) == wanted and not cls[end : end + 1].islower():
                 # Ernie4_5_MoeConfig begins with Ernie4_5_Moe, and Kimi_K25_Model with Kimi_K25_
+                while cls[end : end + 1] == "_":
+                    end += 1
                 found[cls[:end]] += 1
                 break
     return found.most_common(1)[0][0] if found else None

@@ -126,7 +126,7 @@ def parse(text: str, path: Path, package: str) -> Source:
         if number == 0:
             source.header, start = "\n".join(lines[: first - 1]).strip(), first
         above = node.end_lineno
-        body = "\n".join(lines[start - 1 : node.end_lineno])
+        body = absolute_inside("\n".join(lines[start - 1 : node.end_lineno]), node, start, package)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and number == 0:
             continue  # the file's docstring
         if read_import(source, node, "", ""):
@@ -226,6 +226,19 @@ def relative_to_absolute(block: str, node: ast.stmt, package: str) -> str:
     return "\n".join(lines)
 
 
+def absolute_inside(text: str, node: ast.stmt, start: int, package: str) -> str:
+    """A definition's text with what its functions import of transformers' generic modules under absolute names."""
+    lines = text.split("\n")
+    for part in ast.walk(node):
+        if isinstance(part, ast.ImportFrom) and part.level and package:
+            module = absolute(part, package)
+            if not is_model_module(module):
+                told = "." * part.level + (part.module or "")
+                at = part.lineno - start
+                lines[at] = lines[at].replace(f"from {told} import", f"from {module} import", 1)
+    return "\n".join(lines)
+
+
 def add_item(source: Source, node: ast.stmt, text: str, line: int) -> None:
     names: list[str] = []
     kind = "other"
@@ -304,6 +317,13 @@ def find(module: str) -> Path | None:
     return None
 
 
+@lru_cache(maxsize=1024)
+def has(module: str, name: str | None) -> bool:
+    """Whether a generic module of transformers says the name at all (one does not: `logger` of transformers.utils)."""
+    path = find(module) if module.startswith(f"{TRANSFORMERS}.") and name else None
+    return path is None or bool(re.search(rf"\b{name}\b", read(path)) or find(f"{module}.{name}"))
+
+
 def is_model_module(module: str) -> bool:
     """A file of one architecture, or of this repository, which must not be imported by what is generated."""
     if os.path.isabs(module):
@@ -326,6 +346,12 @@ def package_of(module: str) -> str:
 def architectures(folder: str) -> list[str]:
     """What the models of a folder of this repository are called, by the names of their files."""
     return sorted({KIND.sub("", p.stem) for p in Path(folder).glob("mod*_*.py")}, key=len, reverse=True)
+
+
+def purpose(module: str) -> str:
+    """What a file is for: `image_processing_pil` of transformers.models.detr.image_processing_pil_detr."""
+    found = KIND.match(module.rpartition(".")[2])
+    return found[0] if found else ""
 
 
 def shown(module: str) -> str:
