@@ -34,6 +34,10 @@ KINDS = (
 )
 
 
+# files that are no modeling code: what they define lands in files of their own
+KINDED = re.compile(r"(configuration|tokenization|processing|image_processing|feature_extraction|video_processing)_")
+
+
 def kind_of(name: str) -> str:
     return next((kind for end, kind in KINDS if name.endswith(end)), "modeling")
 
@@ -67,13 +71,15 @@ class Vendored:
     original: Source
     renamed: Source
     renaming: names.Renaming | None
+    others: dict[str, str] = field(default_factory=dict)  # words of the renamed text that another rule renames
 
     def rename(self, name: str) -> str:
         if self.renaming is None or (
             name in self.original.imports and not source.is_model_module(self.original.imports[name].module)
         ):
             return name
-        return self.renaming.word(name)
+        new = self.renaming.word(name)
+        return self.others.get(new, new)
 
     def was(self, item: Item) -> str:
         """The name that a renamed item has upstream."""
@@ -123,6 +129,8 @@ def reference(conversion: Conversion, name: str) -> tuple[str, str] | None:
 
 def defined(module: str, name: str) -> tuple[str, str]:
     """Where a name lies that a model's file only imports: LlamaConfig, taken from modeling_llama."""
+    if not os.path.isabs(module) and module.count(".") == 2:  # from ..clip import CLIPTextModelWithProjection
+        module = source.public_classes().get(name, module)
     module = nearby.generated(module, name) if os.path.isabs(module) else module
     path = source.find(module)
     file = source.load(path, module.rpartition(".")[0]) if path else None
@@ -174,14 +182,17 @@ def original(module: str, conversion: Conversion, line: int = 0) -> Source:
     return source.load(path, module.rpartition(".")[0])
 
 
-def vendor(conversion: Conversion, module: str) -> Vendored:
-    """A model's file with its names changed; once for each file."""
+def vendor(conversion: Conversion, module: str, by: names.Renaming | None = None) -> Vendored:
+    """A model's file with its names changed, once for each file; `by` is the renaming of another that imports it."""
     if module in conversion.vendored:
         return conversion.vendored[module]
     file = original(module, conversion)
     package = source.package_of(module)
     old = names.cased_prefix(package, file.classes()) or names.cased_prefix(package, all_classes(module))
-    new = conversion.prefixes.get(module) or conversion.prefixes.get(package) or conversion.prefixes[""]
+    new = conversion.prefixes.get(module) or conversion.prefixes.get(package)
+    if new is None and by is not None and old is not None:  # what DPR takes from BERT, and BERT from its own files
+        new = by.new_cased + (old if by.old_lower != package else "")
+    new = new or conversion.prefixes[""]
     renaming = None
     if old is not None and source_model(conversion) != package:
         low = conversion.name if new == conversion.prefixes[""] else names.lower(new)
@@ -192,10 +203,57 @@ def vendor(conversion: Conversion, module: str) -> Vendored:
         rows = zip(file.text.splitlines(), renaming.text(file.text, outside).splitlines(), strict=True)
         text = "\n".join(o if n in file.import_lines else r for n, (o, r) in enumerate(rows, 1))
         renamed = source.parse(text, file.path, file.package)
+        conversion.vendored[module] = Vendored(module, file, renamed, renaming)  # for what imports this one in turn
+        others = clashes(conversion, package, renamed) | foreign(conversion, file, renaming)
+        if others:
+            rows = enumerate(text.split("\n"), 1)
+            text = "\n".join(
+                row if n in file.import_lines else names.WORD.sub(lambda m: others.get(m[0], m[0]), row)
+                for n, row in rows
+            )
+            renamed = source.parse(text, file.path, file.package)
         renamed.imports = {
-            (renaming.word(a) if source.is_model_module(i.module) else a): i for a, i in file.imports.items()
+            (others.get(w := renaming.word(a), w) if source.is_model_module(i.module) else a): i
+            for a, i in file.imports.items()
         }
-    conversion.vendored[module] = found = Vendored(module, file, renamed, renaming)
+        conversion.vendored[module] = Vendored(module, file, renamed, renaming, others)
+    else:
+        conversion.vendored[module] = Vendored(module, file, renamed, renaming)
+    return conversion.vendored[module]
+
+
+def clashes(conversion: Conversion, package: str, renamed: Source) -> dict[str, str]:
+    """Names that another modeling file of the architecture gives to something else: BLIP has two text embeddings."""
+    found = {}
+    for there in conversion.vendored.values():
+        if (
+            source.package_of(there.module) != package
+            or there.renamed is renamed
+            or KINDED.match(there.module.rpartition(".")[2])
+        ):
+            continue
+        for name, item in renamed.items.items():
+            other = there.renamed.items.get(name)
+            if other is not None and item.kind in ("class", "function") and other.text != item.text:
+                found[name] = f"{name}2"
+    return {} if KINDED.match(Path(renamed.path).stem) else found
+
+
+def is_configuration(file: Source) -> bool:
+    return Path(file.path).stem.startswith("configuration_")
+
+
+def foreign(conversion: Conversion, file: Source, renaming: names.Renaming) -> dict[str, str]:
+    """New names of what a model's file takes from another architecture's."""
+    found = {}
+    if is_configuration(file):
+        return found
+    for alias, each in file.imports.items():
+        if each.name and source.is_model_module(each.module) and source.package_of(each.module) != renaming.old_lower:
+            module, name = defined(each.module, each.name)
+            if source.find(module) is None or name not in original(module, conversion).items:
+                continue
+            found[renaming.word(alias)] = vendor(conversion, module, renaming).rename(name)
     return found
 
 
@@ -391,6 +449,9 @@ def resolve(conversion: Conversion, name: str, context: Vendored | None) -> Defi
         if symbol is None:
             return module.imports[name]
         return from_vendored(conversion, vendor(conversion, symbol[0]), symbol[1])
+    dotted = next((i for k, i in module.imports.items() if k.startswith(f"{name}.")), None)  # import collections.abc
+    if dotted is not None:
+        return dotted
     for alias in module.imports:
         symbol = reference(conversion, alias)
         if (
@@ -429,13 +490,20 @@ def from_vendored(
             conversion.definitions.setdefault(each, made)
         return made
     found = vendored.renamed.imports.get(new)
-    if found is None:
-        return None
+    if found is None:  # import collections.abc
+        return next((i for k, i in vendored.renamed.imports.items() if k.startswith(f"{new}.")), None)
     if source.is_model_module(found.module) and found.name is not None:
         if own_module(conversion, found.module):
             return found
-        other = vendor(conversion, found.module)
-        return from_vendored(conversion, other, found.name) or found
+        theirs = not os.path.isabs(found.module) and source.package_of(found.module) != source.package_of(
+            vendored.module
+        )
+        if theirs and is_configuration(vendored.original) and found.name in source.public_classes():
+            # the configuration of a part that an Auto class makes, by transformers' own code: timm's, for PE Video
+            return replace(found, module=source.TRANSFORMERS)
+        module, name = defined(found.module, found.name)
+        other = vendor(conversion, module, vendored.renaming)
+        return from_vendored(conversion, other, name) or found
     return found
 
 
@@ -559,7 +627,10 @@ def must_precede(made: Definition, other: Definition) -> bool:
 def public(found: Import, conversion: Conversion) -> Import:
     """Imports as a folder of its own writes them; Auto classes come from transformers itself."""
     if found.module.startswith("transformers.models.auto"):
-        return replace(found, module=source.TRANSFORMERS)
+        file = source.find(found.module)
+        listed = source.load(file, found.module.rpartition(".")[0]).exported if file else None
+        hidden = listed is not None and found.name not in listed  # MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        return found if hidden else replace(found, module=source.TRANSFORMERS)
     if own_module(conversion, found.module):
         return replace(found, module="." + found.module.rpartition(".")[2])
     return found

@@ -92,6 +92,7 @@ def apply(conversion: "build.Conversion", kind: str, text: str) -> str:
         conversion.notes += [n for n in remarks if n not in conversion.notes]
     elif kind == "configuration":
         text = part_configurations(text, known)
+        text = special_tokens(text, conversion.files.get(f"modeling_{conversion.name}.py", ""))
     elif kind in AUTO_OF_KIND:
         text = register_others(text, kind, {n for n, i in conversion.module.items.items() if i.kind == "class"})
     return text
@@ -155,18 +156,18 @@ def keep_attributes(text: str, known: Facts) -> str:
     prefix of its own (`My` for `Bert`) is no copy, and follows the modular file's names.
     """
     for new, old in known.lows.items():
-        text = one_attribute(text, new, old, known.name)
+        text = one_attribute(text, new, old, known)
     return text
 
 
-def one_attribute(text: str, new: str, old: str, name: str) -> str:
+def one_attribute(text: str, new: str, old: str, known: Facts) -> str:
     pattern = re.compile(rf"(?<![a-zA-Z0-9]){re.escape(new)}(?![a-z0-9])")
     if not pattern.search(text):
         return text
-    kept = type_positions(ast.parse(text))
+    kept = type_positions(ast.parse(text), lambda t: t in known.of_type or pattern.sub(old, t) not in model_types())
     lines, out = text.split("\n"), []
     for number, line in enumerate(lines, 1):
-        if re.match(rf"\s*from \.\w+_{re.escape(name)} import", line):
+        if re.match(rf"\s*from \.\w+_{re.escape(known.name)} import", line):
             out.append(line)
             continue
 
@@ -178,13 +179,25 @@ def one_attribute(text: str, new: str, old: str, name: str) -> str:
     return "\n".join(out)
 
 
-def type_positions(tree: ast.AST) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where string constants stand for a model type, not for an attribute of the same name."""
+@functools.lru_cache(maxsize=1)
+def model_types() -> frozenset[str]:
+    """The types of models that transformers has."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return frozenset(CONFIG_MAPPING_NAMES)
+
+
+def type_positions(tree: ast.AST, ours) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where string constants stand for a model type, not for an attribute of the same name.
+
+    A type of another architecture whose name begins with this one's (vibevoice_asr, for vibevoice) is not among them:
+    `ours` says whether a type is of this folder.
+    """
     spots = []
 
     def keep(node: ast.AST | None) -> None:
         for part in ast.walk(node) if node is not None else ():
-            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str) and ours(part.value):
                 spots.append(((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)))
 
     for node in ast.walk(tree):
@@ -375,6 +388,52 @@ else:
 """
 
 
+# --- fields that the base class had --------------------------------------------------------------------------------
+
+SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "decoder_start_token_id")
+
+
+def special_tokens(text: str, modeling: str) -> str:
+    """Ids of special tokens that a model reads, and its configuration declares nowhere, are None by default.
+
+    Every configuration had them in transformers 4, where T5's shift of labels takes its first token from; in 5 they
+    are there only if config.json says so, and reading another is an AttributeError.
+    """
+    classes = {n.name: n for n in ast.parse(modeling).body if isinstance(n, ast.ClassDef)}
+    wanted: dict[str, set[str]] = {}
+    for node in classes.values():
+        config = config_of(classes, node)
+        for part in ast.walk(node) if config else ():
+            read = isinstance(part, ast.Attribute) and part.attr in SPECIAL and isinstance(part.ctx, ast.Load)
+            if read and ast.unparse(part.value) in ("config", "self.config"):
+                wanted.setdefault(config, set()).add(part.attr)
+    lines = text.split("\n")
+    for node in reversed(ast.parse(text).body):
+        if not isinstance(node, ast.ClassDef) or node.name not in wanted or "Config" not in node.name:
+            continue
+        fields = [n for n in node.body if isinstance(n, ast.AnnAssign)]
+        bases = [ast.unparse(b) for b in node.bases]
+        plain = bases in (["PreTrainedConfig"], ["PretrainedConfig"])
+        if not fields or not plain or any(getattr(n, "name", "") == "__init__" for n in node.body):
+            continue
+        whole = segment(text, node)
+        missing = [n for n in SPECIAL if n in wanted[node.name] and not re.search(rf"\b{n}\b", whole)]
+        lines[fields[-1].end_lineno : fields[-1].end_lineno] = [f"    {n}: int | None = None" for n in missing]
+    return "\n".join(lines)
+
+
+def config_of(classes: dict[str, ast.ClassDef], node: ast.ClassDef | None) -> str | None:
+    """Which configuration a model's class has, by itself or by its bases in the same file."""
+    while node is not None:
+        for part in node.body:
+            if isinstance(part, ast.AnnAssign) and last_name(part.target) == "config":
+                return ast.unparse(part.annotation).strip("\"'")
+            if isinstance(part, ast.Assign) and last_name(part.targets[0]) == "config_class":
+                return ast.unparse(part.value)
+        node = next((classes[b.id] for b in node.bases if isinstance(b, ast.Name) and b.id in classes), None)
+    return None
+
+
 # --- parts that Auto classes make ------------------------------------------------------------------------------------
 
 
@@ -467,7 +526,8 @@ def part_configurations(text: str, known: Facts) -> str:
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
             for part in node.body:
-                if isinstance(part, (ast.Assign, ast.AnnAssign)):
+                targets = part.targets if isinstance(part, ast.Assign) else [getattr(part, "target", None)]
+                if any(isinstance(t, ast.Name) and t.id == "model_type" for t in targets):
                     continue
                 used |= {n.value for n in ast.walk(part) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
     here = {n.name for n in tree.body if isinstance(n, ast.ClassDef)}
