@@ -303,10 +303,10 @@ def publish(folder: Path, checkpoint: Path, into: Path, repo: str) -> str:
 
 def good(found: dict) -> bool:
     """Whether nothing differs."""
-    return same(found) and not found.get("different") and not found.get("faults")
+    return equal(found) and not found.get("different") and not found.get("faults")
 
 
-def same(found: dict) -> bool:
+def equal(found: dict) -> bool:
     """Whether every class gives the same numbers."""
     heads = found.get("classes", {"": {}})  # a named model without any is a fault
     return "error" not in found and bool(heads) and not any("differs" in c for c in heads.values())
@@ -333,7 +333,7 @@ def summary(done: dict) -> list[str]:
         heads = [c for d in named.values() for c in d.get("classes", {}).values()]
         good = [c for c in heads if "differs" not in c]
         lines.append(
-            f"{sum(map(same, named.values()))} of {len(named)} named models give the same bits as remote code from a "
+            f"{sum(map(equal, named.values()))} of {len(named)} named models give the same bits as remote code from a "
             f"Hub; {len(good)} of {len(heads)} classes, {sum(c.get('loss') is True for c in good)} with loss and "
             f"gradients, {sum(c.get('generate') is True for c in good)} with generate"
         )
@@ -416,10 +416,10 @@ def main() -> int:
     done = json.loads(args.out.read_text()) if args.out.exists() and (args.resume or args.stems or args.named) else {}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if args.named:
-        run("named", args.stems or NAMED, numbers, 240, args, done)
+        run("named", args.stems or NAMED, numbers, 500, args, done)
     else:
         work = ("text", text_only) if args.text else ("structure", structure)
-        run(work[0], args.stems or sorted(eject.stems()), work[1], 120, args, done)
+        run(work[0], args.stems or sorted(eject.stems()), work[1], 400, args, done)
     print("\n".join(summary(done)))
     print(f"the tables: {args.out.with_suffix('.md')}")
     return 0

@@ -34,10 +34,6 @@ KINDS = (
 )
 
 
-# files that are no modeling code: what they define lands in files of their own
-KINDED = re.compile(r"(configuration|tokenization|processing|image_processing|feature_extraction|video_processing)_")
-
-
 def kind_of(name: str) -> str:
     return next((kind for end, kind in KINDS if name.endswith(end)), "modeling")
 
@@ -200,11 +196,13 @@ def vendor(conversion: Conversion, module: str, by: names.Renaming | None = None
     renamed = file
     if renaming is not None:
         outside = frozenset(a for a, i in file.imports.items() if not source.is_model_module(i.module))
+        within, gone = source.inner_imports(file)
+        imports = file.imports | within
         rows = zip(file.text.splitlines(), renaming.text(file.text, outside).splitlines(), strict=True)
-        text = "\n".join(o if n in file.import_lines else r for n, (o, r) in enumerate(rows, 1))
+        text = "\n".join("" if n in gone else o if n in file.import_lines else r for n, (o, r) in enumerate(rows, 1))
         renamed = source.parse(text, file.path, file.package)
         conversion.vendored[module] = Vendored(module, file, renamed, renaming)  # for what imports this one in turn
-        others = clashes(conversion, package, renamed) | foreign(conversion, file, renaming)
+        others = clashes(conversion, package, renamed) | foreign(conversion, file, imports, renaming)
         if others:
             rows = enumerate(text.split("\n"), 1)
             text = "\n".join(
@@ -214,7 +212,7 @@ def vendor(conversion: Conversion, module: str, by: names.Renaming | None = None
             renamed = source.parse(text, file.path, file.package)
         renamed.imports = {
             (others.get(w := renaming.word(a), w) if source.is_model_module(i.module) else a): i
-            for a, i in file.imports.items()
+            for a, i in imports.items()
         }
         conversion.vendored[module] = Vendored(module, file, renamed, renaming, others)
     else:
@@ -229,26 +227,28 @@ def clashes(conversion: Conversion, package: str, renamed: Source) -> dict[str, 
         if (
             source.package_of(there.module) != package
             or there.renamed is renamed
-            or KINDED.match(there.module.rpartition(".")[2])
+            or source.KINDED.match(there.module.rpartition(".")[2])
         ):
             continue
         for name, item in renamed.items.items():
             other = there.renamed.items.get(name)
             if other is not None and item.kind in ("class", "function") and other.text != item.text:
                 found[name] = f"{name}2"
-    return {} if KINDED.match(Path(renamed.path).stem) else found
+    return {} if source.KINDED.match(Path(renamed.path).stem) else found
 
 
 def is_configuration(file: Source) -> bool:
     return Path(file.path).stem.startswith("configuration_")
 
 
-def foreign(conversion: Conversion, file: Source, renaming: names.Renaming) -> dict[str, str]:
+def foreign(
+    conversion: Conversion, file: Source, imports: dict[str, Import], renaming: names.Renaming
+) -> dict[str, str]:
     """New names of what a model's file takes from another architecture's."""
     found = {}
     if is_configuration(file):
         return found
-    for alias, each in file.imports.items():
+    for alias, each in imports.items():
         if each.name and source.is_model_module(each.module) and source.package_of(each.module) != renaming.old_lower:
             module, name = defined(each.module, each.name)
             if source.find(module) is None or name not in original(module, conversion).items:
@@ -613,24 +613,25 @@ def must_precede(made: Definition, other: Definition) -> bool:
         for part in node.body:
             if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 early += part.decorator_list + part.args.defaults + [d for d in part.args.kw_defaults if d]
-                early += [a.annotation for a in part.args.args + part.args.kwonlyargs if a.annotation]
-                early += [part.returns] if part.returns else []
+                early += annotations(part)
             else:
                 early.append(part)
     else:
         early += node.args.defaults + [d for d in node.args.kw_defaults if d]
-        early += [a.annotation for a in node.args.args + node.args.kwonlyargs if a.annotation]
-        early += [node.returns] if node.returns else []
+        early += annotations(node)
     return any(isinstance(n, ast.Name) and n.id in other.names for e in early for n in ast.walk(e))
+
+
+def annotations(node: ast.FunctionDef) -> list[ast.AST]:
+    given = node.args
+    listed = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+    return [a.annotation for a in listed if a is not None and a.annotation] + [node.returns] * bool(node.returns)
 
 
 def public(found: Import, conversion: Conversion) -> Import:
     """Imports as a folder of its own writes them; Auto classes come from transformers itself."""
     if found.module.startswith("transformers.models.auto"):
-        file = source.find(found.module)
-        listed = source.load(file, found.module.rpartition(".")[0]).exported if file else None
-        hidden = listed is not None and found.name not in listed  # MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-        return found if hidden else replace(found, module=source.TRANSFORMERS)
+        return replace(found, module=source.auto_module(found.module, found.name))
     if own_module(conversion, found.module):
         return replace(found, module="." + found.module.rpartition(".")[2])
     return found
@@ -638,6 +639,9 @@ def public(found: Import, conversion: Conversion) -> Import:
 
 def emit(conversion: Conversion, kind: str, found: Closure) -> str:
     lines, guards = [], []
+    files = [d.context.original if d.context else conversion.module for d in found.order]
+    if any(f.imports["annotations"].module == "__future__" for f in files if "annotations" in f.imports):
+        lines.append("from __future__ import annotations")
     for _, each in sorted(found.imports.items()):
         each = public(each, conversion)
         if each.guard:

@@ -172,7 +172,7 @@ def modular(base: Base, prefix: str, kinds: list[str]) -> tuple[str, str]:
     package_classes = build.all_classes(base.module("modeling"))
     old = names.cased_prefix(base.package, package_classes) or ""
     renaming = names.Renaming(base.package, old, name, prefix + old) if old else None
-    imports, classes, seen = [], [], set()
+    imports, classes, seen, made = [], [], set(), set()
     for module, listed in taken.items():
         listed = [c for c in listed if c not in seen]
         seen |= set(listed)
@@ -183,6 +183,9 @@ def modular(base: Base, prefix: str, kinds: list[str]) -> tuple[str, str]:
         for cls in listed:
             new = renaming.word(cls) if renaming else cls
             new = new if new != cls else prefix + cls
+            if new in made:  # an older spelling of the same name, kept upstream for those who import it
+                continue
+            made.add(new)
             body = "    pass"
             kind = couplings.model_type_of(file.items[cls].text) if build.kind_of(cls) == "configuration" else None
             if kind:

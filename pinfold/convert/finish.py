@@ -19,6 +19,7 @@ from . import build, couplings, floor, source
 from .build import Conversion, Definition
 
 MARK = "# Made by pinfold from "
+FUTURE = "from __future__ import annotations"
 NO_LINT = "# ruff: noqa"  # what there is to mend is in the modular file, or upstream
 
 
@@ -42,6 +43,8 @@ def finish(conversion: Conversion) -> dict[str, str]:
         body = ruff(name, body, conversion.path)
         licence, body = leading_comment(body)
         guard = version_guard(lowest) if kind == "configuration" else ""
+        if guard and body.lstrip().startswith(FUTURE):
+            guard, body = f"{FUTURE}\n\n{guard}", body.replace(FUTURE, "", 1)
         # what the modular file, or else the first file that something was taken from, says about its licence
         licence = licence or upstream_licence(conversion)
         head = "\n".join(
