@@ -70,6 +70,7 @@ class Vendored:
     renaming: names.Renaming | None
     beside: dict[str, str] = field(default_factory=dict)  # names that another architecture's definition has already
     kept: frozenset[str] = frozenset()  # functions that the modular file takes by name, or a Hub's kernels replace
+    others: dict[str, str] = field(default_factory=dict)  # words of the renamed text that another rule renames
 
     def rename(self, name: str) -> str:
         if (
@@ -78,7 +79,8 @@ class Vendored:
             or (name in self.original.imports and not source.is_model_module(self.original.imports[name].module))
         ):
             return name
-        return self.renaming.word(name)
+        new = self.renaming.word(name)
+        return self.others.get(new, new)
 
     def was(self, item: Item) -> str:
         """The name that a renamed item has upstream."""
@@ -139,6 +141,8 @@ def spelled(conversion: Conversion, module: str, name: str) -> tuple[str, str]:
 
 def defined(module: str, name: str) -> tuple[str, str]:
     """Where a name lies that a model's file only imports: LlamaConfig, taken from modeling_llama."""
+    if not os.path.isabs(module) and module.count(".") == 2:  # from ..clip import CLIPTextModelWithProjection
+        module = source.public_classes().get(name, module)
     module = nearby.generated(module, name) if os.path.isabs(module) else module
     path = source.find(module)
     file = source.load(path, module.rpartition(".")[0]) if path else None
@@ -190,20 +194,25 @@ def original(module: str, conversion: Conversion, line: int = 0) -> Source:
     return source.load(path, module.rpartition(".")[0])
 
 
-def vendor(conversion: Conversion, module: str) -> Vendored:
-    """A model's file with its names changed; once for each file."""
+def vendor(conversion: Conversion, module: str, by: names.Renaming | None = None) -> Vendored:
+    """A model's file with its names changed, once for each file; `by` is the renaming of another that imports it."""
     if module in conversion.vendored:
         return conversion.vendored[module]
     file = original(module, conversion)
     package = source.package_of(module)
     old = names.cased_prefix(package, file.classes()) or names.cased_prefix(package, all_classes(module))
-    new = conversion.prefixes.get(module) or conversion.prefixes.get(package) or conversion.prefixes[""]
+    new = conversion.prefixes.get(module) or conversion.prefixes.get(package)
+    if new is None and by is not None and old is not None:  # what DPR takes from BERT, and BERT from its own files
+        new = by.new_cased + (old if by.old_lower != package else "")
+    new = new or conversion.prefixes[""]
     renaming = None
     if old is not None and source_model(conversion) != package:
         low = conversion.name if new == conversion.prefixes[""] else names.lower(new)
         renaming = names.Renaming(package, old, low, new)
-    renamed, kept = file, frozenset()
+    renamed, kept, others = file, frozenset(), {}
     if renaming is not None:
+        within, gone = source.inner_imports(file)
+        imports = file.imports | within
         outside = frozenset(a for a, i in file.imports.items() if not of_model(i, package))
         taken_by_name = {i.name for i in conversion.module.imports.values() if i.module == module}
         kernels = re.compile(rf"^{KERNELS}", re.MULTILINE)
@@ -214,13 +223,61 @@ def vendor(conversion: Conversion, module: str) -> Vendored:
         rows = zip(file.text.splitlines(), renaming.text(file.text, outside | kept).splitlines(), strict=True)
         stays = {n for n, line in enumerate(file.text.splitlines(), 1) if line.startswith(KERNELS)}
         stays |= file.import_lines
-        text = "\n".join(o if n in stays else r for n, (o, r) in enumerate(rows, 1))
+        text = "\n".join("" if n in gone else o if n in stays else r for n, (o, r) in enumerate(rows, 1))
         renamed = source.parse(text, file.path, file.package)
+        # for what imports this one in turn
+        conversion.vendored[module] = Vendored(module, file, renamed, renaming, kept=kept)
+        others = clashes(conversion, package, renamed) | foreign(conversion, file, imports, renaming)
+        if others:
+            rows = enumerate(text.split("\n"), 1)
+            text = "\n".join(
+                row if n in stays else names.WORD.sub(lambda m: others.get(m[0], m[0]), row) for n, row in rows
+            )
+            renamed = source.parse(text, file.path, file.package)
         renamed.imports = {
-            (renaming.word(a) if of_model(i, package) else a): own_guard(i, package, conversion, renaming)
-            for a, i in file.imports.items()
+            (others.get(w := renaming.word(a), w) if of_model(i, package) else a): own_guard(
+                i, package, conversion, renaming
+            )
+            for a, i in imports.items()
         }
-    conversion.vendored[module] = found = Vendored(module, file, renamed, renaming, kept)
+    conversion.vendored[module] = Vendored(module, file, renamed, renaming, kept=kept, others=others)
+    return conversion.vendored[module]
+
+
+def clashes(conversion: Conversion, package: str, renamed: Source) -> dict[str, str]:
+    """Names that another modeling file of the architecture gives to something else: BLIP has two text embeddings."""
+    found = {}
+    for there in conversion.vendored.values():
+        if (
+            source.package_of(there.module) != package
+            or there.renamed is renamed
+            or source.KINDED.match(there.module.rpartition(".")[2])
+        ):
+            continue
+        for name, item in renamed.items.items():
+            other = there.renamed.items.get(name)
+            if other is not None and item.kind in ("class", "function") and other.text != item.text:
+                found[name] = f"{name}2"
+    return {} if source.KINDED.match(Path(renamed.path).stem) else found
+
+
+def is_configuration(file: Source) -> bool:
+    return Path(file.path).stem.startswith("configuration_")
+
+
+def foreign(
+    conversion: Conversion, file: Source, imports: dict[str, Import], renaming: names.Renaming
+) -> dict[str, str]:
+    """New names of what a model's file takes from another architecture's."""
+    found = {}
+    if is_configuration(file):
+        return found
+    for alias, each in imports.items():
+        if each.name and source.is_model_module(each.module) and source.package_of(each.module) != renaming.old_lower:
+            module, name = defined(each.module, each.name)
+            if source.find(module) is None or name not in original(module, conversion).items:
+                continue
+            found[renaming.word(alias)] = vendor(conversion, module, renaming).rename(name)
     return found
 
 
@@ -443,6 +500,9 @@ def resolve(conversion: Conversion, name: str, context: Vendored | None) -> Defi
             theirs = from_vendored(conversion, context, name, renamed=True) if context else None
             return found if theirs is None or source.has(found.module, found.name) else theirs
         return from_vendored(conversion, vendor(conversion, symbol[0]), symbol[1])
+    dotted = next((i for k, i in module.imports.items() if k.startswith(f"{name}.")), None)  # import collections.abc
+    if dotted is not None:
+        return dotted
     for alias in module.imports:
         symbol = reference(conversion, alias)
         if (
@@ -498,13 +558,20 @@ def from_vendored(
             conversion.definitions.setdefault(each, made)
         return made
     found = vendored.renamed.imports.get(new)
-    if found is None:
-        return None
+    if found is None:  # import collections.abc
+        return next((i for k, i in vendored.renamed.imports.items() if k.startswith(f"{new}.")), None)
     if source.is_model_module(found.module) and found.name is not None:
         if own_module(conversion, found.module):
             return found
-        other = vendor(conversion, found.module)
-        return from_vendored(conversion, other, found.name) or found
+        theirs = not os.path.isabs(found.module) and source.package_of(found.module) != source.package_of(
+            vendored.module
+        )
+        if theirs and is_configuration(vendored.original) and found.name in source.public_classes():
+            # the configuration of a part that an Auto class makes, by transformers' own code: timm's, for PE Video
+            return replace(found, module=source.TRANSFORMERS)
+        module, name = defined(found.module, found.name)
+        other = vendor(conversion, module, vendored.renaming)
+        return from_vendored(conversion, other, name) or found
     return found
 
 
@@ -683,21 +750,25 @@ def must_precede(made: Definition, other: Definition) -> bool:
         for part in node.body:
             if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 early += part.decorator_list + part.args.defaults + [d for d in part.args.kw_defaults if d]
-                early += [a.annotation for a in part.args.args + part.args.kwonlyargs if a.annotation]
-                early += [part.returns] if part.returns else []
+                early += annotations(part)
             else:
                 early.append(part)
     else:
         early += node.args.defaults + [d for d in node.args.kw_defaults if d]
-        early += [a.annotation for a in node.args.args + node.args.kwonlyargs if a.annotation]
-        early += [node.returns] if node.returns else []
+        early += annotations(node)
     return any(isinstance(n, ast.Name) and n.id in other.names for e in early for n in ast.walk(e))
+
+
+def annotations(node: ast.FunctionDef) -> list[ast.AST]:
+    given = node.args
+    listed = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+    return [a.annotation for a in listed if a is not None and a.annotation] + [node.returns] * bool(node.returns)
 
 
 def public(found: Import, conversion: Conversion) -> Import:
     """Imports as a folder of its own writes them; Auto classes come from transformers itself."""
     if found.module.startswith("transformers.models.auto"):
-        return replace(found, module=source.TRANSFORMERS)
+        return replace(found, module=source.auto_module(found.module, found.name))
     if own_module(conversion, found.module):
         return replace(found, module="." + found.module.rpartition(".")[2])
     return found
@@ -705,6 +776,9 @@ def public(found: Import, conversion: Conversion) -> Import:
 
 def emit(conversion: Conversion, kind: str, found: Closure, kinds: set[str]) -> str:
     lines, guards = [], []
+    files = [d.context.original if d.context else conversion.module for d in found.order]
+    if any(f.imports["annotations"].module == "__future__" for f in files if "annotations" in f.imports):
+        lines.append("from __future__ import annotations")
     for _, each in sorted(found.imports.items()):
         each = public(each, conversion)
         if each.guard:

@@ -12,12 +12,11 @@ import re
 import sys
 from dataclasses import dataclass, field
 
-from . import build, heads, names, source
+from . import build, heads, names, parts, source
 
 # packages that are there wherever transformers and torch are
 ALWAYS = {"torch", "transformers", "numpy", "packaging", "huggingface_hub", "safetensors", "tqdm", "regex", "yaml"}
 OPTIONAL = "# an optional package: the loader wants what is imported outside of try"
-OWN_PARTS = "_own_part"
 REGISTER = "register_checkpoint_conversion_mapping"
 
 
@@ -80,18 +79,20 @@ def apply(conversion: "build.Conversion", kind: str, text: str) -> str:
     """A generated file's text with every coupling mended; what cannot be is noted in the conversion."""
     known = facts(conversion)
     text = keep_attributes(text, known)
+    text = inner_imports(text)
     text = optional_imports(text)
     if kind == "modeling":
         text = config_guards(text, known.configs)
         text, headless = heads.own_bodies(text, known)
         text = losses(text, known.classes)
         text = accumulation(text)
-        text = own_parts(text, known)
+        text = parts.own_parts(text, known)
         text = checkpoint_names(text, known)
-        remarks = [*headless, *dangling(text), *built_in_parts(text)]
+        remarks = [*headless, *dangling(text), *parts.built_in_parts(text)]
         conversion.notes += [n for n in remarks if n not in conversion.notes]
     elif kind == "configuration":
-        text = part_configurations(text, known)
+        text = parts.part_configurations(text, known)
+        text = special_tokens(text, conversion.files.get(f"modeling_{conversion.name}.py", ""))
     elif kind in AUTO_OF_KIND:
         text = register_others(text, kind, {n for n, i in conversion.module.items.items() if i.kind == "class"})
     return text
@@ -155,18 +156,18 @@ def keep_attributes(text: str, known: Facts) -> str:
     prefix of its own (`My` for `Bert`) is no copy, and follows the modular file's names.
     """
     for new, old in known.lows.items():
-        text = one_attribute(text, new, old, known.name)
+        text = one_attribute(text, new, old, known)
     return text
 
 
-def one_attribute(text: str, new: str, old: str, name: str) -> str:
+def one_attribute(text: str, new: str, old: str, known: Facts) -> str:
     pattern = re.compile(rf"(?<![a-zA-Z0-9]){re.escape(new)}(?![a-z0-9])")
     if not pattern.search(text):
         return text
-    kept = type_positions(ast.parse(text))
+    kept = type_positions(ast.parse(text), lambda t: t in known.of_type or pattern.sub(old, t) not in model_types())
     lines, out = text.split("\n"), []
     for number, line in enumerate(lines, 1):
-        if re.match(rf"\s*from \.\w+_{re.escape(name)} import", line):
+        if re.match(rf"\s*from \.\w+_{re.escape(known.name)} import", line):
             out.append(line)
             continue
 
@@ -178,13 +179,25 @@ def one_attribute(text: str, new: str, old: str, name: str) -> str:
     return "\n".join(out)
 
 
-def type_positions(tree: ast.AST) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where string constants stand for a model type, not for an attribute of the same name."""
+@functools.lru_cache(maxsize=1)
+def model_types() -> frozenset[str]:
+    """The types of models that transformers has."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return frozenset(CONFIG_MAPPING_NAMES)
+
+
+def type_positions(tree: ast.AST, ours) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where string constants stand for a model type, not for an attribute of the same name.
+
+    A type of another architecture whose name begins with this one's (vibevoice_asr, for vibevoice) is not among them:
+    `ours` says whether a type is of this folder.
+    """
     spots = []
 
     def keep(node: ast.AST | None) -> None:
         for part in ast.walk(node) if node is not None else ():
-            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str) and ours(part.value):
                 spots.append(((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)))
 
     for node in ast.walk(tree):
@@ -253,6 +266,27 @@ def needs_try(node: ast.Import | ast.ImportFrom) -> bool:
     else:
         roots = [a.name.split(".")[0] for a in node.names]
     return any(r not in ALWAYS and r not in sys.stdlib_module_names for r in roots)
+
+
+def inner_imports(text: str) -> str:
+    """A relative import in a function or a condition, of what lies above one architecture's folder, is absolute.
+
+    What is for type checkers only and names an architecture of transformers goes.
+    """
+    lines = text.split("\n")
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not node.orelse:
+            theirs = [n for n in node.body if isinstance(n, ast.ImportFrom) and source.is_model_module(n.module or "")]
+            for part in [node] if len(theirs) == len(node.body) else theirs:
+                lines[part.lineno - 1 : part.end_lineno] = [""] * (part.end_lineno - part.lineno + 1)
+        elif isinstance(node, ast.ImportFrom) and node.level > 1:
+            where = "." * node.level + (node.module or "")
+            module = source.absolute(node, "transformers.models.any")
+            if module.startswith("transformers.models.auto"):
+                module = source.auto_module(module, node.names[0].name)
+            line = lines[node.lineno - 1]
+            lines[node.lineno - 1] = line.replace(f"from {where} import", f"from {module} import", 1)
+    return "\n".join(lines)
 
 
 # --- guards ----------------------------------------------------------------------------------------------------------
@@ -375,135 +409,50 @@ else:
 """
 
 
-# --- parts that Auto classes make ------------------------------------------------------------------------------------
+# --- fields that the base class had --------------------------------------------------------------------------------
+
+SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "decoder_start_token_id")
 
 
-@functools.lru_cache(maxsize=1)
-def auto_tables() -> dict[str, dict[str, str]]:
-    """Auto class -> model type -> class, as transformers lists them."""
-    from transformers.models.auto import modeling_auto
+def special_tokens(text: str, modeling: str) -> str:
+    """Ids of special tokens that a model reads, and its configuration declares nowhere, are None by default.
 
-    found: dict[str, dict[str, str]] = {}
-    for name, auto in vars(modeling_auto).items():
-        mapping = getattr(auto, "_model_mapping", None)
-        if isinstance(auto, type) and mapping is not None:
-            listed = {k: v if isinstance(v, str) else v[0] for k, v in mapping._model_mapping.items() if v}
-            found[name] = listed
-    return found
-
-
-def from_config_calls(tree: ast.AST) -> list[ast.Call]:
-    found = []
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr in ("from_config", "_from_config")
-            and isinstance(node.func.value, ast.Name)
-            and node.func.value.id.startswith("Auto")
-        ):
-            found.append(node)
-    return found
-
-
-def own_parts(text: str, known: Facts) -> str:
-    """`AutoModel.from_config(config.text_config)` makes this file's own class where the type is one of its own.
-
-    AutoModel's table knows the built-in types alone. Registering there would make the loader take the folder for
-    built-in code, and would miss the second copy of the configuration's class; the model type says enough.
+    Every configuration had them in transformers 4, where T5's shift of labels takes its first token from; in 5 they
+    are there only if config.json says so, and reading another is an AttributeError.
     """
-    if OWN_PARTS in text:
-        return text
-    tree = ast.parse(text)
-    calls = from_config_calls(tree)
-    here = {n.name for n in tree.body if isinstance(n, ast.ClassDef)}
-    by_old = {old: new for new, old in known.classes.items() if new in here}
-    table: dict[tuple[str, str], str] = {}
-    for auto in sorted({c.func.value.id for c in calls}):
-        for new, old in sorted(known.types.items()):
-            cls = auto_tables().get(auto, {}).get(old)
-            if cls in by_old:
-                table[auto, new] = by_old[cls]
-    if not table:
-        return text
-    edits = []
-    for call in calls:
-        auto = call.func.value.id
-        if any(a == auto for a, _ in table):
-            inner = text_between(text, call.func, call)
-            edits.append((call, f"{OWN_PARTS}({auto}, {inner}"))
-    text = replaced(text, edits)
-    rows = "".join(f'    ("{a}", "{t}"): "{c}",\n' for (a, t), c in table.items())
-    return f'''{text.rstrip()}
+    classes = {n.name: n for n in ast.parse(modeling).body if isinstance(n, ast.ClassDef)}
+    wanted: dict[str, set[str]] = {}
+    for node in classes.values():
+        config = config_of(classes, node)
+        for part in ast.walk(node) if config else ():
+            read = isinstance(part, ast.Attribute) and part.attr in SPECIAL and isinstance(part.ctx, ast.Load)
+            if read and ast.unparse(part.value) in ("config", "self.config"):
+                wanted.setdefault(config, set()).add(part.attr)
+    lines = text.split("\n")
+    for node in reversed(ast.parse(text).body):
+        if not isinstance(node, ast.ClassDef) or node.name not in wanted or "Config" not in node.name:
+            continue
+        fields = [n for n in node.body if isinstance(n, ast.AnnAssign)]
+        bases = [ast.unparse(b) for b in node.bases]
+        plain = bases in (["PreTrainedConfig"], ["PretrainedConfig"])
+        if not fields or not plain or any(getattr(n, "name", "") == "__init__" for n in node.body):
+            continue
+        whole = segment(text, node)
+        missing = [n for n in SPECIAL if n in wanted[node.name] and not re.search(rf"\b{n}\b", whole)]
+        lines[fields[-1].end_lineno : fields[-1].end_lineno] = [f"    {n}: int | None = None" for n in missing]
+    return "\n".join(lines)
 
 
-_OWN_PARTS = {{
-{rows}}}
-
-
-def {OWN_PARTS}(auto, config, **kwargs):
-    """A part of this model whose type is one of this file's own; any other comes from transformers."""
-    name = _OWN_PARTS.get((auto.__name__, config.model_type))
-    return auto.from_config(config, **kwargs) if name is None else globals()[name]._from_config(config, **kwargs)
-'''
-
-
-def text_between(text: str, function: ast.AST, call: ast.Call) -> str:
-    """What follows the parenthesis of a call, up to and with the closing one."""
-    whole, head = segment(text, call), segment(text, function)
-    return whole[len(head) :].lstrip()[1:]
-
-
-def part_configurations(text: str, known: Facts) -> str:
-    """Own types of sub-configurations go into AutoConfig's table, from which composites look them up.
-
-    The root's is not among them: a root class that is registered at import is taken for built-in code when it is
-    saved. Only where the file reads that table at all.
-    """
-    if not re.search(r"CONFIG_MAPPING|AutoConfig", text) or "AutoConfig.register(" in text:
-        return text
-    tree = ast.parse(text)
-    used: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            for part in node.body:
-                if isinstance(part, (ast.Assign, ast.AnnAssign)):
-                    continue
-                used |= {n.value for n in ast.walk(part) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    here = {n.name for n in tree.body if isinstance(n, ast.ClassDef)}
-    rows = [
-        f'AutoConfig.register("{t}", {c}, exist_ok=True)'
-        for t, c in sorted(known.of_type.items())
-        if c in here and t in known.types and t in used
-    ]
-    if not rows:
-        return text
-    text = text.rstrip() + "\n\n\n# parts of this model, found by their type\n" + "\n".join(rows) + "\n"
-    if not re.search(r"^from transformers.*\bAutoConfig\b", text, re.MULTILINE):
-        first = next(n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom)))
-        lines = text.split("\n")
-        lines.insert(first.lineno - 1, "from transformers import AutoConfig")
-        text = "\n".join(lines)
-    return text
-
-
-def built_in_parts(text: str) -> list[str]:
-    """Notes: where transformers' own code of another architecture runs inside of this one."""
-    tree = ast.parse(text)
-    calls = {f"{c.func.value.id}.from_config" for c in from_config_calls(tree)}
-    found = [ast.unparse(n.args[0]) for n in ast.walk(tree) if own_call(n) and n.args]
-    calls |= set(found)
-    calls |= {n for n in ("load_backbone",) if re.search(rf"\b{n}\(", text)}
-    if not calls:
-        return []
-    return [
-        f"{', '.join(sorted(calls))} makes parts from their configuration: one of a built-in type runs transformers' "
-        "own code at run time, which this folder does not hold"
-    ]
-
-
-def own_call(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == OWN_PARTS
+def config_of(classes: dict[str, ast.ClassDef], node: ast.ClassDef | None) -> str | None:
+    """Which configuration a model's class has, by itself or by its bases in the same file."""
+    while node is not None:
+        for part in node.body:
+            if isinstance(part, ast.AnnAssign) and last_name(part.target) == "config":
+                return ast.unparse(part.annotation).strip("\"'")
+            if isinstance(part, ast.Assign) and last_name(part.targets[0]) == "config_class":
+                return ast.unparse(part.value)
+        node = next((classes[b.id] for b in node.bases if isinstance(b, ast.Name) and b.id in classes), None)
+    return None
 
 
 # --- names in strings ------------------------------------------------------------------------------------------------

@@ -172,7 +172,7 @@ def modular(base: Base, prefix: str, kinds: list[str]) -> tuple[str, str]:
     package_classes = build.all_classes(base.module("modeling"))
     old = names.cased_prefix(base.package, package_classes) or ""
     renaming = names.Renaming(base.package, old, name, prefix + old) if old else None
-    imports, classes, seen = [], [], set()
+    imports, classes, seen, made = [], [], set(), set()
     for module, listed in taken.items():
         listed = [c for c in listed if c not in seen]
         seen |= set(listed)
@@ -183,6 +183,9 @@ def modular(base: Base, prefix: str, kinds: list[str]) -> tuple[str, str]:
         for cls in listed:
             new = renaming.word(cls) if renaming else cls
             new = new if new != cls else prefix + cls
+            if new in made:  # an older spelling of the same name, kept upstream for those who import it
+                continue
+            made.add(new)
             body = "    pass"
             kind = couplings.model_type_of(file.items[cls].text) if build.kind_of(cls) == "configuration" else None
             if kind:
@@ -304,8 +307,8 @@ def test_text(conversion: build.Conversion, folder: str, modeling: str, forward:
     if not order:
         return ""
     model, auto = order[0]
-    node = next(n for n in ast.parse(modeling).body if isinstance(n, ast.ClassDef) and n.name == model)
-    config = config_of(modeling, node)
+    classes = {n.name: n for n in ast.parse(modeling).body if isinstance(n, ast.ClassDef)}
+    config = couplings.config_of(classes, classes[model])
     text = next((d.text for d in conversion.definitions.values() if d.name == config), None)
     if config is None or text is None:
         return ""
@@ -313,19 +316,6 @@ def test_text(conversion: build.Conversion, folder: str, modeling: str, forward:
         name=conversion.name, folder=folder, config=config, model=model, auto=f"transformers.{auto}",
         type=couplings.model_type_of(text) or conversion.name, forward=FORWARD if forward else "",
     )  # fmt: skip
-
-
-def config_of(modeling: str, node: ast.ClassDef | None) -> str | None:
-    """Which configuration a model's class has, by itself or by its bases."""
-    classes = {n.name: n for n in ast.parse(modeling).body if isinstance(n, ast.ClassDef)}
-    while node is not None:
-        for part in node.body:
-            if isinstance(part, ast.AnnAssign) and couplings.last_name(part.target) == "config":
-                return ast.unparse(part.annotation).strip("\"'")
-            if isinstance(part, ast.Assign) and couplings.last_name(part.targets[0]) == "config_class":
-                return ast.unparse(part.value)
-        node = next((classes[b.id] for b in node.bases if isinstance(b, ast.Name) and b.id in classes), None)
-    return None
 
 
 def make(base: Base, prefix: str, kinds: list[str], folder: str, into: Path) -> build.Conversion:

@@ -18,6 +18,7 @@ from . import couplings, floor, inline, source
 from .build import Conversion, Definition
 from .files import INLINE, MARK, OPTIONS
 
+FUTURE = "from __future__ import annotations"
 NO_LINT = "# ruff: noqa"  # what there is to mend is in the modular file, or upstream
 
 
@@ -38,7 +39,7 @@ def finish(conversion: Conversion) -> dict[str, str]:
     texts, found = {}, {}
     for name, text in conversion.files.items():
         kind = name.removesuffix(f"_{conversion.name}.py")
-        texts[name] = with_config_class(text) + "\n".join(registrations(conversion, kind, text))
+        texts[name] = with_config_class(text) + "\n".join(registrations(conversion, kind, text, lowest))
     if conversion.inline:
         texts = inline.inlined(texts, conversion.name, conversion.path)
     guarded = f"{'modeling' if conversion.inline else 'configuration'}_{conversion.name}.py"
@@ -46,6 +47,8 @@ def finish(conversion: Conversion) -> dict[str, str]:
         licence, body = leading_comment(ruff(name, text, conversion.path))
         # the file that AutoConfig reads first says which transformers it needs, before it imports anything late
         guard = version_guard(lowest) if name == guarded else ""
+        if guard and body.lstrip().startswith(FUTURE):
+            guard, body = f"{FUTURE}\n\n{guard}", body.replace(FUTURE, "", 1)
         # what the modular file, or else the first file that something was taken from, says about its licence
         licence = licence or upstream_licence(conversion)
         head = [f"{MARK}{conversion.path.name}: edit that file, and run main.py again."]
@@ -131,29 +134,29 @@ if parse(transformers.__version__).release < parse(MIN_TRANSFORMERS).release:
 
 
 @functools.lru_cache(maxsize=1)
-def auto_classes() -> tuple[dict[str, str], dict[str, str]]:
-    """Auto class of each built-in class, and of each end of a name such as ForCausalLM, by the commonest use."""
+def auto_classes() -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Auto classes of each built-in class, and of each end of a name such as ForCausalLM, by the commonest use."""
     from transformers.models.auto import modeling_auto
 
-    exact: dict[str, str] = {}
+    exact: dict[str, list[str]] = {}
     ends: dict[str, Counter] = {}
-    # a class that several give, such as BertModel, is AutoModel's
-    for name, auto in sorted(vars(modeling_auto).items(), key=lambda pair: pair[0] != "AutoModel"):
-        mapping = getattr(auto, "_model_mapping", None)
-        if not isinstance(auto, type) or mapping is None:
-            continue
-        for listed in mapping._model_mapping.values():
+    autos = {n: getattr(a, "_model_mapping", None) for n, a in vars(modeling_auto).items() if isinstance(a, type)}
+    tables = {n: mapping._model_mapping for n, mapping in autos.items() if mapping is not None}
+    # a class saves itself for the Auto class that it was registered for last: AutoModel, or else what lists the fewest
+    for name, table in sorted(tables.items(), key=lambda pair: (pair[0] == "AutoModel", -len(pair[1]), pair[0])):
+        for listed in table.values():
             for cls in [listed] if isinstance(listed, str) else listed:
                 if name == "AutoModelForPreTraining" and not cls.endswith("ForPreTraining"):
                     continue
-                exact.setdefault(cls, name)
+                if name not in exact.setdefault(cls, []):
+                    exact[cls].append(name)
                 if "For" in cls:
                     ends.setdefault("For" + cls.rpartition("For")[2], Counter())[name] += 1
     return exact, {end: counted.most_common(1)[0][0] for end, counted in ends.items()}
 
 
-def registrations(conversion: Conversion, kind: str, text: str) -> list[str]:
-    """`X.register_for_auto_class(...)` for every class of this file that has an Auto class."""
+def registrations(conversion: Conversion, kind: str, text: str, lowest: str) -> list[str]:
+    """`X.register_for_auto_class(...)` for every class of this file that has an Auto class in these releases."""
     exact, ends = auto_classes()
     lines: list[str] = []
     models: dict[str, list[tuple[bool, str]]] = {}  # Auto class -> (whether it is the whole model's, class)
@@ -165,16 +168,19 @@ def registrations(conversion: Conversion, kind: str, text: str) -> list[str]:
             if any(isinstance(n, (ast.Assign, ast.AnnAssign)) and "model_type" in ast.unparse(n) for n in node.body):
                 lines.append(f"{node.name}.register_for_auto_class()")
         elif kind == "modeling" and not node.name.endswith("PreTrainedModel"):
-            auto = exact.get(made.origin.rpartition(".")[2]) if made and made.origin else None
-            if auto is None and is_model(conversion, made):
+            autos = exact.get(made.origin.rpartition(".")[2], []) if made and made.origin else []
+            if not autos and is_model(conversion, made):
                 auto = next((a for e, a in ends.items() if node.name.endswith(e)), None)
                 auto = auto or ("AutoModel" if node.name.endswith("Model") else None)
-            if auto:
+                autos = [auto] if auto else []
+            everywhere = [a for a in autos if not releases.absent(source.TRANSFORMERS, a, lowest)]
+            for auto in everywhere or autos[-1:]:
                 models.setdefault(auto, []).append((is_whole(made, auto), node.name))
     # of several classes for one Auto class (the towers of CLIP and CLIP itself) the whole model's; else the first
+    chosen: dict[str, list[str]] = {}
     for auto, found in models.items():
-        chosen = next((name for whole, name in found if whole), found[0][1])
-        lines.append(f'{chosen}.register_for_auto_class("{auto}")')
+        chosen.setdefault(next((name for whole, name in found if whole), found[0][1]), []).append(auto)
+    lines += [f'{name}.register_for_auto_class("{auto}")' for name, autos in chosen.items() for auto in autos]
     return ["\n", *lines, ""] if lines else []
 
 

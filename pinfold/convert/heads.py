@@ -9,7 +9,7 @@ import ast
 import functools
 import textwrap
 
-from . import couplings, source
+from . import couplings, parts, source
 
 MODULE = "transformers.modeling_layers"
 GENERIC = "Generic"
@@ -94,7 +94,7 @@ def body_of(node: ast.ClassDef, generic: str, here: dict, known: "couplings.Fact
     parents = {ast.unparse(b) for b in node.bases if ast.unparse(b).endswith("PreTrainedModel")}
     by_old = {old: new for new, old in known.classes.items() if new in here}
     for old in known.types.values():
-        found = by_old.get(couplings.auto_tables().get("AutoModel", {}).get(old, ""))
+        found = by_old.get(parts.auto_tables().get("AutoModel", {}).get(old, ""))
         if found and parents & {ast.unparse(b) for b in here[found].bases}:
             return found
     mine = [n for n in here if n.endswith("Model") and parents & {ast.unparse(b) for b in here[n].bases}]

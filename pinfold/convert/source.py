@@ -19,6 +19,9 @@ KIND = re.compile(
     r"feature_extraction|processing)_(?=.)"
 )
 
+# files that are no modeling code: what they define lands in files of their own
+KINDED = re.compile(r"(configuration|tokenization|processing|image_processing|feature_extraction|video_processing)_")
+
 
 @dataclass
 class Import:
@@ -354,6 +357,29 @@ def purpose(module: str) -> str:
     return found[0] if found else ""
 
 
+def inner_imports(file: Source) -> tuple[dict[str, Import], set[int]]:
+    """What functions of an installed file import from beside it, and the lines that say so: one file will hold all."""
+    found: dict[str, Import] = {}
+    lines: set[int] = set()
+    if os.path.isabs(file.package) or KINDED.match(file.path.stem):
+        return found, lines
+    tree = ast.parse(file.text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == 1 and node not in tree.body:
+            module = absolute(node, file.package)
+            if node.lineno not in file.import_lines and is_model_module(module):
+                found |= {a.asname or a.name: Import(module, a.name, a.asname or a.name) for a in node.names}
+                lines |= set(range(node.lineno, node.end_lineno + 1))
+    return found, lines
+
+
+def auto_module(module: str, name: str) -> str:
+    """Where a name of the Auto classes' modules is imported from: transformers itself, if it is public there."""
+    file = find(module)
+    listed = load(file, module.rpartition(".")[0]).exported if file else None
+    return module if listed is not None and name not in listed else TRANSFORMERS
+
+
 def shown(module: str) -> str:
     """A module's name for people: the same wherever the repository lies."""
     folder, _, stem = module.rpartition(".")
@@ -367,7 +393,8 @@ def load(path: Path, package: str) -> Source:
         UserError: it cannot be read, or is not Python.
     """
     if package.startswith(TRANSFORMERS):
-        return load_installed(path, package)
+        inside = path.name == "__init__.py" and package.count(".") > 1  # esm.openfold_utils: relative to itself
+        return load_installed(path, f"{package}.{path.parent.name}" if inside else package)
     if os.path.isabs(package):
         from . import nearby
 

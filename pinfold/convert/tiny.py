@@ -380,6 +380,11 @@ def candidates(model, seed: int):
         yield {**more, "input_ids": text["input_ids"]}
         if not required:
             yield text
+        ends = pick(config, "eos_token_id")  # what a sequence classifier of BART or T5 reads is the last end of text
+        if is_int(ends):
+            ended = {n: v for n, v in text.items() if n != "decoder_input_ids"}
+            yield {**more, **ended, "input_ids": torch.cat([text["input_ids"][:, :-1], torch.full((2, 1), ends)], 1)}
+        yield {**more, "input_ids": text["input_ids"][:1]}  # without a padding token there is no batch
     if not wants_text and "inputs_embeds" in names:
         for width in widths(config):
             yield {**more, "inputs_embeds": floats(2, 8, width)}
@@ -638,6 +643,19 @@ def other_inputs(config, names, floats, gen) -> dict:
 
 def labelled(model, inputs: dict, outputs, seed: int = 0):
     """Inputs with labels, the likeliest first, for a class whose forward takes any."""
+    import torch
+
+    if "future_values" in inputs:  # a time series whose end is there is its own label
+        yield inputs
+    batch = next(v for v in inputs.values() if isinstance(v, torch.Tensor)).shape[0]
+    second = [n for n in parameters_of(model) if n.endswith("_label")]  # next_sentence_label, beside labels
+    for found in main_labels(model, inputs, outputs, seed):
+        if second:
+            yield {**found, **{n: torch.ones(batch, dtype=torch.long) for n in second}}
+        yield found
+
+
+def main_labels(model, inputs: dict, outputs, seed: int = 0):
     import torch
 
     config, names, name = model.config, parameters_of(model), type(model).__name__
