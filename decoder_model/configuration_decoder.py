@@ -36,11 +36,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
+import re
+
 import transformers
-from packaging.version import parse
 
 MIN_TRANSFORMERS = "4.48"
-if parse(transformers.__version__).release < parse(MIN_TRANSFORMERS).release:
+if [*map(int, re.findall(r"\d+", transformers.__version__)[:3])] < [*map(int, MIN_TRANSFORMERS.split("."))]:
     raise ImportError(
         f"this model needs transformers >= {MIN_TRANSFORMERS}, and this is {transformers.__version__}; "
         "run: pip install -U transformers"
