@@ -161,8 +161,8 @@ def load_text(given: str) -> tuple[str, str, list[str]]:
 def held_out(documents: list[str], fraction: float, seed: int) -> tuple[list[str], list[str]]:
     """Documents to train on and documents held out, about that fraction of the text.
 
-    They are drawn by the seed; one that is far too long is passed over. Where none fits, the end of the longest is
-    held out.
+    They are drawn by the seed; one that is far too long is passed over. Where too few fit, the end of the longest
+    is held out.
 
     >>> held_out(["a" * 8, "b" * 2], 0.2, seed=0)
     (['aaaaaaaa'], ['bb'])
@@ -174,7 +174,7 @@ def held_out(documents: list[str], fraction: float, seed: int) -> tuple[list[str
         if size < wanted and size + len(documents[place]) <= 1.25 * wanted:
             held.add(place)
             size += len(documents[place])
-    if held:
+    if size >= wanted / 2:
         kept = [text for place, text in enumerate(documents) if place not in held]
         return kept, [documents[place] for place in sorted(held)]
     longest = max(range(len(documents)), key=lambda place: len(documents[place]))

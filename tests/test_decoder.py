@@ -1,7 +1,6 @@
 """decoder_model: what its numbers must be by the papers, and what a causal language model is used for."""
 
 import inspect
-import os
 import re
 import subprocess
 import sys
@@ -22,6 +21,7 @@ SIZES = {
     "vocab_size": 97, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 3, "num_attention_heads": 6,
     "num_key_value_heads": 2, "max_position_embeddings": 64, "pad_token_id": 0, "rope_theta": 5000.0,
 }  # fmt: skip
+HEADS = ("ForCausalLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 VARIANTS = {
     "shared keys": {},
     "a key each": {"num_key_value_heads": None, "tie_word_embeddings": True},
@@ -230,7 +230,9 @@ def test_sizes_of_no_model_are_refused_in_one_line(given, told):
 # --- where it runs ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["ForCausalLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"])
+@pytest.mark.parametrize(
+    "name", ["ForCausalLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"]
+)
 def test_saving_what_was_loaded_writes_the_same_bytes(name, tmp_path):
     build(name, num_labels=3).save_pretrained(tmp_path / "a")
     getattr(decoder, f"Decoder{name}").from_pretrained(tmp_path / "a").save_pretrained(tmp_path / "b")
@@ -286,7 +288,8 @@ layer = two.model.layers[0]
 parts = (layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.o_proj, layer.mlp.down_proj, two.lm_head)
 shapes = [list(getattr(p.weight, "to_local", lambda p=p: p.weight)().shape) for p in parts]
 ids = one.generate(ids, max_new_tokens=6, do_sample=False), two.generate(ids, max_new_tokens=6, do_sample=False)
-print(f"rank {dist.get_rank()} apart {max(x.item() for x in apart):.9f} shapes {shapes} {torch.equal(*ids)}", flush=True)
+apart = max(x.item() for x in apart)
+print(f"rank {dist.get_rank()} apart {apart:.9f} shapes {shapes} {torch.equal(*ids)}", flush=True)
 dist.destroy_process_group()
 """
 
@@ -294,11 +297,10 @@ dist.destroy_process_group()
 def test_two_ranks_split_the_heads_and_give_the_numbers_of_one(tmp_path):
     build(vocab_size=98).save_pretrained(tmp_path / "saved")
     (tmp_path / "script.py").write_text(TENSOR_PARALLEL)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "script.py")]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, str(tmp_path / "script.py"), str(tmp_path / "saved")]
     environment = clean_environment(tmp_path / "home", PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
-    done = subprocess.run(
-        [sys.executable, *launcher, str(tmp_path / "saved")], env=environment, capture_output=True, text=True, timeout=240
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     found = re.findall(r"rank (\d) apart (\S+) shapes ([\d, \[\]]+) (True|False)", done.stdout)
     assert sorted(rank for rank, *_ in found) == ["0", "1"], done.stdout
