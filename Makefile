@@ -9,9 +9,12 @@ DEMO := runs/resnet-digits
 VERSIONS ?= all
 # The checkpoints that benchmarks/compat_bert.py makes: between them every head of bert_model, with its weights.
 BERTS := bert-words bert-classes bert-answers
+# The same of benchmarks/compat_decoder.py and decoder_model.
+DECODERS := decoder-words decoder-classes decoder-tokens decoder-answers
+DECODER_DEMO := runs/decoder-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install push test lint compat bench serve
+.PHONY: help install push demo-decoder test lint compat bench serve
 
 # A virtual environment whose interpreter is gone is as good as none.
 ifneq ($(wildcard $(STAMP)),)
@@ -23,10 +26,11 @@ endif
 help:
 	@echo "make install   virtual environment in .venv with everything"
 	@echo "make push      train the demo, publish it to the embedded Hub, print the snippet"
+	@echo "make demo-decoder   train a small language model on Python's documentation, ready for push.py"
 	@echo "make serve     serve the embedded Hub on http://127.0.0.1:7870"
 	@echo "make test      run the tests"
 	@echo "make lint      ruff check and format"
-	@echo "make compat    load the published demo and BERT in every transformers minor from 4.48 (VERSIONS=minimum: in four)"
+	@echo "make compat    load the published models in every transformers minor from 4.48 (VERSIONS=minimum: in four)"
 	@echo "make bench     print every number that README quotes"
 
 install: $(STAMP)
@@ -50,6 +54,11 @@ $(DEMO)/model.safetensors: | $(STAMP)
 push: $(STAMP) $(DEMO)/model.safetensors
 	$(BIN)/python push.py
 
+$(DECODER_DEMO)/model.safetensors: | $(STAMP)
+	$(BIN)/pinfold train decoder_model --data python-docs --output $(DECODER_DEMO)
+
+demo-decoder: $(DECODER_DEMO)/model.safetensors
+
 serve: $(STAMP)
 	$(BIN)/pinfold hub --data runs/hub --port 7870
 
@@ -65,8 +74,10 @@ compat: $(STAMP) $(DEMO)/model.safetensors
 	$(BIN)/python push.py --versions newest
 	$(BIN)/pinfold compat run local/resnet-digits@main --versions $(VERSIONS)
 	$(BIN)/python benchmarks/compat_bert.py
-	for name in $(BERTS); do \
-	  $(BIN)/pinfold push bert_model --checkpoint runs/compat-bert/$$name --versions newest || exit 1; \
+	$(BIN)/python benchmarks/compat_decoder.py
+	for name in $(BERTS) $(DECODERS); do \
+	  kind=$${name%%-*}; \
+	  $(BIN)/pinfold push $${kind}_model --checkpoint runs/compat-$$kind/$$name --versions newest || exit 1; \
 	  $(BIN)/pinfold compat run local/$$name@main --versions $(VERSIONS) || exit 1; \
 	done
 

@@ -71,7 +71,7 @@ def main(output: Path = OUTPUT) -> None:
     for name, (architecture, more) in CHECKPOINTS.items():
         build(architecture, **more).save_pretrained(output / name)
     tokenizer(TEXTS, 288, 64).save_pretrained(output / "decoder-words")
-    print(f"{', '.join(CHECKPOINTS)} in {output}")
+    print(f"{', '.join(CHECKPOINTS)} in {output.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

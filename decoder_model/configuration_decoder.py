@@ -36,11 +36,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
+import re
+
 import transformers
-from packaging.version import parse
 
 MIN_TRANSFORMERS = "4.48"
-if parse(transformers.__version__).release < parse(MIN_TRANSFORMERS).release:
+if [*map(int, re.findall(r"\d+", transformers.__version__)[:3])] < [*map(int, MIN_TRANSFORMERS.split("."))]:
     raise ImportError(
         f"this model needs transformers >= {MIN_TRANSFORMERS}, and this is {transformers.__version__}; "
         "run: pip install -U transformers"
@@ -48,9 +49,22 @@ if parse(transformers.__version__).release < parse(MIN_TRANSFORMERS).release:
 
 from transformers.configuration_utils import PretrainedConfig
 
+ROTARY_KINDS = {
+    "default": (),
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "yarn": ("factor",),
+    "longrope": ("short_factor", "long_factor"),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
+}
+
 
 def rotary_fields(given, kwargs, length, base=10000.0):
-    """`rope_parameters` from any form that they have had; takes rope_theta and rope_scaling out of ``kwargs``."""
+    """`rope_parameters` from any form that they have had; takes rope_theta and rope_scaling out of ``kwargs``.
+
+    Raises:
+        ValueError: a kind that is not known, or that lacks a number which it needs.
+    """
     found = dict(kwargs.pop("rope_scaling", None) or given or {})
     if any(isinstance(value, dict) for value in found.values()):
         return found  # one set for each kind of layer
@@ -60,7 +74,12 @@ def rotary_fields(given, kwargs, length, base=10000.0):
         value = kwargs.pop(name, value)
         if value is not None:
             found.setdefault(name, value)
-    if found["rope_type"] in ("llama3", "yarn", "longrope"):
+    kind = found["rope_type"]
+    if kind not in ROTARY_KINDS:
+        raise ValueError(f"rope_type={kind!r} is not known; use one of {', '.join(ROTARY_KINDS)}")
+    if missing := [name for name in ROTARY_KINDS[kind] if name not in found]:
+        raise ValueError(f"rope_type={kind!r} needs {' and '.join(missing)}; add it to rope_parameters")
+    if kind in ("llama3", "yarn", "longrope"):
         found.setdefault("original_max_position_embeddings", length)
     return found
 
@@ -135,6 +154,13 @@ class DecoderConfig(PretrainedConfig):
         self.mlp_bias = mlp_bias
         self.head_dim = head_dim
         self.use_bidirectional_attention = use_bidirectional_attention
+        for name in (
+            "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+            "num_key_value_heads", "max_position_embeddings",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value} must be 1 or more")
         if self.head_dim is None:
             self.head_dim = self.hidden_size // self.num_attention_heads
         if self.num_key_value_heads is None:

@@ -231,6 +231,10 @@ def update_cache(cache, key, value, layer, given):
     return cache.update(key, value, layer, {"cache_position": places})
 
 
+# what a cache wants to know of the queries: older releases the places, newer ones how many they are
+CACHE_COUNTS = "query_length" in inspect.signature(getattr(Cache, "get_mask_sizes", Cache)).parameters
+
+
 def key_places(cache, tokens, window=None):
     """Where the queries begin, how many keys attention will see, and at which place the first of them is."""
     if cache is None:
@@ -239,8 +243,7 @@ def key_places(cache, tokens, window=None):
     layer = sliding.index(window is not None) if (window is not None) in sliding else 0
     past = cache.get_seq_length(layer) if sliding else cache.get_seq_length()
     if hasattr(cache, "get_mask_sizes"):
-        new = "query_length" in inspect.signature(cache.get_mask_sizes).parameters
-        length, first = cache.get_mask_sizes(tokens if new else torch.arange(tokens) + past, layer)
+        length, first = cache.get_mask_sizes(tokens if CACHE_COUNTS else torch.arange(tokens) + past, layer)
         return past, length, first
     longest = getattr(cache, "get_max_cache_shape", None)  # up to 4.52; it says None for a cache that grows
     size = longest() if longest is not None else None

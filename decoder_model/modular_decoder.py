@@ -30,6 +30,16 @@ class DecoderConfig(LlamaConfig):
 
     use_bidirectional_attention: bool = False  # every token sees all, as in an encoder
 
+    def __post_init__(self, **kwargs):
+        for name in (
+            "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+            "num_key_value_heads", "max_position_embeddings",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value} must be 1 or more")
+        super().__post_init__(**kwargs)
+
     def validate_architecture(self):
         """Raise ValueError when no model can be built from the sizes."""
         heads, shared = self.num_attention_heads, self.num_key_value_heads

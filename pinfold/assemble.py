@@ -1,4 +1,4 @@
-"""The classes of a model folder, imported and put together to a model and its image processor."""
+"""The classes of a model folder, imported; their fields; and checkpoints of them, loaded to be fine-tuned."""
 
 import hashlib
 import importlib
@@ -12,8 +12,6 @@ from typing import Any
 from pinfold.errors import UserError
 from pinfold.publish.folder import read_folder
 
-CLASSIFIER, PROCESSOR = "AutoModelForImageClassification", "AutoImageProcessor"
-
 
 def classes(folder: Path) -> dict[str, type]:
     """Import the classes that a model folder offers to transformers, by their Auto class.
@@ -22,13 +20,9 @@ def classes(folder: Path) -> dict[str, type]:
     of another folder of the same name.
 
     Raises:
-        UserError: no such folder, no image classifier in it, or code that cannot be imported.
+        UserError: no such folder, or code that cannot be imported.
     """
     auto_map = read_folder(folder).auto_map()
-    if CLASSIFIER not in auto_map:
-        raise UserError(
-            f"{folder}: no {CLASSIFIER} here, only {', '.join(auto_map)}; train knows image classifiers only"
-        )
     package = "folder_" + hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
     sys.modules.setdefault(package, types.ModuleType(package)).__path__ = [str(folder.resolve())]
     found = {}
@@ -44,50 +38,13 @@ def classes(folder: Path) -> dict[str, type]:
     return found
 
 
-def assemble(
-    found: dict[str, type], labels: list[str], fields: dict[str, dict[str, Any]], start: Path | None = None
-) -> tuple[Any, Any]:
-    """Make a classifier and its image processor, new or from a checkpoint.
-
-    Args:
-        found: what `classes` returned.
-        labels: the names of the classes, by id.
-        fields: fields of "config" and "image_processor" that differ from their defaults or the checkpoint's.
-        start: a checkpoint to fine-tune.
-
-    Raises:
-        UserError: a field that the folder's classes refuse, or a checkpoint that does not fit.
-    """
-    model_class = found[CLASSIFIER]
-    named = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
-    stored = {}
-    try:
-        if start is None:
-            model = model_class(model_class.config_class(**named, **fields["config"]))
-        else:
-            model = fine_tuned(model_class, start, named | fields["config"])
-            if (start / "preprocessor_config.json").is_file():
-                stored = json.loads((start / "preprocessor_config.json").read_text(encoding="utf-8"))
-        if PROCESSOR not in found and not stored:
-            raise UserError(
-                f"no {PROCESSOR} in the folder or in a checkpoint; add image_processing_*.py to the folder"
-            )
-        if PROCESSOR in found:
-            processor = found[PROCESSOR](**stored | fields["image_processor"])
-        else:
-            from transformers import AutoImageProcessor
-
-            processor = AutoImageProcessor.from_pretrained(start)
-    except UserError:
-        raise
-    except Exception as error:  # somebody else's constructor, or a damaged file: either may raise anything
-        raise UserError(one_line(error)) from None
-    # Complete, where transformers would name only the classes that it saves.
+def with_code(model: Any, found: dict[str, type]) -> Any:
+    """The model, whose auto_map is complete; transformers would name only the classes that it saves."""
     model.config.auto_map = {auto: f"{cls.__module__.split('.')[-1]}.{cls.__name__}" for auto, cls in found.items()}
-    return model, processor
+    return model
 
 
-def fine_tuned(model_class: type, start: Path, fields: dict[str, Any]) -> Any:
+def fine_tuned(model_class: type, start: Path, fields: dict[str, Any], classifier: bool = True) -> Any:
     """Load a checkpoint in float32; only a classifier of another size is drawn anew."""
     import torch
 
@@ -100,7 +57,8 @@ def fine_tuned(model_class: type, start: Path, fields: dict[str, Any]) -> Any:
     sizes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     mismatched = (key if isinstance(key, str) else key[0] for key in found["mismatched_keys"])  # versions differ here
     drawn = sorted({*found["missing_keys"], *mismatched})
-    if foreign := [f"{name} {sizes[name]}" for name in drawn if sizes[name][:1] != (config.num_labels,)]:
+    first = (config.num_labels,) if classifier else None
+    if foreign := [f"{name} {sizes[name]}" for name in drawn if sizes[name][:1] != first]:
         told = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
         raise UserError(
             f"{start}: its weights do not fit the model, which needs {told}; give a checkpoint of this model"
@@ -110,19 +68,18 @@ def fine_tuned(model_class: type, start: Path, fields: dict[str, Any]) -> Any:
     return model
 
 
-def set_fields(assignments: list[str], found: dict[str, type]) -> dict[str, dict[str, Any]]:
-    """Read KEY=VALUE, VALUE being JSON or a bare word: fields of the configuration, of the image processor, or both.
+def set_fields(assignments: list[str], known: dict[str, set[str]]) -> dict[str, dict[str, Any]]:
+    """Read KEY=VALUE, VALUE being JSON or a bare word: fields of the configuration, of another part, or of both.
 
     Raises:
         UserError: no such field.
     """
-    known = {"config": parameters(found[CLASSIFIER].config_class), "image_processor": parameters(found.get(PROCESSOR))}
     fields: dict[str, dict[str, Any]] = {part: {} for part in known}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         parts = [part for part in known if key in known[part]]
         if not equals or not parts:
-            allowed = ", ".join(sorted(known["config"] | known["image_processor"]))
+            allowed = ", ".join(sorted(set().union(*known.values())))
             raise UserError(f"--set {assignment}: KEY=VALUE is expected, KEY being one of {allowed}")
         try:
             value = json.loads(text)

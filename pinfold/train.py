@@ -1,18 +1,22 @@
-"""Train or fine-tune the image classifier of a model folder, on one machine.
+"""Train or fine-tune the model of a folder, on one machine: an image classifier, or a causal language model.
 
     pinfold train resnet_model --data digits --output runs/resnet-digits
     pinfold train resnet_model --data photos --from runs/resnet50d --output runs/photos --epochs 3
+    pinfold train decoder_model --data 'books/**/*.txt' --output runs/books --set hidden_size=256
 
-- --data is "digits" (scikit-learn's handwritten digits) or a folder that holds one folder of pictures
-  per class. A part of each class is held out, drawn by the seed, and never trained on.
-- The folder's own classes do the work: configuration, AutoModelForImageClassification, AutoImageProcessor.
-  Its presets.json, if it has one, says what suits a named data set; options and --set win over it.
+- Pictures: "digits" (scikit-learn's handwritten digits) or a folder that holds one folder of pictures per class.
+  Text: "python-docs" (the language reference that comes with Python), a file, a quoted glob, or a folder of .txt; it
+  is cut into blocks of tokens. The tokenizer is --tokenizer, the checkpoint's, or trained on the text.
+- A part of the data is held out, drawn by the seed, and never trained on.
+- The folder's own classes do the work. Its presets.json, if it has one, says what suits a named data set or a task;
+  options and --set win over it.
 - The same command continues an interrupted run from its last checkpoint. What it leaves in --output:
   a loadable model, trainer_state.json, training.json (how) and eval_results.json (how good), the last to be written.
 """
 
 import argparse
 import copy
+import importlib
 import json
 import os
 import platform
@@ -22,28 +26,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pinfold.assemble import CLASSIFIER, assemble, classes, one_line, set_fields
+from pinfold.assemble import classes, one_line, parameters, set_fields
 from pinfold.errors import UserError, missing_extra
-from pinfold.pictures import Data, held_out, load_data, opened
 
-DEFAULTS = {"epochs": 10, "batch_size": 32, "learning_rate": 1e-3, "weight_decay": 0.01, "warmup": 0.1}
+PLACES = {"image-classification": ("train_pictures", "Pictures"), "causal-lm": ("train_text", "Text")}
+DEFAULTS = {"batch_size": 32, "learning_rate": 1e-3, "weight_decay": 0.01, "warmup": 0.1}  # a task has more
 SAVE_STEPS = 500  # or every epoch where that is shorter: what an interruption costs at most
+LOGGED = 50  # points of the loss curve
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of the verb."""
     add = parser.add_argument
     add("folder", type=Path, help="model folder: configuration_*.py and modeling_*.py")
-    add("--data", required=True, help="'digits', or a folder of class folders of pictures")
+    add(
+        "--data", required=True, help="pictures: 'digits', or a folder of class folders; text: 'python-docs', or files"
+    )
     add("--output", required=True, type=Path, help="directory for the trained checkpoint")
+    add("--task", choices=tuple(PLACES), help="default: the one that the folder has a class for")
     add("--from", dest="start", metavar="CHECKPOINT", type=Path, help="fine-tune these weights")
     add("--set", dest="fields", metavar="KEY=VALUE", action="append", default=[], help="configuration or processor")
-    add("--epochs", type=number(int, 1), help=f"default {DEFAULTS['epochs']}")
+    add("--epochs", type=number(int, 1), help="default 10, of text 4")
     add("--batch-size", type=number(int, 1), help=f"default {DEFAULTS['batch_size']}")
     add("--learning-rate", type=number(float, 1e-9, 1e3), help=f"at its peak, default {DEFAULTS['learning_rate']}")
     add("--weight-decay", type=number(float, 0, 1), help=f"default {DEFAULTS['weight_decay']}")
     add("--warmup", type=number(float, 0, 1), help=f"part of the steps, default {DEFAULTS['warmup']}")
-    add("--eval-fraction", type=number(float, 0.01, 0.9), default=0.2, help="held-out part of each class, default 0.2")
+    add("--tokenizer", type=Path, metavar="DIR", help="text: a saved tokenizer; default: trained on the text")
+    add("--vocab-size", type=number(int, 1), help="text: of the tokenizer that is trained, default 2000")
+    add("--block-size", type=number(int, 2), help="text: tokens of an example, default 128")
+    add("--eval-fraction", type=number(float, 0.01, 0.9), help="held-out part, default 0.2 of each class, 0.1 of text")
     add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="draws split, weights and batches; default 0")
     add("--bf16", choices=("auto", "yes", "no"), default="auto", help="auto: where a GPU has it")
     add("--overwrite", action="store_true", help="start again where an earlier training wrote")
@@ -68,43 +79,43 @@ def main(args: argparse.Namespace) -> int:
     """Train, evaluate, save, and print what came of it."""
     try:
         import accelerate  # noqa: F401 (Trainer needs it, and says so less plainly)
-        import sklearn  # noqa: F401
         import torch
         import transformers
-        from PIL import Image  # noqa: F401
     except ImportError as error:
         raise missing_extra("train", "train,vision", error) from None
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()  # of loading; the training's own stays
 
     found = classes(args.folder)
-    data = load_data(args.data)
-    split = held_out(data.labels, args.eval_fraction, args.seed)
-    preset = read_preset(args.folder, data.name)
-    fields = set_fields(args.fields, found)
+    work = chosen(args, found)
+    defaults = DEFAULTS | work.defaults
+    known = {"config": parameters(found[work.auto].config_class)}
+    known |= {part: parameters(found.get(auto)) for part, auto in work.parts.items()}
+    preset = read_preset(args.folder, (work.data["name"], work.task), (*known, "train"), defaults)
+    fields = set_fields(args.fields, known)
     if args.start is None:  # a checkpoint brings its own
         fields = {part: preset[part] | given for part, given in fields.items()}
     has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     settings = {
         "folder": args.folder.resolve().name,
+        "task": work.task,
         "from": str(args.start) if args.start else None,
         "fields": fields,
-        "data": {"name": data.name, "description": data.description, "n": len(data.images), "classes": data.names},
-        "split": {"name": "held-out", "fraction": args.eval_fraction, "stratified": True, "seed": args.seed},
+        "data": work.data,
+        "split": work.split,
         "seed": args.seed,
         "bf16": has_bf16 if args.bf16 == "auto" else args.bf16 == "yes",
-        **(DEFAULTS | preset["train"] | {k: getattr(args, k) for k in DEFAULTS if getattr(args, k) is not None}),
+        **(defaults | preset["train"] | {k: getattr(args, k) for k in defaults if getattr(args, k) is not None}),
     }
     checkpoint = prepare_output(args.output, settings, args.overwrite)
 
     transformers.set_seed(args.seed)
-    model, processor = assemble(found, data.names, fields, args.start)
+    model = work.make(found, settings)
     config = copy.deepcopy(model.config)  # as it is saved: Trainer writes options of its own into the model's
-    trainer = make_trainer(model, processor, data, split, settings, args.output)
+    trainer = make_trainer(model, work, settings, args.output)
     if checkpoint is None:
         begin(args.output, settings)
-    print(f"{found[CLASSIFIER].__name__}: {model.num_parameters() / 1e6:.1f} M parameters, {len(data.names)} classes")
-    print(f"{data.description}: {len(split[0])} pictures to train on, {len(split[1])} held out")
+    print(f"{type(model).__name__}: {model.num_parameters() / 1e6:.1f} M parameters, {work.described()}")
     if checkpoint:
         print(f"continuing from {checkpoint}")
     sys.stdout.flush()  # before the progress bar, which goes to stderr
@@ -119,7 +130,7 @@ def main(args: argparse.Namespace) -> int:
         bar.close()
 
     model.config = config
-    save(args.output, model, processor)
+    save(args.output, model, work)
     trainer.save_state()
     training = {
         "settings": settings,
@@ -130,31 +141,46 @@ def main(args: argparse.Namespace) -> int:
         "arguments": {k: v for k, v in trainer.args.to_dict().items() if v is not None and not k.startswith("hub_")},
     }
     write_json(args.output / "training.json", training)
-    accuracy = measured["eval_accuracy"]
-    results = {
-        "task": "image-classification",
-        "dataset": settings["data"],
-        "split": settings["split"],
-        "metrics": {"accuracy": accuracy, "loss": measured["eval_loss"]},
-        "n": len(split[1]),
-    }
+    metrics, count, told = work.results(measured)
+    results = {"task": work.task, "dataset": work.data, "split": work.split, "metrics": metrics, "n": count}
     write_json(args.output / "eval_results.json", results)
     remove_checkpoints(args.output)  # optimiser states: of no use any more, and larger than the model
-    print(f"held-out accuracy {accuracy:.2%} ({round(accuracy * len(split[1]))} of {len(split[1])} pictures)")
+    print(told)
     print(f"wrote {args.output}; to publish: pinfold push {args.folder} --checkpoint {args.output} --repo YOU/NAME")
     return 0
 
 
-def read_preset(folder: Path, name: str) -> dict[str, dict]:
-    """What the folder's presets.json says about a data set: fields of config and image processor, options of train."""
+def chosen(args: argparse.Namespace, found: dict[str, type]) -> Any:
+    """The task, with its data read: the one that was asked for, or else the first that the folder has a class for.
+
+    Raises:
+        UserError: the folder has no class for it, an option of another task, or data that cannot be read.
+    """
+    tasks = {name: getattr(importlib.import_module(f"pinfold.{place[0]}"), place[1]) for name, place in PLACES.items()}
+    fitting = [name for name, task in tasks.items() if task.auto in found]
+    task = tasks[args.task] if args.task else tasks[fitting[0]] if fitting else None
+    if task is None or task.auto not in found:
+        wanted = task.auto if task else " or ".join(each.auto for each in tasks.values())
+        raise UserError(f"{args.folder}: no {wanted} here, only {', '.join(found)}; train another folder, or add one")
+    for other in tasks.values():
+        for option in sorted((other.defaults.keys() | other.options) - task.defaults.keys() - task.options):
+            if getattr(args, option) is not None:
+                given = f"--{option.replace('_', '-')}={getattr(args, option)}"
+                raise UserError(f"{given} is for --task {other.task}, and this is {task.task}; leave it out")
+    return task(args)
+
+
+def read_preset(folder: Path, names: tuple[str, str], parts: tuple[str, ...], known: dict) -> dict[str, dict]:
+    """What the folder's presets.json says about a data set, or else a task: fields and options."""
     path = folder / "presets.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8")).get(name, {}) if path.is_file() else {}
-        preset = {part: dict(found.get(part, {})) for part in ("config", "image_processor", "train")}
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        found = found.get(names[0], found.get(names[1], {}))
+        preset = {part: dict(found.get(part, {})) for part in parts}
     except (ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"{path}: {error}; it maps a data set to config, image_processor and train") from None
-    if unknown := preset["train"].keys() - DEFAULTS.keys():
-        raise UserError(f"{path}: unknown train options {', '.join(unknown)}; known are {', '.join(DEFAULTS)}")
+        raise UserError(f"{path}: {error}; it maps a data set to {', '.join(parts)}") from None
+    if unknown := preset["train"].keys() - known.keys():
+        raise UserError(f"{path}: unknown train options {', '.join(unknown)}; known are {', '.join(known)}")
     return preset
 
 
@@ -217,31 +243,18 @@ def remove_checkpoints(output: Path) -> None:
         shutil.rmtree(path)
 
 
-def make_trainer(
-    model: Any, processor: Any, data: Data, split: tuple[list, list], settings: dict, output: Path
-) -> Any:
-    """Configure transformers' Trainer, after one batch has shown that pictures, processor and model fit together."""
+def make_trainer(model: Any, work: Any, settings: dict, output: Path) -> Any:
+    """Configure transformers' Trainer, after one batch has shown that data and model fit together."""
     import torch
     from transformers import Trainer, TrainingArguments
 
-    def collate(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        pictures = [opened(item["image"]) for item in items]
-        try:
-            batch = processor(images=pictures, return_tensors="pt")
-        except (ValueError, TypeError) as error:
-            names = [str(item["image"]) for item in items if isinstance(item["image"], Path)]
-            raise UserError(
-                f"{', '.join(names[:3]) or 'a picture'}: {one_line(error)}; convert or remove it"
-            ) from None
-        return {"pixel_values": batch["pixel_values"], "labels": torch.tensor([item["label"] for item in items])}
-
-    train, held = ([{"image": data.images[i], "label": data.labels[i]} for i in ids] for ids in split)
+    train = work.train
     try:
         with torch.no_grad():
-            model.eval()(**collate(train[:2]))
-    except (RuntimeError, ValueError, TypeError) as error:
+            model.eval()(**work.collate(train[:2]))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise UserError(
-            f"model and image processor do not fit ({one_line(error)}); change one of them by --set"
+            f"model and {work.processor} do not fit ({one_line(error)}); change one of them by --set"
         ) from None
     needed = 7 * sum(tensor.nbytes for tensor in model.state_dict().values())  # two checkpoints with AdamW, one model
     if (free := shutil.disk_usage(output).free) < needed:
@@ -267,18 +280,20 @@ def make_trainer(
             bf16=settings["bf16"],
             use_cpu=not accelerator,
             eval_strategy="epoch",
-            logging_strategy="epoch",
+            logging_steps=max(1, batches * settings["epochs"] // LOGGED),
+            logging_first_step=True,
             save_strategy="steps",
             save_steps=min(batches, SAVE_STEPS),
             save_total_limit=1,
             disable_tqdm=False,
             remove_unused_columns=False,
+            prediction_loss_only=work.metrics is None,
             report_to="none",
         ),
         train_dataset=train,
-        eval_dataset=held,
-        data_collator=collate,
-        compute_metrics=lambda found: {"accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())},
+        eval_dataset=work.held,
+        data_collator=work.collate,
+        compute_metrics=work.metrics,
     )
     return trainer
 
@@ -289,7 +304,7 @@ def progress_bar(trainer: Any) -> Any:
 
     class Bar(ProgressCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **kwargs: Any) -> None:
-            names = {"loss": "loss", "eval_accuracy": "held-out accuracy"}
+            names = {"loss": "loss", "eval_loss": "held-out loss", "eval_accuracy": "held-out accuracy"}
             self.shown = getattr(self, "shown", {}) | {names[k]: f"{v:.4f}" for k, v in logs.items() if k in names}
             if self.training_bar is not None:
                 self.training_bar.set_postfix(self.shown)
@@ -305,11 +320,11 @@ def progress_bar(trainer: Any) -> Any:
     return bar
 
 
-def save(output: Path, model: Any, processor: Any) -> None:
-    """Save model, image processor and their code; config.json last, as it makes the directory a checkpoint."""
+def save(output: Path, model: Any, work: Any) -> None:
+    """Save model, processor or tokenizer, and code; config.json last, as it makes the directory a checkpoint."""
     staged = output / "saving"
     model.save_pretrained(staged)
-    processor.save_pretrained(staged)
+    work.save(staged)
     for path in sorted(staged.iterdir(), key=lambda path: path.name == "config.json"):
         os.replace(path, output / path.name)
     staged.rmdir()

@@ -1,6 +1,6 @@
-"""What a process with any transformers version finds out about a decoder checkpoint; prints JSON.
+"""What a user's fresh process finds out about a pinned decoder, in any transformers version; prints JSON.
 
-Arguments: the checkpoint (a directory, or a repository), its revision or "", and a directory to save to.
+Arguments: the repository, its revision, and a directory to save to.
 """
 
 import hashlib
@@ -17,13 +17,15 @@ from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
+    AutoTokenizer,
     StaticCache,
+    pipeline,
 )
 
 warnings.simplefilter("ignore")
 transformers.logging.set_verbosity_error()
 WHERE, REVISION, SAVED = sys.argv[1:4]
-PINNED = {"trust_remote_code": True, **({"revision": REVISION} if REVISION else {})}
+PINNED = {"trust_remote_code": True, "revision": REVISION}
 IDS = (torch.arange(33) * 7 % 90 + 3).view(3, 11)
 LEFT = (torch.arange(11) >= torch.tensor([3, 0, 5])[:, None]).long()
 RIGHT = LEFT.flip(1)
@@ -40,8 +42,8 @@ def sha256(tensors) -> str:
     return hashlib.sha256(b"".join(t.detach().contiguous().numpy().tobytes() for t in tensors)).hexdigest()[:16]
 
 
-def load(cls=AutoModelForCausalLM, where=WHERE, **more):
-    return cls.from_pretrained(where, **PINNED, **more).eval()
+def load(cls=AutoModelForCausalLM, **more):
+    return cls.from_pretrained(WHERE, **PINNED, **more).eval()
 
 
 def numbers(model, kind) -> dict:
@@ -187,7 +189,7 @@ def heads() -> dict:
             if "Sequence" in cls.__name__:
                 alone = [model(row[m.bool()][None]).logits for row, m in zip(IDS, mask)]  # noqa: B905
                 assert (torch.cat(alone) - out.logits).abs().max() < 1e-4
-        assert model.get_input_embeddings().weight.shape == (97, 48)
+        assert model.get_input_embeddings().weight.shape == (288, 48)
         with torch.enable_grad():
             model.train()(IDS, attention_mask=LEFT, **given).loss.backward()
     return found
@@ -210,18 +212,34 @@ def saved() -> dict:
     """Saved, loaded again, and left for other versions to load."""
     model = load()
     model.save_pretrained(SAVED)
-    assert torch.equal(load(where=SAVED)(IDS).logits, model(IDS).logits) if not REVISION else True
-    model.resize_token_embeddings(104)
-    assert model(IDS).logits.shape[-1] == 104
+    again = AutoModelForCausalLM.from_pretrained(SAVED, trust_remote_code=True).eval()
+    assert torch.equal(again(IDS).logits, model(IDS).logits)
+    model.resize_token_embeddings(300)
+    assert model(IDS).logits.shape[-1] == 300
     tied = AutoConfig.from_pretrained(WHERE, **PINNED)
     tied.tie_word_embeddings = True
-    tied = AutoModelForCausalLM.from_config(tied, trust_remote_code=True)
+    tied = type(model)(tied)
     assert tied.lm_head.weight is tied.model.embed_tokens.weight
     return {}
 
 
+def written() -> dict:
+    """What the text-generation pipeline makes of prompts; ids and text are those of generate() by hand."""
+    tokenizer = AutoTokenizer.from_pretrained(WHERE, **PINNED)
+    run = pipeline("text-generation", WHERE, **PINNED, device="cpu")
+    texts = ["A quick brown fox", "Two lazy dogs, aged 3.5 years,"]
+    found = [out[0]["generated_text"] for out in run(texts, max_new_tokens=9, do_sample=False, batch_size=2)]
+    ids = tokenizer(texts, return_tensors="pt", padding=True)
+    assert ids["attention_mask"][0, 0] == 0, "padding is on the left"
+    by_hand = load().generate(**ids, max_new_tokens=9, do_sample=False)
+    # those tokens of random weights need not be UTF-8: the pipeline decodes what generate gave
+    assert found == tokenizer.batch_decode(by_hand, skip_special_tokens=True), (found, by_hand)
+    return {"written": found, "ids": ids["input_ids"].tolist()}
+
+
 with torch.no_grad():
     said = {"version": transformers.__version__, **configuration(), **both_ways(), **heads(), **switched(), **saved()}
+    said |= written()
     for kind in ("eager", "sdpa"):
         model = load(attn_implementation=kind)
         said |= {**numbers(model, kind), **generated(model, kind)}

@@ -42,7 +42,7 @@ def until_newest(text):
 def place(tmp_path_factory):
     """A directory like a fresh checkout, with a short training in runs/, two accounts, and the Hub serving."""
     cwd = tmp_path_factory.mktemp("readme")
-    for name in ("resnet_model", "push.py", "README.md", "config.json"):
+    for name in ("resnet_model", "decoder_model", "push.py", "README.md", "config.json"):
         (cwd / name).symlink_to(ROOT / name)
     (cwd / "path" / "to").mkdir(parents=True)
     (cwd / "path" / "to" / "my_model").symlink_to(ROOT / "resnet_model")
@@ -81,7 +81,7 @@ def test_every_snippet_is_pinned_or_local():
 
 
 def test_every_make_target_that_is_named_exists():
-    targets = set(re.findall(r"(?<!compat )\bmake ([a-z]+)", README))
+    targets = set(re.findall(r"(?<!compat )\bmake ([a-z-]+)", README))
     for target in targets - {"a", "it"}:
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, target
@@ -278,6 +278,26 @@ def test_the_modular_file_becomes_a_folder_that_computes(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert "[1, 6, 9]" in done.stdout, done.stderr
+
+
+def test_the_decoder_is_trained_pushed_and_writes(place):
+    """The lines as they stand, but for a shorter training of a smaller model."""
+    from pydoc_data.topics import topics
+
+    cwd, shell, _, address, _ = place
+    train, push, tune = block("bash", "train decoder_model").splitlines()
+    made = subprocess.run(["make", "-Bn", "demo-decoder"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert train in made
+    shell(f"{train} --epochs 1 --vocab-size 300 --batch-size 64 --set num_hidden_layers=1 --set hidden_size=32")
+    pushed = shell(f"{push} --versions newest").stdout
+    assert "audit    nothing found" in pushed and "Published local/decoder-demo at " in pushed
+    (cwd / "notes").mkdir()
+    for name in ("for", "while", "compound"):
+        (cwd / "notes" / f"{name}.txt").write_text(topics[name], encoding="utf-8")
+    assert "held-out perplexity" in shell(f"{tune} --epochs 1").stdout
+    code = SHA.sub(SHA.search(pushed)[0], block("python", '"text-generation"'))
+    (cwd / "write.py").write_text(code)
+    assert shell("python write.py", **address).stdout.startswith("The for statement")
 
 
 def test_training_tokenizers_and_adding_to_one(tmp_path, overlay):

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import transformers
+from packaging.version import Version
 
 from .. import __version__
 from ..errors import UserError, missing_extra
@@ -120,11 +121,13 @@ def lowest_version(conversion: Conversion) -> str:
 
 
 def version_guard(lowest: str) -> str:
-    return f'''import transformers
-from packaging.version import parse
+    """Lines for the top of a configuration, which every load imports first; they need no package but transformers."""
+    return f'''import re
 
-MIN_TRANSFORMERS = "{lowest}"
-if parse(transformers.__version__).release < parse(MIN_TRANSFORMERS).release:
+import transformers
+
+MIN_TRANSFORMERS = "{Version(lowest).base_version}"
+if [*map(int, re.findall(r"\\d+", transformers.__version__)[:3])] < [*map(int, MIN_TRANSFORMERS.split("."))]:
     raise ImportError(
         f"this model needs transformers >= {{MIN_TRANSFORMERS}}, and this is {{transformers.__version__}}; "
         "run: pip install -U transformers"

@@ -13,7 +13,7 @@ from dataclasses import fields
 
 import torch
 from torch import nn
-from transformers.cache_utils import StaticCache
+from transformers.cache_utils import Cache, StaticCache
 from transformers.modeling_outputs import (
     BaseModelOutputWithPast,
     QuestionAnsweringModelOutput,
@@ -25,8 +25,22 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 # --- configuration ---------------------------------------------------------------------------------------------------
 
 
+ROTARY_KINDS = {
+    "default": (),
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "yarn": ("factor",),
+    "longrope": ("short_factor", "long_factor"),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
+}
+
+
 def rotary_fields(given, kwargs, length, base=10000.0):
-    """`rope_parameters` from any form that they have had; takes rope_theta and rope_scaling out of ``kwargs``."""
+    """`rope_parameters` from any form that they have had; takes rope_theta and rope_scaling out of ``kwargs``.
+
+    Raises:
+        ValueError: a kind that is not known, or that lacks a number which it needs.
+    """
     found = dict(kwargs.pop("rope_scaling", None) or given or {})
     if any(isinstance(value, dict) for value in found.values()):
         return found  # one set for each kind of layer
@@ -36,7 +50,12 @@ def rotary_fields(given, kwargs, length, base=10000.0):
         value = kwargs.pop(name, value)
         if value is not None:
             found.setdefault(name, value)
-    if found["rope_type"] in ("llama3", "yarn", "longrope"):
+    kind = found["rope_type"]
+    if kind not in ROTARY_KINDS:
+        raise ValueError(f"rope_type={kind!r} is not known; use one of {', '.join(ROTARY_KINDS)}")
+    if missing := [name for name in ROTARY_KINDS[kind] if name not in found]:
+        raise ValueError(f"rope_type={kind!r} needs {' and '.join(missing)}; add it to rope_parameters")
+    if kind in ("llama3", "yarn", "longrope"):
         found.setdefault("original_max_position_embeddings", length)
     return found
 
@@ -228,6 +247,10 @@ def update_cache(cache, key, value, layer, given):
     return cache.update(key, value, layer, {"cache_position": places})
 
 
+# what a cache wants to know of the queries: older releases the places, newer ones how many they are
+CACHE_COUNTS = "query_length" in inspect.signature(getattr(Cache, "get_mask_sizes", Cache)).parameters
+
+
 def key_places(cache, tokens, window=None):
     """Where the queries begin, how many keys attention will see, and at which place the first of them is."""
     if cache is None:
@@ -236,8 +259,7 @@ def key_places(cache, tokens, window=None):
     layer = sliding.index(window is not None) if (window is not None) in sliding else 0
     past = cache.get_seq_length(layer) if sliding else cache.get_seq_length()
     if hasattr(cache, "get_mask_sizes"):
-        new = "query_length" in inspect.signature(cache.get_mask_sizes).parameters
-        length, first = cache.get_mask_sizes(tokens if new else torch.arange(tokens) + past, layer)
+        length, first = cache.get_mask_sizes(tokens if CACHE_COUNTS else torch.arange(tokens) + past, layer)
         return past, length, first
     longest = getattr(cache, "get_max_cache_shape", None)  # up to 4.52; it says None for a cache that grows
     size = longest() if longest is not None else None
