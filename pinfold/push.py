@@ -198,14 +198,14 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
             say(f"           {finding}")
 
         with step("verify") as done:
-            expected = verify.reference(staged, checkpoint, work)
+            expected, told = verify.reference(staged, checkpoint, work, in_memory=model), None
             if model is not None:
-                verify.compare_in_memory(model, card.main_auto_class(staged), expected)
+                told = verify.compare_in_memory(model, card.main_auto_class(staged), expected)
             rows, answer = _verified(staged, expected, versions, work)
             done(_what_was_equal(sorted(answer["hashes"])))
         size = f"{expected.vocabulary:,} tokens" if alone else f"{expected.parameters:,} parameters"
         say(f"           {size}, transformers {', '.join(row.version for row in rows)}")
-        for line in _left_unverified(args, versions, below):
+        for line in [*([told] if told else []), *_left_unverified(args, versions, below)]:
             say(f"           {line}")
         for note in expected.notes:
             if "is not for this checkpoint" in note:
