@@ -40,6 +40,7 @@ from pinfold.publish.stage import (
     WEIGHTS,
     CodeFrom,
     Staged,
+    describes_model,
     find_weights,
     has_tokenizer,
     parse_size,
@@ -396,7 +397,7 @@ def _inputs(args: argparse.Namespace) -> tuple[Path, Path]:
 
 def _is_tokenizer(path: Path) -> bool:
     """Whether a directory holds a tokenizer and nothing of a model."""
-    if not path.is_dir() or not has_tokenizer(path) or (path / "config.json").exists():
+    if not path.is_dir() or not has_tokenizer(path) or describes_model(path):
         return False
     return not any(p.suffix == ".safetensors" or p.name.startswith("modeling") for p in path.iterdir())
 

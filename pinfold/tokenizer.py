@@ -358,8 +358,7 @@ def write_portable(tokenizer: Any, directory: Path) -> None:
     tokenizer.save_pretrained(directory)
     path = directory / "tokenizer_config.json"
     config = portable_tokenizer(json.loads(path.read_text(encoding="utf-8")))
-    for note in ("name_or_path", "is_local", "local_files_only"):  # where it was loaded from, on this machine
-        config.pop(note, None)
+    config["model_input_names"] = list(tokenizer.model_input_names)  # defaults differ between releases and classes
     path.write_text(json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -268,8 +268,6 @@ def published_load(
     Args:
         resave: also save what was loaded, and load that (D06).
     """
-    if staged.tokenizer_only:
-        _note_absent(hub_home, repo, revision, "config.json")
     saved = Path(tempfile.mkdtemp(prefix="published-", dir=work))
     job = {
         **expected.request,
@@ -291,13 +289,6 @@ def published_load(
         shutil.rmtree(saved, ignore_errors=True)
     _raise(answer, f"{repo} at {revision} does not load as it should")
     return answer
-
-
-def _note_absent(hub_home: Path, repo: str, revision: str, name: str) -> None:
-    """What a first load leaves in the cache for a file that a commit does not have: transformers 5 asks for it."""
-    marker = hub_home / "hub" / f"models--{repo.replace('/', '--')}" / ".no_exist" / revision / name
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.touch()
 
 
 def compare_versions(first: tuple[str, Path], second: tuple[str, Path]) -> list[str]:
