@@ -32,6 +32,7 @@ def place(tmp_path, monkeypatch) -> Path:
     files = {
         "good.txt": WORDS.encode() * 20, "blank.txt": b" \n\t\n", "empty.txt": b"", "bytes": bytes(range(1, 256)),
         "text.gz": gzip.compress(WORDS.encode()), "wide.txt": WORDS.encode("utf-16"), "full/x": b"x",
+        "half.jsonl": b'{"text": "a \\ud800 b"}',
     }  # fmt: skip
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -54,6 +55,7 @@ BAD = {
     "device": (["train", "/dev/null"], "corpus is empty"),
     "binary": (["train", "bytes"], "bytes: not UTF-8"),
     "gzip": (["train", "text.gz"], "text.gz: compressed by gzip"),
+    "half a character": (["train", "half.jsonl"], "half.jsonl: row 1 has '\\ud800', half of a character"),
     "UTF-16": (["train", "wide.txt"], "wide.txt: "),
     "memory": (["train", "/proc/self/mem"], "/proc/self/mem: cannot be read"),
     "huge": (["train", "good.txt", "--vocab-size", "1000000000"], "must be an integer up to 10000000"),
@@ -90,6 +92,11 @@ def test_what_cannot_be_used_is_one_line_and_writes_nothing(name, place, capsys)
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1 and error.startswith("pinfold tokenizer: ")
     assert seen(place) == before
+
+
+def test_half_a_character_of_an_iterator_is_one_line():
+    with pytest.raises(UserError, match="half of a character"):
+        verb.train(iter(["a \ud800 b"]), "bpe", 300)
 
 
 @pytest.mark.parametrize("given", ["0", "-5", "x", "99999999999999999999"])
