@@ -119,8 +119,15 @@ def test_a_file_that_cannot_be_read_or_is_gone_by_now_is_named(problem, place, c
     assert not (place / "out").exists()
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pinfold", "tokenizer", *arguments]
+# the verb, which says when it has begun to train
+TRAINING = """
+import sys
+from pinfold import tokenizer
+from pinfold.__main__ import main
+own = tokenizer._trained
+tokenizer._trained = lambda *given: (print("training", flush=True), own(*given))[1]
+sys.exit(main(["tokenizer", *sys.argv[1:]]))
+"""
 
 
 def test_closed_standard_input_is_one_line(place):
@@ -140,10 +147,12 @@ def test_a_long_training_stops_at_once_and_leaves_nothing(number, place):
     (place / "big.txt").write_text(" ".join(f"{i * 7919 % 999983:x}{i * 104729 % 999979:o}" for i in range(500_000)))
     before = seen(place)
     process = subprocess.Popen(
-        command("train", "big.txt", "--kind", "unigram", "--output", "out"), stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", TRAINING, "train", "big.txt", "--kind", "unigram", "--output", "out"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=clean_environment(place / "home", PYTHONPATH=str(ROOT)),
     )  # fmt: skip
-    time.sleep(4)
+    assert process.stdout.readline() == "training\n"
+    time.sleep(1)  # into the library
     assert process.poll() is None
     process.send_signal(number)
     try:
