@@ -37,6 +37,11 @@ class Rows:
         return [length for count, length in self.groups for _ in range(count)]
 
 
+def is_flash(implementation: str | None) -> bool:
+    """Whether it is flash attention, of the package or of a kernel on the Hub: it takes padding in other forms."""
+    return "flash" in (implementation or "")
+
+
 def additive(keep: Tensor, dtype: torch.dtype) -> Tensor:
     """0 where a key is seen and the lowest finite number elsewhere: a row that sees nothing stays finite."""
     seen, unseen = (torch.tensor(x, dtype=dtype, device=keep.device) for x in (0.0, torch.finfo(dtype).min))
@@ -189,20 +194,20 @@ class BERTSelfAttention(nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, keep: Tensor | None, **kwargs: Any
     ) -> Tensor:
         """Full attention by the chosen implementation; (batch, heads, tokens, head_dim) in and out."""
-        match self.config._attn_implementation:
-            case "eager" | None:
-                return self.eager(query, key, value, bias)[0]
-            case "sdpa":
-                return self.sdpa(query, key, value, bias)
-            case "flash_attention_2" | "flash_attention_3":  # take the padding as it was given
-                return self.dispatch(query, key, value, keep, **kwargs)
-            case "flex_attention" if bias is not None:
-                if keep is None:  # a mask of the caller's own, which may be another one for each head
-                    return self.sdpa(query, key, value, bias)
-                return self.dispatch(query, key, value, block_mask(keep, query.shape[2]), **kwargs)
-            case _:
-                mask = bias if bias is None else bias.expand(-1, -1, query.shape[2], -1)
-                return self.dispatch(query, key, value, mask, **kwargs)
+        implementation = self.config._attn_implementation or "eager"
+        flash, flex = is_flash(implementation), implementation == "flex_attention"
+        if implementation == "eager":
+            return self.eager(query, key, value, bias)[0]
+        # flash and flex attention take no mask of the caller's own, which may be another one for each head
+        if implementation == "sdpa" or ((flash or flex) and bias is not None and keep is None):
+            return self.sdpa(query, key, value, bias)
+        if flash:  # takes the padding as it was given
+            mask = keep
+        elif flex:
+            mask = bias if bias is None else block_mask(keep, query.shape[2])
+        else:
+            mask = bias if bias is None else bias.expand(-1, -1, query.shape[2], -1)
+        return self.dispatch(query, key, value, mask, **kwargs)
 
     def dense(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, keep: Tensor | None) -> Tensor:
         """A sparse kind by its mask: for short rows, and for masks of the caller's own."""

@@ -22,6 +22,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -551,11 +552,20 @@ def read_tokenizer(folder: Path, config: BERTConfig) -> dict | None:
         **{name: str(token) for name in SPECIAL if (token := getattr(original, name, None)) is not None},
         **({"additional_special_tokens": [str(token) for token in more]} if more else {}),
         "model_max_length": min(original.model_max_length, config.max_position_embeddings),
-        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        "model_input_names": input_names(folder, original),
         "padding_side": original.padding_side,
         "truncation_side": original.truncation_side,
         "clean_up_tokenization_spaces": bool(original.clean_up_tokenization_spaces),
     }
+
+
+def input_names(folder: Path, original: PreTrainedTokenizerFast) -> list[str]:
+    """What it gives; files of transformers 4 need not say that token types are among it, and 5 leaves them out."""
+    names, path = list(original.model_input_names), folder / "tokenizer_config.json"
+    fields = read_json(path) if path.is_file() else {}
+    if fields.get("tokenizer_class") == "PreTrainedTokenizerFast" and "model_input_names" not in fields:
+        return ["input_ids", "token_type_ids", "attention_mask"]
+    return names
 
 
 def original_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -580,14 +590,19 @@ def write_tokenizer(folder: Path, output: Path, settings: dict) -> None:
     for first in SENTENCES:
         for pair in (None, *SENTENCES[:2]):
             ids, found = original(first, pair), kept(first, pair)
-            if dict(ids) != dict(found) or original.decode(ids["input_ids"]) != kept.decode(found["input_ids"]):
+            if not agree(ids, found) or original.decode(ids["input_ids"]) != kept.decode(found["input_ids"]):
                 raise CannotConvert(
                     f"{folder}: tokenizer.json and transformers' {type(original).__name__} read {first!r} "
                     "differently; correct do_lower_case and its like in tokenizer_config.json"
                 )
     options = {"padding": True, "truncation": True, "max_length": 12}
-    if dict(original(SENTENCES, **options)) != dict(kept(SENTENCES, **options)):
+    if not agree(original(SENTENCES, **options), kept(SENTENCES, **options)):
         raise CannotConvert(f"{folder}: a padded batch differs; correct tokenizer_config.json")
+
+
+def agree(one: Mapping, other: Mapping) -> bool:
+    """Whether everything that the first tokenizer gave is what the second gave, which may give token types as well."""
+    return all(name in other and other[name] == ids for name, ids in one.items())
 
 
 def carry_sentence_files(folder: Path, output: Path) -> None:

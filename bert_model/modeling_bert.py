@@ -27,7 +27,7 @@ from transformers.modeling_outputs import (
 )
 from transformers.utils import ModelOutput
 
-from .attention_bert import BERTAttention, Rows, additive
+from .attention_bert import BERTAttention, Rows, additive, is_flash
 from .configuration_bert import BERTConfig
 
 IGNORED = -100  # the label of tokens that no loss counts
@@ -295,6 +295,12 @@ class Compacting:
         return x.gather(3, self.back[:, None, None, :].expand_as(x))
 
 
+def check_spelling(use_flash_attention_2: bool) -> None:
+    """Raise ValueError for what transformers called it up to 4.48."""
+    if use_flash_attention_2:
+        raise ValueError('use_flash_attention_2=True is now attn_implementation="flash_attention_2"')
+
+
 class BERTPreTrainedModel(PreTrainedModel):
     """Initial weights and what the model and its heads support."""
 
@@ -312,10 +318,14 @@ class BERTPreTrainedModel(PreTrainedModel):
     _keys_to_ignore_on_load_unexpected = [r"position_ids", r"predictions\.decoder\.bias"]  # noqa: RUF012
 
     @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any):
-        if kwargs.pop("use_flash_attention_2", False):
-            raise ValueError('use_flash_attention_2=True is now attn_implementation="flash_attention_2"')
+    def from_pretrained(cls, *args: Any, use_flash_attention_2: bool = False, **kwargs: Any):
+        check_spelling(use_flash_attention_2)
         return super().from_pretrained(*args, **kwargs)
+
+    @classmethod
+    def _from_config(cls, *args: Any, use_flash_attention_2: bool = False, **kwargs: Any):
+        check_spelling(use_flash_attention_2)  # AutoModel.from_config comes here
+        return super()._from_config(*args, **kwargs)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Draw as BERT does: normal weights, zero biases, norms that do nothing, a padding embedding of zeros."""
@@ -449,7 +459,7 @@ class BERTModel(BERTPreTrainedModel):
             return None
         kinds, implementation = set(self.config.per_layer("attention_type")), self.config._attn_implementation
         compiling = torch.compiler.is_compiling() or torch.jit.is_tracing() or keep.is_meta
-        known = implementation in (None, "eager", "sdpa", "flash_attention_2", "flash_attention_3")
+        known = implementation in (None, "eager", "sdpa") or is_flash(implementation)
         if self.config.unpad_inputs and known and not compiling and not output_attentions:
             return Packing(keep) if bool(keep.any()) else Compacting(keep)  # no real token: all states are zeros
         return Compacting(keep) if kinds != {"full"} else None

@@ -13,6 +13,7 @@ import sys
 import threading
 
 from pinfold import __version__
+from pinfold.arguments import OneLineParser
 from pinfold.errors import UserError, printable
 
 VERBS = {
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a console or a pipe without Unicode gets question marks, no traceback
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    parser = argparse.ArgumentParser(prog="pinfold", description=sys.modules["pinfold"].__doc__)
+    parser = OneLineParser(prog="pinfold", description=sys.modules["pinfold"].__doc__)
     parser.add_argument("--version", action="version", version=f"pinfold {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, (module, summary) in VERBS.items():

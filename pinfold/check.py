@@ -35,7 +35,7 @@ from pinfold.publish.releases import describe, floor
 from pinfold.publish.remote import patience
 from pinfold.publish.repository import check_files, code_elsewhere, outline
 from pinfold.publish.security import UNSEEN, accepted
-from pinfold.publish.stage import PICKLES, stage
+from pinfold.publish.stage import PICKLES, describes_model, stage
 
 # What a fault does, and in which releases, as measured over transformers 4.48 to 5.23. "can": it depends on what the
 # code does with it, and a load (--run) decides.
@@ -164,7 +164,7 @@ def _what_else(
     pickles = [name for name in sizes if name.endswith(PICKLES)]
     tokenizer = any(name.startswith("tokenizer") for name in sizes)
     if not folder.modules and not elsewhere:
-        model = (directory / "config.json").exists() or weights or pickles
+        model = describes_model(directory) or weights or pickles
         what = "a model of transformers' own" if model else "a tokenizer, no model" if tokenizer else "no model"
         facts.append(f"no Python code: {what}; trust_remote_code is not needed for it")
     if weights:

@@ -41,6 +41,7 @@ from pinfold.publish.stage import (
     WEIGHTS,
     CodeFrom,
     Staged,
+    describes_model,
     find_weights,
     has_tokenizer,
     parse_size,
@@ -206,14 +207,14 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
             say(f"           {finding}")
 
         with step("verify") as done:
-            expected = verify.reference(staged, checkpoint, work)
+            expected, told = verify.reference(staged, checkpoint, work, in_memory=model), None
             if model is not None:
-                verify.compare_in_memory(model, card.main_auto_class(staged), expected)
+                told = verify.compare_in_memory(model, card.main_auto_class(staged), expected)
             rows, answer = _verified(staged, expected, versions, work)
             done(_what_was_equal(sorted(answer["hashes"])))
         size = f"{expected.vocabulary:,} tokens" if alone else f"{expected.parameters:,} parameters"
         say(f"           {size}, transformers {', '.join(row.version for row in rows)}")
-        for line in _left_unverified(args, versions, below):
+        for line in [*([told] if told else []), *_left_unverified(args, versions, below)]:
             say(f"           {line}")
         for note in expected.notes:
             if "is not for this checkpoint" in note:
@@ -420,7 +421,7 @@ def _inputs(args: argparse.Namespace) -> tuple[Path, Path]:
 
 def _is_tokenizer(path: Path) -> bool:
     """Whether a directory holds a tokenizer and nothing of a model."""
-    if not path.is_dir() or not has_tokenizer(path) or (path / "config.json").exists():
+    if not path.is_dir() or not has_tokenizer(path) or describes_model(path):
         return False
     return not any(p.suffix == ".safetensors" or p.name.startswith("modeling") for p in path.iterdir())
 

@@ -29,7 +29,7 @@ from pinfold.errors import UserError
 from pinfold.publish.matrix import choose
 from pinfold.publish.overlays import find_overlay
 from pinfold.publish.stage import TOKENIZER, portable_tokenizer
-from pinfold.tokenizer_corpus import decode, find_files, hold_out, pieces, read_bytes, read_dataset, read_texts
+from pinfold.tokenizer_corpus import HALVES, decode, find_files, hold_out, pieces, read_bytes, read_dataset, read_texts
 
 KINDS = ("wordpiece", "bpe", "unigram")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -92,6 +92,8 @@ def train(
     texts = [texts] if isinstance(texts, str) else list(texts)
     if not any(text.strip() for text in texts):
         raise UserError("the corpus is empty: no text in what was given; give files with text")
+    if half := next(filter(None, map(HALVES.search, texts)), None):
+        raise UserError(f"the text holds {half[0]!r}, half of a character; write it whole, or leave it out")
     names = [str(token) for token in special]
     if type(vocab_size) is not int or vocab_size > LARGEST:
         raise UserError(f"--vocab-size={vocab_size} must be an integer up to {LARGEST}; use less, such as 8000")
@@ -358,8 +360,7 @@ def write_portable(tokenizer: Any, directory: Path) -> None:
     tokenizer.save_pretrained(directory)
     path = directory / "tokenizer_config.json"
     config = portable_tokenizer(json.loads(path.read_text(encoding="utf-8")))
-    for note in ("name_or_path", "is_local", "local_files_only"):  # where it was loaded from, on this machine
-        config.pop(note, None)
+    config["model_input_names"] = list(tokenizer.model_input_names)  # defaults differ between releases and classes
     path.write_text(json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

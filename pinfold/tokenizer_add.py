@@ -51,6 +51,11 @@ def add_tokens(
     if any(not token.strip() for token in tokens):
         raise UserError("TOKEN is empty; give a word such as '<code>'")
     tokenizer.add_tokens(tokens)
+    if lost := [token for token in tokens if tokenizer.convert_tokens_to_ids(token) not in _ids_of(tokenizer, token)]:
+        raise UserError(
+            f"TOKEN={lost[0]!r} would never be found: this tokenizer's normalizer changes it in a text; give one of "
+            "letters and signs that it keeps"
+        )
     told = f"{tokenizer_dir}: {before} tokens, now {len(tokenizer)}"
     with tempfile.TemporaryDirectory(prefix="pinfold_") as work, new_directory(output) as directory:
         if checkpoint is not None:
@@ -67,6 +72,10 @@ def add_tokens(
         write_portable(tokenizer, directory)
         check_reload(tokenizer, directory)
     return f"{told}\nwrote {output}"
+
+
+def _ids_of(tokenizer: Any, token: str) -> list[int]:
+    return tokenizer(f"a {token} b")["input_ids"]
 
 
 def load_model(checkpoint: Path, folder: Path | None, work: Path) -> tuple[Any, Any, dict[str, Any]]:

@@ -8,6 +8,7 @@ import csv
 import glob
 import io
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from pinfold.errors import UserError
 
 TABLES = (".jsonl", ".ndjson", ".csv", ".tsv")
 OBVIOUS = ("text", "sentence", "content", "document", "body", "article")
+HALVES = re.compile("[\ud800-\udfff]")  # JSON can write what is no text
 PIECE = 1000  # characters, at least; a piece ends with a line
 
 
@@ -144,6 +146,10 @@ def _cells(rows: Iterable[dict[str, Any]], column: str | None, name: str) -> Ite
         value = row.get(chosen)
         if value is not None and not isinstance(value, str):
             raise UserError(f"{name}: row {number} has {type(value).__name__} in {chosen!r}, not text; choose another")
+        if value and (half := HALVES.search(value)):
+            raise UserError(
+                f"{name}: row {number} has {half[0]!r}, half of a character, in {chosen!r}; write it whole"
+            )
         yield from pieces(value or "")
 
 

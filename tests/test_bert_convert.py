@@ -220,6 +220,17 @@ def test_the_tokenizer_becomes_portable_and_keeps_its_ids(form, lower, tmp_path)
     assert (found.mask_token_id, found.pad_token_id, found.model_max_length) == (4, 0, 20)
 
 
+@pytest.mark.parametrize("names", [None, ["input_ids", "attention_mask"]])
+def test_a_tokenizer_gives_what_its_file_says_and_token_types_where_it_does_not(names, tmp_path):
+    source = with_tokenizer(saved(stock(), tmp_path / "in"), "tokenizer.json")
+    settings = {f"{name.lower()}_token": f"[{name}]" for name in ("UNK", "SEP", "PAD", "CLS", "MASK")}
+    settings |= {"tokenizer_class": "PreTrainedTokenizerFast"} | ({"model_input_names": names} if names else {})
+    (source / "tokenizer_config.json").write_text(json.dumps(settings))
+    convert(source, tmp_path / "out")
+    settings = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert settings["model_input_names"] == (names or ["input_ids", "token_type_ids", "attention_mask"])
+
+
 def test_a_tokenizer_whose_files_disagree_is_refused(tmp_path):
     source = with_tokenizer(saved(stock(), tmp_path / "in"), "vocab.txt", lower=False)
     AutoTokenizer.from_pretrained(source).backend_tokenizer.save(str(source / "tokenizer.json"))

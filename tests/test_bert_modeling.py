@@ -298,6 +298,7 @@ def test_bad_inputs_get_one_line():
         (lambda: text(word, labels=torch.tensor([0, 3])), "the model has 3 classes"),
         (lambda: build("ForMultipleChoice")(word), "(batch, choices, tokens)"),
         (lambda: bert.BERTModel.from_pretrained("x", use_flash_attention_2=True), "attn_implementation="),
+        (lambda: bert.BERTModel._from_config(config(), use_flash_attention_2=True), "attn_implementation="),
     ]
     for call, line in cases:
         with pytest.raises(ValueError) as error:

@@ -298,9 +298,10 @@ def variable_length(query, key, value, ends, scale):
     return torch.cat(parts)
 
 
+@pytest.mark.parametrize("kernel", ["flash_attention_2", "kernels-community/flash-attn2"])
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("name", ["Model", "ForMaskedLM", "ForMultipleChoice"])
-def test_a_variable_length_kernel_is_given_the_real_tokens_of_a_padded_batch(name, side, monkeypatch):
+def test_a_variable_length_kernel_is_given_the_real_tokens_of_a_padded_batch(name, side, kernel, monkeypatch):
     seen = []
 
     def stand_in(module, query, key, value, attention_mask, scaling=None, **kwargs):
@@ -313,8 +314,8 @@ def test_a_variable_length_kernel_is_given_the_real_tokens_of_a_padded_batch(nam
     real = inputs["attention_mask"].bool()
     with torch.no_grad():
         expected = model(**inputs)
-        monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._global_mapping, "flash_attention_2", stand_in)
-        model.config._attn_implementation_internal = "flash_attention_2"
+        monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._global_mapping, kernel, stand_in)
+        model.config._attn_implementation_internal = kernel
         found = model(**inputs, my_flag=3)
     for key, value in expected.items():
         a, b = (value[real], found[key][real]) if value.shape[: real.dim()] == real.shape else (value, found[key])
@@ -328,6 +329,17 @@ def test_a_variable_length_kernel_is_given_the_real_tokens_of_a_padded_batch(nam
         assert given["max_length_q"] == given["max_length_k"] == 20 and type(given["max_length_q"]) is int
         assert (given["rows"], given["tokens"]) == (1, int(real.sum()))
         assert given["position_ids"].tolist() == [[i for n in lengths.tolist() for i in range(n)]]
+
+
+def test_a_mask_of_the_callers_own_is_never_left_out(monkeypatch):
+    """Flash attention takes no mask of four dimensions: without one it would show what the caller hides."""
+    model, ids = build(), batch()["input_ids"]
+    mask = torch.ones(20, 20, dtype=torch.bool).tril()[None, None]
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._global_mapping, "flash_attention_2", None)
+    with torch.no_grad():
+        expected = model(ids, mask).last_hidden_state
+        model.config._attn_implementation_internal = "flash_attention_2"
+        assert torch.equal(model(ids, mask).last_hidden_state, expected)
 
 
 def test_the_names_handed_to_flash_attention_are_those_that_transformers_reads(monkeypatch):

@@ -33,6 +33,9 @@ MODULES = [
 ]
 
 
+OLDER = ("4.48.3", "4.57.6", "5.0.0")
+
+
 def word_pieces() -> tuple:
     made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     made.normalizer, made.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
@@ -100,11 +103,15 @@ def push(hub, repo, capsys, monkeypatch):
     return run
 
 
-def load(hub, snippet, home, overlay=None):
+def load(hub, snippet, home, overlay=None, **environment):
     """Run a printed snippet as its reader does, and return ids of a text."""
     code = f"{snippet}\nprint('RESULT', tokenizer('a quick [MASK] dog')['input_ids'])"
-    environment = clean_environment(home, HF_ENDPOINT=hub["url"], HF_HUB_DISABLE_IMPLICIT_TOKEN="1")
-    environment |= {"PYTHONPATH": str(overlay)} if overlay else {}
+    return ran(code, home, overlay, HF_ENDPOINT=hub["url"], HF_HUB_DISABLE_IMPLICIT_TOKEN="1", **environment)
+
+
+def ran(code, home, overlay=None, **environment):
+    """What a fresh process prints after RESULT."""
+    environment = clean_environment(home, **environment) | ({"PYTHONPATH": str(overlay)} if overlay else {})
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=home)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.split("RESULT")[1])
@@ -119,7 +126,7 @@ def staged(folder, checkpoint):
 @pytest.fixture
 def minimum(overlay):
     """The releases of the minimum matrix, made where they are missing."""
-    for version in ("4.48.3", "4.57.6", "5.0.0"):
+    for version in OLDER:
         overlay(version)
 
 
@@ -181,6 +188,30 @@ def test_every_version_gives_the_inputs_that_the_checkpoint_gave(tmp_path, names
     assert settings["model_input_names"] == (names or ["input_ids", "attention_mask"])
 
 
+def test_a_stock_tokenizer_beside_a_model_of_its_own_type_gives_every_version_the_same(
+    tiny_folder, tiny_checkpoint, tmp_path, overlay
+):
+    """transformers 5.0 takes another class beside a model that is not its own, and that gives no token_type_ids."""
+    from transformers import BertTokenizer
+
+    checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL.values(), "a", "quick", "dog"]) + "\n")
+    BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(checkpoint)
+    made = staged(tiny_folder, checkpoint)
+    settings = json.loads((made.directory / "tokenizer_config.json").read_text())
+    assert settings["tokenizer_class"] == "BertTokenizer" and not set(stage.NOTES) & set(settings)
+    code = (
+        "import json\nfrom transformers import AutoTokenizer\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({str(made.directory)!r}, trust_remote_code=True)\n"
+        "print('RESULT', json.dumps(dict(tokenizer('A quick dog', 'a dog'))))"
+    )
+    ids = [2, 5, 6, 7, 3, 5, 7, 3]
+    wanted = {"input_ids": ids, "token_type_ids": [0] * 5 + [1] * 3, "attention_mask": [1] * 8}
+    for version in (*OLDER, None):
+        path = overlay(version) if version else None
+        assert ran(code, tmp_path / "home", path, HF_HUB_OFFLINE="1") == wanted, version
+
+
 def test_a_broken_tokenizer_is_said_in_one_line(push, tiny_folder, checkpoint):
     (checkpoint / "tokenizer.json").write_text('{"version": "1.0"}')
     code, _, err = push(tiny_folder, "--checkpoint", checkpoint, "--versions", "newest")
@@ -209,14 +240,16 @@ def test_a_tokenizer_alone_is_published_and_needs_no_trust(push, hub, repo, toke
     snippet = out[out.index("from transformers import") :]
     assert "trust_remote_code" not in snippet and "torch" not in snippet
     wanted = PreTrainedTokenizerFast.from_pretrained(tokenizer)("a quick [MASK] dog")["input_ids"]
-    for version in (None, "4.48.3"):
+    assert load(hub, snippet, tmp_path / "reader") == wanted
+    for version in (*OLDER, None):  # from what the first load left
         path = overlay(version) if version else None
-        assert load(hub, snippet, tmp_path / f"reader-{version}", path) == wanted
+        assert load(hub, snippet, tmp_path / "reader", path, HF_HUB_OFFLINE="1") == wanted
     sha = re.search(r'revision="([0-9a-f]{40})"', out)[1]
     pin, files, _ = repo[1].list_repo_commits(repo[0])
     assert files.commit_id == sha and files.title == "Publish PreTrainedTokenizerFast with pinfold"
     assert set(repo[1].list_repo_files(repo[0], revision=sha)) == {
         ".gitattributes",
+        "config.json",
         "pinfold.json",
         "tokenizer.json",
         "tokenizer_config.json",

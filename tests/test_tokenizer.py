@@ -291,7 +291,12 @@ def test_add_runs_the_code_of_a_folder_that_is_named(saved, tiny_folder, tmp_pat
 
 @pytest.mark.parametrize(
     ("tokens", "words"),
-    [(["[PAD]"], "in the vocabulary already, as 0"), (["a b", "a b"], "given twice"), ([" "], "empty")],
+    [
+        (["[PAD]"], "in the vocabulary already, as 0"),
+        (["a b", "a b"], "given twice"),
+        ([" "], "empty"),
+        (["<x>", "\u4f60\u597d"], "'\u4f60\u597d' would never be found"),  # BERT puts spaces around each
+    ],
 )
 def test_add_refuses_what_is_no_new_token(saved, tmp_path, tokens, words):
     with pytest.raises(UserError, match=words):

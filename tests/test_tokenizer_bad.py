@@ -32,6 +32,7 @@ def place(tmp_path, monkeypatch) -> Path:
     files = {
         "good.txt": WORDS.encode() * 20, "blank.txt": b" \n\t\n", "empty.txt": b"", "bytes": bytes(range(1, 256)),
         "text.gz": gzip.compress(WORDS.encode()), "wide.txt": WORDS.encode("utf-16"), "full/x": b"x",
+        "half.jsonl": b'{"text": "a \\ud800 b"}',
     }  # fmt: skip
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -54,6 +55,7 @@ BAD = {
     "device": (["train", "/dev/null"], "corpus is empty"),
     "binary": (["train", "bytes"], "bytes: not UTF-8"),
     "gzip": (["train", "text.gz"], "text.gz: compressed by gzip"),
+    "half a character": (["train", "half.jsonl"], "half.jsonl: row 1 has '\\ud800', half of a character"),
     "UTF-16": (["train", "wide.txt"], "wide.txt: "),
     "memory": (["train", "/proc/self/mem"], "/proc/self/mem: cannot be read"),
     "huge": (["train", "good.txt", "--vocab-size", "1000000000"], "must be an integer up to 10000000"),
@@ -92,6 +94,11 @@ def test_what_cannot_be_used_is_one_line_and_writes_nothing(name, place, capsys)
     assert seen(place) == before
 
 
+def test_half_a_character_of_an_iterator_is_one_line():
+    with pytest.raises(UserError, match="half of a character"):
+        verb.train(iter(["a \ud800 b"]), "bpe", 300)
+
+
 @pytest.mark.parametrize("given", ["0", "-5", "x", "99999999999999999999"])
 def test_a_size_that_is_no_size_is_exit_code_2(given, place, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -112,8 +119,15 @@ def test_a_file_that_cannot_be_read_or_is_gone_by_now_is_named(problem, place, c
     assert not (place / "out").exists()
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pinfold", "tokenizer", *arguments]
+# the verb, which says when it has begun to train
+TRAINING = """
+import sys
+from pinfold import tokenizer
+from pinfold.__main__ import main
+own = tokenizer._trained
+tokenizer._trained = lambda *given: (print("training", flush=True), own(*given))[1]
+sys.exit(main(["tokenizer", *sys.argv[1:]]))
+"""
 
 
 def test_closed_standard_input_is_one_line(place):
@@ -133,10 +147,12 @@ def test_a_long_training_stops_at_once_and_leaves_nothing(number, place):
     (place / "big.txt").write_text(" ".join(f"{i * 7919 % 999983:x}{i * 104729 % 999979:o}" for i in range(500_000)))
     before = seen(place)
     process = subprocess.Popen(
-        command("train", "big.txt", "--kind", "unigram", "--output", "out"), stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", TRAINING, "train", "big.txt", "--kind", "unigram", "--output", "out"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=clean_environment(place / "home", PYTHONPATH=str(ROOT)),
     )  # fmt: skip
-    time.sleep(4)
+    assert process.stdout.readline() == "training\n"
+    time.sleep(1)  # into the library
     assert process.poll() is None
     process.send_signal(number)
     try:

@@ -366,3 +366,28 @@ def test_a_model_in_memory_is_compared_and_left_as_it_was(tmp_path, forked, tiny
         model.classifier.bias += 1
     with pytest.raises(verify.Unverified, match=r"D03 .*logits differs from the model in memory: max \|d\| = 1"):
         verify.compare_in_memory(model, auto, expected)
+
+
+def test_a_model_in_memory_is_compared_with_its_own_attention(tmp_path, forked, monkeypatch):
+    """eager and sdpa differ in the last bits; a load runs sdpa, whatever the model in memory runs."""
+    from test_bert_modeling import build
+
+    from bert_model.attention_bert import BERTSelfAttention
+
+    model, folder = build("ForMaskedLM", attn_implementation="eager"), Path(__file__).parents[1] / "bert_model"
+    model.save_pretrained(tmp_path / "bert")
+    staged, work = prepared(tmp_path, folder, tmp_path / "bert")
+    expected = verify.reference(staged, tmp_path / "bert", work, in_memory=model)
+    assert verify.compare_in_memory(model, "AutoModelForMaskedLM", expected) is None
+    assert verify.staged_load(staged, expected, work)["hashes"] == expected.hashes
+
+    eager = BERTSelfAttention.eager
+    with monkeypatch.context() as patched, pytest.raises(verify.Unverified, match=r"D03 .* differs from the model"):
+        patched.setattr(BERTSelfAttention, "eager", lambda *a: (eager(*a)[0] * 1.0001, None))
+        verify.compare_in_memory(model, "AutoModelForMaskedLM", expected)
+
+    model.config._attn_implementation = "flash_attention_2"  # of GPUs
+    expected = verify.reference(staged, tmp_path / "bert", work, in_memory=model)
+    told = verify.compare_in_memory(model, "AutoModelForMaskedLM", expected)
+    assert told == "compared with sdpa, as flash_attention_2 does not run on every machine"
+    assert model.config._attn_implementation == "flash_attention_2"

@@ -11,9 +11,16 @@ from pathlib import Path
 from pinfold.errors import UserError
 from pinfold.publish import card
 from pinfold.publish.remote import Remote, same
-from pinfold.publish.stage import INDEX, MANIFEST, WEIGHTS, Staged
+from pinfold.publish.stage import INDEX, MANIFEST, WEIGHTS, Staged, is_models
 
 OURS_ALWAYS = {"README.md", ".gitattributes"}
+
+
+def _is_models(text: str | None) -> bool:
+    try:
+        return is_models(json.loads(text or "{}"))
+    except (ValueError, RecursionError):
+        return True
 
 
 def plan(remote: Remote, staged: Staged, head: str, work: Path) -> tuple[dict[str, Path], list[str], list[str]]:
@@ -23,7 +30,7 @@ def plan(remote: Remote, staged: Staged, head: str, work: Path) -> tuple[dict[st
         UserError: a tokenizer alone would take the place of a model.
     """
     tree = remote.tree(head)
-    if staged.tokenizer_only and "config.json" in tree:
+    if staged.tokenizer_only and "config.json" in tree and _is_models(remote.read("config.json", head, work)):
         raise UserError(
             f"{remote.repo} holds a model, and a tokenizer alone would replace it; push the tokenizer with the model "
             "(--checkpoint DIR with the files of both), or name another --repo"

@@ -19,7 +19,7 @@ import os
 import sys
 import types
 
-from . import buffers, probes, tokens, weights
+from . import attention, buffers, probes, tokens, weights
 
 CHECKS = ("D01", "D02", "D03", "D04", "D05", "D06", "D07", "loss", "bf16", "fp16")
 HALVES = {"bf16": "bfloat16", "fp16": "float16"}
@@ -102,7 +102,7 @@ def reference(request: dict, found: Found) -> dict:
         return found.answer(**given)
     tensors = weights.read(request["weights"])
     main_class, parameters, model = request["architecture"], 0, None
-    kept: dict = {key: {} for key in ("hashes", "probes", "aliases", "losses", "drawn", "missing")}
+    kept: dict = {key: {} for key in ("hashes", "probes", "aliases", "losses", "drawn", "missing", "attention")}
     outputs, rest = {}, {}
     for auto, place in request["models"].items():
         module, name = place.split(".")
@@ -131,6 +131,10 @@ def reference(request: dict, found: Found) -> dict:
             kept["missing"][auto] = weights.sizes(model, report["missing"])
             made, refused = probes.run_probes(model, request["probe"])
             kept["losses"][auto] = probes.losses(model, request["probe"], made, request["many"])
+            kept["attention"][auto] = attention.read(model.config)
+            if name == main_class and request["in_memory"] not in (None, kept["attention"][auto]):
+                model = None
+                outputs |= _as_in_memory(cls, request, tensors, made)
         except Exception as error:
             line = f"{auto}: {name} built from its source in transformers {found.version} failed: {describe(error)}"
             found.result("D01", [line])
@@ -144,6 +148,16 @@ def reference(request: dict, found: Found) -> dict:
     torch.save(rest, request["buffers"])
     kept["hashes"] |= given.pop("hashes", {})
     return found.answer(**kept, **given, parameters=parameters)
+
+
+def _as_in_memory(cls, request: dict, tensors: dict, made: dict) -> dict:
+    """Outputs with the attention that the model in memory runs with, where a load by default runs with another."""
+    config = cls.config_class.from_pretrained(request["checkpoint"])
+    attention.write(config, request["in_memory"])
+    model = buffers.built(cls, config, request["dtype"])
+    weights.fill(model, tensors)
+    outputs, _ = probes.run_probes(model, request["probe"], list(dict.fromkeys(key.split("/")[0] for key in made)))
+    return {f"in memory/{key}": value for key, value in outputs.items()}
 
 
 def _reference_tokens(request: dict, found: Found) -> dict:

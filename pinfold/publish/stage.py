@@ -27,6 +27,7 @@ MANIFEST = "pinfold.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
 TOKENIZER_CONFIG = "tokenizer_config.json"
+NOTES = ("name_or_path", "is_local", "local_files_only")  # of a session, which 5 writes into a tokenizer's file
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
 TOKENIZER = (  # noqa: SIM905
     "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt "
@@ -108,7 +109,7 @@ class Staged:
     @property
     def tokenizer_only(self) -> bool:
         """Whether there is no model in it."""
-        return not (self.directory / "config.json").exists()
+        return not describes_model(self.directory)
 
     @property
     def architecture(self) -> str:
@@ -218,7 +219,10 @@ def stage_tokenizer(directory: Path, checkpoint: Path) -> Staged:
     value = _read_json(directory / TOKENIZER_CONFIG, "save_pretrained writes one")
     if "auto_map" in given:  # there is no code that it could name; the audit says so
         _write_json(directory / TOKENIZER_CONFIG, {**value, "auto_map": given["auto_map"]})
-    staged.config["architectures"] = [str(value.get("tokenizer_class") or "a tokenizer")]
+    kind = str(value.get("tokenizer_class") or "PreTrainedTokenizerFast")
+    staged.config["architectures"] = [kind]
+    # transformers 5 asks for it, and up to 5.12 at least does not load a tokenizer offline that has none
+    _write_json(directory / "config.json", {"tokenizer_class": kind})
     _stage_pictures(checkpoint, directory)
     staged.left_out = [pair for pair in _left_out(staged, checkpoint, set()) if pair[0] != "card.md"]
     _write_manifest(staged)
@@ -228,6 +232,21 @@ def stage_tokenizer(directory: Path, checkpoint: Path) -> Staged:
 def has_tokenizer(directory: Path) -> bool:
     """Whether AutoTokenizer has something to load here."""
     return any((directory / name).is_file() for name in ("tokenizer.json", TOKENIZER_CONFIG))
+
+
+def describes_model(directory: Path) -> bool:
+    """Whether there is a config.json, and a model's; that of a tokenizer alone names nothing but its class."""
+    try:
+        return is_models(json.loads((directory / "config.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, RecursionError):
+        return True
+
+
+def is_models(config: object) -> bool:
+    """Whether the content of a config.json is about a model."""
+    return not isinstance(config, dict) or bool(config.keys() - {"tokenizer_class"})
 
 
 def check_config(config: dict, path: Path) -> None:
@@ -444,15 +463,34 @@ def _stage_preprocessing(staged: Staged, checkpoint: Path) -> None:
         value = _read_json(checkpoint / name, "")
         value.pop("auto_map", None)
         if name == TOKENIZER_CONFIG:
-            if value.get("tokenizer_class") == "TokenizersBackend":
-                # 5's default; 4 gives token_type_ids as well where a file does not say
-                value.setdefault("model_input_names", ["input_ids", "attention_mask"])
+            kind = value.get("tokenizer_class")
+            if "model_input_names" not in value and (names := _input_names(kind, staged.folder)):
+                value["model_input_names"] = names
             value = portable_tokenizer(value)
         if auto_map := _preprocessing_map(staged, value):
             value["auto_map"] = auto_map
         _write_json(staged.directory / name, value)
     if has_tokenizer(staged.directory) and not (staged.directory / TOKENIZER_CONFIG).exists():
         _write_json(staged.directory / TOKENIZER_CONFIG, {"tokenizer_class": "PreTrainedTokenizerFast"})
+
+
+def _input_names(kind: object, folder: ModelFolder) -> list[str] | None:
+    """What a tokenizer of this class gives where its file does not say; None where that is not known.
+
+    The versions differ: 5 has another default than 4, and 5.0 takes TokenizersBackend for every class of transformers
+    beside a model that is not transformers' own.
+    """
+    if kind == "TokenizersBackend":
+        return ["input_ids", "attention_mask"]
+    if kind == "PreTrainedTokenizerFast" or not isinstance(kind, str) or kind in folder.classes:
+        return None  # the first is saved by both
+    import transformers
+
+    try:
+        names = getattr(transformers, kind).model_input_names
+    except (AttributeError, ImportError):  # not there, or in need of a package that is not
+        return None
+    return list(names) if isinstance(names, (list, tuple)) else None
 
 
 def _stage_sentence_modules(checkpoint: Path, directory: Path) -> None:
@@ -493,9 +531,10 @@ def _preprocessing_map(staged: Staged, value: dict) -> dict:
 def portable_tokenizer(config: dict) -> dict:
     """A tokenizer_config.json that transformers 4 reads as well as 5.
 
-    5 writes a class name and a list that 4 refuses; ids are the same with the names that both know.
+    5 writes a class name and a list that 4 refuses; ids are the same with the names that both know. Where it was
+    loaded from, on this machine, is left out.
     """
-    config = dict(config)
+    config = {key: value for key, value in config.items() if key not in NOTES}
     if config.get("tokenizer_class") == "TokenizersBackend":
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
         config.pop("backend", None)

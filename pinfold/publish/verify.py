@@ -6,7 +6,7 @@ How it works:
   by bit; each of the checks D01 to D07 has its own result in the answer.
 - A tokenizer's ids are compared as well, with those of the checkpoint's own files; a tokenizer alone has only these.
 - All of it runs behind the fence (fence.py), since it executes the folder's code; this half only compares answers.
-  The half inside is inside.py, with loading.py, weights.py, buffers.py, probes.py and tokens.py.
+  The half inside is inside.py, with loading.py, weights.py, buffers.py, attention.py, probes.py and tokens.py.
 """
 
 import json
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pinfold.errors import UserError
-from pinfold.publish import fence, inside, loading, probes
+from pinfold.publish import attention, fence, inside, loading, probes
 from pinfold.publish.folder import DIGEST_LINE
 from pinfold.publish.stage import DTYPES, TOKENIZER, Staged, code_digest, find_weights, has_tokenizer, headers
 
@@ -54,11 +54,13 @@ class Reference:
     vocabulary: int = 0  # of a tokenizer alone
 
 
-def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None = None) -> Reference:
+def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None = None, in_memory=None) -> Reference:
     """Outputs of every model class of the folder with the staged weights, computed without transformers' loading.
 
     Args:
         overlay: a directory with another transformers, where the newest cannot build the model.
+        in_memory: the model that the checkpoint was saved from; with another attention than a load would choose,
+            outputs are computed with that as well.
 
     Raises:
         Unverified: the weights do not fit the configuration, or the folder's code fails.
@@ -73,8 +75,10 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
     places = {a: staged.place(place) for a, place in models.items()}
     published = given.get("auto_map") if isinstance(given.get("auto_map"), dict) else {}
     kept = Path(tempfile.mkdtemp(prefix="reference-", dir=work))
+    runs_with = attention.read(in_memory.config) if in_memory is not None else None
     request = {
         "models": models,
+        "in_memory": runs_with if runs_with and attention.on_cpu(runs_with) else None,
         "places": {a: published[a] if isinstance(published.get(a), str) else place for a, place in places.items()},
         "others": _others(staged),
         "architecture": staged.architecture,
@@ -95,7 +99,7 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
     answer = fence.run(INSIDE, job, work, visible=visible, writable=[kept], overlay=overlay, **_limits(staged))
     _raise(answer, f"{staged.folder.path} with {checkpoint}")
     try:
-        request |= {key: answer[key] for key in ("probes", "aliases", "losses", "drawn", "missing")}
+        request |= {key: answer[key] for key in ("probes", "aliases", "losses", "drawn", "missing", "attention")}
         request |= {"reference_version": answer["transformers"], "tokens": answer.get("tokens")}
         hashes, parameters, notes = answer["hashes"], answer["parameters"], answer["notes"]
     except KeyError as error:
@@ -148,8 +152,11 @@ def _tokenizer(staged: Staged, checkpoint: Path, kept: Path) -> dict | None:
     return {"place": None, "directory": str(directory)}
 
 
-def compare_in_memory(model, auto: str, expected: Reference) -> None:
+def compare_in_memory(model, auto: str, expected: Reference) -> str | None:
     """Compare a model in this process with the reference, bit for bit; it is left as it was.
+
+    Returns:
+        What the user has to know about the comparison, if anything.
 
     Raises:
         Unverified: its outputs differ from those of the folder's source with the same tensors.
@@ -165,15 +172,26 @@ def compare_in_memory(model, auto: str, expected: Reference) -> None:
         return [{"check": "D03", "line": line} for line in loading.compare_outputs(auto, outputs, wanted)]
 
     threads, wanted = torch.get_num_threads(), load_file(expected.outputs)
+    if own := {key.split("/", 1)[1]: value for key, value in wanted.items() if key.startswith("in memory/")}:
+        wanted = {f"{auto}/{key}": value for key, value in own.items()}  # with its own attention
+    runs_with = attention.read(model.config)
+    as_it_is = attention.on_cpu(runs_with) and all(p.device.type == "cpu" for p in model.parameters())
     torch.set_num_threads(expected.request["threads"])
     try:
-        on_cpu = all(p.device.type == "cpu" for p in model.parameters())
         # a model that was itself loaded may lie unaligned in memory; its copy does not
-        found = failures(model) if on_cpu else [None]
-        found = failures(copy.deepcopy(model).cpu()) if found else []
+        found = failures(model) if as_it_is else [None]
+        if found:
+            copied = copy.deepcopy(model).cpu()
+            if not attention.on_cpu(runs_with):
+                attention.write(copied.config, expected.request["attention"][auto])
+            found = failures(copied)
     finally:
         torch.set_num_threads(threads)
     _raise({"failures": found}, "the folder's source does not compute what this model computes")
+    if attention.on_cpu(runs_with):
+        return None
+    used = attention.named(expected.request["attention"][auto])
+    return f"compared with {used}, as {attention.named(runs_with)} does not run on every machine"
 
 
 def staged_load(
@@ -250,8 +268,6 @@ def published_load(
     Args:
         resave: also save what was loaded, and load that (D06).
     """
-    if staged.tokenizer_only:
-        _note_absent(hub_home, repo, revision, "config.json")
     saved = Path(tempfile.mkdtemp(prefix="published-", dir=work))
     job = {
         **expected.request,
@@ -273,13 +289,6 @@ def published_load(
         shutil.rmtree(saved, ignore_errors=True)
     _raise(answer, f"{repo} at {revision} does not load as it should")
     return answer
-
-
-def _note_absent(hub_home: Path, repo: str, revision: str, name: str) -> None:
-    """What a first load leaves in the cache for a file that a commit does not have: transformers 5 asks for it."""
-    marker = hub_home / "hub" / f"models--{repo.replace('/', '--')}" / ".no_exist" / revision / name
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.touch()
 
 
 def compare_versions(first: tuple[str, Path], second: tuple[str, Path]) -> list[str]:

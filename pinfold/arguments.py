@@ -1,0 +1,43 @@
+"""Command lines whose mistakes are said in one line."""
+
+import argparse
+import difflib
+from typing import Any, NoReturn
+
+from pinfold.errors import printable
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """argparse without the lines of usage above an error, which names what is allowed and where to read more."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.verbs: dict[str, Any] = {}
+        self.set_defaults(parser=self)  # of the innermost verb, as its defaults are set last
+
+    def add_subparsers(self, **kwargs: Any) -> Any:
+        made = super().add_subparsers(**kwargs)
+        self.verbs[kwargs["metavar"]] = made.choices
+        return made
+
+    def parse_args(self, args: list[str] | None = None, namespace: Any = None) -> Any:
+        """As argparse's, but it is the verb that knows its options, and not the whole command."""
+        found, rest = self.parse_known_args(args, namespace)
+        parser = found.__dict__.pop("parser")
+        if rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}{parser.near(rest)}")
+        return found
+
+    def near(self, given: list[str]) -> str:
+        """The option that the first unknown one may have been meant to be."""
+        options = [option for option in self._option_string_actions if option.startswith("--")]
+        wrong = next((text.split("=")[0] for text in given if text.startswith("--")), "")
+        found = difflib.get_close_matches(wrong, options, n=1)
+        return f" (is it {found[0]}?)" if found else ""
+
+    def error(self, message: str) -> NoReturn:
+        """One line on stderr, exit code 2."""
+        for name, choices in self.verbs.items():
+            if message.endswith(f"required: {name}"):
+                message += f", one of {', '.join(choices)}"
+        self.exit(2, f"{self.prog}: {printable(' '.join(message.split()))}; see {self.prog} --help\n")
