@@ -303,14 +303,7 @@ CASES = {
 }
 
 
-KNOWN = {
-    "classy": "a vendored file's names from another architecture keep their old spelling",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.xfail(reason=KNOWN[n])) if n in KNOWN else n for n in CASES]
-)
+@pytest.mark.parametrize("name", CASES)
 def test_the_folder_does_what_the_modular_file_says(name, tmp_path):
     case, text = CASES[name], (USERS / f"{name}.py").read_text(encoding="utf-8")
     made, own = tmp_path / f"made_{name}", tmp_path / f"own_{name}"

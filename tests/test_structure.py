@@ -16,12 +16,14 @@ FIELD_LIBRARIES = {"resnet_model": {"timm"}}
 
 def imports(path):
     """Absolute names of what a file imports, inside functions too."""
-    found = set()
+    found, above = set(), path.relative_to(ROOT).parts[:-1] if path.is_relative_to(ROOT) else ()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.level == 0 or above[:1] == ("pinfold",)):
+            place = [*above[: len(above) - node.level + 1]] if node.level else []
+            module = ".".join([*place, *([node.module] if node.module else [])])
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
     return found
 
 
@@ -53,9 +55,12 @@ def test_the_tool_imports_no_model_folder():
 @pytest.mark.parametrize("part", ["hub", "publish", "convert", "builder"])
 def test_stages_do_not_import_each_other(part):
     others = {"hub", "publish", "convert", "builder"} - {part}
+    # conversion asks which release has a name, and runs what it made behind the fence: facts and a tool, no stage
+    shared = ("pinfold.publish.releases", "pinfold.publish.fence") if part == "convert" else ()
     for path in files(PACKAGE / part):
         for name in imports(path):
-            assert not any(name.startswith(f"pinfold.{other}") for other in others), (path, name)
+            if name != "pinfold.publish" and not name.startswith(shared):
+                assert not any(name.startswith(f"pinfold.{other}") for other in others), (path, name)
 
 
 def test_nobody_imports_the_embedded_hub():
