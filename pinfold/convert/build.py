@@ -462,8 +462,8 @@ def from_itself(conversion: Conversion, found: Import) -> Definition | Import | 
     if not any(i.kind == "class" and kind_of(n) == kind.rstrip("_") for n, i in conversion.module.items.items()):
         return None
     for vendored in list(conversion.vendored.values()):
-        if source.purpose(vendored.module) == kind and vendored.rename(found.name) in vendored.renamed.items:
-            return from_vendored(conversion, vendored, found.name)
+        if source.purpose(vendored.module) == kind and found.name in vendored.renamed.items:
+            return from_vendored(conversion, vendored, found.name, renamed=True)
     return None
 
 
