@@ -12,6 +12,7 @@ import ast
 import concurrent.futures
 import contextlib
 import difflib
+import gc
 import json
 import multiprocessing
 import os
@@ -378,7 +379,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="that many of them, drawn by --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--text", action="store_true", help="(a), (b) and (d) only")
-    parser.add_argument("--seconds", type=float, default=20, help="limit for a step of one class")
+    parser.add_argument("--seconds", type=float, default=10, help="of the processor, for a class")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=Path("runs"))
     args = parser.parse_args()
@@ -387,6 +388,7 @@ def main() -> int:
         paths = [p for p in chosen(None, 0) if p.stem.removeprefix("modular_") in args.only]
     rows, started = [], time.monotonic()
     inside.load_auto_tables()  # once, for every process that is forked from this one
+    gc.freeze()  # which then copies no page of it to count
     with concurrent.futures.ProcessPoolExecutor(args.jobs, multiprocessing.get_context("fork")) as pool:
         waiting = [pool.submit(judge, p, args.seconds, args.text) for p in paths]
         for number, done in enumerate(concurrent.futures.as_completed(waiting), 1):

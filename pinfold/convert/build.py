@@ -291,12 +291,16 @@ def find_prefixes(conversion: Conversion, bases: dict) -> None:
         if base is not None:
             pairs.setdefault(base[0], []).append((new, base[1]))
     of_package: dict[str, Counter] = {}
+    default = names.cased_prefix(conversion.name, conversion.module.classes()) or ""
     for module, found in pairs.items():
         package = source.package_of(module)
-        old = names.cased_prefix(package, original(module, conversion).classes()) or names.cased_prefix(
-            package, all_classes(module)
-        )
-        prefix = names.infer(old, found) if old else None
+        there = original(module, conversion).classes()
+        old = names.cased_prefix(package, there) or names.cased_prefix(package, all_classes(module))
+        prefix = names.infer(old, found, default, bool(conversion.module.package)) if old else None
+        if prefix and default and prefix != default:
+            # MyText for Llama, where there are classes LlamaText...: what comes along would get names of those
+            before = prefix.replace(default, old)
+            prefix = default if before != prefix and any(c.startswith(before) for c in there) else prefix
         if prefix:
             refuse.two_prefixes(conversion, old, found)
             conversion.prefixes[module] = prefix
@@ -304,9 +308,7 @@ def find_prefixes(conversion: Conversion, bases: dict) -> None:
     for package, counted in of_package.items():
         conversion.prefixes[package] = counted.most_common(1)[0][0]
     commonest = sum(of_package.values(), Counter()).most_common(1)
-    conversion.prefixes[""] = names.cased_prefix(conversion.name, conversion.module.classes()) or (
-        commonest[0][0] if commonest else names.camel(conversion.name)
-    )
+    conversion.prefixes[""] = default or (commonest[0][0] if commonest else names.camel(conversion.name))
 
 
 def own_definitions(conversion: Conversion, bases: dict) -> None:
