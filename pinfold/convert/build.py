@@ -399,8 +399,8 @@ def top_level_commas(text: str) -> list[str]:
 
 def own_prefix(conversion: Conversion, vendored: Vendored, name: str, old: str, text: str) -> str:
     """A class with another prefix than most of its file's refers to the classes with its own, if there are any."""
-    if vendored.renaming is None or not old.startswith(vendored.renaming.old_cased):
-        return text
+    if vendored.renaming is None or not old.startswith(vendored.renaming.old_cased) or conversion.module.package:
+        return text  # transformers' own files have one prefix for each file that they take from
     rest = old[len(vendored.renaming.old_cased) :]
     common = vendored.renaming.new_cased
     if not rest or not name.endswith(rest) or name == common + rest:

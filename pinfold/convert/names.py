@@ -89,13 +89,14 @@ def infer(old_cased: str, pairs: list[tuple[str, str]], default: str = "", share
 
     Args:
         default: the prefix of the modular file itself, which wins where several are as common; else the last does.
-        shared: what both names end with is no prefix, as transformers' own converter has it: (`JambaMambaMixer`,
-            `MambaMixer`) gives `Jamba`, not `JambaMamba`.
+        shared: what both names end with is no prefix, as transformers' own converter has it, if that is not a whole
+            name: (`MyVLDenseMLP`, `OurDenseMLP`) of OurDense gives `MyVL`.
     """
     found: Counter = Counter()
     for new, old in pairs:
         if old.startswith(old_cased):
-            rest = common_end(new, old) if shared and default else old[len(old_cased) :]
+            rest = common_end(new, old) if shared and default else ""
+            rest = rest if rest not in ("", old) else old[len(old_cased) :]
             if rest and new.endswith(rest) and len(new) > len(rest):
                 prefix = new[: -len(rest)]
                 found[default if shared and len(prefix) < len(default) and default in new else prefix] += 1
