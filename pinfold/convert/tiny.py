@@ -34,7 +34,7 @@ WIDTH = re.compile(
 )
 # Widths of the data, not of the model.
 NOT_WIDTH = re.compile(
-    r"vocab|mel|patch|image|window|kernel|num_|^n_|_id$|in_channels_$|position_embedding_size|kernel_dim|max_|action"
+    r"vocab|mel|patch|image|window|kernel|num_|^n_(?!embd|inner)|_id$|in_channels_$|position_embedding_size|kernel_dim|max_|action"
 )
 ID = re.compile(r"(_token_ids?|_token_index|_id|_idx|token_ids?)$")
 NOT_ID = re.compile(r"^(pixel|layer|insert_layer_id|target_layer|hybrid_layer|first_|summary)")
@@ -385,10 +385,13 @@ def candidates(model, seed: int):
     if pictures and sounds:
         for a, b in itertools.product(pictures[:3], sounds[:4]):
             yield {**more, **(text if wants_text else {}), **a, **b}
+    decoder = {n: v for n, v in text.items() if n.startswith("decoder_")}
     for found in media:
         yield {**more, **found}
         if wants_text:
             yield {**more, **text, **found}
+        elif decoder:
+            yield {**more, **decoder, **found}
     if type(model).__name__.endswith("MultipleChoice"):
         yield {n: v[:, None].repeat(1, 2, 1) for n, v in text.items()}
     if wants_text:
