@@ -90,22 +90,24 @@ def run(model, inputs: dict, names: set[str]) -> tuple[object, dict[str, str]]:
             hook.remove()
 
 
-def find(cls) -> tuple[object, dict, int]:
+def find(cls, levels: int) -> tuple[object, dict, int]:
     """(model, inputs, level) of the first level at which the class is built and runs with the weights of `fill`."""
     reasons = []
-    for level in range(tiny.LEVELS):
+    for level in range(levels):
         try:
             model = build(cls, level)
             inputs = tiny.inputs_for(model)
             return model, inputs, level
         except Exception as error:
-            reasons.append(f"level {level}: {inside.short(error)}" if reasons else inside.short(error))
+            reasons.append(inside.short(error))
+            if reasons[:-1] == reasons[-1:]:  # no matter of the size
+                break
     raise ValueError(reasons[0])
 
 
 def build(cls, level: int):
     config = tiny.shrink(cls.config_class(), level)
-    if level and inside.parameters_of(cls, config) > inside.LARGEST * (level + 1):
+    if inside.parameters_of(cls, config) > inside.LARGEST:
         raise ValueError("its smallest configuration is too large")
     model = inside.build(cls, config)
     model.initial = inside.digests(model.state_dict())
@@ -113,10 +115,10 @@ def build(cls, level: int):
     return model
 
 
-def describe(cls, names: set[str], plan: dict | None) -> tuple[dict, dict]:
+def describe(cls, names: set[str], plan: dict | None, levels: int = tiny.LEVELS) -> tuple[dict, dict]:
     """Everything about a tiny one that another one like it must share, as texts and digests; and the plan."""
     if plan is None:
-        model, inputs, level = find(cls)
+        model, inputs, level = find(cls, levels)
         plan = {"level": level, "inputs": inputs}
     else:
         model, inputs, level = build(cls, plan["level"]), plan["inputs"], plan["level"]
@@ -141,7 +143,8 @@ def describe(cls, names: set[str], plan: dict | None) -> tuple[dict, dict]:
 def described(classes: dict, plans: Path, ours: bool, seconds: float, pipe, register=None) -> None:
     """One message for each class: its skeleton with the defaults, and its tiny self."""
     made = torch.load(plans, weights_only=True) if ours else {}
-    for name, cls in classes.items():
+    reached: set[str] = set()
+    for name, cls in reversed(classes.items()):  # what holds others stands behind them
         one: dict = {}
         for again in (False, True):
             try:
@@ -160,8 +163,9 @@ def described(classes: dict, plans: Path, ours: bool, seconds: float, pipe, regi
         else:
             try:
                 with limit(2 * seconds if ours else seconds):
-                    found, plan = describe(cls, set(classes), made.get(name))
+                    found, plan = describe(cls, set(classes), made.get(name), 1 if name in reached else tiny.LEVELS)
                 one |= found
+                reached |= set(found["inside"])
                 made[name] = plan
             except (Exception, inside.Late) as error:
                 one["error"] = inside.short(error)

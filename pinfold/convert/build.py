@@ -349,12 +349,16 @@ def find_prefixes(conversion: Conversion, bases: dict) -> None:
         if base is not None:
             pairs.setdefault(base[0], []).append((new, base[1]))
     of_package: dict[str, Counter] = {}
+    default = names.cased_prefix(conversion.name, conversion.module.classes()) or ""
     for module, found in pairs.items():
         package = source.package_of(module)
-        old = names.cased_prefix(package, original(module, conversion).classes()) or names.cased_prefix(
-            package, all_classes(module)
-        )
-        prefix = names.infer(old, found) if old else None
+        there = original(module, conversion).classes()
+        old = names.cased_prefix(package, there) or names.cased_prefix(package, all_classes(module))
+        prefix = names.infer(old, found, default, bool(conversion.module.package)) if old else None
+        if prefix and default and prefix != default:
+            # MyText for Llama, where there are classes LlamaText...: what comes along would get names of those
+            before = prefix.replace(default, old)
+            prefix = default if before != prefix and any(c.startswith(before) for c in there) else prefix
         if prefix:
             refuse.two_prefixes(conversion, old, found)
             conversion.prefixes[module] = prefix
@@ -362,9 +366,7 @@ def find_prefixes(conversion: Conversion, bases: dict) -> None:
     for package, counted in of_package.items():
         conversion.prefixes[package] = counted.most_common(1)[0][0]
     commonest = sum(of_package.values(), Counter()).most_common(1)
-    conversion.prefixes[""] = names.cased_prefix(conversion.name, conversion.module.classes()) or (
-        commonest[0][0] if commonest else names.camel(conversion.name)
-    )
+    conversion.prefixes[""] = default or (commonest[0][0] if commonest else names.camel(conversion.name))
 
 
 def own_definitions(conversion: Conversion, bases: dict) -> None:
@@ -455,8 +457,8 @@ def top_level_commas(text: str) -> list[str]:
 
 def own_prefix(conversion: Conversion, vendored: Vendored, name: str, old: str, text: str) -> str:
     """A class with another prefix than most of its file's refers to the classes with its own, if there are any."""
-    if vendored.renaming is None or not old.startswith(vendored.renaming.old_cased):
-        return text
+    if vendored.renaming is None or not old.startswith(vendored.renaming.old_cased) or conversion.module.package:
+        return text  # transformers' own files have one prefix for each file that they take from
     rest = old[len(vendored.renaming.old_cased) :]
     common = vendored.renaming.new_cased
     if not rest or not name.endswith(rest) or name == common + rest:
@@ -524,8 +526,8 @@ def from_itself(conversion: Conversion, found: Import) -> Definition | Import | 
     if not any(i.kind == "class" and kind_of(n) == kind.rstrip("_") for n, i in conversion.module.items.items()):
         return None
     for vendored in list(conversion.vendored.values()):
-        if source.purpose(vendored.module) == kind and vendored.rename(found.name) in vendored.renamed.items:
-            return from_vendored(conversion, vendored, found.name)
+        if source.purpose(vendored.module) == kind and found.name in vendored.renamed.items:
+            return from_vendored(conversion, vendored, found.name, renamed=True)
     return None
 
 

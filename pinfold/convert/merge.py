@@ -295,13 +295,14 @@ def with_parents_marks(node, lines, theirs, their_lines):
         end = find_header_end(lines, node) - 1
         result = " ".join(ast.get_source_segment("\n".join(their_lines), theirs.returns).split())
         changed[end] = re.sub(r":(\s*(#.*)?)$", lambda m: f" -> {result}:{m[1]}", changed[end])
-    marks = [ast.unparse(d) for d in theirs.decorator_list]
-    if marks and all(ast.unparse(d).startswith("deprecate_kwarg(") for d in node.decorator_list):
+    own = [ast.unparse(d) for d in node.decorator_list]
+    if theirs.decorator_list and all(d.startswith("deprecate_kwarg(") for d in own):
         first = min(d.lineno for d in theirs.decorator_list) - 1
-        for mark in reversed([d for d in node.decorator_list if ast.unparse(d) in marks]):
-            del changed[mark.lineno - 1 : mark.end_lineno]
+        marks = list(their_lines[: theirs.lineno - 1])
+        for mark in reversed([d for d in theirs.decorator_list if ast.unparse(d) in own]):
+            del marks[mark.lineno - 1 : mark.end_lineno]
         at = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
-        changed[at:at] = their_lines[first : theirs.lineno - 1]
+        changed[at:at] = marks[first:]
     return function_parts("\n".join(changed[1:])) if changed != lines else (node, lines)
 
 

@@ -84,12 +84,31 @@ class Renaming:
         return WORD.sub(new, text)
 
 
-def infer(old_cased: str, pairs: list[tuple[str, str]]) -> str | None:
-    """The new prefix from pairs (new class, parent): (`MyMLP`, `LlamaMLP`) gives `My`; the commonest wins."""
+def infer(old_cased: str, pairs: list[tuple[str, str]], default: str = "", shared: bool = False) -> str | None:
+    """The new prefix from pairs (new class, parent): (`MyMLP`, `LlamaMLP`) gives `My`; the commonest wins.
+
+    Args:
+        default: the prefix of the modular file itself, which wins where several are as common; else the last does.
+        shared: what both names end with is no prefix, as transformers' own converter has it, if that is not a whole
+            name: (`MyVLDenseMLP`, `OurDenseMLP`) of OurDense gives `MyVL`.
+    """
     found: Counter = Counter()
     for new, old in pairs:
         if old.startswith(old_cased):
-            rest = old[len(old_cased) :]
+            rest = common_end(new, old) if shared and default else ""
+            rest = rest if rest not in ("", old) else old[len(old_cased) :]
             if rest and new.endswith(rest) and len(new) > len(rest):
-                found[new[: -len(rest)]] += 1
-    return found.most_common(1)[0][0] if found else None
+                prefix = new[: -len(rest)]
+                found[default if shared and len(prefix) < len(default) and default in new else prefix] += 1
+    most = [prefix for prefix, count in found.items() if count == max(found.values())]
+    return (default if default in most else most[-1]) if most else None
+
+
+def common_end(a: str, b: str) -> str:
+    """What two names end with, from a capital letter on."""
+    count = 0
+    while count < min(len(a), len(b)) and a[-1 - count] == b[-1 - count]:
+        count += 1
+    while count and not a[-count].isupper():
+        count -= 1
+    return a[len(a) - count :]

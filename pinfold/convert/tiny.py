@@ -3,7 +3,7 @@
 How it works
 - `shrink` divides every width of a configuration and of those inside it by one number, so that what was equal or a
   multiple stays so; head counts stay; layers, vocabulary, experts and pictures get small on their own.
-- Four levels, from the smallest to nearly the original: whoever builds a model takes the first that works.
+- Five levels, from the smallest to nearly the original: whoever builds a model takes the first that works.
 - `inputs_for` tries what the names of forward's parameters suggest, and returns the first that the model accepts.
 """
 
@@ -13,7 +13,7 @@ import itertools
 import math
 import re
 
-LEVELS = 4
+LEVELS = 5
 KEPT = re.compile(r"_inherited\d*_forward$")  # the parent's forward, in a class that was made of both
 LAYERS = re.compile(
     r"^((num_)?(\w+_)?(hidden_)?(layers?|blocks|depth)|n_layers?|num_\w*layers|\w*_depth|depth|num_block_repeats)$"
@@ -35,11 +35,14 @@ WIDTH = re.compile(
 )
 # Widths of the data, not of the model.
 NOT_WIDTH = re.compile(
-    r"vocab|mel|patch|image|window|kernel|num_|^n_|_id$|in_channels_$|position_embedding_size|kernel_dim|max_|action"
+    r"vocab|mel|patch|image|window|kernel|num_|^n_(?!embd|inner)|_id$|in_channels_$|position_embedding_size|kernel_dim|max_|action"
 )
 ID = re.compile(r"(_token_ids?|_token_index|_id|_idx|token_ids?)$")
 NOT_ID = re.compile(r"^(pixel|layer|insert_layer_id|target_layer|hybrid_layer|first_|summary)")
 PICTURE = re.compile(r"^(image_size|input_image_size|img_size|input_size|pretrain_image_size|crop_size|resolution)$")
+HEADS = re.compile(r"(attention_heads|key_value_heads|kv_heads|^num_heads|^n_heads?|_heads)$")
+HEAD_SIZE = re.compile(r"head_(dim|size)s?$|dim_head|d_kv|d_head")
+GROUPS = re.compile(r"(norm|attention)_(num_)?groups$")
 EXPERTS = re.compile(r"^(num_experts|num_local_experts|n_routed_experts|moe_num_experts|num_routed_experts)$")
 OFF = re.compile(
     r"(dropout|pdrop|drop_rate|drop_path_rate|layerdrop|router_jitter_noise|mask_time_prob|mask_feature_prob)"
@@ -53,13 +56,15 @@ def shrink(config, level: int = 0):
 
     Args:
         config: a configuration, with whatever others inside it.
-        level: 0 the smallest; 1 wider, pictures as they are; 2 widths and vocabulary as they are; 3 fewer layers only.
+        level: 0 the smallest; 1 fewer heads instead of smaller ones; 2 wider, pictures as they are; 3 widths and
+            vocabulary as they are; 4 fewer layers only.
 
     Returns:
         A new configuration; `config` stays as it was.
     """
     values = copy.deepcopy(config.to_dict())
-    divisor = 1 if level > 1 else max(2, width_divisor(values) // (4 if level == 1 else 1))
+    divisor = 1 if level > 2 else max(2, width_divisor(values) // (4 if level == 2 else 1))
+    divisor = heads_divisor(values) if level == 1 else divisor
     ids: dict[int, int] = {}
     small = shrink_values(values, level, divisor, ids, type(config))
     small.pop("transformers_version", None)
@@ -115,6 +120,15 @@ def width_divisor(values: dict) -> int:
     return max(best, 1)
 
 
+def heads_divisor(values: dict) -> int:
+    """A power of two that divides every number of attention heads."""
+    counts = [v for part in parts(values) for n, v in part.items() if n.endswith("attention_heads") and is_int(v)]
+    best = 1
+    while counts and best < 32 and all(v % (2 * best) == 0 for v in counts):
+        best *= 2
+    return best
+
+
 def is_int(value) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -122,7 +136,7 @@ def is_int(value) -> bool:
 def shrink_values(values: dict, level: int, divisor: int, ids: dict[int, int], cls) -> dict:
     made = dict(values)
     kept, old_layers = choose_layers(made)
-    vocab = 160 if level < 2 else None
+    vocab = 160 if level < 3 else None
     lists = {len(v) for v in values.values() if isinstance(v, list)}
     for name, value in values.items():
         if isinstance(value, dict) and is_config(value):
@@ -161,6 +175,10 @@ def shrink_values(values: dict, level: int, divisor: int, ids: dict[int, int], c
     for name in ("label2id", "id2label", "num_labels"):
         made.pop(name, None)
     made["id2label"], made["label2id"] = {0: "a", 1: "b"}, {"a": 0, "b": 1}  # question answering takes no other number
+    width, heads = (made.get(n) for n in ("hidden_size", "num_attention_heads"))
+    if is_int(width) and is_int(heads) and heads and values["hidden_size"] % values["num_attention_heads"]:
+        if not is_int(made.get("head_dim")):  # no model could be built with these
+            made["num_attention_heads"] = math.gcd(width, heads)
     experts = next((made[n] for n in made if EXPERTS.match(n) and is_int(made[n])), None)
     if experts:
         for name in (
@@ -187,19 +205,25 @@ def shrink_number(name, value, values, level, divisor, ids, vocab, lists, kept, 
     if name in ("max_window_layers", "first_k_dense_replace", "num_dense_layers"):
         return min(value, 1)
     if EXPERTS.match(name):
-        return min(value, 8) if level < 3 else value
+        return min(value, 8) if level < 4 else value
+    if level == 1 and HEADS.search(name):
+        return max(value // divisor, 1)
+    if level == 1 and HEAD_SIZE.search(name):
+        return value
+    if GROUPS.search(name):
+        return max(value // divisor, 1)
     if ID.search(name) and not NOT_ID.search(name):
         return new_id(value, ids, vocab) if vocab else value
-    if "vocab_size" in name and "type" not in name:
+    if re.search(r"vocab(_size|$)", name) and "type" not in name:
         return min(value, vocab) if vocab else value
     if name in ("max_source_positions", "max_target_positions") and level == 0:
         return min(value, 64)
-    if re.search(r"max_position_embeddings|n_positions|n_ctx|max_seq_len$", name) and level < 2:
+    if re.search(r"max_position_embeddings|n_positions|n_ctx|max_seq_len$", name) and level < 3:
         return min(value, 512)
     if PICTURE.match(name) and level == 0 and value > 32:
         return min(value, picture(values, value))
-    if name in ("index_topk", "sliding_window") and level < 2:
-        return min(value, 8)
+    if name in ("index_topk", "sliding_window") and level < 3:
+        return min(value, values.get("index_kpool") or 8)
     if name == "max_num_patches" or name == "num_parallel_samples":
         return min(value, 64)
     if name in ("num_queries",) and level == 0:
@@ -369,10 +393,13 @@ def candidates(model, seed: int):
     if pictures and sounds:
         for a, b in itertools.product(pictures[:3], sounds[:4]):
             yield {**more, **(text if wants_text else {}), **a, **b}
+    decoder = {n: v for n, v in text.items() if n.startswith("decoder_")}
     for found in media:
         yield {**more, **found}
         if wants_text:
             yield {**more, **text, **found}
+        elif decoder:
+            yield {**more, **decoder, **found}
     if type(model).__name__.endswith("MultipleChoice"):
         yield {n: v[:, None].repeat(1, 2, 1) for n, v in text.items()}
     if wants_text:
@@ -384,7 +411,10 @@ def candidates(model, seed: int):
         if is_int(ends):
             ended = {n: v for n, v in text.items() if n != "decoder_input_ids"}
             yield {**more, **ended, "input_ids": torch.cat([text["input_ids"][:, :-1], torch.full((2, 1), ends)], 1)}
-        yield {**more, "input_ids": text["input_ids"][:1]}  # without a padding token there is no batch
+        yield {**more, **{n: v[:1] for n, v in text.items()}}  # without a padding token, one text alone
+        if "use_cache" in names:
+            yield {**more, **text, "use_cache": False}
+        yield from books(config, text)
     if not wants_text and "inputs_embeds" in names:
         for width in widths(config):
             yield {**more, "inputs_embeds": floats(2, 8, width)}
@@ -395,6 +425,16 @@ def candidates(model, seed: int):
     if more:
         yield more
     yield {}
+
+
+def books(config, text: dict):
+    """Ids of one codebook, or of several at each position, with or without the text's own."""
+    count = pick(config, "num_codebooks")
+    if is_int(count):
+        ids = text["input_ids"].reshape(*text["input_ids"].shape[:2], -1)[..., 0] % 8
+        yield {**text, "input_ids": ids}
+        for number in (count, count + 1):
+            yield {**text, "input_ids": ids[..., None].expand(-1, -1, number).contiguous()}
 
 
 def widths(config) -> list[int]:
@@ -504,6 +544,8 @@ def picture_inputs(config, names, main, floats):
     key = next((n for n in ("pixel_values", "image_pixel_values", "image", "images") if n in names), None)
     if key is None and main in names and main.startswith("pixel"):
         key = main
+    if key is None and {"hidden_states", "grid_thw"} <= set(names):
+        key = "hidden_states"
     if key and key != "pixel_values_videos":
         grids = [n for n in ("image_grid_thw", "grid_thw", "image_grid_hw") if n in names]
         if grids:
