@@ -38,7 +38,22 @@ NAMED = (  # noqa: SIM905
 ).split()
 # a checkpoint's shape, not an architecture: letters of proteins as the vocabulary, and no token types to speak of
 SHAPES = {"protbert": ("bert", {"vocab_size": 30, "max_position_embeddings": 64, "type_vocab_size": 2})}
-MEMORY = 16 << 30
+SEGMENTS = {
+    "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 48, "image_size": 32,
+    "patch_size": 8, "out_indices": [0, 1, 2, 3],
+}  # fmt: skip
+# sizes of classes that ask for more than their configuration's defaults, and labels beside those that names suggest
+SIZES = {"BeitForSemanticSegmentation": SEGMENTS, "Data2VecVisionForSemanticSegmentation": SEGMENTS}
+LABELS = {
+    "BeitForMaskedImageModeling": lambda given, out: {
+        "bool_masked_pos": torch.arange(out["logits"].shape[1]).repeat(out["logits"].shape[0], 1) < 2,
+        "labels": torch.zeros(2 * out["logits"].shape[0], dtype=torch.long),
+    },
+    "FlavaForPreTraining": lambda given, _: {
+        "input_ids_masked": given["input_ids"], "mlm_labels": given["input_ids"],
+        "itm_labels": torch.ones(len(given["input_ids"]), dtype=torch.long), "return_loss": True,
+    },
+}  # fmt: skip
 
 
 def each(names: list[str], work, jobs: int, seconds: int):
@@ -242,6 +257,12 @@ def small(cls: type, changed: dict):
         defaults.decoder_start_token_id = 0  # as published configurations of T5 say it
     if getattr(defaults, "pad_token_id", None) is None and "vocab_size" in defaults.to_dict():
         defaults.pad_token_id = 0  # a classifier that reads the last token of each row in a batch wants one
+    if cls.__name__ in SIZES:
+        model = inside.build(cls, cls.config_class(**SIZES[cls.__name__]))
+        given = tiny.inputs_for(model)
+        torch.manual_seed(0)
+        with torch.no_grad():
+            return model, given, model(**inside.clone(given))
     model, given, outputs, _ = inside.tiny_model(cls, range(tiny.LEVELS), 0, defaults)
     return model, given, outputs
 
@@ -252,6 +273,8 @@ def unlike(told: dict) -> str:
 
 
 def losses(stock, again, given: dict, outputs) -> dict:
+    if type(stock).__name__ in LABELS:
+        given = given | LABELS[type(stock).__name__](given, outputs)
     first = inside.run_loss(stock, given, outputs)
     if first is None:
         return {"loss": "no labels found for it" + inside.last_reason(stock, given, outputs)[:120]}

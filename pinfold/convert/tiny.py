@@ -637,7 +637,7 @@ def labelled(model, inputs: dict, outputs, seed: int = 0):
     """Inputs with labels, the likeliest first, for a class whose forward takes any."""
     import torch
 
-    if "future_values" in inputs:  # a time series whose end is there is its own label
+    if any("label" in n or n == "future_values" for n in inputs):  # a time series' end is its own label
         yield inputs
     batch = next(v for v in inputs.values() if isinstance(v, torch.Tensor)).shape[0]
     second = [n for n in parameters_of(model) if n.endswith("_label")]  # next_sentence_label, beside labels
