@@ -365,6 +365,8 @@ def candidates(model, seed: int):
         yield {**more, **found}
         if wants_text:
             yield {**more, **text, **found}
+        elif "decoder_input_ids" in text:  # Whisper: sound in, text out
+            yield {**more, **found, "decoder_input_ids": text["decoder_input_ids"]}
     if type(model).__name__.endswith("MultipleChoice"):
         yield {n: v[:, None].repeat(1, 2, 1) for n, v in text.items()}
     if wants_text:
@@ -637,7 +639,8 @@ def labelled(model, inputs: dict, outputs, seed: int = 0):
     """Inputs with labels, the likeliest first, for a class whose forward takes any."""
     import torch
 
-    if any("label" in n or n == "future_values" for n in inputs):  # a time series' end is its own label
+    # a time series' end is its own label; wav2vec2's are the steps that are hidden from it
+    if any("label" in n or n in ("future_values", "mask_time_indices") for n in inputs):
         yield inputs
     batch = next(v for v in inputs.values() if isinstance(v, torch.Tensor)).shape[0]
     second = [n for n in parameters_of(model) if n.endswith("_label")]  # next_sentence_label, beside labels
