@@ -38,7 +38,46 @@ NAMED = (  # noqa: SIM905
 ).split()
 # a checkpoint's shape, not an architecture: letters of proteins as the vocabulary, and no token types to speak of
 SHAPES = {"protbert": ("bert", {"vocab_size": 30, "max_position_embeddings": 64, "type_vocab_size": 2})}
-MEMORY = 16 << 30
+SEGMENTS = {
+    "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 48, "image_size": 32,
+    "patch_size": 8, "out_indices": [0, 1, 2, 3],
+}  # fmt: skip
+# sizes of classes that ask for more than their configuration's defaults
+SIZES = {"BeitForSemanticSegmentation": SEGMENTS, "Data2VecVisionForSemanticSegmentation": SEGMENTS}
+# what a configuration leaves open by default
+SERIES = {"prediction_length": 4, "context_length": 8, "num_time_features": 1, "lags_sequence": [1, 2, 3]}
+OPEN = {
+    "EsmConfig": {"vocab_size": 33, "pad_token_id": 1, "mask_token_id": 32}, "InformerConfig": SERIES,
+    "TimeSeriesTransformerConfig": SERIES,
+}  # fmt: skip
+# inputs and labels beside those that the names of forward's parameters suggest
+INPUTS = {
+    "DecisionTransformerModel": lambda config: {
+        "states": torch.rand(2, 4, config.state_dim), "actions": torch.rand(2, 4, config.act_dim),
+        "rewards": torch.rand(2, 4, 1), "returns_to_go": torch.rand(2, 4, 1),
+        "timesteps": torch.arange(4).repeat(2, 1), "attention_mask": torch.ones(2, 4),
+    },
+    "VideoMAEForPreTraining": lambda config: {
+        "pixel_values": torch.rand(2, config.num_frames, config.num_channels, config.image_size, config.image_size),
+        "bool_masked_pos": torch.arange(
+            config.num_frames // config.tubelet_size * (config.image_size // config.patch_size) ** 2
+        ).repeat(2, 1) % 2 == 0,
+    },
+}  # fmt: skip
+LABELS = {
+    "BeitForMaskedImageModeling": lambda given, out: {
+        "bool_masked_pos": torch.arange(out["logits"].shape[1]).repeat(out["logits"].shape[0], 1) < 2,
+        "labels": torch.zeros(2 * out["logits"].shape[0], dtype=torch.long),
+    },
+    "Wav2Vec2ForPreTraining": lambda given, out: {
+        "mask_time_indices": (t := torch.arange(out["projected_states"].shape[1]).repeat(2, 1)) < 3,
+        "sampled_negative_indices": (t[..., None] + torch.arange(1, 4)) % t.shape[1],
+    },
+    "FlavaForPreTraining": lambda given, _: {
+        "input_ids_masked": given["input_ids"], "mlm_labels": given["input_ids"],
+        "itm_labels": torch.ones(len(given["input_ids"]), dtype=torch.long), "return_loss": True,
+    },
+}  # fmt: skip
 
 
 def each(names: list[str], work, jobs: int, seconds: int):
@@ -207,7 +246,7 @@ def one_class(a: type, b: type, autos: list[str], folder: Path, work: Path, name
     if why := inside.differing("outputs", inside.flat(outputs), inside.flat(found)):
         return {"differs": why}
     kept = {"forward": True}
-    if inside.takes_labels(a) or "future_values" in given:
+    if inside.takes_labels(a) or "future_values" in given or a.__name__ in LABELS:
         kept |= losses(stock, again, given, outputs)
     if why := kept.pop("why", ""):
         return {"differs": why}
@@ -237,13 +276,20 @@ def small(cls: type, changed: dict):
         torch.manual_seed(0)
         with torch.no_grad():
             return model, given, model(**given)
-    defaults = cls.config_class(**changed)
+    defaults = cls.config_class(**changed, **OPEN.get(cls.config_class.__name__, {}))
     if defaults.is_encoder_decoder and getattr(defaults, "decoder_start_token_id", None) is None:
         defaults.decoder_start_token_id = 0  # as published configurations of T5 say it
     if getattr(defaults, "pad_token_id", None) is None and "vocab_size" in defaults.to_dict():
         defaults.pad_token_id = 0  # a classifier that reads the last token of each row in a batch wants one
-    model, given, outputs, _ = inside.tiny_model(cls, range(tiny.LEVELS), 0, defaults)
-    return model, given, outputs
+    if cls.__name__ not in SIZES | INPUTS:
+        return inside.tiny_model(cls, range(tiny.LEVELS), 0, defaults)[:3]
+    sizes = SIZES.get(cls.__name__)
+    model = inside.build(cls, cls.config_class(**sizes) if sizes else tiny.shrink(defaults))
+    torch.manual_seed(0)
+    given = INPUTS[cls.__name__](model.config) if cls.__name__ in INPUTS else tiny.inputs_for(model)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        return model, given, model(**inside.clone(given))
 
 
 def unlike(told: dict) -> str:
@@ -252,6 +298,8 @@ def unlike(told: dict) -> str:
 
 
 def losses(stock, again, given: dict, outputs) -> dict:
+    if type(stock).__name__ in LABELS:
+        given = given | LABELS[type(stock).__name__](given, outputs)
     first = inside.run_loss(stock, given, outputs)
     if first is None:
         return {"loss": "no labels found for it" + inside.last_reason(stock, given, outputs)[:120]}
@@ -419,7 +467,7 @@ def main() -> int:
         run("named", args.stems or NAMED, numbers, 500, args, done)
     else:
         work = ("text", text_only) if args.text else ("structure", structure)
-        run(work[0], args.stems or sorted(eject.stems()), work[1], 400, args, done)
+        run(work[0], args.stems or sorted(eject.stems()), work[1], 150, args, done)
     print("\n".join(summary(done)))
     print(f"the tables: {args.out.with_suffix('.md')}")
     return 0

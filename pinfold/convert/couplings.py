@@ -113,7 +113,8 @@ def accumulation(text: str) -> str:
             continue
         names = [a.arg for a in forward.args.args + forward.args.kwonlyargs]
         whole = ast.unparse(node)
-        if "labels" not in names or "num_items_in_batch" in whole or "accepts_loss_kwargs" in whole:
+        takes = any("label" in n or "target" in n for n in names)
+        if not takes or "num_items_in_batch" in whole or "accepts_loss_kwargs" in whole:
             continue
         calls = [n for n in ast.walk(forward) if isinstance(n, ast.Call) and last_name(n.func) == "loss_function"]
         if any(k.arg is None for n in calls for k in n.keywords):
@@ -384,7 +385,7 @@ def checkpoint_names(text: str, known: Facts) -> str:
     mixtral loads with missing weights and a warning. Versions without the table, or without an entry, have code that
     reads the published names as they are.
     """
-    if REGISTER in text:
+    if REGISTER in text or "PreTrainedModel" not in text:
         return text
     here = {n.name for n in ast.parse(text).body if isinstance(n, ast.ClassDef)}
     pairs = {new: old for new, old in known.types.items() if old in conversion_keys()}
@@ -406,6 +407,13 @@ else:
         _mapping = get_checkpoint_conversion_mapping(_old)
         if _mapping is not None:
             {REGISTER}(_new, _mapping, overwrite=True)
+    try:  # config.json of a published checkpoint says the original's type, under which these classes are found too
+        from transformers.conversion_mapping import USER_REGISTERED_MAPPINGS
+    except ImportError:
+        pass
+    else:
+        _models = [n for n, c in globals().items() if isinstance(c, type) and issubclass(c, PreTrainedModel)]
+        USER_REGISTERED_MAPPINGS.update(_models)
 """
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
-from . import build, couplings, files, finish, names, source
+from . import build, couplings, files, finish, names, parts, source
 
 EXTRAS = {
     "tokenizer": ("tokenization_",),
@@ -164,11 +164,30 @@ def shared_module(base: Base, kind: str) -> list[str]:
     return list(dict.fromkeys(m for m in (source.public_classes().get(c) for c in listed) if m))
 
 
+def parts_elsewhere(base: Base) -> dict[str, list[str]]:
+    """Module -> classes that an Auto class makes for a type of this architecture, in another of its modeling files.
+
+    MaskFormer's Swin is one: reached through AutoBackbone alone, no import tells of it.
+    """
+    text = source.find(base.module("modeling")).read_text(encoding="utf-8")
+    autos = set(re.findall(r"\b(Auto\w+)\._?from_config\(", text))
+    found: dict[str, list[str]] = {}
+    for path in sorted((models_folder() / base.package).glob("configuration_*.py")) if autos else ():
+        for item in source.load(path, f"transformers.models.{base.package}").items.values():
+            kind = couplings.model_type_of(item.text) if item.kind == "class" else None
+            for auto in autos if kind and item.name in text else ():
+                cls = parts.auto_tables().get(auto, {}).get(kind, "")
+                module = source.public_classes().get(cls, base.module("modeling"))
+                if source.package_of(module) == base.package and module != base.module("modeling"):
+                    found.setdefault(module, []).append(cls)
+    return found
+
+
 def modular(base: Base, prefix: str, kinds: list[str]) -> tuple[str, str]:
     """Name and text of the modular file."""
     name = f"{names.lower(prefix)}_{base.package}"
     files = [base.module("configuration", s) for s in base.configurations] + [base.module("modeling")]
-    taken = {m: public(m) for m in files} | others(base, kinds)
+    taken = {m: public(m) for m in files} | parts_elsewhere(base) | others(base, kinds)
     package_classes = build.all_classes(base.module("modeling"))
     old = names.cased_prefix(base.package, package_classes) or ""
     renaming = names.Renaming(base.package, old, name, prefix + old) if old else None

@@ -15,7 +15,7 @@ FUNCTION = '''
 
 def _own_part(auto, config, **kwargs):
     """A part of this model whose type is one of this file's own; any other comes from transformers."""
-    name = _OWN_PARTS.get((auto.__name__, config.model_type))
+    name = _OWN_PARTS.get((auto.__name__, type(config).model_type))
     return auto.from_config(config, **kwargs) if name is None else globals()[name]._from_config(config, **kwargs)
 '''
 # with types of this folder whose model upstream is another architecture's: Gemma3n's vision tower is timm's
@@ -23,7 +23,7 @@ FUNCTION_FOR_BOTH = '''
 
 def _own_part(auto, config, **kwargs):
     """A part of this model: of this file, or transformers' own model for a type of this folder, or any other."""
-    key = (auto.__name__, config.model_type)
+    key = (auto.__name__, type(config).model_type)
     if key in _OWN_PARTS:
         return globals()[_OWN_PARTS[key]]._from_config(config, **kwargs)
     if key in _THEIR_PARTS:

@@ -176,9 +176,9 @@ def shrink_values(values: dict, level: int, divisor: int, ids: dict[int, int], c
         made.pop(name, None)
     made["id2label"], made["label2id"] = {0: "a", 1: "b"}, {"a": 0, "b": 1}  # question answering takes no other number
     width, heads = (made.get(n) for n in ("hidden_size", "num_attention_heads"))
-    if is_int(width) and is_int(heads) and heads and values["hidden_size"] % values["num_attention_heads"]:
-        if not is_int(made.get("head_dim")):  # no model could be built with these
-            made["num_attention_heads"] = math.gcd(width, heads)
+    odd = is_int(width) and is_int(heads) and heads and values["hidden_size"] % values["num_attention_heads"]
+    if odd and not is_int(made.get("head_dim")):  # no model could be built with these
+        made["num_attention_heads"] = math.gcd(width, heads)
     experts = next((made[n] for n in made if EXPERTS.match(n) and is_int(made[n])), None)
     if experts:
         for name in (
@@ -687,7 +687,8 @@ def labelled(model, inputs: dict, outputs, seed: int = 0):
     """Inputs with labels, the likeliest first, for a class whose forward takes any."""
     import torch
 
-    if "future_values" in inputs:  # a time series whose end is there is its own label
+    # a time series' end is its own label; wav2vec2's are the steps that are hidden from it
+    if any("label" in n or n in ("future_values", "mask_time_indices") for n in inputs):
         yield inputs
     batch = next(v for v in inputs.values() if isinstance(v, torch.Tensor)).shape[0]
     second = [n for n in parameters_of(model) if n.endswith("_label")]  # next_sentence_label, beside labels

@@ -159,6 +159,10 @@ def _read_from_config(code: Reached, module: Module) -> Iterator[tuple[str, ast.
             own = not config and (code.folder.kind(node.name) in ("model", None)) and not _other_config(code, node)
         elif isinstance(node, ast.FunctionDef):
             plain = plain and _is_ours(code, node) if not own else _is_ours(code, node)
+        elif isinstance(node, (ast.If, ast.IfExp)) and _asks_first(node.test):
+            rest = node.orelse if isinstance(node.orelse, list) else [node.orelse]
+            stack += [(child, plain, own) for child in reversed(rest)]  # the rest runs where the attribute is there
+            continue
         elif isinstance(node, ast.Try) and any(_catches_attributes(h) for h in node.handlers):
             continue
         elif isinstance(node, ast.Attribute):
@@ -176,6 +180,13 @@ def _read_from_config(code: Reached, module: Module) -> Iterator[tuple[str, ast.
             if ours and name and name not in asked:
                 yield name, node
         stack += [(child, plain, own) for child in reversed(list(ast.iter_child_nodes(node)))]
+
+
+def _asks_first(test: ast.expr) -> bool:
+    """`hasattr(config, "add_adapter") and config.add_adapter`: what follows needs an attribute that may be absent."""
+    parts = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else [test]
+    asked = [p.args[0] for p in parts if isinstance(p, ast.Call) and call_name(p) == "hasattr" and len(p.args) == 2]
+    return any(chain(each)[-1:] == ["config"] for each in asked)
 
 
 def _catches_attributes(handler: ast.ExceptHandler) -> bool:

@@ -556,7 +556,7 @@ def _published_config(staged: Staged, checkpoint: Path) -> dict:
     if auto_tokenizer := staged.auto_map.get("AutoTokenizer"):
         fast, auto_tokenizer = "Fast" in auto_tokenizer, staged.place(auto_tokenizer)
         config["auto_map"]["AutoTokenizer"] = [None, auto_tokenizer] if fast else [auto_tokenizer, None]
-    models = {v.split(".")[-1]: k for k, v in staged.auto_map.items() if k.startswith("AutoModel")}
+    models = {v.split(".")[-1]: k for k, v in staged.auto_map.items() if k.startswith(("AutoModel", "AutoBackbone"))}
     named = [name for name in config.get("architectures") or [] if name in models]
     if not named and len(models) > 1:
         raise UserError(
