@@ -24,6 +24,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -128,8 +129,15 @@ class CannotConvert(Exception):
     """One line for the user: what was given, what is allowed, what to do."""
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """argparse without the lines of usage above an error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"convert_bert: {' '.join(message.split())}; see --help\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="?", help="folder of a checkpoint, or its id on the Hub")
     parser.add_argument("target", nargs="?", type=Path, metavar="output", help="directory to make")
     parser.add_argument("--revision", help="commit, tag or branch of the Hub's repository")

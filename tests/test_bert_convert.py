@@ -500,8 +500,12 @@ def test_an_existing_output_is_left_alone(tmp_path, capsys):
     saved(stock(), tmp_path / "in")
     assert main([str(tmp_path / "in"), str(tmp_path / "in")]) == 2
     assert "exists; choose a new directory" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         main([str(tmp_path / "in")])
+    error = capsys.readouterr().err
+    assert (
+        ended.value.code == 2 and error.startswith("convert_bert: give SOURCE and OUTPUT") and error.count("\n") == 1
+    )
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")

@@ -169,6 +169,11 @@ def test_a_difference_between_versions_names_both():
     ]
 
 
+def test_a_text_that_one_version_refuses_is_said_so():
+    (line,) = tokens.compare({"empty": {"refused": "ValueError"}}, {"empty": {"input_ids": []}}, ("5.23.0", "5.0.0"))
+    assert "the text 'empty' gives ids in 5.23.0 and ValueError in 5.0.0; raise" in line
+
+
 def test_inputs_that_only_some_versions_give_are_said_with_the_cure():
     with_types = {"pair": {"input_ids": [1], "token_type_ids": [0]}}
     (line,) = tokens.compare(with_types, {"pair": {"input_ids": [1]}}, ("5.23.0", "4.48.3"))
@@ -389,7 +394,7 @@ def test_an_adapter_that_imports_a_package_is_found(tmp_path):
     assert any("base_model_name_or_path" in f.sentence and f.severity == "warning" for f in found)
 
 
-def test_a_tokenizer_class_of_the_folder_is_verified_too(push, tmp_path):
+def test_a_tokenizer_class_of_the_folder_is_verified_in_every_version(push, tmp_path, minimum):
     source = '''"""Letters."""
 
 from transformers import PreTrainedTokenizer
@@ -399,7 +404,8 @@ class TinyTokenizer(PreTrainedTokenizer):
     model_input_names = ["input_ids", "attention_mask"]
 
     def __init__(self, **kwargs):
-        super().__init__(unk_token="?", pad_token="_", **kwargs)
+        # transformers 5.0 adds [CLS] and [SEP] otherwise, also where a class has none
+        super().__init__(unk_token="?", pad_token="_", special_tokens_pattern="none", **kwargs)
 
     @property
     def vocab_size(self):
@@ -427,6 +433,6 @@ TinyTokenizer.register_for_auto_class("AutoTokenizer")
     (folder / "tokenization_tiny.py").write_text(source)
     checkpoint = tiny.save_checkpoint(folder, tmp_path / "checkpoint")
     (checkpoint / "tokenizer_config.json").write_text('{"tokenizer_class": "TinyTokenizer"}')
-    code, out, err = push(folder, "--checkpoint", checkpoint, "--dry-run", "--versions", "newest")
+    code, out, err = push(folder, "--checkpoint", checkpoint, "--dry-run", "--versions", "minimum")
     assert code == 0, err
-    assert "AutoTokenizer: ids equal" in out
+    assert "AutoTokenizer: ids equal" in out and "transformers 4.48.3, 4.57.6, 5.0.0, " in out
