@@ -198,6 +198,14 @@ def draw_weights(model, module):
             module.original_inv_freq.copy_(found)
 
 
+def put_back_tied(model, *given):
+    """Part of loading in transformers 5; 5.3 takes tied weights of remote code for loaded, and leaves them empty."""
+    empty = {name for name in model.all_tied_weights_keys if model.get_parameter(name).is_meta}
+    for missing in (getattr(info, "missing_keys", None) for info in given):
+        if isinstance(missing, set):
+            missing |= empty
+
+
 CACHE = "cache" if "cache" in {f.name for f in fields(BaseModelOutputWithPast)} else "past_key_values"
 
 
@@ -861,6 +869,10 @@ class DecoderPreTrainedModel(PreTrainedModel):
     _supports_cache_class = True
     _supports_static_cache = True
     _skip_keys_device_placement = ["past_key_values", "cache"]
+
+    def mark_tied_weights_as_initialized(self, *args):
+        super().mark_tied_weights_as_initialized(*args)
+        put_back_tied(self, *args)
 
 
 class DecoderModel(DecoderPreTrainedModel):

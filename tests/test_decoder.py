@@ -4,6 +4,7 @@ import inspect
 import re
 import subprocess
 import sys
+import types
 
 import pytest
 import torch
@@ -204,6 +205,16 @@ def test_a_tied_head_is_one_tensor_also_after_loading_and_resizing(tmp_path):
     assert again.lm_head.weight is again.model.embed_tokens.weight and again.lm_head.weight.shape == (104, 48)
     assert torch.equal(again(IDS).logits, model(IDS).logits)
     assert build().lm_head.weight is not build().model.embed_tokens.weight
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_tied_head_that_a_load_takes_for_there_is_put_back_among_the_missing(tied):
+    """What transformers 5.3 does to remote code, in the transformers that is installed."""
+    with torch.device("meta"):
+        model = decoder.DecoderForCausalLM(DecoderConfig(**SIZES, tie_word_embeddings=tied))
+    info = types.SimpleNamespace(missing_keys=set())
+    model.mark_tied_weights_as_initialized(info)
+    assert info.missing_keys == ({"lm_head.weight"} if tied else set())
 
 
 # --- sizes -----------------------------------------------------------------------------------------------------------

@@ -211,6 +211,8 @@ def models(text: str) -> str:
             added += [f"    {k} = {v}" for k, v in values.items() if v and k not in here]
             if "_init_weights" not in own:
                 added += ["", "    def _init_weights(self, module):", "        draw_weights(self, module)"]
+            if "_tied_weights_keys" in text:
+                added += TIED.split("\n")
         set_here = assigned(init) if init is not None else set()
         if any("PreTrainedModel" in b for b in bases(node)):
             if "embed_tokens" in set_here and "get_input_embeddings" not in own:
@@ -229,6 +231,12 @@ def models(text: str) -> str:
             before = "" if ast.unparse(last) in ("...", "pass") else couplings.segment(text, spot)
             edits.append((spot, "\n".join([before, *added])))
     return without_examples(couplings.replaced(text, edits) if edits else text)
+
+
+TIED = """
+    def mark_tied_weights_as_initialized(self, *args):
+        super().mark_tied_weights_as_initialized(*args)
+        put_back_tied(self, *args)"""
 
 
 def assigned_in_body(node: ast.ClassDef) -> dict[str, str]:

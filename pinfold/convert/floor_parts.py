@@ -212,6 +212,14 @@ def maybe_autocast(device_type, dtype=None, enabled=True, cache_enabled=None):
     return contextlib.nullcontext()
 
 
+def put_back_tied(model, *given):
+    """Part of loading in transformers 5; 5.3 takes tied weights of remote code for loaded, and leaves them empty."""
+    empty = {name for name in model.all_tied_weights_keys if model.get_parameter(name).is_meta}
+    for missing in (getattr(info, "missing_keys", None) for info in given):
+        if isinstance(missing, set):
+            missing |= empty
+
+
 # --- caches ----------------------------------------------------------------------------------------------------------
 
 CACHE = "cache" if "cache" in {f.name for f in fields(BaseModelOutputWithPast)} else "past_key_values"
