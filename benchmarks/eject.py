@@ -132,6 +132,12 @@ def folder_of(base: eject.Base, into: Path, kinds: tuple = ()) -> tuple[Path, ob
     return folder, conversion
 
 
+def original(conversion, name: str):
+    """What a class of the folder was made from, if that is in a modeling file."""
+    module, _, old = conversion.definitions[name].origin.rpartition(".")
+    return getattr(importlib.import_module(module), old) if ".modeling_" in module else None
+
+
 # structure -----------------------------------------------------------------------------------------------------------
 
 
@@ -156,11 +162,10 @@ def structure(stem: str) -> dict:
         ours = importlib.import_module(f"{folder.name}.modeling_{conversion.name}")
         if there := inside.loaded_models(before):
             return {"error": f"imports {', '.join(there[:3])}"}
-        theirs = importlib.import_module(base.module("modeling"))
         renamed = {d.name: d.origin.rpartition(".")[2] for d in conversion.definitions.values() if d.origin}
         result: dict = {"same": 0, "different": [], "untestable": []}
         for new, old in couplings.facts(conversion).classes.items():
-            a, b = getattr(theirs, old, None), getattr(ours, new, None)
+            a, b = original(conversion, new), getattr(ours, new, None)
             if not isinstance(a, type) or not issubclass(a, transformers.PreTrainedModel):
                 continue
             if old.endswith("PreTrainedModel") or a.config_class is None:
@@ -203,7 +208,6 @@ def numbers(name: str) -> dict:
         result: dict = {"classes": {}, "check": checker.stdout.strip().splitlines()[-1:]}
         result["faults"] = re.findall(r"^.*\berror\b.*$", checker.stdout, re.M)[:3]
         ours = importlib.import_module(f"{folder.name}.modeling_{conversion.name}")
-        theirs = importlib.import_module(base.module("modeling"))
         known = couplings.facts(conversion).classes
         registered = re.findall(r'^(\w+)\.register_for_auto_class\("(\w+)"\)', Path(ours.__file__).read_text(), re.M)
         for new in dict(registered):
@@ -211,7 +215,7 @@ def numbers(name: str) -> dict:
             work = Path(temporary) / new
             work.mkdir()
             try:
-                told = one_class(getattr(theirs, known[new]), getattr(ours, new), autos, folder, work, name, changed)
+                told = one_class(original(conversion, new), getattr(ours, new), autos, folder, work, name, changed)
             except Exception as error:
                 told = {"differs": said(error)}
             result["classes"][known[new]] = {"autos": autos, **told}

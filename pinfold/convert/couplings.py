@@ -504,6 +504,7 @@ def register_others(text: str, kind: str, own: set[str]) -> str:
     for node in ast.parse(text).body:
         if (
             isinstance(node, ast.ClassDef)
+            and node.bases  # BERT's BasicTokenizer is a helper
             and node.name in own
             and build.kind_of(node.name) == kind
             and not node.name.endswith("Kwargs")

@@ -162,17 +162,19 @@ def registrations(conversion: Conversion, kind: str, text: str, lowest: str) -> 
     """`X.register_for_auto_class(...)` for every class of this file that has an Auto class in these releases."""
     exact, ends = auto_classes()
     lines: list[str] = []
-    whole = ""
+    root = root_configuration(conversion)
     models: dict[str, list[tuple[bool, str]]] = {}  # Auto class -> (whether it is the whole model's, class)
-    for node in ast.parse(text).body:
-        if not isinstance(node, ast.ClassDef) or node.name not in conversion.module.items:
+    classes = {n.name: n for n in ast.parse(text).body if isinstance(n, ast.ClassDef)}
+    for node in classes.values():
+        if node.name not in conversion.module.items:
             continue
         made = conversion.definitions.get(node.name)
         if kind == "configuration":
             if any(isinstance(n, (ast.Assign, ast.AnnAssign)) and "model_type" in ast.unparse(n) for n in node.body):
                 lines.append(f"{node.name}.register_for_auto_class()")
-                whole = lines[-1] if made and is_whole_configuration(made) else whole
         elif kind == "modeling" and not node.name.endswith("PreTrainedModel"):
+            if root and (couplings.config_of(classes, node) or root) != root:
+                continue  # a tower: config.json is the whole model's
             autos = exact.get(made.origin.rpartition(".")[2], []) if made and made.origin else []
             if not autos and is_model(conversion, made):
                 auto = next((a for e, a in ends.items() if node.name.endswith(e)), None)
@@ -181,15 +183,12 @@ def registrations(conversion: Conversion, kind: str, text: str, lowest: str) -> 
             everywhere = [a for a in autos if not releases.absent(source.TRANSFORMERS, a, lowest)]
             for auto in everywhere or autos[-1:]:
                 models.setdefault(auto, []).append((is_whole(made, auto), node.name))
-    lines.sort(key=lambda line: line == whole)  # AutoConfig gives the last one: MaskFormer's own, not that of its DETR
+    lines.sort(key=lambda line: line.partition(".")[0] == root)  # the last one is AutoConfig's
     # of several classes for one Auto class (the towers of CLIP and CLIP itself) the whole model's; else the first
-    # A tower that another class beat to AutoModel is a part: its other Auto classes are not the folder's either
     first = {auto: next((name for whole, name in found if whole), found[0][1]) for auto, found in models.items()}
-    towers = {name for _, name in models.get("AutoModel", ())} - {first.get("AutoModel")}
     chosen: dict[str, list[str]] = {}
     for auto, name in first.items():
-        if name not in towers:
-            chosen.setdefault(name, []).append(auto)
+        chosen.setdefault(name, []).append(auto)
     lines += [f'{name}.register_for_auto_class("{auto}")' for name, autos in chosen.items() for auto in autos]
     return ["\n", *lines, ""] if lines else []
 
@@ -207,13 +206,17 @@ def is_whole(made: Definition | None, auto: str) -> bool:
     return any(name in ([x] if isinstance(x, str) else x or ()) for x in listed)
 
 
-def is_whole_configuration(made: Definition) -> bool:
-    """Whether a configuration is that of its architecture, not of a part of it."""
+def root_configuration(conversion: Conversion) -> str | None:
+    """The configuration of the architecture itself, not of a part of it, where it is made from one of transformers."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-    module, _, name = made.origin.rpartition(".")
-    package = module.split(".")[2] if module.startswith(source.TRANSFORMERS) else ""
-    return name in (CONFIG_MAPPING_NAMES.get(package), CONFIG_MAPPING_NAMES.get(package.replace("_", "-")))
+    for name in conversion.module.items:
+        module, _, old = conversion.definitions[name].origin.rpartition(".")
+        if module.startswith(f"{source.TRANSFORMERS}."):
+            package = module.split(".")[2]
+            if old in (CONFIG_MAPPING_NAMES.get(package), CONFIG_MAPPING_NAMES.get(package.replace("_", "-"))):
+                return name
+    return None
 
 
 def is_model(conversion: Conversion, made: Definition | None) -> bool:
