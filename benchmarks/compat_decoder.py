@@ -26,7 +26,11 @@ OUTPUT = ROOT / "runs" / "compat-decoder"
 YARN = {"rope_type": "yarn", "factor": 2.0, "rope_theta": 5000.0, "original_max_position_embeddings": 32}
 CHECKPOINTS = {
     "decoder-words": ("DecoderForCausalLM", {"tie_word_embeddings": True, "rope_parameters": YARN}),
-    "decoder-classes": ("DecoderForSequenceClassification", {"num_labels": 3, "use_bidirectional_attention": True}),
+    "decoder-classes": (
+        "DecoderForSequenceClassification",
+        # both classifiers call their layer `score`; transformers 5.2 draws no bias beside a weight that was loaded
+        {"num_labels": 3, "use_bidirectional_attention": True, "token_classification_bias": False},
+    ),
     "decoder-tokens": ("DecoderForTokenClassification", {"num_labels": 3}),
     "decoder-answers": ("DecoderForQuestionAnswering", {}),
 }
