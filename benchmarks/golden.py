@@ -173,6 +173,7 @@ def leftovers(text: str) -> list[str]:
 def gather(target, seconds: float, *args) -> dict:
     """What a process of its own sends, until it is done, dies or is late."""
     here, there = multiprocessing.Pipe(duplex=False)
+    gc.freeze()  # what is here already is not looked through, nor copied, in the new process
     process = multiprocessing.get_context("fork").Process(target=target, args=(*args, there))
     process.start()
     there.close()
@@ -388,7 +389,6 @@ def main() -> int:
         paths = [p for p in chosen(None, 0) if p.stem.removeprefix("modular_") in args.only]
     rows, started = [], time.monotonic()
     inside.load_auto_tables()  # once, for every process that is forked from this one
-    gc.freeze()  # which then copies no page of it to count
     with concurrent.futures.ProcessPoolExecutor(args.jobs, multiprocessing.get_context("fork")) as pool:
         waiting = [pool.submit(judge, p, args.seconds, args.text) for p in paths]
         for number, done in enumerate(concurrent.futures.as_completed(waiting), 1):

@@ -32,6 +32,7 @@ KINDS = (
     ("Tokenizer", "tokenization"),
     ("Config", "configuration"),
 )
+LOOPS = (ast.For, ast.While, ast.With)  # for what they do, not for the name that they set
 KERNELS = "@use_kernel_func_from_hub"  # its arguments are names of a Hub's kernels, whatever they begin with
 
 
@@ -558,7 +559,8 @@ def write_files(conversion: Conversion) -> None:
         ]
         kind = kind_of(words[0]) if name == "__getattr__" and words else "modeling"
         roots[kind if kind in closures else next(iter(closures))].append(name)
-    for item in module.others:
+    loops = {id(i): i for n, i in module.items.items() if isinstance(i.node, LOOPS) and n not in placed}
+    for item in sorted([*module.others, *loops.values()], key=lambda i: i.line):
         if not is_idle(item.node):
             made = statement(conversion, item)
             named = [kind_of(n) for n in sorted(made.uses) if n in conversion.definitions and kind_of(n) in closures]
