@@ -15,7 +15,7 @@ def golden():
     spec = importlib.util.spec_from_file_location("golden", ROOT / "benchmarks/golden.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.inside.load_auto_tables()
+    module.preload()
     return module
 
 
