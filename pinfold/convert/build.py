@@ -196,7 +196,7 @@ def vendor(conversion: Conversion, module: str) -> Vendored:
         return conversion.vendored[module]
     file = original(module, conversion)
     package = source.package_of(module)
-    old = names.cased_prefix(package, file.classes()) or names.cased_prefix(package, all_classes(module))
+    old = cased_prefix(module, file.classes())
     new = conversion.prefixes.get(module) or conversion.prefixes.get(package) or conversion.prefixes[""]
     renaming = None
     if old is not None and source_model(conversion) != package:
@@ -240,6 +240,17 @@ def own_guard(found: Import, package: str, conversion: Conversion, renaming: nam
 def source_model(conversion: Conversion) -> str | None:
     parts = conversion.module.package.split(".")
     return parts[2] if len(parts) == 3 else None
+
+
+def cased_prefix(module: str, classes: list[str]) -> str | None:
+    """How an architecture's classes begin: as its name, in its file or in another, else as its configuration does."""
+    package = source.package_of(module)
+    every = all_classes(module)
+    found = names.cased_prefix(package, classes) or names.cased_prefix(package, every)
+    if found is None:  # HunYuanDenseV1Config of hunyuan_v1_dense
+        configs = [c.removesuffix("Config") for c in every if c.endswith("Config")]
+        found = next((c for c in configs if c and all(x.startswith(c) for x in classes if "Config" not in x)), None)
+    return found
 
 
 def all_classes(module: str) -> list[str]:
@@ -296,7 +307,7 @@ def find_prefixes(conversion: Conversion, bases: dict) -> None:
     for module, found in pairs.items():
         package = source.package_of(module)
         there = original(module, conversion).classes()
-        old = names.cased_prefix(package, there) or names.cased_prefix(package, all_classes(module))
+        old = cased_prefix(module, there)
         prefix = names.infer(old, found, default, bool(conversion.module.package)) if old else None
         if prefix and default and prefix != default:
             # MyText for Llama, where there are classes LlamaText...: what comes along would get names of those
@@ -648,6 +659,11 @@ def elsewhere(name: str, kind: str) -> bool:
     return kind_of(name) != kind and not (kind == "image_processing_pil" and kind_of(name) == "image_processing")
 
 
+def annotations(node: ast.FunctionDef) -> list[ast.expr]:
+    listed = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
+    return [a.annotation for a in listed if a and a.annotation]
+
+
 def must_precede(made: Definition, other: Definition) -> bool:
     """Whether the other is read when this one is defined: a base, a decorator, a default, a class attribute."""
     tree = ast.parse(made.text).body
@@ -660,20 +676,20 @@ def must_precede(made: Definition, other: Definition) -> bool:
         for part in node.body:
             if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 early += part.decorator_list + part.args.defaults + [d for d in part.args.kw_defaults if d]
-                early += [a.annotation for a in part.args.args + part.args.kwonlyargs if a.annotation]
+                early += annotations(part)
                 early += [part.returns] if part.returns else []
             else:
                 early.append(part)
     else:
         early += node.args.defaults + [d for d in node.args.kw_defaults if d]
-        early += [a.annotation for a in node.args.args + node.args.kwonlyargs if a.annotation]
+        early += annotations(node)
         early += [node.returns] if node.returns else []
     return any(isinstance(n, ast.Name) and n.id in other.names for e in early for n in ast.walk(e))
 
 
 def public(found: Import, conversion: Conversion) -> Import:
     """Imports as a folder of its own writes them; Auto classes come from transformers itself."""
-    if found.module.startswith("transformers.models.auto"):
+    if found.module.startswith("transformers.models.auto") and source.exported(found.module, found.name):
         return replace(found, module=source.TRANSFORMERS)
     if own_module(conversion, found.module):
         return replace(found, module="." + found.module.rpartition(".")[2])

@@ -324,6 +324,15 @@ def has(module: str, name: str | None) -> bool:
     return path is None or bool(re.search(rf"\b{name}\b", read(path)) or find(f"{module}.{name}"))
 
 
+@lru_cache(maxsize=256)
+def exported(module: str, name: str | None) -> bool:
+    """Whether a file has a name in its `__all__`: of an Auto class's file these come from `transformers` itself."""
+    path = find(module)
+    text = read(path) if path else ""
+    at = text.rfind("__all__")
+    return at < 0 or path.name == "__init__.py" or f'"{name}"' in text[at:]
+
+
 def is_model_module(module: str) -> bool:
     """A file of one architecture, or of this repository, which must not be imported by what is generated."""
     if os.path.isabs(module):
