@@ -13,6 +13,7 @@ import concurrent.futures
 import contextlib
 import difflib
 import gc
+import importlib
 import json
 import multiprocessing
 import os
@@ -173,6 +174,7 @@ def leftovers(text: str) -> list[str]:
 def gather(target, seconds: float, *args) -> dict:
     """What a process of its own sends, until it is done, dies or is late."""
     here, there = multiprocessing.Pipe(duplex=False)
+    gc.freeze()  # what is here already is not looked through, nor copied, in the new process
     process = multiprocessing.get_context("fork").Process(target=target, args=(*args, there))
     process.start()
     there.close()
@@ -373,6 +375,23 @@ def chosen(count: int | None, seed: int) -> list[Path]:
     return sorted(random.Random(seed).sample(paths, min(count, len(paths)))) if count else paths
 
 
+# What nearly every model imports, and none of which is a model's.
+SHARED = (  # noqa: SIM905
+    "torch._dynamo scipy.optimize torchvision.transforms.v2 transformers.generation.utils transformers.vision_utils "
+    "transformers.integrations.hub_kernels transformers.loss.loss_utils transformers.masking_utils "
+    "transformers.modeling_layers transformers.modeling_rope_utils transformers.processing_utils "
+    "transformers.image_processing_backends transformers.video_processing_utils"
+).split()
+
+
+def preload() -> None:
+    """Import once what every process that is forked from this one would import again."""
+    inside.load_auto_tables()
+    for name in SHARED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="only these")
@@ -387,8 +406,7 @@ def main() -> int:
     if args.only:
         paths = [p for p in chosen(None, 0) if p.stem.removeprefix("modular_") in args.only]
     rows, started = [], time.monotonic()
-    inside.load_auto_tables()  # once, for every process that is forked from this one
-    gc.freeze()  # which then copies no page of it to count
+    preload()
     with concurrent.futures.ProcessPoolExecutor(args.jobs, multiprocessing.get_context("fork")) as pool:
         waiting = [pool.submit(judge, p, args.seconds, args.text) for p in paths]
         for number, done in enumerate(concurrent.futures.as_completed(waiting), 1):

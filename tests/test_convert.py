@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from pinfold.__main__ import main
-from pinfold.convert import merge, names
+from pinfold.convert import build, merge, names
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = Path(transformers.__file__).parent / "models"
@@ -212,3 +212,79 @@ def test_tensors_methods_keep_their_names():
         "x = torch.clip(a, 0).clip(max=1) + self.my(b) + MyModel"
     )
     assert torch.clip is not None
+
+
+STATEMENTS = """
+import collections.abc
+
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
+
+
+def attention(module, query, key, value, mask, **kwargs):
+    return value, None
+
+
+ALL_ATTENTION_FUNCTIONS["mine"] = attention
+for name in ("yours", "theirs"):
+    ALL_ATTENTION_FUNCTIONS[name] = attention
+
+
+# a comment is no decorator
+class MyRMSNorm(LlamaRMSNorm):
+    pass
+
+
+class MyMLP(LlamaMLP):
+    def several(self, x):
+        return isinstance(x, collections.abc.Iterable)
+
+
+if __name__ == "__main__":
+    print(MyMLP)
+"""
+
+
+def test_what_binds_no_name_comes_along_and_what_a_class_is_marked_with_stays(tmp_path):
+    made = build.convert(write(tmp_path, STATEMENTS)).files["modeling_my.py"]
+    assert 'ALL_ATTENTION_FUNCTIONS["mine"] = attention' in made and 'for name in ("yours", "theirs"):' in made
+    assert '@use_kernel_forward_from_hub("RMSNorm")\nclass MyRMSNorm(' in made
+    assert "import collections.abc\n" in made and "__main__" not in made
+    space: dict = {}
+    exec(made, space)  # the file that was made above
+    assert space["ALL_ATTENTION_FUNCTIONS"]["theirs"] is space["attention"]
+    for name in ("mine", "yours", "theirs"):
+        space["ALL_ATTENTION_FUNCTIONS"].pop(name)
+
+
+def test_marks_that_only_rename_an_argument_stand_beside_the_parents():
+    parent = merge.split("class A(B):\n    @one\n    @deprecate_kwarg('x')\n    def f(self):\n        pass")
+    child = merge.split("class C(A):\n    @deprecate_kwarg('x')\n    def f(self):\n        return 1")
+    assert "    @one\n    @deprecate_kwarg('x')\n    def f" in merge.merge(child, parent, "here").text()
+    child = merge.split("class C(A):\n    @two\n    def f(self):\n        return 1")
+    assert "@one" not in merge.merge(child, parent, "here").text()
+
+
+def test_a_static_methods_arguments_begin_with_its_first():
+    parent = merge.split("class A(B):\n    @staticmethod\n    def f(x, y=None):\n        return x if y is None else y")
+    child = merge.split("class C(A):\n    @staticmethod\n    def f(x, y=None):\n        return super().f(x, y)")
+    space: dict = {"B": object}
+    exec(merge.merge(child, parent, "here").text(), space)  # what the merge made of the two lines above
+    assert space["C"].f(1) == 1 and space["C"].f(1, 2) == 2
+
+
+def test_helpers_of_two_image_processors_stay_apart(tmp_path):
+    """DETR's file for torch and its file for PIL each have a `masks_to_boxes`, of tensors and of arrays."""
+    head = "from transformers.models.detr."
+    made = build.convert(
+        write(
+            tmp_path,
+            f"{head}image_processing_detr import DetrImageProcessor\n"
+            f"{head}image_processing_pil_detr import DetrImageProcessorPil\n"
+            "class MyImageProcessor(DetrImageProcessor):\n    pass\n"
+            "class MyImageProcessorPil(DetrImageProcessorPil):\n    pass\n",
+        )
+    ).files
+    assert "def masks_to_boxes(masks: torch.Tensor)" in made["image_processing_my.py"]
+    assert "def masks_to_boxes(masks: np.ndarray)" in made["image_processing_pil_my.py"]
+    assert made["image_processing_my.py"].count("def masks_to_boxes") == 1

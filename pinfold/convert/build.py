@@ -32,6 +32,7 @@ KINDS = (
     ("Tokenizer", "tokenization"),
     ("Config", "configuration"),
 )
+LOOPS = (ast.For, ast.While, ast.With)  # for what they do, not for the name that they set
 KERNELS = "@use_kernel_func_from_hub"  # its arguments are names of a Hub's kernels, whatever they begin with
 
 
@@ -200,7 +201,7 @@ def vendor(conversion: Conversion, module: str, by: names.Renaming | None = None
         return conversion.vendored[module]
     file = original(module, conversion)
     package = source.package_of(module)
-    old = names.cased_prefix(package, file.classes()) or names.cased_prefix(package, all_classes(module))
+    old = cased_prefix(module, file.classes())
     new = conversion.prefixes.get(module) or conversion.prefixes.get(package)
     if new is None and by is not None and old is not None:  # what DPR takes from BERT, and BERT from its own files
         new = by.new_cased + (old if by.old_lower != package else "")
@@ -299,6 +300,17 @@ def source_model(conversion: Conversion) -> str | None:
     return parts[2] if len(parts) == 3 else None
 
 
+def cased_prefix(module: str, classes: list[str]) -> str | None:
+    """How an architecture's classes begin: as its name, in its file or in another, else as its configuration does."""
+    package = source.package_of(module)
+    every = all_classes(module)
+    found = names.cased_prefix(package, classes) or names.cased_prefix(package, every)
+    if found is None:  # HunYuanDenseV1Config of hunyuan_v1_dense
+        configs = [c.removesuffix("Config") for c in every if c.endswith("Config")]
+        found = next((c for c in configs if c and all(x.startswith(c) for x in classes if "Config" not in x)), None)
+    return found
+
+
 def all_classes(module: str) -> list[str]:
     """Classes of every file of the architecture."""
     if os.path.isabs(module):
@@ -353,7 +365,7 @@ def find_prefixes(conversion: Conversion, bases: dict) -> None:
     for module, found in pairs.items():
         package = source.package_of(module)
         there = original(module, conversion).classes()
-        old = names.cased_prefix(package, there) or names.cased_prefix(package, all_classes(module))
+        old = cased_prefix(module, there)
         prefix = names.infer(old, found, default, bool(conversion.module.package)) if old else None
         if prefix and default and prefix != default:
             # MyText for Llama, where there are classes LlamaText...: what comes along would get names of those
@@ -652,7 +664,8 @@ def write_files(conversion: Conversion) -> None:
         ]
         kind = kind_of(words[0]) if name == "__getattr__" and words else "modeling"
         roots[kind if kind in closures else next(iter(closures))].append(name)
-    for item in module.others:
+    loops = {id(i): i for n, i in module.items.items() if isinstance(i.node, LOOPS) and n not in placed}
+    for item in sorted([*module.others, *loops.values()], key=lambda i: i.line):
         if not is_idle(item.node):
             made = statement(conversion, item)
             named = [kind_of(n) for n in sorted(made.uses) if n in conversion.definitions and kind_of(n) in closures]

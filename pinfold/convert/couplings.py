@@ -506,6 +506,7 @@ def register_others(text: str, kind: str, own: set[str]) -> str:
             isinstance(node, ast.ClassDef)
             and node.bases  # BERT's BasicTokenizer is a helper
             and node.name in own
+            and node.bases  # a helper with such a name is none
             and build.kind_of(node.name) == kind
             and not node.name.endswith("Kwargs")
             and f"{node.name}.register_for_auto_class" not in text

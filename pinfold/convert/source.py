@@ -327,6 +327,7 @@ def has(module: str, name: str | None) -> bool:
     return path is None or bool(re.search(rf"\b{name}\b", read(path)) or find(f"{module}.{name}"))
 
 
+@lru_cache(maxsize=256)
 def is_model_module(module: str) -> bool:
     """A file of one architecture, or of this repository, which must not be imported by what is generated."""
     if os.path.isabs(module):
