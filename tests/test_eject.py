@@ -168,9 +168,9 @@ picture = (numpy.random.RandomState(0).rand(3, 20, 24) * 255).astype("uint8")
 given = {"text": ["hello"], "images": [picture], "return_tensors": "pt"}
 a, b = stock(**given), again("AutoProcessor", "clip")(**given)
 assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-again("AutoTokenizer", "clip"), again("AutoImageProcessor", "clip")
 MyCLIPModel(MyCLIPConfig(text_config=dict(TEXT), vision_config=dict(PICTURE))).save_pretrained("clip")
-pipe = transformers.pipeline("zero-shot-image-classification", "clip", trust_remote_code=True)
+parts = {"tokenizer": again("AutoTokenizer", "clip"), "image_processor": again("AutoImageProcessor", "clip")}
+pipe = transformers.pipeline("zero-shot-image-classification", again("AutoModel", "clip"), **parts)
 from PIL import Image
 found = pipe(Image.fromarray(picture.transpose(1, 2, 0)), candidate_labels=["a", "he"])
 assert type(pipe.model).__name__ == "MyCLIPModel" and abs(sum(x["score"] for x in found) - 1) < 1e-4
