@@ -196,16 +196,16 @@ def type_positions(tree: ast.AST, ours) -> list[tuple[tuple[int, int], tuple[int
     """
     spots = []
 
-    def keep(node: ast.AST | None) -> None:
+    def keep(node: ast.AST | None, surely: bool = False) -> None:
         for part in ast.walk(node) if node is not None else ():
-            if isinstance(part, ast.Constant) and isinstance(part.value, str) and ours(part.value):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str) and (surely or ours(part.value)):
                 spots.append(((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)))
 
     for node in ast.walk(tree):
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(last_name(t) == "model_type" for t in targets):
-                keep(node.value)
+                keep(node.value, surely=True)
         elif isinstance(node, ast.Compare) and "model_type" in ast.unparse(node):
             keep(node)
         elif isinstance(node, ast.Subscript) and "MAPPING" in ast.unparse(node.value):

@@ -69,8 +69,11 @@ def find_base(name: str) -> Base:
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, 5, 0.6)
         near += [k for k in known if wanted and (wanted in k or (k in wanted and len(k) > 3)) and k not in near]
-        shown = ", ".join(sorted({known[k] for k in near[:5]})) or "python main.py --describe takes the same names"
-        raise UserError(f"{name!r} is no model of this transformers; the nearest: {shown}")
+        shown = ", ".join(dict.fromkeys(known[k] for k in near[:5]))
+        nearest = (
+            f"the nearest: {shown}" if shown else "none is called like it; transformers' documentation lists them"
+        )
+        raise UserError(f"{name!r} is no model of this transformers; {nearest}")
     found = known[wanted]
     types = {t: c for t, c in CONFIG_MAPPING_NAMES.items() if names.plain(t) == wanted}
     if found in files and not types:

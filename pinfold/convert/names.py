@@ -79,7 +79,12 @@ class Renaming:
                 before = text[max(0, at - 5) : at]
                 if before != "self.":
                     return word  # torch.clip(...), x.clip(...)
-            return self.word(word)
+            renamed = self.word(word)
+            if renamed != word and text[at - 1 : at] == ".":
+                owner = re.search(r"(\w+)\.\Z", text[max(0, at - 80) : at])
+                if owner and owner[1] in keep:
+                    return word  # normalizers.BertNormalizer
+            return renamed
 
         return WORD.sub(new, text)
 

@@ -186,7 +186,9 @@ def read_import(source: Source, node: ast.stmt, guard: str, otherwise: str) -> b
                 source.stars.append((module, node.lineno))
                 continue
             name = alias.asname or alias.name
-            source.imports[name] = Import(module, alias.name, name, guard, otherwise, node.lineno)
+            within = module == TRANSFORMERS and source.package.startswith(f"{TRANSFORMERS}.models.")
+            place = public_classes().get(alias.name, module) if within else module  # UDOP writes it so
+            source.imports[name] = Import(place, alias.name, name, guard, otherwise, node.lineno)
         return True
     if isinstance(node, ast.Import):
         for alias in node.names:
