@@ -425,7 +425,7 @@ def merged_class(conversion: Conversion, item: Item, base: tuple[str, str, int])
     if len(item.node.bases) > 1:
         listed = [x for x in (ast.unparse(b) for b in item.node.bases) if x != "nn.Module"]
         taken = top_level_commas(body.bases)
-        own = next((x for x in listed if is_pretrained(x)), None)
+        own = next((x for n, x in enumerate(listed) if n != number and is_pretrained(x)), None)
         if own and conversion.module.package:  # in transformers' own files it stands for the parent's
             taken = [own if is_pretrained(x) else x for x in taken]
         listed[number : number + 1] = taken
@@ -444,7 +444,7 @@ def merged_class(conversion: Conversion, item: Item, base: tuple[str, str, int])
 
 
 def is_pretrained(base: str) -> bool:
-    return base.endswith("PreTrainedModel")
+    return base.endswith("PreTrainedModel") and base != "PreTrainedModel"
 
 
 def refuse_bare_init(child: merge.Body, parent: merge.Body, where: str, old: str) -> None:
