@@ -38,6 +38,13 @@ NAMED = (  # noqa: SIM905
 ).split()
 # a checkpoint's shape, not an architecture: letters of proteins as the vocabulary, and no token types to speak of
 SHAPES = {"protbert": ("bert", {"vocab_size": 30, "max_position_embeddings": 64, "type_vocab_size": 2})}
+
+
+def separated(config, rows: int):
+    """Question and text with three separators, by which Longformer finds its question."""
+    return torch.tensor([[0, 5, 6, 7, config.sep_token_id, config.sep_token_id, 8, 9, 10, config.sep_token_id]] * rows)
+
+
 SEGMENTS = {
     "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 48, "image_size": 32,
     "patch_size": 8, "out_indices": [0, 1, 2, 3],
@@ -57,6 +64,8 @@ INPUTS = {
         "rewards": torch.rand(2, 4, 1), "returns_to_go": torch.rand(2, 4, 1),
         "timesteps": torch.arange(4).repeat(2, 1), "attention_mask": torch.ones(2, 4),
     },
+    "LongformerForQuestionAnswering": lambda config: {"input_ids": separated(config, 2)},
+    "LongformerForMultipleChoice": lambda config: {"input_ids": separated(config, 4).view(2, 2, -1)},
     "VideoMAEForPreTraining": lambda config: {
         "pixel_values": torch.rand(2, config.num_frames, config.num_channels, config.image_size, config.image_size),
         "bool_masked_pos": torch.arange(

@@ -3,9 +3,6 @@
 import ast
 from collections.abc import Iterator
 
-from packaging.version import Version
-
-from pinfold.publish import releases
 from pinfold.publish.finding import ERROR, WARNING, Finding
 from pinfold.publish.folder import Module
 from pinfold.publish.reached import Reached, argument, assignments, call_name, chain, is_self_attribute, string
@@ -62,7 +59,7 @@ def _lacks_default(code: Reached, cls: str, name: str, node: ast.AST) -> Finding
 
 def _attributes(code: Reached) -> Iterator[Finding]:
     known: set[str] = set(ALWAYS_SET)
-    if Version(releases.floor(code.folder)) >= Version("5.0.0"):
+    if code.floor >= (5, 0):
         known.add("dtype")  # as transformers 5 calls torch_dtype
     for cls in code.config_classes:
         for owner in code.folder.lineage(cls):

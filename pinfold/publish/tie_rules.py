@@ -59,7 +59,9 @@ def _ties(code: Reached, cls: str) -> Iterator[Finding]:
     keys, flag = code.folder.attribute(cls, "_tied_weights_keys"), ties(code)
     exposed = code.folder.method(cls, "get_output_embeddings")
     returns = exposed and not all(
-        node.value is None or is_none(node.value) for node in own_nodes(exposed[1]) if isinstance(node, ast.Return)
+        node.value is None or is_none(node.value) or _of_part(node.value)
+        for node in own_nodes(exposed[1])
+        if isinstance(node, ast.Return)
     )
     config = code.configs.get("config.json", {})
     if isinstance(keys, ast.Dict) and keys.keys:
@@ -89,6 +91,11 @@ def _ties(code: Reached, cls: str) -> Iterator[Finding]:
             cls,
             fix="Or set tie_word_embeddings=False in the configuration.",
         )
+
+
+def _of_part(value: ast.expr) -> bool:
+    """`self.decoder.get_output_embeddings()`: the part ties its own weights."""
+    return isinstance(value, ast.Call) and call_name(value) == "get_output_embeddings"
 
 
 def ties(code: Reached) -> bool | None:
