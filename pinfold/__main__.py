@@ -41,6 +41,32 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a console or a pipe without Unicode gets question marks, no traceback
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    name = " ".join(["pinfold", *argv[:1]])
+    try:
+        return run(argv)
+    except UserError as error:
+        print(f"{name}: {printable(str(error))}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\n{name}: stopped by Ctrl-C", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # "pinfold ... | head" closed our output: nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in CURES:
+            raise
+        cure = CURES[error.errno]
+        where = printable(str(error.filename or "writing"))[:200]
+        print(f"{name}: {where}: {error.strerror}; {cure}", file=sys.stderr)
+        return 2
+    except (RecursionError, MemoryError) as error:  # what was given is built to be read without an end
+        print(f"{name}: {type(error).__name__}: nested too deeply or too large to read", file=sys.stderr)
+        return 2
+
+
+def run(argv: list[str]) -> int:
+    """Read the command line and run its verb."""
     parser = OneLineParser(prog="pinfold", description=sys.modules["pinfold"].__doc__)
     parser.add_argument("--version", action="version", version=f"pinfold {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -58,27 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.verb != "hub" and threading.current_thread() is threading.main_thread():
         # the Hub's server ends in its own way; elsewhere temporary files and fenced processes have to go
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        return importlib.import_module(VERBS[args.verb][0]).main(args)
-    except UserError as error:
-        print(f"pinfold {args.verb}: {printable(str(error))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\npinfold {args.verb}: stopped by Ctrl-C", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # "pinfold ... | head" closed our output: nothing is wrong
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        if error.errno not in CURES:
-            raise
-        cure = CURES[error.errno]
-        where = printable(str(error.filename or "writing"))[:200]
-        print(f"pinfold {args.verb}: {where}: {error.strerror}; {cure}", file=sys.stderr)
-        return 2
-    except (RecursionError, MemoryError) as error:  # what was given is built to be read without an end
-        print(f"pinfold {args.verb}: {type(error).__name__}: nested too deeply or too large to read", file=sys.stderr)
-        return 2
+    return importlib.import_module(VERBS[args.verb][0]).main(args)
 
 
 if __name__ == "__main__":

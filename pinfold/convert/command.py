@@ -1,4 +1,9 @@
-"""`pinfold convert`, which is `python main.py`."""
+"""Turn modular_x.py into configuration_x.py and modeling_x.py, which need nothing of the original (`python main.py`).
+
+Without a file, every modular_*.py below this folder is converted; where one cannot be, nothing is written at all.
+
+Example: pinfold convert my_model/modular_my.py --verify
+"""
 
 import argparse
 import concurrent.futures
@@ -13,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..errors import UserError, printable
-from . import explain, files, nearby
+from . import files
 
 ENOUGH = 4  # files for each further process: one costs as much to start as that many to convert
 SKIPPED = {".git", ".venv", "venv", "node_modules", "runs", "__pycache__", "site-packages"}
@@ -76,6 +81,8 @@ def convert(path: Path, inline: bool | None, explained: bool) -> Result:
     Args:
         inline: whether the configuration goes into the modeling file; None: as in the files that are there.
     """
+    from . import explain, nearby  # these read transformers' tables, which takes seconds
+
     try:
         made = nearby.converted(path, files.INLINE in files.recorded(path) if inline is None else inline)
         lines = explain.table(made.conversion) if explained else []
