@@ -1,5 +1,8 @@
 """The card: what is computed, what people wrote, and what a second push keeps."""
 
+import json
+import shutil
+
 import pytest
 import yaml
 
@@ -134,3 +137,32 @@ def test_a_card_that_cannot_be_used_is_one_line(tmp_path, text, words):
     with pytest.raises(UserError, match=words) as caught:
         card.read_human_half(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_the_losses_of_a_training_become_a_picture_with_a_text_of_its_own(tiny_folder, tiny_checkpoint, tmp_path):
+    from PIL import Image
+
+    checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
+    log = [{"step": s, "loss": 3 / s} for s in range(1, 31)] + [{"step": 30, "eval_loss": 0.25}]
+    (checkpoint / "trainer_state.json").write_text(json.dumps({"log_history": [*log, {"step": 30, "x": 1}]}))
+    places = [tmp_path / "a", tmp_path / "b"]
+    for place in places:
+        place.mkdir()
+    made = [stage(read_folder(tiny_folder), checkpoint, place) for place in places]
+    told = "The training loss goes from 3.00 to 0.10 in 30 steps; held out, it is 0.25 at the end"
+    text = rendered(made[0], human())
+    assert f"## Training\n\n![{told}](loss_curve.png)\n" in text and "loss_curve.png` |" in text
+    pictures = [Image.open(each.directory / "loss_curve.png").convert("RGB") for each in made]
+    colours = {pixel for _, pixel in pictures[0].getcolors(1 << 24)}
+    assert {(0x25, 0x63, 0xEB), (0xC2, 0x41, 0x0C)} <= colours  # both lines are there
+    assert pictures[0].tobytes() == pictures[1].tobytes()
+    assert ("trainer_state.json", "loss_curve.png shows what it holds") in made[0].left_out
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"log_history": [{"step": 1, "loss": NaN}]}', '{"log_history": 3}'])
+def test_a_training_that_logged_nothing_has_no_section(text, tiny_folder, tiny_checkpoint, tmp_path):
+    checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
+    (checkpoint / "trainer_state.json").write_text(text)
+    (tmp_path / "staged").mkdir()
+    staged = stage(read_folder(tiny_folder), checkpoint, tmp_path / "staged")
+    assert "loss_curve.png" not in staged.files and "## Training" not in rendered(staged, human())

@@ -13,6 +13,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from pinfold.errors import UserError
+from pinfold.publish.curve import PICTURE
 from pinfold.publish.finding import Finding
 from pinfold.publish.stage import Staged, has_tokenizer, sha256
 
@@ -164,6 +165,8 @@ def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Fa
             requirements=facts.requirements,
             files=_files(staged),
             code_from=staged.code_from,
+            curve=staged.curve,
+            picture=PICTURE,
             versions=facts.versions,
             autos=sorted(auto for auto in staged.auto_map if auto.startswith("AutoModel")),
             findings=[(finding.code, _plain(str(finding).removeprefix(finding.code))) for finding in facts.findings],

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.errors import UserError
-from pinfold.publish import sentence_rules
+from pinfold.publish import curve, sentence_rules
 from pinfold.publish.folder import DIGEST_LINE, ModelFolder, Module
 
 MANIFEST = "pinfold.json"
@@ -78,6 +78,7 @@ class Staged:
     code: list[str]
     left_out: list[tuple[str, str]]
     code_from: CodeFrom | None = None
+    curve: str = ""  # what the picture of its training's loss shows
 
     def place(self, value: str) -> str:
         """An auto_map entry as it is published: with the repository that holds the code, where that is another."""
@@ -197,6 +198,9 @@ def stage(
     _stage_sentence_modules(checkpoint, directory)
     _write_json(directory / "config.json", _published_config(staged, checkpoint))
     _stage_pictures(words or folder.path, directory)
+    losses = curve.read(checkpoint)
+    if losses and curve.draw(losses, directory / curve.PICTURE):
+        staged.curve = losses.told()
     staged.left_out = _left_out(staged, checkpoint, {p.name for p in weights})
     _write_manifest(staged)
     return staged
@@ -595,6 +599,8 @@ def _left_out(staged: Staged, checkpoint: Path, weights: set[str]) -> list[tuple
             reason = "a pickle"
         elif path.suffix == ".py":
             reason = f"code comes from {staged.code_from.repo if staged.code_from else 'the folder'}"
+        elif path.name == "trainer_state.json" and staged.curve:
+            reason = f"{curve.PICTURE} shows what it holds"
         else:
             reason = "not part of a published model"
         found.append((path.name + "/" * path.is_dir(), reason))
