@@ -36,7 +36,7 @@ def subclass(conversion, vendored, child: merge.Body, parent: merge.Body, merged
         theirs = parent.find(member.key)
         if theirs is None or not merge.are_functions(member.node, theirs.node):
             members.append(member)
-        elif says_more_than_python(member, theirs):
+        elif says_more_than_python(member, theirs, child):
             if re.search(r"_inherited\d*_", joined[member.key].text):
                 return None
             # its super() came with the parent's text, and means what stands above the base
@@ -76,7 +76,7 @@ def marked(member: merge.Member, theirs: merge.Member) -> merge.Member:
     return replace(member, text="\n".join(lines[1:]))
 
 
-def says_more_than_python(member: merge.Member, theirs: merge.Member) -> bool:
+def says_more_than_python(member: merge.Member, theirs: merge.Member, child: merge.Body) -> bool:
     """Whether a method follows the rules of modular files where Python's differ."""
     node, _ = merge.function_parts(member.text)
     their_node, their_lines = merge.function_parts(theirs.text)
@@ -89,6 +89,9 @@ def says_more_than_python(member: merge.Member, theirs: merge.Member) -> bool:
     after = node.body[node.body.index(calls[0]) + 1 :]
     if any(isinstance(n, ast.Return) for m in rows for n in merge.own_scope(m.node)) and after:
         return True
+    gone = {name.removeprefix("self.") for n in after for name in merge.deleted(n)}
+    if gone & {m.key for m in child.members}:
+        return True  # what the parent sets is a property here, which Python would not let it set
     # locals that the parent has as well are shared, by the rule that both methods are one
     mine = {ast.unparse(n) for s in after for n in ast.walk(s) if isinstance(n, ast.Name)}
     if mine & (merge.stored([m.node for m in rows]) - set(merge.parameters(node))):
