@@ -14,7 +14,7 @@ DECODERS := decoder-words decoder-classes decoder-tokens decoder-answers
 DECODER_DEMO := runs/decoder-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install push demo-decoder test lint compat bench serve
+.PHONY: help install push demo-decoder test sweep lint compat bench serve
 
 # A virtual environment whose interpreter is gone is as good as none.
 ifneq ($(wildcard $(STAMP)),)
@@ -29,6 +29,7 @@ help:
 	@echo "make demo-decoder   train a small language model on Python's documentation, ready for push.py"
 	@echo "make serve     serve the embedded Hub on http://127.0.0.1:7870"
 	@echo "make test      run the tests"
+	@echo "make sweep     the same in more versions and for more classes"
 	@echo "make lint      ruff check and format"
 	@echo "make compat    load the published models in every transformers minor from 4.48 (VERSIONS=minimum: in four)"
 	@echo "make bench     print every number that README quotes"
@@ -64,6 +65,9 @@ serve: $(STAMP)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+sweep: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m sweep
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

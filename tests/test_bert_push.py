@@ -112,7 +112,10 @@ def test_a_folder_registered_locally_needs_no_hub():
     assert type(AutoModel.from_config(build().config)) is BERTModel
 
 
-@pytest.mark.parametrize(("head", "labels"), [("ForSequenceClassification", 3), ("ForMultipleChoice", 2)])
+@pytest.mark.parametrize(
+    ("head", "labels"),
+    [("ForSequenceClassification", 3), pytest.param("ForMultipleChoice", 2, marks=pytest.mark.sweep)],
+)
 def test_a_classifier_of_another_size_than_its_sisters_is_pushed(head, labels, tmp_path, monkeypatch, capsys):
     """Three heads call their layer `classifier`; what this file cannot be is said, and not verified."""
     monkeypatch.chdir(tmp_path)
