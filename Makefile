@@ -86,4 +86,5 @@ compat: $(STAMP) $(DEMO)/model.safetensors
 	done
 
 bench: $(STAMP)
-	for script in push trust bert tokenizer; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in push trust bert tokenizer golden eject; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	$(BIN)/python benchmarks/eject.py --named
