@@ -420,6 +420,8 @@ def merged_class(conversion: Conversion, item: Item, base: tuple[str, str, int])
     child, parent = merge.split(item.text), merge.split(text)
     if not conversion.module.package and kind_of(old) == "configuration":
         refuse_bare_init(child, parent, where, old)
+    if not conversion.module.package:
+        refuse.old_arguments(conversion, item.node, ast.parse(text).body[-1])
     merged = merge.merge(child, parent, where)
     body = keeping.subclass(conversion, vendored, child, parent, merged, where, f"{module}.{old}") or merged
     if len(item.node.bases) > 1:
