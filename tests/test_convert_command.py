@@ -347,3 +347,30 @@ def test_an_argument_by_a_name_that_callers_no_longer_use_is_refused(tmp_path, c
         assert told in capsys.readouterr().err
     path.write_text(f"{head}    def forward(self, x, attention_mask=None, cache=None):\n        return x + 1\n")
     assert main(["convert", str(path)]) == 0
+
+
+def test_a_class_that_replaces_nothing_is_told(tmp_path, capsys):
+    path = tmp_path / "modular_my.py"
+    path.write_text(
+        "from transformers.models.llama.modeling_llama import LlamaMLP, LlamaModel\n\n\n"
+        "class MyModel(LlamaModel):\n    pass\n\n\n"
+        "class MyMlp(LlamaMLP):\n    def forward(self, x):\n        return x\n"
+    )
+    assert main(["convert", str(path)]) == 0
+    told = "line 8: nothing uses MyMlp, and LlamaMLP stays in its place; call it MyMLP to replace it"
+    assert capsys.readouterr().err == f"{path}: {told}\n"
+    (tmp_path / "right").mkdir()
+    right = tmp_path / "right" / "modular_my.py"
+    right.write_text(path.read_text().replace("MyMlp", "MyMLP"))
+    assert main(["convert", str(right)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_lowest_version_above_this_one_is_refused(tmp_path, capsys):
+    path = tmp_path / "modular_my.py"
+    path.write_text(
+        'MIN_TRANSFORMERS = "99.0"\nfrom transformers import LlamaModel\nclass MyModel(LlamaModel): pass\n'
+    )
+    assert main(["convert", str(path)]) == 2
+    assert f"{path}:1: MIN_TRANSFORMERS is 99.0, and this is transformers " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [path]
