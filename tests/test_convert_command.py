@@ -284,3 +284,93 @@ def test_what_changed_upstream_since_is_said_and_not_compared(convert, tmp_path)
     assert not known.paths and "LlamaMLP changed upstream since" in known.notes[0]
     checks = verify.verify(path.parent, progress=False)
     assert not [c for c in checks if c.why] and "as with inheritance" not in {c.name for c in checks}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "import transformers\nclass MyForCausalLM(transformers.LlamaForCausalLM): pass",
+            "2: transformers.LlamaForCausalLM is reached through a module, which would stay as it is; write: from "
+            "transformers import LlamaForCausalLM",
+        ),
+        (
+            "import transformers.models.llama.modeling_llama as llama\nclass MyMLP(llama.LlamaMLP): pass",
+            "2: llama.LlamaMLP is reached through a module, which would stay as it is; write: from "
+            "transformers.models.llama.modeling_llama import LlamaMLP",
+        ),
+        (
+            "from transformers import LlamaForCausalLM\nX = LlamaForCausalLM\nclass MyForCausalLM(X): pass",
+            "3: MyForCausalLM derives from X, which line 2 assigns; derive from LlamaForCausalLM itself",
+        ),
+        (
+            "class MyModel(MyOther): pass\nclass MyOther(MyModel): pass",
+            "1: MyModel derives from MyOther, which line 2 defines; a base stands above what derives from it",
+        ),
+    ],
+)
+def test_bases_that_could_not_be_replaced_are_refused(tmp_path, capsys, text, told):
+    path = tmp_path / "modular_my.py"
+    path.write_text(f"{text}\n")
+    assert main(["convert", str(path)]) == 2
+    assert capsys.readouterr().err == f"pinfold convert: {path}:{told}\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_argument_by_a_name_that_callers_no_longer_use_is_refused(tmp_path, capsys, monkeypatch):
+    """An attention that takes past_key_values where its callers pass cache would generate without a cache."""
+    base = tmp_path / "base" / "modeling_base.py"
+    base.parent.mkdir()
+    base.write_text(
+        "from torch import nn\nfrom transformers.utils.deprecation import deprecate_kwarg\n\n\n"
+        "class BaseAttention(nn.Module):\n"
+        '    @deprecate_kwarg("past_key_values", "9.0", new_name="cache")\n'
+        '    @deprecate_kwarg("mask", "9.0", new_name="attention_mask")\n'
+        "    def forward(self, x, attention_mask=None, cache=None, **kwargs):\n        return x\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my").mkdir()
+    path = tmp_path / "my" / "modular_my.py"
+    head = "from base.modeling_base import BaseAttention\n\n\nclass MyAttention(BaseAttention):\n"
+    for method, told in (
+        ("forward(self, x, past_key_values=None, **kwargs):\n        return x + 1", "takes past_key_values"),
+        ("forward(self, x, past_key_value=None, **kwargs):\n        return x + 1", "takes past_key_value,"),
+        ("forward(self, x, mask=None, **kwargs):\n        return x + 1", "callers pass as attention_mask"),
+        (
+            "forward(self, x, attention_mask=None, cache=None):\n"
+            "        return super().forward(x, mask=attention_mask)",
+            "write attention_mask=",
+        ),
+    ):
+        path.write_text(f"{head}    def {method}\n")
+        assert main(["convert", str(path)]) == 2, method
+        assert told in capsys.readouterr().err
+    path.write_text(f"{head}    def forward(self, x, attention_mask=None, cache=None):\n        return x + 1\n")
+    assert main(["convert", str(path)]) == 0
+
+
+def test_a_class_that_replaces_nothing_is_told(tmp_path, capsys):
+    path = tmp_path / "modular_my.py"
+    path.write_text(
+        "from transformers.models.llama.modeling_llama import LlamaMLP, LlamaModel\n\n\n"
+        "class MyModel(LlamaModel):\n    pass\n\n\n"
+        "class MyMlp(LlamaMLP):\n    def forward(self, x):\n        return x\n"
+    )
+    assert main(["convert", str(path)]) == 0
+    told = "line 8: nothing uses MyMlp, and LlamaMLP stays in its place; call it MyMLP to replace it"
+    assert capsys.readouterr().err == f"{path}: {told}\n"
+    (tmp_path / "right").mkdir()
+    right = tmp_path / "right" / "modular_my.py"
+    right.write_text(path.read_text().replace("MyMlp", "MyMLP"))
+    assert main(["convert", str(right)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_lowest_version_above_this_one_is_refused(tmp_path, capsys):
+    path = tmp_path / "modular_my.py"
+    path.write_text(
+        'MIN_TRANSFORMERS = "99.0"\nfrom transformers import LlamaModel\nclass MyModel(LlamaModel): pass\n'
+    )
+    assert main(["convert", str(path)]) == 2
+    assert f"{path}:1: MIN_TRANSFORMERS is 99.0, and this is transformers " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [path]

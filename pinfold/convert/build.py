@@ -351,7 +351,25 @@ def convert(path: Path, package: str = "", inline: bool = False, keep: bool = Fa
     find_prefixes(conversion, bases)
     own_definitions(conversion, bases)
     place.write_files(conversion)
+    if not package:
+        unused_parts(conversion, bases)
     return conversion
+
+
+def unused_parts(conversion: Conversion, bases: dict) -> None:
+    """Notes of classes that replace nothing: MyMlp(LlamaMLP), beside which MyMLP is made and used."""
+    used = {name for made in conversion.definitions.values() for name in made.uses - set(made.names)}
+    for name, base in bases.items():
+        if base is None or name in used or kind_of(name) != "modeling":
+            continue
+        vendored = conversion.vendored[base[0]]
+        theirs = vendored.rename(base[1])
+        made = conversion.definitions.get(theirs)
+        if theirs != name and theirs in used and made is not None and made.order[0] == 1 and made.context is vendored:
+            line = conversion.module.items[name].line
+            conversion.notes.append(
+                f"line {line}: nothing uses {name}, and {base[1]} stays in its place; call it {theirs} to replace it"
+            )
 
 
 def find_prefixes(conversion: Conversion, bases: dict) -> None:
@@ -420,6 +438,8 @@ def merged_class(conversion: Conversion, item: Item, base: tuple[str, str, int])
     child, parent = merge.split(item.text), merge.split(text)
     if not conversion.module.package and kind_of(old) == "configuration":
         refuse_bare_init(child, parent, where, old)
+    if not conversion.module.package:
+        refuse.old_arguments(conversion, item.node, ast.parse(text).body[-1])
     merged = merge.merge(child, parent, where)
     body = keeping.subclass(conversion, vendored, child, parent, merged, where, f"{module}.{old}") or merged
     if len(item.node.bases) > 1:

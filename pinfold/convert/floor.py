@@ -19,6 +19,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import transformers
 from packaging.version import InvalidVersion, Version
 
 from ..errors import UserError
@@ -47,6 +48,11 @@ def declared(conversion: "build.Conversion") -> str | None:
         return None
     value = getattr(getattr(item.node, "value", None), "value", None)
     try:
+        if Version(value) > Version(transformers.__version__):
+            raise UserError(
+                f"{conversion.path}:{item.line}: {DECLARED} is {value}, and this is transformers "
+                f"{transformers.__version__}, which could not load the result; ask for at most this one"
+            )
         if Version(value) >= Version(releases.FLOOR):
             return value
     except (InvalidVersion, TypeError):

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 
 from ..errors import UserError
-from . import build, names, source
+from . import build, merge, names, source
 
 
 def check(conversion: "build.Conversion") -> None:
@@ -34,6 +34,7 @@ def check(conversion: "build.Conversion") -> None:
     for found in module.imports.values():
         if found.name is not None and not found.guard:
             is_there(conversion, found)
+    through_modules(conversion)
     for name in module.classes():
         known_bases(conversion, module.items[name].node)
 
@@ -72,6 +73,8 @@ def known_bases(conversion: "build.Conversion", node: ast.ClassDef) -> None:
     module = conversion.module
     for base in node.bases:
         name = next((n.id for n in ast.walk(base) if isinstance(n, ast.Name)), None)
+        if name in module.items and name not in module.imports:
+            above(conversion, node, module.items[name], name)
         if name is None or name in module.items or name in module.imports or hasattr(builtins, name):
             continue
         place = where_is(name)
@@ -80,6 +83,104 @@ def known_bases(conversion: "build.Conversion", node: ast.ClassDef) -> None:
             f"{conversion.path}:{node.lineno}: {node.name} derives from {name}, which is neither imported nor defined "
             f"here; {cure}"
         )
+
+
+def above(conversion: "build.Conversion", node: ast.ClassDef, item: "source.Item", base: str) -> None:
+    """
+    Raises:
+        UserError: a base that is defined only below, or is another word for a model's class.
+    """
+    where = f"{conversion.path}:{node.lineno}: {node.name} derives from {base}, which"
+    if item.line >= node.lineno:
+        raise UserError(f"{where} line {item.line} defines; a base stands above what derives from it")
+    if item.kind == "class" or not isinstance(item.node, (ast.Assign, ast.AnnAssign)):
+        return
+    value = item.node.value
+    if isinstance(value, ast.Name) and build.reference(conversion, value.id) is not None:
+        raise UserError(f"{where} line {item.line} assigns; derive from {value.id} itself")
+
+
+def through_modules(conversion: "build.Conversion") -> None:
+    """`import transformers.models.llama.modeling_llama as llama`: what is taken has to be imported by its name.
+
+    Raises:
+        UserError: a model's module is imported, or something of transformers' models is written transformers.X.
+    """
+    module = conversion.module
+    whole = {alias: found for alias, found in module.imports.items() if not found.guard and is_whole(found)}
+    for node in ast.walk(ast.parse(module.text)):
+        if not isinstance(node, ast.Attribute):
+            continue
+        written = ast.unparse(node)
+        alias = next((a for a in whole if written.startswith(f"{a}.")), None)
+        if alias is None:
+            continue
+        found = whole[alias]
+        path = ".".join([found.module, *([found.name] if found.name else []), written.removeprefix(f"{alias}.")])
+        place, _, name = path.rpartition(".")
+        if place == source.TRANSFORMERS:
+            there = not name.startswith("Auto") and name in source.public_classes()
+        else:
+            there = source.is_model_module(place) and source.find(place) is not None
+        if there:
+            raise UserError(
+                f"{conversion.path}:{node.lineno}: {written} is reached through a module, which would stay as it is; "
+                f"write: from {place} import {name}"
+            )
+
+
+def is_whole(found: "source.Import") -> bool:
+    """Whether an import is of a module of transformers, not of a name in it."""
+    if found.module.split(".")[0] != source.TRANSFORMERS and not source.is_model_module(found.module):
+        return False
+    return found.name is None or source.find(f"{found.module}.{found.name}") is not None
+
+
+CACHES = ("cache", "past_key_values", "past_key_value", "layer_past")  # what releases of transformers call it
+
+
+def old_arguments(conversion: "build.Conversion", node: ast.ClassDef, parent: ast.ClassDef) -> None:
+    """Arguments that the parent's callers pass under another name: the override would never see them.
+
+    Raises:
+        UserError: a method takes, or passes to its parent's, an argument by a name that is not the parent's.
+    """
+    theirs = {m.name: m for m in parent.body if isinstance(m, merge.FUNCTIONS)}
+    for method in node.body:
+        if not isinstance(method, merge.FUNCTIONS) or method.name not in theirs:
+            continue
+        known = merge.parameters(theirs[method.name])
+        renamed = {old: new for old, new in renamings(theirs[method.name]).items() if new in known}
+        cache = next((c for c in CACHES if c in known), None)
+        renamed |= {c: cache for c in CACHES if cache and c not in known}
+        said = {n.value for n in ast.walk(method) if isinstance(n, ast.Constant)}
+        for name in merge.parameters(method):
+            new = renamed.get(name)
+            if new and new not in merge.parameters(method) and new not in said:
+                raise UserError(
+                    f"{conversion.path}:{method.lineno}: {node.name}.{method.name} takes {name}, which its callers "
+                    f"pass as {new} in this transformers; call it {new}"
+                )
+        for call in (n for n in ast.walk(method) if isinstance(n, ast.Call)):
+            if merge.super_call(call) is None or call.func.attr != method.name:
+                continue
+            word = next((k.arg for k in call.keywords if k.arg in renamed), None)
+            if word:
+                raise UserError(
+                    f"{conversion.path}:{call.lineno}: {node.name}.{method.name} passes {word} to its parent's, which "
+                    f"calls it {renamed[word]} in this transformers; write {renamed[word]}="
+                )
+
+
+def renamings(node: ast.FunctionDef) -> dict[str, str]:
+    """Old names of arguments and their new ones, as @deprecate_kwarg says them."""
+    found = {}
+    for mark in node.decorator_list:
+        if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "deprecate_kwarg" and mark.args:
+            new = next((k.value for k in mark.keywords if k.arg == "new_name"), None)
+            if isinstance(mark.args[0], ast.Constant) and isinstance(new, ast.Constant):
+                found[mark.args[0].value] = new.value
+    return found
 
 
 def where_is(name: str) -> str | None:

@@ -272,7 +272,7 @@ def add_item(source: Source, node: ast.stmt, text: str, line: int) -> None:
         kind = "value" if names else "other"
     if kind in ("class", "function") and not laid_out(node):
         text = ast.unparse(node)
-        node = ast.parse(text).body[0]
+        node = ast.increment_lineno(ast.parse(text).body[0], line - 1)
     item = Item(names[0] if names else "", node, text, kind, tuple(names), used_names(node), line)
     for name in names:
         source.items[name] = item
