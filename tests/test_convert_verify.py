@@ -63,6 +63,13 @@ def test_an_import_of_a_model_is_found(made, tmp_path):
     assert any(c.name == "needs no model of transformers" for c in found), found
 
 
+def test_a_cache_that_is_left_aside_is_found(made, tmp_path):
+    found = damaged(
+        made, tmp_path, "if cache is not None:\n            key_states", "if False:\n            key_states"
+    )
+    assert any(c.name == "generate without a cache" and "logits differ" in c.why for c in found), found
+
+
 def test_a_broken_loss_is_found(made, tmp_path):
     found = damaged(made, tmp_path, "loss = self.loss_function(", "loss = 2 * self.loss_function(")
     assert any(c.name == "as upstream" and "loss is" in c.why for c in found), found

@@ -93,6 +93,9 @@ def convert(path: Path, inline: bool | None, explained: bool) -> Result:
 
 def convert_all(paths: list[Path], inline: bool | None, explained: bool) -> list[Result]:
     """Convert all, several at a time, with a progress bar on a terminal; in the order of `paths`."""
+    from . import nearby
+
+    nearby.forget()  # somebody's long process may have converted an older text of these files
     jobs = min(len(paths) // ENOUGH, os.cpu_count() or 1)
     work = functools.partial(convert, inline=inline, explained=explained)
     bar = functools.partial(tqdm, total=len(paths), unit="file", disable=None if len(paths) > ENOUGH else True)

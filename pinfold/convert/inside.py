@@ -236,6 +236,35 @@ def takes_labels(cls) -> bool:
     )
 
 
+def without_cache(model, inputs) -> str:
+    """A cache that an attention of one's own ignores changes what is written, and raises nothing."""
+    import torch
+
+    given = {**clone(inputs), "max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False}
+    given |= {"output_logits": True, "return_dict_in_generate": True}
+    try:
+        with torch.no_grad():
+            made = [model.generate(**clone(given), use_cache=cache) for cache in (True, False)]
+    except Exception as error:
+        return short(error)
+    a, b = (torch.stack(m.logits) for m in made)
+    # one token and a whole text are other shapes, whose sums end in other last bits
+    if torch.allclose(a, b, rtol=0, atol=1e-5 * float(b.abs().max())):
+        return ""
+    return (
+        f"logits differ by {float((a - b).abs().max()):.1e} from those with one: the cache is not used as it is meant"
+    )
+
+
+def stock_differs(cls, seed: int) -> bool:
+    """Whether the class upstream writes something else without its cache, or cannot be run."""
+    try:
+        model, inputs, _, _ = tiny_model(cls, range(tiny.LEVELS), seed)
+    except Exception:
+        return True
+    return bool(without_cache(model, inputs))
+
+
 # checks of one folder's classes ------------------------------------------------------------------------------------
 
 
@@ -262,6 +291,9 @@ def check_class(cls, seconds: float, twins: dict | None = None, origin=None, see
         yield "save and load", reload(cls, model, inputs, tensors, seed)
         if can_generate(model, inputs):
             yield "generate", generates(model, inputs)
+            why = without_cache(model, inputs)
+            if not why or origin is None or not stock_differs(origin, seed):
+                yield "generate without a cache", why
         for check, twin in (twins or {}).items():
             yield check, check_twin(cls, twin, model, inputs, outputs, seed)
 

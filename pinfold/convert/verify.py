@@ -47,6 +47,7 @@ def verify(folder: Path, seconds: float = 60, progress: bool = True) -> list[Che
         UserError: the folder holds no generated file.
     """
     finish.require_ruff()
+    nearby.forget()
     made = sorted(p for p in folder.glob("*.py") if files.is_made(p))
     if not made:
         raise UserError(f"{folder} holds no file that main.py made; run main.py there first")
