@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # Of every kind, for (c): decoders, an encoder, experts, detection, speech, towers, an encoder-decoder.
-BEHAVIOUR = "camembert canary gemma2 llava_next_video mixtral olmo2 rt_detr_v2 sew".split()  # noqa: SIM905
+BEHAVIOUR = "camembert canary llava_next_video mistral mixtral olmo2 rt_detr_v2 sew".split()  # noqa: SIM905
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def generic_inits() -> dict[str, str]:
 
 def own_bodies(text: str, known: "couplings.Facts") -> tuple[str, list[str]]:
     """The text with every generic head on a body of this file, and notes on heads for which there is none."""
-    tree, edits, notes = ast.parse(text), [], []
+    tree, edits, notes, rows = ast.parse(text), [], [], text.split("\n")
     here = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
     for node in here.values():
         generic = next((ast.unparse(b) for b in node.bases if ast.unparse(b) in generic_inits()), None)
@@ -55,14 +55,13 @@ def own_bodies(text: str, known: "couplings.Facts") -> tuple[str, list[str]]:
         init = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
         if init is None:
             made = f"def __init__(self, config):\n{textwrap.indent(lines, '    ')}"
-            edits.append(place(node, textwrap.indent(made, "    ")))
+            edits.append(place(node, textwrap.indent(made, "    "), rows))
             continue
         call = next((n for n in init.body if ast.unparse(n) == "super().__init__(config)"), None)
         if call is not None:
             edits.append((call.lineno - 1, call.end_lineno, textwrap.indent(lines, " " * call.col_offset)))
     if not edits:
         return text, notes
-    rows = text.split("\n")
     for start, end, new in sorted(edits, reverse=True):
         rows[start:end] = new.split("\n")
     if "nn" not in {a.asname or a.name for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names}:
@@ -71,11 +70,12 @@ def own_bodies(text: str, known: "couplings.Facts") -> tuple[str, list[str]]:
     return "\n".join(rows), notes
 
 
-def place(node: ast.ClassDef, made: str) -> tuple[int, int, str]:
+def place(node: ast.ClassDef, made: str, rows: list[str]) -> tuple[int, int, str]:
     """Lines to replace, and by what, so that a class has a method in front of its others, or instead of `pass`."""
     last = node.body[-1]
     if isinstance(last, ast.Pass) or (isinstance(last, ast.Expr) and getattr(last.value, "value", None) is ...):
-        return last.lineno - 1, last.end_lineno, made
+        head = rows[last.lineno - 1].encode()[: last.col_offset].decode().rstrip()  # class X(Y): pass
+        return last.lineno - 1, last.end_lineno, f"{head}\n{made}" if head else made
     fields = [n for n in node.body if not isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
     if fields:
         return fields[-1].end_lineno, fields[-1].end_lineno, f"\n{made}"
