@@ -281,7 +281,7 @@ def test_the_parallel_plans_name_what_exists_in_the_order_in_which_it_runs():
 
 
 TENSOR_PARALLEL = """
-import sys, torch
+import os, sys, torch
 import torch.distributed as dist
 from decoder_model.modeling_decoder import DecoderForCausalLM
 dist.init_process_group("gloo")
@@ -301,7 +301,9 @@ shapes = [list(getattr(p.weight, "to_local", lambda p=p: p.weight)().shape) for 
 ids = one.generate(ids, max_new_tokens=6, do_sample=False), two.generate(ids, max_new_tokens=6, do_sample=False)
 apart = max(x.item() for x in apart)
 print(f"rank {dist.get_rank()} apart {apart:.9f} shapes {shapes} {torch.equal(*ids)}", flush=True)
+dist.barrier()
 dist.destroy_process_group()
+os._exit(0)  # gloo's threads can abort an interpreter that shuts down
 """
 
 
