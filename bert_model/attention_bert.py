@@ -253,6 +253,7 @@ class SparseAttention(BERTSelfAttention):
         return torch.cat([self.sdpa(query[:, :, :first], key, value, bias), mixed[:, :, first:]], dim=2)
 
     def is_short(self, tokens: int) -> bool:
+        """Whether dense attention is as cheap for so many tokens: every kind has its own answer."""
         raise NotImplementedError
 
     def sparse(self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int) -> Tensor:
@@ -278,7 +279,7 @@ class SparseAttention(BERTSelfAttention):
         self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int,
         shared: Any, start: int, stop: int,
     ) -> Tensor:  # fmt: skip
-        """The mixture for the blocks start..stop of each row's queries."""
+        """The mixture for the blocks start..stop of each row's queries: what makes a kind."""
         raise NotImplementedError
 
     def columns(self, query: Tensor, scores: Tensor, key: Tensor, value: Tensor, mixer: Any) -> Tensor:

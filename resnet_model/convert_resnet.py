@@ -20,6 +20,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import timm
 import torch
@@ -60,8 +61,15 @@ class CannotConvert(Exception):
     """One line for the user: what was given, what is allowed, what to do."""
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """argparse without the lines of usage above an error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"convert_resnet: {' '.join(message.split())}; see --help\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="timm's name of the network, with the tag of the weights: resnet50d.ra2_in1k")
     parser.add_argument("output", type=Path, help="directory to make")
     parser.add_argument("--weights", type=Path, help="safetensors, or a .pth of tensors, instead of a download")

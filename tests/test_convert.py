@@ -178,6 +178,18 @@ def test_a_file_of_the_users_own_is_not_overwritten(tmp_path):
     ).exists()
 
 
+def test_a_generated_file_that_is_read_only_is_not_replaced(tmp_path):
+    path = write(tmp_path, DECODER)
+    assert run(tmp_path).returncode == 0
+    made = tmp_path / "modeling_my.py"
+    before = made.read_bytes()
+    made.chmod(0o444)
+    path.write_text(path.read_text() + "\n\nLIMIT = 3\n")
+    result = run(tmp_path)
+    assert result.returncode == 2 and "modeling_my.py is read-only" in result.stderr
+    assert made.read_bytes() == before and len(result.stderr.strip().splitlines()) == 1
+
+
 def test_super_with_code_after_an_early_return_keeps_pythons_meaning():
     """The parent's body cannot be pasted there: it stays a method of its own."""
     parent = merge.split("class A(B):\n    def f(self, x):\n        if x:\n            return 1\n        return 2")

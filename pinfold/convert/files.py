@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import os
 import re
+import stat
 from pathlib import Path
 
 from ..errors import UserError
@@ -51,7 +52,7 @@ def left_over(files: dict[str, str], modular: Path) -> list[Path]:
 def check_free(files: dict[str, str], folder: Path, overwrite: bool = False) -> None:
     """
     Raises:
-        UserError: a file is there that this program did not make.
+        UserError: a file is there that this program did not make, or that somebody has made read-only.
     """
     for name in files:
         path = folder / name
@@ -59,6 +60,9 @@ def check_free(files: dict[str, str], folder: Path, overwrite: bool = False) -> 
             raise UserError(f"{path} is no file, and cannot be replaced; move it away, nothing was changed")
         if path.exists() and not overwrite and not is_made(path):
             raise UserError(f"{path} is there and was not made from a modular file; move it away, or add --overwrite")
+        # os.replace asks the folder only, and os.access says yes to root
+        if path.exists() and not path.stat().st_mode & stat.S_IWUSR:
+            raise UserError(f"{path} is read-only; chmod u+w lets it be replaced, nothing was changed")
 
 
 def write(files: dict[str, str], folder: Path, overwrite: bool = False, old: list[Path] = ()) -> list[Path]:

@@ -21,6 +21,13 @@ def check(conversion: "build.Conversion") -> None:
     """
     module, path = conversion.module, conversion.path
     if not module.classes():
+        nested = [n for n in ast.walk(ast.parse(module.text)) if isinstance(n, ast.ClassDef)]
+        if nested:
+            first = min(nested, key=lambda n: n.lineno)
+            raise UserError(
+                f"{path}:{first.lineno}: class {first.name} stands inside another statement, and no class stands at "
+                "the top of the file; move it there"
+            )
         raise UserError(f"{path}:1: it has no class; write one, as in: class MyModel(LlamaModel): pass")
     lines: dict[str, int] = {}
     for node in ast.parse(module.text).body:

@@ -116,7 +116,8 @@ def parse(text: str, path: Path, package: str) -> Source:
             if path.name.startswith("modular_"):  # what only the compiler sees: a parameter twice, return outside
                 compile(text, str(path), "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        line = getattr(error, "lineno", None) or 0
+        before, zero, _ = text.partition("\0")  # of which no Python tells the line
+        line = getattr(error, "lineno", None) or (before.count("\n") + 1 if zero else 1)
         why = getattr(error, "msg", None) or str(error) or "it is nested too deep"
         raise UserError(f"{path}:{line}: {why}; mend it, nothing was written") from None
     source, lines = Source(path, text, package), text.split("\n")
