@@ -159,15 +159,14 @@ class BERTSelfAttention(nn.Module):
         implementation = self.config._attn_implementation or "eager"
         if type(self) is BERTSelfAttention and implementation not in ("eager", "sdpa"):
             return self.variable_length(query, key, value, rows, **kwargs)
-        mixed, start = [], 0
-        for count, length in rows.groups:
-            parts = (
-                x[0, :, start : start + count * length].unflatten(1, (count, length)).transpose(0, 1)
-                for x in (query, key, value)
-            )  # (rows, heads, tokens, head_dim)
-            mixed.append(self.attend(*parts, None, None).transpose(0, 1).flatten(1, 2))
-            start += count * length
-        return torch.cat(mixed, dim=1)[None]
+        # split, and not slices: the gradient of each slice would be as large as the whole batch
+        sizes = [count * length for count, length in rows.groups]
+        groups = (x.transpose(1, 2)[0].split(sizes) for x in (query, key, value))
+        mixed = []
+        for (count, length), *parts in zip(rows.groups, *groups, strict=True):
+            parts = (x.unflatten(0, (count, length)).transpose(1, 2) for x in parts)  # (rows, heads, tokens, head_dim)
+            mixed.append(self.attend(*parts, None, None).transpose(1, 2).flatten(0, 1))
+        return torch.cat(mixed)[None].transpose(1, 2)  # (1, heads, all real tokens, head_dim)
 
     def variable_length(self, query: Tensor, key: Tensor, value: Tensor, rows: Rows, **kwargs: Any) -> Tensor:
         """Hand the packed batch to flash attention, with the rows' ends."""
