@@ -28,6 +28,12 @@ CASES = {
         {"vocab_size": 99, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4,
          "decoder_start_token_id": 0}, "input_ids=ids, labels=ids",
     ),
+    "speech_to_text": (  # its classes begin with Speech2Text, but for one
+        "Speech2TextConfig", "Speech2TextForConditionalGeneration", "AutoModelForSpeechSeq2Seq",
+        {"vocab_size": 99, "d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4,
+         "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48},
+        "input_features=torch.rand(2, 24, 80), labels=ids",
+    ),
     "clip": (
         "CLIPConfig", "CLIPModel", "AutoModel", {"text_config": TEXT, "vision_config": PICTURE, "projection_dim": 16},
         "input_ids=ids, pixel_values=torch.rand(2, 3, 16, 16), return_loss=True",

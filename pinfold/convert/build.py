@@ -304,9 +304,13 @@ def cased_prefix(module: str, classes: list[str]) -> str | None:
     package = source.package_of(module)
     every = all_classes(module)
     found = names.cased_prefix(package, classes) or names.cased_prefix(package, every)
-    if found is None:  # HunYuanDenseV1Config of hunyuan_v1_dense
-        configs = [c.removesuffix("Config") for c in every if c.endswith("Config")]
-        found = next((c for c in configs if c and all(x.startswith(c) for x in classes if "Config" not in x)), None)
+    if found is None:  # HunYuanDenseV1Config of hunyuan_v1_dense, Speech2TextConfig of speech_to_text
+        others = [c for c in classes if "Config" not in c]
+        configs = {c.removesuffix("Config") for c in every if c.endswith("Config")} - {""}
+        alike = {c: sum(x.startswith(c) for x in others) for c in sorted(configs)}
+        found = max(alike, key=alike.get, default=None)
+        if found is not None and 2 * alike[found] < len(others):
+            found = None
     return found
 
 
