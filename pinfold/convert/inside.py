@@ -248,8 +248,9 @@ def without_cache(model, inputs) -> str:
     except Exception as error:
         return short(error)
     a, b = (torch.stack(m.logits) for m in made)
-    # one token and a whole text are other shapes, whose sums end in other last bits
-    if torch.allclose(a, b, rtol=0, atol=1e-5 * float(b.abs().max())):
+    # One token and a whole text are other shapes, whose sums end in other last bits: norms of small numbers have made
+    # 3e-5 of that. Where a cache is left aside, logits differ by as much as they are.
+    if torch.allclose(a, b, rtol=0, atol=1e-3 * float(b.abs().max())):
         return ""
     return (
         f"logits differ by {float((a - b).abs().max()):.1e} from those with one: the cache is not used as it is meant"
