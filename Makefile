@@ -12,9 +12,10 @@ BERTS := bert-words bert-classes bert-answers
 # The same of benchmarks/compat_decoder.py and decoder_model.
 DECODERS := decoder-words decoder-classes decoder-tokens decoder-answers
 DECODER_DEMO := runs/decoder-demo
+SENTIMENT_DEMO := runs/sentiment-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install push demo-decoder test sweep lint compat bench serve
+.PHONY: help install push demo-decoder demo-sentiment test sweep lint compat bench serve
 
 # A virtual environment whose interpreter is gone is as good as none.
 ifneq ($(wildcard $(STAMP)),)
@@ -27,6 +28,7 @@ help:
 	@echo "make install   virtual environment in .venv with everything"
 	@echo "make push      train the demo, publish it to the embedded Hub, print the snippet"
 	@echo "make demo-decoder   train a small language model on Python's documentation, ready for push.py"
+	@echo "make demo-sentiment train a sentiment analyzer on texts that people have rated, ready for push.py"
 	@echo "make serve     serve the embedded Hub on http://127.0.0.1:7870"
 	@echo "make test      run the tests"
 	@echo "make sweep     the same in more versions and for more classes"
@@ -60,6 +62,11 @@ $(DECODER_DEMO)/model.safetensors: | $(STAMP)
 
 demo-decoder: $(DECODER_DEMO)/model.safetensors
 
+$(SENTIMENT_DEMO)/model.safetensors: | $(STAMP)
+	$(BIN)/pinfold train sentiment_model --data vader --output $(SENTIMENT_DEMO)
+
+demo-sentiment: $(SENTIMENT_DEMO)/model.safetensors
+
 serve: $(STAMP)
 	$(BIN)/pinfold hub --data runs/hub --port 7870
 
@@ -73,10 +80,12 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-compat: $(STAMP) $(DEMO)/model.safetensors
+compat: $(STAMP) $(DEMO)/model.safetensors $(SENTIMENT_DEMO)/model.safetensors
 	$(BIN)/pinfold compat make $(VERSIONS)
 	$(BIN)/python push.py --versions newest
 	$(BIN)/pinfold compat run local/resnet-digits@main --versions $(VERSIONS)
+	$(BIN)/pinfold push sentiment_model --checkpoint $(SENTIMENT_DEMO) --versions newest
+	$(BIN)/pinfold compat run local/sentiment-demo@main --versions $(VERSIONS)
 	$(BIN)/python benchmarks/compat_bert.py
 	$(BIN)/python benchmarks/compat_decoder.py
 	for name in $(BERTS) $(DECODERS); do \
@@ -86,5 +95,5 @@ compat: $(STAMP) $(DEMO)/model.safetensors
 	done
 
 bench: $(STAMP)
-	for script in push trust bert tokenizer golden eject; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in push trust bert sentiment tokenizer golden eject; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 	$(BIN)/python benchmarks/eject.py --named

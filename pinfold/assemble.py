@@ -50,6 +50,14 @@ def fine_tuned(model_class: type, start: Path, fields: dict[str, Any], classifie
 
     if not (start / "config.json").is_file() or not any(start.glob("*.safetensors")):
         raise UserError(f"{start}: no checkpoint; give a directory with config.json and model.safetensors")
+    stored, wanted = (
+        json.loads((start / "config.json").read_text(encoding="utf-8")),
+        model_class.config_class.model_type,
+    )
+    if stored.get("model_type", wanted) != wanted:
+        raise UserError(
+            f"{start}: holds a {stored['model_type']}, this folder is for {wanted}; give a checkpoint of it"
+        )
     config = model_class.config_class.from_pretrained(start, **fields)
     model, found = model_class.from_pretrained(
         start, config=config, ignore_mismatched_sizes=True, output_loading_info=True, torch_dtype=torch.float32

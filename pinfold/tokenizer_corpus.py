@@ -69,9 +69,9 @@ def read_texts(files: list[Path | str], column: str | None = None) -> Iterator[s
         text = decode(read_bytes(path), name)
         suffix = Path(path).suffix.lower()
         if suffix in (".jsonl", ".ndjson"):
-            yield from _cells(_json_rows(text, name), column, name)
+            yield from _cells(json_rows(text, name), column, name)
         elif suffix in (".csv", ".tsv"):
-            yield from _cells(_csv_rows(text, name, "\t" if suffix == ".tsv" else ","), column, name)
+            yield from _cells(table_rows(text, name, "\t" if suffix == ".tsv" else ","), column, name)
         else:
             yield from pieces(text)
 
@@ -153,7 +153,7 @@ def _cells(rows: Iterable[dict[str, Any]], column: str | None, name: str) -> Ite
         yield from pieces(value or "")
 
 
-def _json_rows(text: str, name: str) -> Iterator[dict[str, Any]]:
+def json_rows(text: str, name: str) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -166,11 +166,23 @@ def _json_rows(text: str, name: str) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _csv_rows(text: str, name: str, delimiter: str) -> Iterator[dict[str, Any]]:
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="")
+def table_rows(text: str, name: str, delimiter: str, whole: bool = False) -> Iterator[dict[str, Any]]:
+    """The rows of a table by its headings.
+
+    Args:
+        whole: refuse rows of more or fewer cells than there are headings, and quotes that are not closed.
+    """
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="", strict=whole)
     try:
-        for row in rows:
-            row.pop("", None)  # cells without a heading
+        for number, row in enumerate(rows, 1):
+            more = row.pop("", None)  # cells without a heading
+            if whole and (more or None in row.values()):
+                count = len(rows.fieldnames)
+                cells = count + len(more) if more else sum(value is not None for value in row.values())
+                raise UserError(
+                    f"{name}: row {number} (line {rows.line_num}) has {cells} cells, the heading {count}; correct it, "
+                    f"text with {delimiter!r} belongs in quotes"
+                )
             yield row
     except csv.Error as error:
         raise UserError(f"{name}: line {rows.line_num}: {error}; write it as {delimiter!r}-separated text") from None

@@ -1,12 +1,16 @@
-"""Train or fine-tune the model of a folder, on one machine: an image classifier, or a causal language model.
+"""Train or fine-tune the model of a folder, on one machine: a classifier of images or texts, or a language model.
 
     pinfold train resnet_model --data digits --output runs/resnet-digits
+    pinfold train sentiment_model --data reviews.csv --output runs/reviews
     pinfold train resnet_model --data photos --from runs/resnet50d --output runs/photos --epochs 3
     pinfold train decoder_model --data 'books/**/*.txt' --output runs/books --set hidden_size=256
 
 - Pictures: "digits" (scikit-learn's handwritten digits) or a folder that holds one folder of pictures per class.
   Text: "python-docs" (the language reference that comes with Python), a file, a quoted glob, or a folder of .txt; it
   is cut into blocks of tokens. The tokenizer is --tokenizer, the checkpoint's, or trained on the text.
+- Labelled text: "vader" (23,700 texts with ratings of sentiment, fetched by pip), a table (.csv, .tsv, .jsonl,
+  .parquet) with a column of text and one of labels, or a folder with one folder of .txt per class. The best of all
+  epochs is kept, and compared with a bag of words.
 - A part of the data is held out, drawn by the seed, and never trained on.
 - The folder's own classes do the work. Its presets.json, if it has one, says what suits a named data set or a task;
   options and --set win over it.
@@ -16,6 +20,7 @@
 
 import argparse
 import copy
+import dataclasses
 import importlib
 import json
 import os
@@ -28,8 +33,13 @@ from typing import Any
 
 from pinfold.assemble import classes, one_line, parameters, set_fields
 from pinfold.errors import UserError, missing_extra
+from pinfold.labelled import KINDS
 
-PLACES = {"image-classification": ("train_pictures", "Pictures"), "causal-lm": ("train_text", "Text")}
+PLACES = {
+    "image-classification": ("train_pictures", "Pictures"),
+    "causal-lm": ("train_text", "Text"),
+    "text-classification": ("train_labels", "LabelledText"),
+}
 DEFAULTS = {"batch_size": 32, "learning_rate": 1e-3, "weight_decay": 0.01, "warmup": 0.1}  # a task has more
 SAVE_STEPS = 500  # or every epoch where that is shorter: what an interruption costs at most
 LOGGED = 50  # points of the loss curve
@@ -39,22 +49,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of the verb."""
     add = parser.add_argument
     add("folder", type=Path, help="model folder: configuration_*.py and modeling_*.py")
-    add(
-        "--data", required=True, help="pictures: 'digits', or a folder of class folders; text: 'python-docs', or files"
-    )
+    add("--data", required=True, help="'digits', 'python-docs', 'vader', files, or a folder (of class folders)")
     add("--output", required=True, type=Path, help="directory for the trained checkpoint")
     add("--task", choices=tuple(PLACES), help="default: the one that the folder has a class for")
     add("--from", dest="start", metavar="CHECKPOINT", type=Path, help="fine-tune these weights")
     add("--set", dest="fields", metavar="KEY=VALUE", action="append", default=[], help="configuration or processor")
-    add("--epochs", type=number(int, 1), help="default 10, of text 4")
+    add("--epochs", type=number(int, 1), help="default 10, of a language model 4, of labelled text 5")
     add("--batch-size", type=number(int, 1), help=f"default {DEFAULTS['batch_size']}")
     add("--learning-rate", type=number(float, 1e-9, 1e3), help=f"at its peak, default {DEFAULTS['learning_rate']}")
     add("--weight-decay", type=number(float, 0, 1), help=f"default {DEFAULTS['weight_decay']}")
     add("--warmup", type=number(float, 0, 1), help=f"part of the steps, default {DEFAULTS['warmup']}")
     add("--tokenizer", type=Path, metavar="DIR", help="text: a saved tokenizer; default: trained on the text")
-    add("--vocab-size", type=number(int, 1), help="text: of the tokenizer that is trained, default 2000")
+    add("--vocab-size", type=number(int, 1), help="text: of the tokenizer that is trained, default 2000, 8000")
     add("--block-size", type=number(int, 2), help="text: tokens of an example, default 128")
+    add("--max-length", type=number(int, 2), help="labelled text: tokens after which it is cut, default 128")
+    add("--text-column", metavar="NAME", help="labelled text: default: the one that is called text, review, ...")
+    add("--label-column", metavar="NAME", help="labelled text: default: the one that is called label, sentiment, ...")
+    add("--problem", choices=KINDS, help="labelled text: default: one label, or several where they are lists")
+    add("--class-weights", choices=("balanced",), help="labelled text: rare classes weigh as much as frequent ones")
     add("--eval-fraction", type=number(float, 0.01, 0.9), help="held-out part, default 0.2 of each class, 0.1 of text")
+    add("--patience", type=number(int, 1), help="stop after so many epochs without a lower held-out loss")
+    add("--accumulate", type=number(int, 1), default=1, help="batches of a step, default 1")
     add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="draws split, weights and batches; default 0")
     add("--bf16", choices=("auto", "yes", "no"), default="auto", help="auto: where a GPU has it")
     add("--overwrite", action="store_true", help="start again where an earlier training wrote")
@@ -105,6 +120,8 @@ def main(args: argparse.Namespace) -> int:
         "split": work.split,
         "seed": args.seed,
         "bf16": has_bf16 if args.bf16 == "auto" else args.bf16 == "yes",
+        "accumulate": args.accumulate,
+        "patience": args.patience,
         **(defaults | preset["train"] | {k: getattr(args, k) for k in defaults if getattr(args, k) is not None}),
     }
     checkpoint = prepare_output(args.output, settings, args.overwrite)
@@ -246,7 +263,7 @@ def remove_checkpoints(output: Path) -> None:
 def make_trainer(model: Any, work: Any, settings: dict, output: Path) -> Any:
     """Configure transformers' Trainer, after one batch has shown that data and model fit together."""
     import torch
-    from transformers import Trainer, TrainingArguments
+    from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
     train = work.train
     try:
@@ -263,10 +280,18 @@ def make_trainer(model: Any, work: Any, settings: dict, output: Path) -> Any:
     accelerator = torch.cuda.is_available() or torch.backends.mps.is_available()
     batch_size = settings["batch_size"]
     train = train[len(train) % batch_size == 1 :]  # batch norm refuses a batch of one: the first picture is left out
-    batches = -(-len(train) // batch_size)
+    batches, accumulate = -(-len(train) // batch_size), settings["accumulate"]
+    steps = -(-batches // accumulate)  # of an epoch
+    best = work.keeps_best or settings["patience"] is not None
+    options = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss"} if best else {}
+    if work.grouped:  # by length, so that a batch has little padding
+        named = {field.name for field in dataclasses.fields(TrainingArguments)}
+        new = {"train_sampling_strategy": "group_by_length"}
+        options |= new if new.keys() <= named else {"group_by_length": True}
     trainer = Trainer(
         model=model,
         args=TrainingArguments(
+            **options,
             output_dir=str(output),
             num_train_epochs=settings["epochs"],
             per_device_train_batch_size=batch_size,
@@ -274,16 +299,17 @@ def make_trainer(model: Any, work: Any, settings: dict, output: Path) -> Any:
             dataloader_pin_memory=accelerator,
             learning_rate=settings["learning_rate"],
             lr_scheduler_type="cosine",
-            warmup_steps=int(settings["warmup"] * batches * settings["epochs"]),
+            gradient_accumulation_steps=accumulate,
+            warmup_steps=int(settings["warmup"] * steps * settings["epochs"]),
             weight_decay=settings["weight_decay"],
             seed=settings["seed"],
             bf16=settings["bf16"],
             use_cpu=not accelerator,
             eval_strategy="epoch",
-            logging_steps=max(1, batches * settings["epochs"] // LOGGED),
+            logging_steps=max(1, steps * settings["epochs"] // LOGGED),
             logging_first_step=True,
-            save_strategy="steps",
-            save_steps=min(batches, SAVE_STEPS),
+            save_strategy="epoch" if best else "steps",
+            save_steps=min(steps, SAVE_STEPS),
             save_total_limit=1,
             disable_tqdm=False,
             remove_unused_columns=False,
@@ -294,6 +320,8 @@ def make_trainer(model: Any, work: Any, settings: dict, output: Path) -> Any:
         eval_dataset=work.held,
         data_collator=work.collate,
         compute_metrics=work.metrics,
+        compute_loss_func=work.loss(),
+        callbacks=[EarlyStoppingCallback(settings["patience"])] if settings["patience"] is not None else None,
     )
     return trainer
 

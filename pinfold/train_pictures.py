@@ -18,6 +18,7 @@ class Pictures:
     task, auto, processor = "image-classification", CLASSIFIER, "image processor"
     parts = {"image_processor": PROCESSOR}  # noqa: RUF012
     defaults, options = {"epochs": 10}, frozenset()
+    keeps_best = grouped = False
 
     def __init__(self, args: argparse.Namespace):
         try:
@@ -89,6 +90,9 @@ class Pictures:
     def metrics(self, found: Any) -> dict[str, float]:
         """What Trainer computes from logits and labels."""
         return {"accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())}
+
+    def loss(self) -> None:
+        """The model's own."""
 
     def described(self) -> str:
         """What goes behind the number of parameters."""

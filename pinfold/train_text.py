@@ -24,6 +24,7 @@ class Text:
     defaults = {"epochs": 4, "vocab_size": 2000, "block_size": 128}  # noqa: RUF012
     options = frozenset({"tokenizer"})
     metrics = None  # the loss says it all
+    keeps_best = grouped = False
 
     def __init__(self, args: argparse.Namespace):
         fraction = 0.1 if args.eval_fraction is None else args.eval_fraction
@@ -107,6 +108,9 @@ class Text:
 
         ids = torch.stack([torch.as_tensor(item) for item in items])
         return {"input_ids": ids, "labels": ids}
+
+    def loss(self) -> None:
+        """The model's own."""
 
     def described(self) -> str:
         """What goes behind the number of parameters."""

@@ -1,5 +1,6 @@
 """Every snippet of the README runs, in the order in which a newcomer meets them."""
 
+import ast
 import json
 import os
 import re
@@ -42,7 +43,7 @@ def until_newest(text):
 def place(tmp_path_factory):
     """A directory like a fresh checkout, with a short training in runs/, two accounts, and the Hub serving."""
     cwd = tmp_path_factory.mktemp("readme")
-    for name in ("resnet_model", "decoder_model", "push.py", "README.md", "config.json"):
+    for name in ("resnet_model", "decoder_model", "sentiment_model", "push.py", "README.md", "config.json"):
         (cwd / name).symlink_to(ROOT / name)
     (cwd / "path" / "to").mkdir(parents=True)
     (cwd / "path" / "to" / "my_model").symlink_to(ROOT / "resnet_model")
@@ -298,6 +299,26 @@ def test_the_decoder_is_trained_pushed_and_writes(place):
     code = SHA.sub(SHA.search(pushed)[0], block("python", '"text-generation"'))
     (cwd / "write.py").write_text(code)
     assert shell("python write.py", **address).stdout.startswith("The for statement")
+
+
+def test_the_sentiment_analyzer_is_trained_pushed_and_judges(place):
+    """The lines as they stand, but for a shorter training of a smaller model."""
+    cwd, shell, _, address, _ = place
+    train, push, own = block("bash", "train sentiment_model --data vader").splitlines()
+    made = subprocess.run(["make", "-Bn", "demo-sentiment"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert train in made
+    small = "--epochs 1 --vocab-size 2000 --max-length 32 --set hidden_dim=24 --set embedding_dim=24"
+    told = shell(f"{train} {small}").stdout
+    assert 65 < float(re.search(r"a bag of words has ([\d.]+)%", told)[1]) < 67  # as README says, whatever is trained
+    pushed = shell(f"{push} --versions newest").stdout
+    assert "audit    nothing found" in pushed and "Published local/sentiment-demo at " in pushed
+    rows = "".join(f"{'good' if n % 2 else 'poor'} hotel {n},{n % 2}\n" for n in range(60))
+    (cwd / "reviews.csv").write_text(f"review,stars\n{rows}")
+    assert "held-out accuracy" in shell(f"{own} --epochs 1 --vocab-size 70").stdout
+    code = SHA.sub(SHA.search(pushed)[0], block("python", '"text-classification"'))
+    (cwd / "judge.py").write_text(code)
+    answer = ast.literal_eval(shell("python judge.py", **address).stdout)
+    assert answer[0]["label"] in ("negative", "neutral", "positive")
 
 
 def test_training_tokenizers_and_adding_to_one(tmp_path, overlay):

@@ -1,0 +1,262 @@
+"""Labelled text to train on: a named data set, a table with a column of text and one of labels, or class folders."""
+
+import math
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pinfold.errors import UserError
+from pinfold.tokenizer_corpus import HALVES, OBVIOUS, decode, json_rows, read_bytes, table_rows
+
+TEXTS = (*OBVIOUS, "review", "tweet", "comment", "message")
+LABELS = ("label", "labels", "sentiment", "class", "category", "target", "rating", "score", "stars")
+KINDS = ("single_label_classification", "multi_label_classification", "regression")
+PARQUET = ".parquet"
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", PARQUET)
+RATED = "hutto_ICWSM_2014/{}_GroundTruth.txt"
+SOURCES = ("tweets", "movieReviewSnippets", "amazonReviewSnippets", "nytEditorialSnippets")
+NEUTRAL = 0.5  # mean ratings from -0.5 to 0.5, of a scale from -4 to 4
+
+
+@dataclass(frozen=True)
+class Data:
+    """Texts and their labels: class ids, 0 and 1 for each class, or numbers; and the names of the classes by id."""
+
+    name: str
+    description: str
+    texts: list[str]
+    labels: list[Any]
+    names: list[str]
+    kind: str  # one of KINDS, which is transformers' problem_type
+
+
+def load_data(given: str, text: str | None, label: str | None, kind: str | None) -> Data:
+    """Load a named data set, read a table, or the .txt files of class folders.
+
+    Args:
+        text, label: columns of a table; None: the obvious ones.
+        kind: one of KINDS; None: several labels where they are lists, else one.
+
+    Raises:
+        UserError: nothing there, columns that are not, a row without text or label, labels of another kind, one class.
+    """
+    if given == "vader":
+        return vader(kind)
+    path = Path(given)
+    if path.is_dir():
+        if text or label:
+            raise UserError(f"--data {given}: a folder has no columns; leave --text-column and --label-column out")
+        rows, name = class_folders(path), path.resolve().name
+    elif path.is_file() and path.suffix.lower() in TABLES:
+        rows, name = table(path, text, label), path.name
+    elif path.exists():
+        raise UserError(f"--data {given}: labelled text is read from {', '.join(TABLES)}, or from class folders")
+    else:
+        raise UserError(f"--data {given}: no such file; give 'vader', a table ({', '.join(TABLES)}) or class folders")
+    found = [(where, text, value) for where, text, value in rows]
+    if not found:
+        raise UserError(f"--data {given}: no row in it; give a text and a label in each")
+    labels, names, kind = read_labels(found, kind)
+    return Data(name, f"texts in {name}", [text for _, text, _ in found], labels, names, kind)
+
+
+def class_folders(root: Path) -> Iterator[tuple[str, str, str]]:
+    """Where, text and label of each .txt file below a folder with one folder per class."""
+    classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(classes) < 2:
+        raise UserError(f"--data {root}: {len(classes)} class folders; put the .txt files into one folder per class")
+    for folder in classes:
+        files = sorted(path for path in folder.rglob("*.txt") if path.is_file())
+        if not files:
+            raise UserError(f"--data {root}: no .txt file in {folder.name}; add some or remove the folder")
+        for path in files:
+            text = decode(read_bytes(path), str(path))
+            if not text.strip():
+                raise UserError(f"{path}: no text in it; remove it")
+            yield str(path), text, folder.name
+
+
+def table(path: Path, text: str | None, label: str | None) -> Iterator[tuple[str, str, Any]]:
+    """Where, text and label of each row."""
+    columns: tuple[str, str] | None = None
+    for number, row in enumerate(rows_of(path), 1):
+        columns = columns or (
+            column(path, list(row), text, TEXTS, "text"),
+            column(path, list(row), label, LABELS, "label"),
+        )
+        where = f"{path.name}: row {number}"
+        content, value = (row.get(name) for name in columns)
+        if not isinstance(content, str) or not content.strip():
+            told = "no text" if content is None or isinstance(content, str) else f"{type(content).__name__}, not text,"
+            raise UserError(f"{where} has {told} in {columns[0]!r}; correct or remove it")
+        if half := HALVES.search(content):
+            raise UserError(f"{where} has {half[0]!r}, half of a character, in {columns[0]!r}; write it whole")
+        if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+            raise UserError(f"{where} has no label in {columns[1]!r}; correct or remove it")
+        yield where, content, value
+
+
+def rows_of(path: Path) -> Iterator[dict[str, Any]]:
+    if path.suffix.lower() == PARQUET:
+        try:
+            import pyarrow.parquet as parquet
+        except ImportError:
+            raise UserError(f"{path}: Parquet needs the package pyarrow; run: pip install pyarrow") from None
+        try:
+            return iter(parquet.read_table(path).to_pylist())
+        except Exception as error:  # of many kinds
+            raise UserError(f"{path}: no Parquet file ({' '.join(str(error).split())}); write it again") from None
+    content = decode(read_bytes(path), str(path))
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
+        return json_rows(content, str(path))
+    return table_rows(content, str(path), "\t" if path.suffix.lower() == ".tsv" else ",", whole=True)
+
+
+def column(path: Path, there: list[str], wanted: str | None, usual: tuple[str, ...], what: str) -> str:
+    """The column that was asked for, or the only one of an obvious name.
+
+    Raises:
+        UserError: it is not there, or none or several are obvious.
+    """
+    listed = ", ".join(map(str, there))
+    if wanted is not None:
+        if wanted not in there:
+            raise UserError(f"{path}: no column {wanted!r}; its columns are {listed}")
+        return wanted
+    obvious = [name for name in there if str(name).strip().lower() in usual]
+    if len(obvious) != 1:
+        raise UserError(f"{path}: which column is the {what}? its columns are {listed}; give one by --{what}-column")
+    return obvious[0]
+
+
+def read_labels(rows: list[tuple[str, str, Any]], kind: str | None) -> tuple[list[Any], list[str], str]:
+    """Ids, or 0 and 1 for each class, or numbers; the names of the classes; and the kind of problem.
+
+    Raises:
+        UserError: labels of different kinds, numbers where classes are expected or the other way round, one class.
+    """
+    values = [value for _, _, value in rows]
+    if kind is None:
+        kind = KINDS[1] if isinstance(values[0], list) else KINDS[0]
+    if kind == "regression":
+        return [as_number(where, value) for where, _, value in rows], ["score"], kind
+    if kind == "multi_label_classification":
+        sets = [as_set(where, value) for where, _, value in rows]
+        names = in_order(set().union(*sets))
+        few(names)
+        return [[float(name in found) for name in names] for found in sets], names, kind
+    told = [as_class(where, value) for where, _, value in rows]
+    names = in_order(set(told))
+    few(names)
+    ids = {name: i for i, name in enumerate(names)}
+    return [ids[name] for name in told], names, kind
+
+
+def as_number(where: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise UserError(f"{where} has the label {value!r}, which is no number; correct or remove it")
+    return number
+
+
+def as_set(where: str, value: Any) -> set[str]:
+    """The labels of a row: a list, or text with | or ; or commas between."""
+    if isinstance(value, str):
+        mark = next((mark for mark in "|;," if mark in value), "|")
+        value = [part.strip() for part in value.split(mark) if part.strip()]
+    if not isinstance(value, list) or not all(isinstance(part, (str, int)) for part in value):
+        raise UserError(f"{where} has the label {value!r}; several labels are a list, or text with | between")
+    return {named(part) for part in value}
+
+
+def as_class(where: str, value: Any) -> str:
+    if isinstance(value, (list, dict)):
+        raise UserError(f"{where} has several labels; add --problem multi_label_classification, or give one")
+    name = named(value)
+    try:
+        whole = "." not in name or float(name).is_integer()
+    except ValueError:  # v1.0 is a name as any other
+        whole = True
+    if not whole:
+        raise UserError(f"{where} has the label {name}, which is no class; add --problem regression, or name classes")
+    return name
+
+
+def named(value: Any) -> str:
+    """The name of a class: 1 and 1.0 are one."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip()
+
+
+def in_order(names: set[str]) -> list[str]:
+    """By number where all are numbers, else by alphabet."""
+    try:
+        return sorted(names, key=int)
+    except ValueError:
+        return sorted(names)
+
+
+def few(names: list[str]) -> None:
+    if len(names) < 2:
+        raise UserError(f"all rows have the label {', '.join(names)}; a classifier needs two classes or more")
+
+
+def vader(kind: str | None) -> Data:
+    """Texts that twenty people have rated (Hutto and Gilbert 2014), from the source package of vaderSentiment 3.3.2.
+
+    https://doi.org/10.1609/icwsm.v8i1.14550: tweets, parts of film and product reviews and of newspaper editorials,
+    each with the mean of its ratings from -4 to 4. Means within 0.5 of zero are neutral here.
+    """
+    texts, scores = [], []
+    with tarfile.open(fetched()) as archive:
+        for source in SOURCES:
+            content = archive.extractfile(RATED.format(source)).read().decode("utf-8")
+            for line in content.splitlines():
+                _, score, text = line.split("\t", 2)
+                texts.append(text.strip())
+                scores.append(float(score))
+    told = "sentiment ratings of tweets, reviews and editorials (Hutto and Gilbert 2014)"
+    if kind == "regression":
+        return Data("vader", told, texts, scores, ["score"], kind)
+    if kind == "multi_label_classification":
+        raise UserError("--data vader: each text has one label; leave --problem out, or use regression")
+    ids = [0 if score < -NEUTRAL else 2 if score > NEUTRAL else 1 for score in scores]
+    return Data("vader", told, texts, ids, ["negative", "neutral", "positive"], KINDS[0])
+
+
+def fetched() -> Path:
+    """The archive of ratings, fetched by pip once.
+
+    Raises:
+        UserError: pip could not fetch it.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinfold"
+    kept = cache / "hutto_ICWSM_2014.tar.gz"
+    if kept.is_file():
+        return kept
+    print("fetching vaderSentiment 3.3.2 by pip", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as made:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+        done = subprocess.run([*command, "--dest", made, "vaderSentiment==3.3.2"], capture_output=True, text=True)
+        packages = list(Path(made).glob("*.tar.gz"))
+        if done.returncode or not packages:
+            why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise UserError(f"--data vader: pip cannot fetch vaderSentiment 3.3.2 ({why}); give a table of your own")
+        with tarfile.open(packages[0]) as package:
+            inside = next(m for m in package.getmembers() if m.name.endswith("/" + kept.name))
+            content = package.extractfile(inside).read()
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = kept.with_suffix(f".{os.getpid()}")
+    partial.write_bytes(content)
+    os.replace(partial, kept)
+    return kept

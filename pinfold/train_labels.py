@@ -1,0 +1,209 @@
+"""What train needs to know of labelled text: the data, tokenizer and model, batches, and how good the answers are."""
+
+import argparse
+import os
+from typing import Any
+
+from pinfold import metrics, tokenizer
+from pinfold.assemble import fine_tuned, one_line, with_code
+from pinfold.errors import UserError, missing_extra
+from pinfold.labelled import KINDS, load_data
+
+AUTO = "AutoModelForSequenceClassification"
+
+
+class LabelledText:
+    """Text classification: one label, several labels, or a number for each text."""
+
+    task, auto, processor = "text-classification", AUTO, "text"
+    parts: dict[str, str] = {}  # noqa: RUF012
+    defaults = {"epochs": 5, "vocab_size": 8000, "max_length": 128}  # noqa: RUF012
+    keeps_best = grouped = True
+    options = frozenset({"tokenizer", "text_column", "label_column", "problem", "class_weights"})
+
+    def __init__(self, args: argparse.Namespace):
+        try:
+            from sklearn.model_selection import train_test_split
+        except ImportError as error:
+            raise missing_extra("train", "train", error) from None
+        if args.tokenizer and args.vocab_size:
+            raise UserError(f"--vocab-size={args.vocab_size}: --tokenizer brings its own; leave one of them out")
+        if args.tokenizer and not (args.tokenizer / "tokenizer.json").is_file():
+            raise UserError(f"--tokenizer={args.tokenizer}: no tokenizer.json; make one: pinfold tokenizer train")
+        fraction = 0.2 if args.eval_fraction is None else args.eval_fraction
+        found = load_data(args.data, args.text_column, args.label_column, args.problem)
+        one = found.kind == KINDS[0]
+        if args.class_weights and not one:
+            raise UserError(f"--class-weights={args.class_weights}: only for one label a text, this is {found.kind}")
+        try:
+            places = train_test_split(
+                range(len(found.texts)), test_size=fraction, stratify=found.labels if one else None,
+                random_state=args.seed,
+            )  # fmt: skip
+        except ValueError as error:
+            raise UserError(
+                f"cannot hold out {fraction:.0%} of {len(found.texts)} texts ({error}); add texts, or change "
+                "--eval-fraction"
+            ) from None
+        self.rows = tuple([(found.texts[i], found.labels[i]) for i in sorted(ids)] for ids in places)
+        self.names, self.kind = found.names, found.kind
+        self.data = {"name": found.name, "description": found.description, "n": len(found.texts)}
+        self.data |= {"classes": found.names} if found.kind != "regression" else {}
+        self.data |= {"class_weights": args.class_weights} if args.class_weights else {}
+        self.split = {"name": "held-out", "fraction": fraction, "stratified": one, "seed": args.seed}
+        self.start, self.given, self.progress = args.start, args.tokenizer, os.isatty(2)
+        self.tokenizer: Any = None
+        self.train: list = []
+        self.held: list = []
+        self.answers: Any = None  # of the last evaluation: predictions and labels
+
+    def make(self, found: dict[str, type], settings: dict) -> Any:
+        """Make the tokenizer, the examples and the model, which is new or a checkpoint's.
+
+        Raises:
+            UserError: fields that the folder's classes refuse, a checkpoint or a tokenizer that does not fit, or
+                texts that are longer than the model reads.
+        """
+        self.tokenizer = self._tokenizer(settings)
+        model_class, fields, names = found[AUTO], settings["fields"]["config"], self.names
+        fields = {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}, **fields}
+        fields["problem_type"] = self.kind
+        try:
+            if self.start is None:
+                ids = {"vocab_size": len(self.tokenizer), "pad_token_id": self.tokenizer.pad_token_id}
+                model = model_class(model_class.config_class(**ids | fields))
+            else:
+                model = fine_tuned(model_class, self.start, fields)
+        except UserError:
+            raise
+        except Exception as error:  # somebody else's constructor, or a damaged file: either may raise anything
+            raise UserError(one_line(error)) from None
+        config, length = model.config, settings["max_length"]
+        if len(self.tokenizer) > config.vocab_size:
+            raise UserError(
+                f"the tokenizer has {len(self.tokenizer)} tokens, the model vocab_size={config.vocab_size}; "
+                "use the checkpoint's tokenizer, or no --set vocab_size"
+            )
+        if length > getattr(config, "max_position_embeddings", length):
+            raise UserError(
+                f"--max-length={length} is more than max_position_embeddings={config.max_position_embeddings}; "
+                "use less, or a larger one by --set"
+            )
+        self.train, self.held = (self._examples(rows, length) for rows in self.rows)
+        config.tokenizer_class = "PreTrainedTokenizerFast"  # pipelines of transformers 4 look for it here
+        return with_code(model, found)
+
+    def _tokenizer(self, settings: dict) -> Any:
+        """The one that was given, the checkpoint's, or one that is trained on the texts to train on."""
+        from transformers import AutoTokenizer
+
+        if where := self.given or self.start:
+            try:
+                return AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+            except Exception as error:  # of many kinds
+                raise UserError(
+                    f"{where}: no tokenizer that loads ({one_line(error)}); give one by --tokenizer"
+                ) from None
+        texts = [text for text, _ in self.rows[0]]
+        return tokenizer.train(
+            texts, "wordpiece", settings["vocab_size"], lowercase=True, model_max_length=settings["max_length"],
+            progress=self.progress,
+        )  # fmt: skip
+
+    def _examples(self, rows: list[tuple[str, Any]], length: int) -> list[dict[str, Any]]:
+        encoded = self.tokenizer([text for text, _ in rows], truncation=True, max_length=length)["input_ids"]
+        return [{"input_ids": ids, "labels": label} for ids, (_, label) in zip(encoded, rows, strict=True)]
+
+    def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        """Texts as a batch, padded to the longest."""
+        import torch
+
+        batch = self.tokenizer.pad({"input_ids": [item["input_ids"] for item in items]}, return_tensors="pt")
+        whole = torch.long if self.kind == KINDS[0] else torch.float
+        labels = torch.tensor([item["labels"] for item in items], dtype=whole)
+        return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "labels": labels}
+
+    def loss(self) -> Any:
+        """A loss for Trainer in which rare classes weigh as much as frequent ones; None: the model's own."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        if "class_weights" not in self.data:
+            return None
+        counts = torch.bincount(torch.tensor([label for _, label in self.rows[0]]), minlength=len(self.names))
+        weights = counts.sum() / (len(self.names) * counts)
+
+        def weighted(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+            each = cross_entropy(outputs["logits"].float(), labels, weights.to(labels.device), reduction="none").sum()
+            return each / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+
+        return weighted
+
+    def metrics(self, found: Any) -> dict[str, float]:
+        """What Trainer computes from logits and labels, after every epoch."""
+        import numpy as np
+
+        logits = found.predictions[0] if isinstance(found.predictions, tuple) else found.predictions
+        self.answers = (logits, found.label_ids)
+        match self.kind:
+            case "single_label_classification":
+                return {"accuracy": float((logits.argmax(-1) == found.label_ids).mean())}
+            case "multi_label_classification":
+                return {"accuracy": float(((logits > 0) == (found.label_ids > 0.5)).all(1).mean())}
+        return {"mean_absolute_error": float(np.abs(logits.reshape(-1) - found.label_ids.reshape(-1)).mean())}
+
+    def described(self) -> str:
+        """What goes behind the number of parameters."""
+        told = f"{self.data['description']}: {len(self.train)} texts to train on, {len(self.held)} held out"
+        classes = "" if self.kind == "regression" else f", {len(self.names)} classes"
+        return f"{len(self.tokenizer)} tokens{classes}\n{told}"
+
+    def results(self, measured: dict) -> tuple[dict, int, str]:
+        """Metrics, of how many, and a line that tells it; with those of a bag of words on the same texts."""
+        logits, labels = self.answers
+        count, loss = len(labels), measured["eval_loss"]
+        if self.kind == "regression":
+            found = metrics.of_numbers(logits.reshape(-1), labels.reshape(-1))
+            low, high = found["mean_absolute_error_interval"]
+            told = f"mean absolute error {found['mean_absolute_error']:.3f} ({low:.3f} to {high:.3f})"
+            return {**found, "loss": loss}, count, f"held-out {told}, {count} texts"
+        if self.kind == KINDS[0]:
+            found = metrics.of_classes(logits.argmax(-1), labels, self.names)
+            simple = metrics.of_classes(self.bag_of_words(), self._held_labels(), self.names)
+        else:
+            found = metrics.of_sets((logits > 0).astype(int), labels.astype(int), self.names)
+            simple = metrics.of_sets(self.bag_of_words(), self._held_labels(), self.names)
+        found["bag_of_words"] = {name: simple[name] for name in ("accuracy", "accuracy_interval", "macro_f1")}
+        low, high = found["accuracy_interval"]
+        told = (
+            f"held-out accuracy {found['accuracy']:.2%} ({low:.2%} to {high:.2%}), macro F1 {found['macro_f1']:.3f}, "
+            f"{count} texts; a bag of words has {simple['accuracy']:.2%} and {simple['macro_f1']:.3f}"
+        )
+        return {**found, "loss": loss}, count, told
+
+    def bag_of_words(self) -> Any:
+        """What logistic regression on counts of words answers for the held-out texts, trained on the others."""
+        import numpy as np
+        from sklearn.feature_extraction.text import CountVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.multiclass import OneVsRestClassifier
+        from sklearn.pipeline import make_pipeline
+
+        balanced = "balanced" if "class_weights" in self.data else None
+        classifier = LogisticRegression(max_iter=1000, class_weight=balanced)
+        if self.kind != KINDS[0]:
+            classifier = OneVsRestClassifier(classifier)
+        texts, labels = zip(*self.rows[0], strict=True)
+        words = CountVectorizer(token_pattern=r"(?u)\b\w+\b")  # of one letter, too
+        trained = make_pipeline(words, classifier).fit(texts, np.array(labels).astype(int))
+        return trained.predict([text for text, _ in self.rows[1]])
+
+    def _held_labels(self) -> Any:
+        """In the order of the texts: Trainer evaluates them by length."""
+        import numpy as np
+
+        return np.array([label for _, label in self.rows[1]]).astype(int)
+
+    def save(self, directory: Any) -> None:
+        """Save the tokenizer in the form that transformers 4 and 5 read."""
+        tokenizer.write_portable(self.tokenizer, directory)
