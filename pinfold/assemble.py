@@ -48,8 +48,7 @@ def fine_tuned(model_class: type, start: Path, fields: dict[str, Any], classifie
     """Load a checkpoint in float32; only a classifier of another size is drawn anew."""
     import torch
 
-    if not (start / "config.json").is_file() or not any(start.glob("*.safetensors")):
-        raise UserError(f"{start}: no checkpoint; give a directory with config.json and model.safetensors")
+    check_checkpoint(start)
     stored, wanted = (
         json.loads((start / "config.json").read_text(encoding="utf-8")),
         model_class.config_class.model_type,
@@ -71,9 +70,21 @@ def fine_tuned(model_class: type, start: Path, fields: dict[str, Any], classifie
         raise UserError(
             f"{start}: its weights do not fit the model, which needs {told}; give a checkpoint of this model"
         )
+    before = stored.get("id2label")
+    if classifier and before is not None and not drawn and list(before.values()) != list(config.id2label.values()):
+        print(f"the classifier of {', '.join(map(str, before.values()))} is trained on, for other classes")
     if drawn:
         print(f"new weights for {config.num_labels} classes: {', '.join(drawn)}")
     return model
+
+
+def check_checkpoint(start: Path) -> None:
+    """
+    Raises:
+        UserError: there is none, and transformers would take the path for a name on the Hub.
+    """
+    if not (start / "config.json").is_file() or not any(start.glob("*.safetensors")):
+        raise UserError(f"{start}: no checkpoint; give a directory with config.json and model.safetensors")
 
 
 def set_fields(assignments: list[str], known: dict[str, set[str]]) -> dict[str, dict[str, Any]]:

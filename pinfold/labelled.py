@@ -2,10 +2,12 @@
 
 import math
 import os
+import re
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ PARQUET = ".parquet"
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", PARQUET)
 RATED = "hutto_ICWSM_2014/{}_GroundTruth.txt"
 SOURCES = ("tweets", "movieReviewSnippets", "amazonReviewSnippets", "nytEditorialSnippets")
+LARGEST = 1e15  # of a regression: float32 can still hold the sum of many squares
 NEUTRAL = 0.5  # mean ratings from -0.5 to 0.5, of a scale from -4 to 4
 
 
@@ -73,6 +76,11 @@ def class_folders(root: Path) -> Iterator[tuple[str, str, str]]:
         raise UserError(f"--data {root}: {len(classes)} class folders; put the .txt files into one folder per class")
     for folder in classes:
         files = sorted(path for path in folder.rglob("*.txt") if path.is_file())
+        if files and all(path.parent != folder for path in files):
+            raise UserError(
+                f"--data {root}: the .txt files of {folder.name} are one folder down; name the folder of classes, "
+                f"such as {root / folder.name}"
+            )
         if not files:
             raise UserError(f"--data {root}: no .txt file in {folder.name}; add some or remove the folder")
         for path in files:
@@ -97,7 +105,7 @@ def table(path: Path, text: str | None, label: str | None) -> Iterator[tuple[str
             raise UserError(f"{where} has {told} in {columns[0]!r}; correct or remove it")
         if half := HALVES.search(content):
             raise UserError(f"{where} has {half[0]!r}, half of a character, in {columns[0]!r}; write it whole")
-        if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        if value is None or str(value).strip() == "" or (isinstance(value, float) and math.isnan(value)):
             raise UserError(f"{where} has no label in {columns[1]!r}; correct or remove it")
         yield where, content, value
 
@@ -161,10 +169,11 @@ def read_labels(rows: list[tuple[str, str, Any]], kind: str | None) -> tuple[lis
 def as_number(where: str, value: Any) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if isinstance(value, bool) or not math.isfinite(number):
-        raise UserError(f"{where} has the label {value!r}, which is no number; correct or remove it")
+    if isinstance(value, bool) or not abs(number) <= LARGEST:  # NaN is not
+        told = str(value)[:40]
+        raise UserError(f"{where} has the label {told!r}, which is no number up to {LARGEST:g}; correct or remove it")
     return number
 
 
@@ -175,7 +184,12 @@ def as_set(where: str, value: Any) -> set[str]:
         value = [part.strip() for part in value.split(mark) if part.strip()]
     if not isinstance(value, list) or not all(isinstance(part, (str, int)) for part in value):
         raise UserError(f"{where} has the label {value!r}; several labels are a list, or text with | between")
-    return {named(part) for part in value}
+    names = [named(part) for part in value]
+    if len(set(names)) < len(names) or "" in names:
+        raise UserError(
+            f"{where} has the label {value!r}; give the names of its labels, each once, not 0 and 1 for all"
+        )
+    return set(names)
 
 
 def as_class(where: str, value: Any) -> str:
@@ -193,15 +207,14 @@ def as_class(where: str, value: Any) -> str:
 
 def named(value: Any) -> str:
     """The name of a class: 1 and 1.0 are one."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip()
+    name = str(value).strip()
+    return re.sub(r"\A([+-]?\d+)\.0*\Z", r"\1", name)
 
 
 def in_order(names: set[str]) -> list[str]:
     """By number where all are numbers, else by alphabet."""
     try:
-        return sorted(names, key=int)
+        return sorted(names, key=lambda name: (int(name), name))
     except ValueError:
         return sorted(names)
 
@@ -217,14 +230,16 @@ def vader(kind: str | None) -> Data:
     https://doi.org/10.1609/icwsm.v8i1.14550: tweets, parts of film and product reviews and of newspaper editorials,
     each with the mean of its ratings from -4 to 4. Means within 0.5 of zero are neutral here.
     """
-    texts, scores = [], []
-    with tarfile.open(fetched()) as archive:
-        for source in SOURCES:
-            content = archive.extractfile(RATED.format(source)).read().decode("utf-8")
-            for line in content.splitlines():
-                _, score, text = line.split("\t", 2)
-                texts.append(text.strip())
-                scores.append(float(score))
+    texts, scores, path = [], [], fetched()
+    try:
+        with tarfile.open(path) as archive:
+            contents = [archive.extractfile(RATED.format(source)).read().decode("utf-8") for source in SOURCES]
+    except (tarfile.TarError, OSError, EOFError, KeyError, ValueError, zlib.error):
+        raise UserError(f"{path}: damaged; remove it, and it is fetched again") from None
+    for line in "\n".join(contents).splitlines():
+        _, score, text = line.split("\t", 2)
+        texts.append(text.strip())
+        scores.append(float(score))
     told = "sentiment ratings of tweets, reviews and editorials (Hutto and Gilbert 2014)"
     if kind == "regression":
         return Data("vader", told, texts, scores, ["score"], kind)

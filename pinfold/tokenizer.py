@@ -66,6 +66,7 @@ def train(
     pre_tokenizer: str | None = None,
     unk_token: str | None = None,
     progress: bool = False,
+    at_most: bool = False,
 ) -> Any:
     """Train a tokenizer; returns a PreTrainedTokenizerFast. All of the text is held in memory.
 
@@ -75,6 +76,7 @@ def train(
         special_tokens: further ones; they get the ids from 5 on.
         min_frequency: of a pair that is merged, by default 0; Unigram merges none.
         pre_tokenizer: of a BPE, "byte-level" (the default) or "whitespace"; with that, unseen characters are [UNK].
+        at_most: take fewer tokens where the text can give no more.
         unk_token: "[UNK]", of a BPE with the pre-tokenizer "whitespace".
 
     Raises:
@@ -117,7 +119,7 @@ def train(
     got = trained.get_vocab_size()
     if got > vocab_size:
         raise UserError(f"--vocab-size={vocab_size} is less than special tokens and alphabet, {got}; use more")
-    if got < vocab_size:
+    if got < vocab_size and not at_most:
         raise UserError(
             f"--vocab-size={vocab_size} is more than this corpus can give: it gave {got}; use less, or more text"
         )

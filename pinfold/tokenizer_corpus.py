@@ -10,6 +10,7 @@ import io
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -172,10 +173,16 @@ def table_rows(text: str, name: str, delimiter: str, whole: bool = False) -> Ite
     Args:
         whole: refuse rows of more or fewer cells than there are headings, and quotes that are not closed.
     """
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="", strict=whole)
+    csv.field_size_limit(2**31 - 1)  # a text may be long
+    rest = object()  # the key of cells without a heading
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey=rest, strict=whole)
     try:
+        if whole and (twice := [n for n, times in Counter(rows.fieldnames or ()).items() if times > 1]):
+            raise UserError(
+                f"{name}: the heading has {twice[0]!r} {rows.fieldnames.count(twice[0])} times; rename one"
+            )
         for number, row in enumerate(rows, 1):
-            more = row.pop("", None)  # cells without a heading
+            more = row.pop(rest, None)
             if whole and (more or None in row.values()):
                 count = len(rows.fieldnames)
                 cells = count + len(more) if more else sum(value is not None for value in row.values())

@@ -34,6 +34,7 @@ from typing import Any
 from pinfold.assemble import classes, one_line, parameters, set_fields
 from pinfold.errors import UserError, missing_extra
 from pinfold.labelled import KINDS
+from pinfold.publish.stage import sha256
 
 PLACES = {
     "image-classification": ("train_pictures", "Pictures"),
@@ -160,6 +161,7 @@ def main(args: argparse.Namespace) -> int:
     write_json(args.output / "training.json", training)
     metrics, count, told = work.results(measured)
     results = {"task": work.task, "dataset": work.data, "split": work.split, "metrics": metrics, "n": count}
+    results["weights"] = {path.name: sha256(path) for path in sorted(args.output.glob("*.safetensors"))}
     write_json(args.output / "eval_results.json", results)
     remove_checkpoints(args.output)  # optimiser states: of no use any more, and larger than the model
     print(told)
@@ -226,7 +228,7 @@ def prepare_output(output: Path, settings: dict, overwrite: bool) -> Path | None
             return latest_checkpoint(output)
     except OSError as error:
         raise UserError(f"{output}: {error.strerror}; choose a directory that you may write") from None
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{record}: damaged; start again by --overwrite") from None
     return None
 
@@ -279,7 +281,9 @@ def make_trainer(model: Any, work: Any, settings: dict, output: Path) -> Any:
 
     accelerator = torch.cuda.is_available() or torch.backends.mps.is_available()
     batch_size = settings["batch_size"]
-    train = train[len(train) % batch_size == 1 :]  # batch norm refuses a batch of one: the first picture is left out
+    train = train[
+        len(train) % batch_size == 1 and len(train) > 1 :
+    ]  # batch norm refuses a batch of one: the first picture is left out
     batches, accumulate = -(-len(train) // batch_size), settings["accumulate"]
     steps = -(-batches // accumulate)  # of an epoch
     best = work.keeps_best or settings["patience"] is not None
@@ -292,6 +296,7 @@ def make_trainer(model: Any, work: Any, settings: dict, output: Path) -> Any:
         model=model,
         args=TrainingArguments(
             **options,
+            restore_callback_states_from_checkpoint=True,  # of early stopping
             output_dir=str(output),
             num_train_epochs=settings["epochs"],
             per_device_train_batch_size=batch_size,

@@ -1,11 +1,15 @@
 """What train needs to know of labelled text: the data, tokenizer and model, batches, and how good the answers are."""
 
 import argparse
+import hashlib
+import json
 import os
+import warnings
+from pathlib import Path
 from typing import Any
 
 from pinfold import metrics, tokenizer
-from pinfold.assemble import fine_tuned, one_line, with_code
+from pinfold.assemble import check_checkpoint, fine_tuned, one_line, with_code
 from pinfold.errors import UserError, missing_extra
 from pinfold.labelled import KINDS, load_data
 
@@ -30,6 +34,10 @@ class LabelledText:
             raise UserError(f"--vocab-size={args.vocab_size}: --tokenizer brings its own; leave one of them out")
         if args.tokenizer and not (args.tokenizer / "tokenizer.json").is_file():
             raise UserError(f"--tokenizer={args.tokenizer}: no tokenizer.json; make one: pinfold tokenizer train")
+        if args.start and args.vocab_size:
+            raise UserError(f"--vocab-size={args.vocab_size}: --from brings its own tokenizer; leave it out")
+        if args.start:
+            check_checkpoint(args.start)
         fraction = 0.2 if args.eval_fraction is None else args.eval_fraction
         found = load_data(args.data, args.text_column, args.label_column, args.problem)
         one = found.kind == KINDS[0]
@@ -45,13 +53,19 @@ class LabelledText:
                 f"cannot hold out {fraction:.0%} of {len(found.texts)} texts ({error}); add texts, or change "
                 "--eval-fraction"
             ) from None
+        missing = sorted(set(found.labels) - {found.labels[i] for i in places[0]}) if one else []
+        if missing or len(places[0]) < 2:
+            told = f"no text of {found.names[missing[0]]}" if missing else f"{len(places[0])} texts"
+            raise UserError(f"holding out {fraction:.0%} leaves {told} to train on; add texts, or use less")
         self.rows = tuple([(found.texts[i], found.labels[i]) for i in sorted(ids)] for ids in places)
         self.names, self.kind = found.names, found.kind
         self.data = {"name": found.name, "description": found.description, "n": len(found.texts)}
+        self.data["sha256"] = digest([found.texts, found.labels], args.tokenizer)
         self.data |= {"classes": found.names} if found.kind != "regression" else {}
         self.data |= {"class_weights": args.class_weights} if args.class_weights else {}
         self.split = {"name": "held-out", "fraction": fraction, "stratified": one, "seed": args.seed}
         self.start, self.given, self.progress = args.start, args.tokenizer, os.isatty(2)
+        self.at_most = args.vocab_size is None  # a default is no wish
         self.tokenizer: Any = None
         self.train: list = []
         self.held: list = []
@@ -99,7 +113,7 @@ class LabelledText:
 
         if where := self.given or self.start:
             try:
-                return AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+                return AutoTokenizer.from_pretrained(where, trust_remote_code=False, local_files_only=True)
             except Exception as error:  # of many kinds
                 raise UserError(
                     f"{where}: no tokenizer that loads ({one_line(error)}); give one by --tokenizer"
@@ -107,11 +121,16 @@ class LabelledText:
         texts = [text for text, _ in self.rows[0]]
         return tokenizer.train(
             texts, "wordpiece", settings["vocab_size"], lowercase=True, model_max_length=settings["max_length"],
-            progress=self.progress,
+            progress=self.progress, at_most=self.at_most,
         )  # fmt: skip
 
     def _examples(self, rows: list[tuple[str, Any]], length: int) -> list[dict[str, Any]]:
-        encoded = self.tokenizer([text for text, _ in rows], truncation=True, max_length=length)["input_ids"]
+        try:
+            encoded = self.tokenizer([text for text, _ in rows], truncation=True, max_length=length)["input_ids"]
+        except Exception as error:  # of the tokenizers library
+            raise UserError(f"the tokenizer cannot read the texts ({one_line(error)}); use another one") from None
+        if empty := [text for ids, (text, _) in zip(encoded, rows, strict=True) if not ids]:
+            raise UserError(f"the tokenizer has no token for {empty[0][:40]!r}; use another one, or remove that text")
         return [{"input_ids": ids, "labels": label} for ids, (_, label) in zip(encoded, rows, strict=True)]
 
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -169,20 +188,25 @@ class LabelledText:
             return {**found, "loss": loss}, count, f"held-out {told}, {count} texts"
         if self.kind == KINDS[0]:
             found = metrics.of_classes(logits.argmax(-1), labels, self.names)
-            simple = metrics.of_classes(self.bag_of_words(), self._held_labels(), self.names)
+            words = self.bag_of_words()
+            simple = {} if words is None else metrics.of_classes(words, self._held_labels(), self.names)
         else:
             found = metrics.of_sets((logits > 0).astype(int), labels.astype(int), self.names)
-            simple = metrics.of_sets(self.bag_of_words(), self._held_labels(), self.names)
-        found["bag_of_words"] = {name: simple[name] for name in ("accuracy", "accuracy_interval", "macro_f1")}
+            words = self.bag_of_words()
+            simple = {} if words is None else metrics.of_sets(words, self._held_labels(), self.names)
+        if simple:
+            found["bag_of_words"] = {name: simple[name] for name in ("accuracy", "accuracy_interval", "macro_f1")}
         low, high = found["accuracy_interval"]
         told = (
             f"held-out accuracy {found['accuracy']:.2%} ({low:.2%} to {high:.2%}), macro F1 {found['macro_f1']:.3f}, "
-            f"{count} texts; a bag of words has {simple['accuracy']:.2%} and {simple['macro_f1']:.3f}"
+            f"{count} texts"
         )
+        if simple:
+            told += f"; a bag of words has {simple['accuracy']:.2%} and {simple['macro_f1']:.3f}"
         return {**found, "loss": loss}, count, told
 
     def bag_of_words(self) -> Any:
-        """What logistic regression on counts of words answers for the held-out texts, trained on the others."""
+        """What logistic regression on counts of words answers for the held-out texts; None for texts without words."""
         import numpy as np
         from sklearn.feature_extraction.text import CountVectorizer
         from sklearn.linear_model import LogisticRegression
@@ -195,7 +219,12 @@ class LabelledText:
             classifier = OneVsRestClassifier(classifier)
         texts, labels = zip(*self.rows[0], strict=True)
         words = CountVectorizer(token_pattern=r"(?u)\b\w+\b")  # of one letter, too
-        trained = make_pipeline(words, classifier).fit(texts, np.array(labels).astype(int))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of labels that all texts have
+                trained = make_pipeline(words, classifier).fit(texts, np.array(labels).astype(int))
+        except ValueError:  # no letter in any of them
+            return None
         return trained.predict([text for text, _ in self.rows[1]])
 
     def _held_labels(self) -> Any:
@@ -207,3 +236,11 @@ class LabelledText:
     def save(self, directory: Any) -> None:
         """Save the tokenizer in the form that transformers 4 and 5 read."""
         tokenizer.write_portable(self.tokenizer, directory)
+
+
+def digest(content: Any, tokenizer: Path | None) -> str:
+    """Of the data and a tokenizer that was given: a training of others cannot be continued with these."""
+    found = hashlib.sha256(json.dumps(content).encode())
+    if tokenizer:
+        found.update((tokenizer / "tokenizer.json").read_bytes())
+    return found.hexdigest()

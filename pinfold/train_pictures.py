@@ -7,6 +7,7 @@ from typing import Any
 
 from pinfold.assemble import fine_tuned, one_line, with_code
 from pinfold.errors import UserError, missing_extra
+from pinfold.metrics import wilson
 from pinfold.pictures import held_out, load_data, opened
 
 CLASSIFIER, PROCESSOR = "AutoModelForImageClassification", "AutoImageProcessor"
@@ -103,7 +104,8 @@ class Pictures:
         """Metrics, of how many, and a line that tells it."""
         accuracy, count = measured["eval_accuracy"], len(self.held)
         told = f"held-out accuracy {accuracy:.2%} ({round(accuracy * count)} of {count} pictures)"
-        return {"accuracy": accuracy, "loss": measured["eval_loss"]}, count, told
+        interval = wilson(round(accuracy * count), count)
+        return {"accuracy": accuracy, "accuracy_interval": interval, "loss": measured["eval_loss"]}, count, told
 
     def save(self, directory: Path) -> None:
         """Save the image processor."""

@@ -92,6 +92,10 @@ class SentimentConfig(PretrainedConfig):
         given = {name: kwargs.pop(name) for name in LABEL_FIELDS if name in kwargs}
         if given:
             config_dict = {name: value for name, value in config_dict.items() if name not in LABEL_FIELDS} | given
+        if (
+            "problem_type" in kwargs
+        ):  # a classifier becomes a regression, and the stored kind would contradict one label
+            config_dict = {**config_dict, "problem_type": kwargs.pop("problem_type")}
         return super().from_dict(config_dict, **kwargs)
 
 
@@ -102,6 +106,11 @@ def is_count(value: Any) -> bool:
 
 def labels(num_classes: Any, num_labels: Any, id2label: dict | None, label2id: dict | None) -> dict[str, dict]:
     """Complete id2label and label2id from whichever of the four was given; three sentiments if none was."""
+    for name, given in (("id2label", id2label), ("label2id", label2id)):
+        if given is not None and not isinstance(given, dict):
+            raise ValueError(f"{name}={given!r} must be a dict, as in id2label={{0: 'bad', 1: 'good'}}")
+    if label2id and not all(isinstance(i, int) for i in label2id.values()):
+        raise ValueError(f"label2id={label2id!r} must give each name an integer, as in {{'bad': 0, 'good': 1}}")
     sizes = {"num_classes": num_classes, "num_labels": num_labels}
     sizes |= {
         name: len(given) for name, given in (("id2label", id2label), ("label2id", label2id)) if given is not None

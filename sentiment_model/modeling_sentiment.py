@@ -6,8 +6,9 @@
 - Padding is never read: a row gives the same logits alone, padded left or right, or with holes in its mask, but for
   rounding. A row without a token gives those of features that are zero.
 - A direction that starts at a row's own first token, or last, has read all of it before it meets padding. Where most
-  of a batch is padding, and on GPUs, the real steps are packed. torch.export and torch.jit.trace work; torch.compile
-  leaves the LSTMs as they are, so fullgraph=True is refused.
+  of a batch is padding, and on GPUs, the real steps are packed. torch.export (strict=False) gives a graph for any
+  number of rows and one number of tokens, torch.jit.trace one for any; torch.compile leaves the LSTMs as they are, so
+  fullgraph=True is refused.
 """
 
 from typing import Any
@@ -234,14 +235,13 @@ class SentimentModel(SentimentPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give one of input_ids (batch, tokens) and inputs_embeds (batch, tokens, embedding_dim)")
         if inputs_embeds is None:
-            check_ids(input_ids, self.embedding.num_embeddings)
+            check_ids(input_ids, self.config.vocab_size)
             shape, pad = input_ids.shape, self.config.pad_token_id
             default = torch.ones_like(input_ids, dtype=torch.bool) if pad is None else input_ids != pad
         else:
-            if inputs_embeds.dim() != 3:
-                raise ValueError(
-                    f"inputs_embeds has shape {tuple(inputs_embeds.shape)}, should be (batch, tokens, width)"
-                )
+            if inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != self.config.embedding_dim:
+                told = f"inputs_embeds has shape {tuple(inputs_embeds.shape)}"
+                raise ValueError(f"{told}, should be (batch, tokens, {self.config.embedding_dim})")
             shape, default = inputs_embeds.shape[:2], inputs_embeds.new_ones(inputs_embeds.shape[:2], dtype=torch.bool)
         if mask is None:
             return default
@@ -263,8 +263,8 @@ def checkable(tensor: Tensor) -> bool:
 
 
 def check_ids(ids: Tensor, limit: int) -> None:
-    if ids.is_floating_point() or ids.dim() != 2:
-        raise ValueError(f"input_ids are {ids.dtype} of shape {tuple(ids.shape)}, should be integers (batch, tokens)")
+    if ids.dtype not in (torch.int32, torch.int64) or ids.dim() != 2:
+        raise ValueError(f"input_ids are {ids.dtype} of shape {tuple(ids.shape)}, should be int64 (batch, tokens)")
     if checkable(ids) and ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= limit):
         raise ValueError(
             f"input_ids has values from {int(ids.min())} to {int(ids.max())}, but vocab_size={limit} allows 0 to "
@@ -330,6 +330,10 @@ class SentimentAnalyzer(SentimentPreTrainedModel):
             if tuple(labels.shape) != tuple(logits.shape[:1] if alone else logits.shape):
                 told = f"labels has shape {tuple(labels.shape)}, should be {tuple(logits.shape)}"
                 raise ValueError(f"{told} for problem_type={kind!r}")
+            if kind != "regression" and checkable(labels) and ((labels < 0) | (labels > 1)).any():
+                raise ValueError(
+                    f"labels has values from {labels.min()} to {labels.max()}; several labels are 0 and 1 each"
+                )
             measure = F.mse_loss if kind == "regression" else F.binary_cross_entropy_with_logits
             loss = measure(logits, labels.view_as(logits).to(logits.dtype), reduction=reduction)
         return loss if num_items is None else loss / num_items

@@ -166,3 +166,69 @@ def test_a_training_that_logged_nothing_has_no_section(text, tiny_folder, tiny_c
     (tmp_path / "staged").mkdir()
     staged = stage(read_folder(tiny_folder), checkpoint, tmp_path / "staged")
     assert "loss_curve.png" not in staged.files and "## Training" not in rendered(staged, human())
+
+
+def evaluated(tiny_folder, tiny_checkpoint, path, **changes):
+    """A staged copy of the checkpoint with what `pinfold train` would have measured of it."""
+    shutil.copytree(tiny_checkpoint, path / "checkpoint")
+    weights = {p.name: sha256(p) for p in (path / "checkpoint").glob("*.safetensors")}
+    told = {
+        "task": "text-classification", "n": 1200, "weights": weights,
+        "dataset": {"name": "re|views", "description": "texts of <b>re|views</b>"}, "split": {"name": "held-out"},
+        "metrics": {
+            "accuracy": 0.9, "accuracy_interval": [0.88, 0.92], "macro_f1": 0.895, "loss": float("nan"),
+            "bag_of_words": {"accuracy": 0.81},
+            "per_class": {"a|b": {"precision": 0.5, "recall": 0.25, "f1": 1 / 3, "n": 7}},
+        },
+        **changes,
+    }  # fmt: skip
+    (path / "checkpoint" / "eval_results.json").write_text(json.dumps(told))
+    (path / "staged").mkdir()
+    return stage(read_folder(tiny_folder), path / "checkpoint", path / "staged")
+
+
+def test_an_evaluation_is_told_in_tables_and_in_the_front_matter(tiny_folder, tiny_checkpoint, tmp_path):
+    from huggingface_hub import ModelCard
+    from markdown_it import MarkdownIt
+
+    made = evaluated(tiny_folder, tiny_checkpoint, tmp_path)
+    text = rendered(made, human())
+    assert "| metric | value | 95 % interval | a bag of words |\n" in text
+    assert "| Accuracy | 0.900 | 0.880 to 0.920 | 0.810 |\n| Macro F1 | 0.895 |  |  |\n" in text and "Loss" not in text
+    assert "on 1,200 held-out examples of re\\|views: texts of \\<b\\>re\\|views\\</b\\>.\n" in text
+    assert "| a\\|b | 0.500 | 0.250 | 0.333 | 7 |" in text
+    page = MarkdownIt("commonmark").enable("table").render(text.split("---\n", 2)[2])
+    assert page.count("<table>") == 3 and "<b>" not in page and "<td>a|b</td>" in page
+    assert ("eval_results.json", "the card tells what it holds") in made.left_out
+    result = ModelCard(text).data.eval_results  # as the Hub's own client reads it
+    assert [(r.metric_name, r.metric_type, r.metric_value) for r in result] == [
+        ("Accuracy", "accuracy", 0.9), ("Macro F1", "f1", 0.895),
+    ]  # fmt: skip
+    assert result[0].task_type == "text-classification" and result[0].dataset_name == "re|views"
+
+
+def test_an_evaluation_of_other_weights_is_not_told_and_an_earlier_one_goes(tiny_folder, tiny_checkpoint, tmp_path):
+    for name in ("first", "second", "third"):
+        (tmp_path / name).mkdir()
+    before = rendered(evaluated(tiny_folder, tiny_checkpoint, tmp_path / "first"), human())
+    other = evaluated(tiny_folder, tiny_checkpoint, tmp_path / "second", weights={"model.safetensors": "0" * 64})
+    assert other.evaluation is None and ("eval_results.json", "measured of other weights than these") in other.left_out
+    after = rendered(other, human(), OTHER)
+    assert "## Evaluation" not in after and "model-index" not in front(after)
+    assert "model-index" not in front(card.merge(after, before, human())[0])
+    # somebody's own stays, and so does one in card.md
+    own = before.replace("\n## Evaluation\n", "\n## Measured\n")
+    assert "model-index" in front(card.merge(after, own, human())[0])
+    kept = human(**{"model-index": [{"name": "mine"}]})
+    assert front(rendered(evaluated(tiny_folder, tiny_checkpoint, tmp_path / "third"), kept))["model-index"] == [
+        {"name": "mine"}
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"eval_loss": 1.0}', '{"weights": {}, "metrics": {}}'])
+def test_a_file_of_another_program_is_left_alone(text, tiny_folder, tiny_checkpoint, tmp_path):
+    shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
+    (tmp_path / "checkpoint" / "eval_results.json").write_text(text)
+    (tmp_path / "staged").mkdir()
+    made = stage(read_folder(tiny_folder), tmp_path / "checkpoint", tmp_path / "staged")
+    assert made.evaluation is None and ("eval_results.json", "not part of a published model") in made.left_out

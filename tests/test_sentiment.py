@@ -144,9 +144,12 @@ def test_no_rows_and_no_tokens(shape):
         ({}, "give one of input_ids"),
         ({"input_ids": torch.tensor([[60]])}, "vocab_size=60 allows 0 to 59"),
         ({"input_ids": torch.tensor([[-1]])}, "values from -1 to -1"),
-        ({"input_ids": torch.ones(3)}, "should be integers (batch, tokens)"),
+        ({"input_ids": torch.ones(3)}, "should be int64 (batch, tokens)"),
+        ({"input_ids": torch.ones(2, 3, dtype=torch.uint8)}, "input_ids are torch.uint8"),
+        ({"input_ids": torch.ones(2, 3).long(), "labels": torch.full((2, 3), 2.0)}, "several labels are 0 and 1 each"),
         ({"input_ids": torch.ones(2, 3).long(), "attention_mask": torch.ones(2, 4)}, "should be (2, 3)"),
-        ({"inputs_embeds": torch.ones(2, 12)}, "should be (batch, tokens, width)"),
+        ({"inputs_embeds": torch.ones(2, 12)}, "should be (batch, tokens, 12)"),
+        ({"inputs_embeds": torch.ones(2, 3, 13)}, "should be (batch, tokens, 12)"),
         ({"input_ids": torch.ones(2, 3).long(), "labels": torch.tensor([0, 3])}, "so use 0 to 2"),
         ({"input_ids": torch.ones(2, 3).long(), "labels": torch.tensor([0])}, "should be (2,)"),
     ],
@@ -170,6 +173,8 @@ def test_mistakes_are_one_line(arguments, told):
         ({"num_classes": 2, "num_labels": 3}, "contradictory"),
         ({"num_classes": 0}, "num_classes=0 must be a positive integer"),
         ({"id2label": {}}, "id2label=0"),
+        ({"id2label": ["x", "y"]}, "must be a dict"),
+        ({"label2id": {"x": "0", "y": "1"}}, "must give each name an integer"),
         ({"id2label": {0: "a", 2: "b"}}, "ids 0 to 1"),
         ({"id2label": {0: "a", 1: "b"}, "label2id": {"a": 1, "b": 0}}, "contradicts"),
     ],
@@ -194,6 +199,13 @@ def test_labels_survive_saving(name, count, tmp_path):
     named = SentimentConfig.from_pretrained(tmp_path, id2label={"0": "bad", "1": "good"})
     assert named.num_classes == 2 and named.label2id == {"bad": 0, "good": 1}
     assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "sentiment_analyzer"
+
+
+def test_a_classifier_becomes_a_regression(tmp_path):
+    made(problem_type="single_label_classification").save_pretrained(tmp_path)
+    fields = {"num_labels": 1, "problem_type": "regression", "ignore_mismatched_sizes": True}
+    model = SentimentAnalyzer.from_pretrained(tmp_path, **fields)
+    assert model.config.problem_type == "regression" and model.classifier.out_features == 1
 
 
 def test_base_and_head_load_each_others_checkpoints(tmp_path):
@@ -240,7 +252,7 @@ def test_words_can_be_added(tmp_path):
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_exported_and_traced_graphs_take_other_lengths(pooling):
+def test_an_exported_graph_takes_other_rows_and_a_traced_one_other_lengths(pooling):
     model, (ids, mask) = made(pooling=pooling), padded(rows(), "left")
     with torch.no_grad():
         rows_ = {name: {0: torch.export.Dim("rows", min=2)} for name in ("input_ids", "attention_mask")}

@@ -231,6 +231,14 @@ def bert(path):
     return path
 
 
+def deep(path):
+    """train/pos and train/neg, test/pos and test/neg: named one level too high."""
+    for place in ("train/pos", "train/neg", "test/pos", "test/neg"):
+        (path / place).mkdir(parents=True)
+        (path / place / "1.txt").write_text("x")
+    return path
+
+
 MISTAKES = {
     "no such file": (lambda t: ["--data", t / "none.csv"], "no such file; give 'vader', a table"),
     "empty": (lambda t: ["--data", table(t / "x.csv", [])], "no row in it"),
@@ -298,7 +306,32 @@ MISTAKES = {
     ),
     "a folder without a checkpoint": (
         lambda t: ["--data", table(t / "x.csv", reviews(30)), "--from", ROOT / "bert_model"],
-        "no tokenizer that loads",
+        "no checkpoint; give a directory",
+    ),
+    "a mistyped checkpoint": (
+        lambda t: ["--data", table(t / "x.csv", reviews(30)), "--from", t / "typo"],
+        "no checkpoint; give a directory",
+    ),
+    "two columns of one name": (
+        lambda t: ["--data", table(t / "x.csv", [("a", "1", "2")], ("text", "label", "label"))],
+        "the heading has 'label' 2 times; rename one",
+    ),
+    "blank label": (lambda t: ["--data", table(t / "x.csv", [("a", "1"), ("b", " ")])], "row 2 has no label"),
+    "large number": (
+        lambda t: ["--data", table(t / "x.csv", [("a", "1"), ("b", "1" * 400)]), "--problem", "regression"],
+        "which is no number up to 1e+15",
+    ),
+    "one-hot": (
+        lambda t: ["--data", (t / "x.jsonl").write_text('{"text": "a", "label": [1, 0, 0]}') and t / "x.jsonl"],
+        "give the names of its labels, each once",
+    ),
+    "a class that is only held out": (
+        lambda t: ["--data", table(t / "x.csv", [("a b", "x")] * 118 + [("c d", "r")] * 2), "--eval-fraction", 0.9],
+        "leaves no text of r to train on",
+    ),
+    "folders of folders": (
+        lambda t: ["--data", deep(t)],
+        "are one folder down; name the folder of classes",
     ),
     "another folder's checkpoint": (
         lambda t: ["--data", table(t / "x.csv", reviews(30)), "--from", bert(t / "bert")],
@@ -317,6 +350,48 @@ def test_a_mistake_is_one_line_and_exit_code_2(mistake, tmp_path, capsys):
     assert train(FOLDER, "--output", tmp_path / "out", *given) == 2
     error = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()
     assert error[-1].startswith("pinfold train: ") and told in error[-1] and len(error) == 1, error
+
+
+@pytest.mark.parametrize("rows", [[("\U0001f600 !", "a"), ("\U0001f621 ?", "b")] * 20], ids=["no letters"])
+def test_texts_without_words_are_trained_on_without_a_bag_of_words(rows, tmp_path, capsys):
+    options = ["--data", table(tmp_path / "x.csv", rows), "--output", tmp_path / "out", *SMALL, "--epochs", 1]
+    assert train(FOLDER, *options) == 0  # the default vocabulary is more than these give
+    assert "a bag of words" not in capsys.readouterr().out
+    assert "bag_of_words" not in json.loads((tmp_path / "out" / "eval_results.json").read_text())["metrics"]
+
+
+def test_headings_of_a_data_frames_index_and_long_texts_are_read(tmp_path):
+    path = table(
+        tmp_path / "x.csv", [(0, "a " * 100_000, "1.0"), (1, "b", "10.0"), (2, "c", "2")], ("", "text", "label")
+    )
+    found = load_data(str(path), None, None, None)
+    assert found.names == ["1", "2", "10"] and len(found.texts[0]) == 200_000
+
+
+def test_a_classifier_is_fine_tuned_to_a_regression(trained, tmp_path):
+    path = table(tmp_path / "x.csv", [(text, len(text) / 10) for text, _ in reviews(60)], ("text", "score"))
+    options = ["--data", path, "--from", trained, "--problem", "regression", "--epochs", 1]
+    assert train(FOLDER, *options, "--output", tmp_path / "out") == 0
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["problem_type"] == "regression"
+
+
+def test_a_run_is_not_continued_on_other_data(data, tmp_path, capsys):
+    path, output = tmp_path / "x.csv", tmp_path / "out"
+    path.write_text(data.read_text())
+    options = ["--data", path, *SHORT, "--epochs", 1, "--output", output]
+    assert train(FOLDER, *options) == 0
+    (output / "eval_results.json").unlink()  # as if it had not ended
+    path.write_text(data.read_text().replace("the film", "that film"))
+    assert train(FOLDER, *options) == 2
+    assert "an unfinished training of other settings (data was" in capsys.readouterr().err
+
+
+def test_damaged_ratings_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "pinfold").mkdir()
+    (tmp_path / "pinfold" / "hutto_ICWSM_2014.tar.gz").write_bytes(b"no archive")
+    assert train(FOLDER, "--data", "vader", "--output", tmp_path / "out") == 2
+    assert "damaged; remove it, and it is fetched again" in capsys.readouterr().err
 
 
 def test_texts_longer_than_the_model_reads_are_refused(data, tmp_path, capsys):

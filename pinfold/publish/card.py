@@ -19,6 +19,7 @@ from pinfold.publish.stage import Staged, has_tokenizer, sha256
 
 BEGIN = "<!-- pinfold: generated from here; edits are lost at the next push -->"
 END = re.compile(r"<!-- pinfold: end, text=(\w+) -->")
+EVALUATION = "\n## Evaluation\n"
 PIN = re.compile(r'revision="([0-9a-f]{40})"')
 # The pipelines that transformers names otherwise than the Auto class does.
 TASKS = {
@@ -137,8 +138,8 @@ def main_auto_class(staged: Staged) -> str:
     )
 
 
-def metadata(staged: Staged, human: HumanHalf) -> dict:
-    """Front matter: what people wrote, and what the files say."""
+def metadata(staged: Staged, human: HumanHalf, name: str) -> dict:
+    """Front matter: what people wrote, and what the files say of the model of this name."""
     if staged.tokenizer_only:
         tags = list(dict.fromkeys([*(human.metadata.get("tags") or []), "tokenizer"]))
         return {**human.metadata, "library_name": "transformers", "tags": tags}
@@ -147,14 +148,15 @@ def metadata(staged: Staged, human: HumanHalf) -> dict:
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", auto.removeprefix("AutoModelFor")).lower()
     task = (IMAGE_TASKS if image else {}).get(auto) or TASKS.get(auto, words)
     tags = list(dict.fromkeys([*(human.metadata.get("tags") or []), "custom_code", staged.config["model_type"]]))
-    return {"pipeline_tag": task, **human.metadata, "library_name": "transformers", "tags": tags}
+    measured = {"model-index": staged.evaluation.model_index(name)} if staged.evaluation else {}
+    return {"pipeline_tag": task, **measured, **human.metadata, "library_name": "transformers", "tags": tags}
 
 
 def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Facts) -> str:
     """A complete card that pins ``revision``."""
     template = Path(__file__).with_name("card_template.md").read_text(encoding="utf-8")
     generated = (
-        Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+        _environment()
         .from_string(template)
         .render(
             name=repo.split("/")[-1],
@@ -166,13 +168,20 @@ def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Fa
             files=_files(staged),
             code_from=staged.code_from,
             curve=staged.curve,
+            evaluation=staged.evaluation,
             picture=PICTURE,
             versions=facts.versions,
             autos=sorted(auto for auto in staged.auto_map if auto.startswith("AutoModel")),
             findings=[(finding.code, _plain(str(finding).removeprefix(finding.code))) for finding in facts.findings],
         )
     )
-    return _join(metadata(staged, human), generated, human.text, _mark(human.text))
+    return _join(metadata(staged, human, repo.split("/")[-1]), generated, human.text, _mark(human.text))
+
+
+def _environment() -> Environment:
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    environment.filters |= {"plain": _plain, "number": lambda value: f"{value:.3f}" if value < 100 else f"{value:.1f}"}
+    return environment
 
 
 def merge(card: str, remote: str | None, human: HumanHalf) -> tuple[str, list[str]]:
@@ -195,6 +204,8 @@ def merge(card: str, remote: str | None, human: HumanHalf) -> tuple[str, list[st
         if key != "tags" and found.get(key, human.metadata[key]) != human.metadata[key]
     ]
     theirs = {key: value for key, value in found.items() if key in human.metadata or key not in own}
+    if EVALUATION in END.split(body.partition(BEGIN)[2])[0] and "model-index" not in human.metadata:
+        theirs.pop("model-index", None)  # that was an earlier push, of weights that are not these
     theirs_tags = found.get("tags")
     tags = list(dict.fromkeys([*(theirs_tags if isinstance(theirs_tags, list) else []), *own["tags"]]))
     before, text, mark = _parts(body)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.errors import UserError
-from pinfold.publish import curve, sentence_rules
+from pinfold.publish import curve, evaluation, sentence_rules
 from pinfold.publish.folder import DIGEST_LINE, ModelFolder, Module
 
 MANIFEST = "pinfold.json"
@@ -79,6 +79,7 @@ class Staged:
     left_out: list[tuple[str, str]]
     code_from: CodeFrom | None = None
     curve: str = ""  # what the picture of its training's loss shows
+    evaluation: "evaluation.Evaluation | None" = None
 
     def place(self, value: str) -> str:
         """An auto_map entry as it is published: with the repository that holds the code, where that is another."""
@@ -201,7 +202,8 @@ def stage(
     losses = curve.read(checkpoint)
     if losses and curve.draw(losses, directory / curve.PICTURE):
         staged.curve = losses.told()
-    staged.left_out = _left_out(staged, checkpoint, {p.name for p in weights})
+    staged.evaluation, why = evaluation.read(checkpoint, sha256)
+    staged.left_out = _left_out(staged, checkpoint, {p.name for p in weights}, why)
     _write_manifest(staged)
     return staged
 
@@ -587,8 +589,8 @@ def _stage_pictures(words: Path, directory: Path) -> None:
         shutil.copyfile(picture, directory / picture.name)
 
 
-def _left_out(staged: Staged, checkpoint: Path, weights: set[str]) -> list[tuple[str, str]]:
-    """What stays here, with the reason."""
+def _left_out(staged: Staged, checkpoint: Path, weights: set[str], why: str = "") -> list[tuple[str, str]]:
+    """What stays here, with the reason; `why` an evaluation is not told."""
     taken = {name.split("/")[0] for name in staged.files}
     taken |= {*weights, *sentence_rules.places(checkpoint), INDEX, "config.json", "README.md", MANIFEST, "__pycache__"}
     found = []
@@ -601,6 +603,8 @@ def _left_out(staged: Staged, checkpoint: Path, weights: set[str]) -> list[tuple
             reason = f"code comes from {staged.code_from.repo if staged.code_from else 'the folder'}"
         elif path.name == "trainer_state.json" and staged.curve:
             reason = f"{curve.PICTURE} shows what it holds"
+        elif path.name == evaluation.FILE and (staged.evaluation or why):
+            reason = why or "the card tells what it holds"
         else:
             reason = "not part of a published model"
         found.append((path.name + "/" * path.is_dir(), reason))

@@ -1,0 +1,96 @@
+"""How good a checkpoint is, for the card: read from the eval_results.json that `pinfold train` leaves.
+
+It is told only of the weights that it was measured of: their hashes stand in the file.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FILE = "eval_results.json"
+# key in the file -> name in the card, and type in model-index (of https://huggingface.co/docs/hub/model-cards)
+METRICS = {
+    "accuracy": ("Accuracy", "accuracy"),
+    "macro_f1": ("Macro F1", "f1"),
+    "micro_f1": ("Micro F1", "f1"),
+    "mean_absolute_error": ("Mean absolute error", "mae"),
+    "mean_squared_error": ("Mean squared error", "mse"),
+    "pearson": ("Pearson correlation", "pearsonr"),
+    "r2": ("R²", "r_squared"),
+    "perplexity": ("Perplexity", "perplexity"),
+    "loss": ("Loss", "loss"),
+}
+MOST_CLASSES = 40  # rows of a table that somebody still reads
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number, the 95 % interval where there is one, and what a simple baseline reaches on the same data."""
+
+    key: str
+    value: float
+    interval: tuple[float, float] | None = None
+    baseline: float | None = None
+
+    @property
+    def name(self) -> str:
+        return METRICS[self.key][0]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of one held-out part of a data set; classes are (name, precision, recall, F1, how many)."""
+
+    task: str
+    dataset: str
+    description: str
+    split: str
+    n: int
+    metrics: list[Metric]
+    classes: list[tuple[str, float, float, float, int]]
+    baseline: str = ""
+
+    def model_index(self, name: str) -> list[dict]:
+        """The front matter's model-index; its data set is none of the Hub's, which the type says."""
+        metrics = [{"type": METRICS[m.key][1], "name": m.name, "value": round(m.value, 6)} for m in self.metrics]
+        dataset = {"name": self.dataset, "type": "unknown", "split": self.split}
+        return [{"name": name, "results": [{"task": {"type": self.task}, "dataset": dataset, "metrics": metrics}]}]
+
+
+def read(checkpoint: Path, sha256: Callable[[Path], str]) -> tuple[Evaluation | None, str]:
+    """The evaluation, and else why there is none; "" where there is no file, or one of another program."""
+    try:
+        found = json.loads((checkpoint / FILE).read_text(encoding="utf-8"))
+        weights = found["weights"]
+        told = _evaluation(found)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None, ""
+    there = {path.name: sha256(path) for path in sorted(checkpoint.glob("*.safetensors"))}
+    if weights != there:
+        return None, "measured of other weights than these"
+    return told, ""
+
+
+def _evaluation(found: dict[str, Any]) -> Evaluation:
+    measured = found["metrics"]
+    simple = measured.get("bag_of_words", {})
+    metrics = []
+    for key in METRICS:
+        value = measured.get(key)
+        if isinstance(value, (int, float)) and math.isfinite(value):
+            ends = measured.get(f"{key}_interval")
+            metrics.append(Metric(key, float(value), tuple(map(float, ends)) if ends else None, simple.get(key)))
+    if not metrics:
+        raise ValueError("no metric")
+    each = measured.get("per_class", {})
+    classes = [
+        (str(n), float(c["precision"]), float(c["recall"]), float(c["f1"]), int(c["n"])) for n, c in each.items()
+    ]
+    data, split = found["dataset"], found["split"]
+    return Evaluation(
+        str(found["task"]), str(data["name"]), str(data["description"]), str(split["name"]), int(found["n"]), metrics,
+        classes if len(classes) <= MOST_CLASSES else [], "a bag of words" if simple else "",
+    )  # fmt: skip
