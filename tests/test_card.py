@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pinfold.errors import UserError
-from pinfold.publish import card
+from pinfold.publish import card, curve
 from pinfold.publish.folder import read_folder
 from pinfold.publish.stage import sha256, stage
 
@@ -157,6 +157,16 @@ def test_the_losses_of_a_training_become_a_picture_with_a_text_of_its_own(tiny_f
     assert {(0x25, 0x63, 0xEB), (0xC2, 0x41, 0x0C)} <= colours  # both lines are there
     assert pictures[0].tobytes() == pictures[1].tobytes()
     assert ("trainer_state.json", "loss_curve.png shows what it holds") in made[0].left_out
+
+
+def test_the_loss_of_the_best_weights_is_not_taken_for_that_of_the_last_step(tmp_path):
+    """Trainer evaluates once more after it has loaded them, and logs that under the last step."""
+    held = [{"step": 10, "eval_loss": 0.5}, {"step": 20, "eval_loss": 0.8}, {"step": 20, "eval_loss": 0.5}]
+    log = [{"step": s, "loss": 3 / s} for s in range(1, 21)] + held
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": log}))
+    found = curve.read(tmp_path)
+    assert found.held == [(10, 0.5), (20, 0.8)]
+    assert found.told().endswith("; held out, it is 0.80 at the end, and was lowest after 10 steps, 0.50")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"log_history": [{"step": 1, "loss": NaN}]}', '{"log_history": 3}'])

@@ -25,7 +25,10 @@ class Curve:
         (_, first), (steps, last) = self.train[0], self.train[-1]
         text = f"The training loss goes from {first:.2f} to {last:.2f} in {steps} steps"
         if self.held:
-            text += f"; held out, it is {self.held[-1][1]:.2f} at the end"
+            (at, low), (_, end) = min(self.held, key=lambda point: point[1]), self.held[-1]
+            text += f"; held out, it is {end:.2f} at the end"
+            if f"{low:.2f}" != f"{end:.2f}":
+                text += f", and was lowest after {at} steps, {low:.2f}"
         return text
 
 
@@ -34,7 +37,10 @@ def read(checkpoint: Path) -> Curve | None:
     try:
         rows = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
         train = {int(r["step"]): float(r["loss"]) for r in rows if "loss" in r}
-        held = {int(r["step"]): float(r["eval_loss"]) for r in rows if "eval_loss" in r}
+        held: dict[int, float] = {}
+        for row in rows:
+            if "eval_loss" in row:  # the last step's second one is of the best weights, which are loaded in the end
+                held.setdefault(int(row["step"]), float(row["eval_loss"]))
     except (OSError, ValueError, LookupError, TypeError):
         return None
     points = [sorted((s, v) for s, v in found.items() if math.isfinite(v)) for found in (train, held)]
