@@ -50,6 +50,8 @@ def load_data(given: str, text: str | None, label: str | None, kind: str | None)
         UserError: nothing there, columns that are not, a row without text or label, labels of another kind, one class.
     """
     if given == "vader":
+        if text or label:
+            raise UserError("--data vader has no columns to choose; leave --text-column and --label-column out")
         return vader(kind)
     path = Path(given)
     if path.is_dir():

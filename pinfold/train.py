@@ -19,6 +19,7 @@
 """
 
 import argparse
+import contextlib
 import copy
 import dataclasses
 import importlib
@@ -92,7 +93,18 @@ def number(kind: type, low: float, high: float = 10**9) -> Callable[[str], Any]:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Train, evaluate, save, and print what came of it."""
+    """Train, evaluate, save, and print what came of it; what is refused leaves no directory behind."""
+    fresh = not args.output.exists()
+    try:
+        return run(args)
+    except UserError:
+        if fresh:
+            with contextlib.suppress(OSError):
+                args.output.rmdir()  # if it is empty
+        raise
+
+
+def run(args: argparse.Namespace) -> int:
     try:
         import accelerate  # noqa: F401 (Trainer needs it, and says so less plainly)
         import torch
@@ -139,7 +151,7 @@ def main(args: argparse.Namespace) -> int:
     sys.stdout.flush()  # before the progress bar, which goes to stderr
     bar = progress_bar(trainer)
     try:
-        run = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trained = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         measured = trainer.evaluate()
     except KeyboardInterrupt:
         print("\nthe same command continues from the last checkpoint", file=sys.stderr)
@@ -152,8 +164,8 @@ def main(args: argparse.Namespace) -> int:
     trainer.save_state()
     training = {
         "settings": settings,
-        "train_loss": run.training_loss,
-        "seconds": None if checkpoint else round(run.metrics["train_runtime"], 3),  # unknown after an interruption
+        "train_loss": trained.training_loss,
+        "seconds": None if checkpoint else round(trained.metrics["train_runtime"], 3),  # unknown after an interruption
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores",
         "versions": {"python": platform.python_version()} | {m.__name__: m.__version__ for m in (torch, transformers)},
         "arguments": {k: v for k, v in trainer.args.to_dict().items() if v is not None and not k.startswith("hub_")},

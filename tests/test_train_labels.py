@@ -286,6 +286,7 @@ MISTAKES = {
         lambda t: ["--data", (t / "x.csv").write_text('text,label\na,1\n"b,2\nd,1\n') and t / "x.csv"],
         "unexpected end of data",
     ),
+    "columns of none": (lambda t: ["--data", "vader", "--text-column", "x"], "--data vader has no columns to choose"),
     "other file": (lambda t: ["--data", (t / "x.xlsx").write_bytes(b"PK") and t / "x.xlsx"], "labelled text is read"),
     "no parquet": (lambda t: ["--data", (t / "x.parquet").write_bytes(b"PAR") and t / "x.parquet"], "Parquet"),
     "one folder": (lambda t: ["--data", (t / "a").mkdir() or t], "1 class folders; put the .txt files"),
@@ -350,6 +351,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(mistake, tmp_path, capsys):
     assert train(FOLDER, "--output", tmp_path / "out", *given) == 2
     error = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()
     assert error[-1].startswith("pinfold train: ") and told in error[-1] and len(error) == 1, error
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("rows", [[("\U0001f600 !", "a"), ("\U0001f621 ?", "b")] * 20], ids=["no letters"])
