@@ -253,7 +253,7 @@ class SparseAttention(BERTSelfAttention):
 
     def is_short(self, tokens: int) -> bool:
         """Whether dense attention is as cheap for so many tokens: every kind has its own answer."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind below has its own
 
     def sparse(self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, first: int) -> Tensor:
         """A few blocks at a time, so that scores, masks and copies do not pile up; all at once in a traced graph."""
@@ -279,7 +279,7 @@ class SparseAttention(BERTSelfAttention):
         shared: Any, start: int, stop: int,
     ) -> Tensor:  # fmt: skip
         """The mixture for the blocks start..stop of each row's queries: what makes a kind."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind below has its own
 
     def columns(self, query: Tensor, scores: Tensor, key: Tensor, value: Tensor, mixer: Any) -> Tensor:
         """Softmax over scores of shared keys and, as one more column, each query's own key."""

@@ -49,10 +49,8 @@ def fine_tuned(model_class: type, start: Path, fields: dict[str, Any], classifie
     import torch
 
     check_checkpoint(start)
-    stored, wanted = (
-        json.loads((start / "config.json").read_text(encoding="utf-8")),
-        model_class.config_class.model_type,
-    )
+    stored = json.loads((start / "config.json").read_text(encoding="utf-8"))
+    wanted = model_class.config_class.model_type
     if stored.get("model_type", wanted) != wanted:
         raise UserError(
             f"{start}: holds a {stored['model_type']}, this folder is for {wanted}; give a checkpoint of it"
@@ -85,6 +83,23 @@ def check_checkpoint(start: Path) -> None:
     """
     if not (start / "config.json").is_file() or not any(start.glob("*.safetensors")):
         raise UserError(f"{start}: no checkpoint; give a directory with config.json and model.safetensors")
+
+
+def check_fit(config: Any, tokens: int, option: str, length: int) -> None:
+    """
+    Raises:
+        UserError: the tokenizer has more tokens than the model, or examples are longer than it reads.
+    """
+    if tokens > config.vocab_size:
+        raise UserError(
+            f"the tokenizer has {tokens} tokens, the model vocab_size={config.vocab_size}; "
+            "use the checkpoint's tokenizer, or no --set vocab_size"
+        )
+    if length > getattr(config, "max_position_embeddings", length):
+        raise UserError(
+            f"{option}={length} is more than max_position_embeddings={config.max_position_embeddings}; "
+            "use less, or a larger one by --set"
+        )
 
 
 def set_fields(assignments: list[str], known: dict[str, set[str]]) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pinfold import metrics, tokenizer
-from pinfold.assemble import check_checkpoint, fine_tuned, one_line, with_code
+from pinfold.assemble import check_checkpoint, check_fit, fine_tuned, one_line, with_code
 from pinfold.errors import UserError, missing_extra
 from pinfold.labelled import KINDS, load_data
 
@@ -93,16 +93,7 @@ class LabelledText:
         except Exception as error:  # somebody else's constructor, or a damaged file: either may raise anything
             raise UserError(one_line(error)) from None
         config, length = model.config, settings["max_length"]
-        if len(self.tokenizer) > config.vocab_size:
-            raise UserError(
-                f"the tokenizer has {len(self.tokenizer)} tokens, the model vocab_size={config.vocab_size}; "
-                "use the checkpoint's tokenizer, or no --set vocab_size"
-            )
-        if length > getattr(config, "max_position_embeddings", length):
-            raise UserError(
-                f"--max-length={length} is more than max_position_embeddings={config.max_position_embeddings}; "
-                "use less, or a larger one by --set"
-            )
+        check_fit(config, len(self.tokenizer), "--max-length", length)
         self.train, self.held = (self._examples(rows, length) for rows in self.rows)
         config.tokenizer_class = "PreTrainedTokenizerFast"  # pipelines of transformers 4 look for it here
         return with_code(model, found)
@@ -186,14 +177,12 @@ class LabelledText:
             low, high = found["mean_absolute_error_interval"]
             told = f"mean absolute error {found['mean_absolute_error']:.3f} ({low:.3f} to {high:.3f})"
             return {**found, "loss": loss}, count, f"held-out {told}, {count} texts"
-        if self.kind == KINDS[0]:
-            found = metrics.of_classes(logits.argmax(-1), labels, self.names)
-            words = self.bag_of_words()
-            simple = {} if words is None else metrics.of_classes(words, self._held_labels(), self.names)
-        else:
-            found = metrics.of_sets((logits > 0).astype(int), labels.astype(int), self.names)
-            words = self.bag_of_words()
-            simple = {} if words is None else metrics.of_sets(words, self._held_labels(), self.names)
+        one = self.kind == KINDS[0]
+        measure = metrics.of_classes if one else metrics.of_sets
+        answers = logits.argmax(-1) if one else (logits > 0).astype(int)
+        found = measure(answers, labels.astype(int), self.names)
+        words = self.bag_of_words()
+        simple = {} if words is None else measure(words, self._held_labels(), self.names)
         if simple:
             found["bag_of_words"] = {name: simple[name] for name in ("accuracy", "accuracy_interval", "macro_f1")}
         low, high = found["accuracy_interval"]

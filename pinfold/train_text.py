@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pinfold import tokenizer
-from pinfold.assemble import fine_tuned, one_line, with_code
+from pinfold.assemble import check_fit, fine_tuned, one_line, with_code
 from pinfold.errors import UserError
 from pinfold.tokenizer_corpus import TABLES, decode, find_files, read_bytes, read_texts
 
@@ -71,16 +71,7 @@ class Text:
         except Exception as error:  # somebody else's constructor, or a damaged file: either may raise anything
             raise UserError(one_line(error)) from None
         config = model.config
-        if len(self.tokenizer) > config.vocab_size:
-            raise UserError(
-                f"the tokenizer has {len(self.tokenizer)} tokens, the model vocab_size={config.vocab_size}; "
-                "use the checkpoint's tokenizer, or no --set vocab_size"
-            )
-        if length > getattr(config, "max_position_embeddings", length):
-            raise UserError(
-                f"--block-size={length} is more than max_position_embeddings={config.max_position_embeddings}; "
-                "use less, or a larger one by --set"
-            )
+        check_fit(config, len(self.tokenizer), "--block-size", length)
         config.tokenizer_class = "PreTrainedTokenizerFast"  # pipelines of transformers 4 look for it here
         return with_code(model, found)
 
