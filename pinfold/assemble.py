@@ -45,7 +45,7 @@ def with_code(model: Any, found: dict[str, type]) -> Any:
 
 
 def fine_tuned(model_class: type, start: Path, fields: dict[str, Any], classifier: bool = True) -> Any:
-    """Load a checkpoint in float32; only a classifier of another size is drawn anew."""
+    """Load a checkpoint in float32; only a head, or a classifier of another size, is drawn anew."""
     import torch
 
     check_checkpoint(start)
@@ -63,7 +63,9 @@ def fine_tuned(model_class: type, start: Path, fields: dict[str, Any], classifie
     mismatched = (key if isinstance(key, str) else key[0] for key in found["mismatched_keys"])  # versions differ here
     drawn = sorted({*found["missing_keys"], *mismatched})
     first = (config.num_labels,) if classifier else None
-    if foreign := [f"{name} {sizes[name]}" for name in drawn if sizes[name][:1] != first]:
+    absent = absent_parts(model, set(found["missing_keys"]))
+    foreign = [name for name in drawn if sizes[name][:1] != first and part_of(model, name) not in absent]
+    if foreign := [f"{name} {sizes[name]}" for name in foreign]:
         told = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
         raise UserError(
             f"{start}: its weights do not fit the model, which needs {told}; give a checkpoint of this model"
@@ -72,8 +74,25 @@ def fine_tuned(model_class: type, start: Path, fields: dict[str, Any], classifie
     if classifier and before is not None and not drawn and list(before.values()) != list(config.id2label.values()):
         print(f"the classifier of {', '.join(map(str, before.values()))} is trained on, for other classes")
     if drawn:
-        print(f"new weights for {config.num_labels} classes: {', '.join(drawn)}")
+        told = f" for {config.num_labels} classes" if classifier else ""
+        print(f"new weights{told}: {', '.join(drawn)}")
     return model
+
+
+def part_of(model: Any, name: str) -> str:
+    """The module of the body, or else of the model, that a weight belongs to: bert.pooler, classifier."""
+    depth = 2 if name.startswith(f"{model.base_model_prefix}.") else 1
+    return ".".join(name.split(".")[:depth])
+
+
+def absent_parts(model: Any, missing: set[str]) -> set[str]:
+    """The modules of which a checkpoint has nothing, such as the head of another task or a pooler; none where these
+    are more than half of the model: that is a checkpoint of something else."""
+    there = {part_of(model, name) for name in model.state_dict() if name not in missing}
+    sizes = {name: tensor.numel() for name, tensor in model.named_parameters()}
+    if 2 * sum(sizes.get(name, 0) for name in missing) > sum(sizes.values()):
+        return set()
+    return {part_of(model, name) for name in missing} - there
 
 
 def check_checkpoint(start: Path) -> None:

@@ -20,6 +20,7 @@ TEXTS = (*OBVIOUS, "review", "tweet", "comment", "message")
 LABELS = ("label", "labels", "sentiment", "class", "category", "target", "rating", "score", "stars")
 KINDS = ("single_label_classification", "multi_label_classification", "regression")
 PARQUET = ".parquet"
+PREFIX = "datasets:"  # before the name of a data set on the Hub, and :CONFIG behind it where it has several
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", PARQUET)
 RATED = "hutto_ICWSM_2014/{}_GroundTruth.txt"
 SOURCES = ("tweets", "movieReviewSnippets", "amazonReviewSnippets", "nytEditorialSnippets")
@@ -54,7 +55,9 @@ def load_data(given: str, text: str | None, label: str | None, kind: str | None)
             raise UserError("--data vader has no columns to choose; leave --text-column and --label-column out")
         return vader(kind)
     path = Path(given)
-    if path.is_dir():
+    if given.startswith(PREFIX):
+        rows, name = table(given, text, label), given.removeprefix(PREFIX)
+    elif path.is_dir():
         if text or label:
             raise UserError(f"--data {given}: a folder has no columns; leave --text-column and --label-column out")
         rows, name = class_folders(path), path.resolve().name
@@ -63,7 +66,10 @@ def load_data(given: str, text: str | None, label: str | None, kind: str | None)
     elif path.exists():
         raise UserError(f"--data {given}: labelled text is read from {', '.join(TABLES)}, or from class folders")
     else:
-        raise UserError(f"--data {given}: no such file; give 'vader', a table ({', '.join(TABLES)}) or class folders")
+        raise UserError(
+            f"--data {given}: no such file; give 'vader', a table ({', '.join(TABLES)}), class folders, or "
+            f"{PREFIX}OWNER/NAME"
+        )
     found = [(where, text, value) for where, text, value in rows]
     if not found:
         raise UserError(f"--data {given}: no row in it; give a text and a label in each")
@@ -92,15 +98,15 @@ def class_folders(root: Path) -> Iterator[tuple[str, str, str]]:
             yield str(path), text, folder.name
 
 
-def table(path: Path, text: str | None, label: str | None) -> Iterator[tuple[str, str, Any]]:
-    """Where, text and label of each row."""
+def table(path: Path | str, text: str | None, label: str | None) -> Iterator[tuple[str, str, Any]]:
+    """Where, text and label of each row of a file, or of a data set on the Hub."""
     columns: tuple[str, str] | None = None
     for number, row in enumerate(rows_of(path), 1):
         columns = columns or (
             column(path, list(row), text, TEXTS, "text"),
             column(path, list(row), label, LABELS, "label"),
         )
-        where = f"{path.name}: row {number}"
+        where = row_name(path, number)
         content, value = (row.get(name) for name in columns)
         if not isinstance(content, str) or not content.strip():
             told = "no text" if content is None or isinstance(content, str) else f"{type(content).__name__}, not text,"
@@ -112,7 +118,52 @@ def table(path: Path, text: str | None, label: str | None) -> Iterator[tuple[str
         yield where, content, value
 
 
-def rows_of(path: Path) -> Iterator[dict[str, Any]]:
+def row_name(path: Path | str, number: int) -> str:
+    return f"{path if isinstance(path, str) else path.name}: row {number}"
+
+
+def rows_of(path: Path | str) -> Iterator[dict[str, Any]]:
+    """The rows of a table by its columns.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if isinstance(path, str):
+        yield from hub_rows(path)
+        return
+    yield from file_rows(path)
+
+
+def hub_rows(given: str) -> Iterator[dict[str, Any]]:
+    """The training rows of a data set that `datasets` can load, class ids by their names."""
+    try:
+        import datasets
+    except ImportError:
+        raise UserError(f"--data {given} needs the package datasets; run: pip install datasets") from None
+    name, _, config = given.removeprefix(PREFIX).partition(":")
+    try:
+        data = datasets.load_dataset(name, config or None, split="train")
+    except Exception as error:  # of many kinds: network, builder, no such split
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"--data {given}: {reason}; check {PREFIX}OWNER/NAME, :CONFIG and the network") from None
+    named = {column: found for column, kind in data.features.items() if (found := class_names(kind))}
+    for row in data:
+        yield row | {column: by_name(row[column], names) for column, names in named.items()}
+
+
+def class_names(kind: Any) -> list[str] | None:
+    """Of a column of class ids, or of lists of them."""
+    kind = getattr(kind, "feature", kind)
+    return getattr(kind, "names", None)
+
+
+def by_name(value: Any, names: list[str]) -> Any:
+    if isinstance(value, list):
+        return [by_name(each, names) for each in value]
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else None  # -1: not labelled
+
+
+def file_rows(path: Path) -> Iterator[dict[str, Any]]:
     if path.suffix.lower() == PARQUET:
         try:
             import pyarrow.parquet as parquet
@@ -128,7 +179,7 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
     return table_rows(content, str(path), "\t" if path.suffix.lower() == ".tsv" else ",", whole=True)
 
 
-def column(path: Path, there: list[str], wanted: str | None, usual: tuple[str, ...], what: str) -> str:
+def column(path: Path | str, there: list[str], wanted: str | None, usual: tuple[str, ...], what: str) -> str:
     """The column that was asked for, or the only one of an obvious name.
 
     Raises:

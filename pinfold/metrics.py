@@ -107,3 +107,88 @@ def of_numbers(predicted: Any, true: Any) -> dict[str, Any]:
     if math.isfinite(together := correlation(predicted, true)):
         found |= {"pearson": together, "pearson_interval": bootstrap(correlation, predicted, true)}
     return {name: value for name, value in found.items() if not isinstance(value, float) or math.isfinite(value)}
+
+
+def perplexity(sums: Any, counts: Any) -> float:
+    """The exponential of the mean loss of a token, from the sums and numbers of tokens of rows, (n,).
+
+    >>> import numpy as np
+    >>> perplexity(np.array([math.log(4), 0.0]), np.array([1, 1]))
+    2.0
+    """
+    return math.exp(min(700.0, float(sums.sum() / max(1.0, counts.sum()))))
+
+
+def of_losses(sums: Any, counts: Any) -> dict[str, Any]:
+    """Of a language model: perplexity, with an interval from rows drawn anew, as tokens of a row belong together."""
+    interval = bootstrap(perplexity, sums, counts)
+    return {
+        "perplexity": (found := perplexity(sums, counts)),
+        "perplexity_interval": interval,
+        "loss": math.log(found),
+    }
+
+
+def entities(tags: Sequence[str]) -> set[tuple[int, int, str]]:
+    """First place, place behind the last, and kind, of the entities that tags of IOB2, IOBES or IOB1 name.
+
+    As conlleval of CoNLL 2000 (https://www.cnts.ua.ac.be/conll2000/chunking/output.html) takes them: an I- behind
+    nothing of its kind begins one, too.
+
+    >>> sorted(entities(["B-PER", "I-PER", "O", "I-LOC", "B-LOC"]))
+    [(0, 2, 'PER'), (3, 4, 'LOC'), (4, 5, 'LOC')]
+    """
+    found, begun, kind = set(), 0, None
+    for place, tag in enumerate([*tags, "O"]):
+        mark, _, name = tag.partition("-") if "-" in tag else ("O", "", None)
+        if kind is not None and (mark in "BSO" or name != kind):
+            found.add((begun, place, kind))
+            kind = None
+        if name is not None and mark in "BIES" and kind is None:
+            begun, kind = place, name
+        if mark in "ES" and kind is not None:
+            found.add((begun, place + 1, kind))
+            kind = None
+    return found
+
+
+def of_tags(answers: Sequence[tuple[Sequence[str], Sequence[str]]], names: Sequence[str]) -> dict[str, Any]:
+    """Of tagged sentences, predicted and true: words right; and F1 of whole entities, or else of each tag.
+
+    Intervals are of sentences drawn anew, as the words of one belong together.
+    """
+    import numpy as np
+
+    hits = np.array([sum(a == b for a, b in zip(*pair, strict=True)) for pair in answers])
+    words = np.array([len(true) for _, true in answers])
+
+    def share(hits: Any, words: Any) -> float:
+        return float(hits.sum() / words.sum())
+
+    found = {"accuracy": share(hits, words), "accuracy_interval": bootstrap(share, hits, words)}
+    if not any(len(name) > 2 and name[:2] in ("B-", "I-") for name in names):
+        ids = {name: i for i, name in enumerate(names)}
+        flat = [np.array([ids[tag] for pair in answers for tag in pair[side]]) for side in (0, 1)]
+        each = of_classes(*flat, names)
+        return found | {"macro_f1": each["macro_f1"], "per_class": each["per_class"]}
+    pairs = [(entities(predicted), entities(true)) for predicted, true in answers]
+    kinds = sorted({name[2:] for name in names if name[1:2] == "-"})
+    counts = np.array([[len(a & b), len(a), len(b)] for a, b in pairs])
+
+    def f1(counts: Any, _: Any = None) -> float:
+        right, told, true = counts.sum(0)
+        return float(2 * right / (told + true)) if told + true else 0.0
+
+    found |= {"entity_f1": f1(counts), "entity_f1_interval": bootstrap(f1, counts, counts), "per_class": {}}
+    for kind in kinds:
+        right, told, true = (
+            sum(sum(entity[2] == kind for entity in part) for part in parts)
+            for parts in ([a & b for a, b in pairs], [a for a, _ in pairs], [b for _, b in pairs])
+        )
+        found["per_class"][kind] = {
+            "precision": right / told if told else 0.0,
+            "recall": right / true if true else 0.0,
+            "f1": 2 * right / (told + true) if told + true else 0.0,
+            "n": true,
+        }
+    return found

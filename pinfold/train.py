@@ -21,30 +21,42 @@
 import argparse
 import contextlib
 import copy
-import dataclasses
 import importlib
 import json
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pinfold.assemble import classes, one_line, parameters, set_fields
+from pinfold.assemble import classes, parameters, set_fields
 from pinfold.errors import UserError, missing_extra
 from pinfold.labelled import KINDS
 from pinfold.publish.stage import sha256
+from pinfold.train_output import begin, prepare_output, remove_checkpoints, save, write_json
+from pinfold.trainer import (
+    PRECISIONS,
+    Processes,
+    adapted,
+    check_model,
+    chosen_precision,
+    gathered,
+    make_trainer,
+    merged,
+    progress_bar,
+)
 
 PLACES = {
     "image-classification": ("train_pictures", "Pictures"),
     "causal-lm": ("train_text", "Text"),
     "text-classification": ("train_labels", "LabelledText"),
+    "masked-lm": ("train_text", "MaskedText"),
+    "token-classification": ("train_tags", "TaggedWords"),
+    "question-answering": ("train_answers", "Answers"),
 }
+EQUIPMENT = ("gradient_checkpointing", "compile", "lora", "fsdp")  # options of every task that change how it is done
 DEFAULTS = {"batch_size": 32, "learning_rate": 1e-3, "weight_decay": 0.01, "warmup": 0.1}  # a task has more
-SAVE_STEPS = 500  # or every epoch where that is shorter: what an interruption costs at most
-LOGGED = 50  # points of the loss curve
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,9 +83,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--class-weights", choices=("balanced",), help="labelled text: rare classes weigh as much as frequent ones")
     add("--eval-fraction", type=number(float, 0.01, 0.9), help="held-out part, default 0.2 of each class, 0.1 of text")
     add("--patience", type=number(int, 1), help="stop after so many epochs without a lower held-out loss")
+    add("--packing", choices=("yes", "no"), help="text: blocks across documents (default), or each by itself, padded")
     add("--accumulate", type=number(int, 1), default=1, help="batches of a step, default 1")
+    add("--gradient-checkpointing", action="store_true", help="less memory for activations, a quarter more time")
+    add("--compile", action="store_true", help="by torch.compile")
+    add(
+        "--lora",
+        metavar="RANK",
+        type=number(int, 1, 4096),
+        help="with --from: train low-rank adapters, and merge them",
+    )
+    add("--fsdp", action="store_true", help="several processes share weights, gradients and optimizer states")
     add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="draws split, weights and batches; default 0")
-    add("--bf16", choices=("auto", "yes", "no"), default="auto", help="auto: where a GPU has it")
+    add("--precision", choices=PRECISIONS, default="auto", help="auto: bf16 where a GPU has it, else float32")
     add("--overwrite", action="store_true", help="start again where an earlier training wrote")
 
 
@@ -97,7 +119,9 @@ def main(args: argparse.Namespace) -> int:
     fresh = not args.output.exists()
     try:
         return run(args)
-    except UserError:
+    except UserError as error:
+        if int(os.environ.get("RANK", 0)):  # of several processes, the first tells it
+            raise SystemExit(2) from error
         if fresh:
             with contextlib.suppress(OSError):
                 args.output.rmdir()  # if it is empty
@@ -107,15 +131,19 @@ def main(args: argparse.Namespace) -> int:
 def run(args: argparse.Namespace) -> int:
     try:
         import accelerate  # noqa: F401 (Trainer needs it, and says so less plainly)
-        import torch
+        import torch  # noqa: F401
         import transformers
     except ImportError as error:
         raise missing_extra("train", "train,vision", error) from None
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()  # of loading; the training's own stays
 
-    found = classes(args.folder)
-    work = chosen(args, found)
+    if args.lora and args.start is None:
+        raise UserError(f"--lora={args.lora} adapts a trained model; add --from CHECKPOINT")
+    processes = Processes()
+    with processes.first_before_others():
+        found = classes(args.folder)
+        work = chosen(args, found)
     defaults = DEFAULTS | work.defaults
     known = {"config": parameters(found[work.auto].config_class)}
     known |= {part: parameters(found.get(auto)) for part, auto in work.parts.items()}
@@ -123,7 +151,6 @@ def run(args: argparse.Namespace) -> int:
     fields = set_fields(args.fields, known)
     if args.start is None:  # a checkpoint brings its own
         fields = {part: preset[part] | given for part, given in fields.items()}
-    has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     settings = {
         "folder": args.folder.resolve().name,
         "task": work.task,
@@ -132,40 +159,64 @@ def run(args: argparse.Namespace) -> int:
         "data": work.data,
         "split": work.split,
         "seed": args.seed,
-        "bf16": has_bf16 if args.bf16 == "auto" else args.bf16 == "yes",
-        "accumulate": args.accumulate,
-        "patience": args.patience,
+        "precision": chosen_precision(args.precision),
+        **{name: getattr(args, name) for name in ("accumulate", "patience", *EQUIPMENT)},
         **(defaults | preset["train"] | {k: getattr(args, k) for k in defaults if getattr(args, k) is not None}),
     }
-    checkpoint = prepare_output(args.output, settings, args.overwrite)
+    checkpoint = processes.once(lambda: prepare_output(args.output, settings, args.overwrite))
 
     transformers.set_seed(args.seed)
     model = work.make(found, settings)
+    check_model(model, settings, processes.count)
     config = copy.deepcopy(model.config)  # as it is saved: Trainer writes options of its own into the model's
-    trainer = make_trainer(model, work, settings, args.output)
+    kind, model = type(model), adapted(model, work, settings)  # FSDP makes a class of its own
+    trainer = make_trainer(model, work, settings, args.output, processes.count)
     if checkpoint is None:
-        begin(args.output, settings)
-    print(f"{type(model).__name__}: {model.num_parameters() / 1e6:.1f} M parameters, {work.described()}")
-    if checkpoint:
-        print(f"continuing from {checkpoint}")
+        processes.once(lambda: begin(args.output, settings))
+    if processes.first:
+        print(f"{told_size(model, config)}, {work.described()}")
+        if checkpoint:
+            print(f"continuing from {checkpoint}")
     sys.stdout.flush()  # before the progress bar, which goes to stderr
     bar = progress_bar(trainer)
     try:
         trained = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        model = merged(trainer, model)
         measured = trainer.evaluate()
     except KeyboardInterrupt:
         print("\nthe same command continues from the last checkpoint", file=sys.stderr)
         raise
     finally:
         bar.close()
-
+    model = gathered(trainer, model, kind(config) if settings["fsdp"] else None)
     model.config = config
+    processes.once(lambda: finish(args, settings, trainer, model, work, (trained, measured), bool(checkpoint)))
+    processes.end()
+    return 0
+
+
+def told_size(model: Any, config: Any) -> str:
+    """The class of the model and its number of parameters."""
+    base = model.get_base_model() if hasattr(model, "merge_and_unload") else model
+    count = sum(parameter.numel() for parameter in model.parameters())
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    part = "" if trained == count else f" ({trained / 1e6:.2f} M of them trained)"
+    return f"{type(base).__name__}: {count / 1e6:.1f} M parameters{part}"
+
+
+def finish(args: Any, settings: dict, trainer: Any, model: Any, work: Any, found: tuple, resumed: bool) -> None:
+    """Save the model, and say how it was trained and how good it is."""
+    import torch
+    import transformers
+
+    trained, measured = found
     save(args.output, model, work)
     trainer.save_state()
     training = {
         "settings": settings,
         "train_loss": trained.training_loss,
-        "seconds": None if checkpoint else round(trained.metrics["train_runtime"], 3),  # unknown after an interruption
+        "seconds": None if resumed else round(trained.metrics["train_runtime"], 3),  # unknown after an interruption
+        "processes": trainer.args.world_size,
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores",
         "versions": {"python": platform.python_version()} | {m.__name__: m.__version__ for m in (torch, transformers)},
         "arguments": {k: v for k, v in trainer.args.to_dict().items() if v is not None and not k.startswith("hub_")},
@@ -178,7 +229,6 @@ def run(args: argparse.Namespace) -> int:
     remove_checkpoints(args.output)  # optimiser states: of no use any more, and larger than the model
     print(told)
     print(f"wrote {args.output}; to publish: pinfold push {args.folder} --checkpoint {args.output} --repo YOU/NAME")
-    return 0
 
 
 def chosen(args: argparse.Namespace, found: dict[str, type]) -> Any:
@@ -213,170 +263,3 @@ def read_preset(folder: Path, names: tuple[str, str], parts: tuple[str, ...], kn
     if unknown := preset["train"].keys() - known.keys():
         raise UserError(f"{path}: unknown train options {', '.join(unknown)}; known are {', '.join(known)}")
     return preset
-
-
-def prepare_output(output: Path, settings: dict, overwrite: bool) -> Path | None:
-    """Make the output directory and return the checkpoint to continue from, if an interrupted run left one.
-
-    Raises:
-        UserError: finished already, or of other settings, or in use for something else, or not writable.
-    """
-    record = output / "training.json"
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if any(output.iterdir()) and not record.is_file():
-            raise UserError(f"{output}: holds files of something else; choose a directory that is new or empty")
-        if record.is_file() and not overwrite:
-            if (output / "eval_results.json").is_file():
-                raise UserError(
-                    f"{output}: a finished training; choose another --output, or start again by --overwrite"
-                )
-            before = json.loads(record.read_text(encoding="utf-8"))["settings"]
-            if changed := [key for key in settings if before.get(key) != settings[key]]:
-                told = ", ".join(f"{key} was {before.get(key)!r} and is {settings[key]!r}" for key in changed)
-                raise UserError(
-                    f"{output}: an unfinished training of other settings ({told}); use those or --overwrite"
-                )
-            return latest_checkpoint(output)
-    except OSError as error:
-        raise UserError(f"{output}: {error.strerror}; choose a directory that you may write") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{record}: damaged; start again by --overwrite") from None
-    return None
-
-
-def begin(output: Path, settings: dict) -> None:
-    """Clear what an earlier training left and record this one; called when nothing of it can be refused any more."""
-    (output / "eval_results.json").unlink(missing_ok=True)
-    remove_checkpoints(output)
-    write_json(output / "training.json", {"settings": settings})
-
-
-def checkpoints(output: Path) -> list[Path]:
-    """Trainer's checkpoints, the newest first."""
-    found = [path for path in output.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
-    return sorted(found, key=lambda path: -int(path.name.removeprefix("checkpoint-")))
-
-
-def latest_checkpoint(output: Path) -> Path | None:
-    """The newest complete checkpoint. Trainer writes trainer_state.json last: without it, one was interrupted."""
-    for path in checkpoints(output):
-        try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-            return path
-        except (OSError, ValueError):
-            continue
-    return None
-
-
-def remove_checkpoints(output: Path) -> None:
-    for path in checkpoints(output):
-        shutil.rmtree(path)
-
-
-def make_trainer(model: Any, work: Any, settings: dict, output: Path) -> Any:
-    """Configure transformers' Trainer, after one batch has shown that data and model fit together."""
-    import torch
-    from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
-
-    train = work.train
-    try:
-        with torch.no_grad():
-            model.eval()(**work.collate(train[:2]))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise UserError(
-            f"model and {work.processor} do not fit ({one_line(error)}); change one of them by --set"
-        ) from None
-    needed = 7 * sum(tensor.nbytes for tensor in model.state_dict().values())  # two checkpoints with AdamW, one model
-    if (free := shutil.disk_usage(output).free) < needed:
-        raise UserError(f"{output}: {free / 1e9:.1f} GB free, training needs {needed / 1e9:.1f} GB; free some space")
-
-    accelerator = torch.cuda.is_available() or torch.backends.mps.is_available()
-    batch_size = settings["batch_size"]
-    train = train[
-        len(train) % batch_size == 1 and len(train) > 1 :
-    ]  # batch norm refuses a batch of one: the first picture is left out
-    batches, accumulate = -(-len(train) // batch_size), settings["accumulate"]
-    steps = -(-batches // accumulate)  # of an epoch
-    best = work.keeps_best or settings["patience"] is not None
-    options = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss"} if best else {}
-    if work.grouped:  # by length, so that a batch has little padding
-        named = {field.name for field in dataclasses.fields(TrainingArguments)}
-        new = {"train_sampling_strategy": "group_by_length"}
-        options |= new if new.keys() <= named else {"group_by_length": True}
-    trainer = Trainer(
-        model=model,
-        args=TrainingArguments(
-            **options,
-            restore_callback_states_from_checkpoint=True,  # of early stopping
-            output_dir=str(output),
-            num_train_epochs=settings["epochs"],
-            per_device_train_batch_size=batch_size,
-            per_device_eval_batch_size=batch_size,
-            dataloader_pin_memory=accelerator,
-            learning_rate=settings["learning_rate"],
-            lr_scheduler_type="cosine",
-            gradient_accumulation_steps=accumulate,
-            warmup_steps=int(settings["warmup"] * steps * settings["epochs"]),
-            weight_decay=settings["weight_decay"],
-            seed=settings["seed"],
-            bf16=settings["bf16"],
-            use_cpu=not accelerator,
-            eval_strategy="epoch",
-            logging_steps=max(1, steps * settings["epochs"] // LOGGED),
-            logging_first_step=True,
-            save_strategy="epoch" if best else "steps",
-            save_steps=min(steps, SAVE_STEPS),
-            save_total_limit=1,
-            disable_tqdm=False,
-            remove_unused_columns=False,
-            prediction_loss_only=work.metrics is None,
-            report_to="none",
-        ),
-        train_dataset=train,
-        eval_dataset=work.held,
-        data_collator=work.collate,
-        compute_metrics=work.metrics,
-        compute_loss_func=work.loss(),
-        callbacks=[EarlyStoppingCallback(settings["patience"])] if settings["patience"] is not None else None,
-    )
-    return trainer
-
-
-def progress_bar(trainer: Any) -> Any:
-    """Put losses and accuracy at the end of Trainer's progress bar, where it would print dictionaries between."""
-    from transformers.trainer_callback import ProgressCallback
-
-    class Bar(ProgressCallback):
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **kwargs: Any) -> None:
-            names = {"loss": "loss", "eval_loss": "held-out loss", "eval_accuracy": "held-out accuracy"}
-            self.shown = getattr(self, "shown", {}) | {names[k]: f"{v:.4f}" for k, v in logs.items() if k in names}
-            if self.training_bar is not None:
-                self.training_bar.set_postfix(self.shown)
-
-        def close(self) -> None:
-            for bar in (self.prediction_bar, self.training_bar):
-                if bar is not None:
-                    bar.close()
-
-    bar = Bar()
-    trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(bar)
-    return bar
-
-
-def save(output: Path, model: Any, work: Any) -> None:
-    """Save model, processor or tokenizer, and code; config.json last, as it makes the directory a checkpoint."""
-    staged = output / "saving"
-    model.save_pretrained(staged)
-    work.save(staged)
-    for path in sorted(staged.iterdir(), key=lambda path: path.name == "config.json"):
-        os.replace(path, output / path.name)
-    staged.rmdir()
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write a file that is there completely or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
-    os.replace(partial, path)

@@ -1,17 +1,15 @@
 """What train needs to know of labelled text: the data, tokenizer and model, batches, and how good the answers are."""
 
 import argparse
-import hashlib
-import json
 import os
 import warnings
-from pathlib import Path
 from typing import Any
 
 from pinfold import metrics, tokenizer
-from pinfold.assemble import check_checkpoint, check_fit, fine_tuned, one_line, with_code
+from pinfold.assemble import one_line
 from pinfold.errors import UserError, missing_extra
 from pinfold.labelled import KINDS, load_data
+from pinfold.train_tokens import built, check_options, digest, loaded, wordpiece
 
 AUTO = "AutoModelForSequenceClassification"
 
@@ -22,7 +20,8 @@ class LabelledText:
     task, auto, processor = "text-classification", AUTO, "text"
     parts: dict[str, str] = {}  # noqa: RUF012
     defaults = {"epochs": 5, "vocab_size": 8000, "max_length": 128}  # noqa: RUF012
-    keeps_best = grouped = True
+    keeps_best = grouped = new_head = True
+    labels, reduce = ("labels",), None
     options = frozenset({"tokenizer", "text_column", "label_column", "problem", "class_weights"})
 
     def __init__(self, args: argparse.Namespace):
@@ -30,14 +29,7 @@ class LabelledText:
             from sklearn.model_selection import train_test_split
         except ImportError as error:
             raise missing_extra("train", "train", error) from None
-        if args.tokenizer and args.vocab_size:
-            raise UserError(f"--vocab-size={args.vocab_size}: --tokenizer brings its own; leave one of them out")
-        if args.tokenizer and not (args.tokenizer / "tokenizer.json").is_file():
-            raise UserError(f"--tokenizer={args.tokenizer}: no tokenizer.json; make one: pinfold tokenizer train")
-        if args.start and args.vocab_size:
-            raise UserError(f"--vocab-size={args.vocab_size}: --from brings its own tokenizer; leave it out")
-        if args.start:
-            check_checkpoint(args.start)
+        check_options(args)
         fraction = 0.2 if args.eval_fraction is None else args.eval_fraction
         found = load_data(args.data, args.text_column, args.label_column, args.problem)
         one = found.kind == KINDS[0]
@@ -78,42 +70,17 @@ class LabelledText:
             UserError: fields that the folder's classes refuse, a checkpoint or a tokenizer that does not fit, or
                 texts that are longer than the model reads.
         """
-        self.tokenizer = self._tokenizer(settings)
-        model_class, fields, names = found[AUTO], settings["fields"]["config"], self.names
-        fields = {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}, **fields}
-        fields["problem_type"] = self.kind
-        try:
-            if self.start is None:
-                ids = {"vocab_size": len(self.tokenizer), "pad_token_id": self.tokenizer.pad_token_id}
-                model = model_class(model_class.config_class(**ids | fields))
-            else:
-                model = fine_tuned(model_class, self.start, fields)
-        except UserError:
-            raise
-        except Exception as error:  # somebody else's constructor, or a damaged file: either may raise anything
-            raise UserError(one_line(error)) from None
-        config, length = model.config, settings["max_length"]
-        check_fit(config, len(self.tokenizer), "--max-length", length)
-        self.train, self.held = (self._examples(rows, length) for rows in self.rows)
-        config.tokenizer_class = "PreTrainedTokenizerFast"  # pipelines of transformers 4 look for it here
-        return with_code(model, found)
-
-    def _tokenizer(self, settings: dict) -> Any:
-        """The one that was given, the checkpoint's, or one that is trained on the texts to train on."""
-        from transformers import AutoTokenizer
-
+        length, texts = settings["max_length"], [text for text, _ in self.rows[0]]
         if where := self.given or self.start:
-            try:
-                return AutoTokenizer.from_pretrained(where, trust_remote_code=False, local_files_only=True)
-            except Exception as error:  # of many kinds
-                raise UserError(
-                    f"{where}: no tokenizer that loads ({one_line(error)}); give one by --tokenizer"
-                ) from None
-        texts = [text for text, _ in self.rows[0]]
-        return tokenizer.train(
-            texts, "wordpiece", settings["vocab_size"], lowercase=True, model_max_length=settings["max_length"],
-            progress=self.progress, at_most=self.at_most,
-        )  # fmt: skip
+            self.tokenizer = loaded(where)
+        else:
+            self.tokenizer = wordpiece(texts, settings, length, self.progress, self.at_most)
+        names = self.names
+        fields = {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}}
+        fields |= settings["fields"]["config"] | {"problem_type": self.kind}
+        model = built(found, AUTO, self.start, self.tokenizer, fields, option="--max-length", length=length)
+        self.train, self.held = (self._examples(rows, length) for rows in self.rows)
+        return model
 
     def _examples(self, rows: list[tuple[str, Any]], length: int) -> list[dict[str, Any]]:
         try:
@@ -225,11 +192,3 @@ class LabelledText:
     def save(self, directory: Any) -> None:
         """Save the tokenizer in the form that transformers 4 and 5 read."""
         tokenizer.write_portable(self.tokenizer, directory)
-
-
-def digest(content: Any, tokenizer: Path | None) -> str:
-    """Of the data and a tokenizer that was given: a training of others cannot be continued with these."""
-    found = hashlib.sha256(json.dumps(content).encode())
-    if tokenizer:
-        found.update((tokenizer / "tokenizer.json").read_bytes())
-    return found.hexdigest()

@@ -14,6 +14,9 @@ FILE = "eval_results.json"
 # key in the file -> name in the card, and type in model-index (of https://huggingface.co/docs/hub/model-cards)
 METRICS = {
     "accuracy": ("Accuracy", "accuracy"),
+    "exact_match": ("Exact match", "exact_match"),
+    "f1": ("F1", "f1"),
+    "entity_f1": ("F1 of entities", "f1"),
     "macro_f1": ("Macro F1", "f1"),
     "micro_f1": ("Micro F1", "f1"),
     "mean_absolute_error": ("Mean absolute error", "mae"),
@@ -23,6 +26,8 @@ METRICS = {
     "perplexity": ("Perplexity", "perplexity"),
     "loss": ("Loss", "loss"),
 }
+# key of a baseline's metrics in the file -> what it is
+BASELINES = {"bag_of_words": "a bag of words", "commonest_tags": "the commonest tag of each word"}
 MOST_CLASSES = 40  # rows of a table that somebody still reads
 
 
@@ -76,7 +81,8 @@ def read(checkpoint: Path, sha256: Callable[[Path], str]) -> tuple[Evaluation | 
 
 def _evaluation(found: dict[str, Any]) -> Evaluation:
     measured = found["metrics"]
-    simple = measured.get("bag_of_words", {})
+    baseline = next((key for key in BASELINES if key in measured), "")
+    simple = measured.get(baseline, {})
     metrics = []
     for key in METRICS:
         value = measured.get(key)
@@ -92,5 +98,5 @@ def _evaluation(found: dict[str, Any]) -> Evaluation:
     data, split = found["dataset"], found["split"]
     return Evaluation(
         str(found["task"]), str(data["name"]), str(data["description"]), str(split["name"]), int(found["n"]), metrics,
-        classes if len(classes) <= MOST_CLASSES else [], "a bag of words" if simple else "",
+        classes if len(classes) <= MOST_CLASSES else [], BASELINES.get(baseline, ""),
     )  # fmt: skip
