@@ -21,6 +21,8 @@ OVERLAYS = Path("runs/overlays")
 PYTHON = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
 NEWEST = "newest"
 # 5.0.0 catches faults that neither its predecessors nor its successors show.
+# transformers imports these where they are installed, whether or not they fit what an overlay holds.
+OPTIONAL = ("datasets", "peft", "accelerate")
 MINIMUM_MATRIX = ("4.48.3", "4.57.6", "5.0.0", NEWEST)
 
 
@@ -54,8 +56,10 @@ def make_overlay(version: str, overlays: Path = OVERLAYS) -> Path:
     directory = overlays.absolute() / version
     directory.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(directory.with_name(f".{version}.lock")):
-        if not _complete(directory):
+        if not _marked(directory):
             _install(version, directory)
+        while wanted := _unfit(directory) or _unsatisfied(directory):  # installed since the overlay was made, perhaps
+            _pip_install(wanted, directory)
     return directory
 
 
@@ -73,6 +77,11 @@ def check_version(version: str) -> None:
 
 
 def _complete(directory: Path) -> bool:
+    """Whether an overlay can be used beside this environment as it is now."""
+    return _marked(directory) and not _unfit(directory) and not _unsatisfied(directory)
+
+
+def _marked(directory: Path) -> bool:
     """Whether an overlay was installed to its end, for this Python: packages in it are compiled for one."""
     mark = directory / ".complete"
     return mark.exists() and mark.read_text() == PYTHON
@@ -118,6 +127,23 @@ def _unsatisfied(target: Path) -> list[Requirement]:
             if found is None or not requirement.specifier.contains(found, prereleases=True):
                 missing[name] = requirement
     return list(missing.values())
+
+
+def _unfit(target: Path) -> list[Requirement]:
+    """Older releases of optional packages, in place of those that want another version than the overlay holds."""
+    held = {_normal(d.name): d for d in metadata.distributions(path=[str(target)])}
+    older = []
+    for name in OPTIONAL:
+        try:
+            found = held.get(name) or metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
+        wants = [Requirement(line) for line in found.requires or ()]
+        wants = [each for each in wants if not each.marker or each.marker.evaluate({"extra": ""})]
+        there = [(each, held[_normal(each.name)].version) for each in wants if _normal(each.name) in held]
+        if any(not each.specifier.contains(version, prereleases=True) for each, version in there):
+            older.append(Requirement(f"{name}<{Version(found.version).major or found.version}"))
+    return older
 
 
 def _normal(name: str) -> str:
