@@ -22,6 +22,7 @@ VERBS = {
     "check": ("pinfold.check", "say what a repository of remote code would run, and whether it still works"),
     "train": ("pinfold.train", "train or fine-tune the model of a folder"),
     "tokenizer": ("pinfold.tokenizer", "train a tokenizer on text, or add tokens to one"),
+    "summarize": ("pinfold.summarize", "say what a model is made of, what each part costs and what a step shows"),
     "compat": ("pinfold.compat", "load a published model in several transformers versions"),
     "hub": ("pinfold.hub.serve", "serve the embedded Hub on this machine"),
 }

@@ -106,6 +106,7 @@ def run(
     hub_home: Path | None = None,
     memory: int = 16 * GIB,
     seconds: float = 600,
+    name: str = "verification",
 ) -> dict:
     """Run ``python script request.json`` behind the fence and return its answer.
 
@@ -117,6 +118,7 @@ def run(
         overlay: a directory put in front of the environment's packages (an older transformers).
         hub_home: HF_HOME, filled by the caller; an empty one by default.
         memory: bytes of private memory. seconds: wall-clock time.
+        name: what a user takes the run for.
 
     Raises:
         UserError: the process was killed, ran out of time or memory, or gave no answer.
@@ -148,7 +150,7 @@ def run(
             try:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
-                raise UserError(f"verification took longer than {seconds:.0f} s and was stopped") from None
+                raise UserError(f"{name} took longer than {seconds:.0f} s and was stopped") from None
             finally:
                 _running.discard(process)
                 _end(process)
@@ -158,7 +160,7 @@ def run(
             reason = (
                 lines[-1] if lines else f"exit code {process.returncode}, more than {memory / GIB:.0f} GiB needed?"
             )
-            raise UserError(f"verification gave no answer: {printable(reason)[:400]}")
+            raise UserError(f"{name} gave no answer: {printable(reason)[:400]}")
         return answer
 
 

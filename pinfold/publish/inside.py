@@ -1,8 +1,9 @@
 """The script that runs inside the fence: it executes a folder's code, in any transformers version.
 
 Run with the path of a JSON request; writes a JSON answer to the path that the request names. The jobs are in
-loading.py. Nothing here imports pinfold, since an older transformers may be in front of it and the checkout may be
-out of sight: the neighbours that do the work are found by this file's own place.
+loading.py, or in the neighbour that the request names as its "module". Nothing here imports pinfold, since an older
+transformers may be in front of it and the checkout may be out of sight: the neighbours that do the work are found by
+this file's own place.
 """
 
 import importlib
@@ -16,7 +17,7 @@ def main(path: str) -> None:
     """Do the job that the request names; every failure becomes part of the answer."""
     with open(path, encoding="utf-8") as file:
         request = json.load(file)
-    answer = importlib.import_module("_inside.loading").answer(request)
+    answer = importlib.import_module(f"_inside.{request.get('module', 'loading')}").answer(request)
     temporary = request["answer"] + ".part"
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(answer, file)

@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import math
 
+SOUND = ("input_values", "input_features")
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
 
 
@@ -34,6 +35,8 @@ def probe_inputs(model, given: dict) -> dict[str, dict]:
     vocabulary = _first(config, "vocab_size")
     if name in ("pixel_values", "images", "image") or (name != "input_ids" and channels and not vocabulary):
         probes = {probe: {name: _image(config, batch, channels or 3)} for probe, batch in _BATCHES.items()}
+    elif name in SOUND:  # also where the outputs are words
+        probes = {probe: {name: values(shape, "wave")} for probe, shape in _signal(config, name).items()}
     elif name == "input_ids" or vocabulary:
         probes = _tokens(model, name, parameters, vocabulary or 100)
         if "pixel_values" in parameters and channels:
@@ -49,7 +52,7 @@ def probe_inputs(model, given: dict) -> dict[str, dict]:
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in parameters:
         for probe, inputs in probes.items():
             length = min(inputs["input_ids"].shape[-1] if "input_ids" in inputs else 6, _longest(config))
-            inputs["decoder_input_ids"] = _ids(config, [_BATCHES[probe], length], vocabulary or 100)
+            inputs["decoder_input_ids"] = token_ids(config, [_BATCHES[probe], length], vocabulary or 100)
     return probes
 
 
@@ -70,7 +73,7 @@ def _tokens(model, name: str, parameters, vocabulary: int) -> dict[str, dict]:
     config, longest, probes = model.config, _longest(model.config), {}
     pad = _first(config, "pad_token_id")
     for probe, length in (("pair", 12), ("single", 7), ("triple", 9)):
-        ids = _ids(config, [_BATCHES[probe], min(length, longest)], vocabulary)
+        ids = token_ids(config, [_BATCHES[probe], min(length, longest)], vocabulary)
         inputs = probes[probe] = {name: ids}
         if "attention_mask" in parameters and probe != "single":
             mask = inputs["attention_mask"] = torch.ones_like(ids)
@@ -89,7 +92,7 @@ def _tokens(model, name: str, parameters, vocabulary: int) -> dict[str, dict]:
     return probes
 
 
-def _ids(config, shape: list, vocabulary: int):
+def token_ids(config, shape: list, vocabulary: int):
     """A ramp over all tokens that are words: the padding token would be masked by some models, the end found."""
     special = {_first(config, "pad_token_id")}
     end = _first(config, "eos_token_id") if getattr(config, "is_encoder_decoder", False) else None

@@ -87,7 +87,7 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
         "weights": [str(p.resolve()) for p in find_weights(checkpoint)],
         "outputs": str(kept / "outputs.safetensors"),
         "buffers": str(kept / "buffers.pt"),
-        "probe": _own_probe(staged),
+        "probe": own_probe(staged.folder.path),
         "code": staged.code,
         "many": MANY,
         "tokenizer": _tokenizer(staged, checkpoint, kept),
@@ -339,8 +339,13 @@ def _others(staged: Staged) -> dict[str, str]:
     }
 
 
-def _own_probe(staged: Staged) -> dict:
-    path = staged.folder.path / "probe.json"
+def own_probe(folder: Path) -> dict:
+    """What a folder's probe.json says goes into its models: name -> {"shape", "values"}; empty where there is none.
+
+    Raises:
+        UserError: it cannot be read, or asks for shapes that nothing can have.
+    """
+    path = folder / "probe.json"
     if not path.exists():
         return {}
     try:

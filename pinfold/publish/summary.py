@@ -1,0 +1,292 @@
+"""The job of ``pinfold summarize``: build or load a model, run it, and say what each of its modules is and costs.
+
+How it works:
+- The model is built on the meta device first, which shows whether its weights and gradients fit into memory.
+- Where they do, it is built or loaded, and run on sized inputs: forward, forward with a look at the numbers, one step.
+- Where they do not, the same runs without numbers tell parameters, FLOPs and memory.
+
+Runs inside the fence (inside.py), in any transformers version: imports nothing of pinfold but its neighbours.
+"""
+
+import difflib
+import importlib
+import sys
+import types
+from collections import Counter
+
+from . import buffers, observe, probes, sizes
+
+STATES = {"adamw": 2, "sgd": 0, "none": 0}  # numbers that an optimiser keeps for each trainable parameter
+ROWS = (2, 1)  # where nobody asks for a number; models without a token for padding may take but one
+FITS = 0.8  # of the memory may be taken by weights and gradients
+
+
+def answer(request: dict) -> dict:
+    """Everything about one model; a mistake or an exception of its code is a "failure"."""
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    torch.set_num_threads(request["threads"])
+    found = {"failures": [], "notes": [], "transformers": transformers.__version__, "torch": torch.__version__}
+    try:
+        found |= _summary(request, found["notes"])
+    except sizes.Refused as error:
+        found["failures"] = [{"check": "", "line": str(error)}]
+    except Exception as error:
+        found["failures"] = [{"check": "", "line": f"{type(error).__name__}: {probes.last_line(error)}"}]
+    return found
+
+
+def _summary(request: dict, notes: list) -> dict:
+    config_class, choose = _classes(request)
+    stored = request["stored"]
+    _check_fields(config_class, request["fields"])
+    given = {**(stored or {}), **request["fields"]}
+    config = config_class.from_dict(given) if stored else config_class(**given)
+    auto, cls = choose(config)
+    dtype = request["dtype"] or _dtype(stored or {}) or "float32"
+    blank, why = _on_meta(cls, config, dtype)
+    if request["meta"] and blank is None:
+        raise sizes.Refused(f"{cls.__name__} cannot be built on the meta device: {why}; leave out --meta")
+    too_large = _too_large(blank, request["memory"]) if blank is not None else None
+    head = {"auto": auto, "class": cls.__name__, "model_type": getattr(config, "model_type", ""), "dtype": dtype}
+    if not request["meta"] and not too_large:
+        blank = None  # its buffers may have taken memory
+        try:
+            model = _real(cls, config, dtype, request, notes)
+            return {**head, "meta": False, **_observed(model, request, notes)}
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
+                raise
+            too_large, model = "it ran out of memory", None
+        blank, why = _on_meta(cls, config, dtype)
+        if blank is None:
+            raise sizes.Refused(f"{too_large}, and {cls.__name__} cannot be built on the meta device: {why}")
+    notes.append(f"on the meta device, without numbers: {too_large or 'as --meta asks'}")
+    try:
+        return {**head, "meta": True, **_observed(blank, request, notes)}
+    except (NotImplementedError, RuntimeError) as error:
+        reason = f"its forward does not run on the meta device: {probes.last_line(error)}"
+        cure = "use a smaller one by --set, or more memory" if too_large else "leave out --meta"
+        raise sizes.Refused(f"{cls.__name__}: {f'{too_large}, and ' if too_large else ''}{reason}; {cure}") from None
+
+
+def _classes(request: dict):
+    """The class of the configuration, and a function that gives the model's Auto class and class for one."""
+    import transformers
+
+    wanted = request["auto"]
+    if request["code"]:
+        package = types.ModuleType("_folder")
+        package.__path__ = [request["code"]]
+        sys.modules["_folder"] = package
+        module, name = request["place"].split(".")
+        cls = getattr(importlib.import_module(f"_folder.{module}"), name)
+        if cls.config_class is None:
+            raise sizes.Refused(f"{name}.config_class is missing; name the configuration's class there")
+        return cls.config_class, lambda config: (wanted, cls)
+    kind, version = request["stored"].get("model_type"), transformers.__version__
+    if kind not in transformers.CONFIG_MAPPING:
+        raise sizes.Refused(
+            f"config.json: model_type {kind!r} is not one of transformers {version}'s, and there is no code beside it"
+        )
+
+    def choose(config):
+        named = next((n for n in request["stored"].get("architectures") or [] if hasattr(transformers, n)), None)
+        if wanted is None and named:
+            return named, getattr(transformers, named)
+        auto = wanted or "AutoModel"
+        mapping = getattr(getattr(transformers, auto, None), "_model_mapping", None)
+        if mapping is None:
+            near = difflib.get_close_matches(auto, [n for n in dir(transformers) if n.startswith("AutoModel")], n=1)
+            raise sizes.Refused(
+                f"--auto {auto}: transformers {version} has no such class; is it {[*near, 'AutoModel'][0]}"
+            )
+        if type(config) not in mapping:
+            raise sizes.Refused(f"--auto {auto}: transformers {version} has none for {kind}; leave it out")
+        cls = mapping[type(config)]
+        return auto, cls[0] if isinstance(cls, (list, tuple)) else cls
+
+    return transformers.CONFIG_MAPPING[kind], choose
+
+
+def _check_fields(config_class, fields: dict) -> None:
+    """Refuse a field that neither the constructor nor a new configuration has."""
+    if not fields:
+        return
+    import inspect
+
+    known = {*config_class().to_dict(), *inspect.signature(config_class.__init__).parameters} - {"self", "kwargs"}
+    blank = config_class()
+    for name in fields:
+        if name not in known and not hasattr(blank, name):
+            near = difflib.get_close_matches(name, sorted(known), n=3)
+            own = inspect.signature(config_class.__init__).parameters
+            names = ", ".join(near) or ", ".join(sorted(n for n in own if n not in ("self", "kwargs"))[:12])
+            raise sizes.Refused(f"--set {name}: {config_class.__name__} has no such field; it has {names}")
+
+
+def _dtype(stored: dict) -> str | None:
+    name = str(stored.get("torch_dtype") or stored.get("dtype") or "").removeprefix("torch.")
+    return name if name in ("float32", "float16", "bfloat16", "float64") else None
+
+
+def _on_meta(cls, config, dtype: str):
+    """The model without memory, or None and why there is none."""
+    import copy
+
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return buffers.built(cls, copy.deepcopy(config), dtype), ""
+    except Exception as error:
+        return None, f"{type(error).__name__}: {probes.last_line(error)}"
+
+
+def _too_large(model, memory: int) -> str | None:
+    """Why the weights and gradients of a model do not fit, in words."""
+    weights = sum(p.numel() * p.element_size() for p in (*model.parameters(), *model.buffers()))
+    gradients = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    if weights + gradients <= FITS * memory:
+        return None
+    return f"weights and gradients take {(weights + gradients) / 2**30:.1f} GiB of {memory / 2**30:.1f} GiB"
+
+
+def _real(cls, config, dtype: str, request: dict, notes: list):
+    """The model with numbers: from the checkpoint where there is one, else drawn."""
+    import torch
+
+    if not request["weights"]:
+        notes.append("weights are drawn, as a new model's")
+        return buffers.built(cls, config, dtype)
+    model, info = cls.from_pretrained(
+        request["weights"], config=config, torch_dtype=getattr(torch, dtype), output_loading_info=True
+    )
+    if missing := sorted(info["missing_keys"]):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        notes.append(f"drawn, because the checkpoint does not hold them: {', '.join(missing[:3])}{more}")
+    return model
+
+
+def _observed(model, request: dict, notes: list) -> dict:
+    """Run it and gather what was seen."""
+    import torch
+
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    real = device.type != "meta"
+    inputs, made, seen = _passed(model, request, device, notes)
+    output = seen.pop("output")
+    found = {"inputs": {name: [str(t.dtype)[6:], list(t.shape)] for name, t in made.items()}}
+    found |= {"signals": {}, "rectified": [], "peak": seen["peak"], "unknown": seen["unknown"]}
+    if real:
+        found["signals"], found["rectified"] = observe.signals(model, made)
+    step = _step(model, inputs, made, output, real, notes)
+    found |= {"loss": step["loss"], "loss_from": step["from"], "gradients": step["gradients"]}
+    found |= _parameters(model)
+    found["modules"] = _modules(model, seen, step["saved"], STATES[request["optimizer"]])
+    return found
+
+
+def _passed(model, request: dict, device, notes: list) -> tuple[dict, dict, dict]:
+    """The inputs with which it runs, with and without the model's own device and type, and what that has shown."""
+    import torch
+
+    floating = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    problem = None
+    for batch in [request["batch"]] if request["batch"] else ROWS:
+        inputs = sizes.sized_inputs(model, request["probe"], batch, request["length"], request["image_size"])
+        made = {name: t.to(device, floating if t.is_floating_point() else t.dtype) for name, t in inputs.items()}
+        attempts = [made]
+        if device.type == "meta" and "attention_mask" in made:  # it is of ones, and nobody can look into it here
+            attempts.append({name: tensor for name, tensor in made.items() if name != "attention_mask"})
+        for attempt in attempts:
+            try:
+                seen = observe.passing(model, attempt)
+            except Exception as error:
+                if "can't allocate memory" in str(error):
+                    raise
+                problem = error if device.type == "meta" else problem or error
+                continue
+            if attempt is not made:
+                notes.append("without attention_mask, which its forward looks into")
+            elif problem:
+                notes.append(f"one row, because two are refused: {probes.last_line(problem)}")
+            return inputs, attempt, seen
+    raise problem
+
+
+def _step(model, inputs: dict, made: dict, output, real: bool, notes: list) -> dict:
+    """One step, with the model's own loss where labels for it are known."""
+    import torch
+
+    logits = output.get("logits") if isinstance(output, dict) else None
+    labels = probes.label_inputs(model, inputs, {"it/logits": logits} if logits is not None else {}, "it")
+    attempts = [({}, "the outputs, weighted by a wave")]
+    if isinstance(labels, dict):
+        device = next(iter(made.values())).device
+        attempts.insert(0, ({name: t.to(device) for name, t in labels.items()}, "its own, for labels by formula"))
+    for arguments, source in attempts:
+        try:
+            return {**observe.stepping(model, made, arguments, real), "from": source}
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:
+            if "can't allocate memory" in str(error):
+                raise
+            why = f"{type(error).__name__}: {probes.last_line(error)}"
+            what = "with labels" if arguments else "in training mode"
+            notes.append(f"a step {what} is not possible: {why}")
+    return {"saved": {}, "gradients": {}, "loss": None, "from": None}
+
+
+def _parameters(model) -> dict:
+    """Every parameter once, where it lies and who shares it; tensors by type and device."""
+    names: dict[int, list] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    found, kinds = {}, {}
+    for name, p in model.named_parameters():
+        found[name] = {"shape": list(p.shape), "trainable": p.requires_grad}
+        kinds.setdefault((str(p.dtype)[6:], str(p.device), "parameters"), []).append(p)
+    for b in model.buffers():
+        kinds.setdefault((str(b.dtype)[6:], str(b.device), "buffers"), []).append(b)
+    kinds = [
+        {"dtype": d, "device": where, "what": what, "numbers": sum(t.numel() for t in of),
+         "bytes": sum(t.numel() * t.element_size() for t in of), "floating": of[0].is_floating_point()}
+        for (d, where, what), of in kinds.items()
+    ]  # fmt: skip
+    return {"parameters": found, "tied": [n for n in names.values() if len(n) > 1], "tensors": kinds}
+
+
+def _modules(model, seen: dict, saved: dict, states: int) -> list:
+    """One entry a module. A parameter counts where it has its first name, and a module that is shared likewise."""
+    first = {id(p): name.rpartition(".")[0] for name, p in model.named_parameters()}
+    shared = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
+    known, found, places = set(), [], {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if name and id(module) in known:
+            found.append({"name": name, "class": type(module).__name__, "same_as": places[id(module)]})
+            continue
+        known.add(id(module))
+        places[id(module)] = name
+        inside = [p for p in module.parameters() if name == "" or f"{first[id(p)]}.".startswith(f"{name}.")]
+        trainable = [p for p in inside if p.requires_grad]
+        found.append({
+            "name": name,
+            "class": type(module).__name__,
+            "calls": seen["calls"].get(name, 0),
+            "shape": seen["shapes"].get(name),
+            "parameters": sum(p.numel() for p in inside),
+            "trainable": sum(p.numel() for p in trainable),
+            "own": sum(p.numel() for p in module.parameters(recurse=False) if first[id(p)] == name),
+            "shares": any(shared[id(p)] > 1 for p in module.parameters(recurse=False)),
+            "flops": seen["flops"].get(name, 0),
+            "weights": sum(t.numel() * t.element_size() for t in (*inside, *module.buffers())),
+            "saved": saved.get(name, 0) if saved else None,
+            "gradients": sum(p.numel() * p.element_size() for p in trainable),
+            "optimizer": states * sum(p.numel() * p.element_size() for p in trainable),
+        })  # fmt: skip
+    assert found[0]["parameters"] == sum(p.numel() for p in model.parameters())
+    return found
