@@ -13,9 +13,10 @@ BERTS := bert-words bert-classes bert-answers
 DECODERS := decoder-words decoder-classes decoder-tokens decoder-answers
 DECODER_DEMO := runs/decoder-demo
 SENTIMENT_DEMO := runs/sentiment-demo
+BERT_DEMO := runs/bert-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install push demo-decoder demo-sentiment test sweep lint compat bench serve
+.PHONY: help install push demo-decoder demo-sentiment demo-bert test sweep lint compat bench serve
 
 # A virtual environment whose interpreter is gone is as good as none.
 ifneq ($(wildcard $(STAMP)),)
@@ -28,6 +29,7 @@ help:
 	@echo "make install   virtual environment in .venv with everything"
 	@echo "make push      train the demo, publish it to the embedded Hub, print the snippet"
 	@echo "make demo-decoder   train a small language model on Python's documentation, ready for push.py"
+	@echo "make demo-bert      train a small BERT on Python's documentation, ready for push.py"
 	@echo "make demo-sentiment train a sentiment analyzer on texts that people have rated, ready for push.py"
 	@echo "make serve     serve the embedded Hub on http://127.0.0.1:7870"
 	@echo "make test      run the tests"
@@ -67,6 +69,11 @@ $(SENTIMENT_DEMO)/model.safetensors: | $(STAMP)
 
 demo-sentiment: $(SENTIMENT_DEMO)/model.safetensors
 
+$(BERT_DEMO)/model.safetensors: | $(STAMP)
+	$(BIN)/pinfold train bert_model --task masked-lm --data python-docs --output $(BERT_DEMO)
+
+demo-bert: $(BERT_DEMO)/model.safetensors
+
 serve: $(STAMP)
 	$(BIN)/pinfold hub --data runs/hub --port 7870
 
@@ -95,5 +102,5 @@ compat: $(STAMP) $(DEMO)/model.safetensors $(SENTIMENT_DEMO)/model.safetensors
 	done
 
 bench: $(STAMP)
-	for script in push trust bert sentiment tokenizer golden eject; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in push trust bert training sentiment tokenizer golden eject; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 	$(BIN)/python benchmarks/eject.py --named

@@ -43,7 +43,15 @@ def until_newest(text):
 def place(tmp_path_factory):
     """A directory like a fresh checkout, with a short training in runs/, two accounts, and the Hub serving."""
     cwd = tmp_path_factory.mktemp("readme")
-    for name in ("resnet_model", "decoder_model", "sentiment_model", "push.py", "README.md", "config.json"):
+    for name in (
+        "resnet_model",
+        "bert_model",
+        "decoder_model",
+        "sentiment_model",
+        "push.py",
+        "README.md",
+        "config.json",
+    ):
         (cwd / name).symlink_to(ROOT / name)
     (cwd / "path" / "to").mkdir(parents=True)
     (cwd / "path" / "to" / "my_model").symlink_to(ROOT / "resnet_model")
@@ -292,7 +300,7 @@ def test_the_decoder_is_trained_pushed_and_writes(place):
     shell(f"{train} --epochs 1 --vocab-size 300 --batch-size 64 --set num_hidden_layers=1 --set hidden_size=32")
     pushed = shell(f"{push} --versions newest").stdout
     assert "audit    nothing found" in pushed and "Published local/decoder-demo at " in pushed
-    (cwd / "notes").mkdir()
+    (cwd / "notes").mkdir(exist_ok=True)
     for name in ("for", "while", "compound"):
         (cwd / "notes" / f"{name}.txt").write_text(topics[name], encoding="utf-8")
     assert "held-out perplexity" in shell(f"{tune} --epochs 1").stdout
@@ -319,6 +327,27 @@ def test_the_sentiment_analyzer_is_trained_pushed_and_judges(place):
     (cwd / "judge.py").write_text(code)
     answer = ast.literal_eval(shell("python judge.py", **address).stdout)
     assert answer[0]["label"] in ("negative", "neutral", "positive")
+
+
+def test_bert_is_trained_tuned_trained_by_two_processes_and_summarized(place):
+    """The lines as they stand, but for shorter trainings of a smaller model."""
+    from pydoc_data.topics import topics
+
+    cwd, shell, _, _, _ = place
+    train, tune, two = block("bash", "torchrun").splitlines()
+    made = subprocess.run(["make", "-Bn", "demo-bert"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert train in made
+    small = "--epochs 1 --set num_hidden_layers=1 --set hidden_size=32 --set intermediate_size=64"
+    assert "held-out perplexity" in shell(f"{train} {small} --vocab-size 600").stdout
+    rows = [f"{word} {i},{word}" for i in range(20) for word in ("good", "bad")]
+    (cwd / "reviews.csv").write_text("\n".join(["text,label", *rows]))
+    tuned = shell(f"{tune} --epochs 1").stdout
+    assert "held-out accuracy" in tuned and "of them trained)" in tuned
+    (cwd / "notes").mkdir(exist_ok=True)
+    for name in ("for", "while", "compound"):
+        (cwd / "notes" / f"{name}.txt").write_text(topics[name], encoding="utf-8")
+    assert "held-out perplexity" in shell(f"{two} {small} --vocab-size 200 --block-size 32").stdout
+    assert "FLOPs" in shell(block("bash", "pinfold summarize")).stdout and (cwd / "bert.png").is_file()
 
 
 def test_training_tokenizers_and_adding_to_one(tmp_path, overlay):
