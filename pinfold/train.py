@@ -34,7 +34,7 @@ from pinfold.assemble import classes, parameters, set_fields
 from pinfold.errors import UserError, missing_extra
 from pinfold.labelled import KINDS
 from pinfold.publish.stage import sha256
-from pinfold.train_output import begin, prepare_output, remove_checkpoints, save, write_json
+from pinfold.train_output import begin, is_full, prepare_output, remove_checkpoints, save, write_json
 from pinfold.trainer import (
     PRECISIONS,
     Processes,
@@ -185,6 +185,12 @@ def run(args: argparse.Namespace) -> int:
         measured = trainer.evaluate()
     except KeyboardInterrupt:
         print("\nthe same command continues from the last checkpoint", file=sys.stderr)
+        raise
+    except Exception as error:  # each library has its own for a write that fails
+        if is_full(args.output, error, model):
+            raise UserError(
+                f"{args.output}: no space left for a checkpoint; free some, and the same command continues"
+            ) from None
         raise
     finally:
         bar.close()

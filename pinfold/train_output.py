@@ -63,6 +63,13 @@ def latest_checkpoint(output: Path) -> Path | None:
     return None
 
 
+def is_full(output: Path, error: Exception, model: Any) -> bool:
+    """Whether a write failed for want of space: it is said so, or weights and AdamW's moments have no room."""
+    needed = 3 * sum(tensor.nbytes for tensor in model.state_dict().values())
+    full = isinstance(error, (OSError, RuntimeError)) and shutil.disk_usage(output).free < needed
+    return full or "No space left" in str(error)
+
+
 def remove_checkpoints(output: Path) -> None:
     for path in checkpoints(output):
         shutil.rmtree(path)

@@ -263,6 +263,44 @@ def test_two_processes_and_two_that_share_the_model_end_with_the_weights_of_one(
         assert json.loads((made / name / "training.json").read_text())["processes"] == 2
 
 
+FILLED = """
+import sys
+from transformers import Trainer
+from pinfold.__main__ import main
+original, rest = Trainer.training_step, sys.argv[1]
+def step(self, *arguments, **options):
+    if self.state.global_step == 10 and rest:
+        with open(rest, "wb", buffering=0) as file:
+            try:
+                while file.write(bytes(4096)):
+                    pass
+            except OSError:
+                pass
+    return original(self, *arguments, **options)
+Trainer.training_step = step
+sys.exit(main(sys.argv[2:]))
+"""
+MOUNTED = ["unshare", "-rm", "bash", "-euc", 'mount -t tmpfs -o size="$1" tmpfs "$2"; shift 2; "$@"', "bash"]
+
+
+@pytest.mark.skipif(
+    subprocess.run([*MOUNTED[:2], "true"], capture_output=True).returncode != 0, reason="no unprivileged namespaces"
+)
+@pytest.mark.parametrize(
+    ("size", "told"), [("200k", "GB free, training needs"), ("8m", "no space left for a checkpoint")]
+)
+def test_a_disk_that_is_full_or_fills_up_is_one_line(size, told, texts, tmp_path):
+    options = ["train", FOLDER, "--task", "masked-lm", "--data", texts, *SMALL, "--vocab-size", 80, "--epochs", 3]
+    options = [str(o) for o in (*options, "--block-size", 16, "--batch-size", 16, "--output", tmp_path / "full" / "x")]
+    (tmp_path / "full").mkdir()
+    filled = str(tmp_path / "full" / "rest") if size == "8m" else ""
+    command = [*MOUNTED, size, str(tmp_path / "full"), sys.executable, "-c", FILLED, filled, *options]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 2, run.stderr[-2000:]
+    error = run.stderr.strip().splitlines()[-1]
+    assert told in error and "Traceback" not in run.stderr
+
+
 def write(path, text):
     path.write_text(text, encoding="utf-8")
     return path
