@@ -230,6 +230,7 @@ def finish(args: Any, settings: dict, trainer: Any, model: Any, work: Any, found
     write_json(args.output / "training.json", training)
     metrics, count, told = work.results(measured)
     results = {"task": work.task, "dataset": work.data, "split": work.split, "metrics": metrics, "n": count}
+    results["unit"] = work.unit
     results["weights"] = {path.name: sha256(path) for path in sorted(args.output.glob("*.safetensors"))}
     write_json(args.output / "eval_results.json", results)
     remove_checkpoints(args.output)  # optimiser states: of no use any more, and larger than the model

@@ -34,7 +34,7 @@ class Answers:
     options = frozenset({"tokenizer"})
     keeps_best = new_head = True
     grouped = False  # evaluation needs the windows in their order
-    labels, reduce = ("start_positions", "end_positions"), None
+    labels, reduce, unit = ("start_positions", "end_positions"), None, "questions"
 
     def __init__(self, args: argparse.Namespace):
         try:

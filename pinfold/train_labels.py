@@ -21,7 +21,7 @@ class LabelledText:
     parts: dict[str, str] = {}  # noqa: RUF012
     defaults = {"epochs": 5, "vocab_size": 8000, "max_length": 128}  # noqa: RUF012
     keeps_best = grouped = new_head = True
-    labels, reduce = ("labels",), None
+    labels, reduce, unit = ("labels",), None, "texts"
     options = frozenset({"tokenizer", "text_column", "label_column", "problem", "class_weights"})
 
     def __init__(self, args: argparse.Namespace):

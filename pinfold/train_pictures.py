@@ -20,7 +20,7 @@ class Pictures:
     parts = {"image_processor": PROCESSOR}  # noqa: RUF012
     defaults, options = {"epochs": 10}, frozenset()
     keeps_best = grouped = False
-    new_head, labels, reduce = True, ("labels",), None
+    new_head, labels, reduce, unit = True, ("labels",), None, "pictures"
 
     def __init__(self, args: argparse.Namespace):
         try:

@@ -29,7 +29,7 @@ class TaggedWords:
     defaults = {"epochs": 5, "vocab_size": 8000, "max_length": 128}  # noqa: RUF012
     options = frozenset({"tokenizer", "text_column", "label_column"})
     keeps_best = grouped = new_head = True
-    labels, reduce = ("labels",), None
+    labels, reduce, unit = ("labels",), None, "words"
 
     def __init__(self, args: argparse.Namespace):
         try:

@@ -25,7 +25,7 @@ class Text:
     defaults = {"epochs": 4, "vocab_size": 2000, "block_size": 128}  # noqa: RUF012
     options = frozenset({"tokenizer", "packing"})
     labels = ("labels",)
-    keeps_best, new_head, epoch = False, False, 0
+    keeps_best, new_head, epoch, unit = False, False, 0, "tokens"
     ids = ("pad", "bos", "eos")
 
     def __init__(self, args: argparse.Namespace):

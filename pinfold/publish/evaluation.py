@@ -57,6 +57,7 @@ class Evaluation:
     metrics: list[Metric]
     classes: list[tuple[str, float, float, float, int]]
     baseline: str = ""
+    unit: str = "examples"  # what n counts
 
     def model_index(self, name: str) -> list[dict]:
         """The front matter's model-index; its data set is none of the Hub's, which the type says."""
@@ -99,4 +100,5 @@ def _evaluation(found: dict[str, Any]) -> Evaluation:
     return Evaluation(
         str(found["task"]), str(data["name"]), str(data["description"]), str(split["name"]), int(found["n"]), metrics,
         classes if len(classes) <= MOST_CLASSES else [], BASELINES.get(baseline, ""),
+        str(found.get("unit", "examples")),
     )  # fmt: skip
