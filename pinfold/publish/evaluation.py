@@ -28,6 +28,7 @@ METRICS = {
 }
 # key of a baseline's metrics in the file -> what it is
 BASELINES = {"bag_of_words": "a bag of words", "commonest_tags": "the commonest tag of each word"}
+HUB_TASKS = {"masked-lm": "fill-mask", "causal-lm": "text-generation"}  # where the Hub's name is another
 MOST_CLASSES = 40  # rows of a table that somebody still reads
 
 
@@ -63,7 +64,14 @@ class Evaluation:
         """The front matter's model-index; its data set is none of the Hub's, which the type says."""
         metrics = [{"type": METRICS[m.key][1], "name": m.name, "value": round(m.value, 6)} for m in self.metrics]
         dataset = {"name": self.dataset, "type": "unknown", "split": self.split}
-        return [{"name": name, "results": [{"task": {"type": self.task}, "dataset": dataset, "metrics": metrics}]}]
+        return [
+            {
+                "name": name,
+                "results": [
+                    {"task": {"type": HUB_TASKS.get(self.task, self.task)}, "dataset": dataset, "metrics": metrics}
+                ],
+            }
+        ]
 
 
 def read(checkpoint: Path, sha256: Callable[[Path], str]) -> tuple[Evaluation | None, str]:
