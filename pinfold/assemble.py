@@ -88,7 +88,8 @@ def part_of(model: Any, name: str) -> str:
 def absent_parts(model: Any, missing: set[str]) -> set[str]:
     """The modules of which a checkpoint has nothing, such as the head of another task or a pooler; none where these
     are more than half of the model: that is a checkpoint of something else."""
-    there = {part_of(model, name) for name in model.state_dict() if name not in missing}
+    own = [name for name, _ in [*model.named_parameters(), *model.named_buffers()]]  # a tied weight by its first name
+    there = {part_of(model, name) for name in own if name not in missing}
     sizes = {name: tensor.numel() for name, tensor in model.named_parameters()}
     if 2 * sum(sizes.get(name, 0) for name in missing) > sum(sizes.values()):
         return set()

@@ -130,7 +130,7 @@ def of_losses(sums: Any, counts: Any) -> dict[str, Any]:
 
 
 def entities(tags: Sequence[str]) -> set[tuple[int, int, str]]:
-    """First place, place behind the last, and kind, of the entities that tags of IOB2, IOBES or IOB1 name.
+    """First place, place behind the last, and kind, of the entities in tags of IOB2, IOB1, IOBES, BILOU or BMES.
 
     As conlleval of CoNLL 2000 (https://www.cnts.ua.ac.be/conll2000/chunking/output.html) takes them: an I- behind
     nothing of its kind begins one, too.
@@ -141,6 +141,7 @@ def entities(tags: Sequence[str]) -> set[tuple[int, int, str]]:
     found, begun, kind = set(), 0, None
     for place, tag in enumerate([*tags, "O"]):
         mark, _, name = tag.partition("-") if "-" in tag else ("O", "", None)
+        mark = {"U": "S", "L": "E", "M": "I"}.get(mark, mark)
         if kind is not None and (mark in "BSO" or name != kind):
             found.add((begun, place, kind))
             kind = None
@@ -166,7 +167,7 @@ def of_tags(answers: Sequence[tuple[Sequence[str], Sequence[str]]], names: Seque
         return float(hits.sum() / words.sum())
 
     found = {"accuracy": share(hits, words), "accuracy_interval": bootstrap(share, hits, words)}
-    if not any(len(name) > 2 and name[:2] in ("B-", "I-") for name in names):
+    if not any(len(name) > 2 and name[:2] in ("B-", "I-", "S-", "U-") for name in names):
         ids = {name: i for i, name in enumerate(names)}
         flat = [np.array([ids[tag] for pair in answers for tag in pair[side]]) for side in (0, 1)]
         each = of_classes(*flat, names)

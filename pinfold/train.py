@@ -41,6 +41,7 @@ from pinfold.trainer import (
     adapted,
     check_model,
     chosen_precision,
+    end_if_stopped,
     gathered,
     make_trainer,
     merged,
@@ -171,7 +172,9 @@ def run(args: argparse.Namespace) -> int:
     config = copy.deepcopy(model.config)  # as it is saved: Trainer writes options of its own into the model's
     kind, model = type(model), adapted(model, work, settings)  # FSDP makes a class of its own
     trainer = make_trainer(model, work, settings, args.output, processes.count)
-    if checkpoint is None:
+    if checkpoint:
+        end_if_stopped(trainer, checkpoint, settings)
+    else:
         processes.once(lambda: begin(args.output, settings))
     if processes.first:
         print(f"{told_size(model, config)}, {work.described()}")

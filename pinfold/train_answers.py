@@ -177,6 +177,9 @@ class Answers:
         """What goes behind the number of parameters."""
         count = [len(rows) for rows in self.rows]
         told = f"{count[0]} questions ({len(self.train)} windows) to train on, {count[1]} ({len(self.held)}) held out"
+        seen = {item["row"] for item in self.train if item["start"] or item["end"]}
+        if cut := sum(bool(answers) for _, _, answers in self.rows[0]) - len(seen):
+            told += f"; {cut} answers to train on are in no window"
         return f"{len(self.tokenizer)} tokens\n{self.data['description']}: {told}"
 
     def results(self, measured: dict) -> tuple[dict, int, str]:
@@ -237,6 +240,8 @@ def load_answers(given: str) -> tuple[str, list[Example]]:
     else:
         what = "questions are read from" if path.exists() else "no such file; give"
         raise UserError(f"--data {given}: {what} {', '.join((*TABLES, '.json of SQuAD'))}, or {PREFIX}OWNER/NAME")
+    if rows and not any(answers for _, _, answers in rows):
+        raise UserError(f"--data {given}: no question in it has an answer; give answers to some of them")
     if not rows:
         raise UserError(f"--data {given}: no question in it; give question, context and answers in each row")
     return name, rows
@@ -250,11 +255,17 @@ def asked(path: Path | str) -> Iterator[Example]:
             raise UserError(f"{path}: its columns are {listed}; question, context and answers (or answer) are needed")
         where, given = row_name(path, number), row.get("answers", row.get("answer"))
         if isinstance(given, dict):
-            texts, starts = given.get("text", []), given.get("answer_start", [])
-            given = [{"text": t, "answer_start": s} for t, s in zip(texts, starts, strict=False)]
+            texts, starts = (as_list(given.get(name)) for name in ("text", "answer_start"))
+            if starts and len(starts) != len(texts):
+                raise UserError(f"{where} has {len(texts)} answers and {len(starts)} places; give each its own")
+            given = [{"text": t, "answer_start": s} for t, s in zip(texts, starts or [None] * len(texts), strict=True)]
         elif isinstance(given, str) or given is None:
             given = [{"text": given, "answer_start": row.get("answer_start")}] if given else []
-        yield example(where, row["question"], row["context"], given)
+        yield example(where, row.get("question"), row.get("context"), given)
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def squad(path: Path) -> Iterator[Example]:
@@ -275,20 +286,23 @@ def example(where: str, question: Any, text: Any, answers: Any) -> Example:
         if not isinstance(value, str) or not value.strip():
             raise UserError(f"{where} has no {name}; correct or remove it")
     found = []
+    if not isinstance(answers, list):
+        raise UserError(f"{where} has the answers {str(answers)[:40]!r}, which are no list; correct them")
     for answer in answers:
         told, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (answer, None)
-        if not isinstance(told, str) or not told:
+        if not isinstance(told, str) or not told.strip():
             raise UserError(f"{where} has the answer {told!r}, which is no text; correct it, or give none")
         if start in (None, ""):
             start = text.find(told)
         try:
-            there = int(start) >= 0 and text[int(start) : int(start) + len(told)] == told
-        except (TypeError, ValueError):
+            begin = int(start) if not isinstance(start, bool) and float(start) == int(start) else -1
+            there = begin >= 0 and text[begin : begin + len(told)] == told
+        except (TypeError, ValueError, OverflowError):
             there = False
         if not there:
             place = "in its context" if start == -1 else f"at answer_start={start}"
             raise UserError(
                 f"{where} has the answer {told[:40]!r}, which does not stand {place}; correct or remove it"
             )
-        found.append((int(start), told))
+        found.append((begin + len(told) - len(told.lstrip()), told.strip()))  # a space has no token
     return question, text, found

@@ -3,6 +3,8 @@ are: entities where tags begin with B- and I-, else words.
 """
 
 import argparse
+import ast
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from pinfold.train_tokens import IGNORED, batch_of, built, check_options, digest
 
 WORDS = ("tokens", "words")
 TAGS = ("tags", "ner_tags", "pos_tags", "labels", "ner", "pos")
-LINES = (".conll", ".conllu", ".iob", ".bio", ".txt")  # a word a line, its tag behind it, an empty line at the end
+LINES = (".conll", ".iob", ".bio", ".txt")  # a word a line, its tag behind it, an empty line at the end
 
 
 class TaggedWords:
@@ -81,8 +83,10 @@ class TaggedWords:
         fields |= settings["fields"]["config"]
         model = built(found, self.auto, self.start, self.tokenizer, fields, option="--max-length", length=length)
         self.train, self.held = (self._examples(rows, length) for rows in self.rows)
-        kept = sum(label != IGNORED for item in self.held for label in item["labels"])
-        self.left_out = sum(len(words) for words, _ in self.rows[1]) - kept
+        for part, where in ((self.train, "to train on"), (self.held, "held out")):
+            if not part:
+                raise UserError(f"the tokenizer has no token for any word {where}; use another one")
+        self.left_out = sum(len(words) for words, _ in self.rows[1]) - sum(len(item["read"]) for item in self.held)
         return model
 
     def _examples(self, rows: list[tuple[list[str], list[str]]], length: int) -> list[dict[str, Any]]:
@@ -94,12 +98,14 @@ class TaggedWords:
         except Exception as error:  # of the tokenizers library
             raise UserError(f"the tokenizer cannot read the words ({one_line(error)}); use another one") from None
         for place, (_, tags) in enumerate(rows):
-            words, before, labels = encoded.word_ids(place), None, []
+            words, before, labels, read = encoded.word_ids(place), None, [], []
             for word in words:
-                labels.append(IGNORED if word is None or word == before else ids[tags[word]])
+                first = word is not None and word != before
+                labels.append(ids[tags[word]] if first else IGNORED)
+                read += [word] if first else []
                 before = word
-            if any(label != IGNORED for label in labels):
-                found.append({"input_ids": encoded["input_ids"][place], "labels": labels})
+            if read:
+                found.append({"input_ids": encoded["input_ids"][place], "labels": labels, "row": place, "read": read})
         return found
 
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -123,7 +129,11 @@ class TaggedWords:
     def described(self) -> str:
         """What goes behind the number of parameters."""
         told = f"{self.data['description']}: {len(self.train)} to train on, {len(self.held)} held out"
-        cut = f"; {self.left_out} held-out words are beyond --max-length and not measured" if self.left_out else ""
+        cut = (
+            f"; {self.left_out} held-out words are beyond --max-length, or have no token, and are not measured"
+            if self.left_out
+            else ""
+        )
         return f"{len(self.tokenizer)} tokens, {len(self.names)} tags\n{told}{cut}"
 
     def results(self, measured: dict) -> tuple[dict, int, str]:
@@ -137,7 +147,7 @@ class TaggedWords:
         low, high = found[f"{main}_interval"]
         line = f"held-out {told} {found[main]:.3f} ({low:.3f} to {high:.3f}), {count} words in {len(self.answers)} "
         line += f"sentences; the commonest tag of each word has {common[main]:.3f}"
-        return {**found, "loss": measured["eval_loss"]}, count, line
+        return {**found, "loss": measured["eval_loss"], "words_left_out": self.left_out}, count, line
 
     def commonest(self) -> list[tuple[list[str], list[str]]]:
         """The tags of held-out sentences with the tag that each word mostly had, and the commonest for others."""
@@ -146,10 +156,11 @@ class TaggedWords:
             for word, tag in zip(words, tags, strict=True):
                 seen[word][tag] += 1
         usual = sum(seen.values(), Counter()).most_common(1)[0][0]
-        return [
-            ([seen[word].most_common(1)[0][0] if word in seen else usual for word in words], tags)
-            for words, tags in self.rows[1]
-        ]
+        found = []
+        for item in self.held:  # the same words that the model was measured on
+            words, tags = ([part[i] for i in item["read"]] for part in self.rows[1][item["row"]])
+            found.append(([seen[w].most_common(1)[0][0] if w in seen else usual for w in words], tags))
+        return found
 
     def save(self, directory: Path) -> None:
         """Save the tokenizer in the form that transformers 4 and 5 read."""
@@ -192,25 +203,46 @@ def listed(path: Path | str, words: str | None, tags: str | None) -> Iterator[tu
             column(path, list(row), tags, TAGS, "label"),
         )
         where = row_name(path, number)
-        pair = [value.split() if isinstance(value := row.get(name), str) else value for name in columns]
+        pair = [cells(value) if isinstance(value := row.get(name), str) else value for name in columns]
         for name, value in zip(columns, pair, strict=True):
             if not isinstance(value, list) or any(isinstance(each, (list, dict, type(None))) for each in value):
                 raise UserError(f"{where} has no list in {name!r}; give one of words, and one of as many tags")
         yield checked(where, *pair)
 
 
+def cells(text: str) -> Any:
+    """What a table without lists writes for one: words with spaces between, or Python's or JSON's own form of a list.
+
+    >>> cells("a b"), cells("['a', 'b']")
+    (['a', 'b'], ['a', 'b'])
+    """
+    if text.lstrip().startswith("[") and text.rstrip().endswith("]"):
+        try:
+            return ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    return text.split()
+
+
 def lines(text: str, name: str) -> Iterator[tuple[list[str], list[str]]]:
     """The sentences of lines with a word first and its tag last, as of CoNLL 2003; an empty line ends one."""
     words: list[str] = []
     tags: list[str] = []
+    columns = 0
     for number, line in enumerate([*text.split("\n"), ""], 1):
         parts = line.split()
-        if parts and (parts[0] == "-DOCSTART-" or (line.startswith("#") and len(parts) != 2)):
+        if parts and parts[0] == "-DOCSTART-":
             continue
         if parts:
             if len(parts) < 2:
                 raise UserError(
                     f"{name}: line {number} has {parts[0]!r} without a tag; write a word, a space, its tag"
+                )
+            columns = columns or len(parts)
+            if len(parts) != columns:
+                raise UserError(
+                    f"{name}: line {number} has {len(parts)} columns, those before {columns}; give all as many, and "
+                    "no comments"
                 )
             words.append(parts[0])
             tags.append(parts[-1])
@@ -222,6 +254,6 @@ def lines(text: str, name: str) -> Iterator[tuple[list[str], list[str]]]:
 def checked(where: str, words: list[Any], tags: list[Any]) -> tuple[list[str], list[str]]:
     if len(words) != len(tags) or not words:
         raise UserError(f"{where} has {len(words)} words and {len(tags)} tags; give each word one tag")
-    if empty := [place for place, tag in enumerate(tags) if not named(tag)]:
+    if empty := [i for i, tag in enumerate(tags) if not named(tag) or (isinstance(tag, float) and math.isnan(tag))]:
         raise UserError(f"{where} has no tag for {words[empty[0]]!r}; give each word one tag")
     return [str(word) for word in words], [named(tag) for tag in tags]

@@ -60,7 +60,8 @@ class Text:
         for part, where in ((self.train, "to train on"), (self.held, "held out")):
             if len(part) < 2:
                 what = f"blocks of {length} tokens" if self.packed else "documents"
-                raise UserError(f"{len(part)} {what} {where}; give more text, or a smaller --block-size")
+                least = "a larger" if length < 4 else "a smaller"  # than the tokens that go around a block
+                raise UserError(f"{len(part)} {what} {where}; give more text, or {least} --block-size")
         self._finish()
         return built(
             found, self.auto, self.start, self.tokenizer, settings["fields"]["config"], classifier=False,
@@ -161,6 +162,9 @@ class MaskedText(Text):
         self.special = set(self.tokenizer.all_special_ids)
         self.train = [{"input_ids": ids, "example": i} for i, ids in enumerate(self.train, 1)]
         self.held = [self._masked({"input_ids": ids, "example": i}, -1) for i, ids in enumerate(self.held, 1)]
+        for part, where in ((self.held, "held out"), ([self._masked(item, 0) for item in self.train], "to train on")):
+            if not any((item["labels"] != IGNORED).any() for item in part):
+                raise UserError(f"the tokenizer knows no word {where}, all are [UNK]; use another one by --tokenizer")
 
     def _masked(self, item: dict[str, Any], epoch: int) -> dict[str, Any]:
         """An example whose tokens were drawn; held-out ones are drawn once, as epoch -1."""

@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,12 +52,14 @@ class Processes:
         return broadcast_object_list([work() if self.first else None])[0]
 
     def end(self) -> None:
-        """Called when all are through; a process that ends while others still listen to it takes them along."""
+        """End a process of several when all are through: an interpreter that ends as usual is aborted by gloo."""
         if self.count > 1:
             import torch
 
             torch.distributed.barrier()
-            torch.distributed.destroy_process_group()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
 
     @contextlib.contextmanager
     def first_before_others(self) -> Any:
@@ -161,21 +165,21 @@ def make_trainer(model: Any, work: Any, settings: dict, output: Path, processes:
         raise UserError(f"{output}: {free / 1e9:.1f} GB free, training needs {needed / 1e9:.1f} GB; free some space")
 
     batch_size = settings["batch_size"]
-    train = train[
-        len(train) % batch_size == 1 and len(train) > 1 :
-    ]  # batch norm refuses a batch of one: the first picture is left out
+    if work.unit == "pictures" and len(train) % batch_size == 1 and len(train) > 1:
+        train = train[1:]  # batch norm refuses a batch of one
     batches, accumulate = -(-len(train) // batch_size), settings["accumulate"]
     steps = -(-batches // accumulate)  # of an epoch
     best = work.keeps_best or settings["patience"] is not None
     options: dict[str, Any] = {}
     if best:
         options |= {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": False}
+    named = {field.name for field in dataclasses.fields(TrainingArguments)}
     if work.grouped:  # by length, so that a batch has little padding
-        named = {field.name for field in dataclasses.fields(TrainingArguments)}
         new = {"train_sampling_strategy": "group_by_length"}
         options |= new if new.keys() <= named else {"group_by_length": True}
     if settings["gradient_checkpointing"]:
-        options |= {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
+        name = "activation_checkpointing" if "activation_checkpointing" in named else "gradient_checkpointing"
+        options |= {name: True, f"{name}_kwargs": {"use_reentrant": False}}
     if settings["fsdp"]:
         options |= {"fsdp": "full_shard", "fsdp_config": {"transformer_layer_cls_to_wrap": sharded_layers(model)}}
     if processes > 1 and not settings["fsdp"]:  # what a head does not read has no gradient, such as BERT's pooler
@@ -265,6 +269,16 @@ def tell_epoch(trainer: Any, work: Any) -> None:
             work.epoch = int(state.epoch + 1e-6)
 
     trainer.add_callback(Epoch())
+
+
+def end_if_stopped(trainer: Any, checkpoint: Path, settings: dict) -> None:
+    """Let a run that had lost its patience when it was interrupted end at once: Trainer would go on."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    kept = state.get("stateful_callbacks", {}).get("EarlyStoppingCallback", {})
+    kept = kept[0] if isinstance(kept, list) and kept else kept
+    waited = kept.get("attributes", {}).get("early_stopping_patience_counter", 0) if isinstance(kept, dict) else 0
+    if settings["patience"] is not None and waited >= settings["patience"]:
+        trainer.args.num_train_epochs = round(state["epoch"])
 
 
 def merged(trainer: Any, model: Any) -> Any:

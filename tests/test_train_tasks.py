@@ -363,3 +363,74 @@ def test_a_mistake_is_one_line_and_exit_code_2(mistake, tmp_path, capsys):
     error = capsys.readouterr().err.strip().splitlines()
     assert error[-1].startswith("pinfold train: ") and told in error[-1], error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("tags", "found"),
+    [
+        (["U-A", "O", "B-B", "L-B"], {(0, 1, "A"), (2, 4, "B")}),
+        (["B-A", "M-A", "E-A", "S-A"], {(0, 3, "A"), (3, 4, "A")}),
+    ],
+)
+def test_entities_of_other_schemes_are_seen(tags, found):
+    assert metrics.entities(tags) == found
+    missed = metrics.of_tags([(["O"] * len(tags), tags)], sorted({*tags, "O"}))
+    assert missed["entity_f1"] == 0.0
+
+
+def test_an_answer_between_spaces_is_trained_on_and_places_that_are_missing_are_found(tmp_path):
+    row = {"question": "who?", "context": "it is noor here"}
+    rows = [{**row, "answers": {"text": [" noor "], "answer_start": [5]}}, {**row, "answers": {"text": ["noor"]}}]
+    expected = [("who?", "it is noor here", [(6, "noor")])] * 2
+    assert load_answers(str(lines(tmp_path / "x.jsonl", rows)))[1] == expected
+
+
+def test_a_list_that_a_table_holds_as_text_is_read(tmp_path):
+    write(tmp_path / "x.csv", "tokens,tags\n\"['ada', 'runs']\",\"['B-PER', 'O']\"\n")
+    assert load_tags(str(tmp_path / "x.csv"), None, None)[1] == [(["ada", "runs"], ["B-PER", "O"])]
+
+
+BROKEN_ROWS = {
+    "no question": {"context": "abc", "answer": "a"},
+    "one number": {"question": "q", "context": "abc", "answers": 5},
+    "a part of a letter": {"question": "q", "context": "abc", "answers": {"text": ["b"], "answer_start": [1.5]}},
+    "no end": {"question": "q", "context": "abc", "answers": {"text": ["b"], "answer_start": [float("inf")]}},
+    "fewer places": {"question": "q", "context": "abc", "answers": {"text": ["b", "c"], "answer_start": [1]}},
+    "no text": {"question": "q", "context": "abc", "answers": {"text": None, "answer_start": None}},
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_ROWS)
+def test_a_broken_row_of_questions_is_one_line(kind, tmp_path, capsys):
+    good = {"question": "q", "context": "abc", "answers": {"text": ["a"], "answer_start": [0]}}
+    rows = [BROKEN_ROWS[kind]] if kind == "no text" else [good, BROKEN_ROWS[kind]]
+    data = lines(tmp_path / "x.jsonl", rows)
+    assert train(FOLDER, "--task", "question-answering", "--data", data, "--output", tmp_path / "out") == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1 and ("row 2" in error[0] or "no question in it has an answer" in error[0])
+
+
+def test_a_head_of_another_task_is_drawn_anew_both_ways(masked, tags, texts, tmp_path, capsys):
+    options = ["--task", "masked-lm", "--data", texts, "--from", tags, "--epochs", 1, "--block-size", 16]
+    assert train(FOLDER, *options, "--output", tmp_path / "words") == 0
+    assert "new weights: cls.predictions.bias" in capsys.readouterr().out
+
+
+def test_a_run_that_lost_its_patience_before_it_was_killed_stops_again(made, tags, tmp_path):
+    """Killed when Trainer is about to load the best epoch."""
+    options = ["train", FOLDER, "--task", "token-classification", "--data", made / "tags.jsonl", "--from", tags]
+    options = [str(o) for o in (*options, "--epochs", 9, "--patience", 1, "--learning-rate", 0.2, "--seed", 2)]
+    killed = (
+        "import os, signal, sys\nfrom transformers import Trainer\nfrom pinfold.__main__ import main\n"
+        "Trainer._load_best_model = lambda self: os.kill(os.getpid(), signal.SIGKILL)\nmain(sys.argv[1:])\n"
+    )
+    assert main([*options, "--output", str(tmp_path / "whole")]) == 0
+    steps = json.loads((tmp_path / "whole" / "trainer_state.json").read_text())["global_step"]
+    assert steps < 9 * 6  # it lost its patience
+    given = [*options, "--output", str(tmp_path / "broken")]
+    assert subprocess.run([sys.executable, "-c", killed, *given], cwd=ROOT, capture_output=True).returncode == -9
+    assert main(given) == 0
+    assert json.loads((tmp_path / "broken" / "trainer_state.json").read_text())["global_step"] == steps
+    whole, broken = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    assert results(tmp_path / "whole") == results(tmp_path / "broken")
