@@ -165,7 +165,7 @@ def _widths(model: Any) -> dict[str, int] | None:
 def _check_embeddings(model: Any) -> None:
     try:
         model.get_input_embeddings().weight  # noqa: B018
-    except (NotImplementedError, AttributeError):
+    except (NotImplementedError, AttributeError):  # what transformers raises where it cannot guess them
         raise UserError(
             f"{type(model).__name__} has no get_input_embeddings; define it, and set_input_embeddings"
         ) from None

@@ -1,4 +1,5 @@
-"""Train or fine-tune the model of a folder, on one machine: a classifier of images or texts, or a language model.
+"""Train or fine-tune the model of a folder: a classifier of images, texts or words, a language model, or one that
+answers questions; in one process, or in several that torchrun or accelerate launch start.
 
     pinfold train resnet_model --data digits --output runs/resnet-digits
     pinfold train sentiment_model --data reviews.csv --output runs/reviews
@@ -11,6 +12,8 @@
 - Labelled text: "vader" (23,700 texts with ratings of sentiment, fetched by pip), a table (.csv, .tsv, .jsonl,
   .parquet) with a column of text and one of labels, or a folder with one folder of .txt per class. The best of all
   epochs is kept, and compared with a bag of words.
+- Tagged words: a table of lists (tokens and tags), or lines with a word and its tag. Questions: a table of question,
+  context and answers, or SQuAD's JSON. Any table may be a data set of the Hub: datasets:OWNER/NAME[:CONFIG].
 - A part of the data is held out, drawn by the seed, and never trained on.
 - The folder's own classes do the work. Its presets.json, if it has one, says what suits a named data set or a task;
   options and --set win over it.
