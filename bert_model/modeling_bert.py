@@ -308,7 +308,7 @@ class BERTPreTrainedModel(PreTrainedModel):
     base_model_prefix = "bert"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
-    _no_split_modules = ["BERTEmbeddings", "BERTLayer"]  # noqa: RUF012 (accelerate reads a list)
+    _no_split_modules = ["BERTEmbeddings", "BERTLayer", "BERTLMPredictionHead"]  # noqa: RUF012 (accelerate reads a list)
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flash_attn_2 = True  # the name up to transformers 4.52
@@ -489,17 +489,27 @@ class BERTPredictionHeadTransform(nn.Module):
         return self.LayerNorm(self.activation(self.dense(hidden_states)))
 
 
+class BERTWordDecoder(nn.Linear):
+    """A layer that is handed its bias: added in one operation, as BERT does, and kept by the head."""
+
+    def forward(self, hidden_states: Tensor, bias: Tensor | None = None) -> Tensor:
+        return F.linear(hidden_states, self.weight, bias)
+
+
 class BERTLMPredictionHead(nn.Module):
     """Scores for each word of the vocabulary; the decoder is tied to the word embeddings, the bias is its own."""
 
     def __init__(self, config: BERTConfig):
         super().__init__()
         self.transform = BERTPredictionHeadTransform(config)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.decoder = BERTWordDecoder(config.hidden_size, config.vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        return F.linear(self.transform(hidden_states), self.decoder.weight, self.bias)
+        hidden_states = self.transform(hidden_states)
+        if isinstance(self.decoder, BERTWordDecoder):
+            return self.decoder(hidden_states, self.bias)  # called: that is when device_map brings a layer's weights
+        return self.decoder(hidden_states) + self.bias  # somebody's own layer, quantized or with an adapter
 
 
 class BERTHeads(nn.Module):
@@ -529,6 +539,10 @@ class BERTWithVocabulary(BERTPreTrainedModel):
         return self.cls.predictions.decoder
 
     def set_output_embeddings(self, value: nn.Module) -> None:
+        if type(value) is nn.Linear and value.bias is None:  # what resize_token_embeddings makes
+            decoder = BERTWordDecoder(value.in_features, value.out_features, bias=False, device="meta")
+            decoder.weight = value.weight
+            value = decoder
         self.cls.predictions.decoder = value
 
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Module:

@@ -536,6 +536,9 @@ class GenericForSequenceClassification(HeadOnBody):
         self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
         labels=None, use_cache=None, **kwargs,
     ):  # fmt: skip
+        """Returns SequenceClassifierOutputWithPast; input_ids are (batch, tokens), labels (batch,) class indices or
+        (batch, num_labels) values, everything else as the body takes it.
+        """
         output = getattr(self, self.base_model_prefix)(
             input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=past_key_values,
             inputs_embeds=inputs_embeds, use_cache=use_cache, **kwargs,
@@ -582,6 +585,9 @@ class GenericForTokenClassification(HeadOnBody):
         self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
         labels=None, use_cache=None, **kwargs,
     ):  # fmt: skip
+        """Returns TokenClassifierOutput; input_ids and labels are (batch, tokens), -100 where a token does not count,
+        everything else as the body takes it.
+        """
         output = getattr(self, self.base_model_prefix)(
             input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=past_key_values,
             inputs_embeds=inputs_embeds, use_cache=use_cache, **kwargs,
@@ -612,6 +618,9 @@ class GenericForQuestionAnswering(HeadOnBody):
         self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
         start_positions=None, end_positions=None, **kwargs,
     ):  # fmt: skip
+        """Returns QuestionAnsweringModelOutput; input_ids are (batch, tokens), start_positions and end_positions
+        (batch,) the tokens where each answer starts and ends, everything else as the body takes it.
+        """
         kwargs.pop("num_items_in_batch", None)
         output = getattr(self, self.base_model_prefix)(
             input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=past_key_values,
@@ -844,6 +853,8 @@ class DecoderMLP(nn.Module):
 
 
 class DecoderPreTrainedModel(PreTrainedModel):
+    """What the models share: how weights start, and what they support."""
+
     config: DecoderConfig
     config_class = DecoderConfig
     base_model_prefix = "model"
@@ -876,6 +887,8 @@ class DecoderPreTrainedModel(PreTrainedModel):
 
 
 class DecoderModel(DecoderPreTrainedModel):
+    """The model without a head; gives hidden states."""
+
     def __init__(self, config: DecoderConfig):
         super().__init__(config)
         self.padding_idx = config.pad_token_id
@@ -905,6 +918,16 @@ class DecoderModel(DecoderPreTrainedModel):
         use_cache: bool | None = None,
         **kwargs,
     ) -> BaseModelOutputWithPast:
+        """Returns BaseModelOutputWithPast.
+
+        Args:
+            input_ids: (batch, tokens), indices of tokens in the vocabulary.
+            attention_mask: (batch, tokens), 1 for tokens and 0 for padding.
+            position_ids: (batch, tokens), each token's place in its text; counted from 0 where they are not given.
+            past_key_values: keys and values of earlier tokens, as a forward with use_cache=True returned them.
+            inputs_embeds: (batch, tokens, hidden_size), in place of input_ids.
+            use_cache: whether keys and values are returned, for the tokens to come.
+        """
         if (input_ids is None) ^ (inputs_embeds is not None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
 
@@ -1001,6 +1024,8 @@ class DecoderRotaryEmbedding(nn.Module):
 
 
 class DecoderForCausalLM(DecoderPreTrainedModel, GenerationMixin):
+    """The model with a head that scores each next token."""
+
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
     _tp_plan = {"lm_head": "colwise_rep"}
     _pp_plan = {"lm_head": (["hidden_states"], ["logits"])}
@@ -1029,6 +1054,18 @@ class DecoderForCausalLM(DecoderPreTrainedModel, GenerationMixin):
         logits_to_keep: int | torch.Tensor = 0,
         **kwargs,
     ) -> CausalLMOutputWithPast:
+        """Returns CausalLMOutputWithPast.
+
+        Args:
+            input_ids: (batch, tokens), indices of tokens in the vocabulary.
+            attention_mask: (batch, tokens), 1 for tokens and 0 for padding.
+            position_ids: (batch, tokens), each token's place in its text; counted from 0 where they are not given.
+            past_key_values: keys and values of earlier tokens, as a forward with use_cache=True returned them.
+            inputs_embeds: (batch, tokens, hidden_size), in place of input_ids.
+            labels: (batch, tokens), -100 where a token does not count; gives a loss.
+            use_cache: whether keys and values are returned, for the tokens to come.
+            logits_to_keep: how many places at the end get logits, 0 for all; or their indices.
+        """
         outputs: BaseModelOutputWithPast = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,

@@ -4,6 +4,7 @@ How it works:
 - A folder or a repository is read for every known way in which remote code goes wrong, and for code that does more
   than compute. Nothing of it is imported or executed, and of weights only the headers are downloaded.
 - With --run it is loaded in several transformers versions, behind the fence, after its audit was shown.
+- With --suite every model class of it has to do what transformers asks of its own: fenced, made small, no weights.
 - With --fix what can be mended mechanically is shown as a diff, and written after a question.
 - Exit code 0: no error found. 1: errors found. 2: it cannot be checked.
 
@@ -24,13 +25,14 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from pinfold import compat
+from pinfold import check_suite, compat
 from pinfold.errors import UserError, printable
 from pinfold.publish import card, fence, fix, matrix, verify
 from pinfold.publish.audit import audit
 from pinfold.publish.destination import EMBEDDED
 from pinfold.publish.finding import ERROR, Finding, errors
 from pinfold.publish.folder import ModelFolder, read_modules
+from pinfold.publish.overlays import NEWEST
 from pinfold.publish.releases import describe, floor
 from pinfold.publish.remote import patience
 from pinfold.publish.repository import check_files, code_elsewhere, outline
@@ -73,6 +75,7 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     forecast: str = ""
     rows: list[matrix.Row] = field(default_factory=list)
+    suite: list[check_suite.Result] = field(default_factory=list)
     runnable: bool = False
 
     def lines(self) -> Iterator[str]:
@@ -90,7 +93,8 @@ class Report:
         bad, rest = len(errors(self.findings)), len(self.findings) - len(errors(self.findings))
         counts = f"{bad} error{'s' * (bad != 1)}, {rest} warning{'s' * (rest != 1)}"
         measured = f"; measured: {matrix.summary(self.rows)}" if self.rows else ""
-        return f"{self.name}: {counts}{'; ' if self.forecast else ''}{self.forecast}{measured}"
+        asked = f"; suite: {check_suite.summary(self.suite)}" if self.suite else ""
+        return f"{self.name}: {counts}{'; ' if self.forecast else ''}{self.forecast}{measured}{asked}"
 
     def as_dict(self) -> dict:
         """Plain data."""
@@ -99,6 +103,8 @@ class Report:
     @property
     def code(self) -> int:
         """The exit code."""
+        if any(result.state == check_suite.FAILED for result in self.suite):
+            return 1
         return 1 if errors(self.findings) or not (not self.rows or matrix.agree(self.rows)) else 0
 
 
@@ -216,6 +222,7 @@ def check(
     target: str,
     *,
     run: bool = False,
+    suite: bool = False,
     versions: list[str] | None = None,
     checkpoint: Path | None = None,
     endpoint: str | None = None,
@@ -226,6 +233,7 @@ def check(
     Args:
         target: a directory, or "owner/name@revision".
         run: also load it, in ``versions`` (default: the minimum matrix, as far as overlays were made).
+        suite: also check every model class, in ``versions`` (default: the environment's own).
         checkpoint: weights for a model folder that holds none.
 
     Raises:
@@ -239,28 +247,43 @@ def check(
         if Path(target).is_file():
             raise UserError(f"{target} is a file; give its folder, {Path(target).parent}")
         if local:
-            report = examine(Path(target), target)
+            report = examine(code := Path(target), target)
         elif re.fullmatch(r"[\w.-]+/[\w.-]+(@[^@\s]+)?", target, re.ASCII):
             stack.enter_context(patience(progress=False))
             remote, sha = stack.enter_context(compat.repository(target, endpoint))
             show(f"reading {remote.repo} at {sha} on {remote.destination.endpoint}")
             seen = outline(remote, sha, work / "outline")
-            report = examine(seen.directory, f"{remote.repo}@{sha}", seen.sizes)
+            report = examine(code := seen.directory, f"{remote.repo}@{sha}", seen.sizes)
             report.facts += [f"too large to be read: {name}" for name in seen.unread]
         else:
             raise UserError(f"{target}: no such folder; give a directory, or a repository as owner/name[@revision]")
         for line in report.lines():
             show(printable(line).replace("\n", " "))
+        if suite:
+            report.suite = _suite(report, target, code, versions, show)
         if run:
             source = Path(target) if local else None
             report.rows = _run(report, target, source, versions, checkpoint, endpoint, work, show)
         return report
 
 
-def _run(report, target, source, versions, checkpoint, endpoint, work, show) -> list[matrix.Row]:
-    """Load it, now that its audit was shown."""
-    if not report.runnable and not any("runs code of" in fact for fact in report.facts):
-        raise UserError(f"{target} has no code to run; drop --run")
+def _suite(report, target, directory, versions, show) -> list[check_suite.Result]:
+    """Check its classes, now that its audit was shown."""
+    if not report.runnable:
+        raise UserError(
+            f"{target} has no code of its own to check; drop --suite, or name the repository with the code"
+        )
+    _may_run(report, target, show)
+    folder = read_modules(directory)
+    chosen, _ = matrix.choose(versions or [NEWEST], floor(folder))
+    return check_suite.run(folder, chosen, show)
+
+
+def _may_run(report, target, show) -> None:
+    """
+    Raises:
+        UserError: its code is dangerous, and this machine cannot fence it.
+    """
     fenced = fence.available()
     dangerous = [finding for finding in errors(report.findings) if finding.code.startswith("S")]
     if dangerous and not fenced.read_only:
@@ -269,6 +292,13 @@ def _run(report, target, source, versions, checkpoint, endpoint, work, show) -> 
             f"({fenced.describe()}); use a machine where unprivileged namespaces are allowed"
         )
     show(f"  running its code, {fenced.describe()}")
+
+
+def _run(report, target, source, versions, checkpoint, endpoint, work, show) -> list[matrix.Row]:
+    """Load it, now that its audit was shown."""
+    if not report.runnable and not any("runs code of" in fact for fact in report.facts):
+        raise UserError(f"{target} has no code to run; drop --run")
+    _may_run(report, target, show)
     if source and not checkpoint and not (any(source.glob("*.safetensors")) or any(source.glob("*.bin"))):
         raise UserError(f"{target} holds no weights to run it with; name some with --checkpoint DIR")
     with contextlib.ExitStack() as stack:
@@ -315,9 +345,11 @@ def mend(target: str, yes: bool) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pinfold check``."""
     add = parser.add_argument
-    add("target", metavar="PATH|OWNER/NAME[@REVISION]", help="a folder, or a repository on a Hub")
+    add("target", nargs="?", metavar="PATH|OWNER/NAME[@REVISION]", help="a folder, or a repository on a Hub")
     add("--run", action="store_true", help="also load it, fenced, in several transformers versions")
-    add("--versions", nargs="+", metavar="VERSION", help="with --run: such as 4.48.3; or minimum, or all")
+    add("--suite", action="store_true", help="also check every model class as transformers does its own, fenced")
+    add("--list", action="store_true", help="with --suite and nothing else: its checks, and what they leave out")
+    add("--versions", nargs="+", metavar="VERSION", help="with --run or --suite: such as 4.48.3; or minimum, or all")
     add("--checkpoint", type=Path, metavar="DIR", help="with --run: weights for a folder that holds none")
     add("--fix", action="store_true", help="show what can be mended mechanically as a diff, and write it")
     add("--yes", action="store_true", help="with --fix: write without a question")
@@ -327,15 +359,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Check, and say it. Exit code 0, 1 (errors found) or 2 (cannot be checked)."""
-    for option, needs in (("versions", "run"), ("checkpoint", "run"), ("yes", "fix")):
-        if getattr(args, option) and not getattr(args, needs):
-            raise UserError(f"--{option} goes with --{needs}")
+    options = (("versions", "run", "suite"), ("checkpoint", "run"), ("yes", "fix"), ("list", "suite"))
+    for option, *needs in options:
+        if getattr(args, option) and not any(getattr(args, need) for need in needs):
+            raise UserError(f"--{option} goes with {' or '.join(f'--{need}' for need in needs)}")
+    if args.list:
+        print("\n".join(check_suite.listing()))
+        return 0
+    if args.target is None:
+        raise UserError("name what to check: a folder, or a repository as owner/name[@revision]")
     if args.fix and mend(args.target, args.yes) and not args.yes:
         return 1
     say = functools.partial(print, flush=True)
     report = check(
-        args.target, run=args.run, versions=args.versions, checkpoint=args.checkpoint, endpoint=args.endpoint, show=say
+        args.target,
+        run=args.run,
+        suite=args.suite,
+        versions=args.versions,
+        checkpoint=args.checkpoint,
+        endpoint=args.endpoint,
+        show=say,
     )
+    if report.suite:
+        say("\n".join(check_suite.lines(report.suite)))
     if report.rows:
         say("\n".join(["", *matrix.lines(report.rows), "", f"table: {compat.write_tables(report.name, report.rows)}"]))
     say(f"\n{printable(report.summary())}")

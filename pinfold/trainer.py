@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,8 @@ def make_trainer(model: Any, work: Any, settings: dict, output: Path, processes:
         name = "activation_checkpointing" if "activation_checkpointing" in named else "gradient_checkpointing"
         options |= {name: True, f"{name}_kwargs": {"use_reentrant": False}}
     if settings["fsdp"]:
+        # torch warns of outputs that somebody might write into; Trainer does not
+        warnings.filterwarnings("ignore", message=".*returned a view tensor")
         options |= {"fsdp": "full_shard", "fsdp_config": {"transformer_layer_cls_to_wrap": sharded_layers(model)}}
     if processes > 1 and not settings["fsdp"]:  # what a head does not read has no gradient, such as BERT's pooler
         options |= {"ddp_find_unused_parameters": not settings["gradient_checkpointing"]}
@@ -240,11 +243,13 @@ def make_trainer(model: Any, work: Any, settings: dict, output: Path, processes:
 
 
 def sharded_layers(model: Any) -> list[str]:
-    """The classes of layers that FSDP gathers one at a time: those that must not be split, but for the one around the
-    embeddings, as accelerate gathers these with the output that may share their weight."""
-    held = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
-    around = {type(module).__name__ for module in model.modules() if held is not None and held in module.modules()}
-    there = {type(module).__name__ for module in model.modules()}
+    """The classes of layers that FSDP gathers one at a time: those that must not be split, but for those around the
+    input and output embeddings, as accelerate gathers these two, which may share their weight, together."""
+    getters = ("get_input_embeddings", "get_output_embeddings")
+    held = [found for get in getters if (found := getattr(model, get, lambda: None)()) is not None]
+    modules = list(model.modules())
+    around = {type(module).__name__ for module in modules if any(one in held for one in module.modules())}
+    there = {type(module).__name__ for module in modules}
     return sorted((set(getattr(model, "_no_split_modules", None) or ()) & there) - around)
 
 

@@ -1,5 +1,6 @@
 """modular_x.py -> a folder, as a user types it; test_golden.py compares with what transformers' own converter made."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import torch
 import transformers
 
 from pinfold.__main__ import main
-from pinfold.convert import build, merge, names
+from pinfold.convert import build, docstrings, merge, names
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = Path(transformers.__file__).parent / "models"
@@ -300,3 +301,33 @@ def test_helpers_of_two_image_processors_stay_apart(tmp_path):
     assert "def masks_to_boxes(masks: torch.Tensor)" in made["image_processing_my.py"]
     assert "def masks_to_boxes(masks: np.ndarray)" in made["image_processing_pil_my.py"]
     assert made["image_processing_my.py"].count("def masks_to_boxes") == 1
+
+
+DECORATED = '''class OddModel(OddPreTrainedModel):
+    # what follows is a remark
+    def __init__(self, config):
+        super().__init__(config)
+
+
+class OddForSequenceClassification(OddPreTrainedModel):
+    """Its own words."""
+
+    @auto_docstring(custom_intro="...")
+    def forward(
+        self, input_ids, labels=None, odd=None
+    ) -> SequenceClassifierOutput:
+        # a remark of the first line
+        return input_ids
+'''
+
+
+def test_what_a_decorator_would_have_documented_is_written_out():
+    text = docstrings.documented(DECORATED)  # nothing marks the first class: it stays as it is
+    assert text.startswith(DECORATED.partition("    ) ->")[0])
+    method = ast.parse(text).body[1].body[1]
+    wanted = "Returns SequenceClassifierOutput.\n\nArgs:\n    input_ids: (batch, tokens), indices of tokens in the "
+    wanted += "vocabulary.\n    labels: (batch,) class indices, or (batch, num_labels) values; gives a loss."
+    assert ast.get_docstring(method) == wanted
+    marked = docstrings.documented("@auto_docstring\n" + DECORATED)
+    assert ast.get_docstring(ast.parse(marked).body[0]) == "The model without a head; gives hidden states."
+    assert docstrings.documented(marked) == marked  # once is enough

@@ -177,6 +177,12 @@ def test_checking_a_repository_and_a_folder(place):
     assert [line for line in shown if line and line not in printed] == []
 
 
+def test_the_classes_of_a_folder_are_asked_what_the_readme_says(place):
+    shown = place[1](block("bash", "pinfold check --suite")).stdout
+    assert "SentimentAnalyzer (AutoModelForSequenceClassification)" in shown
+    assert re.search(r"sentiment_model: .*; suite: \d+ passed, 0 failed, \d+ not applicable", shown)
+
+
 def test_a_finding_is_accepted_as_the_readme_says(tmp_path):
     from pinfold.publish.card import read_human_half
 

@@ -24,7 +24,7 @@ from packaging.version import InvalidVersion, Version
 
 from ..errors import UserError
 from ..publish import releases
-from . import build, couplings, source
+from . import build, couplings, docstrings, source
 
 DECLARED = "MIN_TRANSFORMERS"
 PARTS = Path(__file__).with_name("floor_parts.py")
@@ -74,7 +74,7 @@ def lower(conversion: "build.Conversion", kind: str, text: str, floor: str) -> s
     elif kind == "modeling":
         text = cache_names(text)
         text = calls(text)
-        text = models(text)
+        text = docstrings.documented(models(text))
     else:
         return text
     text = plain_arguments(decorators(text))

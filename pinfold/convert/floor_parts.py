@@ -570,6 +570,9 @@ class GenericForSequenceClassification(HeadOnBody):
         self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
         labels=None, use_cache=None, **kwargs,
     ):  # fmt: skip
+        """Returns SequenceClassifierOutputWithPast; input_ids are (batch, tokens), labels (batch,) class indices or
+        (batch, num_labels) values, everything else as the body takes it.
+        """
         output = getattr(self, self.base_model_prefix)(
             input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=past_key_values,
             inputs_embeds=inputs_embeds, use_cache=use_cache, **kwargs,
@@ -616,6 +619,9 @@ class GenericForTokenClassification(HeadOnBody):
         self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
         labels=None, use_cache=None, **kwargs,
     ):  # fmt: skip
+        """Returns TokenClassifierOutput; input_ids and labels are (batch, tokens), -100 where a token does not count,
+        everything else as the body takes it.
+        """
         output = getattr(self, self.base_model_prefix)(
             input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=past_key_values,
             inputs_embeds=inputs_embeds, use_cache=use_cache, **kwargs,
@@ -646,6 +652,9 @@ class GenericForQuestionAnswering(HeadOnBody):
         self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
         start_positions=None, end_positions=None, **kwargs,
     ):  # fmt: skip
+        """Returns QuestionAnsweringModelOutput; input_ids are (batch, tokens), start_positions and end_positions
+        (batch,) the tokens where each answer starts and ends, everything else as the body takes it.
+        """
         kwargs.pop("num_items_in_batch", None)
         output = getattr(self, self.base_model_prefix)(
             input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=past_key_values,

@@ -47,6 +47,8 @@ EXPERTS = re.compile(r"^(num_experts|num_local_experts|n_routed_experts|moe_num_
 OFF = re.compile(
     r"(dropout|pdrop|drop_rate|drop_path_rate|layerdrop|router_jitter_noise|mask_time_prob|mask_feature_prob)"
 )
+# Lists with a number of layers for each stage.
+STAGES = ("depths", "layers", "stage_num_blocks", "num_hidden_layers_per_stage")
 # Lists whose numbers are layers.
 INDICES = re.compile(r"(indexes|indices|idxs|index|_layers|_layer|layer_ids|feature_layers?|hook_ids)$")
 
@@ -157,7 +159,7 @@ def shrink_values(values: dict, level: int, divisor: int, ids: dict[int, int], c
                 for n, i in enumerate(kept)
                 if f"{i:02d}" in value
             }
-        elif name in ("depths", "stage_num_blocks", "num_hidden_layers_per_stage") and isinstance(value, list):
+        elif name in STAGES and isinstance(value, list):
             made[name] = [min(v, 2) if is_int(v) else v for v in value]
         elif is_int(value):
             made[name] = shrink_number(name, value, values, level, divisor, ids, vocab, lists, kept, old_layers)

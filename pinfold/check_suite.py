@@ -1,0 +1,162 @@
+"""`pinfold check --suite`: what transformers asks of its own model classes, asked of any folder.
+
+How it works:
+- Every class is built with a tiny configuration and random weights, so neither weights nor a GPU are needed.
+- Its code runs behind the fence, one process for each class, in one transformers version or in several.
+- A check says that it passed, why it failed, or why it does not apply; one that compared nothing has failed.
+"""
+
+import collections
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinfold.errors import UserError, printable
+from pinfold.publish import fence
+from pinfold.publish.folder import ModelFolder
+from pinfold.publish.overlays import find_overlay
+from pinfold.suite.table import CHECKS, FAILED, LEFT, PASSED, name_of
+from pinfold.suite.upstream import TABLE
+
+SECONDS = 900  # for one class
+MARKS = {PASSED: "ok", FAILED: "FAILS", LEFT: "-"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check of one class."""
+
+    version: str
+    auto: str
+    cls: str
+    device: str
+    check: str
+    state: str
+    text: str
+    seconds: float
+
+    @property
+    def column(self) -> tuple[str, str, str, str]:
+        return self.version, self.auto, self.cls, self.device
+
+
+def run(
+    folder: ModelFolder,
+    versions: list[str],
+    show: Callable[[str], None] = lambda line: None,
+    only: list[str] | None = None,
+) -> list[Result]:
+    """Run every check on every model class that a folder registers.
+
+    Args:
+        folder: with or without a config.json, from which the tiny configuration is made where it is there.
+        versions: transformers releases, as ``matrix.choose`` gives them.
+        only: names of checks.
+
+    Raises:
+        UserError: the folder registers no model class, or a class's process gave no answer.
+    """
+    places = {auto: place for auto, place in folder.auto_map().items() if auto.startswith("AutoModel")}
+    if not places:
+        raise UserError(f"{folder.path} registers no model class; call Class.register_for_auto_class in its code")
+    found: list[Result] = []
+    with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary:
+        for version in versions:
+            for auto, place in places.items():
+                started = time.monotonic()
+                results = _one(folder.path.resolve(), places, auto, version, Path(temporary), only)
+                found += results
+                bad = sum(result.state == FAILED for result in results)
+                said = f"{bad} of {len(results)} checks fail" if bad else f"{len(results)} checks, none fails"
+                name = place.split(".")[-1]
+                show(f"  transformers {version:<8} {name}: {said}  [{time.monotonic() - started:.0f} s]")
+    return found
+
+
+def _one(folder: Path, places: dict, auto: str, version: str, work: Path, only: list[str] | None) -> list[Result]:
+    """Every check of one class in one version, behind the fence."""
+    here = Path(__file__).resolve().parent
+    request = {
+        "folder": str(folder), "places": places, "auto": auto, "threads": 1, "only": only,
+        "stored": str(folder) if (folder / "config.json").exists() else None,
+    }  # fmt: skip
+    answer = fence.run(
+        here / "suite" / "inside.py",
+        request,
+        work,
+        visible=[folder, here / "suite", here / "convert"],
+        overlay=find_overlay(version),
+        seconds=SECONDS,
+        name=f"the suite of {places[auto]}",
+    )
+    return list(_read(answer, version, auto, places[auto].split(".")[-1]))
+
+
+def _read(answer: dict, version: str, auto: str, name: str) -> Iterator[Result]:
+    """The results in an answer, which the folder's code may have written."""
+    known = {name_of(check) for check in CHECKS} | {"can be run"}
+    try:
+        for device, results in answer["results"].items():
+            for each in results:
+                check, state = str(each["check"]), str(each["state"])
+                if check not in known or state not in MARKS:
+                    raise ValueError(check)
+                text = printable(str(each["text"]))
+                yield Result(version, auto, name, str(device), check, state, text, float(each["seconds"]))
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise UserError(f"the suite of {name} gave an answer that makes no sense; see what its code does") from None
+
+
+def lines(results: list[Result]) -> Iterator[str]:
+    """The table, check by class, its counts, every failure and every reason."""
+    columns = list(dict.fromkeys(result.column for result in results))
+    yield ""
+    for number, (version, auto, name, device) in enumerate(columns, 1):
+        place = "" if device == "cpu" else f" on {device}"
+        yield f"{number:>3} {name} ({auto}), transformers {version}{place}"
+    if not any(device != "cpu" for *_, device in columns):
+        yield "    on a GPU: not run, none is within reach of the fence; tests/common.py runs the checks where one is"
+    yield ""
+    cells = {(result.column, result.check): result.state for result in results}
+    checks = list(dict.fromkeys(result.check for result in results))
+    width = max(len(word) for word in (*checks, "not applicable"))
+    yield f"{'':<{width}} " + "".join(f"{number:>6}" for number in range(1, len(columns) + 1))
+    for check in checks:
+        row = (MARKS.get(cells.get((column, check), ""), "") for column in columns)
+        yield f"{check:<{width}} " + "".join(f"{mark:>6}" for mark in row)
+    for state, word in ((PASSED, "passed"), (FAILED, "failed"), (LEFT, "not applicable")):
+        counts = [sum(s == state for (c, _), s in cells.items() if c == column) for column in columns]
+        yield f"{word:<{width}} " + "".join(f"{count:>6}" for count in counts)
+    numbers = {column: number for number, column in enumerate(columns, 1)}
+    for state, title in ((FAILED, "Failed:"), (LEFT, "Not applicable:")):
+        grouped: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
+        for result in results:
+            if result.state == state:
+                grouped[result.check, result.text].append(numbers[result.column])
+        if grouped:
+            yield f"\n{title}"
+        for (check, text), where in grouped.items():
+            yield f"  {check} ({', '.join(map(str, where))}): {text}"
+
+
+def summary(results: list[Result]) -> str:
+    """One line of counts."""
+    counts = collections.Counter(result.state for result in results)
+    return f"{counts[PASSED]} passed, {counts[FAILED]} failed, {counts[LEFT]} not applicable"
+
+
+def listing() -> Iterator[str]:
+    """Every check with what users lose without it, and transformers' own tests with what stands for each here."""
+    names = [name_of(check) for check in CHECKS]
+    width = max(map(len, names))
+    for name, check in zip(names, CHECKS, strict=True):
+        yield f"{name:<{width}}  {' '.join((check.__doc__ or '').split())}"
+    yield "\ntransformers' own common tests that have no counterpart here:"
+    for test, said in TABLE.items():
+        if said not in {*names, "can be run"}:
+            yield from textwrap.wrap(f"{test}: {said}", 117, initial_indent="  ", subsequent_indent="    ")
+    covered = sum(said in {*names, "can be run"} for said in TABLE.values())
+    yield f"\n{covered} of {len(TABLE)} have one"

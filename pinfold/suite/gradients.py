@@ -1,0 +1,136 @@
+"""Gradients: the same with checkpointing, none where a weight is frozen, and enough of them to learn."""
+
+import contextlib
+
+from . import outputs
+from .subject import Failed, Left, Subject, loss_of
+
+SMALL = 0.1  # of the first loss: what a model that can learn reaches on two rows
+STEPS = 60
+RATES = (1e-2, 3e-3, 5e-2)
+
+
+def gradients(it: Subject, model) -> tuple:
+    """The objective and every gradient by name, in training mode."""
+    model.train()
+    model.zero_grad(set_to_none=True)
+    value = it.objective(model)
+    if not value.requires_grad:
+        raise Failed("the loss has no gradient; compute it with torch, from the outputs")
+    value.backward()
+    found = {n: p.grad.detach().clone() for n, p in model.named_parameters() if p.grad is not None}
+    return value.detach(), found, {n: b.detach().clone() for n, b in model.named_buffers()}
+
+
+def checkpointing(it: Subject) -> str:
+    """Without it gradient checkpointing, which saves memory, trains another model."""
+    if not getattr(it.cls, "supports_gradient_checkpointing", False):
+        raise Left("supports_gradient_checkpointing is not set, so Trainer refuses gradient_checkpointing=True")
+    said, worst = [], None
+    for reentrant in (False, True):
+        wanted = gradients(it, it.model())
+        model, calls = it.model(), []
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
+        for module in model.modules():
+            if hasattr(module, "_gradient_checkpointing_func"):
+                module._gradient_checkpointing_func = counting(module._gradient_checkpointing_func, calls)
+        if reentrant and it.is_text():  # as Trainer does: a block below which nothing is trained gets no gradient
+            with contextlib.suppress(NotImplementedError):
+                model.enable_input_require_grads()
+        found = gradients(it, model)
+        how = f"with gradient checkpointing (use_reentrant={reentrant})"
+        if not calls:
+            raise Failed("gradient_checkpointing_enable() checkpoints no layer; call _gradient_checkpointing_func")
+        if lost := sorted(set(wanted[1]) - set(found[1])):
+            raise Failed(f"{how} no gradient for {outputs.listed(lost)}; pass every tensor that needs one by position")
+        # a recomputed block does the same operations in the same order: on one device nothing may differ
+        for kind, a, b in (("loss", {"": found[0]}, {"": wanted[0]}), ("gradient", found[1], wanted[1])):
+            if line := outputs.difference(a, b):
+                if outputs.difference(a, b, it.rounding):
+                    raise Failed(f"{how} the {kind} of {line.strip()}; a block must compute the same when run again")
+                worst = f"use_reentrant={reentrant}: not bit-equal, within {it.rounding:g} (sums in another order)"
+        if line := outputs.difference(found[2], wanted[2], it.rounding):
+            raise Failed(f"{how} the buffer {line}; running statistics are counted twice")
+        said.append(f"{len(found[1])} gradients of {len(calls)} checkpoints")
+    return worst or said[0]
+
+
+def counting(function, calls: list):
+    def count(*args, **kwargs):
+        calls.append(1)
+        return function(*args, **kwargs)
+
+    return count
+
+
+def every_weight_trained(it: Subject) -> str:
+    """Without it a layer stays as it was drawn, and fine-tuning never reaches it."""
+    it.labelled()  # without a loss, nothing says which outputs matter
+    model = it.model()
+    _, found, _ = gradients(it, model)
+    dead = [n for n, p in model.named_parameters() if p.requires_grad and n not in found]
+    unused = {n for n in dead if n.split(".")[0] in ("pooler",) or ".pooler." in n}  # a base's pooler, in some heads
+    if heads := [n for n in dead if n not in unused and not n.startswith(f"{it.cls.base_model_prefix}.")]:
+        raise Failed(f"{outputs.listed(heads)} gets no gradient from the loss; use it, or leave it out of the class")
+    if not found:
+        raise Failed("no weight gets a gradient from the loss")
+    rest = f"; without: {outputs.listed(dead)}" if dead else ""
+    return f"{len(found)} gradients{rest}"
+
+
+def frozen_stays(it: Subject) -> str:
+    """Without it weights that were frozen for fine-tuning are trained all the same."""
+    import torch
+
+    model = it.model()
+    by_class = {n for n, p in it.fresh().named_parameters() if not p.requires_grad}
+    names = [n for n, _ in model.named_parameters()]
+    for turn in (names[::2], names[1::2]):
+        model = it.model()
+        for name, parameter in model.named_parameters():
+            if name in turn and len(turn) < len(names):
+                parameter.requires_grad_(False)
+        held = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
+        model.train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(2):
+            value = it.objective(model)
+            flipped = sorted(n for n in held if model.get_parameter(n).requires_grad)
+            if flipped:
+                who = "the class freezes" if flipped[0] in by_class else "the user froze"
+                raise Failed(f"forward sets requires_grad back on for {flipped[0]}, which {who}; leave it alone")
+            optimizer.zero_grad()
+            if value.requires_grad:
+                value.backward()
+            if graded := sorted(n for n in held if model.get_parameter(n).grad is not None):
+                raise Failed(f"{outputs.listed(graded)} is frozen and gets a gradient")
+            optimizer.step()
+        for name, tensor in held.items():
+            if line := outputs.apart(model.get_parameter(name), tensor):
+                raise Failed(f"{name} is frozen, and {line} after two training steps; something writes to it")
+    return f"{len(names)} weights, half of them frozen at a time" + (
+        f"; {len(by_class)} by the class" if by_class else ""
+    )
+
+
+def learns(it: Subject) -> str:
+    """Without it training runs, and the model learns nothing."""
+    import torch
+
+    labelled, curve = it.labelled(), []
+    for rate in RATES:
+        model = it.model().train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0)
+        start = last = None
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            torch.manual_seed(0)
+            loss = loss_of(model(**it.given(labelled)))
+            loss.backward()
+            optimizer.step()
+            last = loss.item()
+            start = last if start is None else start
+            if last < SMALL * start or last < 1e-3:
+                return f"loss from {start:.3g} to {last:.3g} at a rate of {rate:g}"
+        curve.append(f"{start:.3g} to {last:.3g} at {rate:g}")
+    raise Failed(f"two rows cannot be learnt by heart in {STEPS} steps: loss {'; '.join(curve)}; see the loss")

@@ -1,0 +1,115 @@
+"""The loss that labels give is the one that its users expect of it."""
+
+from . import outputs
+from .subject import Failed, Left, Subject, loss_of
+
+IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
+KINDS = ("regression", "single_label_classification", "multi_label_classification")
+
+
+def run(it: Subject, model, inputs: dict):
+    """(loss, output) without gradients."""
+    import torch
+
+    torch.manual_seed(0)
+    with torch.no_grad():
+        output = model(**it.given(inputs))
+    return loss_of(output), output
+
+
+def labels_matter(it: Subject) -> str:
+    """Without it the loss is about something other than the labels."""
+    import torch
+
+    labelled, model = it.labelled(), it.model()
+    before, _ = run(it, model, labelled)
+    names = [n for n in labelled if n.endswith(("labels", "_label", "start_positions", "end_positions"))]
+    names = [n for n in names if isinstance(labelled[n], torch.Tensor)]
+    if not names:
+        raise Left("its labels are no tensors")
+    again, _ = run(it, model, labelled)
+    if outputs.apart(again, before):
+        raise Failed(f"one batch gives a loss of {before:.6g} and of {again:.6g} in evaluation mode")
+    for name in names:
+        value = labelled[name]
+        others = [value.flip(-1), value.flip(0), (value + 1) % 2, value * 0]
+        changed = [o for o in others if not torch.equal(o, value)]
+        if changed and not any(outputs.apart(run(it, model, {**labelled, name: o})[0], before) for o in changed):
+            raise Failed(f"the loss is {before:.6g} whatever {name} are given; compute it from them")
+    return f"{', '.join(names)}"
+
+
+def problem_types(it: Subject) -> str:
+    """Without it a classifier trains on the wrong loss for one of the three kinds of labels."""
+    import torch
+    import torch.nn.functional as F
+
+    labelled = it.labelled()
+    _, output = run(it, it.model(), labelled)
+    logits = getattr(output, "logits", None)
+    batch = len(next(iter(it.inputs.values())))
+    named = it.cls.__name__.endswith(("SequenceClassification", "ImageClassification", "AudioClassification"))
+    classified = isinstance(logits, torch.Tensor) and tuple(logits.shape) == (batch, it.config.num_labels)
+    registered = it.auto.endswith(("SequenceClassification", "ImageClassification", "AudioClassification"))
+    if "labels" not in it.takes or not classified or not (named or registered):
+        raise Left("it is no classifier with logits of (batch, num_labels)")
+    start = it.with_padding()[0] if it.is_text() else it.configuration()
+    for kind in KINDS:
+        for given in (kind, None):
+            config = type(start).from_dict(start.to_dict() | {"problem_type": given, **labels_of(kind)})
+            config._attn_implementation = "eager"
+            count = config.num_labels
+            labels = {
+                "regression": torch.linspace(-1, 1, batch)[:, None].repeat(1, count),
+                "single_label_classification": torch.arange(batch) % count,
+                "multi_label_classification": (torch.arange(batch * count).reshape(batch, count) % 2).float(),
+            }[kind]
+            model = it.model(config)
+            loss, output = run(it, model, {**it.inputs, "labels": labels})
+            measure = {
+                "regression": F.mse_loss,
+                "single_label_classification": F.cross_entropy,
+                "multi_label_classification": F.binary_cross_entropy_with_logits,
+            }[kind]
+            if loss is None:
+                raise Failed(f"no loss for problem_type={given!r} and labels of a {kind}")
+            if line := outputs.apart(loss.cpu().float(), measure(output.logits.float().cpu(), labels), it.rounding):
+                said = f"problem_type={given!r}" if given else f"no problem_type, num_labels={count}"
+                raise Failed(f"the loss for {said} and {kind} labels {line}; see transformers' problem types")
+    return ", ".join(KINDS)
+
+
+def labels_of(kind: str) -> dict:
+    count = 1 if kind == "regression" else 3
+    return {"id2label": {i: str(i) for i in range(count)}, "label2id": {str(i): i for i in range(count)}}
+
+
+def ignored_labels(it: Subject) -> str:
+    """Without it padding counts as a word that is to be learnt."""
+    import torch
+    import torch.nn.functional as F
+
+    labelled = it.labelled()
+    labels, model = labelled.get("labels"), it.model()
+    _, output = run(it, model, labelled)
+    logits = getattr(output, "logits", None)
+    if not isinstance(labels, torch.Tensor) or labels.dim() != 2 or labels.is_floating_point():
+        raise Left("its labels are not one for each token")
+    if not isinstance(logits, torch.Tensor) or logits.dim() != 3 or logits.shape[:2] != labels.shape:
+        raise Left("its logits are not (batch, tokens, classes)")
+    labels = labels.clone()
+    labels[0, labels.shape[1] // 2 :] = IGNORED
+    loss, output = run(it, model, {**labelled, "labels": labels})
+    scores = output.logits.float().cpu()
+    plain = F.cross_entropy(scores.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    shifted = F.cross_entropy(scores[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED)
+    lines = [outputs.apart(loss.cpu().float(), wanted, it.rounding) for wanted in (plain, shifted)]
+    if all(lines):
+        more = [n for n in labelled if n.endswith("label")]
+        if more:
+            raise Left(f"its loss is a sum with that of {', '.join(more)}")
+        raise Failed(
+            f"with {IGNORED} for half a row the loss {lines[0]} from the mean cross entropy of the other labels; "
+            f"pass ignore_index={IGNORED}"
+        )
+    return "cross entropy, " + ("of each token" if not lines[0] else "of the next token")

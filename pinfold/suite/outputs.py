@@ -1,0 +1,83 @@
+"""What a model gives, as named tensors, and the first difference between two of them."""
+
+import math
+
+# Sums in another order: a float32 has 24 bits, and tiny models add a few hundred numbers a few times over. A model
+# that magnifies errors gets as much more as it magnifies them: see Subject.rounding.
+ROUNDING = 2e-5
+# bfloat16 keeps 8 bits, an error of 0.4 % an operation; a tiny model has some dozens of them.
+HALF = 0.1
+MAGNIFIED = 10  # of what one rounding of each weight does, which stands for the roundings of all operations
+CACHES = ("past_key_values", "encoder_past_key_values", "cache_params")  # another type in each version
+
+
+def flat(value, name: str = "") -> dict:
+    """Every tensor of an output by its name, caches left out."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return {name or "output": value.detach().clone()}
+    if isinstance(value, dict):
+        pairs = value.items()
+    elif isinstance(value, (list, tuple)):
+        pairs = enumerate(value)
+    else:
+        return {}
+    return {
+        key: tensor
+        for part, item in pairs
+        if part not in CACHES
+        for key, tensor in flat(item, f"{name}.{part}" if name else str(part)).items()
+    }
+
+
+def difference(found: dict, wanted: dict, tolerance: float = 0.0) -> str | None:
+    """The first difference in words, or None. Distances count against the largest number of the wanted tensor."""
+    if set(found) != set(wanted):
+        return f"other outputs: {', '.join(sorted(set(found) ^ set(wanted))[:4])}"
+    for name, tensor in wanted.items():
+        if line := apart(found[name], tensor, tolerance):
+            return f"{name} {line}"
+    return None
+
+
+def apart(found, wanted, tolerance: float = 0.0) -> str | None:
+    """How two tensors differ, or None."""
+    if found.shape != wanted.shape:
+        return f"has shape {list(found.shape)} instead of {list(wanted.shape)}"
+    if not found.numel():
+        return None
+    if not tolerance and found.dtype != wanted.dtype:
+        return f"is {found.dtype} instead of {wanted.dtype}"
+    a, b = found.detach().double().cpu(), wanted.detach().double().cpu()
+    same = (a == b) | (a.isnan() & b.isnan())
+    if same.all():
+        return None
+    distance = (a - b)[~same].abs().max().item()
+    # a mask's lowest number, which some models return, says nothing about the size of the rest
+    largest = max((b[b.isfinite() & (b.abs() < 1e30)].abs().max().item() if b.isfinite().any() else 0.0), 1e-3)
+    if math.isfinite(distance) and distance <= tolerance * largest:
+        return None
+    if not a.isfinite().all() and b.isfinite().all():
+        return "is not finite"
+    return f"differs by {distance:.3g} where the largest number is {largest:.3g}"
+
+
+def infinite(outputs: dict) -> str | None:
+    """The first output with NaN or infinity in it."""
+    return next((n for n, t in outputs.items() if t.is_floating_point() and not t.isfinite().all()), None)
+
+
+def listed(names, most: int = 3) -> str:
+    """A few names, and how many more there are."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def last_line(error: BaseException) -> str:
+    """What an exception says, on one line."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    text = lines[-1] if lines else ""
+    if lines and (len(text) < 40 or len(lines) > 6) and lines[0] != text:
+        text = lines[0]  # torch puts advice and frames below what happened
+    return f"{type(error).__name__}: {text}"[:300]

@@ -1,0 +1,131 @@
+"""The configuration and the documentation: what users read and set before they run anything."""
+
+import dataclasses
+import inspect
+import json
+
+from ..convert import tiny
+from .subject import Failed, Left, Subject
+
+NOTES = {"transformers_version", "torch_dtype", "dtype", "_name_or_path", "architectures", "_commit_hash", "auto_map"}
+COMMON = ("vocab_size", "hidden_size", "num_attention_heads", "num_hidden_layers")
+
+
+def plain(config) -> dict:
+    """The configuration as JSON holds it, without notes about where it came from."""
+    values = json.loads(json.dumps(config.to_dict(), sort_keys=True, default=str))
+    return {k: v for k, v in values.items() if k not in NOTES and "attn_implementation" not in k}
+
+
+def different(found: dict, wanted: dict) -> str | None:
+    for key in sorted({*found, *wanted}):
+        if found.get(key) != wanted.get(key):
+            return f"{key} is {str(found.get(key))[:60]} instead of {str(wanted.get(key))[:60]}"
+    return None
+
+
+def configuration_kept(it: Subject) -> str:
+    """Without it a field of the configuration is another one after saving, and so is the model."""
+    config, cls = it.configuration(), type(it.config)
+    wanted = plain(config)
+    directory = it.scratch()
+    config.save_pretrained(directory)
+    ways = {
+        "from_dict(to_dict())": cls.from_dict(config.to_dict()),
+        "its JSON": cls(**{k: v for k, v in json.loads(config.to_json_string()).items() if k != "model_type"}),
+        "save_pretrained and from_pretrained": cls.from_pretrained(directory),
+    }
+    for way, found in ways.items():
+        if line := different(plain(found), wanted):
+            raise Failed(f"after {way} {line}; take it as an argument of __init__ and keep it under its name")
+    more = cls.from_dict({**config.to_dict(), "a_field_of_somebody_else": 3})
+    if getattr(more, "a_field_of_somebody_else", None) != 3:
+        raise Failed("a field that the class does not know is lost; pass **kwargs on to super().__init__")
+    return f"{len(wanted)} fields, {len(ways)} ways"
+
+
+def number_of_labels(it: Subject) -> str:
+    """Without it a classifier comes back with another number of classes."""
+    cls = type(it.config)
+    for count in (1, 2, 3, 7):
+        config = cls.from_dict(it.config.to_dict())
+        config.num_labels = count
+        directory = it.scratch()
+        config.save_pretrained(directory)
+        found = cls.from_pretrained(directory)
+        if found.num_labels != count or len(found.id2label) != count:
+            raise Failed(f"num_labels={count} comes back as {found.num_labels} with {len(found.id2label)} names")
+        again = cls.from_pretrained(directory, num_labels=count + 2)
+        if again.num_labels != count + 2:
+            raise Failed(f"from_pretrained(num_labels={count + 2}) gives {again.num_labels}; keep num_labels settable")
+    return "1, 2, 3 and 7"
+
+
+def common_names(it: Subject) -> str:
+    """Without it tools that read hidden_size or num_hidden_layers, as every other model has them, fail."""
+    cls, seen = type(it.config), []
+    for name in COMMON:
+        if not hasattr(it.config, name):
+            continue
+        config = it.configuration()
+        value = getattr(config, name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            continue
+        seen.append(name)
+        try:
+            setattr(config, name, value)
+        except NotImplementedError:
+            raise Failed(f"{name} can be read and not set; put it in attribute_map") from None
+        if getattr(cls.from_dict(config.to_dict()), name) != value:
+            raise Failed(f"{name}={value} is lost in to_dict; put it in attribute_map")
+    missing = [n for n in ("vocab_size", "hidden_size", "num_hidden_layers") if n not in seen]
+    if it.is_text() and missing:
+        raise Failed(f"the configuration has no {', '.join(missing)}; add it, or name yours in attribute_map")
+    if not seen:
+        raise Left("it reads no text, and its configuration has none of the common names")
+    try:
+        cls()
+    except Exception as error:
+        raise Failed(f"{cls.__name__}() needs arguments ({error}); give each a default") from None
+    return ", ".join(seen)
+
+
+def documented(it: Subject) -> str:
+    """Without it users cannot tell what to give the model and what comes back."""
+    lacking, seen = [], 0
+    common = set(it.classes["AutoModel"].__mro__) if it.cls is not it.classes.get("AutoModel", it.cls) else set()
+    for cls in (it.cls, type(it.config)):
+        seen += 1
+        # a mixin of the folder may describe what its heads share; what all models inherit describes none of them
+        own = [cls, *(c for c in cls.__mro__[1:] if c.__module__ == cls.__module__ and c not in common)]
+        if not any((vars(c).get("__doc__") or "").strip() for c in own):
+            lacking.append(cls.__name__)
+    forward = next(vars(c)["forward"] for c in it.cls.__mro__ if "forward" in vars(c))
+    if not (inspect.unwrap(forward).__doc__ or forward.__doc__ or "").strip():
+        lacking.append(f"{it.cls.__name__}.forward")
+    module = inspect.sys.modules[it.cls.__module__]
+    for name, value in vars(module).items():
+        if isinstance(value, type) and value.__module__ == it.cls.__module__ and dataclasses.is_dataclass(value):
+            seen += 1
+            written = (vars(value).get("__doc__") or "").strip()
+            if not written or written.startswith(f"{name}("):  # what dataclasses write by themselves
+                lacking.append(name)
+    if lacking:
+        raise Failed(f"no docstring: {', '.join(lacking)}; say what it takes, with shapes, and what it returns")
+    return f"{seen + 1} docstrings"
+
+
+def nested_configurations(it: Subject) -> str:
+    """Without it a part of a composite model is built from defaults after a reload."""
+    inner = tiny.nested(it.config)
+    if not inner:
+        raise Left("no configuration lies inside of it")
+    directory = it.scratch()
+    it.config.save_pretrained(directory)
+    again = tiny.nested(type(it.config).from_pretrained(directory))
+    if len(again) != len(inner):
+        raise Failed(f"{len(inner)} configurations inside of it, {len(again)} after a reload; build them in __init__")
+    for before, after in zip(inner, again, strict=True):
+        if line := different(plain(after), plain(before)):
+            raise Failed(f"inside of it {type(before).__name__}: {line} after a reload")
+    return f"{len(inner)} configurations"

@@ -1,0 +1,164 @@
+"""What is saved, loaded, pickled or copied is the same model."""
+
+import copy
+import os
+import pickle
+import re
+
+from . import outputs, starting
+from .subject import Failed, Left, Subject
+
+
+def stored(directory: str) -> dict:
+    """Every tensor in the safetensors files of a directory."""
+    from safetensors.torch import load_file
+
+    found = {}
+    for name in sorted(os.listdir(directory)):
+        if name.endswith(".safetensors"):
+            found |= load_file(os.path.join(directory, name))
+    return found
+
+
+def shared(model) -> list[set]:
+    """Groups of names of the state that are one tensor."""
+    places: dict = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if tensor.numel():
+            places.setdefault((tensor.data_ptr(), tuple(tensor.shape)), set()).add(name)
+    return [names for names in places.values() if len(names) > 1]
+
+
+def save_and_load(it: Subject) -> str:
+    """Without it a trained model comes back as another one."""
+    model = it.model()
+    directory = it.saved(model)
+    again, told = it.loaded(directory, output_loading_info=True)
+    odd = [*told["missing_keys"], *told["unexpected_keys"]]
+    if odd:
+        raise Failed(f"loading what was saved reports {outputs.listed(sorted(odd))}; correct the names or the ties")
+    state, found = model.state_dict(), again.state_dict()
+    if set(state) != set(found):
+        raise Failed(f"the state has other names after reload: {outputs.listed(sorted(set(state) ^ set(found)))}")
+    for name, tensor in state.items():
+        if line := outputs.apart(found[name], tensor):
+            raise Failed(f"{name} {line} after reload; see that nothing is drawn or computed again on loading")
+    if line := outputs.difference(it.run(again), it.run(model)):
+        raise Failed(f"after reload {line}, with equal weights; something outside of the state is not kept")
+    return f"{len(state)} tensors and all outputs equal"
+
+
+def every_tensor_saved(it: Subject) -> str:
+    """Without it weights are missing in the file, and drawn anew wherever it is loaded."""
+    model = it.model()
+    held, groups = stored(it.saved(model)), shared(model)
+    state = model.state_dict()
+    lost = sorted(
+        name for name in set(state) - set(held) if not any(name in group and group & set(held) for group in groups)
+    )
+    # transformers 5 writes some models under the names of older releases, some experts in another layout
+    values = {digest(tensor) for tensor in held.values()}
+    unlike = [name for name in lost if digest(state[name]) not in values]
+    whole = sum(t.numel() for t in held.values()) == sum(
+        p.numel() for p in {id(p): p for p in state_of(model)}.values()
+    )
+    if unlike and not whole:
+        raise Failed(f"the file lacks {outputs.listed(unlike)}; take them out of _keys_to_ignore_on_save")
+    renamed = f", {len(lost)} of the model's under other names" if lost else ""
+    return f"{len(held)} tensors in the file{renamed}"
+
+
+def state_of(model) -> list:
+    """The tensors that a file holds, tied ones once."""
+    return list(model.state_dict(keep_vars=True).values())
+
+
+def digest(tensor) -> tuple:
+    """What tells tensors of different numbers apart."""
+    values = tensor.detach().cpu().contiguous()
+    return str(values.dtype), values.numel(), hash(values.flatten().float().numpy().tobytes())
+
+
+def ignored_keys(it: Subject) -> str:
+    """Without it a weight can be lost, and loading says nothing."""
+    model = it.fresh()
+    tied = {name for group in shared(model) for name in group}
+    own = set(model.state_dict())
+    fixed = {n for n, b in model.named_buffers() if not outputs.apart(b, it.fresh(seed=9).get_buffer(n))}
+    kinds = {
+        "_keys_to_ignore_on_save": "is never saved",
+        "_keys_to_ignore_on_load_missing": "is drawn at random in silence where a file lacks it",
+        "_keys_to_ignore_on_load_unexpected": "is left out in silence",
+    }
+    count = 0
+    for kind, effect in kinds.items():
+        for pattern in getattr(it.cls, kind, None) or ():
+            count += 1
+            # a buffer that a constructor fills by itself is right also where a file lacks it
+            harmless = tied | fixed if kind.endswith("missing") else tied
+            hit = sorted(name for name in own - harmless if re.search(pattern, name))
+            if hit:
+                raise Failed(f"{kind} names {outputs.listed(hit)} ({pattern!r}), which then {effect}; remove it")
+    if not count:
+        raise Left("no _keys_to_ignore_on_* is set")
+    return f"{count} patterns name nothing of the model"
+
+
+def pickles(it: Subject) -> str:
+    """Without it the model reaches no worker process, and its outputs no other rank."""
+    model = it.model()
+    wanted = it.run(model)
+    config = pickle.loads(pickle.dumps(model.config))
+    if config.to_dict() != model.config.to_dict():
+        raise Failed("a pickled configuration comes back as another one; keep its fields plain data")
+    if line := outputs.difference(it.run(pickle.loads(pickle.dumps(model))), wanted):
+        raise Failed(f"of the pickled model {line}; keep state in parameters, buffers and plain attributes")
+    import torch
+
+    with torch.no_grad():
+        given = model(**it.given(it.inputs))
+    if line := outputs.difference(outputs.flat(pickle.loads(pickle.dumps(given))), outputs.flat(given)):
+        raise Failed(f"of the pickled output {line}; return a ModelOutput of tensors")
+    return "configuration, model and output"
+
+
+def copies(it: Subject) -> str:
+    """Without it an averaged or a reference copy of the model shares weights with it, or is another model."""
+    import torch
+
+    model = it.model()
+    wanted, groups = it.run(model), shared(model)
+    twin = copy.deepcopy(model)
+    if line := outputs.difference(it.run(twin), wanted):
+        raise Failed(f"of a deep copy {line}; keep state in parameters and buffers")
+    if sorted(map(sorted, shared(twin))) != sorted(map(sorted, groups)):
+        raise Failed("a deep copy ties other weights than the model; tie by _tied_weights_keys")
+    with torch.no_grad():
+        for tensor in [*twin.parameters(), *twin.buffers()]:
+            tensor.zero_()
+    if line := outputs.difference(it.run(model), wanted):
+        raise Failed(f"after its deep copy was changed {line} in the model; a tensor is shared by both")
+    return "equal, and independent"
+
+
+def buffers_after_loading(it: Subject) -> str:
+    """Without it a loaded model computes with memory that nobody wrote to: numbers differ from run to run."""
+    model = it.fresh()
+    directory = it.saved(model)
+    wanted = starting.constants(model)
+    if not wanted:
+        raise Left("it has no buffer, and no tensor as a plain attribute")
+    with starting.poisoned():
+        again = it.loaded(directory)
+    found = starting.constants(again)
+    for name, tensor in wanted.items():
+        if name not in found:
+            raise Failed(f"buffer {name} is missing after from_pretrained; register it in __init__")
+        if found[name].device.type == "meta":
+            raise Failed(f"buffer {name} has no memory after from_pretrained; register it with register_buffer")
+        if line := outputs.apart(found[name], tensor):
+            raise Failed(
+                f"buffer {name} {line} after from_pretrained, from what the constructor makes: its memory is "
+                "uninitialised; fill it in _init_weights, or make it persistent"
+            )
+    return f"{len(wanted)} buffers as the constructor makes them"

@@ -1,0 +1,326 @@
+"""What a check gets: one class of a folder with a tiny configuration, inputs for it, and the means to build it.
+
+- Weights are moved away from where a class draws them: fresh ones make every layer nearly the identity, and most
+  faults too small to be seen.
+- A check says what it compared, or raises Failed with what was found, or Left with why it does not apply.
+"""
+
+import copy
+import dataclasses
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import re
+import sys
+import tempfile
+import types
+
+from ..convert import tiny
+from . import outputs
+
+DROPOUT = re.compile(r"(dropout|pdrop|drop_rate|drop_path_rate|dropout_prob|dropout_p)(_prob|_rate)?$")
+NOISE = 0.1
+
+
+class Failed(Exception):
+    """A fault of the model: what was found and what to do."""
+
+
+class Left(Exception):
+    """A check that does not apply: why, from the model's properties."""
+
+
+@dataclasses.dataclass
+class Subject:
+    """One class.
+
+    Args:
+        auto: the Auto class that it is registered for.
+        classes: every registered model class of the folder, by Auto class.
+        config: tiny. inputs: what forward accepts, in batches of two where it can be.
+        device: where checks run it. directory: for files.
+    """
+
+    auto: str
+    cls: type
+    classes: dict
+    config: object
+    inputs: dict
+    device: str
+    directory: str
+    _labels: object = None
+    _rounding: float = 0.0
+
+    # building ---------------------------------------------------------------------------------------------------
+
+    def configuration(self, **changes):
+        """A copy of the tiny configuration."""
+        config = copy.deepcopy(self.config)
+        for name, value in changes.items():
+            setattr(config, name, value)
+        return config
+
+    def fresh(self, config=None, seed: int = 0, cls=None):
+        """A newly constructed model in evaluation mode, weights as its class draws them."""
+        import torch
+
+        torch.manual_seed(seed)
+        model = (cls or self.cls)(self.configuration() if config is None else copy.deepcopy(config))
+        return model.eval().to(self.device)
+
+    def model(self, config=None, seed: int = 0, cls=None):
+        """A model whose weights are moved, so that every part of it shows in what it gives."""
+        return stirred(self.fresh(config, seed, cls), seed)
+
+    def saved(self, model) -> str:
+        """A directory that the model was saved to."""
+        directory = self.scratch()
+        model.save_pretrained(directory)
+        return directory
+
+    def loaded(self, directory: str, cls=None, **options):
+        """A model from a directory. Its tensors are copied: files lie unaligned, which changes last bits."""
+        import torch
+
+        model = (cls or self.cls).from_pretrained(directory, **{"attn_implementation": "eager", **options})
+        if not isinstance(model, tuple):
+            model = (model,)
+        if "device_map" not in options:
+            with torch.no_grad():
+                for tensor in [*model[0].parameters(), *model[0].buffers()]:
+                    tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+            model[0].to(self.device)
+        return model if len(model) > 1 else model[0]
+
+    def scratch(self) -> str:
+        return tempfile.mkdtemp(dir=self.directory)
+
+    @property
+    def rounding(self) -> float:
+        """How far apart two ways to compute the same may be: measured, as some models magnify every error."""
+        if not self._rounding:
+            moved = self.response(lambda p, generator: p * (1 + torch_noise(p, generator) * 2**-24))
+            self._rounding = max(outputs.ROUNDING, min(outputs.MAGNIFIED * moved, 1e-2))
+        return self._rounding
+
+    def response(self, change) -> float:
+        """The largest change of an output, against its largest number, when every weight is changed a little."""
+        import torch
+
+        model, other = self.model(), self.model()
+        generator = torch.Generator().manual_seed(11)
+        with torch.no_grad():
+            for parameter in other.parameters():
+                if parameter.is_floating_point():
+                    parameter.copy_(change(parameter, generator))
+        wanted, found = self.run(model), self.run(other)
+        sizes = [
+            ((found[n] - t).abs().max() / t.abs().max().clamp(min=1e-3)).item()
+            for n, t in wanted.items()
+            if t.is_floating_point() and t.numel() and t.isfinite().all() and t.abs().max() < 1e30
+        ]
+        return max(sizes, default=0.0)
+
+    # running ----------------------------------------------------------------------------------------------------
+
+    def run(self, model, inputs: dict | None = None, **more) -> dict:
+        """Every tensor of the output, by name."""
+        import torch
+
+        torch.manual_seed(0)
+        with torch.no_grad():
+            return outputs.flat(model(**self.given(self.inputs if inputs is None else inputs), **more))
+
+    def given(self, inputs: dict) -> dict:
+        """Inputs of their own, on the device: a model may write into what it is given."""
+        return clone(inputs, self.device)
+
+    @property
+    def takes(self) -> set:
+        """Names of forward's parameters."""
+        return set(inspect.signature(self.cls.forward).parameters)
+
+    @property
+    def takes_keywords(self) -> bool:
+        kinds = [p.kind for p in inspect.signature(self.cls.forward).parameters.values()]
+        return inspect.Parameter.VAR_KEYWORD in kinds
+
+    def is_text(self) -> bool:
+        """Whether it reads rows of tokens."""
+        ids = self.inputs.get("input_ids")
+        return ids is not None and ids.dim() == 2
+
+    def needs_text(self) -> None:
+        if not self.is_text():
+            raise Left("forward reads no input_ids of (batch, tokens)")
+
+    def vocabulary(self) -> int:
+        return tiny.pick(self.config, "vocab_size", default=0)
+
+    def with_padding(self):
+        """The configuration with a padding token, as whoever makes batches of several lengths has to set one."""
+        pad = getattr(self.config, "pad_token_id", None)
+        if isinstance(pad, int) and 0 <= pad < self.vocabulary():
+            return self.configuration(), pad
+        return self.configuration(pad_token_id=0), 0  # tiny.text_inputs uses no id below 3
+
+    def labelled(self, model=None) -> dict:
+        """Inputs with labels that give a loss.
+
+        Raises:
+            Left: forward takes none. Failed: it takes some, and gives no loss for any.
+        """
+        if self._labels is None:
+            self._labels = self._find_labels(model)
+        if isinstance(self._labels, Exception):
+            raise self._labels
+        return self._labels
+
+    def _find_labels(self, model=None):
+        import torch
+
+        model, tried = model or self.model(), None
+        with torch.no_grad():
+            given = model(**self.given(self.inputs))
+            for inputs in tiny.labelled(model, self.inputs, given):
+                try:
+                    if loss_of(model(**self.given(inputs))) is not None:
+                        return inputs
+                except Exception as error:
+                    tried = tried or error
+        if not any("label" in n or n in ("start_positions", "return_loss", "future_values") for n in self.takes):
+            return Left("forward takes no labels")
+        why = f" ({outputs.last_line(tried)})" if tried else ""
+        return Failed(f"forward takes labels, and gives no loss for any that were tried{why}; return loss first")
+
+    def objective(self, model, inputs: dict | None = None):
+        """A number to be differentiated: the loss, or for a class without one the size of what it gives."""
+        import torch
+
+        try:
+            labelled = self.labelled()
+        except Left:
+            torch.manual_seed(0)
+            given = model(**self.given(inputs or self.inputs))
+            return sum(value.square().mean() for value in floating(given))
+        torch.manual_seed(0)
+        return loss_of(model(**self.given(inputs or labelled)))
+
+
+def floating(output) -> list:
+    """Floating tensors of the first level of an output, those with a gradient."""
+    import torch
+
+    values = output.values() if isinstance(output, dict) else output if isinstance(output, tuple) else [output]
+    return [v for v in values if isinstance(v, torch.Tensor) and v.is_floating_point() and v.requires_grad]
+
+
+def loss_of(output):
+    """The loss of an output, a number, or None."""
+    import torch
+
+    loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+    if isinstance(loss, torch.Tensor) and loss.numel() == 1 and loss.is_floating_point():
+        return loss.sum()
+    return None
+
+
+def stirred(model, seed: int = 0):
+    """Add noise to every floating parameter that is trained; a padding row stays at zero."""
+    import torch
+    from torch import nn
+
+    generator = torch.Generator().manual_seed(seed + 1)
+    pads = {id(m.weight): m.padding_idx for m in model.modules() if isinstance(m, nn.Embedding)}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.is_floating_point() and parameter.requires_grad:
+                noise = torch.randn(parameter.shape, generator=generator) * NOISE
+                if pads.get(id(parameter)) is not None:
+                    noise[pads[id(parameter)]] = 0
+                parameter.add_(noise.to(parameter))
+        for module in model.modules():
+            if getattr(module, "running_mean", None) is not None:
+                module.running_mean.add_(torch.randn(module.running_mean.shape, generator=generator).to(model.device))
+    return model
+
+
+def torch_noise(tensor, generator):
+    import torch
+
+    return torch.randn(tensor.shape, generator=generator).to(tensor)
+
+
+def clone(value, device: str = "cpu"):
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone().to(device)
+    if isinstance(value, dict):
+        return {k: clone(v, device) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(clone(v, device) for v in value)
+    return value
+
+
+def told_apart(inputs: dict) -> dict:
+    """Inputs whose choices differ: the same text twice gives the same score, whatever is learnt."""
+    ids = inputs.get("input_ids")
+    if ids is not None and ids.dim() == 3 and bool((ids == ids[:, :1]).all()):
+        ids[:, 1:] = ids[:, 1:].flip(-1)
+    return inputs
+
+
+def classes_of(folder: str, places: dict) -> dict:
+    """Import a folder's classes, by Auto class, as a package of its own."""
+    package = "_folder_" + hashlib.sha256(os.path.realpath(folder).encode()).hexdigest()[:12]
+    if package not in sys.modules:
+        sys.modules[package] = types.ModuleType(package)
+        sys.modules[package].__path__ = [folder]
+    found = {}
+    for auto, place in places.items():
+        module, name = place.split(".")
+        found[auto] = getattr(importlib.import_module(f"{package}.{module}"), name)
+    return found
+
+
+def prepare(folder: str, classes: dict, auto: str, device: str, directory: str, stored: str | None = None) -> Subject:
+    """A subject with the smallest configuration that works.
+
+    Args:
+        stored: a directory with the config.json to start from, instead of the class's defaults.
+
+    Raises:
+        ValueError: none works; says what to write.
+    """
+    import torch
+
+    cls, reasons = classes[auto], []
+    torch.backends.cudnn.allow_tf32 = False  # 10 bits on GPUs: more than what rounding may do
+    own = os.path.join(folder, "suite.json")
+    values = {}
+    if os.path.exists(own):
+        with open(own, encoding="utf-8") as file:
+            values = json.load(file)["config"]
+    start = cls.config_class.from_pretrained(stored) if stored and not values else cls.config_class(**values)
+    for each in tiny.every(start):  # what every published configuration says, and some classes have no default for
+        if getattr(each, "is_encoder_decoder", False) and getattr(each, "decoder_start_token_id", None) is None:
+            each.decoder_start_token_id = getattr(each, "pad_token_id", None) or 0
+    for level in range(1 if values else tiny.LEVELS):
+        try:
+            config = start if values else tiny.shrink(start, level)
+            torch.manual_seed(0)
+            model = cls(copy.deepcopy(config)).eval()
+            inputs = told_apart(tiny.inputs_for(model))
+            if len(inputs.get("input_ids", (0, 0))) == 1 and getattr(config, "pad_token_id", None) is None:
+                config.pad_token_id = 0  # without one a classifier of text reads one row; tiny uses no id below 3
+                inputs = told_apart(tiny.inputs_for(cls(copy.deepcopy(config)).eval()))
+            return Subject(auto, cls, classes, config, inputs, device, directory)
+        except Exception as error:
+            reasons.append(outputs.last_line(error))
+    raise ValueError(
+        f'{cls.__name__} could not be run small ({reasons[0]}); put suite.json beside card.md: {{"config": {{...}}}} '
+        "with fields of a tiny configuration"
+    )
