@@ -7,6 +7,7 @@ How it works:
 """
 
 import collections
+import json
 import tempfile
 import textwrap
 import time
@@ -57,11 +58,13 @@ def run(
         only: names of checks.
 
     Raises:
-        UserError: the folder registers no model class, or a class's process gave no answer.
+        UserError: the folder registers no model class, its suite.json states no configuration, or a class's process
+            gave no answer.
     """
     places = {auto: place for auto, place in folder.auto_map().items() if auto.startswith("AutoModel")}
     if not places:
         raise UserError(f"{folder.path} registers no model class; call Class.register_for_auto_class in its code")
+    _check_stated(folder.path / "suite.json")
     found: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary:
         for version in versions:
@@ -76,18 +79,31 @@ def run(
     return found
 
 
+def _check_stated(path: Path) -> None:
+    """
+    Raises:
+        UserError: the file is there, and states no configuration.
+    """
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"config": {}}
+    except ValueError as error:
+        raise UserError(f'{path}: not JSON ({error}); write {{"config": {{...}}}}') from None
+    if not isinstance(stated, dict) or not isinstance(stated.get("config"), dict):
+        raise UserError(f'{path}: no configuration in it; write {{"config": {{...}}}} with fields of a tiny one')
+
+
 def _one(folder: Path, places: dict, auto: str, version: str, work: Path, only: list[str] | None) -> list[Result]:
     """Every check of one class in one version, behind the fence."""
     here = Path(__file__).resolve().parent
     request = {
-        "folder": str(folder), "places": places, "auto": auto, "threads": 1, "only": only,
+        "module": "suite.table", "folder": str(folder), "places": places, "auto": auto, "threads": 1, "only": only,
         "stored": str(folder) if (folder / "config.json").exists() else None,
     }  # fmt: skip
     answer = fence.run(
-        here / "suite" / "inside.py",
+        here / "publish" / "inside.py",
         request,
         work,
-        visible=[folder, here / "suite", here / "convert"],
+        visible=[folder, *(here / part for part in ("publish", "suite", "convert"))],
         overlay=find_overlay(version),
         seconds=SECONDS,
         name=f"the suite of {places[auto]}",

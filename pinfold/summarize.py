@@ -45,7 +45,7 @@ def summarize(source: Source, args: argparse.Namespace, fields: dict, work: Path
     auto, place = source.chosen(args.auto) if source.code else (args.auto, None)
     limit = free_memory()
     request = {
-        "module": "summary", "code": str(source.code.path.resolve()) if source.code else None, "place": place,
+        "module": "publish.summary", "code": str(source.code.path.resolve()) if source.code else None, "place": place,
         "auto": auto, "stored": source.stored, "fields": fields,
         "weights": str(source.weights.resolve()) if source.weights else None,
         "probe": own_probe(source.code.path) if source.code else {}, "batch": args.batch, "length": args.length,

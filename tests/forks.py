@@ -20,7 +20,7 @@ inside.gather()
 import torch
 import transformers
 from transformers import AutoConfig, AutoModel, GenerationMixin, PreTrainedModel
-import transformers.modeling_outputs, _inside.loading
+import transformers.modeling_outputs, _inside.publish.loading
 torch.set_num_threads(1)
 print("ready", flush=True)
 for line in sys.stdin:

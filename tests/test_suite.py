@@ -170,6 +170,15 @@ def test_a_folder_can_say_its_own_tiny_configuration(fine, tmp_path):
     assert common.answer(folder, "AutoModel", "cpu", "hidden states") == (table.PASSED, "4 hidden_states")
 
 
+@pytest.mark.parametrize("text", ['{"config": ', "[]", '{"config": 3}', "\xff"])
+def test_a_tiny_configuration_that_is_none_is_one_line(tmp_path, text, capsys):
+    folder = suite_models.write(tmp_path / "own_model")
+    (folder / "suite.json").write_bytes(text.encode("latin-1"))
+    assert command(["check", "--suite", str(folder)]) == 2
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1 and "suite.json: no" in told and 'write {"config": {...}}' in told
+
+
 def test_a_check_that_compares_nothing_has_failed(fine):
     it = common.prepared(fine, "AutoModel", "cpu")
     assert table.result(lambda it: None, it) == (table.FAILED, "the check compared nothing")
