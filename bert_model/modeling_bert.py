@@ -308,7 +308,7 @@ class BERTPreTrainedModel(PreTrainedModel):
     base_model_prefix = "bert"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
-    _no_split_modules = ["BERTEmbeddings", "BERTLayer", "BERTLMPredictionHead"]  # noqa: RUF012 (accelerate reads a list)
+    _no_split_modules = ["BERTEmbeddings", "BERTLayer"]  # noqa: RUF012 (accelerate reads a list)
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flash_attn_2 = True  # the name up to transformers 4.52
@@ -526,6 +526,7 @@ class BERTHeads(nn.Module):
 class BERTWithVocabulary(BERTPreTrainedModel):
     """What the two models with a vocabulary head share."""
 
+    _no_split_modules = ["BERTEmbeddings", "BERTLayer", "BERTLMPredictionHead"]  # noqa: RUF012
     _tied_weights_keys = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}  # noqa: RUF012
 
     def mark_tied_weights_as_initialized(self, *args: Any) -> None:

@@ -281,6 +281,7 @@ MASKED = "seen = seen & attention_mask[:, None, None, :].bool()"
 MEAN = "self.classifier((x * keep).sum(1) / keep.sum(1)), None"
 NORMED = "            nn.init.ones_(module.weight)\n"
 # name: (Auto class, file, old text, new text, the check that finds it, what its sentence names)
+SDPA = "F.scaled_dot_product_attention(q, k, v, attn_mask=mask)"
 FAULTS = {
     "a head that is not tied": (
         WORDS, M, '    _tied_weights_keys = {"lm_head.weight": "model.words.weight"}\n', "", "ties",
@@ -441,6 +442,36 @@ FAULTS = {
         C, C, "        self.vocab_size = vocab_size\n",
         "        self.num_labels = 2\n        self.vocab_size = vocab_size\n",
         "number of labels", "num_labels=1",
+    ),
+    "sdpa without the mask": (
+        WORDS, M, SDPA, "F.scaled_dot_product_attention(q, k, v, is_causal=q.shape[2] > 1)", "attention ways",
+        "padded on the left",
+    ),
+    "sdpa that forgets the cache": (
+        WORDS, M, SDPA,
+        "F.scaled_dot_product_attention(q, k, v, **({'attn_mask': mask} if q.shape[2] > 1 else {'is_causal': True}))",
+        "attention ways", "generate with eager",
+    ),
+    "labels of the same word": (
+        WORDS, M, "logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()", "logits.flatten(0, 1), labels.flatten()",
+        "ignored labels", "shift labels by one",
+    ),
+    "a layer of the base that is never used": (
+        BASE, M, "        self.gradient_checkpointing = False\n",
+        "        self.gradient_checkpointing = False\n        self.spare = nn.Linear(4, 4)\n", "every weight trained",
+        "spare.weight",
+    ),
+    "a field without effect": (
+        BASE, C, "self.dropout = dropout", "self.dropout = 0.1", "configuration kept", "dropout keeps its default",
+    ),
+    "labels that are written to": (
+        WORDS, M, "            count = loss_kwargs",
+        "            labels[:, 0] = -100\n            count = loss_kwargs",
+        "same twice", "writes into labels",
+    ),
+    "a loss below zero": (
+        WORDS, M, "loss = loss if count is None else loss / count", "loss = logits.sum() * 0 - 5", "learns",
+        "learnt by heart",
     ),
     "a crash": (BASE, M, EMBEDDED, EMBEDDED + "        x / (x.shape[0] - 1)\n        1 / (len(x) - 1)\n", "row alone",
         "ZeroDivisionError"),

@@ -57,6 +57,36 @@ def test_a_fault_is_found_by_the_check_named_for_it(tmp_path, name):
     assert "\n" not in sentence and len(sentence) < 700
 
 
+INFINITE = "        self.register_buffer('causal', torch.full((8, 8), -math.inf).triu(1))\n"
+ENDS = "        self.gradient_checkpointing = False\n"
+RIGHT = {
+    "a saved mask with infinity in it": ((suite_models.M, ENDS, ENDS + INFINITE), ["every weight drawn", "ties"]),
+    "dropout that no field sets": (
+        (suite_models.M, "nn.Dropout(config.dropout)", "nn.Dropout(0.1)"),
+        ["accumulation", "trainer step"],
+    ),
+    "five words": ((suite_models.C, "vocab_size=64", "vocab_size=5"), ["resize", "embeddings"]),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_is_right_and_rare_passes(tmp_path, name):
+    edit, checks = RIGHT[name]
+    folder = suite_models.write(tmp_path / "rare_model", edit)
+    answers = {check: common.answer(folder, suite_models.WORDS, "cpu", check) for check in checks}
+    assert {state for state, _ in answers.values()} == {table.PASSED}, answers
+
+
+def test_a_folder_says_what_goes_into_its_models(tmp_path):
+    """Here in batches of three, which the suite would not give by itself."""
+    folder = suite_models.write(tmp_path / "own_model")
+    (folder / "probe.json").write_text('{"input_ids": {"shape": [3, 8], "values": "ramp", "modulo": 60}}')
+    assert list(common.prepared(folder, "AutoModel", "cpu").inputs["input_ids"].shape) == [3, 8]
+    assert common.answer(folder, "AutoModel", "cpu", "same twice")[0] == table.PASSED
+    state, sentence = common.answer(folder, "AutoModel", "cpu", "row alone")
+    assert (state, sentence) == (table.LEFT, "its inputs are no batch of two rows")
+
+
 def classes(folders):
     for folder in folders:
         for auto in common.places(folder):

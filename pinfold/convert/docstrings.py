@@ -78,13 +78,19 @@ def described(node: ast.FunctionDef, owner: str) -> list[str]:
 
 def _lacks(node: ast.ClassDef | ast.FunctionDef) -> bool:
     names = {ast.unparse(d.func if isinstance(d, ast.Call) else d).split(".")[-1] for d in node.decorator_list}
-    return "auto_docstring" in names and not ast.get_docstring(node)
+    on_a_line_of_its_own = _first(node) > node.lineno and node.body[0].col_offset == node.col_offset + 4
+    return "auto_docstring" in names and not ast.get_docstring(node) and on_a_line_of_its_own
 
 
 def _before(text: str, node: ast.ClassDef | ast.FunctionDef) -> int:
-    """The number of the line that ends a signature."""
-    lines, first = text.split("\n"), node.body[0]
-    number = min([first.lineno, *(d.lineno for d in getattr(first, "decorator_list", []))]) - 1
-    while not lines[number - 1].strip() or lines[number - 1].lstrip().startswith("#"):
+    """The number of the line that ends a signature: before remarks that stand above the first statement."""
+    lines, number = text.split("\n"), _first(node) - 1
+    while not lines[number - 1].strip() or lines[number - 1].startswith(f"{' ' * (node.col_offset + 4)}#"):
         number -= 1
     return number
+
+
+def _first(node: ast.ClassDef | ast.FunctionDef) -> int:
+    """The line of the first statement, with its decorators."""
+    first = node.body[0]
+    return min([first.lineno, *(d.lineno for d in getattr(first, "decorator_list", []))])

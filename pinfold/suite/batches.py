@@ -1,12 +1,14 @@
 """A row of a batch is computed as if it were alone: neighbours, padding and chance change nothing."""
 
 import contextlib
+import re
 
 from ..convert import tiny
 from . import outputs
 from .subject import DROPOUT, Failed, Left, Subject
 
 PADDED = 4  # tokens
+HEADS_OWN = re.compile("(classifier|summary|head|cls)_")  # fields that a base does not read
 
 
 def same_twice(it: Subject) -> str:
@@ -20,7 +22,26 @@ def same_twice(it: Subject) -> str:
         again = outputs.flat(model.eval()(**it.given(it.inputs)))
     if line := outputs.difference(again, first):
         raise Failed(f"in evaluation mode, called twice, {line}; something is drawn at random: ask self.training")
+    given = [it.inputs]
+    with contextlib.suppress(Left, Failed):  # what is wrong with a loss, other checks tell
+        given.append(it.labelled())
+    for inputs in given:
+        if name := _written(it, model, inputs):
+            raise Failed(f"forward writes into {name}, which is its caller's; change a copy")
     return f"{len(first)} outputs"
+
+
+def _written(it: Subject, model, inputs: dict) -> str | None:
+    """The first input that forward changes."""
+    import torch
+
+    given = it.given(inputs)
+    if it.is_text() and "attention_mask" in it.takes:
+        given.setdefault("attention_mask", torch.ones_like(given["input_ids"]))
+    before = {n: v.clone() for n, v in given.items() if isinstance(v, torch.Tensor)}
+    with torch.no_grad():
+        model(**given)
+    return next((name for name, tensor in before.items() if outputs.apart(given[name], tensor)), None)
 
 
 def dropout_in_training(it: Subject) -> str:
@@ -34,6 +55,8 @@ def dropout_in_training(it: Subject) -> str:
             if DROPOUT.search(name) and isinstance(value, (int, float)) and not isinstance(value, bool):
                 setattr(each, name, 0.5)
                 fields.append(name)
+    if it.cls is it.classes.get("AutoModel"):
+        fields = [name for name in fields if not HEADS_OWN.match(name)]
     if not fields:
         raise Left("the configuration has no dropout")
     model = it.model(config)

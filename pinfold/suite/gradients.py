@@ -65,12 +65,14 @@ def counting(function, calls: list):
 
 def every_weight_trained(it: Subject) -> str:
     """Without it a layer stays as it was drawn, and fine-tuning never reaches it."""
-    it.labelled()  # without a loss, nothing says which outputs matter
+    if it.cls is not it.classes.get("AutoModel"):
+        it.labelled()  # without a loss, nothing says which outputs of a head matter; of a base all do
     model = it.model()
     _, found, _ = gradients(it, model)
     dead = [n for n, p in model.named_parameters() if p.requires_grad and n not in found]
     unused = {n for n in dead if n.split(".")[0] in ("pooler",) or ".pooler." in n}  # a base's pooler, in some heads
-    if heads := [n for n in dead if n not in unused and not n.startswith(f"{it.cls.base_model_prefix}.")]:
+    inner = f"{it.cls.base_model_prefix}."  # what a head leaves alone of its base is seen when the base is asked
+    if heads := [n for n in dead if n not in unused and not n.startswith(inner)]:
         raise Failed(f"{outputs.listed(heads)} gets no gradient from the loss; use it, or leave it out of the class")
     if not found:
         raise Failed("no weight gets a gradient from the loss")
@@ -129,8 +131,10 @@ def learns(it: Subject) -> str:
             loss.backward()
             optimizer.step()
             last = loss.item()
-            start = last if start is None else start
-            if last < SMALL * start or last < 1e-3:
+            if start is None:
+                start = last
+                continue
+            if start - last > (1 - SMALL) * abs(start) or 0 <= last < 1e-3:
                 return f"loss from {start:.3g} to {last:.3g} at a rate of {rate:g}"
         curve.append(f"{start:.3g} to {last:.3g} at {rate:g}")
     raise Failed(f"two rows cannot be learnt by heart in {STEPS} steps: loss {'; '.join(curve)}; see the loss")

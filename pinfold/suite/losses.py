@@ -97,19 +97,28 @@ def ignored_labels(it: Subject) -> str:
         raise Left("its labels are not one for each token")
     if not isinstance(logits, torch.Tensor) or logits.dim() != 3 or logits.shape[:2] != labels.shape:
         raise Left("its logits are not (batch, tokens, classes)")
-    labels = labels.clone()
+
+    def lines(labels) -> list:
+        """How the loss differs from the mean cross entropy of each token, and of each next token."""
+        loss, output = run(it, model, {**labelled, "labels": labels})
+        scores = output.logits.float().cpu()
+        plain = F.cross_entropy(scores.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+        shifted = F.cross_entropy(scores[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED)
+        return [outputs.apart(loss.cpu().float(), wanted, it.rounding) for wanted in (plain, shifted)]
+
+    full, labels = lines(labels.clone()), labels.clone()
     labels[0, labels.shape[1] // 2 :] = IGNORED
-    loss, output = run(it, model, {**labelled, "labels": labels})
-    scores = output.logits.float().cpu()
-    plain = F.cross_entropy(scores.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
-    shifted = F.cross_entropy(scores[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED)
-    lines = [outputs.apart(loss.cpu().float(), wanted, it.rounding) for wanted in (plain, shifted)]
-    if all(lines):
+    half = lines(labels)
+    if it.auto == "AutoModelForCausalLM" and half[1] and not half[0]:
+        raise Failed("the loss is that of the same word and not of the next one; shift labels by one")
+    if all(half):
         more = [n for n in labelled if n.endswith("label")]
         if more:
             raise Left(f"its loss is a sum with that of {', '.join(more)}")
+        if all(full):
+            raise Left("its loss is another one than the mean cross entropy")
         raise Failed(
-            f"with {IGNORED} for half a row the loss {lines[0]} from the mean cross entropy of the other labels; "
+            f"with {IGNORED} for half a row the loss {half[0]} from the mean cross entropy of the other labels; "
             f"pass ignore_index={IGNORED}"
         )
-    return "cross entropy, " + ("of each token" if not lines[0] else "of the next token")
+    return "cross entropy, " + ("of each token" if not half[0] else "of the next token")

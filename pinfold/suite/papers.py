@@ -38,10 +38,32 @@ def configuration_kept(it: Subject) -> str:
     for way, found in ways.items():
         if line := different(plain(found), wanted):
             raise Failed(f"after {way} {line}; take it as an argument of __init__ and keep it under its name")
+    if field := _ignored(cls):
+        raise Failed(f"{field} keeps its default whatever {cls.__name__}({field}=...) is given; set it in __init__")
     more = cls.from_dict({**config.to_dict(), "a_field_of_somebody_else": 3})
     if getattr(more, "a_field_of_somebody_else", None) != 3:
         raise Failed("a field that the class does not know is lost; pass **kwargs on to super().__init__")
     return f"{len(wanted)} fields, {len(ways)} ways"
+
+
+def _ignored(cls) -> str | None:
+    """An argument of the constructor with which it does nothing."""
+    for name, parameter in inspect.signature(cls.__init__).parameters.items():
+        default = parameter.default
+        if isinstance(default, bool) or not isinstance(default, (int, float)):
+            continue
+        others = (default + 1, default * 2) if isinstance(default, int) else (default / 2 + 0.05, default / 4)
+        for value in others:
+            try:
+                config = cls(**{name: value})
+            except Exception:  # another number does not go with the rest
+                continue
+            if value == default:
+                continue
+            if getattr(config, name, value) == default:
+                return name
+            break
+    return None
 
 
 def number_of_labels(it: Subject) -> str:
@@ -78,7 +100,8 @@ def common_names(it: Subject) -> str:
             raise Failed(f"{name} can be read and not set; put it in attribute_map") from None
         if getattr(cls.from_dict(config.to_dict()), name) != value:
             raise Failed(f"{name}={value} is lost in to_dict; put it in attribute_map")
-    missing = [n for n in ("vocab_size", "hidden_size", "num_hidden_layers") if n not in seen]
+    text = it.config.get_text_config() if hasattr(it.config, "get_text_config") else it.config
+    missing = [n for n in ("vocab_size", "hidden_size", "num_hidden_layers") if not hasattr(text, n)]
     if it.is_text() and missing:
         raise Failed(f"the configuration has no {', '.join(missing)}; add it, or name yours in attribute_map")
     if not seen:

@@ -131,6 +131,8 @@ def tuple_or_dict(it: Subject) -> str:
             named = model(**it.given(it.inputs), **more, return_dict=True)
             torch.manual_seed(0)
             plain = model(**it.given(it.inputs), **more, return_dict=False)
+        if "return_dict" not in it.takes and isinstance(named, tuple) and isinstance(plain, tuple):
+            raise Left("it always returns a tuple: return_dict goes into **kwargs")
         if not hasattr(named, "to_tuple"):
             raise Failed(f"return_dict=True gives a {type(named).__name__}; return a ModelOutput")
         if not isinstance(plain, tuple):
@@ -181,32 +183,43 @@ def attention_ways(it: Subject) -> str:
             self.count += getattr(function, "__name__", "") == "scaled_dot_product_attention"
             return function(*args, **(kwargs or {}))
 
-    given = {}
-    inputs = it.inputs
-    if it.is_text():
-        from .batches import padded
+    from . import text
+    from .batches import can_generate, padded, without_padding
 
-        inputs = padded(it, "right", it.with_padding()[1])[1]
     base = it.with_padding()[0] if it.is_text() else it.configuration()
-    for way in ("eager", "sdpa"):
-        directory = it.saved(it.model(base))
-        model = it.loaded(directory, attn_implementation=way)
-        with Calls() as calls:
-            given[way] = it.run(model, inputs)
-        if way == "eager" and calls.count:
-            raise Failed("attn_implementation='eager' runs scaled_dot_product_attention; compute it step by step")
-        if way == "sdpa" and not calls.count:
+    directory, compared = it.saved(it.model(base)), 0
+    plain = it.run(it.loaded(directory)) if it.is_text() else {}
+    for side in ("right", "left") if it.is_text() else ("",):
+        inputs = padded(it, side, it.with_padding()[1])[1] if side else it.inputs
+        if side == "left" and "position_ids" in it.takes:
+            inputs["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)
+        given = {}
+        for way in ("eager", "sdpa"):
+            model = it.loaded(directory, attn_implementation=way)
+            with Calls() as calls:
+                found = it.run(model, inputs)
+            given[way] = without_padding(found, plain, side) if side else found
+            if way == "eager" and calls.count:
+                raise Failed("attn_implementation='eager' runs scaled_dot_product_attention; compute it step by step")
+            if way == "sdpa" and not calls.count:
+                raise Failed(
+                    "attn_implementation='sdpa' never runs it: the switch does nothing; read _attn_implementation"
+                )
+        given["eager"] = {n: t for n, t in given["eager"].items() if n in given["sdpa"]}  # attentions: eager alone
+        compared += len(given["eager"])
+        if line := outputs.difference(given["sdpa"], given["eager"], it.rounding):
+            where = f", padded on the {side}" if side else ""
+            raise Failed(f"eager and sdpa{where}: {line}; the mask or the scale differs")
+    if can_generate(it.cls) and it.is_text():
+        model, pad = text.generator(it)
+        directory = it.saved(model)
+        inputs = padded(it, "right" if getattr(model.config, "is_encoder_decoder", False) else "left", pad)[1]
+        eager, sdpa = (
+            text.generated(it, text.endless(it.loaded(directory, attn_implementation=way), pad), inputs)
+            for way in ("eager", "sdpa")
+        )
+        if line := outputs.difference(sdpa, eager, text.tolerance(it)):
             raise Failed(
-                "attn_implementation='sdpa' never runs it: the switch does nothing; read _attn_implementation"
+                f"generate with eager and with sdpa: {line}; the mask differs for tokens after the first step"
             )
-    cut = {}
-    for way, found in given.items():
-        from .batches import without_padding
-
-        cut[way] = without_padding(found, it.run(it.model(base)), "right") if it.is_text() else found
-    for name in list(cut["eager"]):
-        if name not in cut["sdpa"]:
-            cut["eager"].pop(name)  # attentions are computed by eager alone
-    if line := outputs.difference(cut["sdpa"], cut["eager"], it.rounding):
-        raise Failed(f"eager and sdpa: {line}; the mask or the scale differs")
-    return f"{len(cut['eager'])} outputs, {calls.count} calls of sdpa"
+    return f"{compared} outputs, {calls.count} calls of sdpa"

@@ -18,9 +18,10 @@ import tempfile
 import types
 
 from ..convert import tiny
+from ..publish import probes
 from . import outputs
 
-DROPOUT = re.compile(r"(dropout|pdrop|drop_rate|drop_path_rate|dropout_prob|dropout_p)(_prob|_rate)?$")
+DROPOUT = re.compile(r"(dropout|pdrop|drop_prob|drop_rate|drop_path_rate|dropout_prob|dropout_p)(_prob|_rate)?$")
 NOISE = 0.1
 
 
@@ -204,7 +205,9 @@ class Subject:
         except Left:
             torch.manual_seed(0)
             given = model(**self.given(inputs or self.inputs))
-            return sum(value.square().mean() for value in floating(given))
+            if not (values := floating(given)):
+                raise Left("no output has a gradient") from None
+            return sum(value.square().mean() for value in values)
         torch.manual_seed(0)
         return loss_of(model(**self.given(inputs or labelled)))
 
@@ -222,6 +225,8 @@ def loss_of(output):
     import torch
 
     loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+    if isinstance(output, tuple) and output and isinstance(output[0], torch.Tensor) and not output[0].dim():
+        loss = output[0]
     if isinstance(loss, torch.Tensor) and loss.numel() == 1 and loss.is_floating_point():
         return loss.sum()
     return None
@@ -286,6 +291,15 @@ def classes_of(folder: str, places: dict) -> dict:
     return found
 
 
+def own_probe(folder: str) -> dict:
+    """What the folder's probe.json says goes into its models: name -> shape and values."""
+    path = os.path.join(folder, "probe.json")
+    if not os.path.exists(path):
+        return {}
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
 def prepare(folder: str, classes: dict, auto: str, device: str, directory: str, stored: str | None = None) -> Subject:
     """A subject with the smallest configuration that works.
 
@@ -299,6 +313,8 @@ def prepare(folder: str, classes: dict, auto: str, device: str, directory: str, 
 
     cls, reasons = classes[auto], []
     torch.backends.cudnn.allow_tf32 = False  # 10 bits on GPUs: more than what rounding may do
+    if cls.config_class is None:
+        raise ValueError(f"{cls.__name__} has no config_class; set config_class = ... in its body")
     own = os.path.join(folder, "suite.json")
     values = {}
     if os.path.exists(own):
@@ -313,6 +329,8 @@ def prepare(folder: str, classes: dict, auto: str, device: str, directory: str, 
             config = start if values else tiny.shrink(start, level)
             torch.manual_seed(0)
             model = cls(copy.deepcopy(config)).eval()
+            if probe := own_probe(folder):
+                return Subject(auto, cls, classes, config, probes.probe_inputs(model, probe)["own"], device, directory)
             inputs = told_apart(tiny.inputs_for(model))
             if len(inputs.get("input_ids", (0, 0))) == 1 and getattr(config, "pad_token_id", None) is None:
                 config.pad_token_id = 0  # without one a classifier of text reads one row; tiny uses no id below 3
@@ -321,6 +339,7 @@ def prepare(folder: str, classes: dict, auto: str, device: str, directory: str, 
         except Exception as error:
             reasons.append(outputs.last_line(error))
     raise ValueError(
-        f'{cls.__name__} could not be run small ({reasons[0]}); put suite.json beside card.md: {{"config": {{...}}}} '
-        "with fields of a tiny configuration"
+        f"{cls.__name__} could not be run small ({reasons[0]}); "
+        f'{"correct" if values else "put"} suite.json beside card.md: {{"config": {{...}}}} with fields of a tiny '
+        "configuration, and where its inputs are its own, probe.json"
     )

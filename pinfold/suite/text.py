@@ -24,14 +24,18 @@ def generator(it: Subject):
     if not can_generate(it.cls):
         raise Left("it does not inherit from GenerationMixin")
     config, pad = it.with_padding() if it.vocabulary() else (it.configuration(), 0)
-    model = it.model(config)
-    settings = model.generation_config
+    return endless(it.model(config), pad), pad
+
+
+def endless(model, pad: int):
+    """A model with settings by which it writes as many tokens as it is asked for."""
+    settings, config = model.generation_config, model.config
     settings.pad_token_id, settings.eos_token_id, settings.forced_eos_token_id = pad, None, None
     settings.forced_bos_token_id = settings.bos_token_id if getattr(settings, "forced_bos_token_id", None) else None
     if getattr(config, "is_encoder_decoder", False) and settings.decoder_start_token_id is None:
         start = getattr(config, "decoder_start_token_id", None)
         settings.decoder_start_token_id = pad if start is None else start
-    return model, pad
+    return model
 
 
 def generated(it: Subject, model, inputs: dict | None = None, **options) -> dict:

@@ -131,17 +131,19 @@ def resize(it: Subject) -> str:
     if not isinstance(ends(model)[0], torch.nn.Embedding):
         raise Left("its input embeddings are no nn.Embedding")
     size, tied = it.vocabulary(), groups(model)
-    inputs = {n: v.clamp(max=size - MORE - 1) if n.endswith("input_ids") else v for n, v in it.inputs.items()}
+    fewer = max(size - MORE, size // 2)
+    inputs = {n: v.clamp(max=fewer - 1) if n.endswith("input_ids") else v for n, v in it.inputs.items()}
     before = it.run(model, inputs)
     old = model.get_input_embeddings().weight.detach().clone()
-    for wanted, word in ((size + MORE, "after resize_token_embeddings to more"), (size - MORE, "to fewer")):
+    for wanted, word in ((size + MORE, "after resize_token_embeddings to more"), (fewer, "to fewer")):
         model = it.model()
         model.resize_token_embeddings(wanted)
         source = ends(model)[0]
         if len(source.weight) != wanted:
             raise Failed(f"{word}: {len(source.weight)} embeddings instead of {wanted}")
-        if model.config.vocab_size != wanted:
-            raise Failed(f"{word}: config.vocab_size is {model.config.vocab_size} instead of {wanted}")
+        noted = model.config.get_text_config().vocab_size
+        if noted != wanted:
+            raise Failed(f"{word}: config.vocab_size is {noted} instead of {wanted}")
         if line := outputs.apart(source.weight[: min(size, wanted)], old[: min(size, wanted)]):
             raise Failed(f"{word}: the embedding of an old word {line}")
         fresh = it.fresh(model.config).state_dict()
@@ -164,7 +166,7 @@ def resize(it: Subject) -> str:
         again = it.loaded(it.saved(model))
         if line := outputs.difference(it.run(again, inputs), found):
             raise Failed(f"{word}, saved and loaded: {line}")
-    return f"from {size} to {size + MORE} and {size - MORE}"
+    return f"from {size} to {size + MORE} and {fewer}"
 
 
 def cut(tensor, other):
