@@ -111,8 +111,9 @@ UPSTREAM = {
         "AutoModelForSequenceClassification": {"documented", "accumulation"},
         "AutoModelForTokenClassification": {"documented", "accumulation"},
     },
-    # positions count from the left, and its embeddings are saved under a name that only the whole model has
-    "bart": {"AutoModelForCausalLM": {"head and base", "padding left", "prompts in a batch"}},
+    # positions count from the left, its embeddings are saved under a name that only the whole model has, and its loss
+    # takes labels that are shifted already
+    "bart": {"AutoModelForCausalLM": {"head and base", "ignored labels", "padding left", "prompts in a batch"}},
     "t5": {},
     "vit": {},
 }
