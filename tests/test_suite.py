@@ -77,6 +77,15 @@ def test_what_is_right_and_rare_passes(tmp_path, name):
     assert {state for state, _ in answers.values()} == {table.PASSED}, answers
 
 
+def test_pictures_have_as_many_channels_as_the_configuration_says(tmp_path):
+    """As the demo's, which its own config.json states."""
+    (tmp_path / "config.json").write_text('{"model_type": "custom_resnet", "input_channels": 1}')
+    folder = str(ROOT / "resnet_model")
+    classes = common.subject.classes_of(folder, common.places(ROOT / "resnet_model"))
+    it = common.subject.prepare(folder, classes, "AutoModel", "cpu", str(tmp_path), str(tmp_path))
+    assert it.inputs["pixel_values"].shape[1] == 1
+
+
 def test_a_folder_says_what_goes_into_its_models(tmp_path):
     """Here in batches of three, which the suite would not give by itself."""
     folder = suite_models.write(tmp_path / "own_model")

@@ -532,7 +532,7 @@ def picture_inputs(config, names, main, floats):
     high, wide = (size[0], size[-1]) if isinstance(size, (list, tuple)) else (size, size)
     if not is_int(high) or not is_int(wide):
         high = wide = 64
-    channels = pick(config, "num_channels", "in_channels", "in_chans", default=3)
+    channels = pick(config, "num_channels", "in_channels", "input_channels", "in_chans", default=3)
     channels = channels if is_int(channels) else 3
     patch = pick(config, "patch_size", default=14)
     patch = patch[-1] if isinstance(patch, (list, tuple)) else patch
