@@ -251,7 +251,7 @@ def _noisy(it: Subject, model, inputs: dict) -> dict:
 
     try:
         embeddings = model.get_input_embeddings()
-    except NotImplementedError:
+    except NotImplementedError:  # what transformers raises for a class that names no embeddings
         embeddings = None
     if embeddings is None:
         raise Left("get_input_embeddings gives nothing, so no noise can be put in")

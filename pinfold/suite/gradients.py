@@ -35,7 +35,7 @@ def checkpointing(it: Subject) -> str:
             if hasattr(module, "_gradient_checkpointing_func"):
                 module._gradient_checkpointing_func = counting(module._gradient_checkpointing_func, calls)
         if reentrant and it.is_text():  # as Trainer does: a block below which nothing is trained gets no gradient
-            with contextlib.suppress(NotImplementedError):
+            with contextlib.suppress(NotImplementedError):  # of classes that name no embeddings
                 model.enable_input_require_grads()
         found = gradients(it, model)
         how = f"with gradient checkpointing (use_reentrant={reentrant})"

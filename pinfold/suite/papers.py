@@ -96,7 +96,7 @@ def common_names(it: Subject) -> str:
         seen.append(name)
         try:
             setattr(config, name, value)
-        except NotImplementedError:
+        except NotImplementedError:  # what transformers' own configurations raise for a field that is computed
             raise Failed(f"{name} can be read and not set; put it in attribute_map") from None
         if getattr(cls.from_dict(config.to_dict()), name) != value:
             raise Failed(f"{name}={value} is lost in to_dict; put it in attribute_map")

@@ -1,7 +1,8 @@
 """What forward returns, in every form in which it can be asked."""
 
 from ..convert import tiny
-from . import outputs
+from . import outputs, text
+from .batches import can_generate, padded, rows_model, without_padding
 from .subject import Failed, Left, Subject
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers")
@@ -158,15 +159,11 @@ def embeds_for_ids(it: Subject) -> str:
     rest = {n: v for n, v in it.inputs.items() if n != "input_ids"}
     try:
         found = it.run(model, {**rest, "inputs_embeds": vectors})
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # a class that says itself that it cannot take them
         raise Left(f"it refuses inputs_embeds: {outputs.last_line(error)}") from None
     if line := outputs.difference(found, it.run(model), it.rounding):
         raise Failed(f"with inputs_embeds for the same words {line}; embed input_ids and go on with the vectors")
     return f"{len(found)} outputs"
-
-
-def rows_model(it: Subject):
-    return it.model(it.with_padding()[0])
 
 
 def attention_ways(it: Subject) -> str:
@@ -182,9 +179,6 @@ def attention_ways(it: Subject) -> str:
         def __torch_function__(self, function, types, args=(), kwargs=None):
             self.count += getattr(function, "__name__", "") == "scaled_dot_product_attention"
             return function(*args, **(kwargs or {}))
-
-    from . import text
-    from .batches import can_generate, padded, without_padding
 
     base = it.with_padding()[0] if it.is_text() else it.configuration()
     directory, compared = it.saved(it.model(base)), 0

@@ -28,7 +28,7 @@ def ends(model) -> tuple:
     for get in (model.get_input_embeddings, model.get_output_embeddings):
         try:
             found.append(get())
-        except (NotImplementedError, AttributeError):
+        except (NotImplementedError, AttributeError):  # transformers raises one or the other, by release
             found.append(None)
     return tuple(found)
 
