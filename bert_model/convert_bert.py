@@ -243,6 +243,7 @@ def convert(source: str | Path, output: Path, revision: str | None = None, prove
             "probe": list(inputs["input_ids"].shape),
             "dtype": str(dtype).removeprefix("torch."),
             "versions": {"transformers": transformers.__version__, "torch": torch.__version__},
+            "weights": {path.name: digest(path) for path in partial.glob("*.safetensors")},
         }
         (partial / "conversion.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         partial.chmod(0o755)  # mkdtemp's is private

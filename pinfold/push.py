@@ -9,7 +9,6 @@ Example: pinfold push resnet_model --checkpoint runs/resnet-digits --repo me/res
 """
 
 import argparse
-import ast
 import contextlib
 import json
 import os
@@ -20,12 +19,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib.metadata import packages_distributions
+from datetime import datetime, timezone
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
+from pinfold import __version__
 from pinfold.convert.files import is_generated
 from pinfold.errors import UserError
-from pinfold.publish import card, fence, matrix, verify
+from pinfold.publish import card, card_check, card_facts, fence, matrix, picture, snippet, verify
 from pinfold.publish.audit import audit, snippets
 from pinfold.publish.commits import code_commit, show_changes, tag_commit
 from pinfold.publish.destination import EMBEDDED, HUB_PORT, Destination, check_name, opened
@@ -47,6 +48,7 @@ from pinfold.publish.stage import (
     parse_size,
     stage,
     stage_tokenizer,
+    write_manifest,
 )
 
 DEMO = (Path("resnet_model"), Path("runs/resnet-digits"))
@@ -209,7 +211,8 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
         with step("verify") as done:
             expected, told = verify.reference(staged, checkpoint, work, in_memory=model), None
             if model is not None:
-                told = verify.compare_in_memory(model, card.main_auto_class(staged), expected)
+                told = verify.compare_in_memory(model, snippet.main_auto_class(staged), expected)
+            _draw(staged, expected)
             rows, answer = _verified(staged, expected, versions, work)
             done(_what_was_equal(sorted(answer["hashes"])))
         size = f"{expected.vocabulary:,} tokens" if alone else f"{expected.parameters:,} parameters"
@@ -227,14 +230,15 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
         if answer.get("unaligned"):
             say("           equal once its tensors are copied; mapped from the file, last bits may differ on a CPU")
 
-        verified = [row.version for row in rows]
-        facts = card.Facts(expected.parameters, _requirements(staged), verified, findings, expected.vocabulary)
+        facts = _facts(staged, expected, [row.version for row in rows], findings)
         with step("card") as done:
             old = remote.read("README.md", remote.head() or "main", work) if exists else None
             _, notes = _card(remote, staged, human, "0" * 40, facts, old)
             done(
                 "; ".join(notes) or f"license {human.metadata['license']}, {len(human.text.split())} words of card.md"
             )
+        if lacking := card_facts.missing(staged, facts):
+            say(f"           card: no {', no '.join(lacking)}")
 
         if args.dry_run:
             return Published(
@@ -249,7 +253,12 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
             hub_home = work / "hub-home"
             remote.snapshot(code, hub_home)
             loading = {"hub_home": hub_home, "repo": destination.repo, "revision": code}
-            verify.published_load(staged, expected, work, **loading, code_revision=code_from and code_from.sha)
+            sizes = card_facts.Sizes.read(expected.measured)
+            programs = snippet.examples(staged, destination.repo, code, sizes and sizes.inputs)
+            loaded = verify.published_load(
+                staged, expected, work, **loading, code_revision=code_from and code_from.sha, examples=programs
+            )
+            facts = replace(facts, example={**loaded.get("example", {}), "programs": programs})
             done(f"loaded at {code[:12]} from an empty cache: {'ids' if alone else 'tensors and outputs'} equal")
 
         if args.create_pr and not changed:
@@ -263,7 +272,7 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
             tag_commit(remote, args.tag, code)
             say(f"  tag      {args.tag} names {code[:12]}")
         published = Published(
-            destination.repo, code, destination.endpoint, card.snippet(staged, destination.repo, code), changed
+            destination.repo, code, destination.endpoint, snippet.snippet(staged, destination.repo, code), changed
         )
     say_how_to_load(published, destination)
     return published
@@ -476,22 +485,52 @@ def _folder_of(model) -> Path:
     return Path(file).parent
 
 
+def _facts(staged: Staged, expected: verify.Reference, versions: list[str], findings: list[Finding]) -> card.Facts:
+    """What goes into the card besides what the staged files say."""
+    software = ("torch", "transformers", "huggingface_hub")
+    made_with = {"pinfold": __version__} | {name: version(name) for name in software}
+    return card.Facts(
+        expected.parameters, _requirements(staged), versions, findings, expected.vocabulary,
+        measured=expected.measured, made_with=made_with, date=datetime.now(timezone.utc).date().isoformat(),
+    )  # fmt: skip
+
+
+def _draw(staged: Staged, expected: verify.Reference) -> None:
+    """Add the picture of the architecture, where nobody has put one of that name beside card.md."""
+    found, place = expected.measured.get("stages"), staged.directory / picture.PICTURE
+    if not found or place.exists():
+        return
+    picture.draw(found, place)
+    picture.png(found, staged.directory / picture.FALLBACK)
+    staged.picture = picture.told(found)
+    write_manifest(staged)
+
+
 def _card(remote: Remote, staged: Staged, human: card.HumanHalf, revision: str, facts: card.Facts, old: str | None):
-    return card.merge(card.render(staged, human, remote.repo, revision, facts), old, human)
+    """The card as it will be, and notes.
+
+    Raises:
+        UserError: something in it that the Hub would refuse, or a reader find broken.
+    """
+    own = card.render(staged, human, remote.repo, revision, facts)
+    if wrong := card_check.problems(own, card.generated(own), staged.directory, card_facts.sums(staged)):
+        raise UserError(f"card: {wrong[0]}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""))
+    return card.merge(own, old, human)
 
 
 def _requirements(staged: Staged) -> str:
     """A quoted pip line: an unquoted >= is a redirection to a shell."""
     installed, found = packages_distributions(), {"transformers>=4.48"}
     found |= set() if staged.tokenizer_only else {"torch"}
+    found |= {"pillow"} if snippet.parts(staged).get("processor") == "AutoImageProcessor" else set()
     for name in staged.code:
-        for node in ast.walk(staged.folder.modules[name.removesuffix(".py")].tree):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                names = [node.module]
-            tops = {n.split(".")[0] for n in names} - {"torch", "transformers", "numpy", "safetensors"}
-            # the name to install is the one that is installed here; a module's own name may be somebody else's package
-            found |= {installed[top][0].lower() for top in tops - sys.stdlib_module_names if top in installed}
+        tops = set(card_facts.foreign(staged.folder.modules[name.removesuffix(".py")]))
+        # the name to install is the one that is installed here; a module's own name may be somebody else's package
+        found |= {
+            installed[top][0].lower()
+            for top in tops - {"torch", "transformers", "numpy", "safetensors"}
+            if top in installed
+        }
     return " ".join(f'"{name}"' for name in sorted(found))
 
 

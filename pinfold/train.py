@@ -232,6 +232,7 @@ def finish(args: Any, settings: dict, trainer: Any, model: Any, work: Any, found
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores",
         "versions": {"python": platform.python_version()} | {m.__name__: m.__version__ for m in (torch, transformers)},
         "arguments": {k: v for k, v in trainer.args.to_dict().items() if v is not None and not k.startswith("hub_")},
+        "changed": changed(trainer.args),
     }
     write_json(args.output / "training.json", training)
     metrics, count, told = work.results(measured)
@@ -242,6 +243,16 @@ def finish(args: Any, settings: dict, trainer: Any, model: Any, work: Any, found
     remove_checkpoints(args.output)  # optimiser states: of no use any more, and larger than the model
     print(told)
     print(f"wrote {args.output}; to publish: pinfold push {args.folder} --checkpoint {args.output} --repo YOU/NAME")
+
+
+def changed(arguments: Any) -> dict:
+    """Those of the trainer's arguments that differ from what they are where nobody sets them."""
+    blank = type(arguments)(output_dir=arguments.output_dir, use_cpu=arguments.use_cpu).to_dict()
+    return {
+        name: value
+        for name, value in arguments.to_dict().items()
+        if value is not None and not name.startswith("hub_") and value != blank.get(name)
+    }
 
 
 def chosen(args: argparse.Namespace, found: dict[str, type]) -> Any:

@@ -126,6 +126,7 @@ def convert(name: str, output: Path, weights: Path | None = None, test_size: boo
             "probe": list(shape),
             "dtype": "float32",
             "versions": {"timm": timm.__version__, "torch": torch.__version__},
+            "weights": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in partial.glob("*.safetensors")},
         }
         (partial / "conversion.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         partial.chmod(0o755)  # mkdtemp's is private

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pinfold.errors import UserError
-from pinfold.publish import card, curve
+from pinfold.publish import card, curve, snippet
 from pinfold.publish.folder import read_folder
 from pinfold.publish.stage import sha256, stage
 
@@ -47,7 +47,7 @@ def test_every_snippet_in_the_card_is_pinned(staged):
     text = rendered(staged, human())
     calls = [line for line in text.splitlines() if "from_pretrained(" in line]
     assert calls and all(f'revision="{SHA}"' in line for line in calls)
-    compile(card.snippet(staged, "me/tiny", SHA), "snippet", "exec")
+    compile(snippet.snippet(staged, "me/tiny", SHA), "snippet", "exec")
 
 
 def test_files_table_has_the_sha256_of_every_file(staged):
@@ -208,7 +208,7 @@ def test_an_evaluation_is_told_in_tables_and_in_the_front_matter(tiny_folder, ti
     assert "on 1,200 held-out examples of re\\|views: texts of \\<b\\>re\\|views\\</b\\>.\n" in text
     assert "| a\\|b | 0.500 | 0.250 | 0.333 | 7 |" in text
     page = MarkdownIt("commonmark").enable("table").render(text.split("---\n", 2)[2])
-    assert page.count("<table>") == 3 and "<b>" not in page and "<td>a|b</td>" in page
+    assert page.count("<table>") == 4 and "<b>" not in page and "<td>a|b</td>" in page
     assert ("eval_results.json", "the card tells what it holds") in made.left_out
     result = ModelCard(text).data.eval_results  # as the Hub's own client reads it
     assert [(r.metric_name, r.metric_type, r.metric_value) for r in result] == [

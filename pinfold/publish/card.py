@@ -13,9 +13,13 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from pinfold.errors import UserError
+from pinfold.publish import card_facts, picture
+from pinfold.publish.card_check import PIPELINES
+from pinfold.publish.card_facts import Facts, plain
 from pinfold.publish.curve import PICTURE
-from pinfold.publish.finding import Finding
-from pinfold.publish.stage import Staged, has_tokenizer, sha256
+from pinfold.publish.security import UNSEEN
+from pinfold.publish.snippet import main_auto_class, printed, snippet
+from pinfold.publish.stage import Staged, has_tokenizer
 
 BEGIN = "<!-- pinfold: generated from here; edits are lost at the next push -->"
 END = re.compile(r"<!-- pinfold: end, text=(\w+) -->")
@@ -27,7 +31,7 @@ TASKS = {
     "AutoModelForCausalLM": "text-generation",
     "AutoModelForMaskedLM": "fill-mask",
     "AutoModelForSequenceClassification": "text-classification",
-    "AutoModelForSeq2SeqLM": "text2text-generation",
+    "AutoModelForSeq2SeqLM": "text-generation",
     "AutoModelForSemanticSegmentation": "image-segmentation",
     "AutoModelForSpeechSeq2Seq": "automatic-speech-recognition",
     "AutoModelForCTC": "automatic-speech-recognition",
@@ -46,22 +50,6 @@ class HumanHalf:
     metadata: dict = field(default_factory=dict)
     text: str = ""
     accepted: dict = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a push found out.
-
-    Args:
-        parameters: how many. requirements: quoted for pip. vocabulary: tokens of a tokenizer alone.
-        versions: transformers releases that gave the same numbers. findings: of the audit, none of which stopped it.
-    """
-
-    parameters: int
-    requirements: str
-    versions: list[str]
-    findings: list[Finding] = field(default_factory=list)
-    vocabulary: int = 0
 
 
 def read_human_half(folder: Path) -> HumanHalf:
@@ -106,38 +94,6 @@ def split_front_matter(text: str, where: str) -> tuple[dict, str]:
     return metadata, text[match.end() :]
 
 
-def snippet(staged: Staged, repo: str, revision: str) -> str:
-    """The lines that load the model, and what goes with it, at one commit.
-
-    A tokenizer alone is of a class of transformers and needs no trust. Beside a model whose code is here,
-    AutoTokenizer asks for it in transformers 5, even where the tokenizer itself has no code.
-    """
-    if staged.tokenizer_only:
-        load = f'tokenizer = AutoTokenizer.from_pretrained("{repo}", revision="{revision}")'
-        return f"from transformers import AutoTokenizer\n\n{load}"
-    code = f', code_revision="{staged.code_from.sha}"' if staged.code_from else ""
-    pinned = f'"{repo}", revision="{revision}"{code}, trust_remote_code=True'
-    loads = [("model", main_auto_class(staged))]
-    if has_tokenizer(staged.directory):
-        loads.append(("tokenizer", "AutoTokenizer"))
-    if (staged.directory / "processor_config.json").exists():
-        loads.append(("processor", "AutoProcessor"))
-    elif (staged.directory / "preprocessor_config.json").exists():
-        audio = "AutoFeatureExtractor" in staged.auto_map
-        loads.append(("processor", "AutoFeatureExtractor" if audio else "AutoImageProcessor"))
-    lines = [f"from transformers import {', '.join(sorted({auto for _, auto in loads}))}", ""]
-    return "\n".join([*lines, *(f"{name} = {auto}.from_pretrained({pinned})" for name, auto in loads)])
-
-
-def main_auto_class(staged: Staged) -> str:
-    """The Auto class of the architecture that the checkpoint holds."""
-    return next(
-        auto
-        for auto, place in sorted(staged.auto_map.items(), reverse=True)
-        if auto.startswith("AutoModel") and place.split(".")[-1] == staged.architecture
-    )
-
-
 def metadata(staged: Staged, human: HumanHalf, name: str) -> dict:
     """Front matter: what people wrote, and what the files say of the model of this name."""
     if staged.tokenizer_only:
@@ -148,39 +104,70 @@ def metadata(staged: Staged, human: HumanHalf, name: str) -> dict:
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", auto.removeprefix("AutoModelFor")).lower()
     task = (IMAGE_TASKS if image else {}).get(auto) or TASKS.get(auto, words)
     tags = list(dict.fromkeys([*(human.metadata.get("tags") or []), "custom_code", staged.config["model_type"]]))
-    measured = {"model-index": staged.evaluation.model_index(name)} if staged.evaluation else {}
-    return {"pipeline_tag": task, **measured, **human.metadata, "library_name": "transformers", "tags": tags}
+    found = {"pipeline_tag": task} if task in PIPELINES else {}  # the Hub refuses one that it does not know
+    if staged.conversion and staged.conversion.repo:
+        found["base_model"] = staged.conversion.repo
+    if staged.evaluation:
+        found["model-index"] = staged.evaluation.model_index(name)
+    return {**found, **human.metadata, "library_name": "transformers", "tags": tags}
 
 
 def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Facts) -> str:
     """A complete card that pins ``revision``."""
     template = Path(__file__).with_name("card_template.md").read_text(encoding="utf-8")
-    generated = (
+    front = metadata(staged, human, repo.split("/")[-1])
+    program, output = _example(staged, repo, revision, facts)
+    drawn = (picture.PICTURE, picture.FALLBACK) if staged.picture else ()
+    pictures = [name for name in drawn if (staged.directory / name).is_file()]
+    region = (
         _environment()
         .from_string(template)
         .render(
             name=repo.split("/")[-1],
-            summary=_summary(staged, facts),
+            summary=card_facts.summary(staged, facts),
+            picture=staged.picture if pictures else "",
+            picture_files=pictures,
+            table=card_facts.table(staged, facts, str(front["license"])),
             tokenizer_only=staged.tokenizer_only,
             has_tokenizer=has_tokenizer(staged.directory),
-            snippet=snippet(staged, repo, revision),
+            program=program,
+            printed=output,
             requirements=facts.requirements,
-            files=_files(staged),
+            files=card_facts.files(staged),
             code_from=staged.code_from,
+            looked_for=card_facts.LOOKED_FOR,
+            unseen=UNSEEN,
             curve=staged.curve,
+            curve_file=PICTURE,
             evaluation=staged.evaluation,
-            picture=PICTURE,
+            training=staged.training,
+            conversion=staged.conversion,
             versions=facts.versions,
             autos=sorted(auto for auto in staged.auto_map if auto.startswith("AutoModel")),
-            findings=[(finding.code, _plain(str(finding).removeprefix(finding.code))) for finding in facts.findings],
+            findings=[(finding.code, plain(str(finding).removeprefix(finding.code))) for finding in facts.findings],
+            revision=revision,
+            date=facts.date,
+            made_with=", ".join(f"{name} {version}" for name, version in facts.made_with.items()),
         )
     )
-    return _join(metadata(staged, human, repo.split("/")[-1]), generated, human.text, _mark(human.text))
+    region = re.sub(r"\n{3,}", "\n\n", region)
+    return _join(front, region, human.text, _mark(human.text))
+
+
+def _example(staged: Staged, repo: str, revision: str, facts: Facts) -> tuple[str, list[str]]:
+    """The program that was seen to run, and what it printed; without one, the lines that load."""
+    programs, number = facts.example.get("programs", []), facts.example.get("program")
+    if type(number) is int and 0 <= number < len(programs) and isinstance(facts.example.get("output"), str):
+        return programs[number], printed(facts.example["output"])
+    return snippet(staged, repo, revision), []
 
 
 def _environment() -> Environment:
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
-    environment.filters |= {"plain": _plain, "number": lambda value: f"{value:.3f}" if value < 100 else f"{value:.1f}"}
+    environment = Environment(
+        undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
+    )
+    number = lambda value: f"{value:.3f}" if value < 100 else f"{value:.1f}"  # noqa: E731
+    environment.filters |= {"plain": plain, "code": card_facts.code, "number": number}
     return environment
 
 
@@ -210,10 +197,10 @@ def merge(card: str, remote: str | None, human: HumanHalf) -> tuple[str, list[st
     tags = list(dict.fromkeys([*(theirs_tags if isinstance(theirs_tags, list) else []), *own["tags"]]))
     before, text, mark = _parts(body)
     if text == human.text or mark == _mark(text):
-        return _join({**own, **theirs, "tags": tags}, _generated(rest), human.text, _mark(human.text), before), notes
+        return _join({**own, **theirs, "tags": tags}, generated(rest), human.text, _mark(human.text), before), notes
     notes.append("card: the text that was edited on the Hub stays; card.md's is not used")
     # the old mark stays, so that the next push sees an edited text again
-    return _join({**own, **theirs, "tags": tags}, _generated(rest), text, mark or "foreign", before), notes
+    return _join({**own, **theirs, "tags": tags}, generated(rest), text, mark or "foreign", before), notes
 
 
 def pinned(card: str) -> set[str]:
@@ -237,7 +224,8 @@ def _parts(body: str) -> tuple[str, str, str | None]:
     return body[:begin].strip(), body[end.end() :].strip(), end[1]
 
 
-def _generated(body: str) -> str:
+def generated(body: str) -> str:
+    """The region that a push writes."""
     return body[body.index(BEGIN) + len(BEGIN) : END.search(body).start()].strip("\n")
 
 
@@ -245,34 +233,8 @@ def _mark(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _join(front: dict, generated: str, text: str, mark: str, before: str = "") -> str:
+def _join(front: dict, region: str, text: str, mark: str, before: str = "") -> str:
     head = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)
     above = f"{before}\n\n" if before else ""
     end = f"<!-- pinfold: end, text={mark} -->"
-    return f"---\n{head}---\n{above}{BEGIN}\n{generated.rstrip()}\n\n{end}\n\n{text}".rstrip() + "\n"
-
-
-def _summary(staged: Staged, facts: Facts) -> str:
-    if staged.tokenizer_only:
-        return f"A tokenizer with {facts.vocabulary:,} tokens, of transformers' class `{_plain(staged.architecture)}`."
-    count = facts.parameters
-    amount = f"{count / 1e9:.1f} B" if count >= 1e9 else f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count}"
-    kind, labels = staged.config["model_type"], staged.config.get("id2label")
-    classes = f", {len(labels)} labels" if labels and main_auto_class(staged) != "AutoModel" else ""
-    dtype = staged.config.get("torch_dtype", "several dtypes")
-    return f"`{staged.architecture}`, a {amount}-parameter model of type `{kind}` ({dtype}{classes})."
-
-
-def _plain(text: str) -> str:
-    """Text of a folder's author as one line that is neither Markdown nor HTML."""
-    return re.sub(r"([\\`*_{}\[\]<>()#|!~&])", r"\\\1", " ".join(text.split()))
-
-
-def _files(staged: Staged) -> list[dict]:
-    roles = {".py": "code, runs on your machine", ".safetensors": "weights", ".json": "settings"}
-    rows = []
-    for name in sorted(staged.files, key=lambda n: (not n.endswith(".py"), n)):
-        path = staged.directory / name
-        role = roles.get(path.suffix, "data")
-        rows.append({"name": name, "size": path.stat().st_size, "sha256": sha256(path), "role": role})
-    return rows
+    return f"---\n{head}---\n{above}{BEGIN}\n{region.rstrip()}\n\n{end}\n\n{text}".rstrip() + "\n"

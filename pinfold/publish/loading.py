@@ -19,7 +19,7 @@ import os
 import sys
 import types
 
-from . import attention, buffers, probes, tokens, weights
+from . import attention, buffers, example, measured, probes, tokens, weights
 
 CHECKS = ("D01", "D02", "D03", "D04", "D05", "D06", "D07", "loss", "bf16", "fp16")
 HALVES = {"bf16": "bfloat16", "fp16": "float16"}
@@ -103,7 +103,7 @@ def reference(request: dict, found: Found) -> dict:
     tensors = weights.read(request["weights"])
     main_class, parameters, model = request["architecture"], 0, None
     kept: dict = {key: {} for key in ("hashes", "probes", "aliases", "losses", "drawn", "missing", "attention")}
-    outputs, rest = {}, {}
+    outputs, rest, sizes = {}, {}, {}
     for auto, place in request["models"].items():
         module, name = place.split(".")
         model = None  # before the next one takes its memory
@@ -132,6 +132,8 @@ def reference(request: dict, found: Found) -> dict:
             made, refused = probes.run_probes(model, request["probe"])
             kept["losses"][auto] = probes.losses(model, request["probe"], made, request["many"])
             kept["attention"][auto] = attention.read(model.config)
+            if name == main_class:
+                sizes = measured.measured(cls, config, request, model if parameters <= request["many"] else None)
             if name == main_class and request["in_memory"] not in (None, kept["attention"][auto]):
                 model = None
                 outputs |= _as_in_memory(cls, request, tensors, made)
@@ -147,7 +149,7 @@ def reference(request: dict, found: Found) -> dict:
     save_file({k: v.contiguous() for k, v in outputs.items()}, request["outputs"])
     torch.save(rest, request["buffers"])
     kept["hashes"] |= given.pop("hashes", {})
-    return found.answer(**kept, **given, parameters=parameters)
+    return found.answer(**kept, **given, parameters=parameters, measured=sizes)
 
 
 def _as_in_memory(cls, request: dict, tensors: dict, made: dict) -> dict:
@@ -265,7 +267,10 @@ def load(request: dict, found: Found) -> dict:
     it.hashes |= _load_tokens(request, found)
     if request.get("keep"):
         save_file({k: v.contiguous() for k, v in it.outputs.items()}, request["keep"])
-    return found.answer(hashes=it.hashes, formula=it.formula, unexpected=it.unexpected, unaligned=it.unaligned)
+    shown = example.run(request["examples"]) if request.get("examples") and not found.failures else {}
+    return found.answer(
+        hashes=it.hashes, formula=it.formula, unexpected=it.unexpected, unaligned=it.unaligned, example=shown
+    )
 
 
 def _load_auto(it: Load, auto: str, name: str) -> None:

@@ -6,8 +6,10 @@ S07 writes and deletions, S08 secrets, S09 the environment, S10 encoded text tha
 modules, S12 code at import, S13 methods that Python calls by itself, S14 settings that choose code, S15 hidden names.
 """
 
+import contextlib
 import io
 import re
+import sys
 import tokenize
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -32,6 +34,7 @@ COOKIE = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 ATTENTION = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
 KERNEL = re.compile(r"^[^/:]+/[^/:]+(?:@[^/:]+)?(?::[^/:]+)?$")  # what transformers takes for a repository of kernels
 RUNS_CODE = ("trust_remote_code", "_attn_implementation_internal")
+DEPTH = 1000  # Python's own recursion limit
 MOST_ENTRIES = 200_000
 MOST_ALIKE = 50
 MOST_SENTENCE = 2000
@@ -49,8 +52,8 @@ def security(folder: ModelFolder, modules: Iterable[Module], configs: dict[str, 
         UserError: bandit is not installed.
     """
     modules = list(modules)
-    reading = Reading(modules)
-    found = reading.findings()
+    with _same_depth():
+        found = Reading(modules).findings()
     for module in modules:
         found += _source(module)
     seen = {(f.file, f.line, f.code) for f in found}
@@ -63,6 +66,17 @@ def security(folder: ModelFolder, modules: Iterable[Module], configs: dict[str, 
     found.sort(key=lambda f: (order.get(f.file, len(order)), f.line, f.code))
     found += [*_settings(configs), *_beside(folder)]
     return [replace(f, sentence=shown(f.sentence, MOST_SENTENCE), file=shown(f.file, MOST_SENTENCE)) for f in found]
+
+
+@contextlib.contextmanager
+def _same_depth() -> Iterator[None]:
+    """What is too deep to be read is so everywhere: some libraries (torch's compiler) raise Python's limit."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(DEPTH)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _few(findings: list[Finding]) -> list[Finding]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.errors import UserError
-from pinfold.publish import curve, evaluation, sentence_rules
+from pinfold.publish import curve, evaluation, provenance, sentence_rules
 from pinfold.publish.folder import DIGEST_LINE, ModelFolder, Module
 
 MANIFEST = "pinfold.json"
@@ -80,6 +80,9 @@ class Staged:
     code_from: CodeFrom | None = None
     curve: str = ""  # what the picture of its training's loss shows
     evaluation: "evaluation.Evaluation | None" = None
+    training: "provenance.Training | None" = None
+    conversion: "provenance.Conversion | None" = None
+    picture: str = ""  # what the picture of the architecture shows
 
     def place(self, value: str) -> str:
         """An auto_map entry as it is published: with the repository that holds the code, where that is another."""
@@ -203,8 +206,10 @@ def stage(
     if losses and curve.draw(losses, directory / curve.PICTURE):
         staged.curve = losses.told()
     staged.evaluation, why = evaluation.read(checkpoint, sha256)
+    staged.conversion = provenance.conversion(checkpoint, sha256)
+    staged.training = None if staged.conversion else provenance.training(checkpoint, bool(staged.curve))
     staged.left_out = _left_out(staged, checkpoint, {p.name for p in weights}, why)
-    _write_manifest(staged)
+    write_manifest(staged)
     return staged
 
 
@@ -231,7 +236,7 @@ def stage_tokenizer(directory: Path, checkpoint: Path) -> Staged:
     _write_json(directory / "config.json", {"tokenizer_class": kind})
     _stage_pictures(checkpoint, directory)
     staged.left_out = [pair for pair in _left_out(staged, checkpoint, set()) if pair[0] != "card.md"]
-    _write_manifest(staged)
+    write_manifest(staged)
     return staged
 
 
@@ -358,7 +363,8 @@ def _write_json(path: Path, value: dict) -> None:
     path.write_text(text, encoding="utf-8", errors="backslashreplace")  # lone surrogates, which JSON can hold
 
 
-def _write_manifest(staged: Staged) -> None:
+def write_manifest(staged: Staged) -> None:
+    """List every staged file with its sha256, once more after one was added."""
     sums = {name: sha256(staged.directory / name) for name in staged.files}
     _write_json(staged.directory / MANIFEST, {"manifest": 1, "files": sums})
 
@@ -605,6 +611,10 @@ def _left_out(staged: Staged, checkpoint: Path, weights: set[str], why: str = ""
             reason = f"{curve.PICTURE} shows what it holds"
         elif path.name == evaluation.FILE and (staged.evaluation or why):
             reason = why or "the card tells what it holds"
+        elif (path.name in (provenance.STATE, provenance.TRAINING) and staged.training) or (
+            path.name == provenance.CONVERSION and staged.conversion
+        ):
+            reason = "the card tells what it holds"
         else:
             reason = "not part of a published model"
         found.append((path.name + "/" * path.is_dir(), reason))

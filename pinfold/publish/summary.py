@@ -46,7 +46,7 @@ def _summary(request: dict, notes: list) -> dict:
     config = config_class.from_dict(given) if stored else config_class(**given)
     auto, cls = choose(config)
     dtype = request["dtype"] or _dtype(stored or {}) or "float32"
-    blank, why = _on_meta(cls, config, dtype)
+    blank, why = on_meta(cls, config, dtype)
     if request["meta"] and blank is None:
         raise sizes.Refused(f"{cls.__name__} cannot be built on the meta device: {why}; leave out --meta")
     too_large = _too_large(blank, request["memory"]) if blank is not None else None
@@ -60,7 +60,7 @@ def _summary(request: dict, notes: list) -> dict:
             if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
                 raise
             too_large, model = "it ran out of memory", None
-        blank, why = _on_meta(cls, config, dtype)
+        blank, why = on_meta(cls, config, dtype)
         if blank is None:
             raise sizes.Refused(f"{too_large}, and {cls.__name__} cannot be built on the meta device: {why}")
     notes.append(f"on the meta device, without numbers: {too_large or 'as --meta asks'}")
@@ -132,7 +132,7 @@ def _dtype(stored: dict) -> str | None:
     return name if name in ("float32", "float16", "bfloat16", "float64") else None
 
 
-def _on_meta(cls, config, dtype: str):
+def on_meta(cls, config, dtype: str):
     """The model without memory, or None and why there is none."""
     import copy
 
@@ -176,7 +176,7 @@ def _observed(model, request: dict, notes: list) -> dict:
 
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     real = device.type != "meta"
-    inputs, made, seen = _passed(model, request, device, notes)
+    inputs, made, seen = passed(model, request, device, notes)
     output = seen.pop("output")
     found = {"inputs": {name: [str(t.dtype)[6:], list(t.shape)] for name, t in made.items()}}
     found |= {"signals": {}, "rectified": [], "peak": seen["peak"], "unknown": seen["unknown"]}
@@ -189,7 +189,7 @@ def _observed(model, request: dict, notes: list) -> dict:
     return found
 
 
-def _passed(model, request: dict, device, notes: list) -> tuple[dict, dict, dict]:
+def passed(model, request: dict, device, notes: list) -> tuple[dict, dict, dict]:
     """The inputs with which it runs, with and without the model's own device and type, and what that has shown."""
     import torch
 

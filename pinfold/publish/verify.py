@@ -52,6 +52,7 @@ class Reference:
     request: dict = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     vocabulary: int = 0  # of a tokenizer alone
+    measured: dict = field(default_factory=dict)  # as the folder's process says it: see measured.py
 
 
 def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None = None, in_memory=None) -> Reference:
@@ -91,6 +92,7 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
         "code": staged.code,
         "many": MANY,
         "tokenizer": _tokenizer(staged, checkpoint, kept),
+        "pixels": _pixels(staged.directory),
         "model_code": [m.file for m in staged.folder.closure([place.split(".")[0] for place in models.values()])],
     }
     folder = staged.folder.path.resolve()
@@ -104,7 +106,10 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
         hashes, parameters, notes = answer["hashes"], answer["parameters"], answer["notes"]
     except KeyError as error:
         raise UserError(f"{staged.folder.path}: its code answered in verification's place ({error} missing)") from None
-    return Reference(Path(request["outputs"]), hashes, parameters, checkpoint.resolve(), request, notes)
+    sizes = answer.get("measured") or {}
+    return Reference(
+        Path(request["outputs"]), hashes, parameters, checkpoint.resolve(), request, notes, measured=sizes
+    )
 
 
 def _tokenizer_reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None) -> Reference:
@@ -260,6 +265,7 @@ def published_load(
     threads: int | None = None,
     keep: Path | None = None,
     resave: bool = False,
+    examples: list[str] | None = None,
 ) -> dict:
     """Load a repository at a commit from a cache that holds nothing but that snapshot, and that of its code.
 
@@ -267,6 +273,7 @@ def published_load(
 
     Args:
         resave: also save what was loaded, and load that (D06).
+        examples: programs, of which the first that runs is told in the answer's "example", with what it prints.
     """
     saved = Path(tempfile.mkdtemp(prefix="published-", dir=work))
     job = {
@@ -278,6 +285,7 @@ def published_load(
         "code_revision": code_revision,
         "keep": str(keep) if keep else None,
         "resave": str(saved / "saved") if resave else None,
+        "examples": examples or [],
     }
     visible = [hub_home, expected.checkpoint, expected.outputs.parent]
     try:
@@ -364,6 +372,23 @@ def own_probe(folder: Path) -> dict:
 def _widest(staged: Staged) -> str:
     found = {DTYPES.get(entry["dtype"]) for entry in headers(staged.weights).values()}
     return "float32" if "float32" in found or not found & {"float16", "bfloat16"} else sorted(found - {None})[0]
+
+
+def _pixels(directory: Path) -> int | None:
+    """Width and height of the pictures that the processor makes, where its settings say so."""
+    try:
+        value = json.loads((directory / "preprocessor_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    for name in ("crop_size", "size", "image_size") if isinstance(value, dict) else ():
+        found = value.get(name)
+        if name == "crop_size" and value.get("do_center_crop") is False:
+            continue
+        if isinstance(found, dict):
+            found = found.get("height") if found.get("height") == found.get("width") else found.get("shortest_edge")
+        if type(found) is int and 0 < found <= 4096:
+            return found
+    return None
 
 
 def _limits(staged: Staged) -> dict:

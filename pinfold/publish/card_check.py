@@ -1,0 +1,147 @@
+"""Check a card without a Hub: what a Hub would refuse, and what a reader would find broken.
+
+Sources: the Hub's documentation of model cards (https://huggingface.co/docs/hub/model-cards), and the words of
+hub_words.json. The same rules hold for a card that people have edited on the Hub since.
+"""
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+WORDS = json.loads(Path(__file__).with_name("hub_words.json").read_text(encoding="utf-8"))
+PIPELINES, LICENCES = frozenset(WORDS["pipeline_tags"]), frozenset(WORDS["licenses"])
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(
+    r"(?<!\\)\]\(\s*<?([^)\s>]+)>?(?:\s+(?:\"[^\"]*\"|'[^']*'))?\s*\)|<(?:img|a)\b[^>]*?\b(?:src|href)=[\"']([^\"']+)"
+)
+REVISION = re.compile(r"revision=[\"']([^\"']*)[\"']")
+UNFINISHED = re.compile(r"More Information Needed|\bTODO\b|\{\{|\bFIXME\b")
+ROW = re.compile(r"^\| (`+ ?)(.+?)( ?`+) \| (\d+) \| `([0-9a-f]{64})` \|", re.MULTILINE)
+ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//|#", re.IGNORECASE)
+
+
+def problems(card: str, generated: str, directory: Path, sums: dict[str, tuple[int, str]]) -> list[str]:
+    """What is wrong with a card, a sentence each; empty where nothing is.
+
+    Args:
+        card: the whole README.md. generated: that part of it which the push makes.
+        directory: what will be on the Hub beside it.
+        sums: of each file there, its size in bytes and its sha256.
+    """
+    if not card.startswith("---\n"):
+        return ["the card does not open with ---"]
+    head, _, body = card[4:].partition("\n---\n")
+    try:
+        front = yaml.safe_load(head)
+        same = yaml.safe_load(yaml.safe_dump(front, allow_unicode=True)) == front
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return [f"the metadata is not YAML ({str(error).splitlines()[0]})"]
+    if not isinstance(front, dict) or not same:
+        return ["the metadata is not a table of names and values"]
+    return [*_metadata(front), *_text(body, generated, directory), *_files(generated, sums)]
+
+
+def _metadata(front: dict) -> Iterator[str]:
+    licence = front.get("license")
+    if licence not in LICENCES:
+        near = _near(licence, LICENCES)
+        yield f"license={licence!r} is no word of the Hub's{near}; write other, with license_name and license_link"
+    elif licence == "other":
+        for name in ("license_name", "license_link"):
+            if not isinstance(front.get(name), str):
+                yield f"license: other needs {name}; add the line to card.md"
+    task = front.get("pipeline_tag")
+    if task is not None and task not in PIPELINES:
+        yield f"pipeline_tag={task!r} is no task of the Hub's{_near(task, PIPELINES)}; correct it in card.md"
+    for name in ("base_model", "datasets"):
+        values = front.get(name)
+        for value in values if isinstance(values, list) else [values] if values is not None else []:
+            if not _is_repo(value):
+                yield f"{name}={value!r} is not the name of a repository; write owner/name, or leave it out"
+    for name in ("tags", "datasets", "metrics", "language"):
+        value = front.get(name)
+        whole = isinstance(value, str) and name != "tags"
+        if (
+            value is not None
+            and not whole
+            and not (isinstance(value, list) and all(isinstance(v, str) for v in value))
+        ):
+            yield f"{name}={value!r} is not a list of words; write {name}: [one, another]"
+    if front.get("library_name") != "transformers":
+        yield f"library_name={front.get('library_name')!r} must be transformers"
+    yield from _index(front.get("model-index"))
+
+
+def _near(word: object, words: frozenset) -> str:
+    near = difflib.get_close_matches(str(word).lower(), sorted(words), n=1)
+    return f" (is it {near[0]}?)" if near else ""
+
+
+def _is_repo(value: object) -> bool:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(value)
+    except HFValidationError:
+        return False
+    return isinstance(value, str) and not value.startswith((".", "/"))
+
+
+def _index(index: object) -> Iterator[str]:
+    if index is None:
+        return
+    try:
+        for model in index:
+            if not isinstance(model["name"], str) or not model["results"]:
+                raise ValueError("a model without a name or results")
+            for result in model["results"]:
+                if not isinstance(result["task"]["type"], str) or not isinstance(result["dataset"]["name"], str):
+                    raise ValueError("a result without its task or data set")
+                for metric in result["metrics"]:
+                    if not isinstance(metric["type"], str) or not _finite(metric["value"]):
+                        raise ValueError(f"a metric whose value is {metric['value']!r}")
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        yield f"model-index cannot be read: {what}; see https://huggingface.co/docs/hub/model-cards"
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(_finite(each) for each in value.values())
+    return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
+
+
+def _text(body: str, generated: str, directory: Path) -> Iterator[str]:
+    prose = re.sub(r"`[^`\n]*`", "", BLOCK.sub("", body))
+    if found := UNFINISHED.search(prose):
+        yield f"{found[0]!r} stands in the text; finish it, or leave it out"
+    for target in dict.fromkeys(a or b for a, b in LINK.findall(prose)):
+        if not ELSEWHERE.match(target) and not _exists(directory, target):
+            yield f"{target} is linked and not published; put that file beside card.md, or take the link out"
+    for number, (language, code) in enumerate(BLOCK.findall(generated), 1):
+        for revision in REVISION.findall(code):
+            if not re.fullmatch("[0-9a-f]{40}", revision):
+                yield f"block {number} pins revision={revision!r}, which is no commit"
+        if language == "python":
+            try:
+                compile(code, "<card>", "exec")
+            except (SyntaxError, ValueError) as error:
+                yield f"block {number} is not Python: {error}"
+
+
+def _exists(directory: Path, target: str) -> bool:
+    path = (directory / target.split("#")[0].split("?")[0]).resolve()
+    return path.is_relative_to(directory.resolve()) and (path.exists() or path.name == "README.md")
+
+
+def _files(generated: str, sums: dict[str, tuple[int, str]]) -> Iterator[str]:
+    told = {name.replace("\\|", "|"): (int(size), digest) for _, name, _, size, digest in ROW.findall(generated)}
+    for name, entry in sums.items():
+        if told.get(name) != entry:
+            yield f"the table of files does not say of {name} what its bytes are"

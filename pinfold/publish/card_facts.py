@@ -1,0 +1,275 @@
+"""What a card's sentences and tables say, from the staged files and from what a push found out.
+
+Texts of a folder's author pass `plain` on their way into Markdown, names in backticks pass `code`.
+"""
+
+import ast
+import math
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pinfold.publish import picture
+from pinfold.publish.finding import Finding
+from pinfold.publish.folder import Module
+from pinfold.publish.snippet import main_auto_class
+from pinfold.publish.stage import DTYPES, Staged, headers, sha256
+
+# What a model of an Auto class is, in a word.
+KINDS = {
+    "AutoModelForCausalLM": "language model",
+    "AutoModelForImageClassification": "image classifier",
+    "AutoModelForMaskedLM": "masked language model",
+    "AutoModelForMultipleChoice": "model for multiple choice",
+    "AutoModelForNextSentencePrediction": "model that tells whether one sentence follows another",
+    "AutoModelForObjectDetection": "object detector",
+    "AutoModelForPreTraining": "pretrained model",
+    "AutoModelForQuestionAnswering": "model for extractive question answering",
+    "AutoModelForSemanticSegmentation": "model for semantic segmentation",
+    "AutoModelForSeq2SeqLM": "sequence-to-sequence model",
+    "AutoModelForSequenceClassification": "text classifier",
+    "AutoModelForTokenClassification": "token classifier",
+}
+ROLES = {
+    ".jinja": "chat template",
+    ".json": "settings",
+    ".png": "picture",
+    ".py": "code, runs on your machine",
+    ".safetensors": "weights",
+    ".svg": "picture",
+    ".txt": "words of the tokenizer",
+}
+ROLE_OF = {"tokenizer.json": "tokenizer", "pinfold.json": "list of these files", "vocab.json": "tokenizer"}
+LOOKED_FOR = (
+    "text that is run as a program, other programs, the network, code under made-up names, native code, pickles, "
+    "writing and deleting files, secrets, the environment, encoded text, changes of installed modules, code at "
+    "import, methods that Python calls by itself, settings that choose code, hidden names"
+)
+CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "block_size")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a push found out.
+
+    Args:
+        parameters: how many. requirements: quoted for pip. vocabulary: tokens of a tokenizer alone.
+        versions: transformers releases that gave the same numbers. findings: of the audit, none of which stopped it.
+        measured: sizes, as measured.py gives them. example: the snippet's program and what it printed, as example.py
+            gives them, with the "programs" that it was chosen from. made_with: software -> version. date: of the card.
+    """
+
+    parameters: int
+    requirements: str
+    versions: list[str]
+    findings: list[Finding] = field(default_factory=list)
+    vocabulary: int = 0
+    measured: dict = field(default_factory=dict)
+    example: dict = field(default_factory=dict)
+    made_with: dict[str, str] = field(default_factory=dict)
+    date: str = ""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Measured sizes, checked: the process that says them has run somebody's code."""
+
+    inputs: dict[str, tuple[str, list[int]]]
+    outputs: dict[str, list[int]]
+    flops: int
+
+    @classmethod
+    def read(cls, told: dict) -> "Sizes | None":
+        """None where nothing was measured, or what is said cannot be sizes.
+
+        >>> Sizes.read({"why": "RuntimeError"}) is None
+        True
+        """
+        try:
+            inputs = {_name(n): (_name(dtype), _shape(shape)) for n, (dtype, shape) in told["inputs"].items()}
+            outputs = {_name(n): _shape(shape) for n, shape in told["outputs"].items()}
+            flops = told["flops"]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+        return cls(inputs, outputs, flops) if type(flops) is int and 0 <= flops < 10**24 and inputs else None
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_]{1,80}", text, re.ASCII):
+        raise ValueError(text)
+    return text
+
+
+def _shape(sizes: list) -> list[int]:
+    if not isinstance(sizes, list) or len(sizes) > 12 or not all(type(n) is int and 0 <= n < 10**12 for n in sizes):
+        raise ValueError(sizes)
+    return sizes
+
+
+def plain(text: str) -> str:
+    """Text as one line that is neither Markdown nor HTML.
+
+    >>> plain("a|b  <i>")
+    'a\\\\|b \\\\<i\\\\>'
+    """
+    return re.sub(r"([\\`*_{}\[\]<>()#|!~&])", r"\\\1", " ".join(str(text).split()))
+
+
+def code(text: str) -> str:
+    """A name as code within a table: in backticks, more of them than the name itself holds, and without a bar.
+
+    >>> code("a_b"), code("a`b")
+    ('`a_b`', '`` a`b ``')
+    """
+    line = " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", str(text)).split()).replace("|", "\\|")
+    ticks = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    return f"`{line}`" if len(ticks) == 1 else f"{ticks} {line} {ticks}"
+
+
+def amount(count: int) -> str:
+    """A number that a reader remembers.
+
+    >>> amount(25557032), amount(1234), amount(7_000_000_000)
+    ('25.6 M', '1,234', '7.0 B')
+    """
+    for unit, size in (("T", 10**12), ("B", 10**9), ("M", 10**6)):
+        if count >= 0.1 * size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count:,}"
+
+
+def size_of(count: int) -> str:
+    """Bytes in decimal units, as the Hub shows them."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def summary(staged: Staged, facts: Facts) -> str:
+    """One sentence: what it is."""
+    if staged.tokenizer_only:
+        return f"A tokenizer with {facts.vocabulary:,} tokens, of transformers' class `{plain(staged.architecture)}`."
+    auto, sizes = main_auto_class(staged), Sizes.read(facts.measured)
+    kind = KINDS.get(auto, "model")
+    count = amount(facts.parameters)
+    details = [f"type `{staged.config['model_type']}`"]
+    pictures = [shape for _, shape in sizes.inputs.values() if len(shape) == 4] if sizes else []
+    details += [f"pictures of {shape[3]} x {shape[2]}" for shape in pictures[:1]]
+    labels = staged.config.get("id2label")
+    if labels and auto != "AutoModel" and "Classification" in auto:
+        details.append(f"{len(labels)} labels" if len(labels) > 1 else "one number")
+    origin = ""
+    if staged.conversion:
+        origin = f", converted from {plain(staged.conversion.source)}"
+    elif staged.training and staged.training.data:
+        origin = f", trained on {plain(staged.training.data.split(':')[0])}"
+    article = "An" if re.match(r"8|11[.,M ]|18[.,M ]", count) else "A"
+    return f"{article} {count}-parameter {kind}, `{staged.architecture}` ({', '.join(details)}){origin}."
+
+
+def table(staged: Staged, facts: Facts, licence: str) -> list[tuple[str, str]]:
+    """The facts on one look: (what, Markdown)."""
+    return [(what, told) for what, told in _rows(staged, facts, licence) if told]
+
+
+def _rows(staged: Staged, facts: Facts, licence: str) -> Iterator[tuple[str, str]]:
+    config, sizes = staged.config, Sizes.read(facts.measured)
+    if staged.tokenizer_only:
+        yield "Vocabulary", f"{facts.vocabulary:,} tokens"
+    else:
+        yield "Parameters", f"{facts.parameters:,}{_held(staged, facts.parameters)}"
+    if sizes:
+        yield "Input → output", f"{_named(sizes.inputs)} → {_named(sizes.outputs)}"
+        if sizes.flops:
+            unit = next((u for u in (("T", 12), ("G", 9), ("M", 6)) if sizes.flops >= 10 ** u[1]), ("", 0))
+            short = f"{sizes.flops / 10 ** unit[1]:.3g} {unit[0]}" if unit[1] else f"{sizes.flops}"
+            left = f", without {', '.join(map(code, map(str, facts.measured.get('unknown', [])[:3])))}"
+            more = left if facts.measured.get("unknown") else ""
+            yield "FLOPs of that", f"{short} (a multiply-add is 2{more})"
+    context = next((config[name] for name in CONTEXT if type(config.get(name)) is int), None)
+    yield "Context length", f"{context:,} tokens" if context else ""
+    words = config.get("vocab_size")
+    yield "Vocabulary", f"{words:,} tokens" if type(words) is int else ""
+    files = staged.weights or [staged.directory / name for name in staged.files]
+    total, parts = sum(path.stat().st_size for path in files), len(files)
+    yield (
+        "Size of the " + ("weights" if staged.weights else "files"),
+        f"{size_of(total)} in {parts} file{'s' * (parts > 1)}",
+    )
+    yield "Licence", plain(licence)
+    if staged.conversion:
+        at = f" at {code(staged.conversion.revision)}" if staged.conversion.revision else ""
+        yield "Converted from", plain(staged.conversion.source) + at
+    yield "Trained on", plain(staged.training.data) if staged.training else ""
+    yield "Same numbers in", f"transformers {', '.join(facts.versions)}" if facts.versions else ""
+
+
+def _held(staged: Staged, parameters: int) -> str:
+    """What the headers of the files say: the dtype, and how many numbers where those are not the parameters alone."""
+    held: dict[str, int] = {}
+    for entry in headers(staged.weights).values():
+        kind = DTYPES.get(entry["dtype"], entry["dtype"].lower())
+        held[kind] = held.get(kind, 0) + math.prod(entry["shape"])
+    if list(held.values()) == [parameters]:
+        return f" of {next(iter(held))}"
+    told = [f"{count:,} of {kind}" for kind, count in sorted(held.items(), key=lambda pair: -pair[1])]
+    return f"; the files hold {' and '.join(told)}" if told else ""
+
+
+def _named(shapes: dict) -> str:
+    found = []
+    for name, value in shapes.items():
+        dtype, shape = value if isinstance(value, tuple) else ("", value)
+        inside = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+        found.append(f"`{name}` {f'{dtype} ' if dtype else ''}({inside})")
+    return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+
+
+def files(staged: Staged) -> list[dict]:
+    """Every file, Python first: name, size, sha256, role, imports (of packages that are not Python's own)."""
+    rows = []
+    if staged.code_from:
+        for module in sorted(staged.code):
+            path = staged.folder.path / module
+            rows.append(_file(f"{staged.code_from.repo}: {module}", path, staged.folder.modules[module[:-3]]))
+    for name in sorted(staged.files, key=lambda n: (not n.endswith(".py"), n)):
+        rows.append(_file(name, staged.directory / name, staged.folder.modules.get(name.removesuffix(".py"))))
+    return rows
+
+
+def _file(name: str, path: Path, module: Module | None) -> dict:
+    role = ROLE_OF.get(path.name) or ROLES.get(path.suffix, "data")
+    imports = ", ".join(foreign(module)) if module and path.suffix == ".py" else ""
+    return {"name": name, "size": path.stat().st_size, "sha256": sha256(path), "role": role, "imports": imports}
+
+
+def foreign(module: Module) -> list[str]:
+    """Packages that a file imports, wherever in it, other than Python's own and its siblings."""
+    tops = set()
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            tops |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            tops.add(node.module.split(".")[0])
+    return sorted(tops - sys.stdlib_module_names)
+
+
+def sums(staged: Staged) -> dict[str, tuple[int, str]]:
+    """Size and sha256 of every staged file."""
+    return {n: ((staged.directory / n).stat().st_size, sha256(staged.directory / n)) for n in staged.files}
+
+
+def missing(staged: Staged, facts: Facts) -> list[str]:
+    """What a reader would look for, and nobody knows."""
+    if staged.tokenizer_only:
+        return []
+    known = {
+        "evaluation": staged.evaluation,
+        "training data": staged.conversion or (staged.training and staged.training.data),
+        "sizes of a forward pass": Sizes.read(facts.measured),
+        "picture": staged.picture or (staged.directory / picture.PICTURE).exists(),
+    }
+    return [name for name, value in known.items() if not value]

@@ -1,0 +1,32 @@
+"""Run a card's example, and keep what it prints.
+
+Runs inside the fence (inside.py), in any transformers version: imports nothing of pinfold but its neighbours.
+"""
+
+import contextlib
+import io
+
+from . import probes
+
+MOST = 4000  # characters of output; more is no example
+
+
+def run(programs: list[str]) -> dict:
+    """Execute the first of some programs that works, each with names of its own.
+
+    Returns:
+        "program" and "output", what it printed; "failed", why those before it do not work, by their number.
+    """
+    failed: dict = {}
+    for number, program in enumerate(programs):
+        printed = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed):
+                exec(compile(program, "<card>", "exec"), {"__name__": "__main__"})
+        except Exception as error:  # of the folder's code; an example is no reason to stop a push
+            failed[str(number)] = f"{type(error).__name__}: {probes.last_line(error)}"
+            continue
+        if len(printed.getvalue()) <= MOST:
+            return {"program": number, "output": printed.getvalue(), "failed": failed}
+        failed[str(number)] = f"it prints {len(printed.getvalue())} characters"
+    return {"failed": failed}

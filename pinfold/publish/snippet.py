@@ -1,0 +1,164 @@
+"""The lines that load a repository at one commit, and the example under them that a card shows with its output."""
+
+import re
+
+from pinfold.publish.stage import Staged, has_tokenizer
+
+TEXT = "The wind had fallen, and the sea was calm again."
+QUESTION, CONTEXT = "What had fallen?", TEXT
+WIDTH, LINES = 110, 12  # characters and lines of an output that a card shows
+# control characters, those that turn the direction of text, and halves of characters
+UNSHOWN = re.compile("[^\x20-\x7e\xa0-\u2027\u2030-\u2065\u206a-\ud7ff\ue000-\ufefe\U00010000-\U0010ffff]")
+
+# What an Auto class is asked for where a tokenizer is there: the lines after `inputs`. They print words, or numbers
+# rounded to what every machine gives.
+WITH_WORDS = {
+    "AutoModelForSequenceClassification": [
+        "scores = model(**inputs).logits.detach().softmax(-1)[0]",
+        "best = scores.argmax().item()",
+        "print(model.config.id2label[best], round(scores[best].item(), 2))",
+    ],
+    "AutoModelForTokenClassification": [
+        "labels = model(**inputs).logits.argmax(-1)[0].tolist()",
+        "words = tokenizer.convert_ids_to_tokens(inputs.input_ids[0])",
+        "print([(word, model.config.id2label[label]) for word, label in zip(words, labels)])",
+    ],
+    "AutoModelForQuestionAnswering": [
+        "outputs = model(**inputs)",
+        "start, end = outputs.start_logits.argmax().item(), outputs.end_logits.argmax().item()",
+        "print(repr(tokenizer.decode(inputs.input_ids[0, start : end + 1])))",
+    ],
+    "AutoModelForMaskedLM": [
+        "place = (inputs.input_ids[0] == tokenizer.mask_token_id).nonzero().item()",
+        "best = model(**inputs).logits[0, place].topk(5).indices",
+        "print([tokenizer.decode([token]) for token in best.tolist()])",
+    ],
+    "AutoModelForCausalLM": [
+        "tokens = model.generate(**inputs, max_new_tokens=20, do_sample=False)",
+        "print(tokenizer.decode(tokens[0], skip_special_tokens=True))",
+    ],
+}
+NUMBERS = {  # what kind of answer a classifier gives, where it is no choice of one class
+    "multi_label_classification": [
+        "scores = model(**inputs).logits.detach().sigmoid()[0].tolist()",
+        "print({model.config.id2label[i]: round(score, 2) for i, score in enumerate(scores)})",
+    ],
+    "regression": ["print([round(value, 2) for value in model(**inputs).logits.detach()[0].tolist()])"],
+}
+
+
+def main_auto_class(staged: Staged) -> str:
+    """The Auto class of the architecture that the checkpoint holds."""
+    return next(
+        auto
+        for auto, place in sorted(staged.auto_map.items(), reverse=True)
+        if auto.startswith("AutoModel") and place.split(".")[-1] == staged.architecture
+    )
+
+
+def parts(staged: Staged) -> dict[str, str]:
+    """What is loaded: the name of a variable -> the Auto class that gives it."""
+    if staged.tokenizer_only:
+        return {"tokenizer": "AutoTokenizer"}
+    found = {"model": main_auto_class(staged)}
+    if has_tokenizer(staged.directory):
+        found["tokenizer"] = "AutoTokenizer"
+    if (staged.directory / "processor_config.json").exists():
+        found["processor"] = "AutoProcessor"
+    elif (staged.directory / "preprocessor_config.json").exists():
+        audio = "AutoFeatureExtractor" in staged.auto_map
+        found["processor"] = "AutoFeatureExtractor" if audio else "AutoImageProcessor"
+    return found
+
+
+def snippet(staged: Staged, repo: str, revision: str, first: tuple[str, ...] = ()) -> str:
+    """The lines that load the model, and what goes with it, at one commit.
+
+    A tokenizer alone is of a class of transformers and needs no trust. Beside a model whose code is here,
+    AutoTokenizer asks for it in transformers 5, even where the tokenizer itself has no code.
+
+    Args:
+        first: imports of the example that follows.
+    """
+    code = f', code_revision="{staged.code_from.sha}"' if staged.code_from else ""
+    trust = "" if staged.tokenizer_only else f"{code}, trust_remote_code=True"
+    loads = parts(staged)
+    imports = [*first, f"from transformers import {', '.join(sorted(set(loads.values())))}"]
+    calls = [
+        f'{name} = {auto}.from_pretrained("{repo}", revision="{revision}"{trust})' for name, auto in loads.items()
+    ]
+    return "\n".join([*imports, "", *calls])
+
+
+def examples(staged: Staged, repo: str, revision: str, inputs: dict | None = None) -> list[str]:
+    """Programs that load the model at one commit and show what it gives, the most telling first.
+
+    Args:
+        inputs: of forward, name -> [dtype, shape], where the model was seen to run.
+    """
+    programs = []
+    for imports, lines in _uses(staged, inputs or {}):
+        programs.append("\n".join([snippet(staged, repo, revision, tuple(imports)), "", *lines]).rstrip())
+    return programs
+
+
+def printed(output: str) -> list[str]:
+    """What an example printed, as comments: they are shown inside of a block of code, which nothing may end.
+
+    >>> printed("sea 0.9\\n")
+    ['# sea 0.9']
+    """
+    lines = [UNSHOWN.sub(" ", line).rstrip() for line in output.splitlines()]
+    lines = [line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines if line.strip()]
+    return [f"# {line}" for line in (lines if len(lines) <= LINES else [*lines[: LINES - 1], "…"])]
+
+
+def _uses(staged: Staged, inputs: dict):
+    """(imports, lines) of each example that might work."""
+    loads = parts(staged)
+    if staged.tokenizer_only:
+        yield [], [f'print(tokenizer.tokenize("{TEXT}"))']
+        return
+    auto = loads["model"]
+    generic = [
+        "outputs = model(**inputs)",
+        "print({name: tuple(t.shape) for name, t in outputs.items() if hasattr(t, 'shape')})",
+    ]
+    if "tokenizer" in loads and (not inputs or "input_ids" in inputs):
+        words = WITH_WORDS.get(auto, generic)
+        if auto == "AutoModelForSequenceClassification":
+            kind = staged.config.get("problem_type") or ("regression" if len(_labels(staged)) == 1 else None)
+            words = NUMBERS.get(kind, words)
+        text = f'"{TEXT}"'
+        if auto == "AutoModelForMaskedLM":
+            text = 'f"The sea was {tokenizer.mask_token} again."'
+        elif auto == "AutoModelForQuestionAnswering":
+            text = f'"{QUESTION}", "{CONTEXT}"'
+        asked = f'inputs = tokenizer({text}, return_tensors="pt")'
+        yield [], [asked, *words]
+        if words is not generic:
+            yield [], [asked, *generic]
+    if loads.get("processor") == "AutoImageProcessor":
+        picture = (
+            'picture = Image.radial_gradient("L").convert("RGB")  # a picture of your own: Image.open("picture.png")'
+        )
+        asked = [picture, 'inputs = processor(picture, return_tensors="pt")']
+        if auto == "AutoModelForImageClassification":
+            yield ["from PIL import Image"], [*asked, *WITH_WORDS["AutoModelForSequenceClassification"]]
+        yield ["from PIL import Image"], [*asked, *generic]
+    if inputs and all(name.isidentifier() for name in inputs):
+        made = [f'    "{name}": {_tensor(dtype, shape)},' for name, (dtype, shape) in inputs.items()]
+        yield ["import torch"], ["inputs = {", *made, "}", *generic]
+    yield [], []
+
+
+def _labels(staged: Staged) -> dict:
+    labels = staged.config.get("id2label")
+    return labels if isinstance(labels, dict) else {}
+
+
+def _tensor(dtype: str, shape: list[int]) -> str:
+    size = ", ".join(map(str, shape))
+    if dtype.startswith(("int", "uint")):
+        return f"torch.ones({size}, dtype=torch.long)"
+    return f"torch.zeros({size})"

@@ -1,0 +1,277 @@
+"""What a card tells: every combination of facts gives a valid one, and nothing is told that nobody knows."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import pytest
+from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
+
+from pinfold.publish import card, card_check, card_facts, example, provenance, snippet
+from pinfold.publish.evaluation import Evaluation, Metric
+from pinfold.publish.finding import WARNING, Finding
+from pinfold.publish.folder import read_folder
+from pinfold.publish.stage import CodeFrom, sha256, stage, stage_tokenizer
+
+SHA = "a" * 40
+MARKDOWN = "**bold** | <script>alert(1)</script> [x](javascript:1) `code` \n# Title\n---\n![](http://x/y.png) <!-- -->"
+HEBREW = "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd"
+MEASURED = {
+    "inputs": {"input_ids": ["int64", [1, 12]], "attention_mask": ["int64", [1, 12]]},
+    "outputs": {"logits": [1, 3]},
+    "flops": 4_900_000_000,
+    "unknown": [],
+}
+
+
+@pytest.fixture(scope="module")
+def staged(tiny_folder, tiny_checkpoint, tmp_path_factory):
+    return stage(read_folder(tiny_folder), tiny_checkpoint, tmp_path_factory.mktemp("staged"))
+
+
+@pytest.fixture(scope="module")
+def only_tokenizer(tmp_path_factory):
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    directory, staged = tmp_path_factory.mktemp("words"), tmp_path_factory.mktemp("staged")
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "sea": 1}, unk_token="[UNK]"))
+    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]").save_pretrained(directory)
+    return stage_tokenizer(staged, directory)
+
+
+def facts(**changes):
+    return card.Facts(
+        **{
+            "parameters": 410, "requirements": '"torch" "transformers>=4.48"', "versions": ["4.48.3", "5.0.0"],
+            "measured": MEASURED, "made_with": {"torch": "2.14.1"}, "date": "2026-11-25", **changes,
+        }
+    )  # fmt: skip
+
+
+def evaluation(text="reviews", classes=()):
+    metrics = [Metric("accuracy", 0.9, (0.88, 0.92), 0.81), Metric("perplexity", 1234.5)]
+    return Evaluation("text-classification", text, f"texts: {text}", text, 1200, metrics, list(classes), text, text)
+
+
+def training(text="reviews"):
+    values = {"learning_rate": 0.1, "optim": text[:40]}
+    return provenance.Training(text, [("steps", "2,372"), ("hardware", text)], values, values | {"seed": 0})
+
+
+CONVERSION = provenance.Conversion(
+    "timm/resnet18", "b" * 40, "apache-2.0", 0.0, "float32", "1 x 3 x 224 x 224", "timm 1"
+)
+FINDINGS = [Finding("S07", f"modeling_x.py:3: {MARKDOWN}", "modeling_x.py", 3, severity=WARNING, reason=MARKDOWN)]
+# what a folder's process may answer, however it was made
+PRINTED = {
+    "programs": ["print(1)"],
+    "program": 0,
+    "output": "```\n</code><script>\n\u202e\x1b[31m\ud800\n" + "x" * 3000,
+}
+COMBINATIONS = {
+    "nothing": ({}, {"measured": {}, "made_with": {}, "date": ""}, {}),
+    "measured": ({}, {}, {}),
+    "no FLOPs": ({}, {"measured": MEASURED | {"flops": 0}}, {}),
+    "operators that are not counted": ({}, {"measured": MEASURED | {"unknown": [MARKDOWN]}}, {}),
+    "sizes that are none": ({}, {"measured": MEASURED | {"inputs": {MARKDOWN: ["int64", [1]]}}}, {}),
+    "shapes that are none": ({}, {"measured": MEASURED | {"outputs": {"logits": [MARKDOWN]}}}, {}),
+    "evaluation": ({"evaluation": evaluation()}, {}, {}),
+    "evaluation in Markdown": ({"evaluation": evaluation(MARKDOWN, [(MARKDOWN, 0.5, 0.5, 0.5, 7)])}, {}, {}),
+    "training": ({"training": training()}, {}, {}),
+    "training in Markdown": ({"training": training(MARKDOWN)}, {}, {}),
+    "training, evaluation": ({"training": training(HEBREW), "evaluation": evaluation(HEBREW)}, {}, {}),
+    "conversion": ({"conversion": CONVERSION}, {}, {}),
+    "conversion of a file": (
+        {"conversion": replace(CONVERSION, source=MARKDOWN, revision="", difference=None)},
+        {},
+        {},
+    ),
+    "findings": ({}, {"findings": FINDINGS}, {}),
+    "an example": ({}, {"example": PRINTED}, {}),
+    "an example that failed": ({}, {"example": {"programs": ["x"], "failed": {"0": MARKDOWN}}}, {}),
+    "an answer that makes no sense": ({}, {"example": {"programs": ["x"], "program": 7, "output": 3}}, {}),
+    "labels in Markdown": ({"labels": {0: MARKDOWN, 1: HEBREW, 2: "long " * 500}}, {}, {}),
+    "one number": ({"labels": {0: "score"}}, {}, {}),
+    "many parameters": ({}, {"parameters": 8_030_261_248}, {}),
+    "code elsewhere": ({"code_from": CodeFrom("o/code", "c" * 40)}, {}, {}),
+    "right-to-left text": ({}, {}, {"text": f"## {HEBREW}\n\n{HEBREW} \u202b{HEBREW}\u202c"}),
+    "another licence": ({}, {}, {"license": "other", "license_name": "mine", "license_link": "https://e.org/l"}),
+    "several languages": ({}, {}, {"language": ["en", "de"], "datasets": ["a/b"], "base_model": "o/base"}),
+    "no text": ({}, {}, {"text": ""}),
+    "text with code": (
+        {},
+        {},
+        {"text": "```python\nthis is no Python {{ x }}\n```\n\n`{{ y }}` <details>z</details>"},
+    ),
+}
+
+
+def made(staged, changes, more, human, name="tiny"):
+    changes = dict(changes)
+    config = dict(staged.config)
+    if labels := changes.pop("labels", None):
+        config["id2label"] = labels
+    it = replace(staged, config=config, **changes)
+    human = {"license": "mit", "text": "## Uses\n\nTests.", **human}
+    half = card.HumanHalf({k: v for k, v in human.items() if k != "text"}, human["text"])
+    return it, half, card.render(it, half, f"me/{name}", SHA, facts(**more))
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS)
+@pytest.mark.parametrize("name", ["tiny", "a" * 96])
+def test_every_combination_of_facts_gives_a_valid_card(staged, combination, name):
+    it, half, text = made(staged, *COMBINATIONS[combination], name=name)
+    text.encode("utf-8")
+    assert card_check.problems(text, card.generated(text), it.directory, card_facts.sums(it)) == []
+    assert "\n\n\n" not in card.generated(text)
+    tree = MarkdownIt("commonmark").enable("table").parse(text.split("\n---\n", 1)[1].split("<!-- pinfold: end")[0])
+    raw = [t.content for token in tree for t in [token, *(token.children or [])] if t.type.startswith("html")]
+    allowed = r"(<!--[^>]*-->|</?(details|summary|sub)>|All arguments of the training|\s)*"
+    assert all(re.fullmatch(allowed, each) for each in raw), raw
+    links = [t for token in tree for t in token.children or [] if t.type in ("link_open", "image")]
+    assert links == [], "text of an author made a link"
+    assert len([t for t in tree if t.type == "heading_open" and t.tag == "h1"]) == 1
+    rows = [i for i, t in enumerate(tree) if t.type == "tr_open"]
+    widths = [sum(t.type in ("th_open", "td_open") for t in tree[i : i + 30][: _end(tree[i:])]) for i in rows]
+    assert set(widths) <= {2, 3, 4, 5}
+    assert ModelCard(text).data.license == half.metadata["license"]
+    merged, notes = card.merge(text, text, half)
+    assert merged == text and notes == []
+
+
+def _end(tokens):
+    return next(i for i, t in enumerate(tokens) if t.type == "tr_close")
+
+
+def test_a_missing_fact_leaves_no_trace_and_is_said(staged):
+    it, _, text = made(staged, {}, {"measured": {"why": "RuntimeError: no"}, "example": {}, "date": ""}, {})
+    for word in (
+        "## Evaluation",
+        "## Training",
+        "FLOPs",
+        "Input",
+        "Converted",
+        "Trained",
+        "None",
+        "unknown",
+        "<sub>",
+        "# {",
+    ):
+        assert word not in text, word
+    wanted = ["evaluation", "training data", "sizes of a forward pass", "picture"]
+    assert card_facts.missing(it, facts(measured={})) == wanted
+    assert card_facts.missing(replace(it, conversion=CONVERSION), facts()) == ["evaluation", "picture"]
+
+
+def test_a_tokenizer_alone_is_told_as_one(only_tokenizer):
+    half = card.HumanHalf({"license": "mit"}, "Words.")
+    text = card.render(only_tokenizer, half, "me/words", SHA, facts(vocabulary=2, measured={}))
+    assert (
+        card_check.problems(text, card.generated(text), only_tokenizer.directory, card_facts.sums(only_tokenizer))
+        == []
+    )
+    assert "A tokenizer with 2 tokens" in text and "trust_remote_code=True" not in text and "Nothing of this" in text
+    assert card_facts.missing(only_tokenizer, facts()) == []
+
+
+def test_the_table_of_a_converted_model(staged):
+    it, _, text = made(staged, {"conversion": CONVERSION}, {}, {})
+    rows = dict(card_facts.table(it, facts(), "mit"))
+    assert rows["Converted from"] == f"timm/resnet18 at `{'b' * 40}`"
+    assert rows["FLOPs of that"] == "4.9 G (a multiply-add is 2)"
+    assert rows["Input → output"] == "`input_ids` int64 (1, 12), `attention_mask` int64 (1, 12) → `logits` (1, 3)"
+    assert rows["Vocabulary"] == "40 tokens" and rows["Same numbers in"] == "transformers 4.48.3, 5.0.0"
+    assert "base_model: timm/resnet18\n" in text
+    assert "of timm/resnet18 is 0.0 in float32, on a probe of 1 x 3 x 224 x 224 (timm 1).\n" in text
+
+
+def test_files_come_with_what_they_import_python_first(staged, tmp_path):
+    rows = card_facts.files(staged)
+    assert [row["name"] for row in rows][:3] == ["configuration_tiny.py", "layers_tiny.py", "modeling_tiny.py"]
+    assert [row["imports"] for row in rows][:3] == ["transformers", "torch", "torch, transformers"]
+    elsewhere = card_facts.files(replace(staged, code_from=CodeFrom("o/code", "c" * 40)))
+    assert elsewhere[0]["name"] == "o/code: configuration_tiny.py"
+
+
+# Training and conversion ----------------------------------------------------------------------
+
+
+def test_training_is_read_from_what_any_trainer_leaves(tmp_path):
+    log = [
+        {"step": 1, "loss": 2.0},
+        {"step": 9, "loss": 0.5},
+        {"step": 9, "eval_loss": 0.7},
+        {"step": 9, "eval_loss": 0.6},
+    ]
+    state = {"global_step": 9, "epoch": 3.0, "log_history": [*log, {"step": 9, "train_runtime": 4000.0}]}
+    (tmp_path / "trainer_state.json").write_text(json.dumps(state))
+    found = provenance.training(tmp_path)
+    assert found.rows == [
+        ("steps", "9 (3 epochs)"),
+        ("training loss, first and last logged", "2.000, 0.500"),
+        ("held-out loss, lowest and last", "0.700, 0.700"),
+        ("wall time", "1 h 7 min"),
+    ]
+    assert found.data == "" and found.changed == found.arguments == {}
+    assert [name for name, _ in provenance.training(tmp_path, drawn=True).rows] == ["steps", "wall time"]
+
+
+def test_arguments_that_name_places_or_accounts_are_not_told(tmp_path):
+    arguments = {
+        "output_dir": "/home/me/x", "logging_dir": "x", "hub_token": "hf_x", "push_to_hub_token": "y", "run_name": "z",
+        "resume_from_checkpoint": "/a", "report_to": ["wandb"], "optim": "adamw", "seed": 3, "other": "/etc/passwd",
+        "bf16": False, "note": "a\nb", "lr_scheduler_kwargs": {"a": 1},
+    }  # fmt: skip
+    (tmp_path / "training.json").write_text(json.dumps({"arguments": arguments, "changed": arguments, "seconds": 5}))
+    found = provenance.training(tmp_path)
+    assert found.arguments == found.changed == {"optim": "adamw", "seed": 3, "bf16": False}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", '{"global_step": "x"}', '{"log_history": [3, {"loss": NaN}]}'])
+def test_a_training_that_says_nothing_is_none(tmp_path, text):
+    (tmp_path / "trainer_state.json").write_text(text)
+    (tmp_path / "training.json").write_text(text)
+    assert provenance.training(tmp_path) is None
+
+
+def test_a_conversion_is_told_of_the_weights_that_it_made_only(tiny_checkpoint, tmp_path):
+    directory = shutil.copytree(tiny_checkpoint, tmp_path / "x")
+    weights = {path.name: sha256(path) for path in directory.glob("*.safetensors")}
+    told = {"source": "o/base", "revision": "d" * 40, "max_abs_difference": 0.0, "weights": weights, "probe": [1, "x"]}
+    (directory / "conversion.json").write_text(json.dumps(told))
+    assert provenance.conversion(directory, sha256) == provenance.Conversion("o/base", "d" * 40, difference=0.0)
+    (directory / "conversion.json").write_text(json.dumps(told | {"weights": {"model.safetensors": "0" * 64}}))
+    assert provenance.conversion(directory, sha256) is None
+
+
+# The example ----------------------------------------------------------------------------------
+
+
+def test_the_first_example_that_runs_is_told_with_what_it_prints():
+    programs = ["import nothing_of_that_name", "print('x' * 10**6)", "print('sea', 1)\nprint()", "print(2)"]
+    found = example.run(programs)
+    assert found["program"] == 2 and found["output"] == "sea 1\n\n"
+    assert found["failed"]["0"].startswith("ModuleNotFoundError") and "1000001" in found["failed"]["1"]
+    assert snippet.printed(found["output"]) == ["# sea 1"]
+    assert "program" not in example.run(["1 / 0"])
+
+
+def test_what_was_printed_stays_inside_of_its_block():
+    lines = snippet.printed("```\n" + "a\u202eb\x1b\ud800\n" + "\n".join(map(str, range(40))))
+    assert lines[0] == "# ```" and lines[1] == "# a b" and len(lines) == 12 and lines[-1] == "# …"
+    assert all(line.startswith("# ") for line in lines)
+    assert snippet.printed("x" * 500)[0] == "# " + "x" * 109 + "…"
+
+
+def test_examples_are_programs_that_pin(staged):
+    for each in (staged, replace(staged, code_from=CodeFrom("o/code", "c" * 40))):
+        programs = snippet.examples(each, "me/tiny", SHA, {"input_ids": ("int64", [1, 12])})
+        for program in programs:
+            compile(program, "x", "exec")
+            assert program.count(f'revision="{SHA}"') == program.count("from_pretrained")
+        assert "torch.ones(1, 12, dtype=torch.long)" in programs[0] and programs[-1].endswith(
+            "trust_remote_code=True)"
+        )
