@@ -31,7 +31,7 @@ help:
 	@echo "make demo-decoder   train a small language model on Python's documentation, ready for push.py"
 	@echo "make demo-bert      train a small BERT on Python's documentation, ready for push.py"
 	@echo "make demo-sentiment train a sentiment analyzer on texts that people have rated, ready for push.py"
-	@echo "make serve     serve the embedded Hub on http://127.0.0.1:7870"
+	@echo "make serve     train and publish the four demos (once, some minutes), and browse them on http://127.0.0.1:7870"
 	@echo "make test      run the tests"
 	@echo "make sweep     the same in more versions and for more classes"
 	@echo "make lint      ruff check and format"
@@ -74,7 +74,19 @@ $(BERT_DEMO)/model.safetensors: | $(STAMP)
 
 demo-bert: $(BERT_DEMO)/model.safetensors
 
-serve: $(STAMP)
+# A demo that is on the embedded Hub is not published again; the mark goes with its repository.
+define published
+runs/hub/repos/models/local/$(notdir $(2)).git/published: | $(STAMP) $(2)/model.safetensors
+	$(BIN)/pinfold push $(1) --checkpoint $(2) --endpoint embedded
+	@touch $$@
+SHOWN += runs/hub/repos/models/local/$(notdir $(2)).git/published
+endef
+$(eval $(call published,resnet_model,$(DEMO)))
+$(eval $(call published,sentiment_model,$(SENTIMENT_DEMO)))
+$(eval $(call published,decoder_model,$(DECODER_DEMO)))
+$(eval $(call published,bert_model,$(BERT_DEMO)))
+
+serve: $(STAMP) $(SHOWN)
 	$(BIN)/pinfold hub --data runs/hub --port 7870
 
 test: $(STAMP)
@@ -102,5 +114,5 @@ compat: $(STAMP) $(DEMO)/model.safetensors $(SENTIMENT_DEMO)/model.safetensors
 	done
 
 bench: $(STAMP)
-	for script in push trust bert training sentiment tokenizer golden eject; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in push trust bert training sentiment tokenizer golden eject hub; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 	$(BIN)/python benchmarks/eject.py --named

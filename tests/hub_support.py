@@ -30,7 +30,7 @@ class Server:
             [*wrap, *command], stdout=subprocess.PIPE, stderr=self.log, text=True, cwd=ROOT, **popen
         )
         self.greeting = self.process.stdout.readline()
-        assert "listening on http://127.0.0.1:" in self.greeting, self.read_log()
+        assert "listening on http://" in self.greeting, self.read_log()
         self.url = self.greeting.split()[4].rstrip(",")
         self.port = int(self.url.rpartition(":")[2])
 

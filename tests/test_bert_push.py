@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from card_page import copied_example_runs
 from conftest import clean_environment
 from test_bert_modeling import build
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModel, PreTrainedTokenizerFast, pipeline
 
 from pinfold.__main__ import main
+from pinfold.publish import destination
 
 ROOT = Path(__file__).resolve().parents[1]
 SENTENCES = [
@@ -98,6 +100,9 @@ def test_every_attention_kind_and_head_is_pushed_and_verified(tokenizer, tmp_pat
     told = capsys.readouterr().out
     assert "audit    nothing found" in told and "AutoTokenizer: ids equal" in told and told.count("AutoModelFor") >= 7
     assert "AutoModel.from_pretrained" in told or "AutoModelForPreTraining.from_pretrained" in told
+    with destination.running(tmp_path / "runs" / "hub") as server:
+        url = f"http://127.0.0.1:{server['port']}"
+        assert "seq_relationship_logits" in copied_example_runs(url, "local/bert", tmp_path / "other")
 
 
 def test_a_folder_registered_locally_needs_no_hub():

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from card_page import copied_example_runs
 from conftest import ROOT, clean_environment
 from test_decoder import IDS, build
 
@@ -62,6 +63,10 @@ def said(pushed, hub, overlay, tmp_path_factory):
 
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(VERSIONS, pool.map(run, VERSIONS), strict=True))
+
+
+def test_the_example_copied_from_the_cards_page_prints_what_the_card_shows(pushed, hub, tmp_path):
+    assert "model.generate(" in copied_example_runs(hub["url"], "local/decoder", tmp_path / "home")
 
 
 def test_the_push_finds_nothing_and_verifies_every_class_and_the_tokenizer(pushed):

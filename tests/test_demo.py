@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from card_page import copied_example_runs
 from conftest import ROOT, clean_environment
 
 from pinfold.publish import destination
@@ -65,6 +66,10 @@ with torch.no_grad():
 right = sum(int(row.argmax()) == data.labels[i] for row, i in zip(logits, held))
 print("ACCURACY", right / len(held), len(held))
 """
+
+
+def test_the_example_copied_from_the_cards_page_prints_what_the_card_shows(served, tmp_path):
+    assert "processor(picture" in copied_example_runs(served[0], "local/resnet-digits", tmp_path / "home")
 
 
 def test_the_pinned_model_has_its_held_out_accuracy(demo, served, tmp_path):

@@ -104,7 +104,7 @@ def test_creating_a_repository_twice_answers_with_its_url(server, me):
         {"name": "a\nb"},
         {"name": "a" * 97},
         {"name": "é"},
-        {"name": "x", "type": "space"},
+        {"name": "x", "type": "kernel"},
         {"name": "x", "type": ["model"]},
         {"name": "x", "organization": "../me"},
         {"name": "x", "visibility": "secret"},
@@ -177,7 +177,7 @@ def test_naming_the_hash_of_a_private_file_does_not_give_its_bytes(server, me):
 def test_a_batch_that_cannot_be_is_refused(server, me):
     path, good = "/me/model.git/info/lfs/objects/batch", {"oid": "0" * 64, "size": 1}
     for body, status in (
-        ({"operation": "download", "objects": [good]}, 400),
+        ({"operation": "delete", "objects": [good]}, 400),
         ({"operation": "upload", "objects": good}, 400),
         ({"operation": "upload", "objects": [{"oid": "../../x", "size": 1}]}, 400),
         ({"operation": "upload", "objects": [{"oid": "0" * 64, "size": -1}]}, 413),
@@ -437,8 +437,7 @@ def test_what_is_not_there_is_a_404_in_json_and_never_an_empty_success(server, m
     for method, path in (
         ("GET", "/api/agent-harnesses"),
         ("GET", "/api/models/me/model/xet-write-token/main"),
-        ("GET", "/api/spaces/me/model"),
-        ("POST", "/api/models/me/model/super-squash/main"),
+        ("GET", "/api/kernels/me/model"),
         ("GET", "/anything"),
         ("GET", "/me/model/commit/main/"),
     ):

@@ -341,6 +341,7 @@ print("RESULT", json.dumps(result))
 """
 
 
+@pytest.mark.sweep  # make compat loads a published ResNet in the same four
 def test_four_versions_of_transformers_agree(checkpoint, overlay, tmp_path):
     import numpy as np
     from PIL import Image

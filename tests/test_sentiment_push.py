@@ -10,6 +10,7 @@ import sys
 
 import pytest
 import torch
+from card_page import copied_example_runs
 from conftest import ROOT, clean_environment
 
 from pinfold import tokenizer
@@ -53,6 +54,10 @@ def said(pushed, hub, overlay, tmp_path_factory):
         assert done.returncode == 0, f"{version}: {done.stderr[-3000:]}"
         found[version] = json.loads(done.stdout.split("RESULT ")[1])
     return found
+
+
+def test_the_example_copied_from_the_cards_page_prints_what_the_card_shows(pushed, hub, tmp_path):
+    assert "id2label[best]" in copied_example_runs(hub["url"], "local/sentiment", tmp_path / "home")
 
 
 def test_the_push_finds_nothing_and_verifies_both_classes_and_the_tokenizer(pushed):

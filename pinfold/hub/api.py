@@ -12,8 +12,8 @@ from starlette.responses import Response
 from pinfold import __version__
 from pinfold.hub import auth, card, commit, faults
 from pinfold.hub.browse import resolve
-from pinfold.hub.gitrules import DEFAULT_ATTRIBUTES, Attributes, ignored
-from pinfold.hub.store import KINDS, RESERVED, SEGMENT, Missing, Moved, Repository, valid_ref
+from pinfold.hub.gitrules import Attributes, ignored
+from pinfold.hub.store import Missing, Moved, Repository, valid_ref
 from pinfold.hub.wire import Call, HubError, answer
 
 MAX_CHALLENGE = 128
@@ -52,44 +52,6 @@ def validate_yaml(call: Call) -> Response:
     return answer(body, 400 if errors else 200)
 
 
-# Repositories ---------------------------------------------------------------------------------
-
-
-def create_repo(call: Call) -> Response:
-    request = call.json()
-    kind, namespace, name = _named(call, request)
-    user = auth.require_write(call.user, namespace)
-    repo_id = f"{namespace}/{name}"
-    prefix = "" if kind == "models" else f"{kind}/"
-    url = f"{call.base_url}/{prefix}{repo_id}"
-    try:
-        files = {".gitattributes": DEFAULT_ATTRIBUTES.encode()}
-        call.hub.store.create(kind, repo_id, _private(request, False), files, user.name)
-    except Moved as error:
-        raise HubError(409, f"You already created this {kind[:-1]} repo: {repo_id}", url=url) from error
-    return answer({"url": url, "name": repo_id, "id": repo_id})
-
-
-def delete_repo(call: Call) -> Response:
-    kind, namespace, name = _named(call, call.json())
-    repo = call.hub.store.find(kind, f"{namespace}/{name}")
-    if repo is None or not auth.may_read(repo, call.user):
-        raise auth.no_repository(call.user)
-    auth.require_write(call.user, namespace)
-    call.hub.store.delete(repo)
-    return answer({})
-
-
-def settings(call: Call) -> Response:
-    repo = auth.repository(call, write=True)
-    request = call.json()
-    if unknown := set(request) - {"private", "visibility"}:
-        raise HubError(400, f"setting {min(unknown)!r} is not supported here; use private or visibility")
-    with repo.lock:
-        repo.set_private(_private(request, repo.private))
-    return answer({"private": repo.private})
-
-
 def auth_check(call: Call) -> Response:
     auth.repository(call)
     return answer({})
@@ -98,32 +60,6 @@ def auth_check(call: Call) -> Response:
 def auth_check_write(call: Call) -> Response:
     auth.repository(call, write=True)
     return answer({})
-
-
-def _named(call: Call, request: dict[str, Any]) -> tuple[str, str, str]:
-    """(kind, namespace, name) of a create or delete request. Without an organization it is the user's own."""
-    user = auth.require_user(call.user)
-    kind = KINDS.get(str(request.get("type") or "model"))
-    if kind is None:
-        raise HubError(400, f"type {request['type']!r} is not served here; use {' or '.join(KINDS)}")
-    namespace, name = request.get("organization") or user.name, request.get("name")
-    for part in (namespace, name):
-        if not isinstance(part, str) or not re.fullmatch(SEGMENT, part):
-            raise HubError(400, f"{part!r} cannot be a name here; use letters, digits, '-', '_' and '.', up to 96")
-    if namespace.lower() in RESERVED:
-        raise HubError(400, f"{namespace!r} is reserved; use another namespace")
-    return kind, namespace, name
-
-
-def _private(request: dict[str, Any], default: bool) -> bool:
-    """huggingface_hub 2 says visibility, 0.x says private."""
-    visibility = request.get("visibility")
-    if visibility not in (None, "public", "private"):
-        raise HubError(400, f"visibility {visibility!r} is not supported here; use public or private")
-    private = request.get("private") if visibility is None else visibility == "private"
-    if not isinstance(private, bool | None):
-        raise HubError(400, "private must be true or false")
-    return default if private is None else private
 
 
 # Commits, branches and tags -------------------------------------------------------------------

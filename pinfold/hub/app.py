@@ -1,48 +1,71 @@
 """The server as an ASGI application: which path leads to which handler, and what surrounds every request."""
 
 import inspect
-import sys
-import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pinfold.hub import api, auth, browse, content
-from pinfold.hub.faults import Dropped
+from pinfold.hub import (
+    api,
+    auth,
+    browse,
+    community,
+    content,
+    githttp,
+    listing,
+    multipart,
+    refusals,
+    reply,
+    repos,
+    web,
+    web_files,
+    web_list,
+    web_page,
+    web_talk,
+)
 from pinfold.hub.files import NO_ROOM
-from pinfold.hub.store import KINDS
+from pinfold.hub.gate import Gate
+from pinfold.hub.store import KINDS, RESERVED
 from pinfold.hub.wire import Call, Hub, HubError
 
-HOSTS = ["127.0.0.1", "localhost"]  # any other Host header is a web page's, through DNS rebinding
+_READS = {api.validate_yaml, browse.paths_info, content.batch, githttp.upload_pack, githttp.refuse_push}
 MAX_BODY = 16 * 2**20  # of requests that are read whole; commits and uploads are streamed
 
 
-def build(hub: Hub, log: bool) -> Callable:
-    """The application that serves one data directory."""
+def build(hub: Hub, log: bool, hosts: Iterable[str] = (), any_address: bool = False, idle: float = 60) -> Callable:
+    """The application that serves one data directory; `gate.Gate` says what the rest is for."""
     routes = [
         _route("GET", "/.well-known/pinfold", api.prove),
         _route("GET", "/api/whoami-v2", api.whoami),
         _route("POST", "/api/validate-yaml", api.validate_yaml),
-        _route("POST", "/api/repos/create", api.create_repo),
-        _route("DELETE", "/api/repos/delete", api.delete_repo),
+        _route("POST", "/api/repos/create", repos.create),
+        _route("DELETE", "/api/repos/delete", repos.delete),
+        _route("POST", "/api/repos/move", repos.move),
+        _route("GET", "/api/settings/repositories", repos.own),
+        _route("GET", "/api/users/{user}/overview", repos.overview),
+        _route("GET", "/api/models-tags-by-type", listing.tags_by_type, "models"),
+        _route("GET", "/api/datasets-tags-by-type", listing.tags_by_type, "datasets"),
     ]
+    routes += [_refusal(*each) for each in refusals.OF_THE_SERVER]
     for kind in KINDS.values():
         repo, revision = f"/api/{kind}/{{namespace}}/{{name}}", "{revision}"
+        refused = refusals.OF_A_REPOSITORY + (refusals.OF_A_SPACE if kind == "spaces" else [])
+        talk = f"{repo}/discussions/{{number}}"
         routes += [
-            _route("GET", f"/api/{kind}", browse.list_repos, kind),
+            _route("GET", f"/api/{kind}", listing.repos, kind),
             _route("GET", repo, browse.repo_info, kind),
             _route("GET", f"{repo}/refs", browse.refs, kind),
             _route("GET", f"{repo}/auth-check", api.auth_check, kind),
             _route("GET", f"{repo}/auth-check/write", api.auth_check_write, kind),
-            _route("PUT", f"{repo}/settings", api.settings, kind),
+            _route("PUT", f"{repo}/settings", repos.settings, kind),
             _route("GET", f"{repo}/revision/{revision}", browse.repo_info, kind),
             _route("GET", f"{repo}/tree/{revision}", browse.tree, kind),
             _route("GET", f"{repo}/tree/{revision}/{{path:path}}", browse.tree, kind),
@@ -54,6 +77,20 @@ def build(hub: Hub, log: bool) -> Callable:
             _route("DELETE", f"{repo}/branch/{{branch:path}}", api.delete_branch, kind),
             _route("POST", f"{repo}/tag/{revision}", api.create_tag, kind),
             _route("DELETE", f"{repo}/tag/{{revision:path}}", api.delete_tag, kind),
+            _route("GET", f"{repo}/likers", repos.likers, kind),
+            _route("POST", f"{repo}/duplicate", repos.duplicate, kind),
+            _route("GET", f"{repo}/lfs-files", browse.lfs_files, kind),
+            _route("GET", f"{repo}/safetensors-metadata/{{path:path}}", browse.safetensors_headers, kind),
+            *(_refusal(method, f"{repo}{path}", answer) for method, path, answer in refused),
+            _route("GET", f"{repo}/discussions", community.listed, kind),
+            _route("POST", f"{repo}/discussions", community.create, kind),
+            _route("GET", talk, community.details, kind),
+            _route("POST", f"{talk}/comment", community.add_comment, kind),
+            _route("POST", f"{talk}/comment/{{comment}}/edit", community.edit_comment, kind),
+            _route("POST", f"{talk}/comment/{{comment}}/hide", community.hide_comment, kind),
+            _route("POST", f"{talk}/title", community.rename, kind),
+            _route("POST", f"{talk}/status", community.change_status, kind),
+            _route("POST", f"{talk}/merge", community.merge, kind),
             _route("GET", f"/api/{kind}/{{name}}", _no_namespace, kind),
             _route("GET", f"/api/{kind}/{{name}}/revision/{revision}", _no_namespace, kind),
         ]
@@ -61,48 +98,123 @@ def build(hub: Hub, log: bool) -> Callable:
         objects = f"{files}.git/info/lfs/objects"
         routes += [
             _route("GET", f"{files}/resolve/{revision}/{{path:path}}", content.download, kind),
-            _route("POST", f"{objects}/batch", content.batch, kind),
+            _route("POST", f"{objects}/batch", content.batch, kind, git=True),
             _route("POST", f"{objects}/verify", content.verify, kind),
             _route("PUT", f"{objects}/{{oid}}", content.upload, kind),
+            _route("GET", f"{objects}/{{oid}}", content.large_file, kind),
+            _route("PUT", f"{objects}/{{oid}}/parts/{{number}}", multipart.receive_part, kind),
+            _route("POST", f"{objects}/{{oid}}/parts", multipart.finish, kind),
+            _route("GET", f"{files}/info/refs", githttp.advertise, kind, git=True),
+            _route("POST", f"{files}/git-upload-pack", githttp.upload_pack, kind, git=True),
+            _route("POST", f"{files}/git-receive-pack", githttp.refuse_push, kind, git=True),
         ]
     routes.append(_route("GET", "/{name}/resolve/{revision}/{path:path}", _no_namespace))
+    routes += _pages()
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)],
         exception_handlers={
-            HubError: lambda request, error: error.answer(),
+            HubError: web_page.failure,
             HTTPException: _unknown,
             OSError: _disk_error,
             ClientDisconnect: lambda request, error: Response(status_code=400),  # nobody reads it
-            Exception: lambda request, error: HubError(500, "Internal error; see the server's log").answer(),
+            Exception: lambda request, error: web_page.failure(
+                request, HubError(500, "Internal error; see the server's log")
+            ),
         },
     )
     app.state.hub = hub
     app.router.redirect_slashes = False
-    return Gate(app, log)
+    return Gate(app, hub, log, hosts, any_address, idle)
 
 
-def _route(method: str, path: str, handler: Callable, kind: str = "models") -> Route:
-    """Plain handlers run in a thread with the body read; coroutines take the body as it comes."""
+class _Namespace(StringConvertor):
+    """A segment that can be somebody's name: none of the server's own paths."""
+
+    regex = rf"(?!(?:{'|'.join(sorted(RESERVED))})/)[^/]+"
+
+
+register_url_convertor("namespace", _Namespace())
+
+
+def _pages() -> list[Route]:
+    """What a browser asks for. Basic credentials are asked for as git wants it: with a challenge."""
+    routes = [
+        _route("GET", "/", web_list.listing),
+        _route("GET", "/login", web_page.login),
+        _route("GET", "/static/{file}", web_page.static),
+    ]
+    for kind in KINDS.values():
+        repo = ("" if kind == "models" else f"/{kind}") + "/{namespace:namespace}/{name}"
+        routes.append(_route("GET", f"/{kind}", web_list.listing, kind))
+        for path, handler in (
+            ("", web.repository),
+            ("/tree/{revision}", web_files.tree),
+            ("/tree/{revision}/{path:path}", web_files.tree),
+            ("/blob/{revision}/{path:path}", web_files.blob),
+            ("/commits/{revision}", web.commits),
+            ("/commit/{revision}", web.commit),
+            ("/refs", web.refs),
+            ("/compare", web.compare),
+            ("/compare/{range}", web.compare),
+            ("/discussions", web_talk.listing),
+            ("/discussions/{number}", web_talk.discussion),
+        ):
+            routes.append(_route("GET", repo + path, handler, kind, git=True))
+    return routes
+
+
+def _route(method: str, path: str, handler: Callable, kind: str = "models", git: bool = False) -> Route:
+    """Plain handlers run in a thread with the body read; coroutines take the body as it comes.
+
+    ``git`` is for what git and git-lfs call: they send Basic credentials, once challenged.
+    """
     streaming = inspect.iscoroutinefunction(handler)
+    basic = git or method == "GET"
+    changes = method != "GET" and handler not in _READS
 
     async def endpoint(request: Request) -> Response:
         hub = request.app.state.hub
-        user = await run_in_threadpool(hub.tokens.user, request.headers.get("authorization"))
+        if streaming:
+            _plain(request)
+        if changes:
+            auth.refuse_read_only(hub)
+        user = await run_in_threadpool(hub.tokens.user, request.headers.get("authorization"), basic)
         params = {name: unquote(value) for name, value in request.path_params.items()}
-        call = Call(hub, request, user, kind, params, b"" if streaming else await _body(request))
-        return await (handler(call) if streaming else run_in_threadpool(handler, call))
+        if git:  # a clone may name a repository with or without .git
+            params["name"] = params["name"].removesuffix(".git")
+        call = Call(hub, request, user, kind, params, b"" if streaming else await _body(request), git)
+        if streaming:
+            return await handler(call)
+        return await run_in_threadpool(lambda: reply.finish(request, handler(call)))
 
     return Route(path, endpoint, methods=[method])
 
 
+def _refusal(method: str, path: str, reason: tuple[int, str]) -> Route:
+    return _route(method, path, refusals.refusal(*reason))
+
+
 async def _body(request: Request) -> bytes:
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding not in ("identity", "gzip"):
+        raise HubError(415, f"Content-Encoding {encoding[:40]} is not read here; send the body as it is, or gzip")
+    unpack = zlib.decompressobj(31) if encoding == "gzip" else None
     body = bytearray()
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
+        try:
+            body += unpack.decompress(chunk, MAX_BODY + 1 - len(body)) if unpack else chunk
+        except zlib.error as error:
+            raise HubError(400, "the request body is not valid gzip") from error
+        if len(body) > MAX_BODY:  # unpacked: a few kilobytes of gzip can be gigabytes
             raise HubError(413, f"the request body is longer than {MAX_BODY} bytes")
+    if unpack and not unpack.eof:
+        raise HubError(400, "the request body is gzip that is cut off")
     return bytes(body)
+
+
+def _plain(request: Request) -> None:
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HubError(415, "Content-Encoding is not read here; send the body as it is")
 
 
 def _no_namespace(call: Call) -> Response:
@@ -112,44 +224,12 @@ def _no_namespace(call: Call) -> Response:
 
 async def _unknown(request: Request, error: HTTPException) -> Response:
     # Never an empty success: the hf command line crashes on an answer it did not expect.
-    return HubError(error.status_code, f"{error.detail}: {request.method} {request.url.path}").answer()
+    return web_page.failure(
+        request, HubError(error.status_code, f"{error.detail}: {request.method} {request.url.path}")
+    )
 
 
 async def _disk_error(request: Request, error: OSError) -> Response:
     if error.errno not in NO_ROOM:
         raise error
-    return HubError(507, "the server's disk is full; free some space and try again").answer()
-
-
-class Gate:
-    """Around the application: paths still quoted, and one log line per request."""
-
-    def __init__(self, app: Callable, log: bool):
-        self.app, self.log = app, log
-
-    async def __call__(self, scope, receive, send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        # Routing happens on the path as sent: a revision refs%2Fpr%2F1 is one segment.
-        scope = {**scope, "path": scope["raw_path"].decode("ascii", "replace")}
-        started = time.perf_counter()
-
-        def log(outcome: object) -> None:
-            if self.log:
-                milliseconds = (time.perf_counter() - started) * 1e3
-                # No query string: an upload's would be a permission.
-                line = f"{scope['method']} {scope['path']} {outcome} {milliseconds:.0f} ms"
-                print(line.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
-
-        async def write(message) -> None:
-            if message["type"] == "http.response.start":
-                log(message["status"])
-            await send(message)
-
-        try:
-            await self.app(scope, receive, write)
-        except Dropped:
-            log("dropped")
-            send.__self__.transport.abort()  # uvicorn's way; only tests come here
-            while (await receive())["type"] != "http.disconnect":
-                pass
+    return web_page.failure(request, HubError(507, "the server's disk is full; free some space and try again"))

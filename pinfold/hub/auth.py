@@ -1,24 +1,32 @@
 """Who may do what: tokens (kept as hashes), two roles, and private repositories that look like missing ones.
 
+A token comes as Bearer, or as the password of Basic from git and browsers. A browser sends
+Basic by itself, also with a form of somebody else's page, so it never permits a change.
 A user is a name and the namespace of the same name; there are no passwords and no
 organisations. Anybody who can reach the server reads what is public.
 """
 
+import base64
+import binascii
 import hashlib
 import hmac
 import json
 import os
 import re
 import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.errors import UserError
 from pinfold.hub.files import lock, write_file
 from pinfold.hub.store import RESERVED, SEGMENT, Repository
-from pinfold.hub.wire import Call, HubError
+from pinfold.hub.wire import Call, Hub, HubError
 
+ID = 12  # hex digits of a hash that name a token
 ROLES = ("read", "write")
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="pinfold", charset="UTF-8"'}  # git and browsers ask for a password
+_BASIC_READS = "Basic credentials only read here; send the token as Authorization: Bearer"
 _INVALID = "Invalid credentials in Authorization header"
 
 
@@ -47,9 +55,28 @@ class Tokens:
         token = f"pinfold_{secrets.token_hex(20)}"
         with lock(self.path.with_name("tokens.lock")):
             stored = json.loads(self.path.read_text()) if self.path.exists() else {}
-            stored[digest(token)] = {"user": user, "role": role}
-            write_file(self.path, json.dumps(stored, indent=1).encode(), mode=0o600)
+            stored[digest(token)] = {"user": user, "role": role, "created": int(time.time())}
+            self._write(stored)
         return token
+
+    def listed(self) -> list[tuple[str, str, str, int]]:
+        """(id, user, role, when made) of every token; the id is the end of its hash."""
+        stored = json.loads(self.path.read_text()) if self.path.exists() else {}
+        return [(key[-ID:], it["user"], it["role"], it.get("created", 0)) for key, it in stored.items()]
+
+    def revoke(self, token_id: str) -> tuple[str, str]:
+        """Forget a token, named by its id. A running server refuses it from its next request on."""
+        with lock(self.path.with_name("tokens.lock")):
+            stored = json.loads(self.path.read_text()) if self.path.exists() else {}
+            found = [key for key in stored if len(token_id) >= ID and key.endswith(token_id)]
+            if len(found) != 1:
+                raise UserError(f"there is no token {token_id!r}; pinfold hub tokens lists them by id")
+            gone = stored.pop(found[0])
+            self._write(stored)
+        return gone["user"], gone["role"]
+
+    def _write(self, stored: dict[str, dict]) -> None:
+        write_file(self.path, json.dumps(stored, indent=1).encode(), mode=0o600)
 
     def open_session(self, user: str) -> str:
         """A write token that dies with this process."""
@@ -57,19 +84,26 @@ class Tokens:
         self._session[digest(token)] = User(user, "write", "session")
         return token
 
-    def user(self, authorization: str | None) -> User | None:
-        """Whose token an Authorization header carries. None without a header; an unknown token is refused."""
+    def user(self, authorization: str | None, basic: bool = True) -> User | None:
+        """Whose token an Authorization header carries. None without a header; an unknown token is refused.
+
+        ``basic`` is False for requests that change something.
+        """
         if authorization is None:
             return None
         scheme, _, token = authorization.partition(" ")
+        if scheme.lower() == "basic" and not basic:
+            raise HubError(403, _BASIC_READS)
         self._refresh()
-        key = digest(token.strip())
+        key = digest(_password(token) if scheme.lower() == "basic" else token.strip())
         user = self._session.get(key) or self._users.get(key)
-        if scheme.lower() != "bearer" or user is None:
+        if scheme.lower() not in ("bearer", "basic") or user is None:
             # The clients compare the header with this text, so the cure stands in the body only.
-            header = {"X-Error-Message": _INVALID}
+            headers = {"X-Error-Message": _INVALID}
+            if scheme.lower() == "basic":
+                headers |= CHALLENGE
             raise HubError(
-                401, f"{_INVALID}; this server knows only tokens made by: pinfold hub token", headers=header
+                401, f"{_INVALID}; this server knows only tokens made by: pinfold hub token", headers=headers
             )
         return user
 
@@ -84,6 +118,14 @@ class Tokens:
             stored = json.loads(self.path.read_text())
             self._users = {key: User(it["user"], it["role"], f"{it['user']}-{key[:6]}") for key, it in stored.items()}
             self._stamp = stamp
+
+
+def _password(encoded: str) -> str:
+    """The part after the colon: git asks for a user name as well, and any will do."""
+    try:
+        return base64.b64decode(encoded.strip(), validate=True).decode().partition(":")[2]
+    except (binascii.Error, ValueError):
+        return ""
 
 
 def digest(token: str) -> str:
@@ -102,12 +144,28 @@ def may_read(repo: Repository, user: User | None) -> bool:
 
 def repository(call: Call, write: bool = False) -> Repository:
     """The repository in the path, if this user may read it, or write to it."""
+    if write:
+        refuse_read_only(call.hub)
     repo = call.hub.store.find(call.kind, call.repo_id)
     if repo is None or not may_read(repo, call.user):
-        raise no_repository(call.user)
+        error = no_repository(call.user)
+        if call.asks_password and error.status == 401:
+            error.headers |= CHALLENGE
+        raise error
     if write:
         require_write(call.user, repo.namespace)
     return repo
+
+
+def refuse_read_only(hub: Hub) -> None:
+    if hub.read_only:
+        raise HubError(403, "this server is read-only; it was started with --read-only")
+
+
+def refuse_basic(call: Call) -> None:
+    """For a call that changes something in some cases only."""
+    if (call.request.headers.get("authorization") or "").lower().startswith("basic"):
+        raise HubError(403, _BASIC_READS)
 
 
 def no_repository(user: User | None) -> HubError:

@@ -1,42 +1,35 @@
-"""The JSON calls under /api/ that read: lists, descriptions, history, refs. Each handler is one call."""
+"""The JSON calls under /api/ that read one repository: description, files, history, refs. Each handler is one call."""
 
-import re
-from collections.abc import Callable
-from datetime import datetime, timezone
+import contextlib
+import json
+from collections.abc import Callable, Iterable
+from html import escape
 from typing import Any
 
+from dulwich.objects import Commit
 from starlette.responses import Response
 
-from pinfold.hub import auth, card
-from pinfold.hub.commit import PR_PREFIX
+from pinfold.hub import auth, info, lfs, web_tensors
+from pinfold.hub.discussions import PR_PREFIX
 from pinfold.hub.store import Entry, Missing, Repository, author_name
-from pinfold.hub.wire import Call, HubError, answer
+from pinfold.hub.wire import Call, HubError, answer, date
 
 COMMITS_PER_PAGE = 100
 ENTRIES_PER_PAGE = 1000
-
-
-def list_repos(call: Call) -> Response:
-    search, author = (call.query("search") or "").lower(), call.query("author")
-    wanted = set(call.request.query_params.getlist("filter"))
-    if pipeline := call.query("pipeline_tag"):
-        wanted.add(pipeline)
-    found = [
-        _info(repo, repo.resolve("main"), siblings=call.flag("full"))
-        for repo in call.hub.store.all(call.kind)
-        if auth.may_read(repo, call.user) and search in repo.id.lower() and author in (None, repo.namespace)
-    ]
-    found = [each for each in found if wanted <= set(each["tags"])]
-    found.sort(
-        key=lambda each: each["createdAt" if call.query("sort") == "createdAt" else "lastModified"], reverse=True
-    )
-    limit = min(_number(call, "limit", ENTRIES_PER_PAGE), ENTRIES_PER_PAGE)
-    return _page(call, found, _number(call, "cursor", 0), max(limit, 1))
+EXPANDED_PER_PAGE = 100  # the last commit of each path costs a walk through history
+MAX_PATHS = 1000
+MAX_HISTORY = 2000  # commits that are searched for the last change of a file
 
 
 def repo_info(call: Call) -> Response:
     repo = auth.repository(call)
-    return answer(_info(repo, resolve(repo, call.params.get("revision", "main")), True, call.flag("blobs")))
+    sha = resolve(repo, call.params.get("revision", "main"))
+    if fields := call.request.query_params.getlist("expand"):
+        return answer(info.expanded(repo, sha, fields))
+    described = info.describe(repo, sha, siblings=True, blobs=call.flag("blobs"), details=True)
+    if call.flag("securityStatus"):  # nothing is scanned here, and saying "safe" would be a lie
+        described["securityRepoStatus"] = {"scansDone": False, "filesWithIssues": []}
+    return answer(described)
 
 
 def tree(call: Call) -> Response:
@@ -46,36 +39,51 @@ def tree(call: Call) -> Response:
         paths = repo.paths(sha, call.params.get("path", "").strip("/"), call.flag("recursive"))
     except Missing as error:
         raise HubError(404, str(error), "EntryNotFound", headers={"X-Repo-Commit": sha}) from error
-    start = _number(call, "cursor", 0)
-    return _page(call, paths, start, ENTRIES_PER_PAGE, lambda each: _described(repo.load(*each)))
+    start = call.number("cursor", 0)
+    if not call.flag("expand"):
+        return page(call, paths, start, ENTRIES_PER_PAGE, lambda each: _described(repo.load(*each)))
+    shown = {each[0] for each in paths[start : start + EXPANDED_PER_PAGE]}
+    last = _last_commits(repo, sha, shown)
+    return page(
+        call, paths, start, EXPANDED_PER_PAGE, lambda each: {**_described(repo.load(*each)), **_last(last[each[0]])}
+    )
 
 
 def paths_info(call: Call) -> Response:
     repo = auth.repository(call)
     sha = resolve(repo, call.params["revision"])
-    entries = [repo.entry(sha, path.strip("/")) for path in call.form().get("paths", []) if path.strip("/")]
-    return answer([_described(each) for each in entries if each])
+    form = call.form()
+    wanted = list(dict.fromkeys(path.strip("/") for path in form.get("paths", []) if path.strip("/")))
+    expand = form.get("expand", ["false"])[0].lower() in ("true", "1")
+    if expand and len(wanted) > MAX_PATHS:
+        raise HubError(413, f"expand is for at most {MAX_PATHS} paths; send several requests")
+    entries = [entry for path in wanted if (entry := repo.entry(sha, path))]
+    last = _last_commits(repo, sha, {each.path for each in entries}) if expand else {}
+    return answer([{**_described(each), **(_last(last[each.path]) if expand else {})} for each in entries])
 
 
 def commits(call: Call) -> Response:
     """Newest first. A page's Link carries the next commit's sha, so that new commits shift nothing."""
     repo = auth.repository(call)
-    page, link = [], {}
+    formatted = "formatted" in call.request.query_params.getlist("expand[]")
+    size = max(1, min(call.number("limit", COMMITS_PER_PAGE), COMMITS_PER_PAGE))
+    shown, link = [], {}
     for each in repo.history(resolve(repo, call.query("cursor") or call.params["revision"])):
-        if len(page) == COMMITS_PER_PAGE:
+        if len(shown) == size:
             link = call.next_page(each.id.decode())
             break
         title, _, message = each.message.decode("utf-8", "replace").partition("\n")
-        page.append(
-            {
-                "id": each.id.decode(),
-                "title": title,
-                "message": message.strip("\n"),
-                "authors": [{"user": author_name(each), "avatar": ""}],
-                "date": _date(each.commit_time),
-            }
-        )
-    return answer(page, headers=link)
+        said = {"title": title, "message": message.strip("\n")}
+        found = {
+            "id": each.id.decode(),
+            **said,
+            "authors": [{"user": author_name(each), "avatar": ""}],
+            "date": date(each.commit_time),
+        }
+        if formatted:
+            found["formatted"] = {name: escape(text) for name, text in said.items()}
+        shown.append(found)
+    return answer(shown, headers=link)
 
 
 def refs(call: Call) -> Response:
@@ -91,6 +99,43 @@ def refs(call: Call) -> Response:
     return answer(body)
 
 
+def safetensors_headers(call: Call) -> Response:
+    """The headers of all shards of a model in one answer."""
+    repo = auth.repository(call)
+    sha = resolve(repo, "main")
+    files, index = repo.files(sha), call.params["path"]
+    if index not in files:
+        raise HubError(404, "Entry not found", "EntryNotFound", headers={"X-Repo-Commit": sha})
+    headers = {}
+    for path in info.shards(repo, files, index):
+        try:
+            headers[path.rpartition("/")[2]] = _header(repo, repo.load(path, *files[path]))
+        except (ValueError, KeyError, OSError) as error:
+            raise HubError(400, f"{path} is not there or no safetensors file") from error
+    content = info.read_json(repo, files, index) or {}
+    return answer({"index": {"metadata": content.get("metadata")}, "headers": headers})
+
+
+def _header(repo: Repository, entry: Entry) -> dict[str, Any]:
+    length = web_tensors.read(repo, entry).length  # refuses what is no header
+    with lfs.open_entry(repo, entry) as file:
+        file.seek(8)
+        return json.loads(file.read(length))
+
+
+def lfs_files(call: Call) -> Response:
+    """The large files of main, for the owner: who looks at what takes room."""
+    repo = auth.repository(call, write=True)
+    sha, found = resolve(repo, "main"), []
+    pushed = date(repo.commit(sha).commit_time)
+    for path, where in sorted(repo.files(sha).items()):
+        pointer = repo.load(path, *where).pointer
+        if pointer and lfs.owns(repo, pointer):
+            named = {"fileOid": pointer.oid, "oid": pointer.oid, "filename": path, "size": pointer.size}
+            found.append({**named, "pushedAt": pushed, "ref": "refs/heads/main"})
+    return page(call, found, call.number("cursor", 0), ENTRIES_PER_PAGE)
+
+
 def resolve(repo: Repository, revision: str) -> str:
     try:
         return repo.resolve(revision)
@@ -98,54 +143,11 @@ def resolve(repo: Repository, revision: str) -> str:
         raise HubError(404, f"Invalid rev id: {error}", "RevisionNotFound") from error
 
 
-def _page(call: Call, items: list, start: int, size: int, described: Callable = lambda each: each) -> Response:
+def page(call: Call, items: list, start: int, size: int, described: Callable = lambda each: each) -> Response:
     """A slice of a list. Only what is on the page is described, because that reads objects."""
     following = start + size
     headers = call.next_page(following) if following < len(items) else {}
     return answer([described(each) for each in items[start:following]], headers=headers)
-
-
-def _info(repo: Repository, sha: str, siblings: bool, blobs: bool = False) -> dict[str, Any]:
-    files = repo.files(sha)
-    try:
-        readme = repo.load("README.md", *files["README.md"]).content if "README.md" in files else b""
-        content = card.metadata((readme or b"").decode("utf-8", "replace"))
-    except ValueError:
-        content = {}  # an invalid card hides its metadata and nothing else
-    info = {
-        "_id": repo.id,
-        "id": repo.id,
-        "modelId": repo.id,
-        "author": repo.namespace,
-        "sha": sha,
-        "private": repo.private,
-        "gated": False,
-        "disabled": False,
-        "downloads": 0,
-        "likes": 0,
-        "tags": card.tags(content),
-        "cardData": content or None,
-        "library_name": content.get("library_name"),
-        "pipeline_tag": content.get("pipeline_tag"),
-        "createdAt": _date(repo.created),
-        "lastModified": _date(repo.commit(sha).commit_time),
-    }
-    if blobs:
-        info["siblings"] = [_sibling(repo.load(path, *found)) for path, found in sorted(files.items())]
-    elif siblings:
-        info["siblings"] = [{"rfilename": path} for path in sorted(files)]
-    return info
-
-
-def _sibling(entry: Entry) -> dict[str, Any]:
-    found = {"rfilename": entry.path, "blobId": entry.oid, "size": entry.size}
-    if entry.pointer:
-        found["lfs"] = {
-            "sha256": entry.pointer.oid,
-            "size": entry.size,
-            "pointerSize": len(entry.pointer.text()),
-        }
-    return found
 
 
 def _described(entry: Entry) -> dict[str, Any]:
@@ -160,14 +162,31 @@ def _described(entry: Entry) -> dict[str, Any]:
     return found
 
 
-def _date(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+def _last_commits(repo: Repository, sha: str, paths: set[str]) -> dict[str, Commit]:
+    """The commit that made each path what it is; the oldest looked at for what is older than that."""
+    missing = {path: oid for path, oid in _oids(repo, sha, paths).items() if path in paths}
+    found, after = {}, repo.commit(sha)
+    for number, commit in enumerate(repo.history(sha)):
+        if commit.tree != after.tree:
+            before = _oids(repo, commit.id.decode(), missing.keys())
+            for path in [path for path, oid in missing.items() if before.get(path) != oid]:
+                found[path] = after
+                del missing[path]
+        if not missing or number == MAX_HISTORY:
+            break
+        after = commit
+    return found | dict.fromkeys(missing, after)
 
 
-def _number(call: Call, name: str, default: int) -> int:
-    text = call.query(name)
-    if text is None:
-        return default
-    if not re.fullmatch(r"\d{1,9}", text):
-        raise HubError(400, f"{name} must be a number")
-    return int(text)
+def _oids(repo: Repository, sha: str, paths: Iterable[str]) -> dict[str, str]:
+    """The sha1 of everything that is in the directories of these paths."""
+    found: dict[str, str] = {}
+    for directory in {path.rpartition("/")[0] for path in paths}:
+        with contextlib.suppress(Missing):
+            found |= {path: oid for path, _, oid in repo.paths(sha, directory)}
+    return found
+
+
+def _last(commit: Commit) -> dict[str, Any]:
+    title = commit.message.decode("utf-8", "replace").partition("\n")[0]
+    return {"lastCommit": {"id": commit.id.decode(), "title": title, "date": date(commit.commit_time)}}

@@ -8,6 +8,7 @@ import yaml
 
 MAX_FRONT_MATTER = 2**18
 _FRONT_MATTER = re.compile(r"\ufeff?\s*---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|$)", re.DOTALL)
+_DATASET_TAGS = ("license", "language", "task_categories", "task_ids", "size_categories", "multilinguality")
 _TYPES = {  # field: (types the Hub accepts, their name)
     "tags": (list, "an array"),
     "license_name": (str, "a string"),
@@ -51,6 +52,16 @@ def metadata(readme: str) -> dict[str, Any]:
     return _plain(content)
 
 
+def body(readme: str) -> str:
+    """The text below the front matter.
+
+    >>> body("---\\nlicense: mit\\n---\\n# Title")
+    '# Title'
+    """
+    match = _FRONT_MATTER.match(readme)
+    return readme[match.end() :] if match else readme
+
+
 def problems(readme: str) -> tuple[list[str], list[str]]:
     """(errors, warnings) about a README.md."""
     try:
@@ -65,11 +76,23 @@ def problems(readme: str) -> tuple[list[str], list[str]]:
     return errors, [] if content else ["empty or missing yaml metadata in repo card"]
 
 
-def tags(content: dict[str, Any]) -> list[str]:
-    """What a model can be searched by."""
-    names = [content.get("library_name"), content.get("pipeline_tag"), *_list(content.get("tags"))]
-    names += [f"license:{each}" for each in _list(content.get("license"))] + _list(content.get("language"))
+def tags(content: dict[str, Any], kind: str = "models") -> list[str]:
+    """What a repository can be searched by, named as on the real Hub."""
+    names = [*_list(content.get("tags"))]
+    if kind == "models":
+        names = [content.get("library_name"), content.get("pipeline_tag"), *names, *_list(content.get("language"))]
+    named = {
+        "models": {"license": "license", "datasets": "dataset", "base_model": "base_model"},
+        "datasets": {name: name for name in _DATASET_TAGS},
+        "spaces": {"sdk": "sdk", "license": "license"},
+    }
+    names += [f"{tag}:{each}" for key, tag in named[kind].items() for each in texts(content.get(key))]
     return list(dict.fromkeys(each for each in names if isinstance(each, str)))
+
+
+def texts(value: Any) -> list[str]:
+    """A text or a list of texts as a list."""
+    return [each for each in _list(value) if isinstance(each, str)]
 
 
 def _list(value: Any) -> list[Any]:

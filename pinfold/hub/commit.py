@@ -10,14 +10,16 @@ How it works:
 import base64
 import binascii
 import json
+import time
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from pinfold.hub import faults, lfs
+from pinfold.hub import discussions, faults, lfs
+from pinfold.hub.discussions import PR_PREFIX, Discussion
 from pinfold.hub.gitrules import Attributes, attribute_line
 from pinfold.hub.store import FILE, Missing, Moved, Pointer, Repository, author_name
 from pinfold.hub.wire import HubError
@@ -27,7 +29,6 @@ MAX_LINE = MAX_INLINE * 4 // 3 + 2**16
 MAX_BODY = 2 * 2**30
 MAX_OPERATIONS = 25_000
 MAX_PATH = 1024
-PR_PREFIX = "refs/pr/"
 
 
 @dataclass
@@ -159,6 +160,7 @@ def apply(repo: Repository, draft: Draft, revision: str, author: str, new_pr: bo
     """Make the commit on a branch, or as a new pull request. Returns its sha and the pull request's number."""
     with repo.lock:
         name, tip = repo.branch(revision)
+        discussions.open_number(repo, name)
         parent = _parent(repo, draft, tip, new_pr)
         if parent != tip and not new_pr:
             if not _is_again(repo, draft, parent, tip, author):
@@ -171,11 +173,20 @@ def apply(repo: Repository, draft: Draft, revision: str, author: str, new_pr: bo
             if not new_pr:
                 repo.move_ref(name, tip, sha)
                 return sha, None
-            number = 1 + max((int(each) for each in repo.refs(PR_PREFIX) if each.isdigit()), default=0)
-            repo.add_ref(f"{PR_PREFIX}{number}", sha)
-            return sha, number
+            return sha, _open_pull(repo, draft, name, parent, sha, author)
         except Moved as error:
             raise _stale(tip) from error
+
+
+def _open_pull(repo: Repository, draft: Draft, target: str, parent: str, sha: str, author: str) -> int:
+    number = discussions.next_number(repo)
+    title = draft.summary.partition("\n")[0][: discussions.MAX_TITLE]
+    new = Discussion(number, title, author, int(time.time()), pull=True, target=target, base=parent)
+    if draft.description:
+        new.events.append(discussions.comment(author, draft.description))
+    repo.add_ref(f"{PR_PREFIX}{number}", sha)
+    discussions.save(repo, new)
+    return number
 
 
 def _parent(repo: Repository, draft: Draft, tip: str, new_pr: bool) -> str:
@@ -219,13 +230,36 @@ def _changed(repo: Repository, draft: Draft, parent: str) -> dict[str, tuple[int
         gone = [each for each in files if each.startswith(f"{path}/")] if what == "deletedFolder" else [path]
         if not gone or any(files.pop(each, None) is None for each in gone):
             raise HubError(404, f"A file with this name doesn't exist: {path}", "EntryNotFound")
-    directories = {path[:at] for path in files for at, char in enumerate(path) if char == "/"}
-    if clash := sorted(directories & files.keys()):
+    check_clashes(files, repo.files(parent))
+    _add_attributes(repo, draft, files)
+    return files
+
+
+def check_clashes(files: Iterable[str], before: Iterable[str]) -> None:
+    """A name is a file or a directory, not both, and no other name's twin where case or accents do not count.
+
+    Twins of a mirrored history stay: refusing every commit to it would help nobody.
+    """
+    if clash := sorted(_directories(files) & set(files)):
         raise HubError(
             400, f"{clash[0]!r} would be both a file and a directory; delete one of them in the same commit"
         )
-    _add_attributes(repo, draft, files)
-    return files
+    twins = _twins(files)
+    if twins and not _twins(before):
+        raise HubError(400, f"{twins[0]!r} and {twins[1]!r} are one name on Windows and macOS; rename one of them")
+
+
+def _directories(files: Iterable[str]) -> set[str]:
+    return {path[:at] for path in files for at, char in enumerate(path) if char == "/"}
+
+
+def _twins(files: Iterable[str]) -> tuple[str, str] | None:
+    seen: dict[str, str] = {}
+    for path in sorted(_directories(files) | set(files)):
+        twin = seen.setdefault(unicodedata.normalize("NFC", path).casefold(), path)
+        if twin != path:
+            return twin, path
+    return None
 
 
 def _add_attributes(repo: Repository, draft: Draft, files: dict[str, tuple[int, str]]) -> None:

@@ -1,24 +1,33 @@
 """The bytes themselves: files of a commit on the way out, large files on the way in."""
 
-import io
+import posixpath
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from pinfold.hub import auth, lfs
+from pinfold.hub import auth, lfs, multipart, reply
 from pinfold.hub.browse import resolve
 from pinfold.hub.store import Pointer, Repository
 from pinfold.hub.wire import Call, HubError, answer
 
 CHUNK = 2**20
 MAX_BATCH = 1000
-_SAFE = {  # a file is shown, if at all, as inert text: it must not act as a page of this server
+IMAGES = {  # what a card's pictures may be
+    ".gif": "image/gif",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webp": "image/webp",
+}
+_SAFE = {  # a file is shown, if at all, as inert text or a picture: it must not act as a page of this server
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",  # SVG has styles inside
+    "Cross-Origin-Resource-Policy": "same-origin",  # nor be part of another site's, with this browser's password
     "Accept-Ranges": "bytes",
 }
 
@@ -35,18 +44,43 @@ def download(call: Call) -> Response:
     if entry.pointer:
         headers |= {"X-Linked-Etag": headers["ETag"], "X-Linked-Size": str(entry.size)}
         headers["Content-Type"] = "application/octet-stream"
+        if not lfs.owns(repo, entry.pointer) and repo.settings.get("mirror"):
+            reason = "this mirror has not copied the large files of that revision; pinfold hub import adds them"
+            raise HubError(404, reason, "EntryNotFound", headers={"X-Repo-Commit": sha})
         if not lfs.owns(repo, entry.pointer):
             raise HubError(500, f"the stored file {entry.pointer.oid} is missing or damaged on the server's disk")
     else:
         headers["Content-Type"] = "text/plain; charset=utf-8"
-    start, end, status = _range(call.request.headers.get("range"), entry.size)
+    if image := IMAGES.get(posixpath.splitext(entry.path)[1].lower()):
+        headers["Content-Type"] = image
+    return _send(call, entry.size, lambda: lfs.open_entry(repo, entry), headers)
+
+
+def large_file(call: Call) -> Response:
+    """One large file by its sha256, for git-lfs. The signed URL is the permission."""
+    signed = [call.query(each) or "" for each in ("size", "expires", "signature")]
+    repo_key = f"{call.kind}/{call.repo_id}"
+    pointer = lfs.verify(call.hub.secret, repo_key, call.params["oid"], *signed, operation=lfs.DOWNLOAD)
+    repo = call.hub.store.find(call.kind, call.repo_id)
+    if repo is None or not lfs.owns(repo, pointer):
+        raise HubError(404, f"object {pointer.oid} is not in this repository")
+    headers = {"ETag": f'"{pointer.oid}"', "Content-Type": "application/octet-stream", **_SAFE}
+    return _send(call, pointer.size, lambda: lfs.object_path(repo, pointer.oid).open("rb"), headers)
+
+
+def _send(call: Call, size: int, opened: Callable[[], BinaryIO], headers: dict[str, str]) -> Response:
+    asked = call.request.headers
+    if reply.matches(asked.get("if-none-match"), headers["ETag"]):
+        kept = {name: value for name, value in headers.items() if name not in ("Content-Type", "Accept-Ranges")}
+        return Response(status_code=304, headers=kept)
+    same = asked.get("if-range", headers["ETag"]) == headers["ETag"]  # else the client's part is of another file
+    start, end, status = _range(asked.get("range") if same else None, size)
     headers["Content-Length"] = str(end - start)
     if status != 200:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{entry.size}"
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     if call.request.method == "HEAD":
         return Response(status_code=status, headers=headers)
-    file = lfs.object_path(repo, entry.pointer.oid).open("rb") if entry.pointer else io.BytesIO(entry.content)
-    return StreamingResponse(_chunks(file, start, end - start), status, headers)
+    return StreamingResponse(_chunks(opened(), start, end - start), status, headers)
 
 
 def _range(header: str | None, size: int) -> tuple[int, int, int]:
@@ -72,20 +106,36 @@ def _chunks(file: BinaryIO, start: int, length: int) -> Iterator[bytes]:
 
 
 def batch(call: Call) -> Response:
-    """Which large files are missing here, and the URLs to send them to."""
-    repo = auth.repository(call, write=True)
+    """The URLs to send large files to that are missing here, or to fetch them from."""
     request = call.json()
-    if request.get("operation") != "upload" or request.get("hash_algo", "sha256") != "sha256":
-        raise HubError(400, "only uploads named by sha256 are served here; download files with /resolve/")
+    operation = request.get("operation")
+    if operation not in (lfs.UPLOAD, lfs.DOWNLOAD) or request.get("hash_algo", "sha256") != "sha256":
+        raise HubError(400, "the operation must be upload or download, of objects named by sha256")
+    if operation == lfs.UPLOAD:
+        auth.refuse_basic(call)
+    repo = auth.repository(call, write=operation == lfs.UPLOAD)
     objects = request.get("objects")
     if not isinstance(objects, list) or len(objects) > MAX_BATCH:
         raise HubError(400, f"objects must be a list of at most {MAX_BATCH}")
     pointers = [_asked(each) for each in objects]
-    needed = sum(each.size for each in set(pointers) if not lfs.owns(repo, each))
+    if operation == lfs.DOWNLOAD:
+        return answer({"transfer": "basic", "objects": [_download(call, repo, each) for each in pointers]})
+    for each in set(pointers):
+        if each.size > call.hub.part_size and not lfs.owns(repo, each):
+            multipart.complete(call, repo, each)
+    wanted = {each for each in pointers if not lfs.owns(repo, each)}
+    needed = sum(max(each.size - multipart.received(call, each), 0) for each in wanted)
     free = shutil.disk_usage(repo.path).free
     if needed > free:
         raise HubError(507, f"the upload needs {needed} bytes and the server's disk has {free} free; free some space")
-    return answer({"transfer": "basic", "objects": [_instructions(call, repo, each) for each in pointers]})
+    in_parts = _takes_parts(request) and any(each.size > call.hub.part_size for each in wanted)
+    objects = [_instructions(call, repo, each, in_parts) for each in pointers]
+    return answer({"transfer": "multipart" if in_parts else "basic", "objects": objects})
+
+
+def _takes_parts(request: dict[str, Any]) -> bool:
+    transfers = request.get("transfers")
+    return isinstance(transfers, list) and "multipart" in transfers
 
 
 def _asked(found: object) -> Pointer:
@@ -97,15 +147,30 @@ def _asked(found: object) -> Pointer:
     return Pointer(oid, size)
 
 
-def _instructions(call: Call, repo: Repository, pointer: Pointer) -> dict[str, Any]:
+def _download(call: Call, repo: Repository, pointer: Pointer) -> dict[str, Any]:
+    found = {"oid": pointer.oid, "size": pointer.size}
+    if not lfs.owns(repo, pointer):  # somebody else's private file is not to be had by naming its sha256
+        return {**found, "error": {"code": 404, "message": "this repository has not received this object"}}
+    return {**found, "authenticated": True, "actions": {"download": _action(call, repo, pointer, lfs.DOWNLOAD)}}
+
+
+def _action(call: Call, repo: Repository, pointer: Pointer, operation: str) -> dict[str, Any]:
+    signed = lfs.sign(call.hub.secret, f"{repo.kind}/{repo.id}", pointer, operation=operation)
+    query = "&".join(f"{key}={value}" for key, value in signed.items())
+    objects = f"{call.base_url}/{repo.url_path}.git/info/lfs/objects"
+    return {"href": f"{objects}/{pointer.oid}?{query}", "expires_in": lfs.URL_LIFETIME}
+
+
+def _instructions(call: Call, repo: Repository, pointer: Pointer, in_parts: bool) -> dict[str, Any]:
     found = {"oid": pointer.oid, "size": pointer.size}
     if lfs.owns(repo, pointer):
         return found
-    objects = f"{call.base_url}/{repo.url_path}.git/info/lfs/objects"
-    query = "&".join(
-        f"{key}={value}" for key, value in lfs.sign(call.hub.secret, f"{repo.kind}/{repo.id}", pointer).items()
-    )
-    actions = {"upload": {"href": f"{objects}/{pointer.oid}?{query}"}, "verify": {"href": f"{objects}/verify"}}
+    verify_at = f"{call.base_url}/{repo.url_path}.git/info/lfs/objects/verify"
+    if in_parts and pointer.size > call.hub.part_size:
+        send = multipart.actions(call, repo, pointer)
+    else:
+        send = _action(call, repo, pointer, lfs.UPLOAD)
+    actions = {"upload": send, "verify": {"href": verify_at}}
     return {**found, "authenticated": True, "actions": actions}
 
 

@@ -29,6 +29,7 @@ FAULTS = {  # name: (point, what happens there, every time?)
     "exit-before-commit": ("commit-start", _exit, False),
     "exit-inside-commit": ("commit-written", _exit, False),
     "exit-after-commit": ("commit-answer", _exit, False),
+    "exit-inside-merge": ("pull-merged", _exit, False),
     "lose-answer": ("commit-answer", _drop, False),
 }
 _armed: dict[str, tuple] = {}  # point: (act, the visit it fires at or None for all)

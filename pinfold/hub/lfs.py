@@ -6,23 +6,26 @@ somebody's private file would be enough to download it.
 
 import hashlib
 import hmac
+import io
 import os
 import re
 import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 
 from pinfold.hub import faults
 from pinfold.hub.files import sync_directory
-from pinfold.hub.store import Pointer, Repository
+from pinfold.hub.store import Entry, Pointer, Repository
 from pinfold.hub.wire import HubError
 
 OID = re.compile(r"[0-9a-f]{64}")
 MAX_OBJECT = 200 * 2**30
 URL_LIFETIME = 24 * 3600  # seconds: one batch signs all files of a push, and the last of them may start late
+UPLOAD, DOWNLOAD = "upload", "download"  # what a URL is signed for
 WRITE_SIZE = 2**20
 
 
@@ -43,27 +46,37 @@ def owns(repo: Repository, pointer: Pointer) -> bool:
     return stored_size(repo, pointer.oid) == pointer.size
 
 
-def sign(secret: bytes, repo: str, pointer: Pointer, expires: int | None = None) -> dict[str, str]:
-    """The query of an upload URL. Clients send no token with an upload, so the URL itself is the permission."""
+def open_entry(repo: Repository, entry: Entry) -> BinaryIO:
+    """The bytes of a file of a commit, wherever they are kept."""
+    return object_path(repo, entry.pointer.oid).open("rb") if entry.pointer else io.BytesIO(entry.content or b"")
+
+
+def sign(
+    secret: bytes, repo: str, pointer: Pointer, expires: int | None = None, operation: str = UPLOAD
+) -> dict[str, str]:
+    """The query of a URL for one object. Clients send no token along, so the URL itself is the permission."""
     expires = int(time.time()) + URL_LIFETIME if expires is None else expires
-    return {"size": str(pointer.size), "expires": str(expires), "signature": _mac(secret, repo, pointer, expires)}
+    signature = _mac(secret, repo, pointer, expires, operation)
+    return {"size": str(pointer.size), "expires": str(expires), "signature": signature}
 
 
-def verify(secret: bytes, repo: str, oid: str, size: str, expires: str, signature: str) -> Pointer:
-    """The object that an upload URL was signed for, or a refusal."""
+def verify(
+    secret: bytes, repo: str, oid: str, size: str, expires: str, signature: str, operation: str = UPLOAD
+) -> Pointer:
+    """The object that a URL was signed for, or a refusal."""
     if not (OID.fullmatch(oid) and re.fullmatch(r"\d{1,15}", size) and re.fullmatch(r"\d{1,12}", expires)):
-        raise HubError(403, "this upload URL was not made by this server")
+        raise HubError(403, "this URL was not made by this server")
     pointer = Pointer(oid, int(size))
-    expected = _mac(secret, repo, pointer, int(expires))
+    expected = _mac(secret, repo, pointer, int(expires), operation)
     if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
-        raise HubError(403, "this upload URL was not made by this server for this repository and object")
+        raise HubError(403, "this URL was not made by this server for this repository and object")
     if int(expires) < time.time():
-        raise HubError(403, "this upload URL has expired; start the upload again")
+        raise HubError(403, f"this {operation.partition(' ')[0]} URL has expired; start again")
     return pointer
 
 
-def _mac(secret: bytes, repo: str, pointer: Pointer, expires: int) -> str:
-    text = f"{repo}\n{pointer.oid}\n{pointer.size}\n{expires}"
+def _mac(secret: bytes, repo: str, pointer: Pointer, expires: int, operation: str) -> str:
+    text = f"{operation}\n{repo}\n{pointer.oid}\n{pointer.size}\n{expires}"
     return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
 
 
@@ -96,12 +109,13 @@ async def receive(repo: Repository, pointer: Pointer, chunks: AsyncIterator[byte
                 raise HubError(400, f"the upload's sha256 is {digest.hexdigest()}, announced was {pointer.oid}")
             file.flush()
             await run_in_threadpool(os.fsync, file.fileno())
-        await run_in_threadpool(_place, path, object_path(repo, pointer.oid))
+        await run_in_threadpool(place, path, object_path(repo, pointer.oid))
     finally:
         path.unlink(missing_ok=True)
 
 
-def _place(path: Path, target: Path) -> None:
+def place(path: Path, target: Path) -> None:
+    """Let a checked file appear under its name."""
     for directory in (target.parent.parent, target.parent):
         try:
             directory.mkdir(exist_ok=True)  # not parents=True: a repository deleted meanwhile must not come back

@@ -1,13 +1,15 @@
-"""Serve the embedded Hub on this machine, or make a token for it.
+"""Serve the embedded Hub on this machine, or look after its data. Without an action it serves.
 
 Example:
   pinfold hub --data runs/hub --port 7870
   pinfold hub token me --role write
+  pinfold hub import runs/my_model me/model
 """
 
 import argparse
 import contextlib
 import errno
+import ipaddress
 import json
 import os
 import secrets
@@ -19,25 +21,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pinfold.errors import UserError, missing_extra
+from pinfold.hub import actions
 
 DATA = Path("runs/hub")
-PORT = 7870
+HOST, PORT = "127.0.0.1", 7870
+PART = 64 * 2**20  # bytes; larger files are sent in parts of this size
 SESSION_USER = "local"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=DATA, help=f"where repositories are kept (default {DATA})")
-    parser.add_argument(
-        "--port", type=int, default=PORT, help=f"port on 127.0.0.1 (default {PORT}); 0 picks a free one"
-    )
+    parser.add_argument("--port", type=int, default=PORT, help=f"port (default {PORT}); 0 picks a free one")
     parser.add_argument("--quiet", action="store_true", help="do not log requests")
+    parser.add_argument("--read-only", action="store_true", help="refuse every change")
+    parser.add_argument(
+        "--host",
+        default=HOST,
+        help=f"address to listen at (default {HOST}: this machine alone). Any other needs a token to exist, "
+        "and then everything needs one",
+    )
+    parser.add_argument("--public-read", action="store_true", help="with --host: public repositories need no token")
+    parser.add_argument(
+        "--allowed-host", action="append", default=[], metavar="NAME", help="with --host: a name clients use for it"
+    )
+    parser.add_argument(
+        "--idle-timeout", type=float, default=60, metavar="SECONDS", help="drop a client that is silent (default 60)"
+    )
     parser.add_argument("--fault", help=argparse.SUPPRESS)
-    actions = parser.add_subparsers(dest="action", metavar="token", help="make a token instead of serving")
-    token = actions.add_parser("token", help="make a token, printed once", description="Make a token, printed once.")
-    token.add_argument("name", help="user name; also the namespace the user may write to")
-    token.add_argument("--role", choices=("read", "write"), default="read", help="default read")
-    # Without SUPPRESS this default would overwrite a --data given before "token".
-    token.add_argument("--data", type=Path, default=argparse.SUPPRESS, help=f"as above (default {DATA})")
+    parser.add_argument("--part-size", type=int, default=PART, help=argparse.SUPPRESS)  # for tests: small parts
+    actions.add_arguments(parser.add_subparsers(dest="action", metavar="ACTION", title="instead of serving"), DATA)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -48,29 +60,47 @@ def main(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise missing_extra("hub", "hub", error) from error
     _prepare(args.data)
-    if args.action == "token":
-        token = auth.Tokens(args.data).create(args.name, args.role)
-        print(
-            f"A {args.role} token for {args.name}; only its hash is kept, so it is shown this once.", file=sys.stderr
-        )
-        print(token)
-        return 0
+    if args.action:
+        return actions.run(args, _claimed)
     if args.fault:
         faults.arm(args.fault)
-    with _claimed(args.data), _listening(args.port) as listener:
-        return _serve(args, listener)
+    local = _is_local(args.host)
+    if not local and not auth.Tokens(args.data).listed():
+        raise UserError(
+            f"--host {args.host} lets other machines in, and no token exists; first run: pinfold hub token NAME"
+        )
+    if args.part_size < 1:
+        raise UserError(f"--part-size {args.part_size}: give bytes")
+    if not 0 < args.idle_timeout < 1e6:
+        raise UserError(f"--idle-timeout {args.idle_timeout}: give seconds above 0")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_claimed(args.data))
+        listeners = [stack.enter_context(_listening(args.host, args.port))]
+        if not local and args.host not in ("0.0.0.0", "::"):  # pinfold push on this machine comes through 127.0.0.1
+            listeners.append(stack.enter_context(_listening(HOST, listeners[0].getsockname()[1])))
+        return _serve(args, listeners, closed=not local and not args.public_read)
 
 
-def _serve(args: argparse.Namespace, listener: socket.socket) -> int:
+def _is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _serve(args: argparse.Namespace, listeners: list[socket.socket], closed: bool) -> int:
     import uvicorn
 
-    from pinfold.hub import app, auth, store, wire
+    from pinfold.hub import app, auth, connection, multipart, store, wire
     from pinfold.hub.files import write_file
 
     repositories, tokens = store.Store(args.data), auth.Tokens(args.data)
     repositories.repair()
-    hub = wire.Hub(repositories, tokens, _secret(args.data), secrets.token_hex(32))
-    port = listener.getsockname()[1]
+    multipart.remove_old(repositories.parts)
+    hub = wire.Hub(
+        repositories, tokens, _secret(args.data), secrets.token_hex(32), args.part_size, args.read_only, closed
+    )
+    port = listeners[0].getsockname()[1]
     session = {
         "pid": os.getpid(),
         "port": port,
@@ -78,9 +108,17 @@ def _serve(args: argparse.Namespace, listener: socket.socket) -> int:
         "token": tokens.open_session(SESSION_USER),
         "user": SESSION_USER,
     }
-    application = app.build(hub, log=not args.quiet)
+    names = [args.host, *args.allowed_host, *([] if _is_local(args.host) else [socket.gethostname()])]
+    application = app.build(hub, not args.quiet, names, not _is_local(args.host), args.idle_timeout)
     config = uvicorn.Config(
-        application, http="h11", ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=3
+        application,
+        http=connection.protocol(args.idle_timeout),
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=3,
+        limit_concurrency=connection.MAX_CONNECTIONS,
+        h11_max_incomplete_event_size=connection.MAX_HEADERS,
     )
     server = uvicorn.Server(config)
 
@@ -92,22 +130,23 @@ def _serve(args: argparse.Namespace, listener: socket.socket) -> int:
     signal.signal(signal.SIGINT, stop)
     try:
         write_file(args.data / "server.json", json.dumps(session).encode(), mode=0o600)
-        print(_greeting(args.data, port), flush=True)
-        server.run(sockets=[listener])
+        print(_greeting(args.data, args.host, port), flush=True)
+        server.run(sockets=listeners)
     finally:
         (args.data / "server.json").unlink(missing_ok=True)
     print("Stopped.", file=sys.stderr)
     return 0
 
 
-def _greeting(data: Path, port: int) -> str:
-    endpoint = f"HF_ENDPOINT=http://127.0.0.1:{port}"
+def _greeting(data: Path, host: str, port: int) -> str:
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    endpoint = f"HF_ENDPOINT={url}"
     token = "pinfold hub token NAME --role write"
     if data != DATA:
         token += f" --data {shlex.quote(str(data))}"
     return "\n".join(
         [
-            f"pinfold hub listening on http://127.0.0.1:{port}, data in {data}; Ctrl-C stops it",
+            f"pinfold hub listening on {url}, data in {data}; Ctrl-C stops it",
             "To load from it (the second keeps a stored token of the real Hub from being sent here):",
             f"  export {endpoint} HF_HUB_DISABLE_IMPLICIT_TOKEN=1",
             "To push to NAME/... with push_to_hub or hf upload:",
@@ -163,14 +202,18 @@ def _running(data: Path) -> str:
 
 
 @contextlib.contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as listener:
         if os.name == "posix":  # elsewhere this would let two servers share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(("127.0.0.1", port))
+            listener.bind((host, port))
             listener.listen(128)
+        except socket.gaierror as error:
+            raise UserError(f"--host {host}: {error.strerror}; give an address of this machine") from error
         except (OSError, OverflowError) as error:
+            if getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
+                raise UserError(f"--host {host} is no address of this machine; give one of its own") from error
             reason = getattr(error, "strerror", None) or "ports are 0 to 65535"
             raise UserError(f"--port {port}: {reason}; choose another, or 0 for any free one") from error
         yield listener

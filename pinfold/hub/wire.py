@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -41,6 +42,11 @@ def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = 
     return Response(json.dumps(content, allow_nan=False), status, headers, "application/json")
 
 
+def date(seconds: float) -> str:
+    """A time as the clients parse it."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
 @dataclass(frozen=True)
 class Hub:
     """Everything a handler may touch."""
@@ -49,6 +55,9 @@ class Hub:
     tokens: "Tokens"
     secret: bytes  # signs upload URLs; on disk, so that an upload survives a restart
     nonce: str  # proves to a client that this is the server that wrote DATA/server.json
+    part_size: int  # larger files are sent in parts of this many bytes
+    read_only: bool = False
+    closed: bool = False  # anonymous requests are refused, reads of public repositories as well
 
 
 @dataclass(frozen=True)
@@ -61,14 +70,23 @@ class Call:
     kind: str  # models or datasets, from the route
     params: dict[str, str] = field(default_factory=dict)  # of the path, unquoted
     body: bytes = b""
+    asks_password: bool = False  # git and git-lfs want a challenge before they look for a password
 
     @property
     def base_url(self) -> str:
         """The server as this client names it: through a forwarded port the client's port differs from ours."""
-        return f"http://{self.request.headers['host']}"
+        return f"{self.request.url.scheme}://{self.request.headers['host']}"
 
     def query(self, name: str) -> str | None:
         return self.request.query_params.get(name)
+
+    def number(self, name: str, default: int, highest: int = 10**9 - 1) -> int:
+        text = self.query(name)
+        if text is None:
+            return default
+        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > highest:
+            raise HubError(400, f"{name} must be a number up to {highest}")
+        return int(text)
 
     def flag(self, name: str) -> bool:
         return (self.query(name) or "").lower() in ("1", "true")

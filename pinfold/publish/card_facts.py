@@ -131,13 +131,13 @@ def code(text: str) -> str:
 def amount(count: int) -> str:
     """A number that a reader remembers.
 
-    >>> amount(25557032), amount(1234), amount(7_000_000_000)
-    ('25.6 M', '1,234', '7.0 B')
+    >>> amount(25557032), amount(688_208), amount(1234), amount(7_000_000_000)
+    ('25.6 M', '688 k', '1,234', '7.0 B')
     """
     for unit, size in (("T", 10**12), ("B", 10**9), ("M", 10**6)):
-        if count >= 0.1 * size:
+        if count >= size:
             return f"{count / size:.1f} {unit}"
-    return f"{count:,}"
+    return f"{count / 1000:.0f} k" if count >= 10_000 else f"{count:,}"
 
 
 def size_of(count: int) -> str:
@@ -211,7 +211,7 @@ def _held(staged: Staged, parameters: int) -> str:
     """What the headers of the files say: the dtype, and how many numbers where those are not the parameters alone."""
     held: dict[str, int] = {}
     for entry in headers(staged.weights).values():
-        kind = DTYPES.get(entry["dtype"], entry["dtype"].lower())
+        kind = DTYPES.get(entry["dtype"]) or re.sub(r"^i(?=\d)", "int", entry["dtype"].lower())
         held[kind] = held.get(kind, 0) + math.prod(entry["shape"])
     if list(held.values()) == [parameters]:
         return f" of {next(iter(held))}"

@@ -17,6 +17,7 @@ MOST_TEXT = 300
 # Arguments that name places of somebody's machine, or accounts, or say nothing of the result.
 PRIVATE = re.compile(
     r"dir$|path|token|hub_|run_name|report_to|logging|deepspeed|^ddp|checkpoint$|^local_rank$|trackio|url"
+    r"|^log_|tqdm|^project$"
 )
 
 

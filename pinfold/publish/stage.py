@@ -365,7 +365,7 @@ def _write_json(path: Path, value: dict) -> None:
 
 def write_manifest(staged: Staged) -> None:
     """List every staged file with its sha256, once more after one was added."""
-    sums = {name: sha256(staged.directory / name) for name in staged.files}
+    sums = {name: sha256(staged.directory / name) for name in staged.files if name != MANIFEST}
     _write_json(staged.directory / MANIFEST, {"manifest": 1, "files": sums})
 
 

@@ -1,0 +1,201 @@
+"""What `pinfold hub ACTION` does besides serving: tokens, import, gc and verify."""
+
+import argparse
+import contextlib
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pinfold.errors import UserError, printable
+
+KIND_NAMES = ("model", "dataset", "space")
+
+
+def add_arguments(actions, data: Path) -> None:
+    """The subcommands, each with an example."""
+
+    def action(name: str, summary: str, example: str) -> argparse.ArgumentParser:
+        parser = actions.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.\n\nExample:\n  pinfold hub {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        # Without SUPPRESS this default would overwrite a --data given before the action.
+        parser.add_argument("--data", type=Path, default=argparse.SUPPRESS, help=f"as above (default {data})")
+        return parser
+
+    token = action("token", "make a token, printed once", "token me --role write")
+    token.add_argument("name", help="user name; also the namespace the user may write to")
+    token.add_argument("--role", choices=("read", "write"), default="read", help="default read")
+
+    action("tokens", "list the tokens by id, never the tokens themselves", "tokens")
+
+    revoke = action("revoke", "make a token worthless, also for a running server", "revoke 0123456789ab")
+    revoke.add_argument("id", nargs="+", help="as pinfold hub tokens lists it")
+
+    gc = action("gc", "remove what no branch, tag or pull request needs any more", "gc --older-than 30 --dry-run")
+    gc.add_argument("--older-than", type=_days, default=14.0, metavar="DAYS", help="keep what is younger (default 14)")
+    gc.add_argument("--dry-run", action="store_true", help="say what would go, and remove nothing")
+
+    action("verify", "read everything and name what is missing or damaged", "verify")
+
+    copy = action(
+        "import",
+        "make a repository from a folder, or mirror one of another Hub with its history",
+        "import runs/my_model me/model\n  pinfold hub import org/model org/model --from https://huggingface.co "
+        "--revision SHA --token-from-env HF_TOKEN",
+    )
+    copy.add_argument("source", help="a folder; with --from the repository's name there")
+    copy.add_argument("name", help="its name here, NAMESPACE/NAME")
+    copy.add_argument("--from", dest="endpoint", metavar="URL", help="the other Hub's address")
+    copy.add_argument("--revision", help="with --from: commit, branch or tag (default main)")
+    copy.add_argument("--token-from-env", metavar="VAR", help="with --from: the variable that holds a token for it")
+    copy.add_argument("--type", choices=KIND_NAMES, default="model", help="default model")
+    copy.add_argument("--private", action="store_true", help="only its namespace's tokens may read it")
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not 0 <= days < 1e5:
+        raise ValueError
+    return days
+
+
+def run(args: argparse.Namespace, claimed: Callable) -> int:
+    actions = {
+        "token": _token,
+        "tokens": _tokens,
+        "revoke": _revoke,
+        "verify": _verify,
+        "import": _import,
+    }
+    if args.action == "gc":
+        return _gc(args, claimed)
+    return actions[args.action](args)
+
+
+def _token(args: argparse.Namespace) -> int:
+    from pinfold.hub.auth import Tokens
+
+    token = Tokens(args.data).create(args.name, args.role)
+    print(f"A {args.role} token for {args.name}; only its hash is kept, so it is shown this once.", file=sys.stderr)
+    print(token)
+    return 0
+
+
+def _tokens(args: argparse.Namespace) -> int:
+    from pinfold.hub.auth import Tokens
+
+    listed = Tokens(args.data).listed()
+    if not listed:
+        print("No tokens; make one with: pinfold hub token NAME --role write", file=sys.stderr)
+    for token_id, user, role, created in listed:
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(created)) if created else "-"
+        print(f"{token_id}  {role:5}  {made:16}  {user}")
+    return 0
+
+
+def _revoke(args: argparse.Namespace) -> int:
+    from pinfold.hub.auth import Tokens
+
+    for token_id in args.id:
+        user, role = Tokens(args.data).revoke(token_id)
+        print(f"Revoked {token_id}, a {role} token of {user}.")
+    return 0
+
+
+def _gc(args: argparse.Namespace, claimed: Callable) -> int:
+    from pinfold.hub.maintenance import garbage
+
+    faults: list[str] = []
+    total, verb = 0, "would remove" if args.dry_run else "removed"
+    with claimed(args.data):
+        for found in garbage(args.data, args.older_than, faults):
+            total += found.size
+            said = str(found)
+            if not args.dry_run:
+                found.remove()
+            print(f"{verb} {said}", flush=True)
+    for fault in faults:
+        print(printable(fault), file=sys.stderr)
+    print(f"{verb} {total} bytes in all")
+    return 1 if faults else 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from pinfold.hub.verify import Verified, verify
+
+    seen, faults = Verified(), 0
+    for fault in verify(args.data, seen):
+        faults += 1
+        print(printable(fault), flush=True)
+    what = f"{seen.repositories} repositories, {seen.objects} git objects, {seen.large} large files, {seen.size} bytes"
+    print(f"{what}: {f'{faults} faults' if faults else 'no fault'}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from pinfold.hub import mirror
+    from pinfold.hub.source import Source
+    from pinfold.hub.store import KINDS, Store
+
+    _check_name(args.name)
+    store, kind = Store(args.data), KINDS[args.type]
+    if args.endpoint is None:
+        if args.revision or args.token_from_env:
+            raise UserError("--revision and --token-from-env are of another Hub; add --from URL")
+        folder = Path(args.source)
+        with _progress(mirror.size_of(folder)) as report:
+            sha = mirror.import_folder(store, kind, args.name, folder, args.private, report)
+        print(f"{args.name} is at {sha}")
+        return 0
+    source = Source(_endpoint(args.endpoint), kind, _check_name(args.source), _variable(args.token_from_env))
+    with contextlib.ExitStack() as stack:
+        sha, same = mirror.mirror(
+            store,
+            args.name,
+            source,
+            args.revision or "main",
+            args.private,
+            lambda text: print(text, file=sys.stderr),
+            lambda total: stack.enter_context(_progress(total)),
+        )
+    print(f"{args.name} is at {sha}" + (", as at its source: a pin of it loads from here" if same else ""))
+    return 0
+
+
+def _check_name(name: str) -> str:
+    from pinfold.hub.store import RESERVED, SEGMENT
+
+    namespace, _, short = name.partition("/")
+    if not all(re.fullmatch(SEGMENT, part) for part in (namespace, short)) or namespace.lower() in RESERVED:
+        raise UserError(f"{name!r} is no name of a repository; use NAMESPACE/NAME of letters, digits, '-', '_', '.'")
+    return name
+
+
+def _endpoint(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+        raise UserError(f"--from {url!r} must be an address such as https://huggingface.co, without a user or a query")
+    return url.rstrip("/")
+
+
+def _variable(name: str | None) -> str | None:
+    if name is None:
+        return None
+    if not (value := os.environ.get(name, "").strip()):
+        raise UserError(f"--token-from-env {name}: the variable is not set; export it first")
+    return value
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], object]]:
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit="B", unit_scale=True, delay=2, disable=None) as bar:
+        yield bar.update

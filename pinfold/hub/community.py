@@ -1,0 +1,222 @@
+"""The calls about discussions and pull requests. Each handler is one call.
+
+Whoever may read a repository and has a write token may open discussions and comment. A
+pull request with changes needs write access to the repository, as every commit does.
+"""
+
+import time
+from typing import Any
+
+from starlette.responses import Response
+
+from pinfold.hub import auth, discussions, faults, pulls
+from pinfold.hub.auth import User
+from pinfold.hub.discussions import MAX_COMMENT, MAX_TITLE, OPEN, Discussion
+from pinfold.hub.store import Repository, author_name
+from pinfold.hub.wire import Call, HubError, answer, date
+
+PER_PAGE = 50
+MAX_PAGE = 10**6
+
+
+def listed(call: Call) -> Response:
+    repo = auth.repository(call)
+    kind, status, author = call.query("type") or "all", call.query("status") or "all", call.query("author")
+    if kind not in ("all", "discussion", "pull_request") or status not in ("all", "open", "closed"):
+        raise HubError(400, "type is all, discussion or pull_request; status is all, open or closed")
+    found = [
+        each
+        for each in discussions.all_of(repo)
+        if kind in ("all", "pull_request" if each.pull else "discussion")
+        and (status == "all" or (each.status in OPEN) == (status == "open"))
+        and author in (None, each.author)
+    ]
+    page = call.number("p", 0, MAX_PAGE)
+    shown = [_summary(repo, each) for each in found[page * PER_PAGE :][:PER_PAGE]]
+    return answer({"discussions": shown, "count": len(found), "start": page * PER_PAGE, "numClosedDiscussions": 0})
+
+
+def details(call: Call) -> Response:
+    repo = auth.repository(call)
+    found = _find(call, repo)
+    body = _summary(repo, found)
+    events = list(found.events)
+    if found.pull:
+        events += [_commit(each) for each in pulls.commits(repo, found)]
+        events.sort(key=lambda each: each["createdAt"])
+        body["changes"] = {"base": found.target.removeprefix("refs/heads/"), "mergeCommitId": found.merged or None}
+        body["filesWithConflicts"] = pulls.conflicts(repo, found)
+        if call.flag("diff"):
+            body["diff"] = pulls.diff(repo, found)
+    return answer({**body, "events": events})
+
+
+def create(call: Call) -> Response:
+    repo, user = _participant(call)
+    request = call.json()
+    title, text = _text(request, "title", MAX_TITLE), _text(request, "description", MAX_COMMENT)
+    pull = request.get("pullRequest", False)
+    if not isinstance(pull, bool):
+        raise HubError(400, "pullRequest must be true or false")
+    if pull:
+        auth.require_write(user, repo.namespace)
+    with repo.lock:
+        number = discussions.next_number(repo)
+        new = Discussion(number, title, user.name, int(time.time()), events=[discussions.comment(user.name, text)])
+        if pull:
+            new.pull, new.status, new.base = True, "draft", repo.resolve("main")
+            repo.add_ref(new.ref, new.base)
+        discussions.save(repo, new)
+    body = {"num": number, "pullRequest": pull, "url": f"{call.base_url}/{repo.url_path}/discussions/{number}"}
+    return answer(body)
+
+
+def add_comment(call: Call) -> Response:
+    repo, user = _participant(call)
+    new = discussions.comment(user.name, _text(call.json(), "comment", MAX_COMMENT))
+    with repo.lock:
+        found = _find(call, repo)
+        found.events.append(new)
+        discussions.save(repo, found)
+    return answer({"newMessage": new})
+
+
+def edit_comment(call: Call) -> Response:
+    repo, user = _participant(call)
+    text = _text(call.json(), "content", MAX_COMMENT)
+    with repo.lock:
+        found, comment = _comment(call, repo)
+        if comment["author"]["name"] != user.name:
+            raise HubError(403, f"only {comment['author']['name']} may edit this comment")
+        if comment["data"]["hidden"]:
+            raise HubError(400, "this comment is hidden and stays so")
+        discussions.edit(comment, user.name, text)
+        discussions.save(repo, found)
+    return answer({"updatedComment": comment})
+
+
+def hide_comment(call: Call) -> Response:
+    repo, user = _participant(call)
+    with repo.lock:
+        found, comment = _comment(call, repo)
+        _only(user, repo, comment["author"]["name"], "hide this comment")
+        discussions.hide(comment, user.name)
+        discussions.save(repo, found)
+    return answer({"updatedComment": comment})
+
+
+def rename(call: Call) -> Response:
+    repo, user = _participant(call)
+    title = _text(call.json(), "title", MAX_TITLE)
+    with repo.lock:
+        found = _find(call, repo)
+        _only(user, repo, found.author, "rename this")
+        new = discussions.event("title-change", user.name, {"from": found.title, "to": title})
+        found.title = title
+        found.events.append(new)
+        discussions.save(repo, found)
+    return answer({"newTitle": new})
+
+
+def change_status(call: Call) -> Response:
+    repo, user = _participant(call)
+    request = call.json()
+    status = request.get("status")
+    if status not in ("open", "closed"):
+        raise HubError(400, "status must be open or closed; merge a pull request with /merge")
+    with repo.lock:
+        found = _find(call, repo)
+        _only(user, repo, found.author, "open or close this")
+        if found.status in (status, "merged"):
+            raise HubError(400, f"{found.num} is {found.status} already")
+        new = _status(found, user.name, status, request)
+        discussions.save(repo, found)
+    return answer({"newStatus": new})
+
+
+def merge(call: Call) -> Response:
+    repo = auth.repository(call, write=True)
+    request = call.json() if call.body.strip() not in (b"", b"null") else {}
+    with repo.lock:
+        found = _find(call, repo)
+        if not found.pull:
+            raise HubError(400, f"{found.num} is a discussion; only a pull request can be merged")
+        text = _text(request, "comment", MAX_COMMENT) if request.get("comment") else ""
+        pulls.merge(repo, found, call.user.name, text, faults.reach)
+        _status(found, call.user.name, "merged", request)
+        discussions.save(repo, found)
+    return answer({"mergeCommitId": found.merged})
+
+
+def _participant(call: Call) -> tuple[Repository, User]:
+    """The repository and who speaks: a read token may not, and nobody anonymously."""
+    repo = auth.repository(call)
+    user = auth.require_user(call.user)
+    if user.role != "write":
+        raise HubError(403, f"this token of {user.name} may only read; make one with --role write")
+    return repo, user
+
+
+def _only(user: User, repo: Repository, author: str, what: str) -> None:
+    if user.name not in (author, repo.namespace):
+        raise HubError(403, f"only {author} or {repo.namespace} may {what}")
+
+
+def _find(call: Call, repo: Repository) -> Discussion:
+    number = call.params["number"]
+    found = discussions.load(repo, int(number)) if number.isascii() and number.isdigit() and len(number) < 8 else None
+    if found is None or found.num < 1:
+        raise HubError(404, f"{repo.id} has no discussion {number[:40]}")
+    return found
+
+
+def _comment(call: Call, repo: Repository) -> tuple[Discussion, dict[str, Any]]:
+    found = _find(call, repo)
+    for each in found.events:
+        if each["type"] == "comment" and each["id"] == call.params["comment"]:
+            return found, each
+    raise HubError(404, f"discussion {found.num} has no comment {call.params['comment'][:40]}")
+
+
+def _status(found: Discussion, author: str, status: str, request: dict[str, Any]) -> dict[str, Any]:
+    if request.get("comment"):
+        found.events.append(discussions.comment(author, _text(request, "comment", MAX_COMMENT)))
+    new = discussions.event("status-change", author, {"status": status})
+    found.status = status
+    found.events.append(new)
+    return new
+
+
+def _text(request: dict[str, Any], name: str, limit: int) -> str:
+    text = request.get(name)
+    text = text.strip() if isinstance(text, str) else ""
+    if not text or len(text) > limit or "\0" in text or (name == "title" and not text.isprintable()):
+        raise HubError(400, f"{name} must be a text of 1 to {limit} characters")
+    return text.encode("utf-8", "replace").decode()
+
+
+def _summary(repo: Repository, found: Discussion) -> dict[str, Any]:
+    return {
+        "num": found.num,
+        "title": found.title,
+        "author": discussions.person(found.author),
+        "createdAt": date(found.created),
+        "status": found.status,
+        "isPullRequest": found.pull,
+        "numComments": sum(each["type"] == "comment" for each in found.events),
+        "pinned": False,
+        "locked": False,
+        "repo": {"name": repo.id, "type": repo.kind.removesuffix("s")},
+        "repoOwner": {"name": repo.namespace, "type": "user"},
+    }
+
+
+def _commit(commit) -> dict[str, Any]:
+    subject = commit.message.decode("utf-8", "replace").partition("\n")[0]
+    return {
+        "id": commit.id.decode(),
+        "type": "commit",
+        "createdAt": date(commit.commit_time),
+        "author": discussions.person(author_name(commit)),
+        "data": {"oid": commit.id.decode(), "subject": subject},
+    }

@@ -1,0 +1,195 @@
+"""Very large files in parts, as huggingface_hub sends them: a dropped connection costs one part, not the file.
+
+How it works:
+- The batch answer carries a URL for each part, and one to finish; each is signed for exactly that.
+- Parts are written at their place in one file; a mark beside it, with the part's hash, says that one is whole.
+- Finishing checks the marks against what the client was told, hashes the file and renames it to its place.
+- What was never finished goes after a week, when a server starts, or with `pinfold hub gc`.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from pinfold.hub import faults, lfs
+from pinfold.hub.files import sha256_of
+from pinfold.hub.store import Pointer, Repository
+from pinfold.hub.wire import Call, HubError, answer
+
+MAX_PARTS = 500  # larger files get larger parts: each part is a URL in the answer
+KEPT = 7 * 24 * 3600  # seconds
+_FINISH = "finish"
+
+
+def part_size(smallest: int, size: int) -> int:
+    """Bytes of each part of a file; the last may be shorter."""
+    return max(smallest, -(-size // MAX_PARTS))
+
+
+def actions(call: Call, repo: Repository, pointer: Pointer) -> dict[str, Any]:
+    """The upload action for a large file, as huggingface_hub's lfs.py reads it."""
+    size = part_size(call.hub.part_size, pointer.size)
+    count = -(-pointer.size // size)
+    at = f"{call.base_url}/{repo.url_path}.git/info/lfs/objects/{pointer.oid}/parts"
+    header = {str(number): f"{at}/{number}?{_query(call, repo, pointer, number, size)}" for number in _numbers(count)}
+    finish = f"{at}?{_query(call, repo, pointer, _FINISH, size)}"
+    return {"href": finish, "header": {"chunk_size": str(size), **header}, "expires_in": lfs.URL_LIFETIME}
+
+
+def _numbers(count: int) -> range:
+    return range(1, count + 1)
+
+
+def _query(call: Call, repo: Repository, pointer: Pointer, what: int | str, size: int) -> str:
+    signed = lfs.sign(call.hub.secret, f"{repo.kind}/{repo.id}", pointer, operation=_operation(what, size))
+    return "&".join(f"{key}={value}" for key, value in {"part": size, **signed}.items())
+
+
+def _operation(what: int | str, size: int) -> str:
+    return f"upload part {what} {size}"
+
+
+def _signed(call: Call, what: str) -> tuple[Pointer, int]:
+    """The object and the size of its parts that a URL was signed for."""
+    signed = [call.query(each) or "" for each in ("size", "expires", "signature")]
+    size = call.query("part") or ""
+    repo = f"{call.kind}/{call.repo_id}"
+    if not re.fullmatch(r"[1-9][0-9]{0,14}", size):
+        raise HubError(403, "this URL was not made by this server")
+    pointer = lfs.verify(call.hub.secret, repo, call.params["oid"], *signed, operation=_operation(what, int(size)))
+    return pointer, int(size)
+
+
+def directory(call: Call, pointer: Pointer) -> Path:
+    """Where the parts of one file for one repository wait."""
+    key = f"{call.kind}/{call.repo_id}\n{pointer.oid}\n{pointer.size}"
+    return call.hub.store.parts / hashlib.sha256(key.encode()).hexdigest()
+
+
+async def receive_part(call: Call) -> Response:
+    number = call.params["number"]
+    pointer, size = _signed(call, number)
+    start = (int(number) - 1) * size
+    length = min(size, pointer.size - start)
+    announced = call.request.headers.get("content-length")
+    if announced is not None and announced != str(length):
+        raise HubError(400, f"part {number} has {announced} bytes, and should have {length}")
+    at = directory(call, pointer)
+    await run_in_threadpool(_prepare, at, number)
+    with open(os.open(at / "content", os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+        etag = await _write(call, file, start, length, number)
+    await run_in_threadpool((at / f"{number}-{etag}").touch)
+    return Response(headers={"ETag": f'"{etag}"'})
+
+
+def _prepare(at: Path, number: str) -> None:
+    at.mkdir(parents=True, exist_ok=True)
+    for mark in at.glob(f"{number}-*"):  # what it stands for is about to be overwritten
+        mark.unlink(missing_ok=True)
+
+
+async def _write(call: Call, file: BinaryIO, start: int, length: int, number: str) -> str:
+    digest, received, middle, pending = hashlib.sha256(), 0, False, bytearray()
+    file.seek(start)
+
+    def write() -> None:
+        digest.update(pending)
+        file.write(pending)
+        pending.clear()
+
+    async for chunk in call.request.stream():
+        if received + len(chunk) > length:  # before it reaches into the next part
+            raise HubError(400, f"part {number} is longer than its {length} bytes")
+        if not middle and received * 2 >= length:
+            middle = True
+            faults.reach("put-middle")
+        received += len(chunk)
+        pending += chunk
+        if len(pending) >= lfs.WRITE_SIZE:
+            await run_in_threadpool(write)
+    await run_in_threadpool(write)
+    if received != length:
+        raise HubError(400, f"part {number} has {received} bytes, and should have {length}; send it again")
+    file.flush()
+    await run_in_threadpool(os.fsync, file.fileno())
+    return digest.hexdigest()
+
+
+def finish(call: Call) -> Response:
+    """The last call of an upload in parts."""
+    pointer, size = _signed(call, _FINISH)
+    repo = call.hub.store.find(call.kind, call.repo_id)
+    if repo is None:
+        raise HubError(404, "Repository not found", "RepoNotFound")
+    if lfs.owns(repo, pointer):  # the answer was lost and the client asks again
+        return answer({})
+    request = call.json()
+    parts = request.get("parts")
+    if request.get("oid") != pointer.oid or not isinstance(parts, list):
+        raise HubError(400, "the request needs the oid and the parts, each with partNumber and etag")
+    given = {each.get("partNumber"): each.get("etag") for each in parts if isinstance(each, dict)}
+    at = directory(call, pointer)
+    marks = _marks(at)
+    for number in _numbers(-(-pointer.size // size)):
+        if number not in marks or str(given.get(number)).strip('"') != marks[number]:
+            raise HubError(400, f"part {number} of {pointer.oid} has not arrived as announced; send it again")
+    _finish(at, repo, pointer)
+    return answer({})
+
+
+def complete(call: Call, repo: Repository, pointer: Pointer) -> bool:
+    """Finish a file all of whose parts are here: of an upload that broke off just before its last call."""
+    at = directory(call, pointer)
+    count = -(-pointer.size // part_size(call.hub.part_size, pointer.size))
+    if set(_marks(at)) != set(_numbers(count)):
+        return False
+    try:
+        _finish(at, repo, pointer)
+    except HubError:  # the parts were wrong, and are gone: it is sent anew
+        return False
+    return True
+
+
+def _marks(at: Path) -> dict[int, str]:
+    found = (re.fullmatch(r"([1-9][0-9]{0,4})-([0-9a-f]{64})", path.name) for path in at.glob("*-*"))
+    return {int(match[1]): match[2] for match in found if match}
+
+
+def _finish(at: Path, repo: Repository, pointer: Pointer) -> None:
+    content = at / "content"
+    try:
+        size = content.stat().st_size
+        oid = sha256_of(content) if size == pointer.size else ""
+        if oid == pointer.oid:
+            lfs.place(content, lfs.object_path(repo, pointer.oid))
+            return
+    except FileNotFoundError:
+        if lfs.owns(repo, pointer):  # another request finished it meanwhile
+            return
+        raise HubError(400, f"the parts of {pointer.oid} are gone; send it again") from None
+    finally:
+        shutil.rmtree(at, ignore_errors=True)  # also when they are wrong: nobody knows which
+    raise HubError(400, f"the parts together have the sha256 {oid or 'of another size'}, announced was {pointer.oid}")
+
+
+def received(call: Call, pointer: Pointer) -> int:
+    """Bytes of a file that are on the disk already."""
+    try:
+        return (directory(call, pointer) / "content").stat().st_blocks * 512
+    except (FileNotFoundError, AttributeError):  # Windows counts no blocks
+        return 0
+
+
+def remove_old(parts: Path) -> None:
+    """Forget uploads in which nothing has arrived for a week."""
+    for at in parts.glob("*"):
+        newest = max([at.stat().st_mtime, *(each.stat().st_mtime for each in at.glob("*"))])
+        if newest < time.time() - KEPT:
+            shutil.rmtree(at, ignore_errors=True)

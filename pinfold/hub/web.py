@@ -1,0 +1,125 @@
+"""The pages about a repository: its card, history, refs and comparisons. Each handler is one page."""
+
+import re
+from itertools import islice
+
+from starlette.responses import Response
+
+from pinfold.hub import auth, card, web_diff, web_facts, web_markdown
+from pinfold.hub.browse import resolve
+from pinfold.hub.discussions import PR_PREFIX
+from pinfold.hub.store import Repository
+from pinfold.hub.web_files import place
+from pinfold.hub.web_page import Change, Place, may_open, page
+from pinfold.hub.wire import Call, HubError
+
+PER_PAGE = 50
+MAX_BETWEEN = 250  # commits listed by a comparison
+_SHA = re.compile(r"[0-9a-f]{40}")
+
+
+def repository(call: Call) -> Response:
+    """The card: what the README says, and what the files say."""
+    here = place(call)
+    facts = web_facts.of(here.repo, here.sha)
+    entry = here.repo.entry(here.sha, "README.md")
+    text = (entry.content or b"").decode("utf-8", "replace") if entry else ""
+    return page(
+        call,
+        "card.html",
+        place=here,
+        facts=facts,
+        snippet=web_facts.snippet(here, facts),
+        html=web_markdown.render(card.body(text), here) if text.strip() else "",
+        has_readme=entry is not None,
+        last=Change.of(here.repo.commit(here.sha)),
+        here=_is_here(call, facts),
+        endpoint=call.base_url,
+    )
+
+
+def _is_here(call: Call, facts: web_facts.Facts) -> dict[str, str]:
+    """Which base models and datasets of the metadata have a page on this server, and its address."""
+    found = {}
+    for label, values in facts.rows:
+        kind = {"Base model": "models", "Datasets": "datasets"}.get(label)
+        for value in values if kind else ():
+            if may_open(call, value, kind):
+                found[value] = f"/{value}" if kind == "models" else f"/{kind}/{value}"
+    return found
+
+
+def commits(call: Call) -> Response:
+    """Newest first; a page begins at a commit, so that new commits shift nothing."""
+    here = place(call)
+    start = call.query("from") or here.sha
+    if not _SHA.fullmatch(start):
+        raise HubError(400, "from must be a commit of 40 hex digits")
+    found = list(islice(here.repo.history(resolve(here.repo, start)), PER_PAGE + 1))
+    changes = [Change.of(each) for each in found]
+    older = changes[PER_PAGE].sha if len(changes) > PER_PAGE else None
+    return page(call, "commits.html", place=here, changes=changes[:PER_PAGE], older=older, newest=start == here.sha)
+
+
+def commit(call: Call) -> Response:
+    """What one commit changed."""
+    repo = auth.repository(call)
+    sha = resolve(repo, call.params["revision"])
+    change = Change.of(repo.commit(sha))
+    difference = web_diff.between(repo, change.parent, sha)
+    return page(call, "commit.html", place=Place(repo, sha, sha), change=change, difference=difference)
+
+
+def refs(call: Call) -> Response:
+    """Branches, tags and pull requests, with where they stand."""
+    here = place(call)
+    found = {
+        title: [(f"{prefix}{name}" if prefix == PR_PREFIX else name, _change(here.repo, sha)) for name, sha in listed]
+        for title, prefix in (("Branches", "refs/heads/"), ("Tags", "refs/tags/"), ("Pull requests", PR_PREFIX))
+        if (listed := list(here.repo.refs(prefix).items()))
+    }
+    return page(call, "refs.html", place=here, found=found)
+
+
+def _change(repo: Repository, sha: str) -> Change:
+    return Change.of(repo.commit(sha))
+
+
+def compare(call: Call) -> Response:
+    """Two revisions side by side. A form without an address of its own comes here to get one."""
+    here = place(call)
+    if "range" not in call.params:
+        base, head = call.query("base") or "main", call.query("head") or "main"
+        return Response(status_code=303, headers={"Location": here.compare(base, head)})
+    base, dots, head = call.params["range"].partition("..")
+    if not (base and dots and head):
+        raise HubError(400, "compare needs two revisions, written A..B")
+    old, new = resolve(here.repo, base), resolve(here.repo, head)
+    everything = call.query("files") == "all"
+    names = [*here.repo.refs("refs/heads/"), *here.repo.refs("refs/tags/")]
+    names += [f"{PR_PREFIX}{each}" for each in here.repo.refs(PR_PREFIX)]
+    return page(
+        call,
+        "compare.html",
+        place=here,
+        at_head=Place(here.repo, head, new),
+        base=base,
+        head=head,
+        old=_change(here.repo, old),
+        new=_change(here.repo, new),
+        between=_between(here.repo, old, new),
+        names=list(dict.fromkeys([*names, base, head])),
+        everything=everything,
+        difference=web_diff.between(here.repo, old, new, code_only=not everything),
+        address=here.compare(base, head),
+    )
+
+
+def _between(repo: Repository, old: str, new: str) -> list[Change] | None:
+    """The commits that lead from one to the other, or None when they do not, or are too many."""
+    found = []
+    for each in islice(repo.history(new), MAX_BETWEEN + 1):
+        if each.id.decode() == old:
+            return found
+        found.append(Change.of(each))
+    return None

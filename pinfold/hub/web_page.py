@@ -1,0 +1,185 @@
+"""How a page is made: the template environment, the headers around it, where its links lead, and pages for errors."""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pinfold import __version__
+from pinfold.hub import auth
+from pinfold.hub.discussions import PR_PREFIX
+from pinfold.hub.store import KINDS, Repository, author_name
+from pinfold.hub.wire import Call, HubError, header_text
+
+PAGES = Path(__file__).with_name("pages")
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    # A browser sends a typed-in token along with every request, other sites' included: those must not get at it.
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "private, no-cache",
+    "Vary": "Accept, Authorization",
+}
+_STATIC = {"style.css": "text/css", "script.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_ADVICE = {
+    401: "It may be private: log in with a token of its owner as the password.",
+    404: "Look at the address, or search for the repository.",
+}
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A commit as pages name it."""
+
+    sha: str
+    title: str
+    author: str
+    time: int
+    body: str = ""
+    parent: str | None = None
+
+    @staticmethod
+    def of(commit: Any) -> "Change":
+        title, _, body = commit.message.decode("utf-8", "replace").partition("\n")
+        parent = commit.parents[0].decode() if commit.parents else None
+        sha = commit.id.decode()
+        return Change(
+            sha, title.strip() or "(no title)", author_name(commit), commit.commit_time, body.strip(), parent
+        )
+
+
+@dataclass(frozen=True)
+class Place:
+    """A repository at a revision, and the addresses of what is there."""
+
+    repo: Repository
+    revision: str
+    sha: str
+
+    @property
+    def home(self) -> str:
+        return f"/{self.repo.url_path}"
+
+    @property
+    def discussed(self) -> bool:
+        return (self.repo.path / "discussions").exists() or bool(self.repo.refs(PR_PREFIX))
+
+    def to(self, view: str, path: str = "", revision: str | None = None) -> str:
+        """The address of tree, blob, commits or resolve. A revision is one segment, whatever is in it."""
+        address = f"{self.home}/{view}/{quote(self.revision if revision is None else revision, safe='')}"
+        return f"{address}/{quote(path)}" if path else address
+
+    def compare(self, base: str, head: str) -> str:
+        return f"{self.home}/compare/{quote(base, safe='')}..{quote(head, safe='')}"
+
+
+def page(call: Call, template: str, status: int = 200, **values: Any) -> Response:
+    """Render a template for who asks."""
+    return render(template, status, user=call.user, search=call.query("search") or "", **values)
+
+
+def render(template: str, status: int = 200, headers: dict[str, str] | None = None, **values: Any) -> Response:
+    text = _environment.get_template(template).render(version=__version__, kinds=list(KINDS.values()), **values)
+    # User text may hold lone surrogates, from an escape in JSON or YAML.
+    content = text.encode("utf-8", "replace")
+    return Response(content, status, {**_HEADERS, **(headers or {})}, "text/html; charset=utf-8")
+
+
+def failure(request: Request, error: HubError) -> Response:
+    """A refusal: a page for who prefers one, JSON for everybody else."""
+    if "text/html" not in request.headers.get("accept", ""):
+        return error.answer()
+    headers = {"X-Error-Message": header_text(error.message), **error.headers}
+    if error.status == 401:
+        headers |= auth.CHALLENGE
+    if error.code:
+        headers["X-Error-Code"] = error.code
+    values = {"number": error.status, "message": error.message, "advice": _ADVICE.get(error.status, "")}
+    return render("error.html", error.status, headers=headers, user=None, search="", **values)
+
+
+def static(call: Call) -> Response:
+    """The stylesheet, the script and the icon."""
+    name = call.params["file"]
+    if name not in _STATIC:
+        raise HubError(404, f"Not Found: there is no file {name!r}")
+    content = (PAGES / name).read_bytes()
+    headers = {**_HEADERS, "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
+    if call.request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type=_STATIC[name])
+
+
+def login(call: Call) -> Response:
+    """Make the browser ask for a token; it then sends it along by itself, so no cookie is needed."""
+    if call.user is None:
+        raise HubError(401, "Log in with your user name, and a token as the password", headers=auth.CHALLENGE)
+    return Response(status_code=303, headers={**_HEADERS, "Location": "/"})
+
+
+def may_open(call: Call, repo_id: str, kind: str = "models") -> bool:
+    """Whether a name in somebody's text is a repository here that this user may see."""
+    repo = call.hub.store.find(kind, repo_id)
+    return repo is not None and auth.may_read(repo, call.user)
+
+
+def remembered(cache: dict[Hashable, Any], limit: int, key: Hashable, make: Callable[[], Value]) -> Value:
+    """What `make` returned for this key; the oldest entries make room."""
+    if key in cache and (found := cache.get(key)) is not None:
+        return found
+    value = make()
+    while len(cache) >= limit:
+        with contextlib.suppress(RuntimeError, StopIteration, KeyError):  # another thread was faster
+            del cache[next(iter(cache))]
+    cache[key] = value
+    return value
+
+
+def size(count: int) -> str:
+    """Bytes for people: 1.2 MB."""
+    for unit, scale in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= scale:
+            return f"{count / scale:.3g} {unit}" if count < 999.5 * scale else f"{count / scale:,.0f} {unit}"
+    return f"{count} B"
+
+
+def count(number: int) -> str:
+    """A number of parameters for people: 25.6 M."""
+    for unit, scale in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number >= scale:
+            return f"{number / scale:.3g} {unit}" if number < 999.5 * scale else f"{number / scale:,.0f} {unit}"
+    return str(number)
+
+
+def _time(seconds: int, form: str) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime(form)
+
+
+def _thousands(number: int) -> str:
+    return f"{number:,}"
+
+
+_environment = Environment(
+    loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+_environment.filters |= {
+    "size": size,
+    "count": count,
+    "thousands": _thousands,
+    "date": lambda seconds: _time(seconds, "%Y-%m-%d"),
+    "minute": lambda seconds: _time(seconds, "%Y-%m-%d %H:%M UTC"),
+    "machine": lambda seconds: _time(seconds, "%Y-%m-%dT%H:%M:%SZ"),
+    "segment": lambda text: quote(text, safe=""),
+}

@@ -1,0 +1,85 @@
+"""The pages about discussions and pull requests: what is said, and what would change."""
+
+from itertools import islice
+from typing import Any
+
+from markupsafe import Markup
+from starlette.responses import Response
+
+from pinfold.hub import discussions, web_diff, web_markdown
+from pinfold.hub.discussions import Discussion
+from pinfold.hub.store import Repository
+from pinfold.hub.web_files import place
+from pinfold.hub.web_page import Change, Place, page
+from pinfold.hub.wire import Call, HubError
+
+MAX_SEARCHED = 2000  # commits looked through for where a pull request began
+PER_PAGE = 50
+
+
+def listing(call: Call) -> Response:
+    """All of a repository's, newest first."""
+    here, current = place(call), max(call.number("page", 1), 1)
+    found = discussions.all_of(here.repo)
+    return page(
+        call,
+        "discussions.html",
+        place=here,
+        shown=found[(current - 1) * PER_PAGE : current * PER_PAGE],
+        current=current,
+        pages=max(-(-len(found) // PER_PAGE), 1),
+    )
+
+
+def discussion(call: Call) -> Response:
+    """One of them."""
+    here, number = place(call), call.params["number"]
+    short = number.isascii() and number.isdigit() and len(number) < 8
+    found = discussions.load(here.repo, int(number)) if short else None
+    if found is None:
+        raise HubError(404, f"{here.repo.id} has no discussion {number[:20]!r}")
+    tip = here.repo.ref(found.ref) if found.pull else None
+    base = _base(here.repo, found, tip) if tip else None
+    return page(
+        call,
+        "discussion.html",
+        place=here,
+        found=found,
+        said=[_event(here, at, each) for at, each in enumerate(found.events)],
+        tip=tip,
+        commits=_commits(here.repo, base, tip) if tip else [],
+        at_tip=Place(here.repo, found.ref, tip) if tip else None,
+        difference=web_diff.between(here.repo, base, tip) if tip else None,
+    )
+
+
+def _event(here: Place, at: int, event: dict[str, Any]) -> dict[str, Any]:
+    """Comments are Markdown, as cards are, and by strangers, as cards are."""
+    data, kind = event["data"], event["type"]
+    html = Markup()
+    if kind == "comment" and not data["hidden"]:
+        html = web_markdown.render(data["latest"]["raw"], here, prefix=f"c{at}-")
+    texts = {
+        "comment": "hid this comment" if kind == "comment" and data["hidden"] else "",
+        "status-change": f"changed the status to {data.get('status')}",
+        "title-change": f"changed the title from \u201c{data.get('from')}\u201d",
+    }
+    return {"author": event["author"]["name"], "time": event["createdAt"], "html": html, "text": texts.get(kind, kind)}
+
+
+def _base(repo: Repository, found: Discussion, tip: str) -> str | None:
+    """The newest commit that a pull request shares with its branch; what is merged as it was knows where it began."""
+    target = repo.ref(found.target)
+    shared = {each.id for each in islice(repo.history(target), MAX_SEARCHED)} if target else set()
+    first = next((each.id.decode() for each in islice(repo.history(tip), MAX_SEARCHED) if each.id in shared), None)
+    return found.base or None if first in (tip, None) and found.base else first
+
+
+def _commits(repo: Repository, base: str | None, tip: str) -> list[Change]:
+    """A pull request's own commits, newest first."""
+    found = []
+    for commit in islice(repo.history(tip), MAX_SEARCHED):
+        if commit.id.decode() == base:
+            break
+        found.append(Change.of(commit))
+    return found

@@ -1,0 +1,241 @@
+"""`pinfold hub import`: from a folder, and from another Hub such that a pin of it loads here."""
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from hub_support import ROOT, Server, client, file, large, sha256
+
+WEIGHTS = os.urandom(3_000_000)
+
+
+def pinfold(data, *arguments: str, code: int = 0, **variables: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pinfold", "hub", "import", *arguments, "--data", str(data)]
+    run = subprocess.run(
+        command, capture_output=True, text=True, timeout=90, cwd=ROOT, env={**os.environ, **variables}
+    )
+    assert run.returncode == code and "Traceback" not in run.stderr, run
+    assert code == 0 or run.stderr.splitlines()[-1].startswith("pinfold hub: "), run
+    return run
+
+
+def verified(data) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "pinfold", "hub", "--data", str(data), "verify"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert run.returncode == 0, run.stdout
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A Hub with org/model: a pinned commit with a large file and a tag, an older and a newer one."""
+    with Server(tmp_path_factory.mktemp("source") / "data") as server:
+        token = server.token("org")
+        server.create("org/model", token)
+        server.org = token
+        for content in (b"old" * 1000, WEIGHTS, b"new" * 1000):
+            server.upload("org/model", token, content)
+        server.old = server.commit("org/model", token, large("w.safetensors", b"old" * 1000)).json["commitOid"]
+        code = "from transformers import PretrainedConfig as P\nclass XConfig(P):\n    model_type = 'x_custom'\n"
+        config = {"model_type": "x_custom", "auto_map": {"AutoConfig": "configuration_x.XConfig"}, "size": 7}
+        lines = [file("configuration_x.py", code), file("config.json", json.dumps(config)), file("d/e.txt", "e")]
+        server.pin = server.commit("org/model", token, large("w.safetensors", WEIGHTS), *lines).json["commitOid"]
+        server.http("POST", f"/api/models/org/model/tag/{server.pin}", {"tag": "v1", "message": "m"}, token)
+        server.new = server.commit("org/model", token, large("w.safetensors", b"new" * 1000)).json["commitOid"]
+        yield server
+
+
+def test_a_mirror_has_the_same_sha_and_its_pin_loads(source, tmp_path):
+    data = tmp_path / "data"
+    with Server(data) as here:  # a running server shows the mirror as soon as it is whole
+        args = ("org/model", "lab/copy", "--from", source.url, "--revision", source.pin)
+        assert f"lab/copy is at {source.pin}" in pinfold(data, *args).stdout
+        assert here.head("lab/copy") == source.pin
+        assert here.history("lab/copy") == ["test", "test", "initial commit"]
+        assert here.head("lab/copy", revision="v1") == source.pin
+        script = f"""
+from transformers import AutoConfig
+config = AutoConfig.from_pretrained("lab/copy", revision={source.pin!r}, trust_remote_code=True)
+path = hf_hub_download("lab/copy", "w.safetensors", revision={source.pin!r})
+import hashlib
+result = config.size, hashlib.sha256(open(path, "rb").read()).hexdigest()
+"""
+        assert client(here, None, tmp_path / "home", script) == [7, sha256(WEIGHTS)]
+        gone = here.http("GET", f"/lab/copy/resolve/{source.old}/w.safetensors")
+        assert (gone.status, gone.code) == (404, "EntryNotFound") and "pinfold hub import" in gone.json["error"]
+        verified(data)
+        # An older and a newer revision are added to the same mirror.
+        pinfold(data, "org/model", "lab/copy", "--from", source.url, "--revision", source.old)
+        assert here.http("GET", f"/lab/copy/resolve/{source.old}/w.safetensors").content == b"old" * 1000
+        assert here.head("lab/copy") == source.pin, "main does not go back"
+        assert f"at {source.new}" in pinfold(data, "org/model", "lab/copy", "--from", source.url).stdout
+        assert here.head("lab/copy") == source.new
+        verified(data)
+        assert not list((data / "imports").glob("*.git"))
+        # It is a repository like any other.
+        lab = here.token("lab")
+        assert here.commit("lab/copy", lab, file("mine.txt", "m")).status == 200
+        clone = tmp_path / "clone"
+        subprocess.run(["git", "clone", "-q", f"{here.url}/lab/copy", str(clone)], check=True, capture_output=True)
+    assert "lab/copy is there already" in pinfold(data, str(tmp_path / "clone"), "lab/copy", code=2).stderr
+
+
+def test_a_private_repository_needs_its_token_and_stays_private(source, tmp_path):
+    source.create("org/hidden", source.org, private=True)
+    source.upload("org/hidden", source.org, b"secret weights")
+    sha = source.commit("org/hidden", source.org, large("w.bin", b"secret weights")).json["commitOid"]
+    data, args = tmp_path / "data", ("org/hidden", "lab/hidden", "--from", source.url)
+    assert "--token-from-env" in pinfold(data, *args, code=2).stderr
+    assert "not set" in pinfold(data, *args, "--token-from-env", "NOT_THERE", code=2).stderr
+    run = pinfold(data, *args, "--token-from-env", "SOURCE_TOKEN", SOURCE_TOKEN=source.org)
+    assert sha in run.stdout and source.org not in run.stdout + run.stderr
+    with Server(data) as here:
+        assert here.http("GET", "/api/models/lab/hidden").status == 401
+        assert here.head("lab/hidden", here.token("lab")) == sha
+    assert not [path for path in data.rglob("*") if path.is_file() and source.org.encode() in path.read_bytes()]
+
+
+def test_a_dataset_is_mirrored_too(source, tmp_path):
+    source.create("org/rows", source.org, type="dataset")
+    data = tmp_path / "data"
+    pinfold(data, "org/rows", "org/rows", "--from", source.url, "--type", "dataset")
+    assert (data / "repos/datasets/org/rows.git/hub.json").exists()
+
+
+class Relay(BaseHTTPRequestHandler):
+    """Between mirror and source: breaks, damages or leaves out what a test wants."""
+
+    def do_GET(self):
+        self.relay()
+
+    def do_POST(self):
+        self.relay()
+
+    def relay(self):
+        server = self.server
+        server.seen.append((self.path, self.headers.get("Range")))
+        if not server.git and ("info/refs" in self.path or "git-upload-pack" in self.path):
+            return self.send_error(404)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        upstream = http.client.HTTPConnection("127.0.0.1", server.source.port)
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+        upstream.request(self.command, self.path, body, headers)
+        reply = upstream.getresponse()
+        content = reply.read()
+        self.send_response(reply.status)
+        for name, value in reply.getheaders():
+            if name.lower() not in ("content-length", "transfer-encoding"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.path.endswith("w.safetensors"):
+            content = server.spoil(content)
+        self.wfile.write(content)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def relay(source):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Relay)
+    server.source, server.seen, server.git, server.spoil = source, [], True, lambda content: content
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_import_that_breaks_off_goes_on_where_it_was(relay, source, tmp_path):
+    data, args = tmp_path / "data", ("org/model", "lab/x", "--from", relay.url, "--revision", source.pin)
+    relay.spoil = lambda content: content[: len(content) // 3]
+    pinfold(data, *args, "--private", code=2)
+    assert not (data / "repos/models/lab").exists(), "nothing is seen of it"
+    have = sum(path.stat().st_size for path in (data / "imports").rglob(f"incomplete/{sha256(WEIGHTS)}"))
+    assert have > len(WEIGHTS) // 3
+    relay.spoil, relay.seen = lambda content: content, []
+    pinfold(data, *args)
+    ranges = [asked for path, asked in relay.seen if path.endswith("w.safetensors")]
+    assert ranges == [f"bytes={have}-"] and not any("git-upload-pack" in path for path, _ in relay.seen[1:])
+    verified(data)
+    assert json.loads((data / "repos/models/lab/x.git/hub.json").read_text())["private"] is False, (
+        "as the last run says"
+    )
+
+
+def test_bytes_that_are_not_the_announced_ones_are_refused(relay, source, tmp_path):
+    data, args = tmp_path / "data", ("org/model", "lab/x", "--from", relay.url, "--revision", source.pin)
+    relay.spoil = lambda content: b"x" + content[1:]
+    assert "another sha256" in pinfold(data, *args, code=2).stderr
+    assert not (data / "repos/models/lab").exists()
+    relay.spoil = lambda content: content
+    pinfold(data, *args)
+    verified(data)
+
+
+def test_a_source_without_git_gives_its_files_and_names_its_commit(relay, source, tmp_path):
+    data = tmp_path / "data"
+    relay.git = False
+    run = pinfold(data, "org/model", "lab/files", "--from", relay.url, "--revision", "v1")
+    assert "no git" in run.stderr
+    with Server(data) as here:
+        commit = here.http("GET", "/api/models/lab/files/commits/main").json[0]
+        assert f"upstream commit: {source.pin}" in commit["message"] and commit["id"] != source.pin
+        for path in ("w.safetensors", "config.json", "d/e.txt"):
+            theirs = source.http("GET", f"/org/model/resolve/{source.pin}/{path}").content
+            assert here.http("GET", f"/lab/files/resolve/main/{path}").content == theirs
+    verified(data)
+
+
+def test_a_folder_becomes_a_repository(tmp_path):
+    folder, data = tmp_path / "my model", tmp_path / "data"
+    (folder / "sub").mkdir(parents=True)
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("[core]")
+    (folder / "config.json").write_text("{}")
+    (folder / "sub" / "w.safetensors").write_bytes(WEIGHTS)
+    (folder / "odd name é.dat").write_bytes(b"\0binary")
+    with Server(data) as here:
+        assert "me/model is at " in pinfold(data, str(folder), "me/model").stdout
+        tree = here.http("GET", "/api/models/me/model/tree/main?recursive=1").json
+        sizes = {each["path"]: (each["size"], "lfs" in each) for each in tree if each["type"] == "file"}
+        assert sizes.pop(".gitattributes")[1] is False
+        assert sizes == {
+            "config.json": (2, False),
+            "odd name é.dat": (7, True),
+            "sub/w.safetensors": (len(WEIGHTS), True),
+        }
+        assert here.http("GET", "/me/model/resolve/main/sub/w.safetensors").content == WEIGHTS
+    verified(data)
+    (tmp_path / "secret").write_text("s")
+    (folder / "link.txt").symlink_to(tmp_path / "secret")
+    assert "link.txt leads out" in pinfold(data, str(folder), "me/other", code=2).stderr
+    assert not (data / "repos/models/me/other.git").exists()
+
+
+def test_mistakes_are_explained_in_one_line(source, tmp_path):
+    data = tmp_path / "data"
+    (tmp_path / "empty").mkdir()
+    for arguments, reason in (
+        ((str(tmp_path / "nothing"), "me/x"), "not a folder"),
+        ((str(tmp_path / "empty"), "me/x"), "no files"),
+        ((str(tmp_path / "empty"), "../x"), "no name"),
+        ((str(tmp_path / "empty"), "me/x/y"), "no name"),
+        ((str(tmp_path / "empty"), "me/x", "--revision", "main"), "add --from"),
+        (("org/model", "me/x", "--from", "ftp://x"), "--from"),
+        (("org/model", "me/x", "--from", "http://me:pw@x"), "--from"),
+        (("org/model", "me/x", "--from", "http://127.0.0.1:1"), "check --from"),
+        (("org/nothing", "me/x", "--from", source.url), "check --type"),
+        (("org/model", "me/x", "--from", source.url, "--revision", "1" * 40), "--revision"),
+    ):
+        run = pinfold(data, *arguments, code=2)
+        assert reason in run.stderr and run.stderr.count("\n") == 1, run.stderr
