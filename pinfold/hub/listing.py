@@ -5,13 +5,15 @@ from typing import Any
 
 from starlette.responses import Response
 
-from pinfold.hub import auth, card, info
+from pinfold.hub import card, info
 from pinfold.hub.browse import ENTRIES_PER_PAGE, page
-from pinfold.hub.store import Repository
+from pinfold.hub.glance import Glance, glances, remembered
 from pinfold.hub.wire import Call, HubError, answer
 
 SORTS = ("createdAt", "lastModified", "downloads", "likes", "trendingScore")
+REMEMBERED = 10_000
 _NOTHING_RUNS = ("inference", "inference_provider", "apps")  # asked for, the honest answer is an empty list
+_descriptions: dict = {}  # (path, commit, settings): what is said about it
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
@@ -21,22 +23,26 @@ def repos(call: Call) -> Response:
     sort = call.query("sort") or "lastModified"
     if sort not in SORTS:
         raise HubError(400, f"sort {sort[:40]!r} is unknown; use {', '.join(SORTS)}")
-    found = [(repo, each) for repo in _readable(call) if (each := _match(call, repo))]
-    found.sort(key=lambda each: each[1]["id"])
-    found.sort(key=lambda each: each[1].get(sort) or 0, reverse=call.query("direction") != "1")
+    found = [row for row in _readable(call) if _is_asked_for(call, row)]
+    found.sort(key=lambda row: row.id)
+    order = {"createdAt": lambda row: row.created, "lastModified": lambda row: row.time}.get(sort, lambda row: 0)
+    found.sort(key=order, reverse=call.query("direction") != "1")
     limit = min(call.number("limit", ENTRIES_PER_PAGE), ENTRIES_PER_PAGE)
 
-    def shown(each: tuple[Repository, dict[str, Any]]) -> dict[str, Any]:
-        repo, described = each
-        if fields:
-            return info.expanded(repo, described["sha"], fields)
-        if call.flag("full"):
-            return info.describe(repo, described["sha"], siblings=True, details=call.flag("config"))
-        if call.flag("config"):
-            described |= info.expanded(repo, described["sha"], ["config"]) if repo.kind == "models" else {}
+    def shown(row: Glance) -> dict[str, Any]:
+        described = _described(call, row)
         if not call.flag("cardData"):
-            described.pop("cardData")
-        return described
+            described = {name: value for name, value in described.items() if name != "cardData"}
+        if not (fields or call.flag("full") or call.flag("config")):
+            return described
+        repo = call.hub.store.find(call.kind, row.id)
+        if repo is None:  # deleted meanwhile
+            return described
+        if fields:
+            return info.expanded(repo, row.sha, fields)
+        if call.flag("full"):
+            return info.describe(repo, row.sha, siblings=True, details=call.flag("config"))
+        return described | (info.expanded(repo, row.sha, ["config"]) if repo.kind == "models" else {})
 
     return page(call, found, call.number("cursor", 0), max(limit, 1), shown)
 
@@ -44,8 +50,8 @@ def repos(call: Call) -> Response:
 def tags_by_type(call: Call) -> Response:
     """What the models or datasets that this user may read can be filtered by."""
     groups: dict[str, dict[str, dict[str, str]]] = {}
-    for repo in _readable(call):
-        described = info.describe(repo, repo.resolve("main"))
+    for row in _readable(call):
+        described = _described(call, row)
         for tag in described["tags"]:
             kind = tag.partition(":")[0] if ":" in tag else "other"
             kind = next((name for name in ("pipeline_tag", "library_name") if described.get(name) == tag), kind)
@@ -54,34 +60,43 @@ def tags_by_type(call: Call) -> Response:
     return answer({name: sorted(found.values(), key=lambda each: each["id"]) for name, found in groups.items()})
 
 
-def _readable(call: Call) -> list[Repository]:
-    return [repo for repo in call.hub.store.all(call.kind) if auth.may_read(repo, call.user)]
+def _readable(call: Call) -> list[Glance]:
+    user = call.user.name if call.user else None
+    return [row for row in glances(call.hub.store, call.kind) if not row.private or row.namespace == user]
 
 
-def _match(call: Call, repo: Repository) -> dict[str, Any] | None:
-    """The description of a repository that is asked for, or None."""
+def _described(call: Call, row: Glance) -> dict[str, Any]:
+    """What is said about a repository; made once for a commit and its settings."""
+
+    def make() -> dict[str, Any]:
+        repo = call.hub.store.find(call.kind, row.id)
+        return info.describe(repo, row.sha) if repo else {"_id": row.id, "id": row.id, "tags": []}  # deleted meanwhile
+
+    return remembered(_descriptions, REMEMBERED, (str(row.path), row.sha, row.settings), make)
+
+
+def _is_asked_for(call: Call, row: Glance) -> bool:
     query = call.request.query_params
-    name = repo.id.lower()
-    if call.query("author") not in (None, repo.namespace) or call.flag("gated"):
-        return None
+    name = row.id.lower()
+    if call.query("author") not in (None, row.namespace) or call.flag("gated"):
+        return False
     if any(each.lower() not in name for each in query.getlist("search")) or any(call.query(e) for e in _NOTHING_RUNS):
-        return None
+        return False
     wanted = {each for value in query.getlist("filter") for each in value.split(",") if each}
     if pipeline := call.query("pipeline_tag"):
         wanted.add(pipeline)
-    described = info.describe(repo, repo.resolve("main"), siblings=False)
-    if not wanted <= set(described["tags"]):
-        return None
-    for linked in ("models", "datasets") if repo.kind == "spaces" else ():
+    if wanted and not wanted <= set(_described(call, row)["tags"]):
+        return False
+    for linked in ("models", "datasets") if call.kind == "spaces" else ():
         asked = set(query.getlist(linked))
-        if asked and not asked & set(card.texts(described.get(linked))):
-            return None
-    if call.flag("linked") and not (described.get("models") or described.get("datasets")):
-        return None
-    return described if _has_size(call, repo, described) else None
+        if asked and not asked & set(card.texts(_described(call, row).get(linked))):
+            return False
+    if call.flag("linked") and not any(_described(call, row).get(name) for name in ("models", "datasets")):
+        return False
+    return _has_size(call, row)
 
 
-def _has_size(call: Call, repo: Repository, described: dict[str, Any]) -> bool:
+def _has_size(call: Call, row: Glance) -> bool:
     """num_parameters=min:6B,max:128B."""
     text = call.query("num_parameters")
     if text is None:
@@ -89,7 +104,8 @@ def _has_size(call: Call, repo: Repository, described: dict[str, Any]) -> bool:
     limits = dict(re.findall(r"(min|max):([0-9.]+[KMBT]?)", text.upper().replace("MIN", "min").replace("MAX", "max")))
     if not limits:
         raise HubError(400, f"num_parameters {text[:40]!r} must be like min:6B,max:128B")
-    counted = info.safetensors(repo, repo.files(described["sha"]))
+    repo = call.hub.store.find(call.kind, row.id)
+    counted = info.safetensors(repo, repo.files(row.sha)) if repo else None
     total = counted["total"] if counted else None
     low, high = _number(limits.get("min", "0")), _number(limits.get("max", "1e99"))
     return total is not None and low <= total <= high

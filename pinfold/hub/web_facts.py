@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pinfold.hub import card, lfs, web_tensors
+from pinfold.hub.glance import remembered
 from pinfold.hub.store import Missing, Repository
-from pinfold.hub.web_page import Place, remembered
+from pinfold.hub.web_page import Place
 
 MAX_JSON = 2**20  # of a config.json; more is not read
 MAX_CODE_FILES = 200

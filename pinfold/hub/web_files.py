@@ -8,8 +8,9 @@ from starlette.responses import Response
 from pinfold.hub import auth, card, web_code, web_markdown, web_tensors
 from pinfold.hub.browse import resolve
 from pinfold.hub.content import IMAGES
+from pinfold.hub.glance import remembered
 from pinfold.hub.store import Entry, Missing, Repository
-from pinfold.hub.web_page import Change, Place, page, remembered
+from pinfold.hub.web_page import Change, Place, page
 from pinfold.hub.wire import Call, HubError
 
 PER_PAGE = 500

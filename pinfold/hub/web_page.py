@@ -1,8 +1,6 @@
 """How a page is made: the template environment, the headers around it, where its links lead, and pages for errors."""
 
-import contextlib
 import hashlib
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -133,18 +131,6 @@ def may_open(call: Call, repo_id: str, kind: str = "models") -> bool:
     """Whether a name in somebody's text is a repository here that this user may see."""
     repo = call.hub.store.find(kind, repo_id)
     return repo is not None and auth.may_read(repo, call.user)
-
-
-def remembered(cache: dict[Hashable, Any], limit: int, key: Hashable, make: Callable[[], Value]) -> Value:
-    """What `make` returned for this key; the oldest entries make room."""
-    if key in cache and (found := cache.get(key)) is not None:
-        return found
-    value = make()
-    while len(cache) >= limit:
-        with contextlib.suppress(RuntimeError, StopIteration, KeyError):  # another thread was faster
-            del cache[next(iter(cache))]
-    cache[key] = value
-    return value
 
 
 def size(count: int) -> str:
