@@ -163,17 +163,25 @@ class Remote:
                 if problem
                 else UserError(f"{self.repo}: these files are there already, in somebody else's commit; {AGAIN}")
             )
-        self.compare(sha, add, delete)
+        sent = {operation.path_in_repo: operation.upload_info.sha256.hex() for operation in operations[: len(add)]}
+        self.compare(sha, add, delete, sent)
         return sha
 
-    def compare(self, sha: str, files: dict[str, Path], absent: list[str] = ()) -> None:
+    def compare(
+        self, sha: str, files: dict[str, Path], absent: list[str] = (), sent: dict[str, str] | None = None
+    ) -> None:
         """Check that a commit's tree holds these very bytes.
+
+        Args:
+            sent: sha256 of files that the client has just read, so that large ones are not read once more.
 
         Raises:
             UserError: it does not.
         """
         tree = self.tree(sha)
-        wrong = [n for n, path in files.items() if not same(path, tree.get(n))] + [n for n in absent if n in tree]
+        sent = sent or {}
+        wrong = [n for n, path in files.items() if tree.get(n) != sent.get(n, "") and not same(path, tree.get(n))]
+        wrong += [n for n in absent if n in tree]
         if wrong:
             raise UserError(f"{self.repo} at {sha} does not hold what was sent ({', '.join(wrong[:5])}); {AGAIN}")
 
