@@ -3,6 +3,7 @@
 import base64
 import gzip
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -37,6 +38,8 @@ def run(*command: str, cwd=None, check=True, lfs=True, **variables: str) -> subp
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     kept |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_TERMINAL_PROMPT": "0"}
     if lfs:
+        if shutil.which("git-lfs") is None:
+            pytest.skip("needs git-lfs")
         settings = {
             "filter.lfs.smudge": "git-lfs smudge -- %f",
             "filter.lfs.process": "git-lfs filter-process",

@@ -259,6 +259,9 @@ def test_huggingface_hubs_own_command_works_with_the_embedded_hub(place):
     lines = block("bash", "hf upload").replace("http://127.0.0.1:7870", place[3]["HF_ENDPOINT"])
     done = place[1](lines)
     assert "me/notes" in done.stdout + done.stderr
+    assert (place[0] / "notes" / "README.md").read_bytes() == (ROOT / "README.md").read_bytes()
+    done = place[1](block("bash", "pinfold hub import"))
+    assert "me/resnet-code is at" in done.stdout and "no fault" in done.stderr
 
 
 def test_the_lines_for_windows_are_those_of_the_makefile():
