@@ -231,6 +231,7 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
             say("           equal once its tensors are copied; mapped from the file, last bits may differ on a CPU")
 
         facts = _facts(staged, expected, [row.version for row in rows], findings)
+        facts = replace(facts, drawn=answer["formula"], unaligned=bool(answer.get("unaligned")))
         with step("card") as done:
             old = remote.read("README.md", remote.head() or "main", work) if exists else None
             _, notes = _card(remote, staged, human, "0" * 40, facts, old)
@@ -255,10 +256,13 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
             loading = {"hub_home": hub_home, "repo": destination.repo, "revision": code}
             sizes = card_facts.Sizes.read(expected.measured)
             programs = snippet.examples(staged, destination.repo, code, sizes and sizes.inputs)
-            loaded = verify.published_load(
-                staged, expected, work, **loading, code_revision=code_from and code_from.sha, examples=programs
-            )
-            facts = replace(facts, example={**loaded.get("example", {}), "programs": programs})
+            loading["code_revision"] = code_from and code_from.sha
+            try:
+                loaded = verify.published_load(staged, expected, work, **loading, examples=programs)
+            except UserError:  # perhaps of the example alone
+                loaded = verify.published_load(staged, expected, work, **loading)
+            shown = loaded.get("example")
+            facts = replace(facts, example={**(shown if isinstance(shown, dict) else {}), "programs": programs})
             done(f"loaded at {code[:12]} from an empty cache: {'ids' if alone else 'tensors and outputs'} equal")
 
         if args.create_pr and not changed:
@@ -497,11 +501,12 @@ def _facts(staged: Staged, expected: verify.Reference, versions: list[str], find
 
 def _draw(staged: Staged, expected: verify.Reference) -> None:
     """Add the picture of the architecture, where nobody has put one of that name beside card.md."""
-    found, place = expected.measured.get("stages"), staged.directory / picture.PICTURE
-    if not found or place.exists():
+    places = [staged.directory / name for name in (picture.PICTURE, picture.FALLBACK)]
+    found = expected.measured.get("stages")
+    if not found or any(place.exists() for place in places):
         return
-    picture.draw(found, place)
-    picture.png(found, staged.directory / picture.FALLBACK)
+    picture.draw(found, places[0])
+    picture.png(found, places[1])
     staged.picture = picture.told(found)
     write_manifest(staged)
 
@@ -512,15 +517,29 @@ def _card(remote: Remote, staged: Staged, human: card.HumanHalf, revision: str, 
     Raises:
         UserError: something in it that the Hub would refuse, or a reader find broken.
     """
-    own = card.render(staged, human, remote.repo, revision, facts)
-    if wrong := card_check.problems(own, card.generated(own), staged.directory, card_facts.sums(staged)):
+    sums = card_facts.sums(staged)
+    for known in (facts, replace(facts, example={})):
+        own = card.render(staged, human, remote.repo, revision, known)
+        wrong = card_check.problems(own, card.generated(own), staged.directory, sums)
+        if not wrong:
+            break  # what an example prints is no reason to publish no card
+    wrong += [f"card.md: {finding}" for finding in snippets(human.text)]
+    theirs = staged.conversion.licence if staged.conversion else ""
+    if theirs not in ("", "unknown", human.metadata["license"]):
+        wrong.append(f"license={human.metadata['license']} in card.md, {theirs} in conversion.json; make them agree")
+    if wrong:
         raise UserError(f"card: {wrong[0]}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""))
-    return card.merge(own, old, human)
+    merged, notes = card.merge(own, old, human)
+    if wrong := card_check.metadata_problems(merged):
+        raise UserError(f"README.md on the Hub: {wrong[0]}; correct it there")
+    notes += [f"README.md on the Hub: {finding}" for finding in snippets(merged)]
+    return merged, notes
 
 
 def _requirements(staged: Staged) -> str:
     """A quoted pip line: an unquoted >= is a redirection to a shell."""
-    installed, found = packages_distributions(), {"transformers>=4.48"}
+    lowest = floor(staged.folder) if staged.code else None
+    installed, found = packages_distributions(), {f"transformers>={lowest or '4.48'}"}
     found |= set() if staged.tokenizer_only else {"torch"}
     found |= {"pillow"} if snippet.parts(staged).get("processor") == "AutoImageProcessor" else set()
     for name in staged.code:
@@ -540,8 +559,6 @@ def _pin(remote: Remote, staged: Staged, human, code: str, facts: card.Facts, wo
         head = remote.head()
         old = remote.read("README.md", head, work)
         text, notes = _card(remote, staged, human, code, facts, old)
-        if unpinned := list(snippets(text)):
-            raise UserError(f"{unpinned[0]}")
         same_words = old is not None and card.human_part(old) == card.human_part(text)
         if old == text or (same_words and card.pinned(old) == {code}):
             done("the card already pins this commit")

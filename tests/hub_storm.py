@@ -22,6 +22,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -58,7 +59,7 @@ class Server:
     """The server, which is started again whenever it has died, at the same port."""
 
     def __init__(self, data: Path):
-        self.data, self.port, self.stopping, self.starts = data, 0, False, 0
+        self.data, self.port, self.stopping, self.starts = data, _free_port(), False, 0
         self.log: collections.deque[str] = collections.deque(maxlen=400)
         self.up = threading.Event()
         self.start()
@@ -79,8 +80,11 @@ class Server:
         threading.Thread(target=self._drain, args=(self.process.stderr,), daemon=True).start()
         greeting = self.process.stdout.readline()
         if "listening" not in greeting:
-            raise Broken(f"the server does not start: {greeting} {' '.join(self.log)}")
-        self.port = int(greeting.split("http://127.0.0.1:")[1].split(",")[0])
+            if self.process.wait() == -signal.SIGKILL:  # killed once more while it started
+                return self.start()
+            time.sleep(0.5)  # until its last words have been read
+            code = self.process.returncode
+            raise Broken(f"the server does not start ({code}, {greeting!r}): {' '.join([*self.log][-3:])}")
         while "HF_TOKEN=" not in greeting:  # the last line of it
             greeting = self.process.stdout.readline()
         self.starts += 1
@@ -295,6 +299,7 @@ class Storm:
                     raise
                 self.again += 1
                 undo()
+                time.sleep(0.1 * (attempt + 1))  # somebody who runs it again is no faster
                 self.server.up.wait(30)
                 continue
             with self.lock:
@@ -428,6 +433,15 @@ class Storm:
             text = subprocess.run(shown, capture_output=True, text=True, check=False).stdout
             found |= {line.removeprefix("oid sha256:") for line in text.splitlines() if line.startswith("oid ")}
         return found
+
+
+def _free_port() -> int:
+    """One that no client gets for its own end of a connection, while the server is down."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Broken("no port is free")
 
 
 def _sha256(content: bytes) -> str:

@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from pinfold.errors import UserError
-from pinfold.publish import card, curve, snippet
+from pinfold.publish import card, curve, provenance, snippet
 from pinfold.publish.folder import read_folder
 from pinfold.publish.stage import sha256, stage
 
@@ -112,6 +113,52 @@ def test_a_licence_that_differs_stops_the_push(staged):
         card.merge(rendered(staged, human(license="apache-2.0")), remote, human(license="apache-2.0"))
 
 
+@pytest.mark.parametrize("remote", ["---\nlicense: mit\n---\n", "", "\n\n", "---\nlicense: [mit]\n---\n"])
+def test_a_readme_that_holds_only_a_licence_keeps_nothing_of_ours_out(staged, remote):
+    for _ in range(2):
+        merged, notes = card.merge(rendered(staged, human()), remote, human())
+        assert merged.rstrip().endswith("Tests.") and notes == []
+        remote = merged
+
+
+def test_text_that_a_person_has_removed_on_the_hub_stays_removed(staged):
+    remote = rendered(staged, human()).replace("## Intended uses\n\nTests.", "")
+    merged, notes = card.merge(rendered(staged, human(), OTHER), remote, human())
+    assert "Tests." in merged or any("edited on the Hub stays" in note for note in notes)
+    kept, _ = card.merge(rendered(staged, human("New."), OTHER), remote, human("New."))
+    assert "New." not in kept
+
+
+def test_line_ends_and_a_byte_order_mark_change_nothing(staged):
+    windows = "\ufeff" + rendered(staged, human()).replace("\n", "\r\n")
+    assert card.merge(rendered(staged, human()), windows, human()) == (rendered(staged, human()), [])
+    assert card.human_part(windows) == card.human_part(rendered(staged, human()))
+    with pytest.raises(UserError, match="make them agree"):
+        card.merge(rendered(staged, human(license="gpl-3.0")), windows, human(license="gpl-3.0"))
+
+
+@pytest.mark.parametrize("mark", ["<!-- pinfold: end, text=abc -->", card.BEGIN])
+@pytest.mark.parametrize("above", [True, False])
+def test_marks_that_were_copied_on_the_hub_do_not_make_the_card_grow(staged, mark, above):
+    remote = rendered(staged, human())
+    remote = remote.replace(card.BEGIN, f"{mark}\n\n{card.BEGIN}") if above else remote + f"\n{mark}\n"
+    once, _ = card.merge(rendered(staged, human()), remote, human())
+    again, _ = card.merge(rendered(staged, human()), once, human())
+    assert again == once and once.count("# tiny\n") == 1 and once.count(card.BEGIN) == 1
+
+
+def test_tags_on_the_hub_that_are_no_words_are_left_out(staged):
+    remote = rendered(staged, human()).replace("tags:\n", "tags:\n- {a: 1}\n- theirs\n")
+    assert front(card.merge(rendered(staged, human()), remote, human())[0])["tags"][0] == "theirs"
+
+
+def test_a_base_model_of_an_earlier_conversion_goes_with_its_weights(staged):
+    conversion = provenance.Conversion("timm/resnet18", licence="mit")
+    before = rendered(replace(staged, conversion=conversion), human())
+    assert "base_model: timm/resnet18\n" in before
+    assert "base_model" not in front(card.merge(rendered(staged, human()), before, human())[0])
+
+
 def test_human_part_ignores_the_generated_region_alone(staged):
     assert card.human_part(rendered(staged, human())) == card.human_part(rendered(staged, human(), OTHER))
     assert card.human_part(rendered(staged, human())) != card.human_part(rendered(staged, human("Other.")))
@@ -126,6 +173,7 @@ def test_human_part_ignores_the_generated_region_alone(staged):
         ("---\nlicense: [mit\n---\n", "not YAML"),
         ("---\n- mit\n---\n", "is a list"),
         ("---\nlicense:\n---\n", "no license"),
+        ("---\nlicense: [mit]\n---\n", "must be one word"),
         ("---\nlicense: mit\ntags: vision\n---\n", "not a list of words"),
         ("---\nlicense: mit\ntags: [1, 2]\n---\n", "not a list of words"),
         ("---\nlicense: m\u00eft\n---\n".encode("latin-1"), "not UTF-8"),
@@ -149,7 +197,7 @@ def test_the_losses_of_a_training_become_a_picture_with_a_text_of_its_own(tiny_f
     for place in places:
         place.mkdir()
     made = [stage(read_folder(tiny_folder), checkpoint, place) for place in places]
-    told = "The training loss goes from 3.00 to 0.10 in 30 steps; held out, it is 0.25 at the end"
+    told = "The training loss goes from 3 to 0.1, logged last at step 30; held out, it is 0.25 at the end"
     text = rendered(made[0], human())
     assert f"## Training\n\n![{told}](loss_curve.png)\n" in text and "loss_curve.png` |" in text
     pictures = [Image.open(each.directory / "loss_curve.png").convert("RGB") for each in made]
@@ -166,10 +214,36 @@ def test_the_loss_of_the_best_weights_is_not_taken_for_that_of_the_last_step(tmp
     (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": log}))
     found = curve.read(tmp_path)
     assert found.held == [(10, 0.5), (20, 0.8)]
-    assert found.told().endswith("; held out, it is 0.80 at the end, and was lowest after 10 steps, 0.50")
+    assert found.told().endswith("; held out, it is 0.8 at the end, and was lowest after 10 steps, 0.5")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"log_history": [{"step": 1, "loss": NaN}]}', '{"log_history": 3}'])
+def losses(*rows):
+    return json.dumps({"log_history": [{"step": step, "loss": loss} for step, loss in rows]})
+
+
+@pytest.mark.parametrize(
+    "rows", [[(float("inf"), 1.0)] * 3, [(10**400 + n, 1.0) for n in range(3)], [(n, 1.7e308) for n in range(4)]]
+)
+def test_numbers_beyond_all_measure_are_not_drawn(tmp_path, rows):
+    (tmp_path / "trainer_state.json").write_text(losses(*rows))
+    assert curve.read(tmp_path) is None
+
+
+def test_losses_that_are_all_the_same_are_drawn(tmp_path):
+    (tmp_path / "trainer_state.json").write_text(losses((1, 0.0), (2, 0.0), (3, 0.0)))
+    assert curve.draw(curve.read(tmp_path), tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"log_history": 3}',
+        '{"log_history": [{"step": 1, "loss": NaN}]}',
+    ],
+)
 def test_a_training_that_logged_nothing_has_no_section(text, tiny_folder, tiny_checkpoint, tmp_path):
     checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
     (checkpoint / "trainer_state.json").write_text(text)
@@ -227,7 +301,7 @@ def test_an_evaluation_of_other_weights_is_not_told_and_an_earlier_one_goes(tiny
     assert "## Evaluation" not in after and "model-index" not in front(after)
     assert "model-index" not in front(card.merge(after, before, human())[0])
     # somebody's own stays, and so does one in card.md
-    own = before.replace("\n## Evaluation\n", "\n## Measured\n")
+    own = before.replace("Measured by `pinfold train`", "Measured by hand")
     assert "model-index" in front(card.merge(after, own, human())[0])
     kept = human(**{"model-index": [{"name": "mine"}]})
     assert front(rendered(evaluated(tiny_folder, tiny_checkpoint, tmp_path / "third"), kept))["model-index"] == [
@@ -235,7 +309,23 @@ def test_an_evaluation_of_other_weights_is_not_told_and_an_earlier_one_goes(tiny
     ]
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"eval_loss": 1.0}', '{"weights": {}, "metrics": {}}'])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n": float("inf")},
+        {"n": -3},
+        {"metrics": {"accuracy": 10**400}},
+        {"metrics": {"accuracy": 0.5, "accuracy_interval": [0.5]}},
+        {"metrics": {"accuracy": 0.5, "accuracy_interval": [float("nan"), 1.0], "bag_of_words": {"accuracy": "x"}}},
+        {"metrics": {"accuracy": 0.5, "bag_of_words": {"accuracy": float("nan")}}},
+    ],
+)
+def test_an_evaluation_with_numbers_that_are_none_says_nothing_wrong(tiny_folder, tiny_checkpoint, tmp_path, changes):
+    text = rendered(evaluated(tiny_folder, tiny_checkpoint, tmp_path, **changes), human())
+    assert "nan" not in text.lower().replace("finan", "") and "-3 " not in text
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, '{"eval_loss": 1.0}', '{"weights": {}, "metrics": {}}'])
 def test_a_file_of_another_program_is_left_alone(text, tiny_folder, tiny_checkpoint, tmp_path):
     shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
     (tmp_path / "checkpoint" / "eval_results.json").write_text(text)

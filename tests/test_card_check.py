@@ -27,6 +27,8 @@ def checked(staged, text="## Uses\n\nTests.", change=lambda text: text, **metada
         ({"license": "apache2"}, "license='apache2' is no word of the Hub's (is it apache-2.0?)"),
         ({"license": "other"}, "license: other needs license_name"),
         ({"pipeline_tag": "image-clasification"}, "is no task of the Hub's (is it image-classification?)"),
+        ({"license": "other", "license_name": "mine", "license_link": "LICENSE"}, "LICENSE is linked"),
+        ({"base_model": "o/x", "base_model_relation": "cousin"}, "base_model_relation='cousin'"),
         ({"base_model": "./runs/base"}, "base_model='./runs/base' is not the name of a repository"),
         ({"base_model": ["o/x", "/home/me/x"]}, "base_model='/home/me/x'"),
         ({"datasets": "a/b/c"}, "datasets='a/b/c'"),
@@ -54,8 +56,12 @@ def test_metadata_that_a_hub_refuses(staged, metadata, words):
         ('<img src="x/y.png">', "x/y.png is linked"),
         ("![a](missing.png 'title')", "missing.png is linked"),
         ("More Information Needed", "'More Information Needed' stands in the text"),
-        ("TODO: write this", "'TODO' stands"),
-        ("Hello {{ name }}", "'{{' stands"),
+        ("TODO: write this", "'TODO:' stands"),
+        ("Hello {{ name }}", "'{{ name }}' stands"),
+        ("<img src=x.png>", "x.png is linked"),
+        ("[b]\n\n[b]: missing.md", "missing.md is linked"),
+        ('<picture><source srcset="a.svg 2x"></picture>', "a.svg is linked"),
+        ("![a](demo.mp4)", "if it is a picture (png,"),
     ],
 )
 def test_text_that_is_not_finished(staged, text, words):
@@ -70,6 +76,14 @@ def test_text_that_is_not_finished(staged, text, words):
         "```\n[a](missing.md) TODO {{ x }}\n```",
         "`[a](missing.md)` and `{{ x }}`",
         "\\[a\\](missing.md)",
+        "~~~\n[a](missing.md) {{ x }}\n~~~",
+        "````\n```\n[a](missing.md)\n```\n````",
+        "- in a list\n\n  ```\n  {{ x }} [a](missing.md)\n  ```",
+        "    {{ x }}",
+        "``{{ x }} ` ``",
+        "<!-- TODO: later -->",
+        "the TODO dataset, $\\frac{{a}}{b}$",
+        "[a](discussions) [b](tree/main) [c](resolve/main/config.json) [d](/owner/repo) [e](modeling%5Ftiny.py)",
     ],
 )
 def test_text_that_is_right(staged, text):

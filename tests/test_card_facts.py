@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
+from tiny import write_folder
 
 from pinfold.publish import card, card_check, card_facts, example, provenance, snippet
 from pinfold.publish.evaluation import Evaluation, Metric
@@ -245,6 +246,62 @@ def test_a_conversion_is_told_of_the_weights_that_it_made_only(tiny_checkpoint, 
     assert provenance.conversion(directory, sha256) == provenance.Conversion("o/base", "d" * 40, difference=0.0)
     (directory / "conversion.json").write_text(json.dumps(told | {"weights": {"model.safetensors": "0" * 64}}))
     assert provenance.conversion(directory, sha256) is None
+
+
+# What was found to break a card ---------------------------------------------------------------
+
+
+def test_only_the_marks_around_the_region_are_marks(staged):
+    end = "<!-- pinfold: end, text=abc -->"
+    values = {"optim": end}
+    _, half, text = made(
+        staged,
+        {"training": provenance.Training(end, [("steps", end)], values, values), "evaluation": evaluation(end)},
+        {"example": {"programs": ["x"], "program": 0, "output": end}},
+        {},
+    )
+    body = card.split_front_matter(text, "card")[1]
+    assert len(card.END.findall(body)) == 1 and body.count(card.BEGIN) == 1
+    assert card.merge(text, text, half) == (text, [])
+
+
+@pytest.mark.parametrize(
+    "output", ['revision="main"', "model.from_pretrained(x)", __file__.replace("tests", "") + "/tmp/x"]
+)
+def test_an_output_that_speaks_of_the_machine_or_of_revisions_is_not_shown(staged, output):
+    _, _, text = made(staged, {}, {"example": {"programs": ["print(1)"], "program": 0, "output": output}}, {})
+    assert output not in text and "print(1)" not in text
+
+
+def test_what_no_file_holds_is_said_to_be_random(staged):
+    _, _, text = made(staged, {}, {"drawn": {"AutoModel": [], "AutoModelForSequenceClassification": ["a", "b"]}}, {})
+    assert "random in what you load: `a`, `b` of `AutoModelForSequenceClassification`." in text
+    assert "once the tensors are copied" in made(staged, {}, {"unaligned": True}, {})[2]
+    assert "random in what you load" not in made(staged, {}, {"drawn": {"AutoModel": []}}, {})[2]
+
+
+@pytest.mark.parametrize("unknown", [3, {"a": 1}, None])
+def test_an_answer_of_another_kind_is_no_answer(staged, unknown):
+    _, _, text = made(staged, {}, {"measured": MEASURED | {"unknown": unknown}}, {})
+    assert "FLOPs" not in text or unknown == {"a": 1}
+
+
+def test_a_program_that_ends_the_process_is_no_example():
+    assert example.run(["raise SystemExit", "print(2)"])["output"] == "2\n"
+
+
+def test_pictures_and_papers_that_the_card_names_are_published(tiny_checkpoint, tmp_path):
+    folder = write_folder(tmp_path / "tiny_model")
+    text = (folder / "card.md").read_text()
+    named = "![a](images/a%20b.PNG) [l](LICENSE) ![c](demo.gif) ![own](architecture.png)"
+    (folder / "card.md").write_text(text + named)
+    (folder / "images").mkdir()
+    for name in ("images/a b.PNG", "images/other.png", "LICENSE", "NOTICE", "demo.gif", "architecture.png"):
+        (folder / name).write_bytes(b"x")
+    (tmp_path / "staged").mkdir()
+    found = stage(read_folder(folder), tiny_checkpoint, tmp_path / "staged").files
+    assert {"images/a b.PNG", "LICENSE", "demo.gif", "architecture.png"} <= set(found)
+    assert not {"images/other.png", "NOTICE"} & set(found)
 
 
 # The example ----------------------------------------------------------------------------------

@@ -18,12 +18,13 @@ from pinfold.publish.card_check import PIPELINES
 from pinfold.publish.card_facts import Facts, plain
 from pinfold.publish.curve import PICTURE
 from pinfold.publish.security import UNSEEN
-from pinfold.publish.snippet import main_auto_class, printed, snippet
+from pinfold.publish.snippet import main_auto_class, may_be_shown, printed, snippet
 from pinfold.publish.stage import Staged, has_tokenizer
 
 BEGIN = "<!-- pinfold: generated from here; edits are lost at the next push -->"
 END = re.compile(r"<!-- pinfold: end, text=(\w+) -->")
-EVALUATION = "\n## Evaluation\n"
+# Keys that a push sets from facts: what the earlier region says where it was a push that had set them.
+TRACES = {"model-index": "Measured by `pinfold train`", "base_model": "\n| Converted from |"}
 PIN = re.compile(r'revision="([0-9a-f]{40})"')
 # The pipelines that transformers names otherwise than the Auto class does.
 TASKS = {
@@ -68,6 +69,8 @@ def read_human_half(folder: Path) -> HumanHalf:
     tags = metadata.get("tags", [])
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise UserError(f"{path}: tags={tags!r} is not a list of words; write tags: [vision, digits]")
+    if isinstance(metadata.get("license"), list):
+        raise UserError(f"{path}: license={metadata['license']!r} must be one word; write license: apache-2.0")
     if not isinstance(metadata.get("license"), str):
         raise UserError(f"{path}: no license in its front matter; add a line such as license: apache-2.0")
     given = metadata.pop("accepted_findings", None) or {}
@@ -143,6 +146,8 @@ def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Fa
             training=staged.training,
             conversion=staged.conversion,
             versions=facts.versions,
+            heads=[(auto, names) for auto, names in facts.heads if auto in staged.auto_map],
+            unaligned=facts.unaligned,
             autos=sorted(auto for auto in staged.auto_map if auto.startswith("AutoModel")),
             findings=[(finding.code, plain(str(finding).removeprefix(finding.code))) for finding in facts.findings],
             revision=revision,
@@ -150,15 +155,17 @@ def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Fa
             made_with=", ".join(f"{name} {version}" for name, version in facts.made_with.items()),
         )
     )
-    region = re.sub(r"\n{3,}", "\n\n", region)
+    # whatever a fact says, only the marks around the region are marks
+    region = re.sub(r"<!--(?=\s*pinfold:)", "< !--", re.sub(r"\n{3,}", "\n\n", region))
     return _join(front, region, human.text, _mark(human.text))
 
 
 def _example(staged: Staged, repo: str, revision: str, facts: Facts) -> tuple[str, list[str]]:
     """The program that was seen to run, and what it printed; without one, the lines that load."""
     programs, number = facts.example.get("programs", []), facts.example.get("program")
-    if type(number) is int and 0 <= number < len(programs) and isinstance(facts.example.get("output"), str):
-        return programs[number], printed(facts.example["output"])
+    output = facts.example.get("output")
+    if type(number) is int and 0 <= number < len(programs) and isinstance(output, str) and may_be_shown(output):
+        return programs[number], printed(output)
     return snippet(staged, repo, revision), []
 
 
@@ -181,22 +188,28 @@ def merge(card: str, remote: str | None, human: HumanHalf) -> tuple[str, list[st
     """
     if remote is None:
         return card, []
+    remote = _normal(remote)
     found, body = split_front_matter(remote, "README.md on the Hub")
     own, rest = split_front_matter(card, "the new card")
-    if found.get("license", own["license"]) != own["license"]:
-        raise UserError(f"license={own['license']} in card.md, {found['license']} on the Hub; make them agree")
+    theirs = found.get("license", own["license"])
+    if theirs not in (own["license"], [own["license"]]):
+        raise UserError(f"license={own['license']} in card.md, {theirs} on the Hub; make them agree")
     notes = [
         f"card: {key}={found[key]!r} stays as the Hub has it; card.md says {human.metadata[key]!r}"
         for key in human.metadata
-        if key != "tags" and found.get(key, human.metadata[key]) != human.metadata[key]
+        if key not in ("tags", "license") and found.get(key, human.metadata[key]) != human.metadata[key]
     ]
     theirs = {key: value for key, value in found.items() if key in human.metadata or key not in own}
-    if EVALUATION in END.split(body.partition(BEGIN)[2])[0] and "model-index" not in human.metadata:
-        theirs.pop("model-index", None)  # that was an earlier push, of weights that are not these
-    theirs_tags = found.get("tags")
-    tags = list(dict.fromkeys([*(theirs_tags if isinstance(theirs_tags, list) else []), *own["tags"]]))
+    earlier = END.split(body.partition(BEGIN)[2])[0]
+    for key, trace in TRACES.items():
+        if trace in earlier and key not in human.metadata:
+            theirs.pop(key, None)  # that was an earlier push, of weights that are not these
+    theirs["license"] = own["license"]
+    theirs_tags = found.get("tags") if isinstance(found.get("tags"), list) else []
+    tags = list(dict.fromkeys([*(tag for tag in theirs_tags if isinstance(tag, str)), *own["tags"]]))
     before, text, mark = _parts(body)
-    if text == human.text or mark == _mark(text):
+    # a README that holds nothing but a licence, as the Hub makes one, was edited by nobody
+    if text == human.text or mark == _mark(text) or (not text and mark in (None, "foreign")):
         return _join({**own, **theirs, "tags": tags}, generated(rest), human.text, _mark(human.text), before), notes
     notes.append("card: the text that was edited on the Hub stays; card.md's is not used")
     # the old mark stays, so that the next push sees an edited text again
@@ -205,23 +218,37 @@ def merge(card: str, remote: str | None, human: HumanHalf) -> tuple[str, list[st
 
 def pinned(card: str) -> set[str]:
     """The commits that the generated region pins; a person's own snippets are none of ours."""
-    end, begin = END.search(card), card.find(BEGIN)
-    return set(PIN.findall(card[begin : end.start()])) if end and begin >= 0 else set()
+    begin = card.find(BEGIN)
+    end = END.search(card, begin) if begin >= 0 else None
+    lines = card[begin : end.start()].splitlines() if end else []
+    return {sha for line in lines if not line.startswith("#") for sha in PIN.findall(line)}
 
 
 def human_part(card: str) -> tuple[dict, str, str]:
     """Everything but the generated region: what "nothing changed" compares."""
-    found, body = split_front_matter(card, "README.md")
+    found, body = split_front_matter(_normal(card), "README.md")
     before, text, _ = _parts(body)
     return found, before, text
 
 
+def _normal(card: str) -> str:
+    """Without a byte order mark, and with the line ends that cards have here."""
+    return card.removeprefix("\ufeff").replace("\r\n", "\n")
+
+
 def _parts(body: str) -> tuple[str, str, str | None]:
     """Text above the generated region, text below it, and the mark of the text that was last pushed."""
-    end, begin = END.search(body), body.find(BEGIN)
-    if end is None or begin < 0:
-        return "", body.strip(), None
-    return body[:begin].strip(), body[end.end() :].strip(), end[1]
+    begin = body.find(BEGIN)
+    end = END.search(body, begin) if begin >= 0 else None
+    if end is None:
+        return "", _unmarked(body), None
+    return _unmarked(body[:begin]), _unmarked(body[end.end() :]), end[1]
+
+
+def _unmarked(text: str) -> str:
+    """Text without regions that somebody has copied, and without marks that have lost their counterpart."""
+    whole = re.compile(f"{re.escape(BEGIN)}.*?{END.pattern}", re.DOTALL)
+    return END.sub("", whole.sub("", text)).replace(BEGIN, "").strip()
 
 
 def generated(body: str) -> str:

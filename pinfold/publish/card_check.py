@@ -10,19 +10,21 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import yaml
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 WORDS = json.loads(Path(__file__).with_name("hub_words.json").read_text(encoding="utf-8"))
 PIPELINES, LICENCES = frozenset(WORDS["pipeline_tags"]), frozenset(WORDS["licenses"])
-BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
-LINK = re.compile(
-    r"(?<!\\)\]\(\s*<?([^)\s>]+)>?(?:\s+(?:\"[^\"]*\"|'[^']*'))?\s*\)|<(?:img|a)\b[^>]*?\b(?:src|href)=[\"']([^\"']+)"
-)
+RELATIONS = ("adapter", "finetune", "merge", "quantized")
+ADDRESS = re.compile(r"\b(?:src|href|srcset)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s>\"']+))", re.IGNORECASE)
 REVISION = re.compile(r"revision=[\"']([^\"']*)[\"']")
-UNFINISHED = re.compile(r"More Information Needed|\bTODO\b|\{\{|\bFIXME\b")
+UNFINISHED = re.compile(r"More Information Needed|\bTODO:|\bFIXME\b|^TODO$|\{\{ \w[\w.]* \}\}", re.MULTILINE)
 ROW = re.compile(r"^\| (`+ ?)(.+?)( ?`+) \| (\d+) \| `([0-9a-f]{64})` \|", re.MULTILINE)
-ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//|#", re.IGNORECASE)
+ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//|#|$", re.IGNORECASE)
+HUB_PLACE = re.compile(r"(?:\./)?(?:discussions|commits?|tree|blob|raw|resolve)(?:/|$)")  # of a repository's own pages
 
 
 def problems(card: str, generated: str, directory: Path, sums: dict[str, tuple[int, str]]) -> list[str]:
@@ -33,22 +35,38 @@ def problems(card: str, generated: str, directory: Path, sums: dict[str, tuple[i
         directory: what will be on the Hub beside it.
         sums: of each file there, its size in bytes and its sha256.
     """
+    front, why = _front(card)
+    if why:
+        return [why]
+    body = card[4:].partition("\n---\n")[2]
+    link = front.get("license_link")
+    links = [link] if isinstance(link, str) else []
+    return [*_metadata(front), *_text(body, links, directory), *_code(generated), *_files(generated, sums)]
+
+
+def metadata_problems(card: str) -> list[str]:
+    """The same for the metadata alone: of a card whose text is somebody else's."""
+    front, why = _front(card)
+    return [why] if why else list(_metadata(front))
+
+
+def _front(card: str) -> tuple[dict, str]:
+    """The metadata, or why there is none."""
     if not card.startswith("---\n"):
-        return ["the card does not open with ---"]
-    head, _, body = card[4:].partition("\n---\n")
+        return {}, "the card does not open with ---"
     try:
-        front = yaml.safe_load(head)
+        front = yaml.safe_load(card[4:].partition("\n---\n")[0])
         same = yaml.safe_load(yaml.safe_dump(front, allow_unicode=True)) == front
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        return [f"the metadata is not YAML ({str(error).splitlines()[0]})"]
-    if not isinstance(front, dict) or not same:
-        return ["the metadata is not a table of names and values"]
-    return [*_metadata(front), *_text(body, generated, directory), *_files(generated, sums)]
+        return {}, f"the metadata is not YAML ({str(error).splitlines()[0]})"
+    if not isinstance(front, dict) or not (same or "nan" in repr(front)):
+        return {}, "the metadata is not a table of names and values"
+    return front, ""
 
 
 def _metadata(front: dict) -> Iterator[str]:
     licence = front.get("license")
-    if licence not in LICENCES:
+    if not isinstance(licence, str) or licence not in LICENCES:
         near = _near(licence, LICENCES)
         yield f"license={licence!r} is no word of the Hub's{near}; write other, with license_name and license_link"
     elif licence == "other":
@@ -56,13 +74,16 @@ def _metadata(front: dict) -> Iterator[str]:
             if not isinstance(front.get(name), str):
                 yield f"license: other needs {name}; add the line to card.md"
     task = front.get("pipeline_tag")
-    if task is not None and task not in PIPELINES:
+    if task is not None and not (isinstance(task, str) and task in PIPELINES):
         yield f"pipeline_tag={task!r} is no task of the Hub's{_near(task, PIPELINES)}; correct it in card.md"
     for name in ("base_model", "datasets"):
         values = front.get(name)
         for value in values if isinstance(values, list) else [values] if values is not None else []:
             if not _is_repo(value):
                 yield f"{name}={value!r} is not the name of a repository; write owner/name, or leave it out"
+    relation = front.get("base_model_relation")
+    if relation is not None and relation not in RELATIONS:
+        yield f"base_model_relation={relation!r} is none of the Hub's; use {', '.join(RELATIONS)}"
     for name in ("tags", "datasets", "metrics", "language"):
         value = front.get(name)
         whole = isinstance(value, str) and name != "tags"
@@ -117,27 +138,50 @@ def _finite(value: object) -> bool:
     return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
 
 
-def _text(body: str, generated: str, directory: Path) -> Iterator[str]:
-    prose = re.sub(r"`[^`\n]*`", "", BLOCK.sub("", body))
-    if found := UNFINISHED.search(prose):
-        yield f"{found[0]!r} stands in the text; finish it, or leave it out"
-    for target in dict.fromkeys(a or b for a, b in LINK.findall(prose)):
+def _text(body: str, links: list[str], directory: Path) -> Iterator[str]:
+    for token in _flat(MarkdownIt("commonmark").enable("table").parse(body)):
+        if token.type == "text" and (found := UNFINISHED.search(token.content)):
+            yield f"{found[0]!r} stands in the text; finish it, or leave it out"
+        if token.type in ("html_block", "html_inline"):
+            shown = re.sub(r"<!--.*?-->", "", token.content, flags=re.DOTALL)
+            links = [*links, *("".join(found).split(" ")[0] for found in ADDRESS.findall(shown))]
+        for name in ("href", "src"):
+            if isinstance(target := token.attrs.get(name), str):
+                links = [*links, target]
+    for target in dict.fromkeys(links):
         if not ELSEWHERE.match(target) and not _exists(directory, target):
-            yield f"{target} is linked and not published; put that file beside card.md, or take the link out"
-    for number, (language, code) in enumerate(BLOCK.findall(generated), 1):
-        for revision in REVISION.findall(code):
-            if not re.fullmatch("[0-9a-f]{40}", revision):
-                yield f"block {number} pins revision={revision!r}, which is no commit"
-        if language == "python":
-            try:
-                compile(code, "<card>", "exec")
-            except (SyntaxError, ValueError) as error:
-                yield f"block {number} is not Python: {error}"
+            yield (
+                f"{target} is linked and not published; what lies beside card.md is, if it is a picture (png, svg, "
+                "jpg, webp, gif), LICENSE, NOTICE or CITATION: put it there, or link to another place"
+            )
+
+
+def _flat(tokens: list[Token]) -> Iterator[Token]:
+    for token in tokens:
+        yield token
+        yield from token.children or []
 
 
 def _exists(directory: Path, target: str) -> bool:
-    path = (directory / target.split("#")[0].split("?")[0]).resolve()
+    name = unquote(target.split("#")[0].split("?")[0])
+    if name.startswith("/") or HUB_PLACE.match(name):
+        return True  # a page of the Hub's
+    path = (directory / name).resolve()
     return path.is_relative_to(directory.resolve()) and (path.exists() or path.name == "README.md")
+
+
+def _code(generated: str) -> Iterator[str]:
+    fences = [token for token in MarkdownIt("commonmark").parse(generated) if token.type == "fence"]
+    for number, token in enumerate(fences, 1):
+        lines = [line for line in token.content.splitlines() if not line.startswith("#")]
+        for revision in REVISION.findall("\n".join(lines)):
+            if not re.fullmatch("[0-9a-f]{40}", revision):
+                yield f"block {number} pins revision={revision!r}, which is no commit"
+        if token.info.strip() == "python":
+            try:
+                compile(token.content, "<card>", "exec")
+            except (SyntaxError, ValueError) as error:
+                yield f"block {number} is not Python: {error}"
 
 
 def _files(generated: str, sums: dict[str, tuple[int, str]]) -> Iterator[str]:

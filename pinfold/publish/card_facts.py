@@ -14,7 +14,7 @@ from pathlib import Path
 from pinfold.publish import picture
 from pinfold.publish.finding import Finding
 from pinfold.publish.folder import Module
-from pinfold.publish.snippet import main_auto_class
+from pinfold.publish.snippet import UNSHOWN, main_auto_class
 from pinfold.publish.stage import DTYPES, Staged, headers, sha256
 
 # What a model of an Auto class is, in a word.
@@ -59,6 +59,7 @@ class Facts:
         versions: transformers releases that gave the same numbers. findings: of the audit, none of which stopped it.
         measured: sizes, as measured.py gives them. example: the snippet's program and what it printed, as example.py
             gives them, with the "programs" that it was chosen from. made_with: software -> version. date: of the card.
+        drawn: Auto class -> tensors that no file holds, random for users. unaligned: equal only once copied.
     """
 
     parameters: int
@@ -70,6 +71,16 @@ class Facts:
     example: dict = field(default_factory=dict)
     made_with: dict[str, str] = field(default_factory=dict)
     date: str = ""
+    drawn: dict[str, list[str]] = field(default_factory=dict)
+    unaligned: bool = False
+
+    @property
+    def heads(self) -> list[tuple[str, str]]:
+        """(Auto class, names) of what transformers draws at random, because the files do not hold it."""
+        found = [
+            (auto, [n for n in names if isinstance(n, str)]) for auto, names in sorted(self.drawn.items()) if names
+        ]
+        return [(auto, ", ".join(map(code, names[:4])) + (", ..." if len(names) > 4 else "")) for auto, names in found]
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,7 @@ class Sizes:
     inputs: dict[str, tuple[str, list[int]]]
     outputs: dict[str, list[int]]
     flops: int
+    unknown: list[str]  # operators that are not in that number
 
     @classmethod
     def read(cls, told: dict) -> "Sizes | None":
@@ -90,10 +102,10 @@ class Sizes:
         try:
             inputs = {_name(n): (_name(dtype), _shape(shape)) for n, (dtype, shape) in told["inputs"].items()}
             outputs = {_name(n): _shape(shape) for n, shape in told["outputs"].items()}
-            flops = told["flops"]
+            flops, unknown = told["flops"], [str(name)[:80] for name in told["unknown"]]
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
-        return cls(inputs, outputs, flops) if type(flops) is int and 0 <= flops < 10**24 and inputs else None
+        return cls(inputs, outputs, flops, unknown) if type(flops) is int and 0 <= flops < 10**24 and inputs else None
 
 
 def _name(text: str) -> str:
@@ -114,7 +126,7 @@ def plain(text: str) -> str:
     >>> plain("a|b  <i>")
     'a\\\\|b \\\\<i\\\\>'
     """
-    return re.sub(r"([\\`*_{}\[\]<>()#|!~&])", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"([\\`*_{}\[\]<>|~&])", r"\\\1", " ".join(UNSHOWN.sub(" ", str(text)).split()))
 
 
 def code(text: str) -> str:
@@ -186,8 +198,7 @@ def _rows(staged: Staged, facts: Facts, licence: str) -> Iterator[tuple[str, str
         if sizes.flops:
             unit = next((u for u in (("T", 12), ("G", 9), ("M", 6)) if sizes.flops >= 10 ** u[1]), ("", 0))
             short = f"{sizes.flops / 10 ** unit[1]:.3g} {unit[0]}" if unit[1] else f"{sizes.flops}"
-            left = f", without {', '.join(map(code, map(str, facts.measured.get('unknown', [])[:3])))}"
-            more = left if facts.measured.get("unknown") else ""
+            more = f", without {', '.join(map(code, sizes.unknown[:3]))}" if sizes.unknown else ""
             yield "FLOPs of that", f"{short} (a multiply-add is 2{more})"
     context = next((config[name] for name in CONTEXT if type(config.get(name)) is int), None)
     yield "Context length", f"{context:,} tokens" if context else ""
@@ -203,6 +214,7 @@ def _rows(staged: Staged, facts: Facts, licence: str) -> Iterator[tuple[str, str
     if staged.conversion:
         at = f" at {code(staged.conversion.revision)}" if staged.conversion.revision else ""
         yield "Converted from", plain(staged.conversion.source) + at
+        yield "Licence of the source", plain(staged.conversion.licence)
     yield "Trained on", plain(staged.training.data) if staged.training else ""
     yield "Same numbers in", f"transformers {', '.join(facts.versions)}" if facts.versions else ""
 
@@ -215,8 +227,8 @@ def _held(staged: Staged, parameters: int) -> str:
         held[kind] = held.get(kind, 0) + math.prod(entry["shape"])
     if list(held.values()) == [parameters]:
         return f" of {next(iter(held))}"
-    told = [f"{count:,} of {kind}" for kind, count in sorted(held.items(), key=lambda pair: -pair[1])]
-    return f"; the files hold {' and '.join(told)}" if told else ""
+    told = " and ".join(f"{n:,} of {kind}" for kind, n in sorted(held.items(), key=lambda pair: -pair[1]))
+    return f"; {'with buffers, ' if sum(held.values()) > parameters else ''}the files hold {told}" if told else ""
 
 
 def _named(shapes: dict) -> str:

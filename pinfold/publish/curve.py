@@ -23,12 +23,12 @@ class Curve:
     def told(self) -> str:
         """One sentence, which is also the picture's text alternative."""
         (_, first), (steps, last) = self.train[0], self.train[-1]
-        text = f"The training loss goes from {first:.2f} to {last:.2f} in {steps} steps"
+        text = f"The training loss goes from {first:.3g} to {last:.3g}, logged last at step {steps}"
         if self.held:
             (at, low), (_, end) = min(self.held, key=lambda point: point[1]), self.held[-1]
-            text += f"; held out, it is {end:.2f} at the end"
-            if f"{low:.2f}" != f"{end:.2f}":
-                text += f", and was lowest after {at} steps, {low:.2f}"
+            text += f"; held out, it is {end:.3g} at the end"
+            if f"{low:.3g}" != f"{end:.3g}":
+                text += f", and was lowest after {at} steps, {low:.3g}"
         return text
 
 
@@ -41,9 +41,9 @@ def read(checkpoint: Path) -> Curve | None:
         for row in rows:
             if "eval_loss" in row:  # the last step's second one is of the best weights, which are loaded in the end
                 held.setdefault(int(row["step"]), float(row["eval_loss"]))
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError, AttributeError):
         return None
-    points = [sorted((s, v) for s, v in found.items() if math.isfinite(v)) for found in (train, held)]
+    points = [sorted((s, v) for s, v in found.items() if abs(v) < 1e12 and abs(s) < 1e12) for found in (train, held)]
     return Curve(*points) if len(points[0]) > 2 else None
 
 
@@ -60,6 +60,8 @@ def draw(curve: Curve, path: Path) -> bool:
     first, last = min(steps), max(max(steps), min(steps) + 1)
     marks = ticks(min(losses), max(losses))
     low, high = min(marks[0], min(losses)), max(marks[-1], max(losses))
+    if low == high:
+        low, high = low - 1, high + 1
 
     def place(step: float, loss: float) -> tuple[float, float]:
         x = LEFT + (step - first) / (last - first) * (WIDTH - LEFT - RIGHT)

@@ -80,7 +80,7 @@ def read(checkpoint: Path, sha256: Callable[[Path], str]) -> tuple[Evaluation | 
         found = json.loads((checkpoint / FILE).read_text(encoding="utf-8"))
         weights = found["weights"]
         told = _evaluation(found)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None, ""
     there = {path.name: sha256(path) for path in sorted(checkpoint.glob("*.safetensors"))}
     if weights != there:
@@ -95,11 +95,14 @@ def _evaluation(found: dict[str, Any]) -> Evaluation:
     metrics = []
     for key in METRICS:
         value = measured.get(key)
-        if isinstance(value, (int, float)) and math.isfinite(value):
-            ends = measured.get(f"{key}_interval")
-            metrics.append(Metric(key, float(value), tuple(map(float, ends)) if ends else None, simple.get(key)))
+        if _is_finite(value):
+            metrics.append(
+                Metric(key, float(value), _interval(measured.get(f"{key}_interval")), _finite(simple.get(key)))
+            )
     if not metrics:
         raise ValueError("no metric")
+    if int(found["n"]) < 1:
+        raise ValueError("of nothing")
     each = measured.get("per_class", {})
     classes = [
         (str(n), float(c["precision"]), float(c["recall"]), float(c["f1"]), int(c["n"])) for n, c in each.items()
@@ -110,3 +113,17 @@ def _evaluation(found: dict[str, Any]) -> Evaluation:
         classes if len(classes) <= MOST_CLASSES else [], BASELINES.get(baseline, ""),
         str(found.get("unit", "examples")),
     )  # fmt: skip
+
+
+def _interval(ends: Any) -> tuple[float, float] | None:
+    if not isinstance(ends, list) or len(ends) != 2 or not all(map(_is_finite, ends)):
+        return None
+    return float(ends[0]), float(ends[1])
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if _is_finite(value) else None
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

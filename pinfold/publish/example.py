@@ -23,7 +23,7 @@ def run(programs: list[str]) -> dict:
         try:
             with contextlib.redirect_stdout(printed):
                 exec(compile(program, "<card>", "exec"), {"__name__": "__main__"})
-        except Exception as error:  # of the folder's code; an example is no reason to stop a push
+        except (Exception, SystemExit) as error:  # of the folder's code; an example is no reason to stop a push
             failed[str(number)] = f"{type(error).__name__}: {probes.last_line(error)}"
             continue
         if len(printed.getvalue()) <= MOST:

@@ -184,7 +184,8 @@ def _read_answer(path: Path) -> dict | None:
 def _tail(log: Path) -> str:
     with open(log, "rb") as file:
         file.seek(max(0, log.stat().st_size - 10_000))
-        return file.read().decode(errors="replace")
+        lines = file.read().decode(errors="replace").replace("\r", "\n").splitlines()
+    return "\n".join(line for line in lines if "%|" not in line)  # progress bars are no reason
 
 
 @contextlib.contextmanager

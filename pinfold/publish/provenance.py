@@ -5,7 +5,6 @@ Read from files that lie beside the weights: trainer_state.json of transformers'
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ MOST_TEXT = 300
 # Arguments that name places of somebody's machine, or accounts, or say nothing of the result.
 PRIVATE = re.compile(
     r"dir$|path|token|hub_|run_name|report_to|logging|deepspeed|^ddp|checkpoint$|^local_rank$|trackio|url"
-    r"|^log_|tqdm|^project$"
+    r"|^log_|tqdm|^project$|key|secret|passw|user|mail|host"
 )
 
 
@@ -146,7 +145,7 @@ def _public(given: Any) -> dict[str, Any]:
             or not str(name).isidentifier()
         ):
             continue
-        if isinstance(value, str) and (not value or len(value) > 60 or re.search(r"[/\\\n]", value)):
+        if isinstance(value, str) and (not value or len(value) > 60 or re.search(r"[/\\\n]|hf_\w{16}", value)):
             continue
         found[str(name)] = value
     return found
@@ -169,7 +168,7 @@ def _list(value: Any) -> list:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15  # also False for NaN
 
 
 def _text(value: Any) -> str:

@@ -1,6 +1,9 @@
 """The lines that load a repository at one commit, and the example under them that a card shows with its output."""
 
+import os
 import re
+import tempfile
+from pathlib import Path
 
 from pinfold.publish.stage import Staged, has_tokenizer
 
@@ -108,9 +111,17 @@ def printed(output: str) -> list[str]:
     >>> printed("sea 0.9\\n")
     ['# sea 0.9']
     """
-    lines = [UNSHOWN.sub(" ", line).rstrip() for line in output.splitlines()]
+    lines = [UNSHOWN.sub(" ", line).replace("<!--", "< !--").rstrip() for line in output.splitlines()]
     lines = [line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines if line.strip()]
     return [f"# {line}" for line in (lines if len(lines) <= LINES else [*lines[: LINES - 1], "…"])]
+
+
+def may_be_shown(output: str) -> bool:
+    """Whether an output says something of the model, and nothing of the machine or of other revisions."""
+    places = (tempfile.gettempdir(), str(Path.home()), os.getcwd())
+    return not re.search(r"revision\s*=|from_pretrained", output) and not any(
+        len(place) > 1 and place in output for place in places
+    )
 
 
 def _uses(staged: Staged, inputs: dict):

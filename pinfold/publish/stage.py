@@ -18,6 +18,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from pinfold.errors import UserError
 from pinfold.publish import curve, evaluation, provenance, sentence_rules
@@ -35,7 +36,8 @@ TOKENIZER = (  # noqa: SIM905
 ).split()
 SENTENCE_FILES = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
 ALIGNMENT = 64  # bytes; that of torch's allocations on a CPU
-PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".webp")
+PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".webp", ".gif")
+PAPERS = re.compile(r"(?i)(licen[cs]e|notice|copying|citation)(\.(md|txt|cff))?")
 # safetensors' names of dtypes, in torch's words
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn"}
 # bytes of one value; the types of less than a byte are not listed
@@ -202,8 +204,8 @@ def stage(
     _stage_sentence_modules(checkpoint, directory)
     _write_json(directory / "config.json", _published_config(staged, checkpoint))
     _stage_pictures(words or folder.path, directory)
-    losses = curve.read(checkpoint)
-    if losses and curve.draw(losses, directory / curve.PICTURE):
+    losses, place = curve.read(checkpoint), directory / curve.PICTURE
+    if losses and not place.exists() and curve.draw(losses, place):
         staged.curve = losses.told()
     staged.evaluation, why = evaluation.read(checkpoint, sha256)
     staged.conversion = provenance.conversion(checkpoint, sha256)
@@ -589,10 +591,16 @@ def _published_config(staged: Staged, checkpoint: Path) -> dict:
 
 
 def _stage_pictures(words: Path, directory: Path) -> None:
+    """The pictures, and the licence and its like, that card.md names; pictures may lie in folders beside it."""
     card = words / "card.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
-    for picture in sorted(p for p in words.iterdir() if p.suffix in PICTURES and p.name in text and p.is_file()):
-        shutil.copyfile(picture, directory / picture.name)
+    text = unquote(card.read_text(encoding="utf-8", errors="replace")) if card.exists() else ""
+    inside = words.resolve()
+    for path in sorted(p for pattern in ("*", "*/*", "*/*/*") for p in words.glob(pattern)):
+        name = path.relative_to(words).as_posix()
+        wanted = path.suffix.lower() in PICTURES or ("/" not in name and PAPERS.fullmatch(name))
+        if wanted and name in text and path.is_file() and path.resolve().is_relative_to(inside):
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, directory / name)
 
 
 def _left_out(staged: Staged, checkpoint: Path, weights: set[str], why: str = "") -> list[tuple[str, str]]:

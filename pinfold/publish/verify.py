@@ -106,7 +106,7 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
         hashes, parameters, notes = answer["hashes"], answer["parameters"], answer["notes"]
     except KeyError as error:
         raise UserError(f"{staged.folder.path}: its code answered in verification's place ({error} missing)") from None
-    sizes = answer.get("measured") or {}
+    sizes = answer.get("measured") if isinstance(answer.get("measured"), dict) else {}
     return Reference(
         Path(request["outputs"]), hashes, parameters, checkpoint.resolve(), request, notes, measured=sizes
     )
