@@ -363,6 +363,53 @@ def test_a_docstring_never_becomes_a_package_to_install(quick, push, repo, copie
     assert 'pip install "torch" "transformers>=4.48"\n' in read(repo, "README.md", "main", tmp_path)
 
 
+def test_the_line_for_pip_names_the_release_that_the_folder_declares(quick, push, repo, copies, tmp_path):
+    text = (copies[0] / "configuration_tiny.py").read_text()
+    (copies[0] / "configuration_tiny.py").write_text(
+        text.replace("\n\n\nclass", '\n\nMIN_TRANSFORMERS = "5.0"\n\n\nclass')
+    )
+    assert push()[0] == 0
+    assert 'pip install "torch" "transformers>=5.0"\n' in read(repo, "README.md", "main", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("```python\nAutoModel.from_pretrained('a/b', trust_remote_code=True)\n```", "card: card.md: P23"),
+        ("[a](missing.md)", "missing.md is linked and not published"),
+        ("More Information Needed", "stands in the text"),
+    ],
+)
+def test_a_card_that_a_reader_would_find_broken_stops_before_anything_is_there(
+    quick, push, repo, copies, change, words
+):
+    with (copies[0] / "card.md").open("a") as file:
+        file.write(f"\n{change}\n")
+    code, _, err = push()
+    assert code == 2 and words in err and err.count("\n") == 1
+    assert not repo[1].repo_exists(repo[0])
+
+
+def test_weights_under_another_licence_than_the_cards_are_not_published(quick, push, repo, copies):
+    weights = {p.name: sha256(p) for p in copies[1].glob("*.safetensors")}
+    told = {"source": "o/base", "license": "cc-by-nc-4.0", "weights": weights}
+    (copies[1] / "conversion.json").write_text(json.dumps(told))
+    code, _, err = push()
+    assert code == 2 and "license=mit in card.md, cc-by-nc-4.0 in conversion.json; make them agree" in err
+    (copies[1] / "conversion.json").write_text(json.dumps(told | {"license": "mit"}))
+    assert push()[0] == 0
+
+
+def test_an_unpinned_snippet_that_somebody_wrote_on_the_hub_is_said_and_stays(quick, push, repo, copies):
+    assert push()[0] == 0
+    card = read(repo, "README.md", "main", copies[0].parent)
+    card += "\n```python\nAutoModel.from_pretrained('a/b', trust_remote_code=True)\n```\n"
+    repo[1].upload_file(path_or_fileobj=card.encode(), path_in_repo="README.md", repo_id=repo[0])
+    (copies[0] / "layers_tiny.py").write_text(tiny.LAYERS + "\n# changed\n")
+    code, out, _ = push()
+    assert code == 0 and "README.md on the Hub: P23" in out
+
+
 def test_a_persons_own_snippet_in_the_card_is_no_pin_of_ours(quick, push, repo, copies):
     (copies[0] / "card.md").write_text(f'{tiny.CARD}\n`from_pretrained("x/y", revision="{"a" * 40}")`\n')
     push()
