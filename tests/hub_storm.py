@@ -62,6 +62,7 @@ class Server:
         self.data, self.port, self.stopping, self.starts = data, _free_port(), False, 0
         self.log: collections.deque[str] = collections.deque(maxlen=400)
         self.up = threading.Event()
+        self.talking = threading.RLock()  # a process that starts is told nothing: its first lines are the greeting
         self.start()
         self.keeper = threading.Thread(target=self._keep, daemon=True)
         self.keeper.start()
@@ -71,6 +72,12 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        with self.talking:
+            self._start()
+        self.starts += 1
+        self.up.set()
+
+    def _start(self) -> None:
         command = [sys.executable, str(Path(__file__).with_name("storm_server.py")), "hub"]
         command += ["--data", str(self.data), "--port", str(self.port)]
         self.process = subprocess.Popen(
@@ -81,14 +88,12 @@ class Server:
         greeting = self.process.stdout.readline()
         if "listening" not in greeting:
             if self.process.wait() == -signal.SIGKILL:  # killed once more while it started
-                return self.start()
+                return self._start()
             time.sleep(0.5)  # until its last words have been read
             code = self.process.returncode
             raise Broken(f"the server does not start ({code}, {greeting!r}): {' '.join([*self.log][-3:])}")
         while "HF_TOKEN=" not in greeting:  # the last line of it
             greeting = self.process.stdout.readline()
-        self.starts += 1
-        self.up.set()
 
     def _drain(self, stream) -> None:
         for line in stream:
@@ -112,7 +117,7 @@ class Server:
 
     def tell(self, command: str) -> None:
         """Tell the process something, and wait until it has heard. Without effect on one that is gone."""
-        with contextlib.suppress(BrokenPipeError, ValueError, OSError):
+        with self.talking, contextlib.suppress(BrokenPipeError, ValueError, OSError):
             self.process.stdin.write(command + "\n")
             self.process.stdin.flush()
             self.process.stdout.readline()

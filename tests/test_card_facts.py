@@ -275,7 +275,7 @@ def test_an_output_that_speaks_of_the_machine_or_of_revisions_is_not_shown(stage
 
 def test_what_no_file_holds_is_said_to_be_random(staged):
     _, _, text = made(staged, {}, {"drawn": {"AutoModel": [], "AutoModelForSequenceClassification": ["a", "b"]}}, {})
-    assert "random in what you load: `a`, `b` of `AutoModelForSequenceClassification`." in text
+    assert "random in what you load:\n\n- `AutoModelForSequenceClassification`: `a`, `b`\n\n" in text
     assert "once the tensors are copied" in made(staged, {}, {"unaligned": True}, {})[2]
     assert "random in what you load" not in made(staged, {}, {"drawn": {"AutoModel": []}}, {})[2]
 
