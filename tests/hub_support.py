@@ -13,10 +13,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pinfold.hub.auth import Tokens
+from pinfold.publish.overlays import make_overlay
 
 ROOT = Path(__file__).parents[1]
-OVERLAY = ROOT / "runs" / "overlays" / "4.57.6"  # transformers 4.57.6 brings huggingface_hub 0.36
-GENERATIONS = ["huggingface_hub 2.x", "huggingface_hub 0.x"]
+GENERATIONS = ["huggingface_hub 2.x", "huggingface_hub 0.x", "huggingface_hub 1.x"]
+OVERLAYS = dict(zip(GENERATIONS[1:], ("4.57.6", "5.0.0"), strict=True))  # transformers that bring the others
 
 
 class Server:
@@ -144,11 +145,14 @@ def environment(server: Server, token: str | None, home: Path, generation: str =
     kept |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     if token:
         kept["HF_TOKEN"] = token
-    if generation == GENERATIONS[1]:
-        if not OVERLAY.exists():
-            subprocess.run([sys.executable, "-m", "pinfold", "compat", "make", "4.57.6"], check=True, cwd=ROOT)
-        kept["PYTHONPATH"] = str(OVERLAY)
+    if version := OVERLAYS.get(generation):
+        kept["PYTHONPATH"] = str(make_overlay(version, ROOT / "runs" / "overlays"))
     return kept
+
+
+def user_of(generation: str) -> str:
+    """A namespace of its own for each generation."""
+    return {"2": "new", "0": "old", "1": "middle"}[generation.split()[1][0]]
 
 
 def client(server: Server, token: str | None, home: Path, script: str, generation: str = GENERATIONS[0]):

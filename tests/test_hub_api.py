@@ -213,7 +213,7 @@ def test_every_call_does_what_the_table_says(tmp_path, generation):
     assert expected.keys() == CALLS.keys()
     known = methods | {"get_token_permission", "duplicate_space", "update_repo_visibility", "upload_large_folder",
                        "request_space_storage", "delete_space_storage"}  # fmt: skip
-    assert generation == GENERATIONS[1] or expected.keys() <= known, "the table names a call that is not there"
+    assert generation != GENERATIONS[0] or expected.keys() <= known, "the table names a call that is not there"
 
 
 # Details of HTTP ---------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hub_support import GENERATIONS, Server, client, environment, file, sha256
+from hub_support import GENERATIONS, Server, client, environment, file, sha256, user_of
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def generation(request):
 @pytest.fixture
 def user(server, generation):
     """A user of its own for each generation: (name, token)."""
-    name = "new" if generation == GENERATIONS[0] else "old"
+    name = user_of(generation)
     return name, server.token(name)
 
 

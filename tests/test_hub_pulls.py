@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from hub_support import GENERATIONS, Server, client, file, large
+from hub_support import GENERATIONS, Server, client, file, large, user_of
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def details(server, repo, number, query="?diff=1"):
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_a_discussion_from_its_opening_to_its_end(server, tmp_path, generation):
-    name = "new" if generation == GENERATIONS[0] else "old"
+    name = user_of(generation)
     result = client(
         server,
         server.token(name),
@@ -79,7 +79,7 @@ result = dict(
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_pull_requests_are_merged_as_clients_ask(server, tmp_path, generation):
-    name = "new" if generation == GENERATIONS[0] else "old"
+    name = user_of(generation)
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.txt").write_text("from a folder")
     (tmp_path / "folder" / "w.safetensors").write_bytes(os.urandom(1000))
