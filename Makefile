@@ -7,6 +7,8 @@ STAMP := .venv/.installed
 DEMO := runs/resnet-digits
 # What "make compat" runs: every minor's newest patch, or VERSIONS=minimum, or some by number.
 VERSIONS ?= all
+# The demos that it publishes; each is trained first.
+DEMOS := resnet-digits sentiment-demo
 # The checkpoints that benchmarks/compat_bert.py makes: between them every head of bert_model, with its weights.
 BERTS := bert-words bert-classes bert-answers
 # The same of benchmarks/compat_decoder.py and decoder_model.
@@ -99,14 +101,14 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-compat: $(STAMP) $(DEMO)/model.safetensors $(SENTIMENT_DEMO)/model.safetensors
+compat: $(STAMP) $(foreach name,$(DEMOS),runs/$(name)/model.safetensors)
 	$(BIN)/pinfold compat make $(VERSIONS)
-	$(BIN)/python push.py --versions newest
-	$(BIN)/pinfold compat run local/resnet-digits@main --versions $(VERSIONS)
-	$(BIN)/pinfold push sentiment_model --checkpoint $(SENTIMENT_DEMO) --versions newest
-	$(BIN)/pinfold compat run local/sentiment-demo@main --versions $(VERSIONS)
-	$(BIN)/python benchmarks/compat_bert.py
-	$(BIN)/python benchmarks/compat_decoder.py
+	for name in $(DEMOS); do \
+	  $(BIN)/pinfold push $${name%%-*}_model --checkpoint runs/$$name --versions newest || exit 1; \
+	  $(BIN)/pinfold compat run local/$$name@main --versions $(VERSIONS) || exit 1; \
+	done
+	$(if $(strip $(BERTS)),$(BIN)/python benchmarks/compat_bert.py)
+	$(if $(strip $(DECODERS)),$(BIN)/python benchmarks/compat_decoder.py)
 	for name in $(BERTS) $(DECODERS); do \
 	  kind=$${name%%-*}; \
 	  $(BIN)/pinfold push $${kind}_model --checkpoint runs/compat-$$kind/$$name --versions newest || exit 1; \

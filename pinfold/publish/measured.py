@@ -45,7 +45,7 @@ def _sizes(model, request: dict) -> dict:
         asked["image_size"] = request["pixels"]
     try:
         _, inputs, seen = summary.passed(model, asked, device, [])
-    except Exception:
+    except Exception:  # the folder's own refusal: the processor's size may be none of the model's
         if not request["pixels"]:
             raise
         _, inputs, seen = summary.passed(model, asked | {"image_size": None}, device, [])
