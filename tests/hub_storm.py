@@ -259,7 +259,7 @@ class Storm:
         def leave() -> None:
             for name in self.chance.sample(LOCKS, 2):
                 (git / name).touch()
-            (server.data / "tmp" / f"left-{self.chance.getrandbits(32):x}").write_bytes(b"x" * 1000)
+            (server.data / "tmp" / f"{self.chance.getrandbits(64):016x}").write_bytes(b"x" * 1000)
 
         server.before_start = leave
         server.kill()

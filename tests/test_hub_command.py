@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -147,3 +148,54 @@ def test_the_hub_imports_neither_the_rest_of_the_project_nor_anything_heavy():
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     others = [each for each in run.stdout.split() if not each.startswith("pinfold.hub")]
     assert sorted(others) == ["pinfold", "pinfold.errors"]
+
+
+def test_a_directory_of_somebody_elses_is_refused_and_left_alone(tmp_path):
+    home = tmp_path / "home"
+    for precious in ("tmp/thesis.tex", "repos/work/main.c", "notes.txt"):
+        (home / precious).parent.mkdir(parents=True, exist_ok=True)
+        (home / precious).write_text("precious")
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "notes.txt").write_text("precious")
+    for data in (home, tmp_path / "only", home / "tmp", home / "repos"):
+        for action in ((), ("token", "me"), ("tokens",), ("gc", "--older-than", "0"), ("verify",)):
+            before = sorted(data.rglob("*"))
+            assert "is no data directory of a Hub" in refused("--data", str(data), *action)
+            assert sorted(data.rglob("*")) == before
+    assert "empty" in refused("--data", "")
+    assert "empty" in refused("tokens", "--data", "")
+    assert (home / "tmp/thesis.tex").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "left", ["nothing", "a push's files", "an action's directories", "an import's", "an older version's"]
+)
+def test_a_data_directory_without_a_mark_is_taken_over(tmp_path, left):
+    data = tmp_path / "data"
+    with Server(data) as server:
+        me = server.token("me")
+        server.create("me/model", me)
+    (data / "pinfold-hub").unlink()
+    kept = left in ("an older version's", "an import's")
+    if left == "an import's":
+        for name in ("secret", "lock", "tokens.json", "tokens.lock"):
+            (data / name).unlink()
+    if not kept:
+        for each in data.iterdir():
+            shutil.rmtree(each) if each.is_dir() else each.unlink()
+    if left == "a push's files":
+        (data / "users.lock").touch()
+        (data / "started-for-pushes").touch()
+    if left == "an action's directories":
+        (data / "tmp").mkdir()
+        (data / "repos").mkdir()
+    with Server(data) as server:
+        assert server.http("GET", "/api/models/me/model").status == (200 if kept else 401)
+    assert (data / "pinfold-hub").exists()
+
+
+def test_an_address_that_is_none_is_one_line(tmp_path):
+    data = ("--data", str(tmp_path / "data"))
+    assert pinfold(*data, "token", "me").returncode == 0
+    for host in ("é..x", "a" * 70, "", "256.1.1.1", "::zz"):
+        assert "--host" in refused(*data, "--host", host, "--port", "0")

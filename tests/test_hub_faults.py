@@ -13,9 +13,10 @@ import urllib.request
 import pytest
 from hub_support import GENERATIONS, Server, client, file, large
 
+from pinfold.hub import discussions
 from pinfold.hub.auth import Tokens
 from pinfold.hub.gitrules import DEFAULT_ATTRIBUTES
-from pinfold.hub.store import Store
+from pinfold.hub.store import Gone, Repository, Store
 
 PUSH = """
 content = bytes(range(256)) * 12_000
@@ -165,10 +166,11 @@ def test_locks_and_temporary_files_of_a_crash_are_removed_at_start(data):
     (repo / "packed-refs.lock").touch()
     (repo / "objects/ab").mkdir(exist_ok=True)
     (repo / "objects/ab/cdef.lock").touch()
-    (data / "tmp/unfinished").write_bytes(b"x" * 1000)
-    (data / "tmp/half.git/refs").mkdir(parents=True)
+    (data / "tmp/0123456789abcdef").write_bytes(b"x" * 1000)
+    (data / "tmp/0123456789abcdef.git/refs").mkdir(parents=True)
+    (data / "tmp/somebody's").mkdir()
     with Server(data) as server:
-        assert not leftovers(data)
+        assert leftovers(data) == [data / "tmp/somebody's"], "what this server did not make stays"
         assert server.commit("me/model", token, file("a", "1")).status == 200
 
 
@@ -230,3 +232,112 @@ def test_stopping_during_an_upload_leaves_nothing(data):
             urllib.request.urlopen(request, timeout=30)
         assert server.process.returncode == 0
         assert not leftovers(data) and not (data / "server.json").exists()
+
+
+def test_a_full_disk_blocks_nothing_once_there_is_room(data):
+    token, first = prepare(data)
+    base = "/api/models/me/model"
+    calls = [
+        ("POST", f"{base}/branch/b", {}),
+        ("POST", f"{base}/tag/main", {"tag": "plain"}),
+        ("POST", f"{base}/tag/main", {"tag": "annotated", "message": "m"}),
+        ("POST", f"{base}/discussions", {"title": "t", "description": "d"}),
+        ("POST", f"{base}/discussions", {"title": "t", "description": "d", "pullRequest": True}),
+        ("PUT", f"{base}/settings", {"private": True}),
+        ("POST", f"{base}/duplicate", {"repository": "me/copy"}),
+        ("POST", "/api/repos/create", {"name": "other"}),
+        ("POST", "/api/repos/move", {"fromRepo": "me/model", "toRepo": "me/moved"}),
+    ]
+    with Server(data, "--quiet") as server:
+        pid, unlimited = server.process.pid, resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+        for bytes_left in (0, 20):  # no file may be larger, as if the disk were full
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (bytes_left, unlimited[1]))
+            for method, path, body in calls:
+                if (path, bytes_left) != ("/api/repos/move", 20):  # its one small file fits
+                    assert server.http(method, path, body, token).status == 507, (path, bytes_left)
+            assert server.commit("me/model", token, file("a.txt", "a" * 100)).status == 507
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
+            assert server.head("me/model") == first
+            assert not leftovers(data) and not list(data.rglob("*.moved"))
+        assert server.commit("me/model", token, file("a.txt", "a" * 100)).status == 200
+        for method, path, body in calls[:6]:
+            assert server.http(method, path, body, token).status == 200, path
+        assert "Traceback" not in server.read_log()
+
+
+def test_a_move_keeps_the_old_name_and_a_crash_before_it_changes_nothing(data):
+    token, first = prepare(data)
+    (data / "repos/models/me/model.moved").write_text("me/new")  # written, and then the server was killed
+    with Server(data) as server:
+        assert server.head("me/model") == first
+        server.create("me/new", token)
+        assert server.http("DELETE", "/api/repos/delete", {"name": "model"}, token).status == 200
+        assert server.http("GET", "/api/models/me/model", token=token).status == 404, "not somebody's new repository"
+        move = {"fromRepo": "me/new", "toRepo": "me/newer"}
+        assert server.http("POST", "/api/repos/move", move, token).status == 200
+        assert server.head("me/new") == server.head("me/newer")
+
+
+def test_what_comes_late_never_brings_a_repository_back(data):
+    """Each change is held back until its repository has gone: 404, no trace, and the name is free."""
+    token, first = prepare(data)
+    store = Store(data)
+
+    def lost() -> Repository:
+        repo = store.find("models", "me/model")
+        store.delete(repo)
+        return repo
+
+    for late in (
+        lambda repo, sha: repo.add_ref("refs/heads/late", sha),
+        lambda repo, sha: repo.move_ref("refs/heads/main", sha, sha),
+        lambda repo, sha: repo.delete_ref("refs/heads/main"),
+        lambda repo, sha: repo.add_tag("refs/tags/late", sha, "", "me"),
+        lambda repo, sha: repo.change(private=True),
+        lambda repo, sha: discussions.save(repo, discussions.Discussion(1, "t", "me", 0)),
+        lambda repo, sha: store.move(repo, "me/other"),
+        lambda repo, sha: store.delete(repo),
+    ):
+        with pytest.raises(Gone):
+            late(lost(), first)
+        assert not list((data / "repos/models/me").iterdir())
+        first = store.create("models", "me/model", False, {}, "me").resolve("main")
+    # The ghost that an older version left, refs and nothing else, hides no name that leads on and takes none.
+    store.delete(store.find("models", "me/model"))
+    (data / "repos/models/me/model.git/refs/heads").mkdir(parents=True)
+    (data / "repos/models/me/model.git/refs/heads/late").write_text(first)
+    with Server(data) as server:
+        server.create("me/new", token)
+        (data / "repos/models/me/model.moved").write_text("me/new")
+        assert server.head("me/model") == server.head("me/new")
+        server.create("me/model", token)
+        assert server.commit("me/model", token, file("a.txt", "a")).status == 200
+
+
+def test_changes_that_race_with_a_deletion_are_a_404(data):
+    token, _ = prepare(data)
+    statuses, stop = set(), threading.Event()
+    with Server(data, "--quiet") as server:
+
+        def write(number: int) -> None:
+            while not stop.is_set():
+                name = f"b{number}-{os.urandom(4).hex()}"
+                statuses.add(server.http("POST", f"/api/models/me/model/branch/{name}", {}, token).status)
+                body = {"title": "t", "description": "d"}
+                statuses.add(server.http("POST", "/api/models/me/model/discussions", body, token).status)
+                statuses.add(server.commit("me/model", token, file(f"{name}.txt", name)).status)
+                statuses.add(server.http("GET", "/api/models/me/model/tree/main?expand=1", token=token).status)
+
+        writers = [threading.Thread(target=write, args=(number,)) for number in range(3)]
+        for writer in writers:
+            writer.start()
+        try:
+            for _ in range(15):
+                assert server.http("DELETE", "/api/repos/delete", {"name": "model"}, token).status == 200
+                server.create("me/model", token)
+        finally:
+            stop.set()
+            for writer in writers:
+                writer.join()
+        assert statuses <= {200, 404, 412}, statuses
+        assert "Traceback" not in server.read_log()

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hub_support import ROOT, Server, client, file, large, sha256
+
+from pinfold.hub.files import lock
+from pinfold.hub.store import Pointer, Store
 
 WEIGHTS = os.urandom(3_000_000)
 
@@ -239,3 +243,156 @@ def test_mistakes_are_explained_in_one_line(source, tmp_path):
     ):
         run = pinfold(data, *arguments, code=2)
         assert reason in run.stderr and run.stderr.count("\n") == 1, run.stderr
+
+
+class Hostile(BaseHTTPRequestHandler):
+    """A source that describes a repository as the test wants, and serves anything as a file."""
+
+    def do_GET(self):
+        content = self.server.told if "/api/" in self.path else b"owned"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content) + self.server.lie))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def hostile():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
+    server.lie = 0
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_what_a_source_calls_a_hash_never_becomes_a_path(hostile, tmp_path):
+    data, victim = tmp_path / "data", tmp_path / "victim"
+    victim.write_text("mine")
+    for wrong in (
+        {"rfilename": "w.bin", "size": 5, "lfs": {"sha256": str(victim)}},
+        {"rfilename": "w.bin", "size": 5, "lfs": {"sha256": "../../../../../victim"}},
+        {"rfilename": "w.bin", "size": 5, "lfs": {"sha256": 7}},
+        {"rfilename": "w.bin", "size": 5, "lfs": "x"},
+        {"rfilename": "w.bin", "size": 5, "blobId": "../x"},
+        {"rfilename": "w.bin", "size": "x"},
+        {"rfilename": "w.bin", "size": -1},
+        {"rfilename": "w.bin", "size": 1e9},
+        {"rfilename": 5, "size": 5},
+        {"rfilename": "../w.bin", "size": 5},
+        {},
+    ):
+        hostile.told = json.dumps({"sha": "1" * 40, "siblings": [wrong]}).encode()
+        run = pinfold(data, "org/model", "lab/x", "--from", hostile.url, code=2)
+        assert run.stderr.count("\n") == 1, run.stderr
+        assert victim.read_text() == "mine" and not (data / "repos/models/lab").exists()
+    hostile.told = b"[" * 100_000
+    assert pinfold(data, "org/model", "lab/x", "--from", hostile.url, code=2).stderr.count("\n") == 1
+
+
+def test_a_source_that_speaks_no_http_or_breaks_off_is_one_line(hostile, tmp_path):
+    hostile.told, hostile.lie = b"{}", 50
+    assert "check --from" in pinfold(tmp_path / "data", "a/b", "a/b", "--from", hostile.url, code=2).stderr
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def nonsense():
+            connection = listener.accept()[0]
+            connection.recv(1000)
+            connection.sendall(b"220 mail.example ESMTP\r\n\r\n")
+            connection.close()
+
+        threading.Thread(target=nonsense, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert "check --from" in pinfold(tmp_path / "data", "a/b", "a/b", "--from", url, code=2).stderr
+    for url in ("http://a b", "http://[::1", "http://x\n", "http://x:99999", "http://x:y", "http://é.example"):
+        assert "--from" in pinfold(tmp_path / "data", "a/b", "a/b", "--from", url, code=2).stderr
+
+
+def test_a_token_with_a_line_end_inside_is_never_printed(tmp_path):
+    run = pinfold(
+        tmp_path / "data",
+        *("a/b", "a/b", "--from", "http://127.0.0.1:1", "--token-from-env", "T"),
+        code=2,
+        T="hf_secret\nvalue",
+    )
+    assert "T: the variable holds no token" in run.stderr and "secret" not in run.stderr + run.stdout
+
+
+def test_a_mirror_becomes_private_with_its_source_or_when_asked(tmp_path):
+    with Server(tmp_path / "source") as source, Server(tmp_path / "data") as here:
+        org = source.token("org")
+        for name in ("one", "two"):
+            source.create(f"org/{name}", org)
+            pinfold(here.data, f"org/{name}", f"lab/{name}", "--from", source.url)
+            assert here.http("GET", f"/api/models/lab/{name}").status == 200
+        source.http("PUT", "/api/models/org/one/settings", {"private": True}, org)
+        sha = source.commit("org/one", org, file("secret.txt", "s")).json["commitOid"]
+        args = ("org/one", "lab/one", "--from", source.url, "--token-from-env", "T")
+        assert "lab/one is private from now on, as its source is" in pinfold(here.data, *args, T=org).stderr
+        run = pinfold(here.data, "org/two", "lab/two", "--from", source.url, "--private")
+        assert "lab/two is private from now on" in run.stderr
+        lab = here.token("lab")
+        for name in ("one", "two"):
+            assert here.http("GET", f"/api/models/lab/{name}").status == 401
+            assert here.http("GET", f"/api/models/lab/{name}", token=lab).status == 200
+        assert here.head("lab/one", lab) == sha
+        # Nobody's old copy of the settings makes it public again: an import changes what it says and no more.
+        store = Store(here.data)
+        old = store.find("models", "lab/one")
+        here.http("PUT", "/api/models/lab/one/settings", {"private": False}, lab)
+        old.change(space={})
+        assert old.private is False and here.http("GET", "/api/models/lab/one").status == 200
+
+
+@pytest.mark.parametrize("wrong", ["linked directory", "pointer", "twins", "unreadable"])
+def test_a_folder_is_imported_whole_or_not_at_all(tmp_path, wrong):
+    folder, data = tmp_path / "model", tmp_path / "data"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "sub" / "a.txt").write_text("a")
+    if wrong == "linked directory":
+        (folder / "weights").symlink_to(folder / "sub")
+        reason = "weights is a link to a directory"
+    elif wrong == "pointer":
+        (folder / "w.safetensors").write_bytes(Pointer("0" * 64, 5).text())
+        reason = "w.safetensors is a git-lfs pointer"
+    elif wrong == "twins":
+        (folder / "Config.json").write_text("{}")
+        reason = "one name on Windows"
+    else:
+        if os.geteuid() == 0:
+            pytest.skip("root reads everything")
+        (folder / "sub").chmod(0)
+        reason = "whole or not at all"
+    try:
+        run = pinfold(data, str(folder), "me/model", code=2)
+    finally:
+        (folder / "sub").chmod(0o700)
+    assert reason in run.stderr and run.stderr.count("\n") == 1
+    assert not (data / "repos/models/me").exists()
+
+
+def test_gc_leaves_alone_what_an_import_is_busy_with(source, tmp_path):
+    data = tmp_path / "data"
+    pinfold(data, "org/model", "lab/x", "--from", source.url)
+    repo = data / "repos/models/lab/x.git"
+    (repo / "lfs/incomplete").mkdir(exist_ok=True)
+    part, staged = repo / "lfs/incomplete" / ("0" * 64), data / "imports/models--lab--y.git"
+    part.write_text("half of it")
+    staged.mkdir()
+    (staged / "hub.json").write_text("{}")
+
+    def gc():
+        command = [sys.executable, "-m", "pinfold", "hub", "--data", str(data), "gc", "--older-than", "0"]
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+
+    with lock(data / "imports/models--lab--x.lock"), lock(data / "imports/models--lab--y.lock"):
+        gc()
+        assert part.exists() and staged.exists()
+        assert "being imported" in pinfold(data, "org/model", "lab/x", "--from", source.url, code=2).stderr
+    gc()
+    assert not part.exists() and not staged.exists()

@@ -8,6 +8,7 @@ import time
 import zlib
 
 import pytest
+from dulwich.repo import Repo
 from hub_support import ROOT, Server, file, large, sha256
 
 
@@ -64,17 +65,17 @@ def has(repo, content: bytes) -> bool:
 def test_gc_removes_what_nothing_reaches_and_only_when_old(data):
     repo = data / "repos/models/me/model.git"
     everything = content_of(repo)
-    (data / "tmp" / "left").write_bytes(b"x" * 10)
+    (data / "tmp" / "0123456789abcdef").write_bytes(b"x" * 10)
     (repo / ".hub.json.0123").write_text("{}")
     assert "removed 0 bytes in all" in pinfold(data, "gc").stdout, "nothing is old enough"
     age(data, 20)
     listed = pinfold(data, "gc", "--dry-run").stdout
     assert "would remove models/me/model: " in listed and "2 large files" in listed and "1 temporary" in listed
-    assert content_of(repo) == everything and (data / "tmp" / "left").exists()
+    assert content_of(repo) == everything and (data / "tmp" / "0123456789abcdef").exists()
     assert "removed 0 bytes" in pinfold(data, "gc", "--older-than", "30").stdout
     done = pinfold(data, "gc").stdout
     assert done == listed.replace("would remove", "removed")
-    assert not (data / "tmp" / "left").exists() and not (repo / ".hub.json.0123").exists()
+    assert not (data / "tmp" / "0123456789abcdef").exists() and not (repo / ".hub.json.0123").exists()
     left = content_of(repo)
     assert left.items() < everything.items(), "what stays is unchanged"
     for name, stays in (("main", True), ("tag", True), ("pull", True), ("branch", False), ("never", False)):
@@ -181,3 +182,88 @@ def test_every_action_has_help_with_an_example():
         assert f"    {action}" in top
         text = pinfold("x", action, "--help").stdout
         assert f"Example:\n  pinfold hub {action}" in text
+
+
+def rewritten(repo, **fields) -> str:
+    """A copy of main's commit with other fields, as main."""
+    git = Repo(str(repo))
+    commit = git[git.refs[b"refs/heads/main"]].copy()
+    for name, value in fields.items():
+        setattr(commit, name, value)
+    git.object_store.add_object(commit)
+    git.refs[b"refs/heads/main"] = commit.id
+    return commit.id.decode()
+
+
+def test_damage_of_one_repository_is_a_reason_and_never_a_traceback(data):
+    """A clean answer while it is damaged, a line of verify, and everything as before once it is put back."""
+    repo = data / "repos/models/me/model.git"
+    told = json.loads((repo / "hub.json").read_text())
+    wrongs = [
+        ("hub.json", b"[]"),
+        ("hub.json", b"{"),
+        ("hub.json", b""),
+        ("hub.json", b"[" * 100_000),
+        ("hub.json", json.dumps({**told, "created": "yesterday"}).encode()),
+        ("hub.json", json.dumps({**told, "created": 1e30}).encode()),
+        ("hub.json", json.dumps({**told, "private": "no"}).encode()),
+        ("hub.json", json.dumps({**told, "mirror": []}).encode()),
+        ("config", b"[core\nnonsense"),
+        ("HEAD", None),
+        ("packed-refs", b"nonsense\n"),
+        ("packed-refs", b""),
+        ("refs/heads/main", b"nonsense\n"),
+    ]
+    with Server(data) as server:
+        me = server.token("me")
+        server.create("me/whole", me)
+        for name, content in wrongs:
+            before = (repo / name).read_bytes() if (repo / name).exists() else None
+            (repo / name).unlink() if content is None else (repo / name).write_bytes(content)
+            lines = pinfold(data, "verify", code=1).stdout
+            assert "models/me/model: " in lines, (name, content)
+            if (name, content) != ("HEAD", None):
+                for call in ("/revision/main", "/tree/main", "/refs"):
+                    reply = server.http("GET", f"/api/models/me/model{call}")
+                    assert reply.status in (200, 500) and (reply.status == 200 or "verify" in reply.json["error"]), (
+                        name
+                    )
+                reply = server.commit("me/model", me, file("x.txt", "x"))
+                assert reply.status == 500 and "verify" in reply.json["error"], (name, content, reply)
+            assert server.http("GET", "/api/users/me/overview").status == 200
+            assert server.http("GET", "/api/models/me/whole/tree/main").status == 200
+            (repo / name).unlink() if before is None else (repo / name).write_bytes(before)
+        assert server.commit("me/model", me, file("x.txt", "x")).status == 200
+        assert "Traceback" not in server.read_log()
+    assert "no fault" in pinfold(data, "verify").stderr
+
+
+def test_verify_names_a_commit_whose_time_is_no_date(data):
+    sha = rewritten(data / "repos/models/me/model.git", commit_time=10**13)
+    lines = pinfold(data, "verify", code=1).stdout
+    assert lines == f"models/me/model: commit {sha} has the time 10000000000000, which is no date\n"
+
+
+def test_a_damaged_list_of_tokens_is_one_line_and_a_503(data):
+    with Server(data) as server:
+        me = server.token("me")
+        good = (data / "tokens.json").read_bytes()
+        for content in (b"[", b"[]", b'{"a": 1}', b'{"a": {"user": "me", "role": "king"}}', b"\xff", b"[" * 100_000):
+            (data / "tokens.json").write_bytes(content)
+            for action in (("tokens",), ("token", "ann"), ("revoke", "0" * 12)):
+                run = pinfold(data, *action, code=2)
+                assert "tokens.json is damaged" in run.stderr and run.stderr.count("\n") == 1
+            assert (data / "tokens.json").read_bytes() == content
+            assert "tokens.json" in pinfold(data, "verify", code=1).stdout
+            reply = server.http("GET", "/api/whoami-v2", token=me)
+            assert reply.status == 503 and "damaged" in reply.json["error"]
+            assert server.http("GET", "/api/models/me/model").status == 200, "nobody's token is needed"
+        (data / "tokens.json").write_bytes(good)
+        assert server.http("GET", "/api/whoami-v2", token=me).status == 200
+        assert "Traceback" not in server.read_log()
+
+
+def test_an_age_that_is_none_is_explained(data):
+    for given in (("--older-than", "-1"), ("--older-than=-1",), ("--older-than", "soon")):
+        line = pinfold(data, "gc", *given, code=2).stderr
+        assert "give days from 0" in line and line.count("\n") == 1

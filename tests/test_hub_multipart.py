@@ -1,7 +1,9 @@
 """Large files in parts: unmodified clients of both generations, lost connections, wrong parts, leftovers."""
 
 import os
+import socket
 import time
+from urllib.parse import urlsplit
 
 import pytest
 from hub_support import GENERATIONS, Server, client, large, sha256
@@ -137,3 +139,31 @@ def test_parts_that_nobody_finishes_go_with_time(tmp_path):
         os.utime(each, (then, then))
     with Server(data) as server:
         assert not left(server)
+
+
+def test_an_open_part_never_writes_into_a_finished_file(tmp_path):
+    content = os.urandom(SIZE)
+    with Server(tmp_path / "data", "--part-size", str(PART)) as server:
+        me = server.token("me")
+        server.create("me/model", me)
+        urls, url = parts_of(batch(server, me, content))
+        etags = [server.put(each, content[n * PART :][:PART]).headers["ETag"] for n, each in enumerate(urls)]
+        parts = urlsplit(urls[0])
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as late:
+            head = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {PART}\r\n\r\n"
+            late.sendall(head.encode() + b"x" * 1000)
+            marks = tmp_path / "data" / "parts"
+            deadline = time.monotonic() + 10
+            while list(marks.glob("*/1-*")) and time.monotonic() < deadline:
+                time.sleep(0.01)  # until the late part has begun
+            (at,) = marks.iterdir()
+            (at / f"1-{sha256(content[:PART])}").touch()  # as if an earlier request had come to its end meanwhile
+            assert finish(server, url, content, etags).status == 200
+            assert server.commit("me/model", me, large("w.bin", content)).status == 200
+            request = {"repository": "me/copy"}
+            assert server.http("POST", "/api/models/me/model/duplicate", request, me).status == 200
+            late.sendall(b"x" * (PART - 1000))
+            assert b" 409 " in late.recv(65536).splitlines()[0]
+        for repo in ("model", "copy"):
+            assert server.http("GET", f"/me/{repo}/resolve/main/w.bin").content == content
+        assert not left(server) and "Traceback" not in server.read_log()

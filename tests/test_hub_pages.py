@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import hub_site
 import pytest
+from dulwich.repo import Repo
 from hub_support import Server, Tokens, file, large, sha256
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -133,6 +134,113 @@ def test_a_list_of_hundreds_has_pages_and_is_quick(tmp_path):
         assert says(get(server, "/"), "Models 299")
 
 
+SPOILT = {  # what is wrong with a repository on the disk: how to make it so
+    "list": lambda at: (at / "hub.json").write_text("[]"),
+    "cut": lambda at: (at / "hub.json").write_text("{"),
+    "empty": lambda at: (at / "hub.json").write_text(""),
+    "text": lambda at: (at / "hub.json").write_text('{"private": false, "created": "yesterday"}'),
+    "far": lambda at: (at / "hub.json").write_text('{"private": false, "created": 1e30}'),
+    "endless": lambda at: (at / "hub.json").write_text('{"private": false, "created": ' + "9" * 5000 + "}"),
+    "ref": lambda at: (at / "refs/heads/main").write_text("garbage"),
+    "nowhere": lambda at: (at / "refs/heads/main").write_text("0" * 39 + "1\n"),
+    "binary": lambda at: (at / "refs/heads/main").write_bytes(b"\xff" * 100),
+    "config": lambda at: (at / "config").write_text("[core\n"),
+    "objects": lambda at: [each.write_bytes(b"x") for each in at.glob("objects/??/*") if each.chmod(0o644) is None],
+    "gone": lambda at: shutil.rmtree(at / "objects"),
+}
+
+
+def test_a_damaged_repository_is_a_row_and_everybody_elses_go_on_working(tmp_path):
+    with Server(tmp_path / "data", "--quiet") as server:
+        token = server.token("me")
+        card = "---\nlicense: mit\npipeline_tag: fill-mask\nbase_model: me/list\n---\n"
+        for name in (*SPOILT, "whole"):
+            server.create(f"me/{name}", token)
+            assert server.commit(f"me/{name}", token, file("README.md", card)).status == 200
+        home = server.data / "repos/models/me"
+        for name, spoil in SPOILT.items():
+            spoil(home / f"{name}.git")
+        page = get(server, "/", **basic(token))
+        rows = section(page, '<ul class="rows">', "</ul>").split("</li>")[:-1]
+        rows = {re.search(r">me/(\w+)<", row)[1]: row for row in rows}
+        assert rows.keys() == {*SPOILT, "whole"}
+        assert {name for name, row in rows.items() if "damaged" in row} == set(SPOILT), page
+        assert says(rows["whole"], "me/whole fill-mask")
+        assert "me/whole" in get(server, "/") and "me/list" not in get(server, "/")  # it may have been private
+        for query in ("", "?filter=license:mit", "?sort=createdAt&full=true&cardData=true", "?expand=safetensors"):
+            reply = server.http("GET", f"/api/models{query}", token=token)
+            assert reply.status == 200 and [each["id"] for each in reply.json] == ["me/whole"], (query, reply)
+        assert "license:mit" in str(server.http("GET", "/api/models-tags-by-type").json)
+        assert server.http("GET", "/api/users/me/overview").json["numModels"] >= 1
+        get(server, "/me/whole")  # whose base model is a damaged one
+        log = server.read_log()
+        assert "Traceback" not in log and "me/list: hub.json is damaged" in log
+        before = log.count("\n")
+        get(server, "/", **basic(token))
+        assert server.read_log().count("\n") == before  # said once
+
+
+WILD = {  # content that a stranger may push: none of it is anybody else's error
+    "bool": {"README.md": "---\nx: !!bool maybe\n---\n"},
+    "int": {"README.md": '---\nx: !!int ""\n---\n'},
+    "time": {"README.md": "---\nx: !!timestamp x\n---\n"},
+    "hex": {"README.md": f"---\nlicense: 0x{'f' * 6000}\ntags: [0x{'f' * 900}]\n? 0x{'e' * 900}\n: 1\n---\n"},
+    "sixty": {"README.md": f"---\nx: {':'.join(['1'] * 100_000)}\n---\n"},
+    "deep": {"README.md": "---\nx: " + "[" * 90 + "]" * 90 + "\n---\n"},
+    "nan": {"config.json": '{"model_type": "x", "quantization_config": {"x": NaN, "y": 1e999}}'},
+    "nested": {"config.json": '{"quantization_config": ' + "[" * 900 + "]" * 900 + "}"},
+    "weights": {"model.safetensors": b"w"},
+}
+
+
+def test_strange_metadata_is_no_error_for_anybody(server):
+    token = server.tokens["carol"]
+    header = json.dumps({"w": {"dtype": "X9", "shape": [2**62] * 30, "data_offsets": [0, 0]}}).encode()
+    weights = struct.pack("<Q", len(header)) + header
+    for name, files in WILD.items():
+        server.create(f"carol/wild-{name}", token)
+        lines = [file(path, weights if content == b"w" else content) for path, content in files.items()]
+        assert server.commit(f"carol/wild-{name}", token, *lines).status == 200
+    started = time.perf_counter()
+    page = get(server, "/?search=wild-")
+    assert time.perf_counter() - started < 5
+    assert "/carol/wild-nan" in page and "damaged" not in page
+    for path in ("", "?full=true&config=true", "?filter=license:mit", "?num_parameters=min:0,max:1B"):
+        assert server.http("GET", f"/api/models{path}").status == 200
+    for path in ("/api/models-tags-by-type", "/api/users/carol/overview"):
+        assert server.http("GET", path).status == 200
+    for name in WILD:
+        get(server, f"/carol/wild-{name}")
+        assert server.http("GET", f"/api/models/carol/wild-{name}").status == 200
+    reply = server.http("GET", "/api/models/carol/wild-nan?expand=config").json
+    assert reply["config"]["quantization_config"] == {"x": "nan", "y": "inf"}
+    page = get(server, "/carol/wild-weights/blob/main/model.safetensors")
+    assert says(page, "has a shape of more numbers than it has bits")
+    assert says(get(server, "/carol/wild-bool"), "The front matter of README.md is not valid.")
+
+
+def test_a_commit_of_a_year_that_no_calendar_has_is_shown(tmp_path):
+    """A mirrored history says any time."""
+    with Server(tmp_path / "data", "--quiet") as server:
+        server.create("me/far", server.token("me"))
+        git = Repo(str(server.data / "repos/models/me/far.git"))
+        commit = git[git.refs[b"refs/heads/main"]]
+        commit.commit_time = commit.author_time = 10**13
+        git.object_store.add_object(commit)
+        git.refs[b"refs/heads/main"] = commit.id
+        git.close()
+        for path in ("/", "/me/far", "/me/far/commits/main", "/me/far/tree/main"):
+            assert says(get(server, path), "9999-12-31"), path
+        reply = server.http("GET", "/api/models")
+        assert reply.json[0]["lastModified"] == "9999-12-31T23:59:59.000Z"
+
+
+def test_a_slash_at_the_end_of_an_address_leads_to_the_card(server):
+    for path in (REPO, "/datasets/alice/digits"):
+        reply = server.http("GET", f"{path}/", **HTML)
+        assert (reply.status, reply.headers["Location"]) == (308, path)
+
+
 # The card -------------------------------------------------------------------------------------
 
 
@@ -195,6 +303,157 @@ def test_code_of_tokenizers_and_processors_is_named_too(server):
     assert server.commit("carol/words", token, *[file(*each) for each in files.items()]).status == 200
     notice = section(get(server, "/carol/words"), "Loading runs code", "</section>")
     assert says(notice, "tokenization_x.py") and says(notice, "processing_x.py")
+
+
+EVIL_MAP = json.dumps({"auto_map": {"AutoModel": "modeling_x.X"}})
+MODEL_INDEX = {"_class_name": ["pipe", "P"], "unet": ["net", "Net"], "vae": ["diffusers", "V"]}
+
+
+class Lfs(str):
+    """The content of a file that is pushed as a large one."""
+
+
+def imports(source: str) -> dict[str, str]:
+    return {"config.json": EVIL_MAP, "modeling_x.py": source, "evil.py": ""}
+
+
+def maps(path: str, content: object) -> dict[str, str]:
+    return {path: json.dumps(content), "modeling_x.py": ""}
+
+
+RUNS = {  # what a repository holds, the file that its page must name, and what is said of it
+    "config as a large file": ({"config.json": Lfs(EVIL_MAP), "modeling_x.py": ""}, "modeling_x.py", ""),
+    "long config": (
+        maps("config.json", {"x": "y" * 2**20, **json.loads(EVIL_MAP)}),
+        "config.json",
+        "longer than 1048576 bytes: assume that it runs code",
+    ),
+    "broken config": ({"tokenizer_config.json": "{"}, "tokenizer_config.json", "not valid JSON: assume"),
+    "custom generate": (
+        {"custom_generate/generate.py": "from .evil import x\n", "custom_generate/evil.py": ""},
+        "custom_generate/evil.py",
+        "",
+    ),
+    "module as a large file": (imports(Lfs("from .evil import x\n")), "evil.py", ""),
+    "form feed": (imports("\fimport os\n\ffrom .evil import x\n"), "evil.py", ""),
+    "semicolon": (imports("import os; from .evil import x\n"), "evil.py", ""),
+    "continued line": (imports("from \\\n  .evil import x\n"), "evil.py", ""),
+    "old line ends": (imports("import os\rfrom .evil import x\r"), "evil.py", ""),
+    "named in a text": (imports('"""\n\u3000from .evil import x\n"""'), "evil.py", ""),
+    "after a comment": (
+        imports("#" * 2**20 + "\nfrom .evil import x\n"),
+        "modeling_x.py",
+        "could not be read longer than 524288 bytes: assume that it runs code",
+    ),
+    "another encoding": (
+        imports("# coding: utf-7\n+AGYAcgBvAG0- .evil import x\n"),
+        "modeling_x.py",
+        "could not be read written in utf-7",
+    ),
+    "not Python": (imports("(" * 5000), "modeling_x.py", "no Python that this server understands"),
+    "long reference": (maps("config.json", {"auto_map": {"A": f"modeling_x.{'X' * 400}"}}), "modeling_x.py", ""),
+    "pipeline": (maps("config.json", {"custom_pipelines": {"a": {"impl": "modeling_x.P"}}}), "modeling_x.py", ""),
+    "video": ({"video_preprocessor_config.json": EVIL_MAP, "modeling_x.py": ""}, "modeling_x.py", ""),
+    "nested map": (maps("processor_config.json", {"image": [json.loads(EVIL_MAP)]}), "modeling_x.py", ""),
+    "list": (maps("tokenizer_config.json", {"auto_map": ["modeling_x.X", None]}), "modeling_x.py", ""),
+    "backends": (maps("config.json", {"auto_map": {"A": {"pil": "modeling_x.X"}}}), "modeling_x.py", ""),
+    "another name": (maps("anything.json", json.loads(EVIL_MAP)), "modeling_x.py", ""),
+    "sentence-transformers": (
+        maps("modules.json", [{"type": "sentence_transformers.models.Pooling"}, {"type": "modeling_x.Module"}]),
+        "modeling_x.py",
+        "",
+    ),
+    "diffusers": ({**maps("model_index.json", MODEL_INDEX), "pipe.py": "", "unet/net.py": ""}, "unet/net.py", ""),
+}
+
+
+@pytest.mark.parametrize("what", RUNS)
+def test_code_that_hides_is_named_or_what_cannot_be_read_is(server, what):
+    files, named, reason = RUNS[what]
+    token, name = server.tokens["carol"], f"carol/runs-{what.replace(' ', '-')}"
+    server.create(name, token)
+    for content in files.values():
+        if isinstance(content, Lfs):
+            server.upload(name, token, content.encode())
+    lines = [
+        large(path, content.encode()) if isinstance(content, Lfs) else file(path, content)
+        for path, content in files.items()
+    ]
+    assert server.commit(name, token, *lines).status == 200
+    page = get(server, f"/{name}")
+    assert "Loading runs no code" not in page
+    notice = section(page, '<section class="runs warns">', "</section>")
+    assert f"/{name}/blob/{server.head(name)}/{named}" in Document(notice).all("a", "href")
+    assert says(notice, reason) and ("could not be read" in notice) is bool(reason)
+
+
+def test_settings_whose_large_file_is_not_here_may_run_code(server):
+    token, content = server.tokens["carol"], EVIL_MAP.encode()
+    server.create("carol/absent", token)
+    server.upload("carol/absent", token, content)
+    assert server.commit("carol/absent", token, large("config.json", content), file("modeling_x.py", "")).status == 200
+    stored = next((server.data / "repos/models/carol/absent.git/lfs/objects").glob(f"*/*/{sha256(content)}"))
+    away = stored.rename(stored.with_suffix(".away"))
+    page = get(server, "/carol/absent")
+    assert says(page, "Loading may run code config.json could not be read missing on the server's disk: assume")
+    away.rename(stored)  # as when a mirror gets its large files later
+    assert says(get(server, "/carol/absent"), "Loading runs code")
+
+
+def test_more_code_than_is_followed_is_said(server):
+    token = server.tokens["carol"]
+    server.create("carol/many-modules", token)
+    lines = [file(f"m{number}.py", f"from .m{number + 1} import x\n") for number in range(210)]
+    lines.append(file("config.json", '{"auto_map": {"A": "m0.X"}}'))
+    assert server.commit("carol/many-modules", token, *lines).status == 200
+    page = get(server, "/carol/many-modules")
+    assert says(page, "m199.py and more: only the first 200 files are listed")
+
+
+def test_vocabularies_and_indices_are_no_settings(server):
+    token = server.tokens["carol"]
+    server.create("carol/vocabulary", token)
+    lines = [file("tokenizer.json", json.dumps({"x": "y" * 2**20})), file("vocab.json", "{")]
+    assert server.commit("carol/vocabulary", token, *lines, file("config.json", "{}")).status == 200
+    assert says(get(server, "/carol/vocabulary"), "Loading runs no code")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["from . import (\n" * 34_000, "\n" * 2**19, "from " * 100_000, "-" * 2**19, "(" * 2**19, "x = 1, 2\n" * 58_000,
+     "from . import (\n" * 60_000,
+     "from .a" + " " * 500_000, "# coding: punycode\n" + "x" * 500_000, "a" + ".b" * 250_000],
+)  # fmt: skip
+def test_code_made_to_be_slow_to_look_through_is_not(server, source):
+    token, name = server.tokens["carol"], f"carol/look{sha256(source.encode())[:8]}"
+    server.create(name, token)
+    assert server.commit(name, token, file("config.json", EVIL_MAP), file("modeling_x.py", source)).status == 200
+    started = time.perf_counter()
+    assert says(get(server, f"/{name}"), "modeling_x.py")
+    assert time.perf_counter() - started < 5
+
+
+def test_two_variants_of_the_weights_are_one_model(server):
+    token = server.tokens["carol"]
+    server.create("carol/variants", token)
+    lines = [file(f"model.{each}.safetensors", hub_site.WEIGHTS) for each in ("bf16", "fp16")]
+    assert server.commit("carol/variants", token, *lines).status == 200
+    assert says(get(server, "/carol/variants"), "Parameters 14.2 k")
+
+
+def test_text_that_turns_around_what_stands_beside_it_is_shown_as_an_escape(server):
+    token, turn = server.tokens["carol"], "\u202e"
+    server.create("carol/turned", token)
+    code = file(f"photo{turn}gnp.py", f"# {turn} turned \u2066\nx = '{turn}'\n")
+    reply = server.commit("carol/turned", token, code, summary=f"Title{turn} more", description=f"{turn}b")
+    assert reply.status == 200
+    address, sha = "/carol/turned/blob/main/photo%E2%80%AEgnp.py", reply.json["commitOid"]
+    tree = get(server, "/carol/turned/tree/main")
+    pages = [tree, get(server, address), get(server, "/carol/turned/commits/main")]
+    for page in (*pages, get(server, f"/carol/turned/commit/{sha}")):
+        assert turn not in page and "\u2066" not in page and "\\u202e" in page
+    assert "<mark>\\u202e</mark>" in pages[1] and "<mark>\\u2066</mark>" in pages[1]
+    assert r"<bdi>photo\u202egnp.py</bdi>" in tree and address in Document(tree).all("a", "href")
 
 
 def test_the_snippet_is_at_the_commit_that_the_card_pins_while_the_files_are_the_same(server):
@@ -323,7 +582,7 @@ EXPECTED |= {
     "details",
     "summary",
 }
-EXPECTED |= {"abbr", "strong", "em", "img", "i", "select", "option", "mark", "br", "hr"}
+EXPECTED |= {"abbr", "bdi", "strong", "em", "img", "i", "select", "option", "mark", "br", "hr"}
 
 
 def test_markup_in_everything_a_user_writes_stays_text(server):
@@ -398,6 +657,31 @@ def test_a_folder_lists_size_hash_and_the_commit_that_changed_each_file_last(ser
     assert "train.yaml" in get(server, f"{REPO}/tree/main/notes")
     links = Document(section(page, '<div class="menu">', "</div>")).all("a", "href")
     assert {f"{REPO}/tree/try%2Fwider", f"{REPO}/tree/v1.0", f"{REPO}/refs"} <= set(links)
+
+
+def test_paths_of_a_large_folder_are_looked_up_in_one_reading(server):
+    """Each path used to cost a reading of the folder: anybody could keep the server busy for a minute."""
+    token, repo = server.tokens["carol"], "carol/paths"
+    server.create(repo, token)
+    lines = [file(f"n{number:05}.txt", "x") for number in range(10_000)]
+    lines += [file(f"d{number:03}/inside.txt", "x") for number in range(300)]
+    assert server.commit(repo, token, *lines).status == 200
+
+    def asked(paths: list[str]):
+        body = "&".join(f"paths={path}" for path in paths)
+        return server.http("POST", f"/api/models/{repo}/paths-info/main", body)
+
+    for paths in (
+        [f"n{number:05}.txt" for number in range(500)],
+        [f"d{number:03}/inside.txt" for number in range(300)],
+        ["d001", "n00001.txt", "d002/inside.txt"],
+    ):
+        started = time.perf_counter()
+        reply = asked([*paths, "none", "none/none", "n00001.txt/x"])
+        assert time.perf_counter() - started < 3
+        assert [each["path"] for each in reply.json] == paths
+        assert all(each["type"] == ("file" if each["path"].endswith(".txt") else "directory") for each in reply.json)
+    assert asked([f"x{number}" for number in range(5001)]).status == 413
 
 
 def test_the_text_of_a_file_has_numbered_lines(server):
@@ -536,7 +820,7 @@ def test_commits_are_listed_with_hashes_to_copy_and_pages(server):
 def test_a_commit_shows_what_it_changed(server):
     page = get(server, f"{REPO}/commit/{server.made['main']}")
     assert says(page, "3 files, +4 -1 lines")
-    diff = section(page, "modeling_resnet.py</span>", "</section>")
+    diff = section(page, "modeling_resnet.py</bdi></span>", "</section>")
     assert re.search(r'class="del"><i>25</i><i></i>-        return hidden if', diff)
     assert re.search(r'class="add"><i></i><i>25</i>\+        return hidden \* 0\.5 if', diff)
     weights = get(server, f"{REPO}/commit/{server.made['Add weights']}")

@@ -259,3 +259,28 @@ def test_a_merge_cut_off_by_a_kill_is_found_done(tmp_path):
         "--strict",
     ]
     subprocess.run(fsck, check=True, capture_output=True)
+
+
+def test_nobody_can_fill_a_pull_request_so_that_its_owner_cannot_end_it(server, me):
+    server.create("me/full", me)
+    stranger, owner = server.token("stranger"), me
+    for number in (1, 2, 3):
+        reply = server.commit("me/full", me, file(f"{number}.txt", "x"), query="?create_pr=1")
+        assert reply.status == 200
+    statuses = [post(server, "me/full", "/1/comment", {"comment": "spam"}, stranger).status for _ in range(201)]
+    assert statuses == [200] * 200 + [413], "one user's share"
+    path = server.data / "repos/models/me/full.git/discussions/1.json"
+    told = json.loads(path.read_text())
+    for number in (1, 2, 3):  # as many users would fill it
+        full = {**told, "num": number, "events": (told["events"] * 6)[:1000]}
+        path.with_name(f"{number}.json").write_text(json.dumps(full))
+        assert post(server, "me/full", f"/{number}/comment", {"comment": "more"}, owner).status == 413
+        assert post(server, "me/full", f"/{number}/title", {"title": "still mine"}, owner).status == 200
+    assert post(server, "me/full", "/1/merge", {"comment": "thanks"}, owner).status == 200
+    assert post(server, "me/full", "/2/status", {"status": "closed", "comment": "no"}, owner).status == 200
+    assert post(server, "me/full", "/3/merge", {}, owner).status == 200
+    assert [details(server, "me/full", number)["status"] for number in (1, 2, 3)] == ["merged", "closed", "merged"]
+    assert server.http("GET", "/me/full/resolve/main/3.txt").status == 200
+    opened = post(server, "me/full", "", {"title": "t", "description": "d"}, stranger).json["num"]
+    reply = [post(server, "me/full", f"/{opened}/title", {"title": f"t{n}"}, stranger).status for n in range(200)]
+    assert reply == [200] * 199 + [413]

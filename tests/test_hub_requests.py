@@ -3,12 +3,15 @@
 import json
 import os
 import subprocess
+import threading
 import time
 from urllib.parse import quote
 
 import pytest
+from dulwich.repo import Repo
 from hub_support import Server, file, large, sha256
 
+from pinfold.errors import UserError
 from pinfold.hub import card, lfs
 from pinfold.hub.gitrules import Attributes
 from pinfold.hub.store import Pointer
@@ -125,7 +128,7 @@ def test_a_repository_that_cannot_be_is_refused(server, me, request_body):
 def test_an_upload_counts_only_when_every_byte_is_right(server, me):
     content = os.urandom(200_000)
     url = server.upload_url("me/model", me, content)
-    damaged = b"x" + content[1:]
+    damaged = bytes([content[0] ^ 1]) + content[1:]
     for wrong, reason in ((damaged, "sha256"), (content[:-1], "bytes"), (content + b"x", "bytes"), (b"", "bytes")):
         reply = server.put(url, wrong)
         assert reply.status == 400 and reason in reply.json["error"], reply
@@ -559,3 +562,140 @@ def test_no_secret_is_logged(server, me):
     assert f"PUT /me/model.git/info/lfs/objects/{sha256(b'for the log')} 200" in log
     assert me not in log and "signature" not in log and "Traceback" not in log
     assert me not in json.dumps((server.data / "tokens.json").read_text())
+
+
+def test_patterns_that_take_minutes_to_match_are_not_matched(server, me):
+    """The rules of a repository's own owner may be slow too: every request shares this server."""
+    path = f"{'a' * 250}/{'a' * 250}/{'a' * 250}.b"
+    files = {"files": [{"path": f"{n}{path}", "size": 1, "sample": ""} for n in range(50)]}
+    server.create("me/slow", me)
+    slow = b"*a*a*a*a*a*a*ab filter=lfs\n*.bin filter=lfs\n"
+    assert server.commit("me/slow", me, file(".gitattributes", slow)).status == 200
+    started = time.monotonic()
+    asked = {"files": [*files["files"], {"path": "w.bin", "size": 5, "sample": "YQ=="}]}
+    reply = server.http("POST", "/api/models/me/slow/preupload/main", asked, me)
+    modes = {each["path"]: each["uploadMode"] for each in reply.json["files"]}
+    assert reply.status == 200 and modes.pop("w.bin") == "lfs" and set(modes.values()) == {"regular"}
+    for pattern in ("*a*a*a*a*a*a*ab", "**/a*/**/a*/**/a*/**/a*b", "x" * 70_000, "!*a*a*a*b"):
+        asked = {**files, "gitIgnore": f"# *a*a*a* is a remark\n*.log\n{pattern}\n"}
+        reply = server.http("POST", "/api/models/me/slow/preupload/main", asked, me)
+        assert reply.status == 400 and ".gitignore" in reply.json["error"]
+    asked = {
+        "gitIgnore": "*_*.tmp\n**/cache/**\n",
+        "files": [{"path": p, "size": 1} for p in ("a_b.tmp", "x/cache/y")],
+    }
+    reply = server.http("POST", "/api/models/me/slow/preupload/main", asked, me)
+    assert [each["shouldIgnore"] for each in reply.json["files"]] == [True, True]
+    assert time.monotonic() - started < 5
+
+
+def test_a_preupload_of_many_files_reads_their_directory_once(server, me):
+    server.create("me/many", me)
+    names = [f"{number}.txt" for number in range(2000)]
+    assert server.commit("me/many", me, *[file(name, "same") for name in names]).status == 200
+    asked = {"files": [{"path": name, "size": 4, "sample": "YQ=="} for name in names]}
+    started = time.monotonic()
+    reply = server.http("POST", "/api/models/me/many/preupload/main", asked, me)
+    assert time.monotonic() - started < 4, "a directory of 2000 names, read for each of them, takes longer"
+    assert len({each["oid"] for each in reply.json["files"]}) == 1 and reply.json["files"][0]["oid"]
+    asked = {"files": [{"path": "a", "size": 1}] * 25_001}
+    assert server.http("POST", "/api/models/me/many/preupload/main", asked, me).status == 413
+
+
+def test_a_ref_that_leads_to_no_commit_hides_no_other(server, me):
+    server.create("me/refs", me)
+    repo = server.data / "repos/models/me/refs.git"
+    git = ["git", "-C", str(repo), "-c", "safe.directory=*"]
+    tree = subprocess.run(
+        [*git, "rev-parse", "main^{tree}"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    (repo / "refs/tags/on-a-tree").write_text(tree + "\n")
+    (repo / "refs/heads/dangling").write_text("1" * 40 + "\n")
+    refs = server.http("GET", "/api/models/me/refs/refs")
+    assert refs.status == 200
+    assert [[each["name"] for each in refs.json[kind]] for kind in ("branches", "tags")] == [["main"], []]
+    for name in ("on-a-tree", "dangling"):
+        reply = server.http("GET", f"/api/models/me/refs/tree/{name}")
+        assert (reply.status, reply.code) == (404, "RevisionNotFound")
+    for page in ("", "/tree/main", "/refs", "/compare/main..main"):
+        assert server.http("GET", f"/me/refs{page}").status == 200, page
+
+
+def test_namespaces_that_differ_in_case_alone_are_one(server, me):
+    assert "differs from me in case" in refused_token(server, "Me")
+    (server.data / "tokens.json").with_suffix(".kept").write_bytes((server.data / "tokens.json").read_bytes())
+    stored = json.loads((server.data / "tokens.json").read_text())
+    stored[sha256(b"pinfold_big")] = {"user": "ME", "role": "write", "created": 0}  # of an older version
+    (server.data / "tokens.json").write_text(json.dumps(stored))
+    try:
+        for method, path, body in (
+            ("POST", "/api/repos/create", {"name": "x"}),
+            ("POST", "/api/models/me/model/duplicate", {"repository": "ME/model"}),
+        ):
+            reply = server.http(method, path, body, "pinfold_big")
+            assert reply.status == 400 and "ME differs from me in case alone" in reply.json["error"]
+    finally:
+        (server.data / "tokens.json").with_suffix(".kept").replace(server.data / "tokens.json")
+
+
+def refused_token(server, name: str) -> str:
+    with pytest.raises(UserError) as error:
+        server.token(name)
+    return str(error.value)
+
+
+def test_a_stale_commit_onto_a_message_that_is_no_utf8_is_a_412(server, me):
+    server.create("me/latin", me)
+    first = server.head("me/latin")
+    repo = Repo(str(server.data / "repos/models/me/latin.git"))
+    commit = repo[first.encode()].copy()
+    commit.message, commit.encoding, commit.parents = (
+        "Gr\u00fc\u00dfe".encode("latin-1"),
+        b"ISO-8859-1",
+        [first.encode()],
+    )
+    repo.object_store.add_object(commit)
+    repo.refs[b"refs/heads/main"] = commit.id
+    assert server.commit("me/latin", me, file("a.txt", "a"), parentCommit=first).status == 412
+    assert server.commit("me/latin", me, file("a.txt", "a")).status == 200
+
+
+def test_names_that_windows_takes_for_something_else_are_refused(server, me):
+    head = server.head("me/model")
+    for path in (
+        *(".git::$INDEX_ALLOCATION/config", ".GIT:x", "d/.git::$DATA", "a:b", "C:/x", "d/con.txt", "nul", "AUX"),
+        *("com1.tar.gz", "lpt\u00b9", "con .txt", "a.", "a ", "d./x", "d /x", "/".join("x" * 65)),
+    ):
+        reply = server.commit("me/model", me, file(path, "x"))
+        assert reply.status == 400 and "path" in reply.json["error"], path
+        asked = {"files": [{"path": path, "size": 1}]}
+        assert server.http("POST", "/api/models/me/model/preupload/main", asked, me).status == 400, path
+    assert server.head("me/model") == head
+    fine = ("console.txt", "nullable/x", "a.b.c", ".github/x", "com10", "/".join("x" * 64))
+    assert server.commit("me/model", me, *[file(path, "x") for path in fine]).status == 200
+
+
+def test_a_copy_made_during_commits_is_whole(server, me):
+    """Objects come and their unfinished files go while it is made."""
+    server.create("me/busy", me)
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            assert (
+                server.commit("me/busy", me, *[file(f"{number}/{n}.txt", f"{number}{n}") for n in range(20)]).status
+                == 200
+            )
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for number in range(8):
+            reply = server.http("POST", "/api/models/me/busy/duplicate", {"repository": f"me/copy{number}"}, me)
+            assert reply.status == 200
+            assert server.http("GET", f"/api/models/me/copy{number}/tree/main?recursive=1").status == 200
+    finally:
+        stop.set()
+        writer.join()

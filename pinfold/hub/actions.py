@@ -26,7 +26,7 @@ def add_arguments(actions, data: Path) -> None:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         # Without SUPPRESS this default would overwrite a --data given before the action.
-        parser.add_argument("--data", type=Path, default=argparse.SUPPRESS, help=f"as above (default {data})")
+        parser.add_argument("--data", type=directory, default=argparse.SUPPRESS, help=f"as above (default {data})")
         return parser
 
     token = action("token", "make a token, printed once", "token me --role write")
@@ -60,10 +60,20 @@ def add_arguments(actions, data: Path) -> None:
 
 
 def _days(text: str) -> float:
-    days = float(text)
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
     if not 0 <= days < 1e5:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text!r} is no age; give days from 0 to 99999, such as 30")
     return days
+
+
+def directory(text: str) -> Path:
+    """The value of --data. An empty one is a variable that was not set, and would mean the directory we are in."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the directory's name is empty; give one such as runs/hub")
+    return Path(text)
 
 
 def run(args: argparse.Namespace, claimed: Callable) -> int:
@@ -179,8 +189,13 @@ def _check_name(name: str) -> str:
 
 
 def _endpoint(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and not parts.username and not parts.query
+        good = good and parts.port != 0 and re.fullmatch(r"[!-~]+", url)
+    except ValueError:  # brackets without an end, a port that is no number
+        good = False
+    if not good:
         raise UserError(f"--from {url!r} must be an address such as https://huggingface.co, without a user or a query")
     return url.rstrip("/")
 
@@ -190,6 +205,8 @@ def _variable(name: str | None) -> str | None:
         return None
     if not (value := os.environ.get(name, "").strip()):
         raise UserError(f"--token-from-env {name}: the variable is not set; export it first")
+    if not re.fullmatch(r"[!-~]+", value):  # never shown: what is wrong with it is in the middle of a secret
+        raise UserError(f"--token-from-env {name}: the variable holds no token: there are spaces or line ends inside")
     return value
 
 

@@ -74,14 +74,19 @@ def preupload(call: Call) -> Response:
     files = request.get("files")
     if not isinstance(files, list) or not all(isinstance(each, dict) for each in files):
         raise HubError(400, "files must be a list of objects with path, size and sample")
-    paths = [commit.check_path(each.get("path")) for each in files]
+    if len(files) > commit.MAX_OPERATIONS:
+        raise HubError(413, f"files may be a list of {commit.MAX_OPERATIONS}; send several requests")
+    paths = [commit.check_new_path(each.get("path")) for each in files]
     ignore = request.get("gitIgnore")
-    left_out = ignored(
-        ignore.encode("utf-8", "replace") if isinstance(ignore, str) else _content(repo, sha, ".gitignore"), paths
-    )
-    answers = []
+    try:
+        left_out = ignored(
+            ignore.encode("utf-8", "replace") if isinstance(ignore, str) else _content(repo, sha, ".gitignore"), paths
+        )
+    except ValueError as error:
+        raise HubError(400, str(error)) from error
+    answers, entries = [], repo.entries(sha, paths)
     for path, each in zip(paths, files, strict=True):
-        entry = repo.entry(sha, path)
+        entry = entries.get(path)
         known = entry and entry.content is not None
         answers.append(
             {

@@ -1,6 +1,7 @@
 """The server as an ASGI application: which path leads to which handler, and what surrounds every request."""
 
 import inspect
+import sys
 import zlib
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote
@@ -13,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pinfold.errors import printable
 from pinfold.hub import (
     api,
     auth,
@@ -33,10 +35,11 @@ from pinfold.hub import (
 )
 from pinfold.hub.files import NO_ROOM
 from pinfold.hub.gate import Gate
-from pinfold.hub.store import KINDS, RESERVED
+from pinfold.hub.store import KINDS, RESERVED, Damaged, Gone
 from pinfold.hub.wire import Call, Hub, HubError
 
 _READS = {api.validate_yaml, browse.paths_info, content.batch, githttp.upload_pack, githttp.refuse_push}
+_NOT_FOUND = "RepoNotFound"
 MAX_BODY = 16 * 2**20  # of requests that are read whole; commits and uploads are streamed
 
 
@@ -116,6 +119,8 @@ def build(hub: Hub, log: bool, hosts: Iterable[str] = (), any_address: bool = Fa
             HubError: web_page.failure,
             HTTPException: _unknown,
             OSError: _disk_error,
+            Damaged: lambda request, error: web_page.failure(request, _damaged(error)),
+            Gone: lambda request, error: web_page.failure(request, HubError(404, "Repository not found", _NOT_FOUND)),
             ClientDisconnect: lambda request, error: Response(status_code=400),  # nobody reads it
             Exception: lambda request, error: web_page.failure(
                 request, HubError(500, "Internal error; see the server's log")
@@ -148,6 +153,7 @@ def _pages() -> list[Route]:
         routes.append(_route("GET", f"/{kind}", web_list.listing, kind))
         for path, handler in (
             ("", web.repository),
+            ("/", web.home),
             ("/tree/{revision}", web_files.tree),
             ("/tree/{revision}/{path:path}", web_files.tree),
             ("/blob/{revision}/{path:path}", web_files.blob),
@@ -183,11 +189,25 @@ def _route(method: str, path: str, handler: Callable, kind: str = "models", git:
         if git:  # a clone may name a repository with or without .git
             params["name"] = params["name"].removesuffix(".git")
         call = Call(hub, request, user, kind, params, b"" if streaming else await _body(request), git)
-        if streaming:
-            return await handler(call)
-        return await run_in_threadpool(lambda: reply.finish(request, handler(call)))
+        try:
+            if streaming:
+                return await handler(call)
+            return await run_in_threadpool(lambda: reply.finish(request, handler(call)))
+        except (OSError, LookupError) as error:
+            if await run_in_threadpool(_has_gone, call):  # deleted or moved while we worked on it
+                raise Gone(call.repo_id) from error
+            raise
 
     return Route(path, endpoint, methods=[method])
+
+
+def _has_gone(call: Call) -> bool:
+    return {"namespace", "name"} <= call.params.keys() and call.hub.store.find(call.kind, call.repo_id) is None
+
+
+def _damaged(error: Damaged) -> HubError:
+    print(printable(str(error)), file=sys.stderr, flush=True)  # the reason names files: it is for who runs the server
+    return HubError(500, "the repository is damaged on the server's disk; pinfold hub verify says where")
 
 
 def _refusal(method: str, path: str, reason: tuple[int, str]) -> Route:

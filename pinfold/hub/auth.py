@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pinfold.errors import UserError
 from pinfold.hub.files import lock, write_file
-from pinfold.hub.store import RESERVED, SEGMENT, Repository
+from pinfold.hub.store import LAST_TIME, RESERVED, SEGMENT, Repository, Store
 from pinfold.hub.wire import Call, Hub, HubError
 
 ID = 12  # hex digits of a hash that name a token
@@ -54,26 +54,54 @@ class Tokens:
             raise UserError(f"role {role!r} is unknown; use {' or '.join(ROLES)}")
         token = f"pinfold_{secrets.token_hex(20)}"
         with lock(self.path.with_name("tokens.lock")):
-            stored = json.loads(self.path.read_text()) if self.path.exists() else {}
+            stored = self._stored()
+            if twin := self._twin(user, stored):
+                raise UserError(f"{user} differs from {twin} in case alone, and that is one name here; use {twin}")
             stored[digest(token)] = {"user": user, "role": role, "created": int(time.time())}
             self._write(stored)
         return token
 
     def listed(self) -> list[tuple[str, str, str, int]]:
         """(id, user, role, when made) of every token; the id is the end of its hash."""
-        stored = json.loads(self.path.read_text()) if self.path.exists() else {}
+        stored = self._stored()
         return [(key[-ID:], it["user"], it["role"], it.get("created", 0)) for key, it in stored.items()]
 
     def revoke(self, token_id: str) -> tuple[str, str]:
         """Forget a token, named by its id. A running server refuses it from its next request on."""
         with lock(self.path.with_name("tokens.lock")):
-            stored = json.loads(self.path.read_text()) if self.path.exists() else {}
+            stored = self._stored()
             found = [key for key in stored if len(token_id) >= ID and key.endswith(token_id)]
             if len(found) != 1:
                 raise UserError(f"there is no token {token_id!r}; pinfold hub tokens lists them by id")
             gone = stored.pop(found[0])
             self._write(stored)
         return gone["user"], gone["role"]
+
+    def _stored(self) -> dict[str, dict]:
+        """What the file says, by the hashes of the tokens."""
+        try:
+            found = json.loads(self.path.read_text())
+        except FileNotFoundError:
+            return {}
+        except (ValueError, RecursionError) as error:
+            raise self._damaged("it is no JSON") from error
+        if not isinstance(found, dict):
+            raise self._damaged("it is no JSON object")
+        for each in found.values():
+            if not isinstance(each, dict) or not isinstance(each.get("user"), str) or each.get("role") not in ROLES:
+                raise self._damaged("a token has no user or no role")
+            if not isinstance(each.get("created", 0), int) or not 0 <= each.get("created", 0) <= LAST_TIME:
+                raise self._damaged("a token was made at no time")
+        return found
+
+    def _damaged(self, reason: str) -> UserError:
+        return UserError(f"{self.path} is damaged: {reason}; put a copy back, or remove it and make new tokens")
+
+    def _twin(self, user: str, stored: dict[str, dict]) -> str | None:
+        known = {each["user"] for each in stored.values()}
+        if user in known:
+            return None
+        return next((each for each in known if each.lower() == user.lower()), Store(self.path.parent).twin(user))
 
     def _write(self, stored: dict[str, dict]) -> None:
         write_file(self.path, json.dumps(stored, indent=1).encode(), mode=0o600)
@@ -115,7 +143,10 @@ class Tokens:
             return
         stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
         if stamp != self._stamp:
-            stored = json.loads(self.path.read_text())
+            try:
+                stored = self._stored()
+            except UserError as error:
+                raise HubError(503, "tokens.json on the server is damaged; pinfold hub verify says how") from error
             self._users = {key: User(it["user"], it["role"], f"{it['user']}-{key[:6]}") for key, it in stored.items()}
             self._stamp = stamp
 

@@ -17,7 +17,9 @@ from pinfold.hub.wire import Call, HubError, answer, date
 COMMITS_PER_PAGE = 100
 ENTRIES_PER_PAGE = 1000
 EXPANDED_PER_PAGE = 100  # the last commit of each path costs a walk through history
-MAX_PATHS = 1000
+MAX_PATHS = 5000
+MAX_EXPANDED = 1000
+MAX_DIRECTORIES = 20  # that are looked at one by one; beyond it one walk through everything is quicker
 MAX_HISTORY = 2000  # commits that are searched for the last change of a file
 
 
@@ -55,11 +57,26 @@ def paths_info(call: Call) -> Response:
     form = call.form()
     wanted = list(dict.fromkeys(path.strip("/") for path in form.get("paths", []) if path.strip("/")))
     expand = form.get("expand", ["false"])[0].lower() in ("true", "1")
-    if expand and len(wanted) > MAX_PATHS:
-        raise HubError(413, f"expand is for at most {MAX_PATHS} paths; send several requests")
-    entries = [entry for path in wanted if (entry := repo.entry(sha, path))]
+    if expand and len(wanted) > MAX_EXPANDED:
+        raise HubError(413, f"expand is for at most {MAX_EXPANDED} paths; send several requests")
+    if len(wanted) > MAX_PATHS:
+        raise HubError(413, f"at most {MAX_PATHS} paths are looked up at a time; send several requests")
+    entries = [repo.load(*found) for found in _found(repo, sha, wanted)]
     last = _last_commits(repo, sha, {each.path for each in entries}) if expand else {}
     return answer([{**_described(each), **(_last(last[each.path]) if expand else {})} for each in entries])
+
+
+def _found(repo: Repository, sha: str, wanted: list[str]) -> list[tuple[str, int, str]]:
+    """(path, mode, sha1) of those paths that are there. A directory is read once, whatever is asked of it."""
+    directories = {path.rpartition("/")[0] for path in wanted}
+    present: dict[str, tuple[str, int, str]] = {}
+    if len(directories) > MAX_DIRECTORIES:
+        present = {each[0]: each for each in repo.paths(sha, "", recursive=True)}
+    else:
+        for directory in directories:
+            with contextlib.suppress(Missing):
+                present |= {each[0]: each for each in repo.paths(sha, directory)}
+    return [present[path] for path in wanted if path in present]
 
 
 def commits(call: Call) -> Response:
@@ -144,10 +161,11 @@ def resolve(repo: Repository, revision: str) -> str:
 
 
 def page(call: Call, items: list, start: int, size: int, described: Callable = lambda each: each) -> Response:
-    """A slice of a list. Only what is on the page is described, because that reads objects."""
+    """A slice of a list. Only what is on the page is described, because that reads objects; None is left out."""
     following = start + size
     headers = call.next_page(following) if following < len(items) else {}
-    return answer([described(each) for each in items[start:following]], headers=headers)
+    found = [described(each) for each in items[start:following]]
+    return answer([each for each in found if each is not None], headers=headers)
 
 
 def _described(entry: Entry) -> dict[str, Any]:

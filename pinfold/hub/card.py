@@ -7,6 +7,9 @@ from typing import Any
 import yaml
 
 MAX_FRONT_MATTER = 2**18
+MAX_NUMBER = 1000  # characters; a longer one, and worse 1:1:1:..., takes quadratic time to read
+MAX_DEPTH = 64
+_NUMBERS = range(-(2**63), 2**64)  # what the clients' JSON readers take
 _FRONT_MATTER = re.compile(r"\ufeff?\s*---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|$)", re.DOTALL)
 _DATASET_TAGS = ("license", "language", "task_categories", "task_ids", "size_categories", "multilinguality")
 _TYPES = {  # field: (types the Hub accepts, their name)
@@ -22,12 +25,20 @@ _TYPES = {  # field: (types the Hub accepts, their name)
 
 
 class _Loader(yaml.SafeLoader):
-    """Without aliases: a few lines of them describe gigabytes."""
+    """Without aliases: a few lines of them describe gigabytes. And without endless numbers."""
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not supported")
         return super().compose_node(parent, index)
+
+    def construct_number(self, node):
+        if len(node.value) > MAX_NUMBER:
+            return self.construct_scalar(node)
+        return self.construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
 
 
 def metadata(readme: str) -> dict[str, Any]:
@@ -43,13 +54,13 @@ def metadata(readme: str) -> dict[str, Any]:
         raise ValueError(f"the metadata is longer than {MAX_FRONT_MATTER} characters")
     try:
         content = yaml.load(match[1], Loader=_Loader)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
-        raise ValueError(f"the metadata is not valid YAML: {' '.join(str(error).split())}") from error
+    except Exception as error:  # a value that its tag does not fit ends in any of Python's errors
+        raise ValueError(f"the metadata is not valid YAML: {' '.join(str(error).split())[:500]}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ValueError("the metadata must be a mapping of names to values")
-    return _plain(content)
+    return plain(content)
 
 
 def body(readme: str) -> str:
@@ -99,12 +110,20 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _plain(value: Any) -> Any:
-    """YAML knows dates, sets, NaN and any key; JSON does not."""
+def plain(value: Any, depth: int = 0) -> Any:
+    """A value as JSON may carry it: YAML knows dates, sets, NaN and any key. ValueError when it is nested too deep.
+
+    >>> plain({1: [float("nan"), 2**70]})
+    {'1': ['nan', '1180591620717411303424']}
+    """
+    if depth > MAX_DEPTH:
+        raise ValueError(f"the metadata is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(plain(key, depth + 1)): plain(each, depth + 1) for key, each in value.items()}
     if isinstance(value, list | tuple | set):
-        return [_plain(each) for each in value]
+        return [plain(each, depth + 1) for each in value]
+    if isinstance(value, int) and value not in _NUMBERS:
+        return str(value) if value.bit_length() <= 4 * MAX_NUMBER else hex(value)  # Python refuses to write long ones
     if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return str(value)

@@ -29,6 +29,8 @@ MAX_LINE = MAX_INLINE * 4 // 3 + 2**16
 MAX_BODY = 2 * 2**30
 MAX_OPERATIONS = 25_000
 MAX_PATH = 1024
+MAX_DEPTH = 64  # directories
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in "123456789¹²³")}
 
 
 @dataclass
@@ -46,6 +48,17 @@ class Draft:
         return f"{self.summary}\n\n{self.description}" if self.description else self.summary
 
 
+def check_new_path(path: Any) -> str:
+    """A path for a file to come: also Windows can hold it. What is there already may be deleted."""
+    for part in check_path(path).split("/"):
+        if ":" in part or part[-1] in ". " or part.partition(".")[0].rstrip(" ").lower() in _DEVICES:
+            raise HubError(
+                400,
+                f"path {path[:200]!r} is none on Windows; use no ':', no '.' or space at an end, no name as 'nul'",
+            )
+    return path
+
+
 def check_path(path: Any) -> str:
     """A path that every git and every file system of a clone can hold, inside the clone."""
     if not isinstance(path, str) or not path:
@@ -56,18 +69,23 @@ def check_path(path: Any) -> str:
         or any(part in ("", ".", "..") or len(part.encode(errors="replace")) > 255 for part in parts)
         or any(_as_stored(part) in (".git", "git~1") for part in parts)
         or len(path) > MAX_PATH
+        or len(parts) > MAX_DEPTH
     )
     if bad:
         raise HubError(
             400,
-            f"path {path[:200]!r} is not allowed; use relative paths without '..', '.git', '\\' or control characters",
+            f"path {path[:200]!r} is not allowed; use relative paths without '..', '.git', '\\' or control "
+            f"characters, of at most {MAX_PATH} characters and {MAX_DEPTH} parts",
         )
     return path
 
 
 def _as_stored(part: str) -> str:
-    """The name that Windows or macOS would make of it: they drop case, trailing dots and invisible characters."""
-    return "".join(char for char in part if unicodedata.category(char) != "Cf").lower().rstrip(". ")
+    """The name that Windows or macOS would make of it: they drop case, trailing dots and invisible characters.
+
+    On Windows `.git::$INDEX_ALLOCATION` is another name of `.git`.
+    """
+    return "".join(char for char in part if unicodedata.category(char) != "Cf").lower().partition(":")[0].rstrip(". ")
 
 
 async def read(repo: Repository, chunks: AsyncIterator[bytes]) -> Draft:
@@ -106,11 +124,11 @@ def _read_line(repo: Repository, draft: Draft, line: bytes) -> None:
     if len(draft.operations) >= MAX_OPERATIONS:
         raise HubError(413, f"a commit may change {MAX_OPERATIONS} files; send several commits")
     if key == "file":
-        path = check_path(value.get("path"))
+        path = check_new_path(value.get("path"))
         draft.operations.append(("add", path, repo.write_blob(_content(repo, value))))
         draft.pointers.discard(path)
     elif key == "lfsFile":
-        path = check_path(value.get("path"))
+        path = check_new_path(value.get("path"))
         draft.operations.append(("add", path, repo.write_blob(_pointer(repo, value).text())))
         draft.pointers.add(path)
     elif key in ("deletedFile", "deletedFolder"):
@@ -208,7 +226,7 @@ def _parent(repo: Repository, draft: Draft, tip: str, new_pr: bool) -> str:
 def _is_again(repo: Repository, draft: Draft, parent: str, tip: str, author: str) -> bool:
     """Whether the tip is what this draft makes of its parent, by the same author with the same message."""
     last = repo.commit(tip)
-    if (last.message.decode(), author_name(last)) != (draft.message, author):
+    if (last.message, author_name(last)) != (draft.message.encode(), author):
         return False
     try:
         return repo.write_tree(_changed(repo, draft, parent)) == last.tree.decode()

@@ -76,6 +76,7 @@ def add_comment(call: Call) -> Response:
     new = discussions.comment(user.name, _text(call.json(), "comment", MAX_COMMENT))
     with repo.lock:
         found = _find(call, repo)
+        discussions.check_room(repo, found, user.name, is_comment=True)
         found.events.append(new)
         discussions.save(repo, found)
     return answer({"newMessage": new})
@@ -111,6 +112,7 @@ def rename(call: Call) -> Response:
     with repo.lock:
         found = _find(call, repo)
         _only(user, repo, found.author, "rename this")
+        discussions.check_room(repo, found, user.name, is_comment=False)
         new = discussions.event("title-change", user.name, {"from": found.title, "to": title})
         found.title = title
         found.events.append(new)
@@ -129,6 +131,7 @@ def change_status(call: Call) -> Response:
         _only(user, repo, found.author, "open or close this")
         if found.status in (status, "merged"):
             raise HubError(400, f"{found.num} is {found.status} already")
+        discussions.check_room(repo, found, user.name, is_comment=False)
         new = _status(found, user.name, status, request)
         discussions.save(repo, found)
     return answer({"newStatus": new})

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from pinfold.hub.files import write_file
-from pinfold.hub.store import Repository, author_name
+from pinfold.hub.store import Damaged, Repository, author_name
 from pinfold.hub.wire import HubError, date
 
 PR_PREFIX = "refs/pr/"
 OPEN = ("open", "draft")
 MAX_TITLE = 300
 MAX_COMMENT = 65_536
-MAX_EVENTS = 1000
+MAX_EVENTS = 1000  # after so many nobody comments; its end can still be written
+MAX_OF_ONE_USER = 200  # in a discussion of somebody else's repository
 MAX_DISCUSSIONS = 10_000
 MAX_EDITS = 50  # older versions of a comment are forgotten
 
@@ -51,14 +52,23 @@ def load(repo: Repository, number: int) -> Discussion | None:
         return Discussion(**json.loads(_path(repo, number).read_text()))
     except FileNotFoundError:
         return _of_ref(repo, number)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Damaged(f"{repo.kind}/{repo.id}: discussions/{number}.json is damaged: {error}") from error
+
+
+def check_room(repo: Repository, found: Discussion, user: str, is_comment: bool) -> None:
+    """Refuse what would fill a discussion. Nobody can fill it so that its owner could not settle it any more."""
+    if is_comment and len(found.events) >= MAX_EVENTS:
+        raise HubError(413, f"discussion {found.num} is full, with {MAX_EVENTS} events; open another")
+    if user != repo.namespace and sum(each["author"]["name"] == user for each in found.events) >= MAX_OF_ONE_USER:
+        raise HubError(413, f"{user} has {MAX_OF_ONE_USER} events in discussion {found.num}, which is the limit")
 
 
 def save(repo: Repository, discussion: Discussion) -> None:
-    if len(discussion.events) > MAX_EVENTS:
-        raise HubError(413, f"discussion {discussion.num} is full, with {MAX_EVENTS} events; open another")
     path = _path(repo, discussion.num)
-    path.parent.mkdir(exist_ok=True)
-    write_file(path, json.dumps(asdict(discussion)).encode())
+    with repo.present():
+        path.parent.mkdir(exist_ok=True)
+        write_file(path, json.dumps(asdict(discussion)).encode())
 
 
 def all_of(repo: Repository) -> list[Discussion]:

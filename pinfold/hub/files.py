@@ -11,8 +11,11 @@ from pathlib import Path
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Replace a file atomically; a reader or a crash sees the old one or the new one."""
+def write_file(path: Path, content: bytes, mode: int = 0o644, sync: bool = True) -> None:
+    """Replace a file atomically; a reader or a crash sees the old one or the new one.
+
+    Without `sync` the name may be lost in a power cut, until its directory is synced.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
@@ -23,7 +26,8 @@ def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if sync:
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

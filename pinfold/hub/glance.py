@@ -3,16 +3,20 @@
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pinfold.hub.store import Missing, Repository, Store
+from pinfold.errors import printable
+from pinfold.hub.store import Damaged, Gone, Missing, Repository, Store
+from pinfold.hub.wire import HubError
 
 REMEMBERED = 50_000
 Value = TypeVar("Value")
 _times: dict = {}  # (path, commit): when it was made
+_told: set = set()  # lines of the log about damage: each is written once
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Glance:
     settings: bytes  # hub.json as it is
     sha: str  # of the newest commit on main
     time: int
+    damaged: bool = False  # nothing but its name is sure, so only its owner sees it
 
     @property
     def namespace(self) -> str:
@@ -38,12 +43,43 @@ def glances(store: Store, kind: str) -> Iterator[Glance]:
         for entry in _directories(namespace.path):
             if not entry.name.endswith(".git"):
                 continue
-            with contextlib.suppress(OSError, ValueError, KeyError):  # deleted while we look
-                settings = _read(f"{entry.path}/hub.json")
-                told = json.loads(settings)
-                repo_id = f"{namespace.name}/{entry.name.removesuffix('.git')}"
-                if tip := _tip(store, kind, repo_id, entry.path):
-                    yield Glance(repo_id, Path(entry.path), told["private"], told["created"], settings, *tip)
+            repo_id = f"{namespace.name}/{entry.name.removesuffix('.git')}"
+            damaged = Glance(repo_id, Path(entry.path), True, 0, b"", "", 0, damaged=True)
+            if found := guarded(damaged, damaged, _glance, store, kind, repo_id, entry.path):
+                yield found
+
+
+def guarded(row: Glance, otherwise: Value | None, look: Callable[..., Value], *given: Any) -> Value | None:
+    """What `look` finds in a repository. A damaged one is a line in the log, and not everybody's error."""
+    try:
+        return look(*given)
+    except HubError:
+        raise
+    except Exception as error:  # git's files and ours may be damaged in any way
+        if isinstance(error, Gone) or not (row.path / "hub.json").exists():  # deleted while we look
+            return None
+        reason = str(error) if isinstance(error, Damaged) else f"{row.id} is damaged: {type(error).__name__}: {error}"
+        line = printable(f"{reason[:400]}; run pinfold hub verify")
+        if line not in _told and len(_told) < REMEMBERED:
+            _told.add(line)
+            print(line.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
+        return otherwise
+
+
+def _glance(store: Store, kind: str, repo_id: str, path: str) -> Glance | None:
+    try:
+        settings = _read(f"{path}/hub.json")
+    except FileNotFoundError:  # deleted while we look
+        return None
+    try:
+        told = json.loads(settings)
+        private, created = told["private"], told["created"]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise Damaged(f"{kind}/{repo_id}: hub.json is damaged: {error}") from error
+    if not isinstance(private, bool) or not isinstance(created, int):
+        raise Damaged(f"{kind}/{repo_id}: hub.json is damaged: it lacks private or created")
+    tip = _tip(store, kind, repo_id, path)
+    return Glance(repo_id, Path(path), private, created, settings, *tip) if tip else None
 
 
 def remembered(cache: dict[Hashable, Any], limit: int, key: Hashable, make: Callable[[], Value]) -> Value:
@@ -67,10 +103,12 @@ def _tip(store: Store, kind: str, repo_id: str, path: str) -> tuple[str, int] | 
     if time := _times.get((path, head)):
         return head, time
     repo = store.find(kind, repo_id)
-    with contextlib.suppress(Missing):
-        if repo:
-            return _made(repo, repo.resolve("main"), path)
-    return None
+    try:
+        return _made(repo, repo.resolve("main"), path) if repo else None
+    except Missing:
+        if head:
+            raise Damaged(f"{kind}/{repo_id}: refs/heads/main is damaged: it leads to no commit") from None
+        return None
 
 
 def _made(repo: Repository, sha: str, path: str) -> tuple[str, int]:
@@ -89,6 +127,10 @@ def _read(path: str) -> bytes:
     """A small file. Three calls of the system, where open() takes eight."""
     file = os.open(path, os.O_RDONLY)
     try:
-        return os.read(file, 65_536)
+        content = part = os.read(file, 65_536)
+        while len(part) == 65_536:  # of a mirror, hub.json names each commit that it has copied
+            part = os.read(file, 65_536)
+            content += part
+        return content
     finally:
         os.close(file)

@@ -1,10 +1,11 @@
 """What is said about a repository: the fields that clients read, from its card, its configuration and its files."""
 
+import contextlib
 import json
 import os
 from typing import Any
 
-from pinfold.hub import card, web_tensors
+from pinfold.hub import card, lfs, web_tensors
 from pinfold.hub.store import Entry, Repository
 from pinfold.hub.wire import HubError, date
 
@@ -101,7 +102,8 @@ def _model_details(repo: Repository, files: dict[str, tuple[int, str]]) -> dict[
     found = {}
     if config := read_json(repo, files, "config.json"):
         known = ("architectures", "model_type", "auto_map", "quantization_config")
-        found["config"] = {name: config[name] for name in known if name in config}
+        with contextlib.suppress(ValueError):  # nested too deep to be passed on
+            found["config"] = card.plain({name: config[name] for name in known if name in config})
         if info := _transformers_info(config):
             found["transformersInfo"] = info
     if weights := safetensors(repo, files):
@@ -151,11 +153,12 @@ def shards(repo: Repository, files: dict[str, tuple[int, str]], index: str) -> l
 def read_json(repo: Repository, files: dict[str, tuple[int, str]], path: str) -> dict[str, Any] | None:
     """A JSON object of a revision, or None where there is none."""
     entry = repo.load(path, *files[path]) if path in files else None
-    if entry is None or entry.pointer or entry.content is None or len(entry.content) > MAX_JSON:
+    if entry is None or entry.content is None or entry.size > MAX_JSON:
         return None
     try:
-        content = json.loads(entry.content)
-    except (ValueError, RecursionError):
+        with lfs.open_entry(repo, entry) as file:
+            content = json.loads(file.read())
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from pinfold.hub import card, info
 from pinfold.hub.browse import ENTRIES_PER_PAGE, page
-from pinfold.hub.glance import Glance, glances, remembered
+from pinfold.hub.glance import Glance, glances, guarded, remembered
 from pinfold.hub.wire import Call, HubError, answer
 
 SORTS = ("createdAt", "lastModified", "downloads", "likes", "trendingScore")
@@ -23,7 +23,7 @@ def repos(call: Call) -> Response:
     sort = call.query("sort") or "lastModified"
     if sort not in SORTS:
         raise HubError(400, f"sort {sort[:40]!r} is unknown; use {', '.join(SORTS)}")
-    found = [row for row in _readable(call) if _is_asked_for(call, row)]
+    found = [row for row in _readable(call) if guarded(row, False, _is_asked_for, call, row)]
     found.sort(key=lambda row: row.id)
     order = {"createdAt": lambda row: row.created, "lastModified": lambda row: row.time}.get(sort, lambda row: 0)
     found.sort(key=order, reverse=call.query("direction") != "1")
@@ -44,14 +44,15 @@ def repos(call: Call) -> Response:
             return info.describe(repo, row.sha, siblings=True, details=call.flag("config"))
         return described | (info.expanded(repo, row.sha, ["config"]) if repo.kind == "models" else {})
 
-    return page(call, found, call.number("cursor", 0), max(limit, 1), shown)
+    start = call.number("cursor", 0)
+    return page(call, found, start, max(limit, 1), lambda row: guarded(row, None, shown, row))
 
 
 def tags_by_type(call: Call) -> Response:
     """What the models or datasets that this user may read can be filtered by."""
     groups: dict[str, dict[str, dict[str, str]]] = {}
     for row in _readable(call):
-        described = _described(call, row)
+        described = guarded(row, None, _described, call, row) or {"tags": []}
         for tag in described["tags"]:
             kind = tag.partition(":")[0] if ":" in tag else "other"
             kind = next((name for name in ("pipeline_tag", "library_name") if described.get(name) == tag), kind)
@@ -62,7 +63,8 @@ def tags_by_type(call: Call) -> Response:
 
 def _readable(call: Call) -> list[Glance]:
     user = call.user.name if call.user else None
-    return [row for row in glances(call.hub.store, call.kind) if not row.private or row.namespace == user]
+    rows = [row for row in glances(call.hub.store, call.kind) if not row.damaged]
+    return [row for row in rows if not row.private or row.namespace == user]
 
 
 def _described(call: Call, row: Glance) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import shutil
+import struct
 import time
 import zlib
 from collections.abc import Iterator
@@ -16,13 +17,18 @@ from pathlib import Path
 from dulwich.errors import ChecksumMismatch, FileFormatException
 
 from pinfold.hub import lfs, packs
-from pinfold.hub.store import KINDS, Pointer, Repository, Store
+from pinfold.hub.files import lock
+from pinfold.hub.store import KINDS, Damaged, Pointer, Repository, Store
 
 DAY = 24 * 3600
 MAX_POINTER = 1024  # bytes; a larger blob is no pointer
 _LOOSE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{38}")
 # What dulwich, zlib and json raise for damaged files.
 DAMAGE = (
+    Damaged,
+    StopIteration,
+    RuntimeError,
+    struct.error,
     KeyError,
     ValueError,
     IndexError,
@@ -67,18 +73,38 @@ def garbage(data: Path, days: float, faults: list[str]) -> Iterator[Garbage]:
     A repository with damage is left as it is: its fault is added to `faults`.
     """
     before = time.time() - days * DAY
-    places = [*(data / "tmp").glob("*"), *(data / "parts").glob("*"), *(data / "imports").glob("*.git")]
-    if old := [path for path in places if _changed(path) < before]:
-        yield Garbage("unfinished uploads and imports", [], [], old)
+    with contextlib.ExitStack() as stack:
+        imports = [path for path in (data / "imports").glob("*.git") if _is_free(stack, path.with_suffix(".lock"))]
+        places = [*Store(data).leftovers(), *(data / "parts").glob("*"), *imports]
+        if old := [path for path in places if _changed(path) < before]:
+            yield Garbage("unfinished uploads and imports", [], [], old)
     for repo in repositories(data, faults):
         where = f"{repo.kind}/{repo.id}"
-        try:
-            found = _garbage_of(repo, where, before)
-        except DAMAGE as error:
-            faults.append(f"{where}: left as it is, because {reason(error)}; run pinfold hub verify")
-            continue
-        if found.git or found.large or found.temporary:
-            yield found
+        with contextlib.ExitStack() as stack:
+            if "mirror" in repo.settings and not _is_free(stack, import_lock(data, repo.kind, repo.id)):
+                continue
+            try:
+                found = _garbage_of(repo, where, before)
+            except DAMAGE as error:
+                faults.append(f"{where}: left as it is, because {reason(error)}; run pinfold hub verify")
+                continue
+            if found.git or found.large or found.temporary:
+                yield found
+
+
+def import_lock(data: Path, kind: str, repo_id: str) -> Path:
+    """What an import holds while it writes to a repository, or builds one. No name has -- in it."""
+    (data / "imports").mkdir(exist_ok=True)
+    return data / "imports" / f"{kind}--{repo_id.replace('/', '--')}.lock"
+
+
+def _is_free(stack: contextlib.ExitStack, path: Path) -> bool:
+    """Hold an import's lock for as long as the stack lasts, or tell that an import runs."""
+    try:
+        stack.enter_context(lock(path, wait=False))
+        return True
+    except BlockingIOError:
+        return False
 
 
 def _garbage_of(repo: Repository, where: str, before: float) -> Garbage:
@@ -140,7 +166,7 @@ def _large(repo: Repository) -> Iterator[Path]:
 
 def _leftovers(repo: Repository) -> list[Path]:
     """Files that were to be renamed to their names and never were."""
-    inside = [*repo.path.glob(".*"), *(repo.path / "discussions").glob(".*")]
+    inside = [*repo.path.glob(".*"), *(repo.path / "discussions").glob(".*"), *(repo.path / "objects").glob("??/.*")]
     return [*inside, *(repo.path / "objects").rglob("tmp*"), *(repo.path / "lfs" / "incomplete").glob("*")]
 
 
@@ -159,8 +185,8 @@ def repositories(data: Path, faults: list[str]) -> Iterator[Repository]:
                     yield repo
                 elif path.exists():
                     faults.append(f"{kind}/{repo_id}: hub.json or the git repository is missing")
-            except DAMAGE as error:
-                faults.append(f"{kind}/{repo_id}: hub.json is damaged: {reason(error)}")
+            except Damaged as error:
+                faults.append(str(error))
 
 
 def _size(path: Path) -> int:

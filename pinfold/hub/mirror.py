@@ -10,15 +10,17 @@ How it works:
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pinfold.errors import UserError, printable
 from pinfold.hub import lfs, packs
-from pinfold.hub.commit import MAX_INLINE, check_clashes, check_path
+from pinfold.hub.commit import MAX_INLINE, check_clashes, check_new_path, check_path
 from pinfold.hub.files import lock, sha256_of, sync_directory
 from pinfold.hub.gitrules import DEFAULT_ATTRIBUTES, Attributes, attribute_line
+from pinfold.hub.maintenance import MAX_POINTER, import_lock
 from pinfold.hub.source import RemoteFile, Source
 from pinfold.hub.store import FILE, Moved, Pointer, Repository, Store
 from pinfold.hub.wire import HubError
@@ -56,15 +58,22 @@ def _files_of(folder: Path) -> Iterator[tuple[str, Path]]:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; to copy from another Hub add --from URL")
     inside = [folder.resolve(), folder.resolve().parent.parent / "blobs"]
-    for directory, subdirectories, names in os.walk(folder):
+    for directory, subdirectories, names in os.walk(folder, onerror=_refuse):
         subdirectories[:] = sorted(set(subdirectories) - _NOT_OURS)
+        for name in subdirectories:
+            if (path := Path(directory) / name).is_symlink():
+                raise UserError(f"{printable(str(path))} is a link to a directory; remove it or copy the directory")
         for name in sorted(set(names) - _NOT_OURS):
             path = Path(directory) / name
             if not path.is_file() or not any(path.resolve().is_relative_to(each) for each in inside):
                 raise UserError(
                     f"{printable(str(path))} leads out of the folder or is no file; remove it or copy the file"
                 )
-            yield _checked(path.relative_to(folder).as_posix()), path
+            yield _checked(path.relative_to(folder).as_posix(), check_new_path), path
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{printable(str(error.filename))}: {error.strerror}; a folder is imported whole or not at all")
 
 
 def _folder_tree(repo: Repository, files: dict[str, Path], report: Report) -> str:
@@ -73,6 +82,8 @@ def _folder_tree(repo: Repository, files: dict[str, Path], report: Report) -> st
     rules, tree = Attributes(rules_text), {}
     for path, file in files.items():
         size = file.stat().st_size
+        if size <= MAX_POINTER and Pointer.parse(file.read_bytes()):
+            raise UserError(f"{printable(path)} is a git-lfs pointer and not the file; run git lfs pull first")
         if size > MAX_INLINE or (size and (rules.large(path) or b"\0" in file.open("rb").read(8000))):
             pointer = _keep(repo, file, report)
             tree[path] = (FILE, repo.write_blob(pointer.text()))
@@ -82,6 +93,7 @@ def _folder_tree(repo: Repository, files: dict[str, Path], report: Report) -> st
             tree[path] = (FILE, repo.write_blob(file.read_bytes()))
             report(size)
     tree[".gitattributes"] = (FILE, repo.write_blob(rules_text))
+    _check_clashes(tree)
     return repo.write_tree(tree)
 
 
@@ -107,7 +119,11 @@ def mirror(store: Store, repo_id: str, source: Source, revision: str, private: b
     existing = store.find(source.kind, repo_id)
     if existing:
         _same_source(existing, source)
-        return _extend(existing, source, upstream, files, progress), True
+        with _held(store, source.kind, existing.id):
+            if (private or hidden) and not existing.private:
+                existing.change(private=True)  # before anything of it can be seen
+                say(f"{existing.id} is private from now on" + (", as its source is" if hidden else ""))
+            return _extend(existing, source, upstream, files, progress), True
     with _staged(store, source.kind, repo_id, private=private or hidden) as repo:
         copied = _copy_history(repo, source, upstream)
         if not copied:
@@ -169,7 +185,7 @@ def _copy_history(repo: Repository, source: Source, sha: str) -> bool:
         result = client.fetch(parts.path, repo.git, determine_wants=lambda refs, depth=None: _wanted(refs, sha))
     except (NotGitRepository, HTTPUnauthorized):
         return False
-    except (GitProtocolError, OSError, ValueError) as error:
+    except (GitProtocolError, OSError, ValueError, HTTPException) as error:
         raise UserError(f"{source.url}: git says: {printable(str(error))[:200]}; run it again to go on") from error
     if sha.encode() not in repo.git.object_store:
         raise UserError(
@@ -260,7 +276,7 @@ def _new_commit(repo: Repository, source: Source, sha: str, files: list[RemoteFi
             raise UserError(f"{printable(each.path)} came with another hash than announced; run it again")
         tree[each.path] = (FILE, oid)
     part.unlink(missing_ok=True)
-    check_clashes(tree, tree)
+    _check_clashes(tree, tree)
     message = f"Import of {source.repo_id}\n\nupstream: {source.url}\nupstream commit: {sha}"
     return repo.write_commit(repo.write_tree(tree), None, repo.namespace, message)
 
@@ -272,16 +288,12 @@ def _new_commit(repo: Repository, source: Source, sha: str, files: list[RemoteFi
 def _staged(store: Store, kind: str, repo_id: str, private: bool) -> Iterator[Repository]:
     """A repository in DATA/imports. It stays there when something fails, so that the next run goes on."""
     taken = UserError(f"{repo_id} is there already; choose another name or delete it first")
-    if store.path(kind, repo_id).exists():
+    if (store.path(kind, repo_id) / "hub.json").exists():
         raise taken
-    directory = store.root.parent / "imports"
-    directory.mkdir(exist_ok=True)
-    path = directory / f"{kind}--{repo_id.replace('/', '--')}.git"
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(lock(path.with_suffix(".lock"), wait=False))
-        except BlockingIOError:
-            raise UserError(f"{repo_id} is being imported by another process; wait for it") from None
+    if twin := store.twin(repo_id.partition("/")[0]):
+        raise UserError(f"{repo_id} differs from the namespace {twin} in case alone, which is one name; use {twin}")
+    path = import_lock(store.root.parent, kind, repo_id).with_suffix(".git")
+    with _held(store, kind, repo_id):
         if not (path / "hub.json").exists():
             shutil.rmtree(path, ignore_errors=True)
             store.build(path, kind, repo_id, private=private)
@@ -293,6 +305,17 @@ def _staged(store: Store, kind: str, repo_id: str, private: bool) -> Iterator[Re
             store.place(repo)
         except Moved:
             raise taken from None
+
+
+@contextlib.contextmanager
+def _held(store: Store, kind: str, repo_id: str) -> Iterator[None]:
+    """Keep another import, and gc, from the same repository."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock(import_lock(store.root.parent, kind, repo_id), wait=False))
+        except BlockingIOError:
+            raise UserError(f"{repo_id} is being imported by another process; wait for it") from None
+        yield
 
 
 def _incomplete(repo: Repository) -> Path:
@@ -310,8 +333,15 @@ def _store(repo: Repository, part: Path, pointer: Pointer) -> None:
     sync_directory(target.parent)
 
 
-def _checked(path: str) -> str:
+def _check_clashes(files: Iterable[str], before: Iterable[str] = ()) -> None:
     try:
-        return check_path(path)
+        check_clashes(files, before)
+    except HubError as error:
+        raise UserError(error.message) from None
+
+
+def _checked(path: str, check: Callable[[str], str] = check_path) -> str:
+    try:
+        return check(path)
     except HubError as error:
         raise UserError(error.message) from None

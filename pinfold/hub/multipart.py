@@ -3,14 +3,16 @@
 How it works:
 - The batch answer carries a URL for each part, and one to finish; each is signed for exactly that.
 - Parts are written at their place in one file; a mark beside it, with the part's hash, says that one is whole.
-- Finishing checks the marks against what the client was told, hashes the file and renames it to its place.
+- Finishing checks the marks, takes the file away from whoever still writes to it, hashes it and renames it.
 - What was never finished goes after a week, when a server starts, or with `pinfold hub gc`.
 """
 
 import hashlib
 import os
 import re
+import secrets
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +28,9 @@ from pinfold.hub.wire import Call, HubError, answer
 MAX_PARTS = 500  # larger files get larger parts: each part is a URL in the answer
 KEPT = 7 * 24 * 3600  # seconds
 _FINISH = "finish"
+# For each upload one of these, by its name: a lock that is shared by chance costs a moment and no memory.
+_WRITING = [threading.Lock() for _ in range(64)]
+_FINISHING = [threading.Lock() for _ in range(64)]
 
 
 def part_size(smallest: int, size: int) -> int:
@@ -82,26 +87,51 @@ async def receive_part(call: Call) -> Response:
     if announced is not None and announced != str(length):
         raise HubError(400, f"part {number} has {announced} bytes, and should have {length}")
     at = directory(call, pointer)
-    await run_in_threadpool(_prepare, at, number)
-    with open(os.open(at / "content", os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
-        etag = await _write(call, file, start, length, number)
-    await run_in_threadpool((at / f"{number}-{etag}").touch)
+    with await run_in_threadpool(_opened, at, number) as file:
+        etag = await _write(call, at, file, start, length, number)
+        await run_in_threadpool(_mark, at, file, f"{number}-{etag}")
     return Response(headers={"ETag": f'"{etag}"'})
 
 
-def _prepare(at: Path, number: str) -> None:
-    at.mkdir(parents=True, exist_ok=True)
-    for mark in at.glob(f"{number}-*"):  # what it stands for is about to be overwritten
-        mark.unlink(missing_ok=True)
+def _opened(at: Path, number: str) -> BinaryIO:
+    with _one_of(_WRITING, at):
+        at.mkdir(parents=True, exist_ok=True)
+        for mark in at.glob(f"{number}-*"):  # what it stands for is about to be overwritten
+            mark.unlink(missing_ok=True)
+        return open(os.open(at / "content", os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
 
 
-async def _write(call: Call, file: BinaryIO, start: int, length: int, number: str) -> str:
+def _one_of(locks: list[threading.Lock], at: Path) -> threading.Lock:
+    return locks[int(at.name[:8], 16) % len(locks)]
+
+
+def _check_open(at: Path, file: BinaryIO) -> None:
+    """Refuse to write once the upload is finished: the file may be part of a repository by now. Call with the lock."""
+    try:
+        if os.path.samestat(os.fstat(file.fileno()), os.stat(at / "content")):
+            return
+    except FileNotFoundError:
+        pass
+    raise HubError(409, "the upload was finished or given up meanwhile; start again")
+
+
+def _mark(at: Path, file: BinaryIO, name: str) -> None:
+    with _one_of(_WRITING, at):
+        _check_open(at, file)
+        (at / name).touch()
+
+
+async def _write(call: Call, at: Path, file: BinaryIO, start: int, length: int, number: str) -> str:
     digest, received, middle, pending = hashlib.sha256(), 0, False, bytearray()
     file.seek(start)
 
     def write() -> None:
         digest.update(pending)
-        file.write(pending)
+        with _one_of(_WRITING, at):
+            _check_open(at, file)
+            rest = memoryview(bytes(pending))
+            while rest:
+                rest = rest[file.write(rest) :]
         pending.clear()
 
     async for chunk in call.request.stream():
@@ -117,7 +147,6 @@ async def _write(call: Call, file: BinaryIO, start: int, length: int, number: st
     await run_in_threadpool(write)
     if received != length:
         raise HubError(400, f"part {number} has {received} bytes, and should have {length}; send it again")
-    file.flush()
     await run_in_threadpool(os.fsync, file.fileno())
     return digest.hexdigest()
 
@@ -140,7 +169,7 @@ def finish(call: Call) -> Response:
     for number in _numbers(-(-pointer.size // size)):
         if number not in marks or str(given.get(number)).strip('"') != marks[number]:
             raise HubError(400, f"part {number} of {pointer.oid} has not arrived as announced; send it again")
-    _finish(at, repo, pointer)
+    _finish(call, at, repo, pointer)
     return answer({})
 
 
@@ -151,7 +180,7 @@ def complete(call: Call, repo: Repository, pointer: Pointer) -> bool:
     if set(_marks(at)) != set(_numbers(count)):
         return False
     try:
-        _finish(at, repo, pointer)
+        _finish(call, at, repo, pointer)
     except HubError:  # the parts were wrong, and are gone: it is sent anew
         return False
     return True
@@ -162,20 +191,23 @@ def _marks(at: Path) -> dict[int, str]:
     return {int(match[1]): match[2] for match in found if match}
 
 
-def _finish(at: Path, repo: Repository, pointer: Pointer) -> None:
-    content = at / "content"
-    try:
-        size = content.stat().st_size
-        oid = sha256_of(content) if size == pointer.size else ""
-        if oid == pointer.oid:
-            lfs.place(content, lfs.object_path(repo, pointer.oid))
-            return
-    except FileNotFoundError:
-        if lfs.owns(repo, pointer):  # another request finished it meanwhile
-            return
-        raise HubError(400, f"the parts of {pointer.oid} are gone; send it again") from None
-    finally:
-        shutil.rmtree(at, ignore_errors=True)  # also when they are wrong: nobody knows which
+def _finish(call: Call, at: Path, repo: Repository, pointer: Pointer) -> None:
+    content = call.hub.store.temporary / secrets.token_hex(8)
+    with _one_of(_FINISHING, at):
+        try:
+            with _one_of(_WRITING, at):
+                os.rename(at / "content", content)  # from here on nobody writes to it
+                shutil.rmtree(at, ignore_errors=True)  # also when the parts are wrong: nobody knows which
+            oid = sha256_of(content) if content.stat().st_size == pointer.size else ""
+            if oid == pointer.oid:
+                lfs.place(content, lfs.object_path(repo, pointer.oid))
+                return
+        except FileNotFoundError:
+            if lfs.owns(repo, pointer):  # another request finished it meanwhile
+                return
+            raise HubError(400, f"the parts of {pointer.oid} are gone; send it again") from None
+        finally:
+            content.unlink(missing_ok=True)
     raise HubError(400, f"the parts together have the sha256 {oid or 'of another size'}, announced was {pointer.oid}")
 
 

@@ -24,6 +24,7 @@ def create(call: Call) -> Response:
     request = call.json()
     kind, namespace, name = _named(call, request)
     user = auth.require_write(call.user, namespace)
+    _check_twin(call, namespace)
     repo_id = f"{namespace}/{name}"
     settings = {"space": _space(request)} if kind == "spaces" else {}
     try:
@@ -50,6 +51,7 @@ def move(call: Call) -> Response:
     repo = _exactly(call, kind, "/".join(source))
     auth.require_write(call.user, repo.namespace)
     auth.require_write(call.user, target[0])
+    _check_twin(call, target[0])
     repo_id = "/".join(target)
     if repo.id == repo_id:
         raise HubError(400, f"{repo_id} has that name already")
@@ -66,6 +68,7 @@ def duplicate(call: Call) -> Response:
     request = call.json()
     namespace, name = _split(request.get("repository"), "repository")
     auth.require_write(call.user, namespace)
+    _check_twin(call, namespace)
     if request.get("secrets"):
         raise HubError(501, f"{_NOTHING_RUNS}, so secrets are not taken")
     repo_id, build = f"{namespace}/{name}", call.hub.store.temporary / f"{secrets.token_hex(8)}.git"
@@ -86,7 +89,11 @@ def _copy(source: Repository, target: Repository) -> None:
     """Objects never change once written, so a second name for each is a copy that takes no room."""
     with source.lock:
         for part in ("objects", "lfs/objects"):
-            shutil.copytree(source.path / part, target.path / part, copy_function=_link, dirs_exist_ok=True)
+            # What is being written beside them has another name, and may be gone when it is looked at.
+            unfinished = shutil.ignore_patterns(".*", "tmp*", "*.lock")
+            shutil.copytree(
+                source.path / part, target.path / part, ignore=unfinished, copy_function=_link, dirs_exist_ok=True
+            )
         for prefix in ("refs/heads/", "refs/tags/"):
             for name, sha in source.git.refs.as_dict(prefix.rstrip("/").encode()).items():
                 target.git.refs.add_if_new(prefix.encode() + name, sha)
@@ -108,8 +115,9 @@ def settings(call: Call) -> Response:
         raise HubError(501, "access requests are not served here; keep the repository private and give out tokens")
     if unknown := set(request) - {"private", "visibility", "gated"}:
         raise HubError(400, f"setting {min(unknown)!r} is not supported here; use private or visibility")
-    with repo.lock:
-        repo.change(private=private(request, repo.private))
+    wanted = private(request, None)
+    if wanted is not None:  # else what another process says meanwhile stays
+        repo.change(private=wanted)
     return answer({"private": repo.private, "gated": False})
 
 
@@ -160,6 +168,11 @@ def _exactly(call: Call, kind: str, repo_id: str) -> Repository:
     return repo
 
 
+def _check_twin(call: Call, namespace: str) -> None:
+    if twin := call.hub.store.twin(namespace):
+        raise HubError(400, f"{namespace} differs from {twin} in case alone, and that is one name here; use {twin}")
+
+
 def _url(call: Call, kind: str, repo_id: str) -> str:
     return f"{call.base_url}/{'' if kind == 'models' else f'{kind}/'}{repo_id}"
 
@@ -208,7 +221,7 @@ def _space(request: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def private(request: dict[str, Any], default: bool) -> bool:
+def private(request: dict[str, Any], default: bool | None) -> bool | None:
     """huggingface_hub 2 says visibility, 0.x says private."""
     visibility = request.get("visibility")
     if visibility not in (None, "public", "private"):

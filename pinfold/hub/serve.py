@@ -27,10 +27,15 @@ DATA = Path("runs/hub")
 HOST, PORT = "127.0.0.1", 7870
 PART = 64 * 2**20  # bytes; larger files are sent in parts of this size
 SESSION_USER = "local"
+MARK = "pinfold-hub"  # a file that says whose directory this is
+# What a push, or a token made without a server, leaves there before it has a mark.
+_BEFORE = {"users.lock", "started-for-pushes", "tokens.json", "tokens.lock"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, default=DATA, help=f"where repositories are kept (default {DATA})")
+    parser.add_argument(
+        "--data", type=actions.directory, default=DATA, help=f"where repositories are kept (default {DATA})"
+    )
     parser.add_argument("--port", type=int, default=PORT, help=f"port (default {PORT}); 0 picks a free one")
     parser.add_argument("--quiet", action="store_true", help="do not log requests")
     parser.add_argument("--read-only", action="store_true", help="refuse every change")
@@ -159,6 +164,12 @@ def _prepare(data: Path) -> None:
     """The data directory, readable by its owner only: private repositories are in it."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (data / MARK).exists():
+            if not _is_ours(data):
+                raise UserError(
+                    f"--data {data} holds other files and is no data directory of a Hub; name a new or an empty one"
+                )
+            (data / MARK).touch()
         (data / "tmp").mkdir(exist_ok=True)
         (data / "repos").mkdir(exist_ok=True)
         probe = data / "tmp" / f"probe-{secrets.token_hex(4)}"
@@ -168,6 +179,17 @@ def _prepare(data: Path) -> None:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         cure = "free some space" if full else "choose a directory you may write with --data"
         raise UserError(f"--data {data}: {error.strerror}; {cure}") from error
+
+
+def _is_ours(data: Path) -> bool:
+    """Whether it is empty, or was made by a version that left no mark."""
+    names, repos = {each.name for each in data.iterdir()}, data / "repos"
+    if names <= _BEFORE:
+        return True
+    if not repos.is_dir():
+        return False
+    was_empty = names - _BEFORE == {"repos", "tmp"} and not any(repos.iterdir())
+    return was_empty or bool(names & {"secret", "tokens.json", "lock"}) or any(repos.glob("*/*/*.git/hub.json"))
 
 
 def _secret(data: Path) -> bytes:
@@ -197,7 +219,7 @@ def _running(data: Path) -> str:
     try:
         running = json.loads((data / "server.json").read_text())
         return f" at http://127.0.0.1:{running['port']} (process {running['pid']})"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return ""
 
 
@@ -207,10 +229,14 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         if os.name == "posix":  # elsewhere this would let two servers share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
+            if not host:  # it would mean every address, which is called 0.0.0.0
+                raise TypeError
             listener.bind((host, port))
             listener.listen(128)
         except socket.gaierror as error:
             raise UserError(f"--host {host}: {error.strerror}; give an address of this machine") from error
+        except (TypeError, UnicodeError) as error:  # a label that is empty, too long or holds a zero byte
+            raise UserError(f"--host {host!r} is no address; give one of this machine") from error
         except (OSError, OverflowError) as error:
             if getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
                 raise UserError(f"--host {host} is no address of this machine; give one of its own") from error

@@ -1,6 +1,7 @@
 """Another Hub, read for a mirror: what a revision holds, and its bytes, resumed where a connection broke."""
 
 import contextlib
+import http.client
 import json
 import re
 import urllib.error
@@ -16,6 +17,7 @@ CHUNK = 2**20
 TIMEOUT = 60  # seconds without a byte
 TRIES = 5
 MAX_JSON = 256 * 2**20
+_BROKEN = (OSError, ValueError, http.client.HTTPException, RecursionError)  # what a server's answer can end in
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,21 @@ class Source:
             sha = re.fullmatch(r"[0-9a-f]{40}", found["sha"])[0]
             files = [self._file(each) for each in found["siblings"]]
             return sha, bool(found.get("private")), files
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{self.endpoint} answers as no Hub does; check --from") from error
 
     @staticmethod
     def _file(found: dict) -> RemoteFile:
-        large = found.get("lfs") or {}
-        return RemoteFile(found["rfilename"], int(found["size"]), found.get("blobId") or "", large.get("sha256"))
+        """One file as the source describes it. Its hashes become names of files here, so they have to be hashes."""
+        path, size, blob = found["rfilename"], found["size"], found.get("blobId") or ""
+        sha256 = (found.get("lfs") or {}).get("sha256")
+        if not isinstance(path, str) or type(size) is not int or size < 0:
+            raise ValueError("a file without a name or a size")
+        if (blob and not re.fullmatch(r"[0-9a-f]{40}", blob)) or (
+            sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256)
+        ):
+            raise ValueError("a hash that is none")
+        return RemoteFile(path, size, blob, sha256 or None)
 
     def download(self, sha: str, path: str, target: Path, size: int, report: Callable[[int], None]) -> None:
         """A file of a commit, into `target`. What is there already is kept, and only the rest is asked for."""
@@ -74,7 +84,7 @@ class Source:
                         report(len(chunk))
                         if file.tell() > size:
                             raise UserError(f"{printable(path)} is longer than the {size} bytes announced")
-            except (OSError, ValueError) as error:
+            except _BROKEN as error:
                 if attempt == TRIES - 1 or (isinstance(error, urllib.error.HTTPError) and error.code < 500):
                     raise UserError(
                         f"{self.endpoint}: {printable(path)}: {_reason(error)}; run it again to go on"
@@ -92,7 +102,7 @@ class Source:
                     f" ({error.code}); check --type, the name and --revision, or give --token-from-env"
                 ) from error
             raise UserError(f"{self.endpoint}: {_reason(error)}") from error
-        except (OSError, ValueError) as error:
+        except _BROKEN as error:
             raise UserError(f"{self.endpoint}: {_reason(error)}; check --from") from error
 
     def _open(self, url: str, headers: dict[str, str]):
@@ -115,4 +125,4 @@ class _SameScheme(urllib.request.HTTPRedirectHandler):
 def _reason(error: Exception) -> str:
     with contextlib.suppress(AttributeError):
         return printable(f"{error.code} {error.reason}")[:200]
-    return printable(str(getattr(error, "reason", error)))[:200]
+    return printable(str(getattr(error, "reason", error)).strip() or type(error).__name__)[:200]

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from dulwich.objects import Commit, ShaFile, Tree
 
-from pinfold.errors import printable
+from pinfold.errors import UserError, printable
 from pinfold.hub import discussions, lfs, packs
+from pinfold.hub.auth import Tokens
 from pinfold.hub.files import sha256_of
 from pinfold.hub.maintenance import DAMAGE, pointer_in, reason, repositories
-from pinfold.hub.store import Pointer, Repository
+from pinfold.hub.store import LAST_TIME, Pointer, Repository
 
 
 @dataclass
@@ -26,9 +27,12 @@ class Verified:
 
 def verify(data: Path, seen: Verified) -> Iterator[str]:
     """Read every object and every large file; one line for each fault."""
-    for name in ("tokens.json", "server.json"):
-        if (data / name).exists() and (fault := _json_fault(data / name)):
-            yield f"{name}: {fault}"
+    try:
+        Tokens(data).listed()
+    except (UserError, OSError) as error:
+        yield f"tokens.json: {error}"
+    if (data / "server.json").exists() and (fault := _json_fault(data / "server.json")):
+        yield f"server.json: {fault}"
     faults: list[str] = []
     for repo in repositories(data, faults):
         seen.repositories += 1
@@ -44,19 +48,29 @@ def _verify(repo: Repository, seen: Verified) -> Iterator[str]:
             discussions.load(repo, int(path.stem))
         except (*DAMAGE, TypeError) as error:
             yield f"discussions/{path.name} is damaged: {reason(error)}"
-    store = repo.git.object_store
     commits: set[bytes] = set()
-    for name in sorted(repo.git.refs.allkeys()):
+    yield from _verify_refs(repo, commits)
+    yield from _verify_history(repo, commits, seen)
+
+
+def _verify_refs(repo: Repository, commits: set[bytes]) -> Iterator[str]:
+    """Adds to `commits` what the refs lead to."""
+    try:
+        names = repo.git.refs.allkeys()
+    except DAMAGE as error:
+        yield f"the list of refs is damaged: {reason(error)}"
+        return
+    for name in sorted(names):
         try:
-            commit, tags = packs.peel(store, repo.git.refs[name])
+            commit, tags = packs.peel(repo.git.object_store, repo.git.refs[name])
             commits.add(commit)
             for tag in tags:
                 _check_hash(repo, tag)
         except DAMAGE as error:
             yield f"{name.decode('utf-8', 'replace')} leads to no commit: {reason(error)}"
-    if b"refs/heads/main" not in repo.git.refs.allkeys():
-        yield "there is no branch main"
-    yield from _verify_history(repo, commits, seen)
+    for name, what in ((b"refs/heads/main", "branch main"), (b"HEAD", "HEAD")):
+        if name not in names:
+            yield f"there is no {what}"
 
 
 def _verify_history(repo: Repository, pending: set[bytes], seen: Verified) -> Iterator[str]:
@@ -78,6 +92,8 @@ def _verify_history(repo: Repository, pending: set[bytes], seen: Verified) -> It
             for each, name in _inside(repo, sha, what):
                 needs = each not in left_out if name.startswith("commit ") else needed
                 (queue if needs else later).append((each, name))
+            if wrong := _wrong_time(repo, sha):
+                yield f"{what} has the time {wrong}, which is no date"
             if pointer := pointer_in(repo, sha):
                 pointers[pointer] = needed or pointers.get(pointer, False)
         except DAMAGE as error:
@@ -100,6 +116,12 @@ def _inside(repo: Repository, sha: bytes, what: str) -> list[tuple[bytes, str]]:
         for item in found.items()
         if item.mode != 0o160000
     ]
+
+
+def _wrong_time(repo: Repository, sha: bytes) -> str:
+    found = repo.git.object_store[sha]
+    times = (found.commit_time, found.author_time) if isinstance(found, Commit) else ()
+    return next((str(each)[:40] for each in times if not 0 <= each <= LAST_TIME), "")
 
 
 def _mirrored(repo: Repository) -> tuple[set[bytes], set[bytes]]:

@@ -2,6 +2,7 @@
 
 import re
 from itertools import islice
+from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -36,6 +37,13 @@ def repository(call: Call) -> Response:
         here=_is_here(call, facts),
         endpoint=call.base_url,
     )
+
+
+def home(call: Call) -> Response:
+    """A repository's address with a slash at its end leads to the one without."""
+    kind = "" if call.kind == "models" else f"/{call.kind}"
+    names = "/".join(quote(call.params[each], safe="") for each in ("namespace", "name"))
+    return Response(status_code=308, headers={"Location": f"{kind}/{names}"})
 
 
 def _is_here(call: Call, facts: web_facts.Facts) -> dict[str, str]:

@@ -9,6 +9,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES
 
+from pinfold.errors import CONTROL, printable
+
 MAX_COLOURED = 2**18  # characters; beyond it lines come plain
 # Some lexers take quadratic time over a long line or a long gap: tens of seconds, where these two take a part of one.
 _LINEAR = ("python", "json")
@@ -70,4 +72,10 @@ def lines(code: str, name: str | None) -> list[Markup]:
         lexer = get_lexer_by_name(known, stripnl=False, ensurenl=False)
         # The formatter closes and reopens its spans at each line end.
         found = [Markup(line) for line in colour(code, lexer, _FORMATTER).split("\n")]
+    found = [_marked(line) for line in found]
     return found[:-1] if len(found) > 1 and not found[-1] else found
+
+
+def _marked(line: Markup) -> Markup:
+    """Characters that make a line read otherwise than it runs are shown as escapes. They stand in no tag."""
+    return Markup(CONTROL.sub(lambda found: f"<mark>{printable(found[0])}</mark>", line))

@@ -1,34 +1,26 @@
 """What a card's page says beside the text: metadata, size, parameters, and which code loading the model runs."""
 
 import contextlib
-import json
-import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from pinfold.hub import card, lfs, web_tensors
+from pinfold.hub import card, lfs, web_runs, web_tensors
 from pinfold.hub.glance import remembered
 from pinfold.hub.store import Missing, Repository
 from pinfold.hub.web_page import Place
 
-MAX_JSON = 2**20  # of a config.json; more is not read
-MAX_CODE_FILES = 200
+MAX_README = 2**20  # bytes that are searched for a pinned commit
 MAX_METRICS = 50
 MAX_VALUES = 30  # of a list in the metadata
 MAX_WEIGHT_FILES = 500
 REMEMBERED = 5000
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
+_VARIANT = re.compile(r"model(?:-\d+-of-\d+)?\.(\w+)(?:-\d+-of-\d+)?\.safetensors")
 _PICKLE = re.compile(r"(?i).*\.(?:bin|pt|pth|ckpt|pkl|pickle|joblib)")
-# As transformers looks for what to download beside a module, and `from . import x`, which Python runs too.
-_RELATIVE = re.compile(
-    r"^[ \t]*(?:import[ \t]+(\.\S+)[ \t]*$|from[ \t]+(\.\S*)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]*))", re.M
-)
 _PIN = re.compile(r"""revision=["']([0-9a-f]{40})["']""")
-# Where transformers looks for classes of a repository's own.
-_SETTINGS = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
 _FIELDS = [
     ("Licence", "license"),
     ("Task", "pipeline_tag"),
@@ -52,9 +44,7 @@ class Facts:
     files: int = 0
     dtypes: dict[str, int] = field(default_factory=dict)
     auto_class: str | None = None
-    code: tuple[str, ...] = ()  # Python files that loading runs
-    missing: tuple[str, ...] = ()  # named by auto_map, and not there
-    foreign: tuple[str, ...] = ()  # repositories that auto_map takes code from
+    code: web_runs.Code = field(default_factory=web_runs.Code)  # what loading runs
     python: int = 0  # Python files in all
     pickles: tuple[str, ...] = ()
     pinned: str | None = None  # the commit that the card's own snippets name, where it holds the same files
@@ -105,13 +95,13 @@ def snippet(place: Place, facts: Facts) -> str:
     if place.repo.kind != "models" or auto_class is None:
         kind = "" if place.repo.kind == "models" else f', repo_type="{place.repo.kind[:-1]}"'
         return f"from huggingface_hub import snapshot_download\n\nfolder = snapshot_download({pinned}{kind})"
-    trust = ", trust_remote_code=True" if facts.code or facts.missing or facts.foreign else ""
+    trust = ", trust_remote_code=True" if facts.code.any else ""
     return f"from transformers import {auto_class}\n\nmodel = {auto_class}.from_pretrained({pinned}{trust})"
 
 
 def _auto_class(config: dict[str, Any]) -> str | None:
     """The class to load with: the architecture's own before a head's, a head's before the bare model's."""
-    named = {name: _references(value) for name, value in _mapping(config.get("auto_map")).items()}
+    named = {name: web_runs.strings(value) for name, value in _mapping(config.get("auto_map")).items()}
     models = [name for name in named if re.fullmatch("AutoModel[A-Za-z0-9]*", name)]
     architectures = [each for each in _list(config.get("architectures")) if isinstance(each, str)]
     own = [name for name in models if any(each.rpartition(".")[2] in architectures for each in named[name])]
@@ -133,10 +123,10 @@ def _read(repo: Repository, sha: str) -> Facts:
         metadata = card.metadata(content("README.md").decode("utf-8", "replace"))
     except ValueError as error:
         problem = str(error)
-    config = _json(content("config.json"))
-    settings = [config, *(_json(content(name)) for name in _SETTINGS[1:])]
-    code, missing, foreign = _closure([_mapping(each.get("auto_map")) for each in settings], sizes, content)
-    dtypes, complete = Counter(), True
+    files = web_runs.Files(repo, listed)
+    code = web_runs.find(files)
+    config = _mapping(files.settings("config.json") if "config.json" in files else None)
+    dtypes, complete = Counter(), files.complete
     for path in _weights(sizes)[:MAX_WEIGHT_FILES]:
         entry = repo.load(path, *listed[path])
         if entry.pointer and not lfs.owns(repo, entry.pointer):
@@ -152,8 +142,6 @@ def _read(repo: Repository, sha: str) -> Facts:
         dtypes=dict(dtypes.most_common()),
         auto_class=_auto_class(config),
         code=code,
-        missing=missing,
-        foreign=foreign,
         python=sum(path.endswith(".py") for path in sizes),
         pinned=_pinned(repo, listed, content("README.md").decode("utf-8", "replace")),
         complete=complete,
@@ -163,7 +151,7 @@ def _read(repo: Repository, sha: str) -> Facts:
 
 def _pinned(repo: Repository, listed: dict[str, tuple[int, str]], text: str) -> str | None:
     """The one commit that a README pins, if every file but the README is the same there."""
-    pins = set(_PIN.findall(text[:MAX_JSON]))
+    pins = set(_PIN.findall(text[:MAX_README]))
     with contextlib.suppress(Missing):
         if len(pins) == 1 and repo.resolve(sha := pins.pop()) == sha:
             there = repo.files(sha)
@@ -172,61 +160,13 @@ def _pinned(repo: Repository, listed: dict[str, tuple[int, str]], text: str) -> 
 
 
 def _weights(paths: Collection[str]) -> list[str]:
-    """The files that hold the model once: its own name, or its shards, or what else lies beside the config."""
+    """The files that hold the model once: its own name, or its shards, or one variant, or what else lies there."""
     if "model.safetensors" in paths:
         return ["model.safetensors"]
     beside = sorted(path for path in paths if path.endswith(".safetensors") and "/" not in path)
-    return [path for path in beside if _SHARD.fullmatch(path)] or beside
-
-
-def _closure(
-    maps: list[dict[str, Any]], paths: Collection[str], content: Callable[[str], bytes]
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """(files, missing files, foreign repositories): what the auto_maps name, and what that imports from beside it."""
-    pending, foreign, found, missing = [], [], [], []
-    for value in (value for names in maps for value in names.values()):
-        for reference in _references(value):
-            elsewhere, _, local = reference.rpartition("--")
-            if elsewhere:
-                foreign.append(elsewhere)
-            else:
-                pending.append(local.partition(".")[0] + ".py")
-    while pending and len(found) < MAX_CODE_FILES:
-        path = pending.pop(0)
-        if path in found or path in missing:
-            continue
-        if path not in paths:
-            missing.append(path)
-            continue
-        found.append(path)
-        pending += [each for each in _imported(path, content(path).decode("utf-8", "replace")) if each in paths]
-    return tuple(found), tuple(missing), tuple(dict.fromkeys(foreign))
-
-
-def _imported(path: str, source: str) -> list[str]:
-    """Files that a module's relative imports may mean."""
-    found = []
-    for whole, module, names in _RELATIVE.findall(source[:MAX_JSON]):
-        name = whole or module
-        parts = name.lstrip(".").replace(".", "/")
-        above = [".."] * (len(name) - len(name.lstrip(".")) - 1)
-        base = posixpath.normpath(posixpath.join(posixpath.dirname(path), *above, parts or "."))
-        # Of `from .a import b`, b is a module when a is a folder.
-        found += [f"{base}.py", posixpath.normpath(posixpath.join(base, "__init__.py"))]
-        found += [posixpath.normpath(posixpath.join(base, f"{each}.py")) for each in re.findall(r"\w+", names)]
-    return found
-
-
-def _references(value: Any) -> list[str]:
-    """auto_map's values are "module.Class", or a list of them for slow and fast tokenizers."""
-    return [each for each in _list(value) if isinstance(each, str) and len(each) < 300]
-
-
-def _json(content: bytes) -> dict[str, Any]:
-    try:
-        return _mapping(json.loads(content)) if len(content) < MAX_JSON else {}
-    except (ValueError, RecursionError):
-        return {}
+    variants = {path: match[1] for path in beside if (match := _VARIANT.fullmatch(path))}
+    first = [path for path, variant in variants.items() if variant == next(iter(variants.values()))]
+    return [path for path in beside if _SHARD.fullmatch(path)] or first or beside
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from pinfold.hub import auth, web_facts
-from pinfold.hub.glance import Glance, glances
+from pinfold.hub.glance import Glance, glances, guarded
 from pinfold.hub.web_page import page
 from pinfold.hub.wire import Call
 
@@ -18,7 +18,7 @@ class Shown:
 
     row: Glance
     address: str
-    facts: web_facts.Facts
+    facts: web_facts.Facts | None  # None of a damaged one
 
 
 def listing(call: Call) -> Response:
@@ -27,7 +27,10 @@ def listing(call: Call) -> Response:
     rows = [row for row in _rows(call) if search.lower() in row.id.lower()]
     rows.sort(key=lambda row: (-row.time, row.id))
     current = max(call.number("page", 1), 1)
-    shown = [_shown(call, row) for row in rows[(current - 1) * PER_PAGE : current * PER_PAGE]]
+    shown = [
+        guarded(row, _damaged(call, row), _shown, call, row)
+        for row in rows[(current - 1) * PER_PAGE : current * PER_PAGE]
+    ]
     return page(
         call,
         "list.html",
@@ -45,7 +48,13 @@ def _rows(call: Call) -> list[Glance]:
     return [row for row in glances(call.hub.store, call.kind) if not row.private or row.namespace == user]
 
 
+def _damaged(call: Call, row: Glance) -> Shown:
+    return Shown(row, f"/{'' if call.kind == 'models' else f'{call.kind}/'}{row.id}", None)
+
+
 def _shown(call: Call, row: Glance) -> Shown | None:
+    if row.damaged:
+        return _damaged(call, row)
     repo = call.hub.store.find(call.kind, row.id)
     if repo is None or not auth.may_read(repo, call.user):
         return None

@@ -2,20 +2,21 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
 from pinfold import __version__
+from pinfold.errors import printable
 from pinfold.hub import auth
 from pinfold.hub.discussions import PR_PREFIX
-from pinfold.hub.store import KINDS, Repository, author_name
-from pinfold.hub.wire import Call, HubError, header_text
+from pinfold.hub.store import KINDS, Damaged, Repository, author_name
+from pinfold.hub.wire import Call, HubError, header_text, moment
 
 PAGES = Path(__file__).with_name("pages")
 _HEADERS = {
@@ -129,7 +130,10 @@ def login(call: Call) -> Response:
 
 def may_open(call: Call, repo_id: str, kind: str = "models") -> bool:
     """Whether a name in somebody's text is a repository here that this user may see."""
-    repo = call.hub.store.find(kind, repo_id)
+    try:
+        repo = call.hub.store.find(kind, repo_id)
+    except Damaged:
+        return False
     return repo is not None and auth.may_read(repo, call.user)
 
 
@@ -150,15 +154,25 @@ def count(number: int) -> str:
 
 
 def _time(seconds: int, form: str) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime(form)
+    return moment(seconds).strftime(form)
 
 
 def _thousands(number: int) -> str:
     return f"{number:,}"
 
 
+def _shown(value: Any) -> Any:
+    """What turns the direction of text around would turn that of the page around it; it is shown as an escape."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else printable(value.replace("\r\n", "\n"))
+
+
 _environment = Environment(
-    loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    loader=FileSystemLoader(PAGES),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    finalize=_shown,
 )
 _environment.filters |= {
     "size": size,

@@ -86,6 +86,8 @@ def _tensor(name: str, value: Any, room: int) -> Tensor:
     if not _numbers(offsets) or len(offsets) != 2 or not offsets[0] <= offsets[1] <= room:
         raise ValueError(f"tensor {name[:100]!r} lies outside the file")
     tensor = Tensor(name, dtype[:20], tuple(shape))
+    if tensor.parameters > 8 * (offsets[1] - offsets[0]):  # of a type not known here, too
+        raise ValueError(f"tensor {name[:100]!r} has a shape of more numbers than it has bits")
     if dtype in _BITS and tensor.parameters * _BITS[dtype] != 8 * (offsets[1] - offsets[0]):
         raise ValueError(f"tensor {name[:100]!r} has another size than its shape says")
     return tensor

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pinfold.hub.auth import Tokens, User
     from pinfold.hub.store import Store
 
+LAST_SECOND = 253_402_300_799  # of the year 9999
+
 
 class HubError(Exception):
     """A refusal. The clients read X-Error-Code first, X-Error-Message second and the JSON body last."""
@@ -42,9 +44,14 @@ def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = 
     return Response(json.dumps(content, allow_nan=False), status, headers, "application/json")
 
 
+def moment(seconds: float) -> datetime:
+    """A time of somebody's git history, which may be any number."""
+    return datetime.fromtimestamp(min(max(seconds, 0), LAST_SECOND), timezone.utc)
+
+
 def date(seconds: float) -> str:
     """A time as the clients parse it."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return moment(seconds).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 @dataclass(frozen=True)
