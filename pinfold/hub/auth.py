@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pinfold.errors import UserError
 from pinfold.hub.files import lock, write_file
-from pinfold.hub.store import LAST_TIME, RESERVED, SEGMENT, Repository, Store
+from pinfold.hub.store import LAST_TIME, RESERVED, SEGMENT, Damaged, Repository, Store
 from pinfold.hub.wire import Call, Hub, HubError
 
 ID = 12  # hex digits of a hash that name a token
@@ -177,7 +177,13 @@ def repository(call: Call, write: bool = False) -> Repository:
     """The repository in the path, if this user may read it, or write to it."""
     if write:
         refuse_read_only(call.hub)
-    repo = call.hub.store.find(call.kind, call.repo_id)
+    try:
+        repo = call.hub.store.find(call.kind, call.repo_id)
+    except Damaged:
+        if call.user is None or call.user.name != call.params["namespace"]:
+            repo = None  # nobody knows any more whether it was private
+        else:
+            raise
     if repo is None or not may_read(repo, call.user):
         error = no_repository(call.user)
         if call.asks_password and error.status == 401:

@@ -197,7 +197,7 @@ def apply(repo: Repository, draft: Draft, revision: str, author: str, new_pr: bo
 
 
 def _open_pull(repo: Repository, draft: Draft, target: str, parent: str, sha: str, author: str) -> int:
-    number = discussions.next_number(repo)
+    number = discussions.next_number(repo, author)
     title = draft.summary.partition("\n")[0][: discussions.MAX_TITLE]
     new = Discussion(number, title, author, int(time.time()), pull=True, target=target, base=parent)
     if draft.description:

@@ -61,7 +61,7 @@ def create(call: Call) -> Response:
     if pull:
         auth.require_write(user, repo.namespace)
     with repo.lock:
-        number = discussions.next_number(repo)
+        number = discussions.next_number(repo, call.user.name)
         new = Discussion(number, title, user.name, int(time.time()), events=[discussions.comment(user.name, text)])
         if pull:
             new.pull, new.status, new.base = True, "draft", repo.resolve("main")

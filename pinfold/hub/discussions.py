@@ -76,11 +76,15 @@ def all_of(repo: Repository) -> list[Discussion]:
     return [found for number in sorted(_numbers(repo), reverse=True) if (found := load(repo, number))]
 
 
-def next_number(repo: Repository) -> int:
-    """Discussions and pull requests share their numbers, and no number is given twice."""
+def next_number(repo: Repository, user: str) -> int:
+    """Discussions and pull requests share their numbers, and no number is given twice.
+
+    Others may take half of them, so that the owner can always open a pull request.
+    """
     numbers = _numbers(repo)
-    if len(numbers) >= MAX_DISCUSSIONS:
-        raise HubError(413, f"{repo.id} has {MAX_DISCUSSIONS} discussions, which is the limit")
+    most = MAX_DISCUSSIONS if user == repo.namespace else MAX_DISCUSSIONS // 2
+    if len(numbers) >= most:
+        raise HubError(413, f"{repo.id} has {len(numbers)} discussions, and {user} may open one up to {most}")
     return 1 + max(numbers, default=0)
 
 

@@ -9,7 +9,7 @@ _LARGE = """
 7z arrow bin bz2 ckpt ftz gguf gz h5 joblib lfs.* mlmodel model msgpack npy npz onnx ot parquet pb pickle pkl
 pt pth rar safetensors tar tar.* tflite tgz wasm xz zip zst
 """
-MAX_STARS, MAX_DEEP = 2, 3  # `*` inside a name, and `**` in a pattern: more of them take minutes to match
+MAX_STARS, MAX_DEEP = 3, 3  # `*` inside a name, and `**` in a pattern: more of them take minutes to match
 MAX_IGNORE = 2**16  # bytes of a .gitignore
 _RULE = " filter=lfs diff=lfs merge=lfs -text\n"
 DEFAULT_ATTRIBUTES = (

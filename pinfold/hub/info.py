@@ -124,7 +124,12 @@ def _transformers_info(config: dict[str, Any]) -> dict[str, Any] | None:
 
 def stored_bytes(repo: Repository) -> int:
     """What it takes on the disk."""
-    return sum(os.lstat(os.path.join(at, name)).st_size for at, _, names in os.walk(repo.path) for name in names)
+    total = 0
+    for at, _, names in os.walk(repo.path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # a temporary file, of a commit that goes on meanwhile
+                total += os.lstat(os.path.join(at, name)).st_size
+    return total
 
 
 def safetensors(repo: Repository, files: dict[str, tuple[int, str]]) -> dict[str, Any] | None:

@@ -137,7 +137,10 @@ def own(call: Call) -> Response:
     """What a user's repositories take, the largest first."""
     user = auth.require_user(call.user)
     found = [
-        (repo, info.stored_bytes(repo)) for kind in KINDS.values() for repo in call.hub.store.all(kind, user.name)
+        (repo, info.stored_bytes(repo))
+        for kind in KINDS.values()
+        for repo in call.hub.store.all(kind, user.name)
+        if repo.ref("refs/heads/main")  # of one without, nobody knows when it was changed
     ]
     total = sum(size for _, size in found) or 1
     return answer(
