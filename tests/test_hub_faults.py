@@ -16,7 +16,8 @@ from hub_support import GENERATIONS, Server, client, file, large
 from pinfold.hub import discussions
 from pinfold.hub.auth import Tokens
 from pinfold.hub.gitrules import DEFAULT_ATTRIBUTES
-from pinfold.hub.store import Gone, Repository, Store
+from pinfold.hub.repository import Gone, Repository
+from pinfold.hub.store import Store
 
 PUSH = """
 content = bytes(range(256)) * 12_000

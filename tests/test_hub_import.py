@@ -13,7 +13,8 @@ import pytest
 from hub_support import ROOT, Server, client, file, large, sha256
 
 from pinfold.hub.files import lock
-from pinfold.hub.store import Pointer, Store
+from pinfold.hub.repository import Pointer
+from pinfold.hub.store import Store
 
 WEIGHTS = os.urandom(3_000_000)
 

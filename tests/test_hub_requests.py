@@ -14,7 +14,7 @@ from hub_support import Server, file, large, sha256
 from pinfold.errors import UserError
 from pinfold.hub import card, lfs
 from pinfold.hub.gitrules import Attributes
-from pinfold.hub.store import Pointer
+from pinfold.hub.repository import Pointer
 
 RESOLVE = "/me/model/resolve/main"
 

@@ -13,7 +13,7 @@ from pinfold import __version__
 from pinfold.hub import auth, card, commit, faults
 from pinfold.hub.browse import resolve
 from pinfold.hub.gitrules import Attributes, ignored
-from pinfold.hub.store import Missing, Moved, Repository, valid_ref
+from pinfold.hub.repository import Missing, Moved, Repository, valid_ref
 from pinfold.hub.wire import Call, HubError, answer
 
 MAX_CHALLENGE = 128

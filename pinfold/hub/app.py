@@ -35,7 +35,8 @@ from pinfold.hub import (
 )
 from pinfold.hub.files import NO_ROOM
 from pinfold.hub.gate import Gate
-from pinfold.hub.store import KINDS, RESERVED, Damaged, Gone
+from pinfold.hub.repository import Damaged, Gone
+from pinfold.hub.store import KINDS, RESERVED
 from pinfold.hub.wire import Call, Hub, HubError
 
 _READS = {api.validate_yaml, browse.paths_info, content.batch, githttp.upload_pack, githttp.refuse_push}

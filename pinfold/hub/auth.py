@@ -20,7 +20,8 @@ from pathlib import Path
 
 from pinfold.errors import UserError
 from pinfold.hub.files import lock, write_file
-from pinfold.hub.store import LAST_TIME, RESERVED, SEGMENT, Damaged, Repository, Store
+from pinfold.hub.repository import LAST_TIME, Damaged, Repository
+from pinfold.hub.store import RESERVED, SEGMENT, Store
 from pinfold.hub.wire import Call, Hub, HubError
 
 ID = 12  # hex digits of a hash that name a token

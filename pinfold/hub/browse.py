@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from pinfold.hub import auth, info, lfs, web_tensors
 from pinfold.hub.discussions import PR_PREFIX
-from pinfold.hub.store import Entry, Missing, Repository, author_name
+from pinfold.hub.repository import Entry, Missing, Repository, author_name
 from pinfold.hub.wire import Call, HubError, answer, date
 
 COMMITS_PER_PAGE = 100

@@ -21,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from pinfold.hub import discussions, faults, lfs
 from pinfold.hub.discussions import PR_PREFIX, Discussion
 from pinfold.hub.gitrules import Attributes, attribute_line
-from pinfold.hub.store import FILE, Missing, Moved, Pointer, Repository, author_name
+from pinfold.hub.repository import FILE, Missing, Moved, Pointer, Repository, author_name
 from pinfold.hub.wire import HubError
 
 MAX_INLINE = 10 * 2**20  # bytes of a file inside the commit request; larger ones go through LFS

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from pinfold.hub import auth, discussions, faults, pulls
 from pinfold.hub.auth import User
 from pinfold.hub.discussions import MAX_COMMENT, MAX_TITLE, OPEN, Discussion
-from pinfold.hub.store import Repository, author_name
+from pinfold.hub.repository import Repository, author_name
 from pinfold.hub.wire import Call, HubError, answer, date
 
 PER_PAGE = 50

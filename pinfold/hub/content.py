@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 
 from pinfold.hub import auth, lfs, multipart, reply
 from pinfold.hub.browse import resolve
-from pinfold.hub.store import Pointer, Repository
+from pinfold.hub.repository import Pointer, Repository
 from pinfold.hub.wire import Call, HubError, answer
 
 CHUNK = 2**20

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pinfold.hub.files import write_file
-from pinfold.hub.store import Damaged, Repository, author_name
+from pinfold.hub.repository import Damaged, Repository, author_name
 from pinfold.hub.wire import HubError, date
 
 PR_PREFIX = "refs/pr/"

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from starlette.responses import Response, StreamingResponse
 
 from pinfold.hub import auth, packs
-from pinfold.hub.store import Repository
+from pinfold.hub.repository import Repository
 from pinfold.hub.wire import Call, HubError
 
 SERVICE = "git-upload-pack"

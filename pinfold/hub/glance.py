@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pinfold.errors import printable
-from pinfold.hub.store import Damaged, Gone, Missing, Repository, Store
+from pinfold.hub.repository import Damaged, Gone, Missing, Repository
+from pinfold.hub.store import Store
 from pinfold.hub.wire import HubError
 
 REMEMBERED = 50_000

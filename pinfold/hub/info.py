@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from pinfold.hub import card, lfs, web_tensors
-from pinfold.hub.store import Entry, Repository
+from pinfold.hub.repository import Entry, Repository
 from pinfold.hub.wire import HubError, date
 
 # Fields that clients may ask for by name. What is not known here (nothing runs, nobody counts) is left out.

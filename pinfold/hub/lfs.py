@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from pinfold.hub import faults
 from pinfold.hub.files import sync_directory
-from pinfold.hub.store import Entry, Pointer, Repository
+from pinfold.hub.repository import Entry, Pointer, Repository
 from pinfold.hub.wire import HubError
 
 OID = re.compile(r"[0-9a-f]{64}")

@@ -18,7 +18,8 @@ from dulwich.errors import ChecksumMismatch, FileFormatException
 
 from pinfold.hub import lfs, packs
 from pinfold.hub.files import lock
-from pinfold.hub.store import KINDS, Damaged, Pointer, Repository, Store
+from pinfold.hub.repository import Damaged, Pointer, Repository
+from pinfold.hub.store import KINDS, Store
 
 DAY = 24 * 3600
 MAX_POINTER = 1024  # bytes; a larger blob is no pointer

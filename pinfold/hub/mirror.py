@@ -21,8 +21,9 @@ from pinfold.hub.commit import MAX_INLINE, check_clashes, check_new_path, check_
 from pinfold.hub.files import lock, sha256_of, sync_directory
 from pinfold.hub.gitrules import DEFAULT_ATTRIBUTES, Attributes, attribute_line
 from pinfold.hub.maintenance import MAX_POINTER, import_lock
+from pinfold.hub.repository import FILE, Moved, Pointer, Repository
 from pinfold.hub.source import RemoteFile, Source
-from pinfold.hub.store import FILE, Moved, Pointer, Repository, Store
+from pinfold.hub.store import Store
 from pinfold.hub.wire import HubError
 
 EXECUTABLE = 0o100755

@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from pinfold.hub import faults, lfs
 from pinfold.hub.files import sha256_of
-from pinfold.hub.store import Pointer, Repository
+from pinfold.hub.repository import Pointer, Repository
 from pinfold.hub.wire import Call, HubError, answer
 
 MAX_PARTS = 500  # larger files get larger parts: each part is a URL in the answer

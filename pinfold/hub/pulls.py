@@ -8,7 +8,7 @@ from dulwich.patch import write_object_diff
 from pinfold.hub import discussions, packs
 from pinfold.hub.commit import check_clashes
 from pinfold.hub.discussions import Discussion
-from pinfold.hub.store import FILE, Moved, Repository
+from pinfold.hub.repository import FILE, Moved, Repository
 from pinfold.hub.wire import HubError
 
 MAX_DIFF, MAX_DIFF_FILE, MAX_DIFF_FILES = 2**20, 200_000, 300  # bytes, bytes of a file that is compared, files

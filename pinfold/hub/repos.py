@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from pinfold.hub import auth, info
 from pinfold.hub.gitrules import DEFAULT_ATTRIBUTES
-from pinfold.hub.store import KINDS, RESERVED, SEGMENT, Moved, Repository
+from pinfold.hub.repository import Moved, Repository
+from pinfold.hub.store import KINDS, RESERVED, SEGMENT
 from pinfold.hub.wire import Call, HubError, answer, date
 
 MAX_SPACE_SETTINGS = 10_000  # characters

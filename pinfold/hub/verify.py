@@ -12,7 +12,7 @@ from pinfold.hub import discussions, lfs, packs
 from pinfold.hub.auth import Tokens
 from pinfold.hub.files import sha256_of
 from pinfold.hub.maintenance import DAMAGE, pointer_in, reason, repositories
-from pinfold.hub.store import LAST_TIME, Pointer, Repository
+from pinfold.hub.repository import LAST_TIME, Pointer, Repository
 
 
 @dataclass

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from pinfold.hub import auth, card, web_diff, web_facts, web_markdown
 from pinfold.hub.browse import resolve
 from pinfold.hub.discussions import PR_PREFIX
-from pinfold.hub.store import Repository
+from pinfold.hub.repository import Repository
 from pinfold.hub.web_files import place
 from pinfold.hub.web_page import Change, Place, may_open, page
 from pinfold.hub.wire import Call, HubError

@@ -9,7 +9,7 @@ from typing import Any
 
 from pinfold.hub import card, lfs, web_runs, web_tensors
 from pinfold.hub.glance import remembered
-from pinfold.hub.store import Missing, Repository
+from pinfold.hub.repository import Missing, Repository
 from pinfold.hub.web_page import Place
 
 MAX_README = 2**20  # bytes that are searched for a pinned commit

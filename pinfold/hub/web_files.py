@@ -9,7 +9,7 @@ from pinfold.hub import auth, card, web_code, web_markdown, web_tensors
 from pinfold.hub.browse import resolve
 from pinfold.hub.content import IMAGES
 from pinfold.hub.glance import remembered
-from pinfold.hub.store import Entry, Missing, Repository
+from pinfold.hub.repository import Entry, Missing, Repository
 from pinfold.hub.web_page import Change, Place, page
 from pinfold.hub.wire import Call, HubError
 

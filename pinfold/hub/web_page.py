@@ -15,7 +15,8 @@ from pinfold import __version__
 from pinfold.errors import printable
 from pinfold.hub import auth
 from pinfold.hub.discussions import PR_PREFIX
-from pinfold.hub.store import KINDS, Damaged, Repository, author_name
+from pinfold.hub.repository import Damaged, Repository, author_name
+from pinfold.hub.store import KINDS
 from pinfold.hub.wire import Call, HubError, header_text, moment
 
 PAGES = Path(__file__).with_name("pages")

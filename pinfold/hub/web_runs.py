@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pinfold.hub import lfs
-from pinfold.hub.store import Repository
+from pinfold.hub.repository import Repository
 
 MAX_JSON = 2**20  # bytes of one file of settings
 MAX_SETTINGS = 8 * 2**20  # and of all of them

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from pinfold.hub import discussions, web_diff, web_markdown
 from pinfold.hub.discussions import Discussion
-from pinfold.hub.store import Repository
+from pinfold.hub.repository import Repository
 from pinfold.hub.web_files import place
 from pinfold.hub.web_page import Change, Place, page
 from pinfold.hub.wire import Call, HubError

@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 from pinfold.hub import lfs
-from pinfold.hub.store import Entry, Repository
+from pinfold.hub.repository import Entry, Repository
 
 MAX_HEADER = 16 * 2**20  # bytes; the format allows 100 MB, which is half a minute of parsing
 MAX_DIMENSIONS = 64
