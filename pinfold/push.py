@@ -173,6 +173,8 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
     alone = _is_tokenizer(path) and not code_from and checkpoint == path
     folder = None if code_from else read_modules(path) if alone else read_folder(path)
     human = card.read_human_half(path)
+    if wrong := card_check.human_problems(human.metadata):
+        raise UserError(f"{path / 'card.md'}: {wrong[0]}")
     with (
         tempfile.TemporaryDirectory(prefix="pinfold-") as temporary,
         opened(args.repo, checkpoint.resolve().name, args.endpoint, token) as destination,

@@ -173,6 +173,7 @@ def test_tokens_are_listed_by_id_and_can_be_revoked(tmp_path):
             run = pinfold(data, "revoke", wrong, code=2)
             assert "no token" in run.stderr and run.stderr.count("\n") == 1
         assert len(json.loads((data / "tokens.json").read_text())) == 1
+    (tmp_path / "other").mkdir()
     assert "No tokens" in pinfold(tmp_path / "other", "tokens").stderr
 
 
@@ -267,3 +268,13 @@ def test_an_age_that_is_none_is_explained(data):
     for given in (("--older-than", "-1"), ("--older-than=-1",), ("--older-than", "soon")):
         line = pinfold(data, "gc", *given, code=2).stderr
         assert "give days from 0" in line and line.count("\n") == 1
+
+
+@pytest.mark.parametrize("action", [["tokens"], ["revoke", "0"], ["gc"], ["verify"]])
+def test_a_directory_that_is_not_there_is_one_line_and_is_not_made(tmp_path, action):
+    done = subprocess.run(
+        [sys.executable, "-m", "pinfold", "hub", *action, "--data", str(tmp_path / "none")],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2 and "there is no such directory" in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "none").exists()

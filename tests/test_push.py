@@ -390,6 +390,17 @@ def test_a_card_that_a_reader_would_find_broken_stops_before_anything_is_there(
     assert not repo[1].repo_exists(repo[0])
 
 
+def test_words_that_a_hub_does_not_know_stop_at_once(quick, push, repo, copies):
+    text = (copies[0] / "card.md").read_text()
+    for old, new, words in (
+        ("license: mit", "license: mti", "license='mti' is no word of the Hub's (is it mit?)"),
+        ("text-classification", "text-clasification", "is no task of the Hub's (is it text-classification?)"),
+    ):
+        (copies[0] / "card.md").write_text(text.replace(old, new))
+        code, out, err = push()
+        assert code == 2 and words in err and err.count("\n") == 1 and "verify" not in out
+
+
 def test_weights_under_another_licence_than_the_cards_are_not_published(quick, push, repo, copies):
     weights = {p.name: sha256(p) for p in copies[1].glob("*.safetensors")}
     told = {"source": "o/base", "license": "cc-by-nc-4.0", "weights": weights}

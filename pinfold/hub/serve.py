@@ -26,6 +26,7 @@ from pinfold.hub import actions
 DATA = Path("runs/hub")
 HOST, PORT = "127.0.0.1", 7870
 PART = 64 * 2**20  # bytes; larger files are sent in parts of this size
+LOOKING = ("tokens", "revoke", "gc", "verify")  # of no use where nothing is
 SESSION_USER = "local"
 MARK = "pinfold-hub"  # a file that says whose directory this is
 # What a push, or a token made without a server, leaves there before it has a mark.
@@ -64,6 +65,8 @@ def main(args: argparse.Namespace) -> int:
         from pinfold.hub import app, auth, faults, store, wire  # noqa: F401
     except ImportError as error:
         raise missing_extra("hub", "hub", error) from error
+    if args.action in LOOKING and not args.data.is_dir():
+        raise UserError(f"--data {args.data}: there is no such directory; name the one that pinfold hub serves")
     _prepare(args.data)
     if args.action:
         return actions.run(args, _claimed)

@@ -50,6 +50,11 @@ def metadata_problems(card: str) -> list[str]:
     return [why] if why else list(_metadata(front))
 
 
+def human_problems(metadata: dict) -> list[str]:
+    """The same for what card.md says, before anything is computed."""
+    return list(_metadata({**metadata, "library_name": "transformers"}))
+
+
 def _front(card: str) -> tuple[dict, str]:
     """The metadata, or why there is none."""
     if not card.startswith("---\n"):
