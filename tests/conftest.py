@@ -81,3 +81,12 @@ def hub(tmp_path_factory):
     data = tmp_path_factory.mktemp("hub") / "data"
     with destination.running(data) as server:
         yield {**server, "url": f"http://127.0.0.1:{server['port']}", "data": data}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """`pinfold hub` as a user starts it, for one file of tests."""
+    from hub_support import Server
+
+    with Server(tmp_path_factory.mktemp("hub") / "data") as running:
+        yield running

@@ -10,12 +10,6 @@ import pytest
 from hub_support import GENERATIONS, Server, client, environment, file, sha256, user_of
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("hub") / "data") as running:
-        yield running
-
-
 @pytest.fixture(params=GENERATIONS)
 def generation(request):
     return request.param

@@ -152,7 +152,7 @@ def test_the_hub_imports_neither_the_rest_of_the_project_nor_anything_heavy():
 
 def test_a_directory_of_somebody_elses_is_refused_and_left_alone(tmp_path):
     home = tmp_path / "home"
-    for precious in ("tmp/thesis.tex", "repos/work/main.c", "notes.txt"):
+    for precious in ("tmp/thesis.tex", "repos/novel/draft.txt", "notes.txt"):
         (home / precious).parent.mkdir(parents=True, exist_ok=True)
         (home / precious).write_text("precious")
     (tmp_path / "only").mkdir()

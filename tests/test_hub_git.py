@@ -7,15 +7,9 @@ import shutil
 import subprocess
 
 import pytest
-from hub_support import Server, file, large, sha256
+from hub_support import file, large, sha256
 
 WEIGHTS = os.urandom(400_000)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("hub") / "data") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,6 @@ from hub_support import GENERATIONS, Server, client, file, large, user_of
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("hub") / "data") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def me(server):
     return server.token("me")
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from dulwich.repo import Repo
-from hub_support import Server, file, large, sha256
+from hub_support import file, large, sha256
 
 from pinfold.errors import UserError
 from pinfold.hub import card, lfs
@@ -17,12 +17,6 @@ from pinfold.hub.gitrules import Attributes
 from pinfold.hub.repository import Pointer
 
 RESOLVE = "/me/model/resolve/main"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("hub") / "data") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -121,7 +121,8 @@ def raises_attribute_error(node: ast.AST) -> bool:
         body = [n for n in node.body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))]
         if len(body) == 1 and isinstance(body[0], ast.Raise) and body[0].exc is not None:
             raised = body[0].exc.func if isinstance(body[0].exc, ast.Call) else body[0].exc
-            return isinstance(raised, ast.Name) and raised.id in ("AttributeError", "NotImplementedError")
+            removed = ("AttributeError", "NotImplementedError")  # either says that the class has no such method
+            return isinstance(raised, ast.Name) and raised.id in removed
     return False
 
 

@@ -390,8 +390,7 @@ def _load_in_half(it: Load, auto: str, part: str, dtype: str) -> None:
         lines = it.buffer_lines(auto, model, dtype)
         found.result("D04", [f"{auto} in {dtype}: {line}" for line in lines], part)
         outputs = _run(it, auto, model)
-    except (RuntimeError, NotImplementedError, TypeError) as error:
-        # a kernel that this CPU lacks, or a model that was not made for it; loading it was right
+    except (RuntimeError, NotImplementedError, TypeError) as error:  # no kernel here, or no such model; it loaded
         return found.leave_out(part, f"its tensors are right, but it does not run in {dtype} here: {describe(error)}")
     for key, value in outputs.items():
         wanted = it.expected.get(key)
