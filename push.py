@@ -2,7 +2,7 @@
 
 import sys
 
-from pinfold.__main__ import main
+from pinfold.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["push", *sys.argv[1:]]))

@@ -27,7 +27,9 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-from pinfold.convert import couplings, eject, finish, inside, tiny, verify  # noqa: E402
+from pinfold.convert import couplings, eject, finish, verify  # noqa: E402
+from pinfold.fenced import generated as inside  # noqa: E402
+from pinfold.fenced.tiny import config as tiny  # noqa: E402
 
 NAMED = (  # noqa: SIM905
     "bert roberta albert distilbert deberta deberta_v2 openai-gpt gpt2 bloom llama mistral phi bart t5 pegasus led "
@@ -359,10 +361,10 @@ def generated(stock, again, given: dict) -> dict:
 
 def publish(folder: Path, checkpoint: Path, into: Path, repo: str) -> str:
     """The commit of a stage of this folder and checkpoint."""
-    from pinfold.publish.destination import Destination
-    from pinfold.publish.folder import read_folder
-    from pinfold.publish.remote import Remote
-    from pinfold.publish.stage import stage
+    from pinfold.folder.model_folder import read_folder
+    from pinfold.remote.client import Remote
+    from pinfold.remote.destination import Destination
+    from pinfold.staging.stage import stage
 
     into.mkdir()
     staged = stage(read_folder(folder), checkpoint, into)
@@ -498,7 +500,7 @@ def main() -> int:
 
 def on_a_hub() -> int:
     """This program again, as somebody whose Hub is an embedded one."""
-    from pinfold.publish import destination
+    from pinfold.remote import destination
 
     with tempfile.TemporaryDirectory() as temporary, destination.running(Path(temporary) / "data") as server:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}

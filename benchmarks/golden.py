@@ -32,8 +32,9 @@ import transformers
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 import golden_sides  # noqa: E402
 
-from pinfold.convert import build, finish, inside, source  # noqa: E402
-from pinfold.errors import UserError  # noqa: E402
+from pinfold.common.errors import UserError  # noqa: E402
+from pinfold.convert import build, finish, source  # noqa: E402
+from pinfold.fenced import generated as inside  # noqa: E402
 
 MODELS = Path(transformers.__file__).parent / "models"
 

@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 import transformers
 
-from pinfold.convert import inside, tiny
+from pinfold.fenced import generated as inside
+from pinfold.fenced.tiny import config as tiny
 
 MEMORY = 9 << 30
 

@@ -33,8 +33,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import hub_support  # noqa: E402
 from huggingface_hub import CommitOperationAdd, HfApi  # noqa: E402
 
-from pinfold.publish.destination import Destination  # noqa: E402
-from pinfold.publish.remote import Remote  # noqa: E402
+from pinfold.remote.client import Remote  # noqa: E402
+from pinfold.remote.destination import Destination  # noqa: E402
 
 READERS, PUSHERS, PAIRS = 50, 20, 3
 PUSHER = """

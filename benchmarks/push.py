@@ -22,9 +22,9 @@ import transformers
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pinfold.publish import destination  # noqa: E402
-from pinfold.publish.folder import read_folder  # noqa: E402
-from pinfold.publish.stage import stage  # noqa: E402
+from pinfold.folder.model_folder import read_folder  # noqa: E402
+from pinfold.remote import destination  # noqa: E402
+from pinfold.staging.stage import stage  # noqa: E402
 from resnet_model.configuration_resnet import ResnetConfig  # noqa: E402
 from resnet_model.image_processing_resnet import ResnetImageProcessor  # noqa: E402
 from resnet_model.modeling_resnet import ResnetModelForImageClassification  # noqa: E402

@@ -18,8 +18,8 @@ import transformers
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pinfold.tokenizer import measure, train  # noqa: E402
-from pinfold.tokenizer_corpus import hold_out, pieces  # noqa: E402
+from pinfold.tokenizer.corpus import hold_out, pieces  # noqa: E402
+from pinfold.tokenizer.train import measure, train  # noqa: E402
 
 BYTES = 12_000_000
 

@@ -13,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from pinfold import compat
-from pinfold.publish import matrix
-from pinfold.publish.audit import audit
-from pinfold.publish.folder import read_folder
-from pinfold.publish.stage import stage
+from pinfold.audit.run import audit
+from pinfold.cli import compat
+from pinfold.folder.model_folder import read_folder
+from pinfold.staging.stage import stage
+from pinfold.verify import matrix
 
 PAIRS = 3
 FOLDER, CHECKPOINT = Path("resnet_model"), Path("runs/resnet-digits")

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from bert_model import modeling_bert  # noqa: E402 (the checkout is found first)
 from bert_model.configuration_bert import BERTConfig  # noqa: E402
-from pinfold.tokenizer import train  # noqa: E402
+from pinfold.tokenizer.train import train  # noqa: E402
 
 OUTPUT = ROOT / "runs" / "compat-bert"
 CHECKPOINTS = {

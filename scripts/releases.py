@@ -28,8 +28,8 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pinfold.errors import UserError
-from pinfold.publish.overlays import OVERLAYS
+from pinfold.common.errors import UserError
+from pinfold.fence.overlays import OVERLAYS
 
 TABLE = Path(__file__).resolve().parents[1] / "pinfold" / "publish" / "releases.json"
 OLDEST = (4, 48)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import clean_environment
 
-from pinfold.publish.snippet import printed
+from pinfold.card.snippet import printed
 
 LOOKS = [("light", 1280), ("dark", 1280), ("light", 380), ("dark", 380)]
 

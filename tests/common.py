@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pinfold.publish.folder import read_folder
-from pinfold.suite import subject, table
+from pinfold.fenced.suite import subject, table
+from pinfold.folder.model_folder import read_folder
 
 CHECKS = {table.name_of(check): check for check in table.CHECKS}
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import tiny
 
-from pinfold.publish import destination, overlays, verify
+from pinfold.fence import overlays
+from pinfold.remote import destination
+from pinfold.verify import verify
 
 ROOT = Path(__file__).resolve().parents[1]
 

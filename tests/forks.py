@@ -20,7 +20,7 @@ inside.gather()
 import torch
 import transformers
 from transformers import AutoConfig, AutoModel, GenerationMixin, PreTrainedModel
-import transformers.modeling_outputs, _inside.publish.loading
+import transformers.modeling_outputs, _inside.verify.load
 torch.set_num_threads(1)
 print("ready", flush=True)
 for line in sys.stdin:
@@ -46,7 +46,7 @@ class Forks:
             environment |= {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
             environment |= {"OMP_NUM_THREADS": "1"} | ({"PYTHONPATH": str(overlay)} if overlay else {})
             (home / "server.py").write_text(SERVER)
-            script = Path(__file__).parents[1] / "pinfold" / "publish" / "inside.py"
+            script = Path(__file__).parents[1] / "pinfold" / "fenced" / "main.py"
             with open(home / "log", "w") as log:
                 self.servers[overlay] = server = subprocess.Popen(
                     [sys.executable, str(home / "server.py"), str(script)],
@@ -55,7 +55,7 @@ class Forks:
             assert server.stdout.readline() == "ready\n", (home / "log").read_text()
         return self.servers[overlay]
 
-    def run(self, script, request, work, *, visible, writable=(), overlay=None, **limits) -> dict:
+    def run(self, request, work, *, visible, writable=(), overlay=None, **limits) -> dict:
         """fence.run's arguments and answer."""
         server, scratch = self._server(overlay), Path(tempfile.mkdtemp(dir=work))
         (scratch / "request.json").write_text(json.dumps({**request, "answer": str(scratch / "answer.json")}))

@@ -41,7 +41,7 @@ def one_file(directory):
 
 def digest(directory):
     """What staging does."""
-    from pinfold.publish.stage import code_digest
+    from pinfold.folder.model_folder import code_digest
 
     sources = {path.name: path.read_text() for path in directory.glob("*.py")}
     path = directory / C

@@ -36,10 +36,10 @@ os.environ["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.utils import disable_progress_bars, logging
 
-from pinfold.errors import UserError
-from pinfold.hub.auth import Tokens
-from pinfold.publish.destination import Destination
-from pinfold.publish.remote import Remote
+from pinfold.common.errors import UserError
+from pinfold.hub.server.auth import Tokens
+from pinfold.remote.client import Remote
+from pinfold.remote.destination import Destination
 
 ROOT = Path(__file__).resolve().parents[1]
 USER, REPOSITORIES, RACERS = "storm", 4, 4

@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pinfold.hub.auth import Tokens
-from pinfold.publish.overlays import make_overlay
+from pinfold.fence.overlays import make_overlay
+from pinfold.hub.server.auth import Tokens
 
 ROOT = Path(__file__).parents[1]
 GENERATIONS = ["huggingface_hub 2.x", "huggingface_hub 0.x", "huggingface_hub 1.x"]

@@ -17,7 +17,7 @@ def shifted() -> float:
 
 
 def listen() -> None:
-    from pinfold.hub import faults
+    from pinfold.hub.storage import faults
 
     global shift
     for line in sys.stdin:
@@ -33,7 +33,7 @@ def listen() -> None:
 
 
 if __name__ == "__main__":
-    from pinfold.__main__ import main
+    from pinfold.cli.main import main
 
     time.time = shifted
     threading.Thread(target=listen, daemon=True).start()

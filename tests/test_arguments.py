@@ -2,7 +2,7 @@
 
 import pytest
 
-from pinfold.__main__ import VERBS, main
+from pinfold.cli.main import VERBS, main
 
 CASES = {
     "nothing": ([], "pinfold: the following arguments are required: VERB, one of convert, push, "),

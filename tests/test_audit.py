@@ -14,11 +14,11 @@ from bad_cases import BAD
 from bad_folders import L, M
 from good_cases import GOOD
 
-from pinfold.errors import UserError
-from pinfold.publish.audit import audit, snippets
-from pinfold.publish.finding import errors
-from pinfold.publish.folder import read_folder, read_modules
-from pinfold.publish.stage import stage
+from pinfold.audit.finding import errors
+from pinfold.audit.run import audit, snippets
+from pinfold.common.errors import UserError
+from pinfold.folder.model_folder import read_folder, read_modules
+from pinfold.staging.stage import stage
 
 ROOT = Path(__file__).resolve().parents[1]
 RULES = [f"P{number:02d}" for number in range(1, 26)]
@@ -229,7 +229,7 @@ Prose: AutoModel.from_pretrained("me/x", trust_remote_code=True) is no snippet.
 def test_an_audit_is_quick_and_imports_no_torch():
     code = (
         "import sys, time; from pathlib import Path; started = time.monotonic();"
-        "from pinfold.publish.audit import audit; from pinfold.publish.folder import read_folder;"
+        "from pinfold.audit.run import audit; from pinfold.folder.model_folder import read_folder;"
         "audit(Path('resnet_model'), read_folder('resnet_model'));"
         "assert not {'torch', 'transformers'} & set(sys.modules), 'imported';"
         "print(time.monotonic() - started)"

@@ -17,11 +17,11 @@ from test_bert_modeling import build
 from test_bert_push import minilm  # noqa: F401 (a fixture)
 from transformers import AutoTokenizer
 
-from pinfold.__main__ import main
-from pinfold.publish.destination import Destination
-from pinfold.publish.folder import read_folder
-from pinfold.publish.remote import Remote
-from pinfold.publish.stage import stage
+from pinfold.cli.main import main
+from pinfold.folder.model_folder import read_folder
+from pinfold.remote.client import Remote
+from pinfold.remote.destination import Destination
+from pinfold.staging.stage import stage
 
 SCRIPT = ROOT / "tests" / "pinned_bert.py"
 HEADS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")

@@ -13,8 +13,8 @@ from test_bert_modeling import build
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModel, PreTrainedTokenizerFast, pipeline
 
-from pinfold.__main__ import main
-from pinfold.publish import destination
+from pinfold.cli.main import main
+from pinfold.remote import destination
 
 ROOT = Path(__file__).resolve().parents[1]
 SENTENCES = [

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from pinfold.errors import UserError
-from pinfold.publish import card, curve, provenance, snippet
-from pinfold.publish.folder import read_folder
-from pinfold.publish.stage import sha256, stage
+from pinfold.card import card, curve, provenance, snippet
+from pinfold.common.errors import UserError
+from pinfold.common.files import sha256
+from pinfold.folder.model_folder import read_folder
+from pinfold.staging.stage import stage
 
 SHA, OTHER = "a" * 40, "b" * 40
 

@@ -2,9 +2,11 @@
 
 import pytest
 
-from pinfold.publish import card, card_check, card_facts
-from pinfold.publish.folder import read_folder
-from pinfold.publish.stage import stage
+from pinfold.card import card
+from pinfold.card import check as card_check
+from pinfold.card import facts as card_facts
+from pinfold.folder.model_folder import read_folder
+from pinfold.staging.stage import stage
 
 SHA = "a" * 40
 RESULT = {"task": {"type": "t"}, "dataset": {"name": "d"}, "metrics": [{"type": "a", "value": float("nan")}]}

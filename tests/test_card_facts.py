@@ -10,11 +10,16 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 from tiny import write_folder
 
-from pinfold.publish import card, card_check, card_facts, example, provenance, snippet
-from pinfold.publish.evaluation import Evaluation, Metric
-from pinfold.publish.finding import WARNING, Finding
-from pinfold.publish.folder import read_folder
-from pinfold.publish.stage import CodeFrom, sha256, stage, stage_tokenizer
+from pinfold.audit.finding import WARNING, Finding
+from pinfold.card import card, provenance, snippet
+from pinfold.card import check as card_check
+from pinfold.card import facts as card_facts
+from pinfold.card.evaluation import Evaluation, Metric
+from pinfold.common.files import sha256
+from pinfold.fenced.verify import example
+from pinfold.folder.model_folder import read_folder
+from pinfold.staging.checkpoint import CodeFrom
+from pinfold.staging.stage import stage, stage_tokenizer
 
 SHA = "a" * 40
 MARKDOWN = "**bold** | <script>alert(1)</script> [x](javascript:1) `code` \n# Title\n---\n![](http://x/y.png) <!-- -->"

@@ -11,11 +11,11 @@ import pytest
 import tiny
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from pinfold import check
-from pinfold.__main__ import main
-from pinfold.errors import UserError
-from pinfold.publish.folder import read_folder
-from pinfold.publish.stage import stage
+from pinfold.cli import check
+from pinfold.cli.main import main
+from pinfold.common.errors import UserError
+from pinfold.folder.model_folder import read_folder
+from pinfold.staging.stage import stage
 
 CONFIGURATION = tiny.CONFIGURATION
 TOO_NEW = 'MIN_TRANSFORMERS = "99.9"\n' + CONFIGURATION
@@ -197,7 +197,7 @@ def test_run_of_a_repository_whose_code_is_elsewhere(checked, published, upload,
 def test_dangerous_code_is_not_run_where_it_cannot_be_fenced(checked, published, monkeypatch):
     path = published / "modeling_tiny.py"
     path.write_text(path.read_text() + "\nimport os\nos.system('true')\n")
-    monkeypatch.setattr("pinfold.publish.fence.available", lambda: check.fence.Fence(()))
+    monkeypatch.setattr("pinfold.fence.process.available", lambda: check.fence.Fence(()))
     code, out, err = checked(published, "--run", "--versions", "newest")
     assert code == 2 and "S02" in out and "cannot fence it" in err and "running its code" not in out
 
@@ -303,8 +303,8 @@ def test_a_hub_that_names_files_outside_of_the_repository_is_not_followed(monkey
 
     from huggingface_hub.hf_api import RepoFile
 
-    from pinfold.publish.remote import Remote
-    from pinfold.publish.repository import outline
+    from pinfold.remote.client import Remote
+    from pinfold.remote.snapshot import outline
 
     entry = RepoFile(path="../../evil.py", size=1, oid="0" * 40)
     remote = Remote(SimpleNamespace(repo="a/b", endpoint="http://127.0.0.1:9", token=None), "main")

@@ -11,7 +11,7 @@ import tiny
 from conftest import clean_environment
 from huggingface_hub import HfApi
 
-from pinfold.__main__ import main
+from pinfold.cli.main import main
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,13 @@ import time
 import pytest
 from conftest import ROOT
 
-from pinfold import compat
-from pinfold.errors import UserError
-from pinfold.publish import matrix, overlays
-from pinfold.publish.folder import read_folder
-from pinfold.publish.stage import stage
-from pinfold.publish.verify import Unverified
+from pinfold.cli import compat
+from pinfold.common.errors import UserError
+from pinfold.fence import overlays
+from pinfold.folder.model_folder import read_folder
+from pinfold.staging.stage import stage
+from pinfold.verify import matrix
+from pinfold.verify.verify import Unverified
 
 
 def test_a_requirement_that_the_environment_satisfies_is_shared(overlay):

@@ -10,8 +10,9 @@ import pytest
 import torch
 import transformers
 
-from pinfold.__main__ import main
-from pinfold.convert import build, docstrings, merge, names
+from pinfold.cli.main import main
+from pinfold.convert import build, docstrings, names
+from pinfold.convert.merge import merge
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = Path(transformers.__file__).parent / "models"

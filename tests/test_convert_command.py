@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, clean_environment
 
-from pinfold.__main__ import main
-from pinfold.convert import files, merge, nearby, verify
-from pinfold.errors import UserError
+from pinfold.cli.main import main
+from pinfold.common.errors import UserError
+from pinfold.convert import files, nearby, verify
+from pinfold.convert.merge import merge
 
 MY = '''
 from transformers import LlamaConfig

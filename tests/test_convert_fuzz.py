@@ -13,8 +13,8 @@ from pathlib import Path
 import transformers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from pinfold.common.errors import UserError
 from pinfold.convert import build, source
-from pinfold.errors import UserError
 
 MODELS = Path(transformers.__file__).parent / "models"
 

@@ -20,8 +20,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pinfold.convert import build, files, finish, merge
-from pinfold.errors import UserError
+from pinfold.common.errors import UserError
+from pinfold.convert import build, files, finish
+from pinfold.convert.merge import merge
 
 USERS = Path(__file__).resolve().parent / "modular_users"
 IDS = torch.arange(20).view(2, 10) % 13 + 3

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pinfold.__main__ import main
-from pinfold.convert import tiny, verify
-from pinfold.errors import UserError
+from pinfold.cli.main import main
+from pinfold.common.errors import UserError
+from pinfold.convert import verify
+from pinfold.fenced.tiny import config as tiny
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULAR = '''

@@ -14,7 +14,7 @@ from conftest import ROOT, clean_environment
 
 from decoder_model import modeling_decoder as decoder
 from decoder_model.configuration_decoder import DecoderConfig
-from pinfold.__main__ import main
+from pinfold.cli.main import main
 
 FOLDER = ROOT / "decoder_model"
 IDS = (torch.arange(26) * 7 % 90 + 3).view(2, 13)

@@ -9,7 +9,7 @@ import pytest
 from card_page import copied_example_runs
 from conftest import ROOT, clean_environment
 
-from pinfold.publish import destination
+from pinfold.remote import destination
 
 
 def script(code, cwd, endpoint, overlay=None, **environment):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pinfold.__main__ import main
+from pinfold.cli.main import main
+from pinfold.common.errors import UserError
 from pinfold.convert import build, couplings, describe, eject
-from pinfold.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pinfold.errors import UserError
-from pinfold.publish import fence
+from pinfold.common.errors import UserError
+from pinfold.fence import process as fence
 
 SCRIPT = """
 import json, os, sys
@@ -40,7 +40,9 @@ def try_to_write(tmp_path):
 
     def run(*paths):
         request = {"paths": [str(p) for p in paths]}
-        answer = fence.run(tmp_path / "script.py", request, work, visible=[work / "staged"], writable=[work / "made"])
+        answer = fence.run(
+            request, work, script=tmp_path / "script.py", visible=[work / "staged"], writable=[work / "made"]
+        )
         return {path: word for path, word in answer.items() if path != "failures"}
 
     run.work, run.outside = work, tmp_path
@@ -81,7 +83,7 @@ def test_sockets_and_files_of_other_programs_are_out_of_reach(tmp_path):
         (tmp_path / "script.py").write_text(SOCKET)
         (tmp_path / "work").mkdir()
         request = {"socket": str(place / "agent.sock")}
-        said = fence.run(tmp_path / "script.py", request, tmp_path / "work", visible=[])
+        said = fence.run(request, tmp_path / "work", script=tmp_path / "script.py", visible=[])
     shutil.rmtree(place)
     assert said["said"] == "No such file or directory" and place.name not in said["listed"]
 
@@ -96,7 +98,7 @@ def test_an_answer_that_the_folders_code_forged_is_one_line(tmp_path, written):
     (tmp_path / "script.py").write_text(f"import os\n{body}\nprint('\\x1b[31mred')\n")
     (tmp_path / "work").mkdir()
     with pytest.raises(UserError, match=r"gave no answer: \\x1b\[31mred"):
-        fence.run(tmp_path / "script.py", {}, tmp_path / "work", visible=[])
+        fence.run({}, tmp_path / "work", script=tmp_path / "script.py", visible=[])
 
 
 @needs_read_only

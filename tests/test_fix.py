@@ -9,12 +9,12 @@ import pytest
 import tiny
 from conftest import clean_environment
 
-from pinfold.errors import UserError
-from pinfold.publish import fix
-from pinfold.publish.audit import audit
-from pinfold.publish.folder import read_folder, read_modules
-from pinfold.publish.json_text import JsonText
-from pinfold.publish.stage import stage
+from pinfold.audit import fix
+from pinfold.audit.json_text import JsonText
+from pinfold.audit.run import audit
+from pinfold.common.errors import UserError
+from pinfold.folder.model_folder import read_folder, read_modules
+from pinfold.staging.stage import stage
 
 CALL = "        self.post_init()\n"
 TIED = '''"""A bag of words whose head is its embedding, for tests."""

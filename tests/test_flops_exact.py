@@ -10,8 +10,8 @@ from conftest import ROOT
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pinfold.assemble import classes
-from pinfold.publish import flops, sizes
+from pinfold.fenced.cost import flops, sizes
+from pinfold.train.classes import classes
 
 SMALL = {
     "bert_model": {

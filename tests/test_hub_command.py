@@ -14,8 +14,8 @@ import sys
 import pytest
 from hub_support import ROOT, Server
 
-from pinfold.errors import UserError
-from pinfold.hub import auth
+from pinfold.common.errors import UserError
+from pinfold.hub.server import auth
 
 
 def pinfold(*arguments: str) -> subprocess.CompletedProcess:
@@ -98,7 +98,7 @@ def test_a_token_is_printed_alone_and_works_at_once(server):
 
 
 def test_tokens_made_at_the_same_time_are_all_kept(tmp_path):
-    program = "import sys; from pathlib import Path; from pinfold.hub.auth import Tokens\n"
+    program = "import sys; from pathlib import Path; from pinfold.hub.server.auth import Tokens\n"
     program += "for _ in range(20): print(Tokens(Path(sys.argv[1])).create('me', 'read'))"
     command = [sys.executable, "-c", program, str(tmp_path)]
     runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(3)]
@@ -141,13 +141,13 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(tmp_path, pac
 
 def test_the_hub_imports_neither_the_rest_of_the_project_nor_anything_heavy():
     program = (
-        "import sys, pinfold.hub.app, pinfold.hub.serve\n"
+        "import sys, pinfold.hub.server.app, pinfold.hub.server.serve\n"
         "print(*[each for each in sys.modules if each.startswith('pinfold') or each in "
         "('torch', 'transformers', 'huggingface_hub', 'numpy')])"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     others = [each for each in run.stdout.split() if not each.startswith("pinfold.hub")]
-    assert sorted(others) == ["pinfold", "pinfold.errors"]
+    assert sorted(others) == ["pinfold", "pinfold.common", "pinfold.common.errors"]
 
 
 def test_a_directory_of_somebody_elses_is_refused_and_left_alone(tmp_path):

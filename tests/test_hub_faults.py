@@ -13,11 +13,11 @@ import urllib.request
 import pytest
 from hub_support import GENERATIONS, Server, client, file, large
 
-from pinfold.hub import discussions
-from pinfold.hub.auth import Tokens
-from pinfold.hub.gitrules import DEFAULT_ATTRIBUTES
-from pinfold.hub.repository import Gone, Repository
-from pinfold.hub.store import Store
+from pinfold.hub.server.auth import Tokens
+from pinfold.hub.storage import discussions
+from pinfold.hub.storage.gitrules import DEFAULT_ATTRIBUTES
+from pinfold.hub.storage.repository import Gone, Repository
+from pinfold.hub.storage.store import Store
 
 PUSH = """
 content = bytes(range(256)) * 12_000

@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from hub_support import ROOT, Server, client, file, large, sha256
 
-from pinfold.hub.files import lock
-from pinfold.hub.repository import Pointer
-from pinfold.hub.store import Store
+from pinfold.hub.storage.files import lock
+from pinfold.hub.storage.repository import Pointer
+from pinfold.hub.storage.store import Store
 
 WEIGHTS = os.urandom(3_000_000)
 

@@ -982,7 +982,7 @@ def test_static_files_are_revalidated(server):
 
 
 def test_no_template_has_a_script_or_style_inside():
-    from pinfold.hub.web_page import PAGES
+    from pinfold.hub.pages.page import PAGES
 
     for path in PAGES.glob("*.html"):
         text = path.read_text()

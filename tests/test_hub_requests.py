@@ -11,10 +11,11 @@ import pytest
 from dulwich.repo import Repo
 from hub_support import file, large, sha256
 
-from pinfold.errors import UserError
-from pinfold.hub import card, lfs
-from pinfold.hub.gitrules import Attributes
-from pinfold.hub.repository import Pointer
+from pinfold.common.errors import UserError
+from pinfold.hub.api import card_tags as card
+from pinfold.hub.storage import lfs
+from pinfold.hub.storage.gitrules import Attributes
+from pinfold.hub.storage.repository import Pointer
 
 RESOLVE = "/me/model/resolve/main"
 

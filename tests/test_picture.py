@@ -12,9 +12,13 @@ import torch
 from conftest import ROOT, clean_environment
 from torch import nn
 
-from pinfold.assemble import classes
-from pinfold.publish import observe, picture, picture_attention, picture_layout, picture_text, sizes
-from pinfold.publish.picture_stages import stages
+from pinfold.card.picture import layout as picture_layout
+from pinfold.card.picture import picture
+from pinfold.card.picture import text as picture_text
+from pinfold.fenced.cost import observe, sizes
+from pinfold.fenced.drawing import attention_rules as picture_attention
+from pinfold.fenced.drawing.stages import stages
+from pinfold.train.classes import classes
 
 SMALL = {
     "bert_model": {
@@ -465,8 +469,8 @@ package.__path__ = [sys.argv[1]]
 sys.modules["_inside"] = package
 sys.modules["pinfold"] = None
 import torch, transformers
-stages = importlib.import_module("_inside.publish.picture_stages").stages
-observe = importlib.import_module("_inside.publish.observe")
+stages = importlib.import_module("_inside.drawing.stages").stages
+observe = importlib.import_module("_inside.cost.observe")
 fields = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2, vocab_size=60)
 given = {"input_ids": torch.ones(2, 9, dtype=torch.long)}
 found = []

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pinfold.publish import probes
+from pinfold.fenced.verify import probes
 
 
 def model(forward, name="Any", main="input_ids", **config):

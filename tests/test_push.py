@@ -17,9 +17,10 @@ import tiny
 from conftest import ROOT, clean_environment
 from huggingface_hub import HfApi
 
-from pinfold.__main__ import main
-from pinfold.publish import card, destination
-from pinfold.publish.stage import sha256
+from pinfold.card import card
+from pinfold.cli.main import main
+from pinfold.common.files import sha256
+from pinfold.remote import destination
 
 
 @pytest.fixture

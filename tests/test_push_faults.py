@@ -19,9 +19,11 @@ import tiny
 from conftest import ROOT, clean_environment
 from huggingface_hub import HfApi
 
-from pinfold.__main__ import main
-from pinfold.publish import destination, fence, remote
-from pinfold.publish.remote import Remote
+from pinfold.cli.main import main
+from pinfold.fence import process as fence
+from pinfold.remote import client as remote
+from pinfold.remote import destination
+from pinfold.remote.client import Remote
 
 NAME = "local/faulty"
 
@@ -269,7 +271,7 @@ def test_two_pushers_at_once(quick, serve, tmp_path, port, tiny_folder, tiny_che
 def test_a_crash_between_the_two_commits_is_finished_by_the_next_push(quick, serve, push, tmp_path, port, monkeypatch):
     serve()
     with monkeypatch.context() as broken:
-        broken.setattr("pinfold.push._pin", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr("pinfold.push.steps._pin", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
         code, _, _ = push()
     client = api(tmp_path, port)
     assert code == 130 and "README.md" not in client.list_repo_files(NAME)
@@ -280,14 +282,14 @@ def test_a_crash_between_the_two_commits_is_finished_by_the_next_push(quick, ser
 
 
 STEPS = {
-    "stage": "pinfold.push.stage",
-    "audit": "pinfold.push.audit",
-    "reference": "pinfold.publish.verify.reference",
-    "load": "pinfold.publish.verify.staged_load",
-    "create": "pinfold.publish.remote.Remote.create",
+    "stage": "pinfold.push.steps.stage",
+    "audit": "pinfold.push.steps.audit",
+    "reference": "pinfold.verify.verify.reference",
+    "load": "pinfold.verify.verify.staged_load",
+    "create": "pinfold.remote.client.Remote.create",
     "upload": "huggingface_hub.HfApi.create_commit",
-    "download": "pinfold.publish.remote.Remote.snapshot",
-    "load from the Hub": "pinfold.publish.verify.published_load",
+    "download": "pinfold.remote.client.Remote.snapshot",
+    "load from the Hub": "pinfold.verify.verify.published_load",
 }
 
 

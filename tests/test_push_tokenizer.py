@@ -17,12 +17,15 @@ from huggingface_hub import HfApi
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from pinfold.__main__ import main
-from pinfold.errors import UserError
-from pinfold.publish import sentence_rules, stage, tokens
-from pinfold.publish.audit import audit
-from pinfold.publish.finding import errors
-from pinfold.publish.folder import read_folder
+from pinfold.audit.finding import errors
+from pinfold.audit.rules import sentence as sentence_rules
+from pinfold.audit.run import audit
+from pinfold.cli.main import main
+from pinfold.common.errors import UserError
+from pinfold.fenced.verify import tokens
+from pinfold.folder import tokenizer_files
+from pinfold.folder.model_folder import read_folder
+from pinfold.staging import stage
 
 TEXTS = ["The quick brown fox is lazy.", "Two dogs, aged 3.5 years, are not lazy at all!"] * 20
 SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
@@ -153,7 +156,7 @@ def test_ids_that_staging_changes_stop_the_push(push, repo, tiny_folder, checkpo
     def spoiled(config):
         return {**real(config), "padding_side": "left"}
 
-    real = stage.portable_tokenizer
+    real = tokenizer_files.portable_tokenizer
     monkeypatch.setattr(stage, "portable_tokenizer", spoiled)
     code, _, err = push(tiny_folder, "--checkpoint", checkpoint, "--versions", "newest")
     assert code == 2 and err.count("\n") == 1
@@ -204,7 +207,7 @@ def test_a_stock_tokenizer_beside_a_model_of_its_own_type_gives_every_version_th
     BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(checkpoint)
     made = staged(tiny_folder, checkpoint)
     settings = json.loads((made.directory / "tokenizer_config.json").read_text())
-    assert settings["tokenizer_class"] == "BertTokenizer" and not set(stage.NOTES) & set(settings)
+    assert settings["tokenizer_class"] == "BertTokenizer" and not set(tokenizer_files.NOTES) & set(settings)
     code = (
         "import json\nfrom transformers import AutoTokenizer\n"
         f"tokenizer = AutoTokenizer.from_pretrained({str(made.directory)!r}, trust_remote_code=True)\n"

@@ -15,8 +15,8 @@ import yaml
 from conftest import ROOT, clean_environment
 from packaging.version import Version
 
-from pinfold.publish import destination
-from pinfold.publish.card import split_front_matter
+from pinfold.card.card import split_front_matter
+from pinfold.remote import destination
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -184,7 +184,7 @@ def test_the_classes_of_a_folder_are_asked_what_the_readme_says(place):
 
 
 def test_a_finding_is_accepted_as_the_readme_says(tmp_path):
-    from pinfold.publish.card import read_human_half
+    from pinfold.card.card import read_human_half
 
     lines = block("yaml", "accepted_findings")
     (tmp_path / "card.md").write_text(f"---\nlicense: mit\n{lines}---\nText\n")
@@ -204,7 +204,7 @@ def test_publishing_weights_for_code_that_is_published(place):
 
 def test_the_table_of_versions_is_the_one_that_compat_writes():
     """Its header and its claim; the hashes come from a sweep of minutes (make compat)."""
-    from pinfold.publish import matrix
+    from pinfold.verify import matrix
 
     table = re.search(r"^\| transformers \| checks passed .*?\n\n", README, re.MULTILINE | re.DOTALL)[0].splitlines()
     rows = [matrix.Row(v, {"AutoModel": "0", "AutoModelForImageClassification": "1"}, "", 1.0) for v in ("5.0.0",)]

@@ -12,20 +12,10 @@ import tiny
 import transformers
 from conftest import clean_environment
 
-from pinfold.errors import UserError
-from pinfold.publish.folder import read_modules
-from pinfold.publish.releases import (
-    MINORS,
-    RELEASES,
-    TABLE,
-    absent,
-    describe,
-    exists,
-    floor,
-    model_types,
-    suggest,
-    symbols,
-)
+from pinfold.audit.rules.names import symbols
+from pinfold.common.errors import UserError
+from pinfold.folder.model_folder import read_modules
+from pinfold.folder.releases import MINORS, RELEASES, TABLE, absent, describe, exists, floor, model_types, suggest
 
 ROOT = Path(__file__).resolve().parents[1]
 NEWEST, OLDEST = MINORS[-1], MINORS[0]

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from transformers import AutoModel, AutoModelForImageClassification, Trainer, TrainingArguments
 
-from pinfold.publish.folder import read_folder
-from pinfold.publish.stage import stage
+from pinfold.folder.model_folder import read_folder
+from pinfold.staging.stage import stage
 from resnet_model.configuration_resnet import ResnetConfig
 from resnet_model.convert_resnet import AUTO_MAP, configuration, probe
 from resnet_model.modeling_resnet import ResnetModel, ResnetModelForImageClassification

@@ -15,10 +15,10 @@ from conftest import ROOT, clean_environment
 from malicious import HARMLESS, MALICIOUS
 from tiny import write_folder
 
-from pinfold.errors import UserError
-from pinfold.publish.finding import ERROR, WARNING, Finding, errors
-from pinfold.publish.folder import ModelFolder, Module, read_folder
-from pinfold.publish.security import CODES, UNSEEN, accepted, security
+from pinfold.audit.finding import ERROR, WARNING, Finding, errors
+from pinfold.audit.security.run import CODES, UNSEEN, accepted, security
+from pinfold.common.errors import UserError
+from pinfold.folder.model_folder import ModelFolder, Module, read_folder
 
 TRANSFORMERS = Path(importlib.util.find_spec("transformers").origin).parent
 
@@ -298,8 +298,8 @@ def test_a_folder_is_read_in_less_than_a_second():
     code = f"""
 import time
 start = time.perf_counter()
-from pinfold.publish.folder import read_folder
-from pinfold.publish.security import security
+from pinfold.folder.model_folder import read_folder
+from pinfold.audit.security.run import security
 folder = read_folder({str(ROOT / "resnet_model")!r})
 security(folder, folder.modules.values(), {{}})
 print(time.perf_counter() - start)

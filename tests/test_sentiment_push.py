@@ -13,7 +13,7 @@ import torch
 from card_page import copied_example_runs
 from conftest import ROOT, clean_environment
 
-from pinfold import tokenizer
+from pinfold.tokenizer import train as tokenizer
 from sentiment_model.configuration_sentiment import SentimentConfig
 from sentiment_model.modeling_sentiment import SentimentAnalyzer
 

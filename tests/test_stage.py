@@ -9,9 +9,14 @@ import tiny
 import torch
 from safetensors.torch import load_file, save_file
 
-from pinfold.errors import UserError
-from pinfold.publish.folder import read_folder
-from pinfold.publish.stage import MANIFEST, code_digest, parse_size, portable_tokenizer, read_header, sha256, stage
+from pinfold.common.errors import UserError
+from pinfold.common.files import sha256
+from pinfold.common.safetensors import read_header
+from pinfold.folder.filenames import MANIFEST
+from pinfold.folder.model_folder import code_digest, read_folder
+from pinfold.folder.tokenizer_files import portable_tokenizer
+from pinfold.staging.checkpoint import parse_size
+from pinfold.staging.stage import stage
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import suite_models
 from conftest import ROOT
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from pinfold import check_suite
-from pinfold.__main__ import main as command
+from pinfold.cli.main import main as command
+from pinfold.common.errors import UserError
 from pinfold.convert import eject
-from pinfold.errors import UserError
-from pinfold.publish import fence
-from pinfold.publish.folder import read_modules
-from pinfold.suite import table, upstream
+from pinfold.fence import process as fence
+from pinfold.fenced.suite import table, upstream
+from pinfold.folder.model_folder import read_modules
+from pinfold.verify import suite as check_suite
 
 FOLDERS = sorted(path for path in ROOT.glob("*_model") if path.is_dir())
 QUICK = {"AutoModel", "AutoModelForCausalLM", "AutoModelForSequenceClassification"}

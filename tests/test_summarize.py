@@ -14,10 +14,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from pinfold import summarize, summary_rows, summary_text
-from pinfold.__main__ import main
-from pinfold.assemble import classes
-from pinfold.publish import flops, observe, sizes, summary
+from pinfold.cli.main import main
+from pinfold.fenced.cost import flops, observe, sizes, summary
+from pinfold.summarize import rows as summary_rows
+from pinfold.summarize import run as summarize
+from pinfold.summarize import text as summary_text
+from pinfold.train.classes import classes
 
 SMALL = {
     "bert_model": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64},
@@ -486,7 +488,7 @@ def test_a_repository_is_run_only_when_asked_and_after_its_audit(hub, tiny_check
 
 def test_a_repository_without_its_weights_and_one_whose_code_is_elsewhere(hub, tiny_checkpoint, capsys, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(summarize.fence, "run", lambda script, request, work, **rest: _here(request))
+    monkeypatch.setattr(summarize.fence, "run", lambda request, work, **rest: _here(request))
     api = HfApi(endpoint=hub["url"], token=hub["token"])
     files = {p.name: p.read_bytes() for p in sorted(tiny_checkpoint.iterdir()) if p.is_file()}
     config = json.loads(files["config.json"])
@@ -527,7 +529,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("command", MISTAKES)
 def test_a_mistake_is_one_line(command, tmp_path, capsys, monkeypatch, tiny_folder):
-    monkeypatch.setattr(summarize.fence, "run", lambda script, request, work, **rest: _here(request))
+    monkeypatch.setattr(summarize.fence, "run", lambda request, work, **rest: _here(request))
     monkeypatch.chdir(tmp_path)
     places = {name: tmp_path / name for name in ("damaged", "empty", "raises", "odd", "alien")}
     for place in places.values():

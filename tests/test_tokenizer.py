@@ -15,10 +15,10 @@ import tiny
 from conftest import ROOT, clean_environment
 from safetensors import safe_open
 
-from pinfold import tokenizer as verb
-from pinfold.errors import UserError
-from pinfold.tokenizer_add import add_tokens
-from pinfold.tokenizer_corpus import find_files, read_dataset, read_texts
+from pinfold.common.errors import UserError
+from pinfold.tokenizer import train as verb
+from pinfold.tokenizer.add import add_tokens
+from pinfold.tokenizer.corpus import find_files, read_dataset, read_texts
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 SIZES = {"wordpiece": 700, "bpe": 700, "unigram": 300}

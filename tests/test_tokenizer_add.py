@@ -9,8 +9,8 @@ import torch
 from conftest import ROOT, clean_environment
 from safetensors.torch import load_file
 
-from pinfold import tokenizer as verb
-from pinfold.tokenizer_add import add_tokens
+from pinfold.tokenizer import train as verb
+from pinfold.tokenizer.add import add_tokens
 
 EMBEDDING = "bert.embeddings.word_embeddings.weight"
 TEXT = ["the quick brown fox jumps over the lazy dog, and a dozen boxes of liquor jugs were packed. " * 20]
@@ -70,7 +70,7 @@ def test_the_command_gives_a_folders_model_rows(made, tmp_path):
 
 
 def test_a_write_that_fails_leaves_everything_as_it_was(made, tmp_path, monkeypatch):
-    from pinfold import tokenizer_add
+    from pinfold.tokenizer import add as tokenizer_add
 
     def full(*arguments):
         raise OSError(28, "No space left on device")

@@ -15,11 +15,11 @@ import torch
 from conftest import ROOT, clean_environment
 from transformers import BertConfig, BertForMaskedLM
 
-from pinfold import tokenizer as verb
-from pinfold import tokenizer_corpus
-from pinfold.__main__ import main
-from pinfold.errors import UserError
-from pinfold.tokenizer_add import add_tokens, resize
+from pinfold.cli.main import main
+from pinfold.common.errors import UserError
+from pinfold.tokenizer import corpus as tokenizer_corpus
+from pinfold.tokenizer import train as verb
+from pinfold.tokenizer.add import add_tokens, resize
 
 WORDS = "the quick brown fox jumps over the lazy dog while five boxing wizards pack a dozen jugs "
 GOOD = ["good.txt", "--vocab-size", "270"]
@@ -123,7 +123,7 @@ def test_a_file_that_cannot_be_read_or_is_gone_by_now_is_named(problem, place, c
 TRAINING = """
 import sys
 from pinfold import tokenizer
-from pinfold.__main__ import main
+from pinfold.cli.main import main
 own = tokenizer._trained
 tokenizer._trained = lambda *given: (print("training", flush=True), own(*given))[1]
 sys.exit(main(["tokenizer", *sys.argv[1:]]))

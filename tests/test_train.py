@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from pinfold.__main__ import main
-from pinfold.pictures import digits, held_out
+from pinfold.cli.main import main
+from pinfold.train.data.pictures import digits, held_out
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -194,7 +194,7 @@ def test_a_folder_from_outside_trains_on_a_directory_of_class_folders(trained, c
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(trained, folder, pictures, tmp_path, monkeypatch):
-    from pinfold import train as verb
+    from pinfold.train import run as verb
 
     command = [folder, "--data", pictures, "--output", tmp_path / "out"]
     command += ["--epochs", 4, "--batch-size", 31, "--learning-rate", 0.01]

@@ -15,9 +15,9 @@ from conftest import ROOT
 from safetensors.torch import load_file
 from sklearn import metrics as reference
 
-from pinfold import metrics
-from pinfold.__main__ import main
-from pinfold.labelled import load_data
+from pinfold.cli.main import main
+from pinfold.train import metrics
+from pinfold.train.data.labelled import load_data
 
 FOLDER = ROOT / "sentiment_model"
 SMALL = ["--set", "embedding_dim=16", "--set", "hidden_dim=12", "--set", "num_layers=1", "--set", "dropout=0.1"]
@@ -191,7 +191,7 @@ def test_bert_is_trained_in_the_same_way_and_a_checkpoint_gets_new_classes(data,
 KILLED = """
 import os, signal, sys
 from transformers import Trainer
-from pinfold.__main__ import main
+from pinfold.cli.main import main
 at, original = int(sys.argv[1]), Trainer.training_step
 def training_step(self, *arguments, **keywords):
     if self.state.global_step == at:
@@ -222,7 +222,7 @@ def bert(path):
     """A checkpoint of bert_model with a tokenizer."""
     from bert_model.configuration_bert import BERTConfig
     from bert_model.modeling_bert import BERTForSequenceClassification
-    from pinfold import tokenizer
+    from pinfold.tokenizer import train as tokenizer
 
     made = tokenizer.train([text for text, _ in reviews(30)], "wordpiece", 60, lowercase=True)
     fields = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 32}

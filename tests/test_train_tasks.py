@@ -11,10 +11,10 @@ import torch
 from conftest import ROOT
 from safetensors.torch import load_file
 
-from pinfold import metrics
-from pinfold.__main__ import main
-from pinfold.train_answers import exact_match, f1_score, load_answers
-from pinfold.train_tags import load_tags
+from pinfold.cli.main import main
+from pinfold.train import metrics
+from pinfold.train.tasks.answers import exact_match, f1_score, load_answers
+from pinfold.train.tasks.tags import load_tags
 
 FOLDER = ROOT / "bert_model"
 FIELDS = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 64}
@@ -138,7 +138,7 @@ def test_a_masked_model_is_resumed_to_the_same_weights(made, texts):
     options = [str(option) for option in options]
     assert main([*options, "--output", str(made / "whole")]) == 0
     killed = (
-        "import os, signal, sys\nfrom transformers import Trainer\nfrom pinfold.__main__ import main\n"
+        "import os, signal, sys\nfrom transformers import Trainer\nfrom pinfold.cli.main import main\n"
         "original = Trainer.training_step\n"
         "def step(self, *a, **k):\n"
         "    if self.state.global_step == 17: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -266,7 +266,7 @@ def test_two_processes_and_two_that_share_the_model_end_with_the_weights_of_one(
 FILLED = """
 import sys
 from transformers import Trainer
-from pinfold.__main__ import main
+from pinfold.cli.main import main
 original, rest = Trainer.training_step, sys.argv[1]
 def step(self, *arguments, **options):
     if self.state.global_step == 10 and rest:
@@ -421,7 +421,7 @@ def test_a_run_that_lost_its_patience_before_it_was_killed_stops_again(made, tag
     options = ["train", FOLDER, "--task", "token-classification", "--data", made / "tags.jsonl", "--from", tags]
     options = [str(o) for o in (*options, "--epochs", 9, "--patience", 1, "--learning-rate", 0.2, "--seed", 2)]
     killed = (
-        "import os, signal, sys\nfrom transformers import Trainer\nfrom pinfold.__main__ import main\n"
+        "import os, signal, sys\nfrom transformers import Trainer\nfrom pinfold.cli.main import main\n"
         "Trainer._load_best_model = lambda self: os.kill(os.getpid(), signal.SIGKILL)\nmain(sys.argv[1:])\n"
     )
     assert main([*options, "--output", str(tmp_path / "whole")]) == 0

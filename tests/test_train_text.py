@@ -9,8 +9,8 @@ import torch
 from conftest import ROOT
 from safetensors.torch import load_file
 
-from pinfold.__main__ import main
-from pinfold.train_text import held_out, load_text
+from pinfold.cli.main import main
+from pinfold.train.tasks.text import held_out, load_text
 
 FOLDER = ROOT / "decoder_model"
 SMALL = ["--set", "hidden_size=32", "--set", "intermediate_size=48", "--set", "num_hidden_layers=1"]

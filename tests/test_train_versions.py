@@ -71,7 +71,7 @@ def training_step(self, *arguments, **keywords):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(self, *arguments, **keywords)
 Trainer.training_step = training_step
-from pinfold.__main__ import main
+from pinfold.cli.main import main
 sys.exit(main(sys.argv[2:]))
 """
 

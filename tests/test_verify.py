@@ -19,10 +19,13 @@ from forks import Forks
 from good_models import save_model, write_model
 from safetensors.torch import load_file, save_file
 
-from pinfold.errors import UserError
-from pinfold.publish import fence, repository, verify
-from pinfold.publish.folder import read_folder
-from pinfold.publish.stage import CodeFrom, stage
+from pinfold.common.errors import UserError
+from pinfold.fence import process as fence
+from pinfold.folder.model_folder import read_folder
+from pinfold.remote import snapshot as repository
+from pinfold.staging.checkpoint import CodeFrom
+from pinfold.staging.stage import stage
+from pinfold.verify import verify
 
 VERSIONS = (None, "5.0.0", "4.57.6", "4.48.3")
 ALL = {"D01", "D02", "D03", "D04", "D05", "D06", "D07", "loss", "bf16", "fp16"}

@@ -18,12 +18,14 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pinfold.errors import UserError
-from pinfold.publish.folder import ModelFolder, Module, read_text
-from pinfold.publish.json_text import JsonText
-from pinfold.publish.reached import assignments, call_name, chain, is_none, is_self_attribute, own_nodes, string
-from pinfold.publish.releases import floor
-from pinfold.publish.stage import DTYPES, PREPROCESSING, TOKENIZER, headers, portable_tokenizer
+from pinfold.audit.json_text import JsonText
+from pinfold.audit.reachable import assignments, call_name, chain, is_none, is_self_attribute, own_nodes, string
+from pinfold.common.errors import UserError
+from pinfold.common.safetensors import DTYPES, headers
+from pinfold.folder.filenames import PREPROCESSING
+from pinfold.folder.model_folder import ModelFolder, Module, read_text
+from pinfold.folder.releases import floor
+from pinfold.folder.tokenizer_files import TOKENIZER, portable_tokenizer
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 SETTINGS = 10_000_000  # bytes of a JSON file

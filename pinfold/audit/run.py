@@ -12,24 +12,23 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pinfold.errors import UserError
-from pinfold.publish import (
-    code_rules,
-    config_rules,
-    init_rules,
-    model_rules,
-    releases,
-    security,
-    sentence_rules,
-    settings_rules,
-    tensor_rules,
-    tie_rules,
-    weight_rules,
-)
-from pinfold.publish.finding import Finding
-from pinfold.publish.folder import ModelFolder, read_text
-from pinfold.publish.reached import Reached, call_name, calls, string
-from pinfold.publish.stage import PREPROCESSING
+from pinfold.audit.finding import Finding
+from pinfold.audit.reachable import Reached, call_name, calls, string
+from pinfold.audit.rules import config as config_rules
+from pinfold.audit.rules import constructors as tensor_rules
+from pinfold.audit.rules import files as code_rules
+from pinfold.audit.rules import init_weights as init_rules
+from pinfold.audit.rules import model as model_rules
+from pinfold.audit.rules import names as rules_names
+from pinfold.audit.rules import sentence as sentence_rules
+from pinfold.audit.rules import settings as settings_rules
+from pinfold.audit.rules import ties as tie_rules
+from pinfold.audit.rules import weights as weight_rules
+from pinfold.audit.security import run as security
+from pinfold.common.errors import UserError
+from pinfold.folder import releases
+from pinfold.folder.filenames import PREPROCESSING
+from pinfold.folder.model_folder import ModelFolder, read_text
 
 __all__ = ["Finding", "audit", "snippets"]
 CONFIGS = ("config.json", "tokenizer_config.json", "generation_config.json", *PREPROCESSING)
@@ -95,7 +94,7 @@ def _code(code: Reached, judge_digest: bool) -> Iterator[Finding]:
     yield from code_rules.relative_imports(code)
     yield from code_rules.helpers(code)
     yield from code_rules.requirements(code)
-    yield from releases.symbols(code.folder, code.modules, releases.floor(code.folder))
+    yield from rules_names.symbols(code.folder, code.modules, releases.floor(code.folder))
     yield from model_rules.post_init(code)
     yield from tie_rules.tied_keys(code)
     yield from tie_rules.shared_weights(code)

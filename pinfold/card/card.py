@@ -12,14 +12,16 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from pinfold.errors import UserError
-from pinfold.publish import card_facts, picture
-from pinfold.publish.card_check import PIPELINES
-from pinfold.publish.card_facts import Facts, plain
-from pinfold.publish.curve import PICTURE
-from pinfold.publish.security import UNSEEN
-from pinfold.publish.snippet import main_auto_class, may_be_shown, printed, snippet
-from pinfold.publish.stage import Staged, has_tokenizer
+from pinfold.audit.security.run import UNSEEN
+from pinfold.card import facts as card_facts
+from pinfold.card.check import PIPELINES
+from pinfold.card.curve import PICTURE
+from pinfold.card.facts import Facts, plain
+from pinfold.card.picture import picture
+from pinfold.card.snippet import main_auto_class, may_be_shown, printed, snippet
+from pinfold.common.errors import UserError
+from pinfold.staging.checkpoint import has_tokenizer
+from pinfold.staging.stage import Staged
 
 BEGIN = "<!-- pinfold: generated from here; edits are lost at the next push -->"
 END = re.compile(r"<!-- pinfold: end, text=(\w+) -->")

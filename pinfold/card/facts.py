@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pinfold.publish import picture
-from pinfold.publish.finding import Finding
-from pinfold.publish.folder import Module
-from pinfold.publish.snippet import UNSHOWN, main_auto_class
-from pinfold.publish.stage import DTYPES, Staged, headers, sha256
+from pinfold.audit.finding import Finding
+from pinfold.card.picture import picture
+from pinfold.card.snippet import UNSHOWN, main_auto_class
+from pinfold.common.files import sha256
+from pinfold.common.safetensors import DTYPES, headers
+from pinfold.folder.model_folder import Module
+from pinfold.staging.stage import Staged
 
 # What a model of an Auto class is, in a word.
 KINDS = {

@@ -5,7 +5,8 @@ import re
 import tempfile
 from pathlib import Path
 
-from pinfold.publish.stage import Staged, has_tokenizer
+from pinfold.staging.checkpoint import has_tokenizer
+from pinfold.staging.stage import Staged
 
 TEXT = "The wind had fallen, and the sea was calm again."
 QUESTION, CONTEXT = "What had fallen?", TEXT

@@ -25,19 +25,25 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from pinfold import check_suite, compat
-from pinfold.errors import UserError, printable
-from pinfold.publish import card, fence, fix, matrix, verify
-from pinfold.publish.audit import audit
-from pinfold.publish.destination import EMBEDDED
-from pinfold.publish.finding import ERROR, Finding, errors
-from pinfold.publish.folder import ModelFolder, read_modules
-from pinfold.publish.overlays import NEWEST
-from pinfold.publish.releases import describe, floor
-from pinfold.publish.remote import patience
-from pinfold.publish.repository import check_files, code_elsewhere, outline
-from pinfold.publish.security import UNSEEN, accepted
-from pinfold.publish.stage import PICKLES, describes_model, stage
+from pinfold.audit import fix
+from pinfold.audit.finding import ERROR, Finding, errors
+from pinfold.audit.run import audit
+from pinfold.audit.security.run import UNSEEN, accepted
+from pinfold.card import card
+from pinfold.cli import compat
+from pinfold.common.errors import UserError, printable
+from pinfold.fence import process as fence
+from pinfold.fence.overlays import NEWEST
+from pinfold.folder.filenames import PICKLES
+from pinfold.folder.model_folder import ModelFolder, read_modules
+from pinfold.folder.releases import describe, floor
+from pinfold.remote.client import patience
+from pinfold.remote.destination import EMBEDDED
+from pinfold.remote.snapshot import check_files, code_elsewhere, outline
+from pinfold.staging.checkpoint import describes_model
+from pinfold.staging.stage import stage
+from pinfold.verify import matrix, verify
+from pinfold.verify import suite as check_suite
 
 # What a fault does, and in which releases, as measured over transformers 4.48 to 5.23. "can": it depends on what the
 # code does with it, and a load (--run) decides.

@@ -23,17 +23,18 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pinfold.errors import UserError, printable
-from pinfold.publish import fence, matrix, verify
-from pinfold.publish.audit import audit
-from pinfold.publish.destination import EMBEDDED, HUB_DATA, opened
-from pinfold.publish.finding import Finding
-from pinfold.publish.folder import DIGEST_LINE, read_folder, read_modules
-from pinfold.publish.overlays import MINIMUM_MATRIX, OVERLAYS, check_version, find_overlay, make_overlay
-from pinfold.publish.releases import floor
-from pinfold.publish.remote import Remote, patience
-from pinfold.publish.repository import adopt, check_files, code_elsewhere, real_files
-from pinfold.publish.stage import Staged
+from pinfold.audit.finding import Finding
+from pinfold.audit.run import audit
+from pinfold.common.errors import UserError, printable
+from pinfold.fence import process as fence
+from pinfold.fence.overlays import MINIMUM_MATRIX, OVERLAYS, check_version, find_overlay, make_overlay
+from pinfold.folder.model_folder import DIGEST_LINE, read_folder, read_modules
+from pinfold.folder.releases import floor
+from pinfold.remote.client import Remote, patience
+from pinfold.remote.destination import EMBEDDED, HUB_DATA, opened
+from pinfold.remote.snapshot import adopt, check_files, code_elsewhere, real_files
+from pinfold.staging.stage import Staged
+from pinfold.verify import matrix, verify
 
 TABLES = Path("runs/compat")
 

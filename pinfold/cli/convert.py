@@ -17,8 +17,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..errors import UserError, printable
-from . import files
+from pinfold.common.errors import UserError, printable
+from pinfold.convert import files
 
 ENOUGH = 4  # files for each further process: one costs as much to start as that many to convert
 SKIPPED = {".git", ".venv", "venv", "node_modules", "runs", "__pycache__", "site-packages"}
@@ -81,7 +81,7 @@ def convert(path: Path, inline: bool | None, explained: bool) -> Result:
     Args:
         inline: whether the configuration goes into the modeling file; None: as in the files that are there.
     """
-    from . import explain, nearby  # these read transformers' tables, which takes seconds
+    from pinfold.convert import explain, nearby  # these read transformers' tables, which takes seconds
 
     try:
         made = nearby.converted(path, files.INLINE in files.recorded(path) if inline is None else inline)
@@ -93,7 +93,7 @@ def convert(path: Path, inline: bool | None, explained: bool) -> Result:
 
 def convert_all(paths: list[Path], inline: bool | None, explained: bool) -> list[Result]:
     """Convert all, several at a time, with a progress bar on a terminal; in the order of `paths`."""
-    from . import nearby
+    from pinfold.convert import nearby
 
     nearby.forget()  # somebody's long process may have converted an older text of these files
     jobs = min(len(paths) // ENOUGH, os.cpu_count() or 1)
@@ -126,12 +126,12 @@ def refuse(bad: list[Result], count: int) -> None:
 
 def main(args: argparse.Namespace) -> int:
     if args.eject:
-        from . import eject
+        from pinfold.convert import eject
 
         print(printable("\n".join(eject.main(args.eject[0], Path(args.eject[1]), args.prefix, args.extras))))
         return 0
     if args.describe:
-        from . import describe
+        from pinfold.convert import describe
 
         print(printable("\n".join(describe.describe(args.describe))))
         return 0
@@ -158,7 +158,7 @@ def main(args: argparse.Namespace) -> int:
         written = files.write(result.texts, result.path.parent, args.overwrite, old)
         print(f"{result.path} -> {', '.join(p.name for p in written)}", flush=True)
         if args.verify:
-            from . import verify
+            from pinfold.convert import verify
 
             found += verify.main(result.path.parent)
     return 1 if found else 0

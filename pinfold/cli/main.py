@@ -13,18 +13,18 @@ import sys
 import threading
 
 from pinfold import __version__
-from pinfold.arguments import OneLineParser
-from pinfold.errors import UserError, printable
+from pinfold.cli.parser import OneLineParser
+from pinfold.common.errors import UserError, printable
 
 VERBS = {
-    "convert": ("pinfold.convert.command", "turn modular_x.py into a folder that needs nothing of the original"),
-    "push": ("pinfold.push", "publish a model folder and its weights, verified and pinned"),
-    "check": ("pinfold.check", "say what a repository of remote code would run, and whether it still works"),
-    "train": ("pinfold.train", "train or fine-tune the model of a folder"),
-    "tokenizer": ("pinfold.tokenizer", "train a tokenizer on text, or add tokens to one"),
-    "summarize": ("pinfold.summarize", "say what a model is made of, what each part costs and what a step shows"),
-    "compat": ("pinfold.compat", "load a published model in several transformers versions"),
-    "hub": ("pinfold.hub.serve", "serve the embedded Hub on this machine"),
+    "convert": ("pinfold.cli.convert", "turn modular_x.py into a folder that needs nothing of the original"),
+    "push": ("pinfold.push.steps", "publish a model folder and its weights, verified and pinned"),
+    "check": ("pinfold.cli.check", "say what a repository of remote code would run, and whether it still works"),
+    "train": ("pinfold.train.run", "train or fine-tune the model of a folder"),
+    "tokenizer": ("pinfold.tokenizer.train", "train a tokenizer on text, or add tokens to one"),
+    "summarize": ("pinfold.summarize.run", "say what a model is made of, what each part costs and what a step shows"),
+    "compat": ("pinfold.cli.compat", "load a published model in several transformers versions"),
+    "hub": ("pinfold.hub.server.serve", "serve the embedded Hub on this machine"),
 }
 
 

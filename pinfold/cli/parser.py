@@ -4,7 +4,7 @@ import argparse
 import difflib
 from typing import Any, NoReturn
 
-from pinfold.errors import printable
+from pinfold.common.errors import printable
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -9,10 +9,11 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..errors import UserError
-from . import keep as keeping
-from . import merge, names, nearby, place, refuse, source
-from .source import Import, Item, Source
+from pinfold.common.errors import UserError
+from pinfold.convert import keep as keeping
+from pinfold.convert import names, nearby, place, refuse, source
+from pinfold.convert.merge import merge
+from pinfold.convert.source import Import, Item, Source
 
 # what a class's name ends with decides its file; longer ends first
 KINDS = (

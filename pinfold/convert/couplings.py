@@ -12,7 +12,7 @@ import re
 import sys
 from dataclasses import dataclass, field
 
-from . import build, heads, names, parts, source
+from pinfold.convert import build, heads, names, parts, source
 
 # packages that are there wherever transformers and torch are
 ALWAYS = {"torch", "transformers", "numpy", "packaging", "huggingface_hub", "safetensors", "tqdm", "regex", "yaml"}

@@ -4,8 +4,8 @@ import ast
 import textwrap
 from collections import Counter
 
-from . import eject, source
-from .build import kind_of
+from pinfold.convert import eject, source
+from pinfold.convert.build import kind_of
 
 WIDTH = 100
 # what a subclass overrides by name alone says nothing about the base

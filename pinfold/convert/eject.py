@@ -15,8 +15,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
-from . import build, couplings, files, finish, names, parts, source
+from pinfold.common.errors import UserError
+from pinfold.convert import build, couplings, files, finish, names, parts, source
 
 EXTRAS = {
     "tokenizer": ("tokenization_",),

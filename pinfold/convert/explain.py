@@ -2,7 +2,8 @@
 
 import re
 
-from . import build, finish, merge
+from pinfold.convert import build, finish
+from pinfold.convert.merge import merge
 
 HEAD = ("name", "file", "made from", "how")
 

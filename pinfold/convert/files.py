@@ -7,7 +7,7 @@ import re
 import stat
 from pathlib import Path
 
-from ..errors import UserError
+from pinfold.common.errors import UserError
 
 MARK = "# Made by pinfold from "
 OPTIONS = "# Options: "

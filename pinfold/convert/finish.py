@@ -12,12 +12,12 @@ from pathlib import Path
 import transformers
 from packaging.version import Version
 
-from .. import __version__
-from ..errors import UserError, missing_extra
-from ..publish import releases
-from . import couplings, floor, inline, source
-from .build import Conversion, Definition
-from .files import INLINE, MARK, OPTIONS
+from pinfold import __version__
+from pinfold.common.errors import UserError, missing_extra
+from pinfold.convert import couplings, floor, inline, source
+from pinfold.convert.build import Conversion, Definition
+from pinfold.convert.files import INLINE, MARK, OPTIONS
+from pinfold.folder import releases
 
 FUTURE = "from __future__ import annotations"
 NO_LINT = "# ruff: noqa"  # what there is to mend is in the modular file, or upstream

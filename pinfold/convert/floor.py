@@ -22,9 +22,9 @@ from types import SimpleNamespace
 import transformers
 from packaging.version import InvalidVersion, Version
 
-from ..errors import UserError
-from ..publish import releases
-from . import build, couplings, docstrings, source
+from pinfold.common.errors import UserError
+from pinfold.convert import build, couplings, docstrings, source
+from pinfold.folder import releases
 
 DECLARED = "MIN_TRANSFORMERS"
 PARTS = Path(__file__).with_name("floor_parts.py")

@@ -9,7 +9,7 @@ import ast
 import functools
 import textwrap
 
-from . import couplings, parts, source
+from pinfold.convert import couplings, parts, source
 
 MODULE = "transformers.modeling_layers"
 GENERIC = "Generic"

@@ -3,7 +3,7 @@
 import ast
 import re
 
-from ..errors import UserError
+from pinfold.common.errors import UserError
 
 
 def inlined(files: dict[str, str], name: str, path) -> dict[str, str]:

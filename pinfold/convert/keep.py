@@ -13,7 +13,8 @@ import ast
 import re
 from dataclasses import replace
 
-from . import build, merge
+from pinfold.convert import build
+from pinfold.convert.merge import merge
 
 BASE = "_Base"
 

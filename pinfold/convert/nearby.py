@@ -15,8 +15,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
-from . import build, source
+from pinfold.common.errors import UserError
+from pinfold.convert import build, source
 
 LIBRARIES = {"torch", "transformers", "numpy"}
 
@@ -75,7 +75,7 @@ def converted(path: Path, inline: bool = False, keep: bool = False) -> Made:
     Raises:
         UserError: one line with file, line and reason; a circle of modular files is named in full.
     """
-    from . import finish
+    from pinfold.convert import finish
 
     place = path.absolute()
     if place in _underway:
@@ -108,7 +108,7 @@ def shortest(path: Path) -> str:
 
 def made(path: Path) -> str | None:
     """The text that main.py would write as this file now; None where it is no file of that kind."""
-    from .finish import MARK
+    from pinfold.convert.finish import MARK
 
     if path.name.startswith("modular_") or (path.exists() and MARK not in source.read(path)[:2000]):
         return None

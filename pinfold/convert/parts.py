@@ -8,7 +8,7 @@ import ast
 import functools
 import re
 
-from . import couplings
+from pinfold.convert import couplings
 
 OWN_PARTS = "_own_part"
 FUNCTION = '''

@@ -4,8 +4,8 @@ import ast
 import re
 from dataclasses import dataclass, field, replace
 
-from . import build, names, source
-from .source import Import, Item
+from pinfold.convert import build, names, source
+from pinfold.convert.source import Import, Item
 
 LOOPS = (ast.For, ast.While, ast.With)  # for what they do, not for the name that they set
 

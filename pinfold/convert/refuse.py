@@ -10,8 +10,9 @@ import importlib
 import re
 from collections import Counter
 
-from ..errors import UserError
-from . import build, merge, names, source
+from pinfold.common.errors import UserError
+from pinfold.convert import build, names, source
+from pinfold.convert.merge import merge
 
 
 def check(conversion: "build.Conversion") -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from ..errors import UserError
+from pinfold.common.errors import UserError
 
 TRANSFORMERS = "transformers"
 WORD = re.compile(r"[A-Za-z_]\w*")
@@ -160,7 +160,7 @@ def neighbour(source: Source, node: ast.ImportFrom) -> str | None:
     """The name of a file of this repository that a modular file takes from (see nearby.py), as `find` reads it."""
     if source.package or not source.path.name.startswith("modular_"):
         return None
-    from . import nearby
+    from pinfold.convert import nearby
 
     found = nearby.locate(source.path, node.level, node.module or "")
     return f"{found.parent}.{found.stem}" if found else None
@@ -400,7 +400,7 @@ def load(path: Path, package: str) -> Source:
         inside = path.name == "__init__.py" and package.count(".") > 1  # esm.openfold_utils: relative to itself
         return load_installed(path, f"{package}.{path.parent.name}" if inside else package)
     if os.path.isabs(package):
-        from . import nearby
+        from pinfold.convert import nearby
 
         made = nearby.made(path)
         if made is not None:

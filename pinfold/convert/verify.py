@@ -20,11 +20,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError, printable
-from ..publish import fence
-from . import build, files, finish, nearby, source
+from pinfold.common.errors import UserError, printable
+from pinfold.convert import build, files, finish, nearby, source
+from pinfold.fence import process as fence
 
-INSIDE = Path(__file__).with_name("inside.py")
 OTHER = "keeps_inheritance"  # the folder that keep.py makes
 
 
@@ -198,11 +197,11 @@ def run(job: dict, work: Path, seconds: float, progress: bool) -> Iterator[Check
     told = work / "told"
     told.mkdir()
     job |= {"told": str(told / "checks.jsonl")}
-    paths = [Path(job["folder"]), INSIDE.parent, *([Path(job["other"])] if job["other"] else [])]
+    paths = [Path(job["folder"]), *([Path(job["other"])] if job["other"] else [])]
     limits = {"memory": 12 * fence.GIB, "seconds": 40 * seconds}
     died = ""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        done = pool.submit(fence.run, INSIDE, job, work, visible=paths, writable=[told], **limits)
+        done = pool.submit(fence.run, {"module": "generated", **job}, work, visible=paths, writable=[told], **limits)
         show_progress(done, Path(job["told"]), progress)
         try:
             done.result()

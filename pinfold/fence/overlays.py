@@ -15,7 +15,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
-from pinfold.errors import UserError
+from pinfold.common.errors import UserError
 
 OVERLAYS = Path("runs/overlays")
 PYTHON = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"

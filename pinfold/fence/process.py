@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinfold.errors import UserError, printable
+from pinfold.common.errors import UserError, printable
 
 # Neither tokens nor credentials have such names, and a Python process may need these.
 ALLOWED = {
@@ -43,6 +43,8 @@ LONGEST_ANSWER = 64 << 20  # bytes
 # Where sockets of the user's programs and other people's files are; a fenced process gets empty ones.
 SHARED = [Path("/tmp"), Path("/var/tmp"), Path("/run"), Path("/dev/shm")]
 KERNEL = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi", "/proc/scsi")
+# What runs in the sandbox: a directory that needs nothing of pinfold, mounted alone.
+SCRIPT = Path(__file__).resolve().parents[1] / "fenced" / "main.py"
 _running: set[subprocess.Popen] = set()
 
 
@@ -96,7 +98,6 @@ def homes() -> list[Path]:
 
 
 def run(
-    script: Path,
     request: dict,
     work: Path,
     *,
@@ -107,11 +108,12 @@ def run(
     memory: int = 16 * GIB,
     seconds: float = 600,
     name: str = "verification",
+    script: Path = SCRIPT,
 ) -> dict:
-    """Run ``python script request.json`` behind the fence and return its answer.
+    """Run ``python script request.json`` in the sandbox and return its answer.
 
     Args:
-        request: what the script reads; an "answer" path is added to it.
+        request: what the script reads; an "answer" path is added to it. Its "module" names a module of pinfold/fenced.
         work: where a directory for this run is made; nothing else in it can be written to.
         visible: paths it reads; they are bound back in where they lie in a hidden place.
         writable: directories in ``work`` for what the script leaves behind.
@@ -119,6 +121,7 @@ def run(
         hub_home: HF_HOME, filled by the caller; an empty one by default.
         memory: bytes of private memory. seconds: wall-clock time.
         name: what a user takes the run for.
+        script: the script itself, whose directory is visible to it.
 
     Raises:
         UserError: the process was killed, ran out of time or memory, or gave no answer.

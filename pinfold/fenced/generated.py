@@ -18,8 +18,7 @@ import traceback
 import types
 from pathlib import Path
 
-if __name__ != "__main__":
-    from . import tiny
+from .tiny import config as tiny
 
 LARGEST = 60_000_000  # parameters of a tiny model; above, the next level would take long, and is taken only if forced
 KINDS = ("modeling", "configuration")
@@ -497,15 +496,3 @@ def check_folder(job: dict, say) -> None:
                 say(cls=name, check=check, why=why)
         except (Exception, Late) as error:
             say(cls=name, check="checks", why=short(error))
-
-
-if __name__ == "__main__":
-    # Behind the fence the package may be out of sight: its files are found by this one's place, under another name.
-    sys.path.pop(0)
-    sys.dont_write_bytecode = True
-    package = types.ModuleType("_verifying")
-    package.__path__ = [str(Path(__file__).resolve().parent)]
-    sys.modules["_verifying"] = package
-    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    result = importlib.import_module("_verifying.inside").answer(request)
-    Path(request["answer"]).write_text(json.dumps(result), encoding="utf-8")

@@ -17,7 +17,7 @@ def main(path: str) -> None:
     """Do the job that the request names; every failure becomes part of the answer."""
     with open(path, encoding="utf-8") as file:
         request = json.load(file)
-    answer = importlib.import_module(f"_inside.{request.get('module', 'publish.loading')}").answer(request)
+    answer = importlib.import_module(f"_inside.{request.get('module', 'verify.load')}").answer(request)
     temporary = request["answer"] + ".part"
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(answer, file)
@@ -27,7 +27,7 @@ def main(path: str) -> None:
 def gather() -> None:
     """Make a package of the directory above, under a name that nobody else uses and without its __init__."""
     package = types.ModuleType("_inside")
-    package.__path__ = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+    package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
     sys.modules["_inside"] = package
 
 

@@ -7,13 +7,14 @@ import ast
 import bisect
 import collections
 import functools
+import hashlib
 import re
 import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pinfold.errors import UserError
+from pinfold.common.errors import UserError
 
 # The roots of what transformers loads as remote code, and what their bases are called in its releases.
 KINDS = {
@@ -397,3 +398,16 @@ def _definitions(tree: ast.Module) -> list[ast.ClassDef]:
             queue += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
             queue += [child for handler in getattr(node, "handlers", ()) for child in handler.body]
     return found
+
+
+def code_digest(sources: dict[str, str]) -> str:
+    """A digest of all code files, each read with a blank CODE_DIGEST.
+
+    It stands in the configuration file because transformers 5 shares a configuration module between two local
+    folders whose configuration files are equal, and then runs the first folder's model code for the second.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(sources):
+        blank = DIGEST_LINE.sub('CODE_DIGEST = ""', sources[name])
+        digest.update(f"{name}\0{len(blank)}\0{blank}".encode())
+    return f"sha256:{digest.hexdigest()}"

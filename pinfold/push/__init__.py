@@ -1,0 +1,5 @@
+"""Publish a model folder and its weights; ``push`` is the Python API of ``pinfold push``."""
+
+from pinfold.push.steps import Published, push
+
+__all__ = ["Published", "push"]

@@ -24,32 +24,27 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 from pinfold import __version__
+from pinfold.audit.finding import Finding, errors
+from pinfold.audit.run import audit, snippets
+from pinfold.audit.security.run import accepted
+from pinfold.card import card, snippet
+from pinfold.card import check as card_check
+from pinfold.card import facts as card_facts
+from pinfold.card.picture import picture
+from pinfold.common.errors import UserError
 from pinfold.convert.files import is_generated
-from pinfold.errors import UserError
-from pinfold.publish import card, card_check, card_facts, fence, matrix, picture, snippet, verify
-from pinfold.publish.audit import audit, snippets
-from pinfold.publish.commits import code_commit, show_changes, tag_commit
-from pinfold.publish.destination import EMBEDDED, HUB_PORT, Destination, check_name, opened
-from pinfold.publish.finding import Finding, errors
-from pinfold.publish.folder import ModelFolder, read_folder, read_modules
-from pinfold.publish.overlays import MINIMUM_MATRIX, NEWEST, find_overlay
-from pinfold.publish.releases import floor
-from pinfold.publish.remote import Remote, patience
-from pinfold.publish.repository import real_files
-from pinfold.publish.security import accepted
-from pinfold.publish.stage import (
-    INDEX,
-    WEIGHTS,
-    CodeFrom,
-    Staged,
-    describes_model,
-    find_weights,
-    has_tokenizer,
-    parse_size,
-    stage,
-    stage_tokenizer,
-    write_manifest,
-)
+from pinfold.fence import process as fence
+from pinfold.fence.overlays import MINIMUM_MATRIX, NEWEST, find_overlay
+from pinfold.folder.filenames import INDEX, WEIGHTS
+from pinfold.folder.model_folder import ModelFolder, read_folder, read_modules
+from pinfold.folder.releases import floor
+from pinfold.remote.client import Remote, patience
+from pinfold.remote.commits import code_commit, show_changes, tag_commit
+from pinfold.remote.destination import EMBEDDED, HUB_PORT, Destination, check_name, opened
+from pinfold.remote.snapshot import real_files
+from pinfold.staging.checkpoint import CodeFrom, describes_model, find_weights, has_tokenizer, parse_size
+from pinfold.staging.stage import Staged, stage, stage_tokenizer, write_manifest
+from pinfold.verify import matrix, verify
 
 DEMO = (Path("resnet_model"), Path("runs/resnet-digits"))
 

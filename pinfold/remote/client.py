@@ -27,9 +27,9 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-from pinfold.errors import UserError
-from pinfold.publish.destination import Destination
-from pinfold.publish.stage import sha256
+from pinfold.common.errors import UserError
+from pinfold.common.files import sha256
+from pinfold.remote.destination import Destination
 
 NONCE = "pinfold-push:"
 DEADLINE = 300.0  # seconds without a byte

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pinfold.errors import UserError
-from pinfold.publish import card
-from pinfold.publish.remote import Remote, same
-from pinfold.publish.stage import INDEX, MANIFEST, WEIGHTS, Staged, is_models
+from pinfold.card import card
+from pinfold.common.errors import UserError
+from pinfold.folder.filenames import INDEX, MANIFEST, WEIGHTS
+from pinfold.remote.client import Remote, same
+from pinfold.staging.checkpoint import is_models
+from pinfold.staging.stage import Staged
 
 OURS_ALWAYS = {"README.md", ".gitattributes"}
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinfold.errors import UserError
+from pinfold.common.errors import UserError
 
 HUB_DATA = Path("runs/hub")
 HUB_PORT = 7870

@@ -12,10 +12,13 @@ from huggingface_hub import hf_hub_url
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers, get_session
 
-from pinfold.errors import UserError
-from pinfold.publish.folder import ModelFolder, leads_out, read_folder
-from pinfold.publish.remote import Remote
-from pinfold.publish.stage import PICKLES, TOKENIZER, Staged, find_weights
+from pinfold.common.errors import UserError
+from pinfold.folder.filenames import PICKLES
+from pinfold.folder.model_folder import ModelFolder, leads_out, read_folder
+from pinfold.folder.tokenizer_files import TOKENIZER
+from pinfold.remote.client import Remote
+from pinfold.staging.checkpoint import find_weights
+from pinfold.staging.stage import Staged
 
 TEXT = 20_000_000  # bytes of a text file that is still read
 HEADER = 25_000_000  # bytes of a safetensors header, the Hub's own limit

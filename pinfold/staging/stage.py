@@ -8,65 +8,32 @@ How it works:
 """
 
 import ast
-import functools
-import hashlib
 import json
-import math
-import re
 import shutil
-import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from pinfold.errors import UserError
-from pinfold.publish import curve, evaluation, provenance, sentence_rules
-from pinfold.publish.folder import DIGEST_LINE, ModelFolder, Module
+from pinfold.card import curve, evaluation, provenance
+from pinfold.common.errors import UserError
+from pinfold.common.files import _read_json, _sha256, _write_json, sha256
+from pinfold.common.safetensors import BYTES, DTYPES, headers, read_header
+from pinfold.folder import sentence
+from pinfold.folder.filenames import INDEX, MANIFEST, PAPERS, PICKLES, PICTURES, PREPROCESSING, SENTENCE_FILES, WEIGHTS
+from pinfold.folder.model_folder import DIGEST_LINE, ModelFolder, Module, code_digest
+from pinfold.folder.tokenizer_files import TOKENIZER, TOKENIZER_CONFIG, portable_tokenizer
+from pinfold.staging.checkpoint import (
+    CodeFrom,
+    _check_type,
+    check_config,
+    describes_model,
+    find_weights,
+    has_tokenizer,
+    parse_size,
+)
+from pinfold.staging.weights import _stage_weights
 
-MANIFEST = "pinfold.json"
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
-TOKENIZER_CONFIG = "tokenizer_config.json"
-NOTES = ("name_or_path", "is_local", "local_files_only")  # of a session, which 5 writes into a tokenizer's file
-PREPROCESSING = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
-TOKENIZER = (  # noqa: SIM905
-    "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt "
-    "spiece.model tokenizer.model sentencepiece.bpe.model chat_template.jinja chat_template.json"
-).split()
-SENTENCE_FILES = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
-ALIGNMENT = 64  # bytes; that of torch's allocations on a CPU
-PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".webp", ".gif")
-PAPERS = re.compile(r"(?i)(licen[cs]e|notice|copying|citation)(\.(md|txt|cff))?")
-# safetensors' names of dtypes, in torch's words
-DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn"}
-# bytes of one value; the types of less than a byte are not listed
-BYTES = dict.fromkeys(("F64", "I64", "U64", "C64"), 8) | dict.fromkeys(("F32", "I32", "U32"), 4)
 BYTES |= dict.fromkeys(("F16", "BF16", "I16", "U16"), 2) | dict.fromkeys(("BOOL", "I8", "U8", "F8_E4M3", "F8_E5M2"), 1)
-UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-
-
-@dataclass(frozen=True)
-class CodeFrom:
-    """Code that lies in another repository, at a commit."""
-
-    repo: str
-    sha: str
-
-    def __str__(self) -> str:
-        return f"{self.repo}@{self.sha}"
-
-    @classmethod
-    def parse(cls, text: str) -> "CodeFrom":
-        """Read "owner/name@SHA".
-
-        Raises:
-            UserError: it does not name one commit.
-        """
-        match = re.fullmatch(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})", text, re.ASCII)
-        if not match:
-            raise UserError(f"--code-from={text} must be owner/name@SHA with all 40 hex digits; a branch can move")
-        return cls(match[1], match[2])
 
 
 @dataclass
@@ -122,54 +89,6 @@ class Staged:
     def architecture(self) -> str:
         """The class that the checkpoint was saved from; of a tokenizer alone, its own."""
         return self.config["architectures"][0]
-
-
-def read_header(path: Path) -> dict[str, dict]:
-    """The header of a safetensors file: tensor name -> dtype, shape, data_offsets; "__metadata__" too.
-
-    Source: the format's description in the safetensors repository (8 bytes of length, then JSON).
-
-    Raises:
-        UserError: the file is not safetensors, or is cut off.
-    """
-    try:
-        with open(path, "rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > 100_000_000:
-                raise ValueError("header too long")
-            header = json.loads(file.read(length))
-        entries = [entry for name, entry in header.items() if name != "__metadata__"]
-        end = 0
-        for entry in sorted(entries, key=lambda e: e["data_offsets"]):
-            first, last = entry["data_offsets"]
-            if not all(type(n) is int and 0 <= n < 2**63 for n in (first, last, *entry["shape"])):
-                raise ValueError("a shape or an offset that is no number")
-            size = math.prod(entry["shape"]) * BYTES.get(entry["dtype"], 0)
-            if first != end or last < first or (entry["dtype"] in BYTES and size != last - first):
-                raise ValueError("tensors that do not fill their place")
-            end = last
-        if path.stat().st_size != 8 + length + end:
-            raise ValueError(f"{8 + length + end} bytes announced, {path.stat().st_size} there")
-    except (ValueError, struct.error, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: not a whole safetensors file ({error}); save the checkpoint again") from None
-    return header
-
-
-def headers(weights: Iterable[Path]) -> dict[str, dict]:
-    """All tensors of all files: name -> header entry."""
-    return {name: entry for path in weights for name, entry in read_header(path).items() if name != "__metadata__"}
-
-
-def parse_size(text: str) -> int:
-    """Bytes in "5GB", "300MB", ...; decimal units, as huggingface_hub means them.
-
-    >>> parse_size("300MB")
-    300000000
-    """
-    number, unit = text[:-2], text[-2:].upper()
-    if unit not in UNITS or not re.fullmatch(r"[0-9]+(\.[0-9]+)?", number) or float(number) * UNITS[unit] < 1:
-        raise UserError(f"--max-shard-size={text} is not a size; use a number and KB, MB, GB or TB, such as 5GB")
-    return int(float(number) * UNITS[unit])
 
 
 def stage(
@@ -242,198 +161,10 @@ def stage_tokenizer(directory: Path, checkpoint: Path) -> Staged:
     return staged
 
 
-def has_tokenizer(directory: Path) -> bool:
-    """Whether AutoTokenizer has something to load here."""
-    return any((directory / name).is_file() for name in ("tokenizer.json", TOKENIZER_CONFIG))
-
-
-def describes_model(directory: Path) -> bool:
-    """Whether there is a config.json, and a model's; that of a tokenizer alone names nothing but its class."""
-    try:
-        return is_models(json.loads((directory / "config.json").read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError, RecursionError):
-        return True
-
-
-def is_models(config: object) -> bool:
-    """Whether the content of a config.json is about a model."""
-    return not isinstance(config, dict) or bool(config.keys() - {"tokenizer_class"})
-
-
-def check_config(config: dict, path: Path) -> None:
-    """Refuse what transformers cannot read, and names that would be Markdown or code in a card.
-
-    Raises:
-        UserError: naming the key.
-    """
-    kind, classes = config.get("model_type"), config.get("architectures") or []
-    if not isinstance(kind, str) or not re.fullmatch(r"[\w.+-]{1,100}", kind, re.ASCII):
-        raise UserError(f"{path}: model_type={kind!r} must be a name such as my-resnet; set it on the config class")
-    if not isinstance(classes, list) or not all(isinstance(name, str) and name.isidentifier() for name in classes):
-        raise UserError(f"{path}: architectures={classes!r} must be a list of class names; save the checkpoint again")
-
-
-def _check_type(config: dict, folder: ModelFolder, path: Path) -> None:
-    """Refuse a checkpoint of another architecture: the folder's configuration class would not read it as its own."""
-    cls = folder.config_class(folder.auto_map())
-    own = folder.attribute(cls, "model_type") if cls else None
-    if isinstance(own, ast.Constant) and own.value != config["model_type"]:
-        raise UserError(
-            f"{path}: model_type={config['model_type']!r}, but {cls}.model_type={own.value!r} in {folder.path}; "
-            "give the folder that this checkpoint was saved with"
-        )
-
-
-def find_weights(checkpoint: Path) -> list[Path]:
-    """The safetensors files of a checkpoint directory.
-
-    Raises:
-        UserError: there are none; what is there instead is named, with the way out.
-    """
-    if not checkpoint.is_dir():
-        raise UserError(f"{checkpoint}: no such checkpoint; give a directory that save_pretrained wrote")
-    index = checkpoint / INDEX
-    if index.exists():
-        places = _read_json(index, "").get("weight_map")
-        if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-            raise UserError(f"{index}: weight_map is no table of file names; save the checkpoint again")
-        names = sorted(set(places.values()))
-        absent = [name for name in names if not (checkpoint / name).is_file()]
-        if absent or not names or any("/" in name for name in names):
-            raise UserError(f"{index}: names {', '.join(absent) or 'no files'}, not there; save the checkpoint again")
-        return [checkpoint / name for name in names]
-    if (checkpoint / WEIGHTS).exists():
-        return [checkpoint / WEIGHTS]
-    pickles = sorted(p.name for p in checkpoint.iterdir() if p.suffix in PICKLES and p.name != "training_args.bin")
-    steps = sorted((p.name for p in checkpoint.glob("checkpoint-*")), key=lambda n: (len(n), n))
-    if pickles:
-        raise UserError(
-            f"{checkpoint / pickles[0]} is a pickle ({Path(pickles[0]).suffix}); publish {WEIGHTS} only. Convert it: "
-            "AutoModel.from_pretrained(DIR).save_pretrained(DIR) writes safetensors"
-        )
-    if steps:
-        raise UserError(
-            f"{checkpoint} holds only {', '.join(steps)}; choose one: --checkpoint {checkpoint / steps[-1]}"
-        )
-    raise UserError(f"{checkpoint} has no {WEIGHTS}; give a directory that save_pretrained wrote")
-
-
-def code_digest(sources: dict[str, str]) -> str:
-    """A digest of all code files, each read with a blank CODE_DIGEST.
-
-    It stands in the configuration file because transformers 5 shares a configuration module between two local
-    folders whose configuration files are equal, and then runs the first folder's model code for the second.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(sources):
-        blank = DIGEST_LINE.sub('CODE_DIGEST = ""', sources[name])
-        digest.update(f"{name}\0{len(blank)}\0{blank}".encode())
-    return f"sha256:{digest.hexdigest()}"
-
-
-def sha256(path: Path) -> str:
-    """The file's sha256 in hex; a file that did not change is read once."""
-    about = path.stat()
-    return _sha256(str(path), about.st_size, about.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=1024)
-def _sha256(path: str, size: int, modified: int) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _read_json(path: Path, hint: str) -> dict:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path.parent} has no {path.name}; {hint}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON ({error}); save the checkpoint again") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: holds {type(value).__name__}, not an object; save the checkpoint again")
-    return value
-
-
-def _write_json(path: Path, value: dict) -> None:
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")  # lone surrogates, which JSON can hold
-
-
 def write_manifest(staged: Staged) -> None:
     """List every staged file with its sha256, once more after one was added."""
     sums = {name: sha256(staged.directory / name) for name in staged.files if name != MANIFEST}
     _write_json(staged.directory / MANIFEST, {"manifest": 1, "files": sums})
-
-
-def _stage_weights(weights: list[Path], directory: Path, limit: int) -> None:
-    """Write the tensors anew: format=pt, in shards of at most ``limit`` bytes, on aligned places.
-
-    transformers maps a file into memory, and a matrix product picks its kernel by the alignment of its operands: the
-    same tensor at an odd place gives other last bits than in the model that was saved. So matrices start at multiples
-    of 64 bytes, as torch's own allocations do, wherever the format (no holes) allows it.
-    """
-    from huggingface_hub import split_state_dict_into_shards_factory
-
-    tensors: dict[str, _Stored] = {}
-    for path in weights:
-        header = read_header(path)
-        with open(path, "rb") as file:
-            start = 8 + int.from_bytes(file.read(8), "little")
-        for name, entry in header.items():
-            if name != "__metadata__":
-                tensors[name] = _Stored(path, start + entry["data_offsets"][0], entry["dtype"], tuple(entry["shape"]))
-                tensors[name].size = entry["data_offsets"][1] - entry["data_offsets"][0]
-    split = split_state_dict_into_shards_factory(
-        dict(sorted(tensors.items())),
-        get_storage_size=lambda stored: stored.size,
-        filename_pattern="model{suffix}.safetensors",
-        max_shard_size=limit,
-    )
-    for filename, names in split.filename_to_tensors.items():
-        _write_safetensors(directory / filename, {name: tensors[name] for name in names})
-    if split.is_sharded:
-        _write_json(directory / INDEX, {"metadata": split.metadata, "weight_map": split.tensor_to_filename})
-
-
-@dataclass
-class _Stored:
-    """Where a tensor's bytes are."""
-
-    path: Path
-    offset: int
-    dtype: str
-    shape: tuple[int, ...]
-    size: int = 0
-
-
-def _write_safetensors(path: Path, tensors: dict[str, _Stored]) -> None:
-    """Write one file; whole multiples of 64 bytes first, then odd matrices, then odd vectors."""
-    order = sorted(tensors, key=lambda n: (tensors[n].size % ALIGNMENT != 0, len(tensors[n].shape) < 2, n))
-    header: dict = {"__metadata__": {"format": "pt"}}
-    position = 0
-    for name in order:
-        stored = tensors[name]
-        offsets = [position, position + stored.size]
-        header[name] = {"dtype": stored.dtype, "shape": list(stored.shape), "data_offsets": offsets}
-        position += stored.size
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-(8 + len(text)) % ALIGNMENT)
-    with open(path, "wb") as target:
-        target.write(struct.pack("<Q", len(text)) + text)
-        for name in order:
-            stored = tensors[name]
-            with open(stored.path, "rb") as source:
-                source.seek(stored.offset)
-                left = stored.size
-                while block := source.read(min(left, 1 << 22)):
-                    target.write(block)
-                    left -= len(block)
 
 
 def _stage_code(folder: ModelFolder, auto_map: dict[str, str], directory: Path) -> list[str]:
@@ -512,7 +243,7 @@ def _stage_sentence_modules(checkpoint: Path, directory: Path) -> None:
     for name in SENTENCE_FILES:
         if (checkpoint / name).is_file():
             shutil.copyfile(checkpoint / name, directory / name)
-    for path, kind in sentence_rules.places(checkpoint).items():
+    for path, kind in sentence.places(checkpoint).items():
         source = checkpoint / path
         if kind.endswith(".Normalize") and not source.exists():
             continue  # an empty directory, which git does not keep
@@ -540,21 +271,6 @@ def _preprocessing_map(staged: Staged, value: dict) -> dict:
         place = staged.place(place)
         found[auto] = ([None, place] if fast else [place, None]) if auto == "AutoTokenizer" else place
     return found
-
-
-def portable_tokenizer(config: dict) -> dict:
-    """A tokenizer_config.json that transformers 4 reads as well as 5.
-
-    5 writes a class name and a list that 4 refuses; ids are the same with the names that both know. Where it was
-    loaded from, on this machine, is left out.
-    """
-    config = {key: value for key, value in config.items() if key not in NOTES}
-    if config.get("tokenizer_class") == "TokenizersBackend":
-        config["tokenizer_class"] = "PreTrainedTokenizerFast"
-        config.pop("backend", None)
-    if isinstance(config.get("extra_special_tokens"), list):
-        config["additional_special_tokens"] = config.pop("extra_special_tokens")
-    return config
 
 
 def _published_config(staged: Staged, checkpoint: Path) -> dict:
@@ -606,7 +322,7 @@ def _stage_pictures(words: Path, directory: Path) -> None:
 def _left_out(staged: Staged, checkpoint: Path, weights: set[str], why: str = "") -> list[tuple[str, str]]:
     """What stays here, with the reason; `why` an evaluation is not told."""
     taken = {name.split("/")[0] for name in staged.files}
-    taken |= {*weights, *sentence_rules.places(checkpoint), INDEX, "config.json", "README.md", MANIFEST, "__pycache__"}
+    taken |= {*weights, *sentence.places(checkpoint), INDEX, "config.json", "README.md", MANIFEST, "__pycache__"}
     found = []
     for path in sorted(checkpoint.iterdir()):
         if path.name in taken or path.name.startswith(".") or (path.is_dir() and path.name in ("runs",)):

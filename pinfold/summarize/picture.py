@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from pinfold.errors import UserError, missing_extra
-from pinfold.summary_rows import Row, parts
-from pinfold.summary_text import number
+from pinfold.common.errors import UserError, missing_extra
+from pinfold.summarize.rows import Row, parts
+from pinfold.summarize.text import number
 
 # Pixels; shown at half of that on most screens. Colours as in the loss curve of a card, so that both go together.
 WIDTH, LEFT, RIGHT, TOP, ROW, BAR, BOTTOM = 1440, 40, 40, 150, 78, 24, 40

@@ -19,15 +19,15 @@ import re
 import tempfile
 from pathlib import Path
 
-from pinfold import summary_picture, summary_text
-from pinfold.errors import UserError, printable
-from pinfold.publish import fence, inside
-from pinfold.publish.destination import EMBEDDED
-from pinfold.publish.verify import own_probe
-from pinfold.summary_rows import tree
-from pinfold.summary_source import Source, free_memory, hub, local
+from pinfold.common.errors import UserError, printable
+from pinfold.fence import process as fence
+from pinfold.remote.destination import EMBEDDED
+from pinfold.summarize import picture as summary_picture
+from pinfold.summarize import text as summary_text
+from pinfold.summarize.rows import tree
+from pinfold.summarize.source import Source, free_memory, hub, local
+from pinfold.verify.verify import own_probe
 
-INSIDE = Path(inside.__file__)
 SECONDS = 1800
 OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD without momentum", "none": "no optimizer"}
 
@@ -45,7 +45,7 @@ def summarize(source: Source, args: argparse.Namespace, fields: dict, work: Path
     auto, place = source.chosen(args.auto) if source.code else (args.auto, None)
     limit = free_memory()
     request = {
-        "module": "publish.summary", "code": str(source.code.path.resolve()) if source.code else None, "place": place,
+        "module": "cost.summary", "code": str(source.code.path.resolve()) if source.code else None, "place": place,
         "auto": auto, "stored": source.stored, "fields": fields,
         "weights": str(source.weights.resolve()) if source.weights else None,
         "probe": own_probe(source.code.path) if source.code else {}, "batch": args.batch, "length": args.length,
@@ -54,7 +54,7 @@ def summarize(source: Source, args: argparse.Namespace, fields: dict, work: Path
     }  # fmt: skip
     visible = [p.resolve() for p in (source.code.path if source.code else None, source.weights) if p]
     limits = {"memory": limit, "seconds": SECONDS, "name": "the summary"}
-    found = fence.run(INSIDE, request, work, visible=visible, overlay=overlay, **limits)
+    found = fence.run(request, work, visible=visible, overlay=overlay, **limits)
     if found["failures"]:
         raise UserError(f"{source.name}: {printable(found['failures'][0]['line'])}")
     found["notes"] = [*source.notes, *found["notes"]]

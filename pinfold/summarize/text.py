@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from pinfold.summary_rows import Row, shown, tree
+from pinfold.summarize.rows import Row, shown, tree
 
 WIDTH = 120
 NO_GRADIENT = (

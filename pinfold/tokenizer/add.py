@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pinfold.errors import UserError
-from pinfold.tokenizer import check_output, check_reload, new_directory, write_portable
+from pinfold.common.errors import UserError
+from pinfold.tokenizer.train import check_output, check_reload, new_directory, write_portable
 
 
 def add_tokens(
@@ -86,7 +86,7 @@ def load_model(checkpoint: Path, folder: Path | None, work: Path) -> tuple[Any, 
     """
     import transformers
 
-    from pinfold.publish.folder import read_folder
+    from pinfold.folder.model_folder import read_folder
 
     try:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pinfold.errors import UserError
+from pinfold.common.errors import UserError
 
 TABLES = (".jsonl", ".ndjson", ".csv", ".tsv")
 OBVIOUS = ("text", "sentence", "content", "document", "body", "article")

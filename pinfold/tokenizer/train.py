@@ -25,11 +25,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pinfold.errors import UserError
-from pinfold.publish.matrix import choose
-from pinfold.publish.overlays import find_overlay
-from pinfold.publish.stage import TOKENIZER, portable_tokenizer
-from pinfold.tokenizer_corpus import HALVES, decode, find_files, hold_out, pieces, read_bytes, read_dataset, read_texts
+from pinfold.common.errors import UserError
+from pinfold.fence.overlays import find_overlay
+from pinfold.folder.tokenizer_files import TOKENIZER, portable_tokenizer
+from pinfold.tokenizer.corpus import HALVES, decode, find_files, hold_out, pieces, read_bytes, read_dataset, read_texts
+from pinfold.verify.matrix import choose
 
 KINDS = ("wordpiece", "bpe", "unigram")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -412,7 +412,7 @@ def measure(tokenizer: Any, texts: list[str]) -> tuple[float, float]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of the verb."""
-    from pinfold.train import number
+    from pinfold.train.run import number
 
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = actions.add_parser("train", help="train a tokenizer on text").add_argument
@@ -451,7 +451,7 @@ def main(args: argparse.Namespace) -> int:
 
     transformers.utils.logging.set_verbosity_error()
     if args.action == "add":
-        from pinfold.tokenizer_add import add_tokens
+        from pinfold.tokenizer.add import add_tokens
 
         print(
             add_tokens(args.tokenizer, args.tokens, args.output, args.checkpoint, args.folder, args.pad_to_multiple_of)

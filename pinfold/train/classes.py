@@ -9,8 +9,8 @@ import types
 from pathlib import Path
 from typing import Any
 
-from pinfold.errors import UserError
-from pinfold.publish.folder import read_folder
+from pinfold.common.errors import UserError
+from pinfold.folder.model_folder import read_folder
 
 
 def classes(folder: Path) -> dict[str, type]:

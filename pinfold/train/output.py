@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pinfold.errors import UserError
+from pinfold.common.errors import UserError
 
 
 def prepare_output(output: Path, settings: dict, overwrite: bool) -> Path | None:

@@ -33,12 +33,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pinfold.assemble import classes, parameters, set_fields
-from pinfold.errors import UserError, missing_extra
-from pinfold.labelled import KINDS
-from pinfold.publish.stage import sha256
-from pinfold.train_output import begin, is_full, prepare_output, remove_checkpoints, save, write_json
-from pinfold.trainer import (
+from pinfold.common.errors import UserError, missing_extra
+from pinfold.common.files import sha256
+from pinfold.train.classes import classes, parameters, set_fields
+from pinfold.train.data.labelled import KINDS
+from pinfold.train.output import begin, is_full, prepare_output, remove_checkpoints, save, write_json
+from pinfold.train.trainer import (
     PRECISIONS,
     Processes,
     adapted,
@@ -52,12 +52,12 @@ from pinfold.trainer import (
 )
 
 PLACES = {
-    "image-classification": ("train_pictures", "Pictures"),
-    "causal-lm": ("train_text", "Text"),
-    "text-classification": ("train_labels", "LabelledText"),
-    "masked-lm": ("train_text", "MaskedText"),
-    "token-classification": ("train_tags", "TaggedWords"),
-    "question-answering": ("train_answers", "Answers"),
+    "image-classification": ("pictures", "Pictures"),
+    "causal-lm": ("text", "Text"),
+    "text-classification": ("labels", "LabelledText"),
+    "masked-lm": ("text", "MaskedText"),
+    "token-classification": ("tags", "TaggedWords"),
+    "question-answering": ("answers", "Answers"),
 }
 EQUIPMENT = ("gradient_checkpointing", "compile", "lora", "fsdp")  # options of every task that change how it is done
 DEFAULTS = {"batch_size": 32, "learning_rate": 1e-3, "weight_decay": 0.01, "warmup": 0.1}  # a task has more
@@ -261,7 +261,10 @@ def chosen(args: argparse.Namespace, found: dict[str, type]) -> Any:
     Raises:
         UserError: the folder has no class for it, an option of another task, or data that cannot be read.
     """
-    tasks = {name: getattr(importlib.import_module(f"pinfold.{place[0]}"), place[1]) for name, place in PLACES.items()}
+    tasks = {
+        name: getattr(importlib.import_module(f"pinfold.train.tasks.{place[0]}"), place[1])
+        for name, place in PLACES.items()
+    }
     fitting = [name for name, task in tasks.items() if task.auto in found]
     task = tasks[args.task] if args.task else tasks[fitting[0]] if fitting else None
     if task is None or task.auto not in found:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pinfold.assemble import one_line
-from pinfold.errors import UserError, missing_extra
+from pinfold.common.errors import UserError, missing_extra
+from pinfold.train.classes import one_line
 
 SAVE_STEPS = 500  # or every epoch where that is shorter: what an interruption costs at most
 LOGGED = 50  # points of the loss curve

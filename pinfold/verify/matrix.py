@@ -12,11 +12,11 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pinfold.errors import UserError
-from pinfold.publish.fence import GIB, end_all
-from pinfold.publish.overlays import MINIMUM_MATRIX, NEWEST, check_version, find_overlay, is_made
-from pinfold.publish.releases import RELEASES, describe
-from pinfold.publish.verify import Unverified
+from pinfold.common.errors import UserError
+from pinfold.fence.overlays import MINIMUM_MATRIX, NEWEST, check_version, find_overlay, is_made
+from pinfold.fence.process import GIB, end_all
+from pinfold.folder.releases import RELEASES, describe
+from pinfold.verify.verify import Unverified
 
 CHECKS = {
     "D01": "loads",

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinfold.errors import UserError, printable
-from pinfold.publish import fence
-from pinfold.publish.folder import ModelFolder
-from pinfold.publish.overlays import find_overlay
-from pinfold.suite.table import CHECKS, FAILED, LEFT, PASSED, name_of
-from pinfold.suite.upstream import TABLE
+from pinfold.common.errors import UserError, printable
+from pinfold.fence import process as fence
+from pinfold.fence.overlays import find_overlay
+from pinfold.fenced.suite.table import CHECKS, FAILED, LEFT, PASSED, name_of
+from pinfold.fenced.suite.upstream import TABLE
+from pinfold.folder.model_folder import ModelFolder
 
 SECONDS = 900  # for one class
 MARKS = {PASSED: "ok", FAILED: "FAILS", LEFT: "-"}
@@ -94,16 +94,14 @@ def _check_stated(path: Path) -> None:
 
 def _one(folder: Path, places: dict, auto: str, version: str, work: Path, only: list[str] | None) -> list[Result]:
     """Every check of one class in one version, behind the fence."""
-    here = Path(__file__).resolve().parent
     request = {
         "module": "suite.table", "folder": str(folder), "places": places, "auto": auto, "threads": 1, "only": only,
         "stored": str(folder) if (folder / "config.json").exists() else None,
     }  # fmt: skip
     answer = fence.run(
-        here / "publish" / "inside.py",
         request,
         work,
-        visible=[folder, *(here / part for part in ("publish", "suite", "convert"))],
+        visible=[folder],
         overlay=find_overlay(version),
         seconds=SECONDS,
         name=f"the suite of {places[auto]}",

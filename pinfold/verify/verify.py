@@ -17,12 +17,16 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pinfold.errors import UserError
-from pinfold.publish import attention, fence, inside, loading, probes
-from pinfold.publish.folder import DIGEST_LINE
-from pinfold.publish.stage import DTYPES, TOKENIZER, Staged, code_digest, find_weights, has_tokenizer, headers
+from pinfold.common.errors import UserError
+from pinfold.common.safetensors import DTYPES, headers
+from pinfold.fence import process as fence
+from pinfold.fenced.verify import attention, probes
+from pinfold.fenced.verify import load as loading
+from pinfold.folder.model_folder import DIGEST_LINE, code_digest
+from pinfold.folder.tokenizer_files import TOKENIZER
+from pinfold.staging.checkpoint import find_weights, has_tokenizer
+from pinfold.staging.stage import Staged
 
-INSIDE = Path(inside.__file__)
 MANY = 300_000_000  # parameters; what takes a further copy of the weights is left out above, and said
 MARK = "SECOND_COPY"  # what the second of two copies has and the first does not
 
@@ -98,7 +102,7 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
     folder = staged.folder.path.resolve()
     job = {**request, "job": "reference", "folder": str(folder), "checkpoint": str(config.parent)}
     visible = [folder, staged.directory, checkpoint.resolve()]
-    answer = fence.run(INSIDE, job, work, visible=visible, writable=[kept], overlay=overlay, **_limits(staged))
+    answer = fence.run(job, work, visible=visible, writable=[kept], overlay=overlay, **_limits(staged))
     _raise(answer, f"{staged.folder.path} with {checkpoint}")
     try:
         request |= {key: answer[key] for key in ("probes", "aliases", "losses", "drawn", "missing", "attention")}
@@ -118,7 +122,7 @@ def _tokenizer_reference(staged: Staged, checkpoint: Path, work: Path, overlay: 
     request = {"models": {}, "threads": 1, "tokenizer": _tokenizer(staged, checkpoint, kept)}
     job = {**request, "job": "reference", "folder": str(staged.directory)}
     visible = [staged.directory, checkpoint.resolve()]
-    answer = fence.run(INSIDE, job, work, visible=visible, writable=[kept], overlay=overlay, **_limits(staged))
+    answer = fence.run(job, work, visible=visible, writable=[kept], overlay=overlay, **_limits(staged))
     _raise(answer, f"{checkpoint}")
     request |= {"reference_version": answer["transformers"], "tokens": answer["tokens"]}
     outputs, vocabulary = kept / "outputs.safetensors", answer["tokens"]["sizes"].get("tokens", 0)
@@ -245,7 +249,7 @@ def staged_load(
         visible = [staged.directory, read_only, expected.checkpoint, expected.outputs.parent]
         made = [writable, *([keep.parent] if keep else [])]
         answer = fence.run(
-            INSIDE, job, work, visible=visible, writable=made, overlay=overlay, hub_home=hub_home, **_limits(staged)
+            job, work, visible=visible, writable=made, overlay=overlay, hub_home=hub_home, **_limits(staged)
         )
     finally:
         shutil.rmtree(here, ignore_errors=True)
@@ -291,7 +295,7 @@ def published_load(
     try:
         made = [saved, *([keep.parent] if keep else [])]
         answer = fence.run(
-            INSIDE, job, work, visible=visible, writable=made, hub_home=hub_home, overlay=overlay, **_limits(staged)
+            job, work, visible=visible, writable=made, hub_home=hub_home, overlay=overlay, **_limits(staged)
         )
     finally:
         shutil.rmtree(saved, ignore_errors=True)

@@ -3,9 +3,9 @@
 import ast
 from collections.abc import Iterator
 
-from pinfold.publish.finding import ERROR, WARNING, Finding
-from pinfold.publish.folder import Module
-from pinfold.publish.reached import Reached, argument, assignments, call_name, chain, is_self_attribute, string
+from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.audit.reachable import Reached, argument, assignments, call_name, chain, is_self_attribute, string
+from pinfold.folder.model_folder import Module
 
 # What PretrainedConfig() has in every release from 4.48.3 to 5.23.0 (compared by running dir() in four of them).
 # transformers 5 dropped the ids of special tokens, is_decoder, tie_word_embeddings and what generation reads.

@@ -7,9 +7,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pinfold.publish.finding import Finding
-from pinfold.publish.folder import Module
-from pinfold.publish.reached import (
+from pinfold.audit.finding import Finding
+from pinfold.audit.reachable import (
     FUNCTIONS,
     Reached,
     assignments,
@@ -20,6 +19,7 @@ from pinfold.publish.reached import (
     is_self_attribute,
     string,
 )
+from pinfold.folder.model_folder import Module
 
 FACTORIES = (  # noqa: SIM905
     "arange linspace logspace zeros ones empty full rand randn randint randperm eye tensor as_tensor scalar_tensor "

@@ -7,11 +7,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pinfold.errors import UserError
-from pinfold.publish.finding import Finding
-from pinfold.publish.folder import DIGEST_LINE, ModelFolder, Module, read_text
-from pinfold.publish.reached import Reached, call_name, string
-from pinfold.publish.stage import code_digest
+from pinfold.audit.finding import Finding
+from pinfold.audit.reachable import Reached, call_name, string
+from pinfold.common.errors import UserError
+from pinfold.folder.model_folder import DIGEST_LINE, ModelFolder, Module, code_digest, read_text
 
 # As in transformers.dynamic_module_utils.get_relative_imports, but for the beginning of a line (see RELATIVE_IMPORT).
 LOADED_TEXT = re.compile(r"^[^\S\n]*(?:from\s+\.(\S+)\s+import|import\s+\.(\S+)[^\S\n]*$)", re.MULTILINE)

@@ -5,9 +5,8 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pinfold.publish.finding import ERROR, WARNING, Finding
-from pinfold.publish.folder import Module
-from pinfold.publish.reached import (
+from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.audit.reachable import (
     Reached,
     argument,
     assignments,
@@ -20,7 +19,8 @@ from pinfold.publish.reached import (
     makes,
     string,
 )
-from pinfold.publish.releases import RELEASES
+from pinfold.folder.model_folder import Module
+from pinfold.folder.releases import RELEASES
 
 # Parameters and buffers of torch's own modules.
 TORCH_PARAMETERS = {"weight", "bias", "in_proj_weight", "in_proj_bias", "bias_k", "bias_v"}

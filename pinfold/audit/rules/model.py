@@ -3,8 +3,8 @@
 import ast
 from collections.abc import Iterator
 
-from pinfold.publish.finding import WARNING, Finding
-from pinfold.publish.reached import (
+from pinfold.audit.finding import WARNING, Finding
+from pinfold.audit.reachable import (
     FUNCTIONS,
     Reached,
     assignments,

@@ -5,25 +5,35 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pinfold.errors import UserError, printable
-from pinfold.publish.finding import Finding
+from pinfold.audit.finding import Finding
+from pinfold.common.errors import printable
+from pinfold.folder.sentence import MODULES, _inside, _read
 
-MODULES = "modules.json"
-LARGEST = 1_000_000  # bytes
 OWN = re.compile(r"sentence_transformers(\.\w+)+")
 # What a module's settings may name as its activation function: sentence-transformers calls it without arguments.
 ACTIVATION = re.compile(r"torch\.nn(\.\w+)+")
 SETTINGS = ("config.json", "router_config.json")
 
 
-def places(directory: Path) -> dict[str, str]:
-    """The directories of the modules that lie inside of ``directory``, without the model's own -> their types."""
-    try:
-        entries = _read(directory / MODULES)
-    except UserError:
-        return {}  # the audit says what is wrong
-    given = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    return {e["path"]: str(e.get("type")) for e in given if e.get("path") and _inside(e["path"])}
+def _settings(directory: Path, file: str) -> Iterator[Finding]:
+    config = _read(directory / file)
+    if not isinstance(config, dict):
+        return
+    activation, types = config.get("activation_function"), config.get("types", {})
+    if activation is not None and not (isinstance(activation, str) and ACTIVATION.fullmatch(activation)):
+        yield _by_name(file, "activation_function", activation, "torch.nn.*")
+    for key, kind in types.items() if isinstance(types, dict) else ():
+        if not isinstance(kind, str) or not OWN.fullmatch(kind):
+            yield _by_name(file, f"types.{key}", kind, "sentence_transformers.*")
+
+
+def _by_name(file: str, place: str, value: object, allowed: str) -> Finding:
+    words = f"{file}: {_shown(place)[1:-1]} = {_shown(value)} imports that code by name; only {allowed} is known."
+    return Finding("S14", words, file)
+
+
+def _shown(value: object) -> str:
+    return printable(json.dumps(value, ensure_ascii=False)[:100])
 
 
 def modules(directory: Path) -> Iterator[Finding]:
@@ -48,42 +58,3 @@ def modules(directory: Path) -> Iterator[Finding]:
             continue
         for name in SETTINGS if path else ("router_config.json",):
             yield from _settings(directory, f"{path}/{name}".strip("/"))
-
-
-def _settings(directory: Path, file: str) -> Iterator[Finding]:
-    config = _read(directory / file)
-    if not isinstance(config, dict):
-        return
-    activation, types = config.get("activation_function"), config.get("types", {})
-    if activation is not None and not (isinstance(activation, str) and ACTIVATION.fullmatch(activation)):
-        yield _by_name(file, "activation_function", activation, "torch.nn.*")
-    for key, kind in types.items() if isinstance(types, dict) else ():
-        if not isinstance(kind, str) or not OWN.fullmatch(kind):
-            yield _by_name(file, f"types.{key}", kind, "sentence_transformers.*")
-
-
-def _by_name(file: str, place: str, value: object, allowed: str) -> Finding:
-    words = f"{file}: {_shown(place)[1:-1]} = {_shown(value)} imports that code by name; only {allowed} is known."
-    return Finding("S14", words, file)
-
-
-def _inside(path: object) -> bool:
-    """A relative path of plain names; "" is the repository itself."""
-    return isinstance(path, str) and (
-        path == "" or bool(re.fullmatch(r"\w[\w .-]*(/\w[\w .-]*)*/?", path) and ".." not in path.split("/"))
-    )
-
-
-def _shown(value: object) -> str:
-    return printable(json.dumps(value, ensure_ascii=False)[:100])
-
-
-def _read(path: Path) -> object:
-    if not path.is_file():
-        return None
-    if path.stat().st_size > LARGEST:
-        raise UserError(f"{path}: more than {LARGEST // 10**6} MB; save the model again")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, MemoryError):
-        raise UserError(f"{path}: not JSON; save the model again") from None

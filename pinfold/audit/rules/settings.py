@@ -4,12 +4,13 @@ import ast
 import re
 from collections.abc import Iterator
 
-from pinfold.errors import printable
-from pinfold.publish import releases
-from pinfold.publish.finding import WARNING, Finding
-from pinfold.publish.folder import ModelFolder
-from pinfold.publish.reached import Reached, string
-from pinfold.publish.stage import DTYPES, TOKENIZER
+from pinfold.audit.finding import WARNING, Finding
+from pinfold.audit.reachable import Reached, string
+from pinfold.common.errors import printable
+from pinfold.common.safetensors import DTYPES
+from pinfold.folder import releases
+from pinfold.folder.model_folder import ModelFolder
+from pinfold.folder.tokenizer_files import TOKENIZER
 
 FORBIDDEN_KEYS = ("trust_remote_code", "_attn_implementation_internal")
 FLOATS = set(DTYPES.values())

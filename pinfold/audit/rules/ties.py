@@ -4,17 +4,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pinfold.publish.finding import ERROR, WARNING, Finding
-from pinfold.publish.reached import (
-    Reached,
-    argument,
-    assignments,
-    call_name,
-    chain,
-    is_none,
-    own_nodes,
-    string,
-)
+from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.audit.reachable import Reached, argument, assignments, call_name, chain, is_none, own_nodes, string
 
 CONTAINERS = {"ModuleList", "ModuleDict", "Sequential"}
 

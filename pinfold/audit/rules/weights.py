@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from pinfold.errors import UserError
-from pinfold.publish.finding import Finding
-from pinfold.publish.folder import leads_out
-from pinfold.publish.stage import PICKLES, read_header
+from pinfold.audit.finding import Finding
+from pinfold.common.errors import UserError
+from pinfold.common.safetensors import read_header
+from pinfold.folder.filenames import PICKLES
+from pinfold.folder.model_folder import leads_out
 
 COMPARED = 2_000_000_000  # bytes of one file that are read to compare tensors
 

@@ -6,9 +6,9 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator
 
-from pinfold.errors import UserError
-from pinfold.publish.finding import ERROR, WARNING, Finding
-from pinfold.publish.folder import Module
+from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.common.errors import UserError
+from pinfold.folder.model_folder import Module
 
 # bandit's test -> our code, severity, what is done. Style, passwords in tests, hashes and random numbers are left out;
 # so are B102 and B307, which go by a name alone and take a parameter called eval for the builtin.

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pinfold.publish import security_values as values
-from pinfold.publish.finding import ERROR, WARNING
-from pinfold.publish.security_names import (
+from pinfold.audit.finding import ERROR, WARNING
+from pinfold.audit.security import values
+from pinfold.audit.security.names import (
     CALLERS,
     DECODERS,
     DEFINES,
@@ -28,7 +28,7 @@ from pinfold.publish.security_names import (
     canonical,
     judge,
 )
-from pinfold.publish.security_values import (
+from pinfold.audit.security.values import (
     Const,
     Decoded,
     Getter,
@@ -45,7 +45,7 @@ from pinfold.publish.security_values import (
 )
 
 if TYPE_CHECKING:
-    from pinfold.publish.security_read import Reading, Scope
+    from pinfold.audit.security.interpreter import Reading, Scope
 
 # Functions that give back what they were given, or its elements.
 PASSES_ON = frozenset(

@@ -3,12 +3,12 @@
 import ast
 from dataclasses import dataclass, field
 
-from pinfold.publish import security_values as values
-from pinfold.publish.finding import WARNING
-from pinfold.publish.folder import Module
-from pinfold.publish.security_calls import Call, apply, look_up, unknown_method
-from pinfold.publish.security_names import SECRET_PLACES
-from pinfold.publish.security_values import Const, Decoded, Given, Many, Own, Picked, Ref, Table, shown, union
+from pinfold.audit.finding import WARNING
+from pinfold.audit.security import values
+from pinfold.audit.security.calls import Call, apply, look_up, unknown_method
+from pinfold.audit.security.names import SECRET_PLACES
+from pinfold.audit.security.values import Const, Decoded, Given, Many, Own, Picked, Ref, Table, shown, union
+from pinfold.folder.model_folder import Module
 
 BLOB = 1500
 TESTS = frozenset(("builtins.isinstance", "builtins.issubclass"))

@@ -8,13 +8,13 @@ import ast
 import builtins
 from collections.abc import Iterable
 
-from pinfold.publish import security_values as values
-from pinfold.publish.finding import ERROR, WARNING, Finding
-from pinfold.publish.folder import Module
-from pinfold.publish.security_calls import Call, apply, look_up
-from pinfold.publish.security_expressions import Expressions, Scope
-from pinfold.publish.security_names import DELETES, INTROSPECTION, KEPT, SENSITIVE, canonical, judge
-from pinfold.publish.security_values import Decoded, Given, Instance, Many, Own, Ref, shown, union
+from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.audit.security import values
+from pinfold.audit.security.calls import Call, apply, look_up
+from pinfold.audit.security.expressions import Expressions, Scope
+from pinfold.audit.security.names import DELETES, INTROSPECTION, KEPT, SENSITIVE, canonical, judge
+from pinfold.audit.security.values import Decoded, Given, Instance, Many, Own, Ref, shown, union
+from pinfold.folder.model_folder import Module
 
 PASSES = 4
 STEPS = 15_000  # elements that comprehensions and the like may compute in one folder

@@ -9,7 +9,7 @@ transformers and the packages that people send data with is listed; what else a 
 import functools
 import re
 
-from pinfold.publish.finding import ERROR, WARNING
+from pinfold.audit.finding import ERROR, WARNING
 
 # Other names of the same module, and the C modules below the public ones.
 SAME = {

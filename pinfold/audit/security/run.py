@@ -15,13 +15,13 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from pinfold.errors import UserError
-from pinfold.publish.finding import ERROR, WARNING, Finding
-from pinfold.publish.folder import ModelFolder, Module
-from pinfold.publish.security_bandit import second_opinion
-from pinfold.publish.security_read import Reading
-from pinfold.publish.security_templates import escape
-from pinfold.publish.security_values import shown
+from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.audit.security.bandit import second_opinion
+from pinfold.audit.security.interpreter import Reading
+from pinfold.audit.security.templates import escape
+from pinfold.audit.security.values import shown
+from pinfold.common.errors import UserError
+from pinfold.folder.model_folder import ModelFolder, Module
 
 CODES = tuple(f"S{number:02d}" for number in range(1, 16))
 UNSEEN = (

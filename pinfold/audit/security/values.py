@@ -17,7 +17,7 @@ import urllib.parse
 import zlib
 from dataclasses import dataclass
 
-from pinfold.publish.security_names import notable
+from pinfold.audit.security.names import notable
 
 MOST_CHARACTERS = 1 << 16
 MOST_ITEMS = 2048

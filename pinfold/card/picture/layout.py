@@ -14,8 +14,7 @@ import re
 from dataclasses import dataclass
 from itertools import groupby
 
-from pinfold.publish import picture_attention
-from pinfold.publish.picture_text import (
+from pinfold.card.picture.text import (
     DASH,
     MORE,
     TIMES,
@@ -28,6 +27,7 @@ from pinfold.publish.picture_text import (
     shortened,
     width_of,
 )
+from pinfold.fenced.drawing import attention_rules as picture_attention
 
 WIDTH, MARGIN, PADDING, LINE, GAP = 440, 16, 12, 19, 32
 LARGE, TITLE, TEXT = 17, 15, 13  # 13 is more than 11 where the picture is shown at 380

@@ -11,8 +11,8 @@ import functools
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from pinfold.publish.picture_layout import WIDTH, Cells, Line, Rect, layout, read
-from pinfold.publish.picture_text import DASH, MORE, TIMES, clean, count, listed, number_of, percent, shape_text
+from pinfold.card.picture.layout import WIDTH, Cells, Line, Rect, layout, read
+from pinfold.card.picture.text import DASH, MORE, TIMES, clean, count, listed, number_of, percent, shape_text
 
 PICTURE, FALLBACK = "architecture.svg", "architecture.png"
 SCALE = 2  # of the PNG

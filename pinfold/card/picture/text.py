@@ -7,7 +7,7 @@ import math
 import re
 import unicodedata
 
-from pinfold.errors import CONTROL
+from pinfold.common.errors import CONTROL
 
 TIMES, DASH, MORE = "\u00d7", "\u2013", "\u2026"
 # Widths of characters in thousandths of an em, in a wide font.

@@ -5,7 +5,9 @@ The model is built without memory (meta device) wherever its forward runs there,
 Runs inside the fence (inside.py), in any transformers version: imports nothing of pinfold but its neighbours.
 """
 
-from . import picture_stages, probes, summary
+from ..drawing import stages as picture_stages
+from ..verify import probes
+from . import summary
 
 NOT_TOLD = ("hidden_states", "attentions", "past_key_values", "cross_attentions")
 

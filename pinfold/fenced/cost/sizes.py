@@ -5,7 +5,7 @@ Without padding, so that what a model costs does not depend on what the rows hol
 Runs inside the fence (inside.py): imports nothing of pinfold but its neighbours, and torch only when it is called.
 """
 
-from . import probes
+from ..verify import probes
 
 TOKENS, PIXELS = 128, 224  # unless the model is for fewer, or for pictures of another size
 POSITIONS = (

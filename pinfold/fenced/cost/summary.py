@@ -14,7 +14,8 @@ import sys
 import types
 from collections import Counter
 
-from . import buffers, observe, probes, sizes
+from ..verify import buffers, probes
+from . import observe, sizes
 
 STATES = {"adamw": 2, "sgd": 0, "none": 0}  # numbers that an optimiser keeps for each trainable parameter
 ROWS = (2, 1)  # where nobody asks for a number; models without a token for padding may take but one

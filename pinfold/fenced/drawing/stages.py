@@ -14,8 +14,9 @@ import itertools
 import re
 from collections import Counter
 
-from . import picture_attention, picture_titles
-from .picture_titles import is_leaf, weighted
+from . import attention_rules as picture_attention
+from . import titles as picture_titles
+from .titles import is_leaf, weighted
 
 MOST = 16  # stages: what is more is not read as one picture
 RUNS = 6  # stages that one stack may become

@@ -3,7 +3,7 @@
 import contextlib
 import re
 
-from ..convert import tiny
+from ..tiny import config as tiny
 from . import outputs
 from .subject import DROPOUT, Failed, Left, Subject
 

@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import json
 
-from ..convert import tiny
+from ..tiny import config as tiny
 from .subject import Failed, Left, Subject
 
 NOTES = {"transformers_version", "torch_dtype", "dtype", "_name_or_path", "architectures", "_commit_hash", "auto_map"}

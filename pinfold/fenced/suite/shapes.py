@@ -1,6 +1,6 @@
 """What forward returns, in every form in which it can be asked."""
 
-from ..convert import tiny
+from ..tiny import config as tiny
 from . import outputs, text
 from .batches import can_generate, padded, rows_model, without_padding
 from .subject import Failed, Left, Subject

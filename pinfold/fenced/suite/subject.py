@@ -17,8 +17,8 @@ import sys
 import tempfile
 import types
 
-from ..convert import tiny
-from ..publish import probes
+from ..tiny import config as tiny
+from ..verify import probes
 from . import outputs
 
 DROPOUT = re.compile(r"(dropout|pdrop|drop_prob|drop_rate|drop_path_rate|dropout_prob|dropout_p)(_prob|_rate)?$")

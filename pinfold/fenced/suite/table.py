@@ -6,7 +6,7 @@ import tempfile
 import time
 import warnings
 
-from . import (  # fmt: skip
+from . import (
     batches,
     gradients,
     graphs,

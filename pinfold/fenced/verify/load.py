@@ -19,7 +19,8 @@ import os
 import sys
 import types
 
-from . import attention, buffers, example, measured, probes, tokens, weights
+from ..cost import measured
+from . import attention, buffers, example, probes, tokens, weights
 
 CHECKS = ("D01", "D02", "D03", "D04", "D05", "D06", "D07", "loss", "bf16", "fp16")
 HALVES = {"bf16": "bfloat16", "fp16": "float16"}

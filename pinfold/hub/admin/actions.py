@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pinfold.errors import UserError, printable
+from pinfold.common.errors import UserError, printable
 
 KIND_NAMES = ("model", "dataset", "space")
 
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace, claimed: Callable) -> int:
 
 
 def _token(args: argparse.Namespace) -> int:
-    from pinfold.hub.auth import Tokens
+    from pinfold.hub.server.auth import Tokens
 
     token = Tokens(args.data).create(args.name, args.role)
     print(f"A {args.role} token for {args.name}; only its hash is kept, so it is shown this once.", file=sys.stderr)
@@ -99,7 +99,7 @@ def _token(args: argparse.Namespace) -> int:
 
 
 def _tokens(args: argparse.Namespace) -> int:
-    from pinfold.hub.auth import Tokens
+    from pinfold.hub.server.auth import Tokens
 
     listed = Tokens(args.data).listed()
     if not listed:
@@ -111,7 +111,7 @@ def _tokens(args: argparse.Namespace) -> int:
 
 
 def _revoke(args: argparse.Namespace) -> int:
-    from pinfold.hub.auth import Tokens
+    from pinfold.hub.server.auth import Tokens
 
     for token_id in args.id:
         user, role = Tokens(args.data).revoke(token_id)
@@ -120,7 +120,7 @@ def _revoke(args: argparse.Namespace) -> int:
 
 
 def _gc(args: argparse.Namespace, claimed: Callable) -> int:
-    from pinfold.hub.maintenance import garbage
+    from pinfold.hub.admin.maintenance import garbage
 
     faults: list[str] = []
     total, verb = 0, "would remove" if args.dry_run else "removed"
@@ -138,7 +138,7 @@ def _gc(args: argparse.Namespace, claimed: Callable) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from pinfold.hub.verify import Verified, verify
+    from pinfold.hub.admin.verify import Verified, verify
 
     seen, faults = Verified(), 0
     for fault in verify(args.data, seen):
@@ -150,9 +150,9 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from pinfold.hub import mirror
-    from pinfold.hub.source import Source
-    from pinfold.hub.store import KINDS, Store
+    from pinfold.hub.admin import mirror
+    from pinfold.hub.admin.source import Source
+    from pinfold.hub.storage.store import KINDS, Store
 
     _check_name(args.name)
     store, kind = Store(args.data), KINDS[args.type]
@@ -180,7 +180,7 @@ def _import(args: argparse.Namespace) -> int:
 
 
 def _check_name(name: str) -> str:
-    from pinfold.hub.store import RESERVED, SEGMENT
+    from pinfold.hub.storage.store import RESERVED, SEGMENT
 
     namespace, _, short = name.partition("/")
     if not all(re.fullmatch(SEGMENT, part) for part in (namespace, short)) or namespace.lower() in RESERVED:

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from dulwich.errors import ChecksumMismatch, FileFormatException
 
-from pinfold.hub import lfs, packs
-from pinfold.hub.files import lock
-from pinfold.hub.repository import Damaged, Pointer, Repository
-from pinfold.hub.store import KINDS, Store
+from pinfold.hub.storage import lfs, packs
+from pinfold.hub.storage.files import lock
+from pinfold.hub.storage.repository import Damaged, Pointer, Repository
+from pinfold.hub.storage.store import KINDS, Store
 
 DAY = 24 * 3600
 MAX_POINTER = 1024  # bytes; a larger blob is no pointer

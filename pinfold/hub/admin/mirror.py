@@ -15,16 +15,16 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pinfold.errors import UserError, printable
-from pinfold.hub import lfs, packs
-from pinfold.hub.commit import MAX_INLINE, check_clashes, check_new_path, check_path
-from pinfold.hub.files import lock, sha256_of, sync_directory
-from pinfold.hub.gitrules import DEFAULT_ATTRIBUTES, Attributes, attribute_line
-from pinfold.hub.maintenance import MAX_POINTER, import_lock
-from pinfold.hub.repository import FILE, Moved, Pointer, Repository
-from pinfold.hub.source import RemoteFile, Source
-from pinfold.hub.store import Store
-from pinfold.hub.wire import HubError
+from pinfold.common.errors import UserError, printable
+from pinfold.hub.admin.maintenance import MAX_POINTER, import_lock
+from pinfold.hub.admin.source import RemoteFile, Source
+from pinfold.hub.server.call import HubError
+from pinfold.hub.storage import lfs, packs
+from pinfold.hub.storage.commit import MAX_INLINE, check_clashes, check_new_path, check_path
+from pinfold.hub.storage.files import lock, sha256_of, sync_directory
+from pinfold.hub.storage.gitrules import DEFAULT_ATTRIBUTES, Attributes, attribute_line
+from pinfold.hub.storage.repository import FILE, Moved, Pointer, Repository
+from pinfold.hub.storage.store import Store
 
 EXECUTABLE = 0o100755
 Report = Callable[[int], None]

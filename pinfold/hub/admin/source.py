@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinfold.errors import UserError, printable
+from pinfold.common.errors import UserError, printable
 
 CHUNK = 2**20
 TIMEOUT = 60  # seconds without a byte

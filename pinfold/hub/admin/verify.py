@@ -7,12 +7,12 @@ from pathlib import Path
 
 from dulwich.objects import Commit, ShaFile, Tree
 
-from pinfold.errors import UserError, printable
-from pinfold.hub import discussions, lfs, packs
-from pinfold.hub.auth import Tokens
-from pinfold.hub.files import sha256_of
-from pinfold.hub.maintenance import DAMAGE, pointer_in, reason, repositories
-from pinfold.hub.repository import LAST_TIME, Pointer, Repository
+from pinfold.common.errors import UserError, printable
+from pinfold.hub.admin.maintenance import DAMAGE, pointer_in, reason, repositories
+from pinfold.hub.server.auth import Tokens
+from pinfold.hub.storage import discussions, lfs, packs
+from pinfold.hub.storage.files import sha256_of
+from pinfold.hub.storage.repository import LAST_TIME, Pointer, Repository
 
 
 @dataclass

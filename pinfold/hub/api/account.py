@@ -10,11 +10,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from pinfold import __version__
-from pinfold.hub import auth, card, commit, faults
-from pinfold.hub.browse import resolve
-from pinfold.hub.gitrules import Attributes, ignored
-from pinfold.hub.repository import Missing, Moved, Repository, valid_ref
-from pinfold.hub.wire import Call, HubError, answer
+from pinfold.hub.api import card_tags as card
+from pinfold.hub.api.browse import resolve
+from pinfold.hub.server import auth
+from pinfold.hub.server.call import Call, HubError, answer
+from pinfold.hub.storage import commit, faults
+from pinfold.hub.storage.gitrules import Attributes, ignored
+from pinfold.hub.storage.repository import Missing, Moved, Repository, valid_ref
 
 MAX_CHALLENGE = 128
 

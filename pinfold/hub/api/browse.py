@@ -9,10 +9,13 @@ from typing import Any
 from dulwich.objects import Commit
 from starlette.responses import Response
 
-from pinfold.hub import auth, info, lfs, web_tensors
-from pinfold.hub.discussions import PR_PREFIX
-from pinfold.hub.repository import Entry, Missing, Repository, author_name
-from pinfold.hub.wire import Call, HubError, answer, date
+from pinfold.hub.api import info
+from pinfold.hub.pages import tensors as web_tensors
+from pinfold.hub.server import auth
+from pinfold.hub.server.call import Call, HubError, answer, date
+from pinfold.hub.storage import lfs
+from pinfold.hub.storage.discussions import PR_PREFIX
+from pinfold.hub.storage.repository import Entry, Missing, Repository, author_name
 
 COMMITS_PER_PAGE = 100
 ENTRIES_PER_PAGE = 1000

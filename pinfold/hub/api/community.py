@@ -9,11 +9,12 @@ from typing import Any
 
 from starlette.responses import Response
 
-from pinfold.hub import auth, discussions, faults, pulls
-from pinfold.hub.auth import User
-from pinfold.hub.discussions import MAX_COMMENT, MAX_TITLE, OPEN, Discussion
-from pinfold.hub.repository import Repository, author_name
-from pinfold.hub.wire import Call, HubError, answer, date
+from pinfold.hub.server import auth
+from pinfold.hub.server.auth import User
+from pinfold.hub.server.call import Call, HubError, answer, date
+from pinfold.hub.storage import discussions, faults, pulls
+from pinfold.hub.storage.discussions import MAX_COMMENT, MAX_TITLE, OPEN, Discussion
+from pinfold.hub.storage.repository import Repository, author_name
 
 PER_PAGE = 50
 MAX_PAGE = 10**6

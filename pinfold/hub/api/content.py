@@ -9,10 +9,12 @@ from typing import Any, BinaryIO
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from pinfold.hub import auth, lfs, multipart, reply
-from pinfold.hub.browse import resolve
-from pinfold.hub.repository import Pointer, Repository
-from pinfold.hub.wire import Call, HubError, answer
+from pinfold.hub.api import multipart
+from pinfold.hub.api.browse import resolve
+from pinfold.hub.server import auth, reply
+from pinfold.hub.server.call import Call, HubError, answer
+from pinfold.hub.storage import lfs
+from pinfold.hub.storage.repository import Pointer, Repository
 
 CHUNK = 2**20
 MAX_BATCH = 1000

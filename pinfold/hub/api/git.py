@@ -14,9 +14,10 @@ from typing import BinaryIO
 
 from starlette.responses import Response, StreamingResponse
 
-from pinfold.hub import auth, packs
-from pinfold.hub.repository import Repository
-from pinfold.hub.wire import Call, HubError
+from pinfold.hub.server import auth
+from pinfold.hub.server.call import Call, HubError
+from pinfold.hub.storage import packs
+from pinfold.hub.storage.repository import Repository
 
 SERVICE = "git-upload-pack"
 CAPABILITIES = (

@@ -5,9 +5,11 @@ import json
 import os
 from typing import Any
 
-from pinfold.hub import card, lfs, web_tensors
-from pinfold.hub.repository import Entry, Repository
-from pinfold.hub.wire import HubError, date
+from pinfold.hub.api import card_tags as card
+from pinfold.hub.pages import tensors as web_tensors
+from pinfold.hub.server.call import HubError, date
+from pinfold.hub.storage import lfs
+from pinfold.hub.storage.repository import Entry, Repository
 
 # Fields that clients may ask for by name. What is not known here (nothing runs, nobody counts) is left out.
 _COMMON = (

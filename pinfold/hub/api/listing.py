@@ -5,10 +5,11 @@ from typing import Any
 
 from starlette.responses import Response
 
-from pinfold.hub import card, info
-from pinfold.hub.browse import ENTRIES_PER_PAGE, page
-from pinfold.hub.glance import Glance, glances, guarded, remembered
-from pinfold.hub.wire import Call, HubError, answer
+from pinfold.hub.api import card_tags as card
+from pinfold.hub.api import info
+from pinfold.hub.api.browse import ENTRIES_PER_PAGE, page
+from pinfold.hub.server.call import Call, HubError, answer
+from pinfold.hub.storage.glance import Glance, glances, guarded, remembered
 
 SORTS = ("createdAt", "lastModified", "downloads", "likes", "trendingScore")
 REMEMBERED = 10_000

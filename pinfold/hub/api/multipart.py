@@ -20,10 +20,10 @@ from typing import Any, BinaryIO
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from pinfold.hub import faults, lfs
-from pinfold.hub.files import sha256_of
-from pinfold.hub.repository import Pointer, Repository
-from pinfold.hub.wire import Call, HubError, answer
+from pinfold.hub.server.call import Call, HubError, answer
+from pinfold.hub.storage import faults, lfs
+from pinfold.hub.storage.files import sha256_of
+from pinfold.hub.storage.repository import Pointer, Repository
 
 MAX_PARTS = 500  # larger files get larger parts: each part is a URL in the answer
 KEPT = 7 * 24 * 3600  # seconds

@@ -9,11 +9,12 @@ from typing import Any
 
 from starlette.responses import Response
 
-from pinfold.hub import auth, info
-from pinfold.hub.gitrules import DEFAULT_ATTRIBUTES
-from pinfold.hub.repository import Moved, Repository
-from pinfold.hub.store import KINDS, RESERVED, SEGMENT
-from pinfold.hub.wire import Call, HubError, answer, date
+from pinfold.hub.api import info
+from pinfold.hub.server import auth
+from pinfold.hub.server.call import Call, HubError, answer, date
+from pinfold.hub.storage.gitrules import DEFAULT_ATTRIBUTES
+from pinfold.hub.storage.repository import Moved, Repository
+from pinfold.hub.storage.store import KINDS, RESERVED, SEGMENT
 
 MAX_SPACE_SETTINGS = 10_000  # characters
 _SPACE_FIELDS = ("sdk", "hardware", "sleepTimeSeconds", "variables", "template")

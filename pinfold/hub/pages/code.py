@@ -9,7 +9,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES
 
-from pinfold.errors import CONTROL, printable
+from pinfold.common.errors import CONTROL, printable
 
 MAX_COLOURED = 2**18  # characters; beyond it lines come plain
 # Some lexers take quadratic time over a long line or a long gap: tens of seconds, where these two take a part of one.

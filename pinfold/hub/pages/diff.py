@@ -5,7 +5,7 @@ import re
 import time
 from dataclasses import dataclass, field
 
-from pinfold.hub.repository import Entry, Repository
+from pinfold.hub.storage.repository import Entry, Repository
 
 MAX_FILE = 2**19  # bytes of a file that is compared line by line
 MAX_FILE_LINES = 6000

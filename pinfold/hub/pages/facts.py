@@ -7,10 +7,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from pinfold.hub import card, lfs, web_runs, web_tensors
-from pinfold.hub.glance import remembered
-from pinfold.hub.repository import Missing, Repository
-from pinfold.hub.web_page import Place
+from pinfold.hub.api import card_tags as card
+from pinfold.hub.pages import runs as web_runs
+from pinfold.hub.pages import tensors as web_tensors
+from pinfold.hub.pages.page import Place
+from pinfold.hub.storage import lfs
+from pinfold.hub.storage.glance import remembered
+from pinfold.hub.storage.repository import Missing, Repository
 
 MAX_README = 2**20  # bytes that are searched for a pinned commit
 MAX_METRICS = 50

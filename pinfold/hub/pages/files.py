@@ -5,13 +5,17 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from pinfold.hub import auth, card, web_code, web_markdown, web_tensors
-from pinfold.hub.browse import resolve
-from pinfold.hub.content import IMAGES
-from pinfold.hub.glance import remembered
-from pinfold.hub.repository import Entry, Missing, Repository
-from pinfold.hub.web_page import Change, Place, page
-from pinfold.hub.wire import Call, HubError
+from pinfold.hub.api import card_tags as card
+from pinfold.hub.api.browse import resolve
+from pinfold.hub.api.content import IMAGES
+from pinfold.hub.pages import code as web_code
+from pinfold.hub.pages import markdown as web_markdown
+from pinfold.hub.pages import tensors as web_tensors
+from pinfold.hub.pages.page import Change, Place, page
+from pinfold.hub.server import auth
+from pinfold.hub.server.call import Call, HubError
+from pinfold.hub.storage.glance import remembered
+from pinfold.hub.storage.repository import Entry, Missing, Repository
 
 PER_PAGE = 500
 TENSORS_PER_PAGE = 1000

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from pinfold.hub import auth, web_facts
-from pinfold.hub.glance import Glance, glances, guarded
-from pinfold.hub.web_page import page
-from pinfold.hub.wire import Call
+from pinfold.hub.pages import facts as web_facts
+from pinfold.hub.pages.page import page
+from pinfold.hub.server import auth
+from pinfold.hub.server.call import Call
+from pinfold.hub.storage.glance import Glance, glances, guarded
 
 PER_PAGE = 40
 

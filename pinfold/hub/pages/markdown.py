@@ -18,8 +18,8 @@ import nh3
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from pinfold.hub import web_code
-from pinfold.hub.web_page import Place
+from pinfold.hub.pages import code as web_code
+from pinfold.hub.pages.page import Place
 
 MAX_MARKDOWN = 2**17  # characters
 MAX_TAGS = 10_000  # nested, each costs the parser as much as all around it

@@ -12,14 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pinfold import __version__
-from pinfold.errors import printable
-from pinfold.hub import auth
-from pinfold.hub.discussions import PR_PREFIX
-from pinfold.hub.repository import Damaged, Repository, author_name
-from pinfold.hub.store import KINDS
-from pinfold.hub.wire import Call, HubError, header_text, moment
+from pinfold.common.errors import printable
+from pinfold.hub.server import auth
+from pinfold.hub.server.call import Call, HubError, header_text, moment
+from pinfold.hub.storage.discussions import PR_PREFIX
+from pinfold.hub.storage.repository import Damaged, Repository, author_name
+from pinfold.hub.storage.store import KINDS
 
-PAGES = Path(__file__).with_name("pages")
+TEMPLATES, STATIC = (Path(__file__).with_name(name) for name in ("templates", "static"))
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -115,7 +115,7 @@ def static(call: Call) -> Response:
     name = call.params["file"]
     if name not in _STATIC:
         raise HubError(404, f"Not Found: there is no file {name!r}")
-    content = (PAGES / name).read_bytes()
+    content = (STATIC / name).read_bytes()
     headers = {**_HEADERS, "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
     if call.request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
@@ -168,7 +168,7 @@ def _shown(value: Any) -> Any:
 
 
 _environment = Environment(
-    loader=FileSystemLoader(PAGES),
+    loader=FileSystemLoader(TEMPLATES),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

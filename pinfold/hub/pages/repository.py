@@ -6,13 +6,17 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from pinfold.hub import auth, card, web_diff, web_facts, web_markdown
-from pinfold.hub.browse import resolve
-from pinfold.hub.discussions import PR_PREFIX
-from pinfold.hub.repository import Repository
-from pinfold.hub.web_files import place
-from pinfold.hub.web_page import Change, Place, may_open, page
-from pinfold.hub.wire import Call, HubError
+from pinfold.hub.api import card_tags as card
+from pinfold.hub.api.browse import resolve
+from pinfold.hub.pages import diff as web_diff
+from pinfold.hub.pages import facts as web_facts
+from pinfold.hub.pages import markdown as web_markdown
+from pinfold.hub.pages.files import place
+from pinfold.hub.pages.page import Change, Place, may_open, page
+from pinfold.hub.server import auth
+from pinfold.hub.server.call import Call, HubError
+from pinfold.hub.storage.discussions import PR_PREFIX
+from pinfold.hub.storage.repository import Repository
 
 PER_PAGE = 50
 MAX_BETWEEN = 250  # commits listed by a comparison

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pinfold.hub import lfs
-from pinfold.hub.repository import Repository
+from pinfold.hub.storage import lfs
+from pinfold.hub.storage.repository import Repository
 
 MAX_JSON = 2**20  # bytes of one file of settings
 MAX_SETTINGS = 8 * 2**20  # and of all of them

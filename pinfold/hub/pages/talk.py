@@ -6,12 +6,14 @@ from typing import Any
 from markupsafe import Markup
 from starlette.responses import Response
 
-from pinfold.hub import discussions, web_diff, web_markdown
-from pinfold.hub.discussions import Discussion
-from pinfold.hub.repository import Repository
-from pinfold.hub.web_files import place
-from pinfold.hub.web_page import Change, Place, page
-from pinfold.hub.wire import Call, HubError
+from pinfold.hub.pages import diff as web_diff
+from pinfold.hub.pages import markdown as web_markdown
+from pinfold.hub.pages.files import place
+from pinfold.hub.pages.page import Change, Place, page
+from pinfold.hub.server.call import Call, HubError
+from pinfold.hub.storage import discussions
+from pinfold.hub.storage.discussions import Discussion
+from pinfold.hub.storage.repository import Repository
 
 MAX_SEARCHED = 2000  # commits looked through for where a pull request began
 PER_PAGE = 50

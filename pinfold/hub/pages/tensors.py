@@ -8,8 +8,8 @@ from functools import cached_property
 from math import prod
 from typing import Any
 
-from pinfold.hub import lfs
-from pinfold.hub.repository import Entry, Repository
+from pinfold.hub.storage import lfs
+from pinfold.hub.storage.repository import Entry, Repository
 
 MAX_HEADER = 16 * 2**20  # bytes; the format allows 100 MB, which is half a minute of parsing
 MAX_DIMENSIONS = 64

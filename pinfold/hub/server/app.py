@@ -14,30 +14,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pinfold.errors import printable
-from pinfold.hub import (
-    api,
-    auth,
-    browse,
-    community,
-    content,
-    githttp,
-    listing,
-    multipart,
-    refusals,
-    reply,
-    repos,
-    web,
-    web_files,
-    web_list,
-    web_page,
-    web_talk,
-)
-from pinfold.hub.files import NO_ROOM
-from pinfold.hub.gate import Gate
-from pinfold.hub.repository import Damaged, Gone
-from pinfold.hub.store import KINDS, RESERVED
-from pinfold.hub.wire import Call, Hub, HubError
+from pinfold.common.errors import printable
+from pinfold.hub.api import account as api
+from pinfold.hub.api import browse, community, content, listing, multipart, repos
+from pinfold.hub.api import git as githttp
+from pinfold.hub.pages import files as web_files
+from pinfold.hub.pages import list as web_list
+from pinfold.hub.pages import page as web_page
+from pinfold.hub.pages import repository as web
+from pinfold.hub.pages import talk as web_talk
+from pinfold.hub.server import auth, refusals, reply
+from pinfold.hub.server.call import Call, Hub, HubError
+from pinfold.hub.server.gate import Gate
+from pinfold.hub.storage.files import NO_ROOM
+from pinfold.hub.storage.repository import Damaged, Gone
+from pinfold.hub.storage.store import KINDS, RESERVED
 
 _READS = {api.validate_yaml, browse.paths_info, content.batch, githttp.upload_pack, githttp.refuse_push}
 _NOT_FOUND = "RepoNotFound"

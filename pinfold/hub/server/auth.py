@@ -18,11 +18,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinfold.errors import UserError
-from pinfold.hub.files import lock, write_file
-from pinfold.hub.repository import LAST_TIME, Damaged, Repository
-from pinfold.hub.store import RESERVED, SEGMENT, Store
-from pinfold.hub.wire import Call, Hub, HubError
+from pinfold.common.errors import UserError
+from pinfold.hub.server.call import Call, Hub, HubError
+from pinfold.hub.storage.files import lock, write_file
+from pinfold.hub.storage.repository import LAST_TIME, Damaged, Repository
+from pinfold.hub.storage.store import RESERVED, SEGMENT, Store
 
 ID = 12  # hex digits of a hash that name a token
 ROLES = ("read", "write")

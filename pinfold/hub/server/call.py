@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 if TYPE_CHECKING:
-    from pinfold.hub.auth import Tokens, User
-    from pinfold.hub.store import Store
+    from pinfold.hub.server.auth import Tokens, User
+    from pinfold.hub.storage.store import Store
 
 LAST_SECOND = 253_402_300_799  # of the year 9999
 

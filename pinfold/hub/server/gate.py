@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pinfold.hub import auth
-from pinfold.hub.faults import Dropped
-from pinfold.hub.wire import Hub, HubError
+from pinfold.hub.server import auth
+from pinfold.hub.server.call import Hub, HubError
+from pinfold.hub.storage.faults import Dropped
 
 HOSTS = ("127.0.0.1", "localhost")
 # What carries its own permission: signed URLs; and the proof of who this server is.

@@ -2,7 +2,7 @@
 
 from starlette.responses import Response
 
-from pinfold.hub.wire import Call, HubError
+from pinfold.hub.server.call import Call, HubError
 
 _HISTORY = (403, "history is never rewritten here: a pinned commit must load next year; delete the repository instead")
 _SPACES = (501, "Spaces are kept here as files and nothing of them runs, so there is nothing to set or to see")

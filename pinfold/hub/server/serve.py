@@ -20,8 +20,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pinfold.errors import UserError, missing_extra
-from pinfold.hub import actions
+from pinfold.common.errors import UserError, missing_extra
+from pinfold.hub.admin import actions
 
 DATA = Path("runs/hub")
 HOST, PORT = "127.0.0.1", 7870
@@ -62,7 +62,9 @@ def main(args: argparse.Namespace) -> int:
     try:
         import uvicorn  # noqa: F401
 
-        from pinfold.hub import app, auth, faults, store, wire  # noqa: F401
+        from pinfold.hub.server import app, auth  # noqa: F401
+        from pinfold.hub.server import call as wire  # noqa: F401
+        from pinfold.hub.storage import faults, store  # noqa: F401
     except ImportError as error:
         raise missing_extra("hub", "hub", error) from error
     if args.action in LOOKING and not args.data.is_dir():
@@ -99,8 +101,11 @@ def _is_local(host: str) -> bool:
 def _serve(args: argparse.Namespace, listeners: list[socket.socket], closed: bool) -> int:
     import uvicorn
 
-    from pinfold.hub import app, auth, connection, multipart, store, wire
-    from pinfold.hub.files import write_file
+    from pinfold.hub.api import multipart
+    from pinfold.hub.server import app, auth, connection
+    from pinfold.hub.server import call as wire
+    from pinfold.hub.storage import store
+    from pinfold.hub.storage.files import write_file
 
     repositories, tokens = store.Store(args.data), auth.Tokens(args.data)
     repositories.repair()
@@ -197,7 +202,7 @@ def _is_ours(data: Path) -> bool:
 
 def _secret(data: Path) -> bytes:
     """The key that signs upload URLs. Kept, so that an upload that outlives a restart is still accepted."""
-    from pinfold.hub.files import write_file
+    from pinfold.hub.storage.files import write_file
 
     path = data / "secret"
     if not path.exists():
@@ -208,7 +213,7 @@ def _secret(data: Path) -> bytes:
 @contextlib.contextmanager
 def _claimed(data: Path) -> Iterator[None]:
     """One server per data directory: locks inside the process keep its repositories consistent."""
-    from pinfold.hub.files import lock
+    from pinfold.hub.storage.files import lock
 
     with contextlib.ExitStack() as stack:
         try:

@@ -18,11 +18,11 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from pinfold.hub import discussions, faults, lfs
-from pinfold.hub.discussions import PR_PREFIX, Discussion
-from pinfold.hub.gitrules import Attributes, attribute_line
-from pinfold.hub.repository import FILE, Missing, Moved, Pointer, Repository, author_name
-from pinfold.hub.wire import HubError
+from pinfold.hub.server.call import HubError
+from pinfold.hub.storage import discussions, faults, lfs
+from pinfold.hub.storage.discussions import PR_PREFIX, Discussion
+from pinfold.hub.storage.gitrules import Attributes, attribute_line
+from pinfold.hub.storage.repository import FILE, Missing, Moved, Pointer, Repository, author_name
 
 MAX_INLINE = 10 * 2**20  # bytes of a file inside the commit request; larger ones go through LFS
 MAX_LINE = MAX_INLINE * 4 // 3 + 2**16

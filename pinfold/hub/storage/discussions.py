@@ -12,9 +12,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from pinfold.hub.files import write_file
-from pinfold.hub.repository import Damaged, Repository, author_name
-from pinfold.hub.wire import HubError, date
+from pinfold.hub.server.call import HubError, date
+from pinfold.hub.storage.files import write_file
+from pinfold.hub.storage.repository import Damaged, Repository, author_name
 
 PR_PREFIX = "refs/pr/"
 OPEN = ("open", "draft")

@@ -7,7 +7,7 @@ ends as if killed. `-always` fails every time.
 
 import os
 
-from pinfold.errors import UserError
+from pinfold.common.errors import UserError
 
 
 class Dropped(BaseException):

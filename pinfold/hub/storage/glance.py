@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pinfold.errors import printable
-from pinfold.hub.repository import Damaged, Gone, Missing, Repository
-from pinfold.hub.store import Store
-from pinfold.hub.wire import HubError
+from pinfold.common.errors import printable
+from pinfold.hub.server.call import HubError
+from pinfold.hub.storage.repository import Damaged, Gone, Missing, Repository
+from pinfold.hub.storage.store import Store
 
 REMEMBERED = 50_000
 Value = TypeVar("Value")

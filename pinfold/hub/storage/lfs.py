@@ -17,10 +17,10 @@ from typing import BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 
-from pinfold.hub import faults
-from pinfold.hub.files import sync_directory
-from pinfold.hub.repository import Entry, Pointer, Repository
-from pinfold.hub.wire import HubError
+from pinfold.hub.server.call import HubError
+from pinfold.hub.storage import faults
+from pinfold.hub.storage.files import sync_directory
+from pinfold.hub.storage.repository import Entry, Pointer, Repository
 
 OID = re.compile(r"[0-9a-f]{64}")
 MAX_OBJECT = 200 * 2**30

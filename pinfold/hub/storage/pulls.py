@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 from dulwich.patch import write_object_diff
 
-from pinfold.hub import discussions, packs
-from pinfold.hub.commit import check_clashes
-from pinfold.hub.discussions import Discussion
-from pinfold.hub.repository import FILE, Moved, Repository
-from pinfold.hub.wire import HubError
+from pinfold.hub.server.call import HubError
+from pinfold.hub.storage import discussions, packs
+from pinfold.hub.storage.commit import check_clashes
+from pinfold.hub.storage.discussions import Discussion
+from pinfold.hub.storage.repository import FILE, Moved, Repository
 
 MAX_DIFF, MAX_DIFF_FILE, MAX_DIFF_FILES = 2**20, 200_000, 300  # bytes, bytes of a file that is compared, files
 ATTRIBUTES = ".gitattributes"

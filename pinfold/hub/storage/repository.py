@@ -24,7 +24,7 @@ from dulwich.objects import Blob, Commit, ShaFile, Tag, Tree
 from dulwich.refs import check_ref_format
 from dulwich.repo import Repo
 
-from pinfold.hub.files import lock, sync_directory, write_file
+from pinfold.hub.storage.files import lock, sync_directory, write_file
 
 FILE = 0o100644
 _DIRECTORY = 0o040000

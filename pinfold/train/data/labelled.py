@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pinfold.errors import UserError
-from pinfold.tokenizer_corpus import HALVES, OBVIOUS, decode, json_rows, read_bytes, table_rows
+from pinfold.common.errors import UserError
+from pinfold.tokenizer.corpus import HALVES, OBVIOUS, decode, json_rows, read_bytes, table_rows
 
 TEXTS = (*OBVIOUS, "review", "tweet", "comment", "message")
 LABELS = ("label", "labels", "sentiment", "class", "category", "target", "rating", "score", "stars")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pinfold.errors import UserError
+from pinfold.common.errors import UserError
 
 
 @dataclass(frozen=True)

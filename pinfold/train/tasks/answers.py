@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pinfold import metrics, tokenizer
-from pinfold.assemble import one_line
-from pinfold.errors import UserError, missing_extra
-from pinfold.labelled import PREFIX, TABLES, row_name, rows_of
-from pinfold.tokenizer_corpus import decode, read_bytes
-from pinfold.train_tokens import batch_of, built, check_options, digest, loaded, wordpiece
+from pinfold.common.errors import UserError, missing_extra
+from pinfold.tokenizer import train as tokenizer
+from pinfold.tokenizer.corpus import decode, read_bytes
+from pinfold.train import metrics
+from pinfold.train.classes import one_line
+from pinfold.train.data.labelled import PREFIX, TABLES, row_name, rows_of
+from pinfold.train.tasks.tokens import batch_of, built, check_options, digest, loaded, wordpiece
 
 LONGEST = 30  # tokens of an answer
 BEST = 20  # starts and ends of a window that are tried together

@@ -5,11 +5,12 @@ import os
 import warnings
 from typing import Any
 
-from pinfold import metrics, tokenizer
-from pinfold.assemble import one_line
-from pinfold.errors import UserError, missing_extra
-from pinfold.labelled import KINDS, load_data
-from pinfold.train_tokens import built, check_options, digest, loaded, wordpiece
+from pinfold.common.errors import UserError, missing_extra
+from pinfold.tokenizer import train as tokenizer
+from pinfold.train import metrics
+from pinfold.train.classes import one_line
+from pinfold.train.data.labelled import KINDS, load_data
+from pinfold.train.tasks.tokens import built, check_options, digest, loaded, wordpiece
 
 AUTO = "AutoModelForSequenceClassification"
 

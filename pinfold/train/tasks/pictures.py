@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pinfold.assemble import fine_tuned, one_line, with_code
-from pinfold.errors import UserError, missing_extra
-from pinfold.metrics import wilson
-from pinfold.pictures import held_out, load_data, opened
+from pinfold.common.errors import UserError, missing_extra
+from pinfold.train.classes import fine_tuned, one_line, with_code
+from pinfold.train.data.pictures import held_out, load_data, opened
+from pinfold.train.metrics import wilson
 
 CLASSIFIER, PROCESSOR = "AutoModelForImageClassification", "AutoImageProcessor"
 

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pinfold import metrics, tokenizer
-from pinfold.assemble import one_line
-from pinfold.errors import UserError, missing_extra
-from pinfold.labelled import PREFIX, TABLES, column, in_order, named, row_name, rows_of
-from pinfold.tokenizer_corpus import decode, read_bytes
-from pinfold.train_tokens import IGNORED, batch_of, built, check_options, digest, loaded, padded, wordpiece
+from pinfold.common.errors import UserError, missing_extra
+from pinfold.tokenizer import train as tokenizer
+from pinfold.tokenizer.corpus import decode, read_bytes
+from pinfold.train import metrics
+from pinfold.train.classes import one_line
+from pinfold.train.data.labelled import PREFIX, TABLES, column, in_order, named, row_name, rows_of
+from pinfold.train.tasks.tokens import IGNORED, batch_of, built, check_options, digest, loaded, padded, wordpiece
 
 WORDS = ("tokens", "words")
 TAGS = ("tags", "ner_tags", "pos_tags", "labels", "ner", "pos")

@@ -10,11 +10,12 @@ import random
 from pathlib import Path
 from typing import Any
 
-from pinfold import metrics, tokenizer
-from pinfold.errors import UserError
-from pinfold.labelled import PREFIX, rows_of
-from pinfold.tokenizer_corpus import TABLES, decode, find_files, read_bytes, read_texts, text_column
-from pinfold.train_tokens import IGNORED, batch_of, built, check_options, digest, loaded, padded, wordpiece
+from pinfold.common.errors import UserError
+from pinfold.tokenizer import train as tokenizer
+from pinfold.tokenizer.corpus import TABLES, decode, find_files, read_bytes, read_texts, text_column
+from pinfold.train import metrics
+from pinfold.train.data.labelled import PREFIX, rows_of
+from pinfold.train.tasks.tokens import IGNORED, batch_of, built, check_options, digest, loaded, padded, wordpiece
 
 
 class Text:

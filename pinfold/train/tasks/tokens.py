@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pinfold import tokenizer
-from pinfold.assemble import check_checkpoint, check_fit, fine_tuned, one_line, with_code
-from pinfold.errors import UserError
+from pinfold.common.errors import UserError
+from pinfold.tokenizer import train as tokenizer
+from pinfold.train.classes import check_checkpoint, check_fit, fine_tuned, one_line, with_code
 
 BYTES_A_WEIGHT = 16  # weight, gradient, and AdamW's two moments, in float32
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index

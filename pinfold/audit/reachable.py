@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pinfold.publish.finding import Finding
-from pinfold.publish.folder import ModelFolder, Module, root
+from pinfold.audit.finding import Finding
+from pinfold.folder.model_folder import ModelFolder, Module, root
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 

@@ -1,0 +1,128 @@
+"""A checkpoint as save_pretrained wrote it: what it holds and whether it fits the folder."""
+
+import ast
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinfold.common.errors import UserError
+from pinfold.common.files import _read_json
+from pinfold.folder.filenames import INDEX, PICKLES, WEIGHTS
+from pinfold.folder.model_folder import ModelFolder
+from pinfold.folder.tokenizer_files import TOKENIZER_CONFIG
+
+UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+@dataclass(frozen=True)
+class CodeFrom:
+    """Code that lies in another repository, at a commit."""
+
+    repo: str
+    sha: str
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.sha}"
+
+    @classmethod
+    def parse(cls, text: str) -> "CodeFrom":
+        """Read "owner/name@SHA".
+
+        Raises:
+            UserError: it does not name one commit.
+        """
+        match = re.fullmatch(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})", text, re.ASCII)
+        if not match:
+            raise UserError(f"--code-from={text} must be owner/name@SHA with all 40 hex digits; a branch can move")
+        return cls(match[1], match[2])
+
+
+def parse_size(text: str) -> int:
+    """Bytes in "5GB", "300MB", ...; decimal units, as huggingface_hub means them.
+
+    >>> parse_size("300MB")
+    300000000
+    """
+    number, unit = text[:-2], text[-2:].upper()
+    if unit not in UNITS or not re.fullmatch(r"[0-9]+(\.[0-9]+)?", number) or float(number) * UNITS[unit] < 1:
+        raise UserError(f"--max-shard-size={text} is not a size; use a number and KB, MB, GB or TB, such as 5GB")
+    return int(float(number) * UNITS[unit])
+
+
+def has_tokenizer(directory: Path) -> bool:
+    """Whether AutoTokenizer has something to load here."""
+    return any((directory / name).is_file() for name in ("tokenizer.json", TOKENIZER_CONFIG))
+
+
+def describes_model(directory: Path) -> bool:
+    """Whether there is a config.json, and a model's; that of a tokenizer alone names nothing but its class."""
+    try:
+        return is_models(json.loads((directory / "config.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, RecursionError):
+        return True
+
+
+def is_models(config: object) -> bool:
+    """Whether the content of a config.json is about a model."""
+    return not isinstance(config, dict) or bool(config.keys() - {"tokenizer_class"})
+
+
+def check_config(config: dict, path: Path) -> None:
+    """Refuse what transformers cannot read, and names that would be Markdown or code in a card.
+
+    Raises:
+        UserError: naming the key.
+    """
+    kind, classes = config.get("model_type"), config.get("architectures") or []
+    if not isinstance(kind, str) or not re.fullmatch(r"[\w.+-]{1,100}", kind, re.ASCII):
+        raise UserError(f"{path}: model_type={kind!r} must be a name such as my-resnet; set it on the config class")
+    if not isinstance(classes, list) or not all(isinstance(name, str) and name.isidentifier() for name in classes):
+        raise UserError(f"{path}: architectures={classes!r} must be a list of class names; save the checkpoint again")
+
+
+def _check_type(config: dict, folder: ModelFolder, path: Path) -> None:
+    """Refuse a checkpoint of another architecture: the folder's configuration class would not read it as its own."""
+    cls = folder.config_class(folder.auto_map())
+    own = folder.attribute(cls, "model_type") if cls else None
+    if isinstance(own, ast.Constant) and own.value != config["model_type"]:
+        raise UserError(
+            f"{path}: model_type={config['model_type']!r}, but {cls}.model_type={own.value!r} in {folder.path}; "
+            "give the folder that this checkpoint was saved with"
+        )
+
+
+def find_weights(checkpoint: Path) -> list[Path]:
+    """The safetensors files of a checkpoint directory.
+
+    Raises:
+        UserError: there are none; what is there instead is named, with the way out.
+    """
+    if not checkpoint.is_dir():
+        raise UserError(f"{checkpoint}: no such checkpoint; give a directory that save_pretrained wrote")
+    index = checkpoint / INDEX
+    if index.exists():
+        places = _read_json(index, "").get("weight_map")
+        if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+            raise UserError(f"{index}: weight_map is no table of file names; save the checkpoint again")
+        names = sorted(set(places.values()))
+        absent = [name for name in names if not (checkpoint / name).is_file()]
+        if absent or not names or any("/" in name for name in names):
+            raise UserError(f"{index}: names {', '.join(absent) or 'no files'}, not there; save the checkpoint again")
+        return [checkpoint / name for name in names]
+    if (checkpoint / WEIGHTS).exists():
+        return [checkpoint / WEIGHTS]
+    pickles = sorted(p.name for p in checkpoint.iterdir() if p.suffix in PICKLES and p.name != "training_args.bin")
+    steps = sorted((p.name for p in checkpoint.glob("checkpoint-*")), key=lambda n: (len(n), n))
+    if pickles:
+        raise UserError(
+            f"{checkpoint / pickles[0]} is a pickle ({Path(pickles[0]).suffix}); publish {WEIGHTS} only. Convert it: "
+            "AutoModel.from_pretrained(DIR).save_pretrained(DIR) writes safetensors"
+        )
+    if steps:
+        raise UserError(
+            f"{checkpoint} holds only {', '.join(steps)}; choose one: --checkpoint {checkpoint / steps[-1]}"
+        )
+    raise UserError(f"{checkpoint} has no {WEIGHTS}; give a directory that save_pretrained wrote")

@@ -1,0 +1,76 @@
+"""Weights as they are published: copied or split into shards, tensors aligned, the same bytes each time."""
+
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinfold.common.files import _write_json
+from pinfold.common.safetensors import read_header
+
+ALIGNMENT = 64  # bytes; that of torch's allocations on a CPU
+
+
+def _stage_weights(weights: list[Path], directory: Path, limit: int) -> None:
+    """Write the tensors anew: format=pt, in shards of at most ``limit`` bytes, on aligned places.
+
+    transformers maps a file into memory, and a matrix product picks its kernel by the alignment of its operands: the
+    same tensor at an odd place gives other last bits than in the model that was saved. So matrices start at multiples
+    of 64 bytes, as torch's own allocations do, wherever the format (no holes) allows it.
+    """
+    from huggingface_hub import split_state_dict_into_shards_factory
+
+    tensors: dict[str, _Stored] = {}
+    for path in weights:
+        header = read_header(path)
+        with open(path, "rb") as file:
+            start = 8 + int.from_bytes(file.read(8), "little")
+        for name, entry in header.items():
+            if name != "__metadata__":
+                tensors[name] = _Stored(path, start + entry["data_offsets"][0], entry["dtype"], tuple(entry["shape"]))
+                tensors[name].size = entry["data_offsets"][1] - entry["data_offsets"][0]
+    split = split_state_dict_into_shards_factory(
+        dict(sorted(tensors.items())),
+        get_storage_size=lambda stored: stored.size,
+        filename_pattern="model{suffix}.safetensors",
+        max_shard_size=limit,
+    )
+    for filename, names in split.filename_to_tensors.items():
+        _write_safetensors(directory / filename, {name: tensors[name] for name in names})
+    if split.is_sharded:
+        _write_json(directory / INDEX, {"metadata": split.metadata, "weight_map": split.tensor_to_filename})
+
+
+@dataclass
+class _Stored:
+    """Where a tensor's bytes are."""
+
+    path: Path
+    offset: int
+    dtype: str
+    shape: tuple[int, ...]
+    size: int = 0
+
+
+def _write_safetensors(path: Path, tensors: dict[str, _Stored]) -> None:
+    """Write one file; whole multiples of 64 bytes first, then odd matrices, then odd vectors."""
+    order = sorted(tensors, key=lambda n: (tensors[n].size % ALIGNMENT != 0, len(tensors[n].shape) < 2, n))
+    header: dict = {"__metadata__": {"format": "pt"}}
+    position = 0
+    for name in order:
+        stored = tensors[name]
+        offsets = [position, position + stored.size]
+        header[name] = {"dtype": stored.dtype, "shape": list(stored.shape), "data_offsets": offsets}
+        position += stored.size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % ALIGNMENT)
+    with open(path, "wb") as target:
+        target.write(struct.pack("<Q", len(text)) + text)
+        for name in order:
+            stored = tensors[name]
+            with open(stored.path, "rb") as source:
+                source.seek(stored.offset)
+                left = stored.size
+                while block := source.read(min(left, 1 << 22)):
+                    target.write(block)
+                    left -= len(block)
