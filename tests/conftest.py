@@ -6,20 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny
+from helpers import tiny
+from helpers.processes import ROOT, clean_environment
 
 from pinfold.fence import overlays
 from pinfold.remote import destination
 from pinfold.verify import verify
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def clean_environment(home: Path, **more: str) -> dict[str, str]:
-    """The environment of a user who has set nothing up."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "TRANSFORMERS_"))}
-    home.mkdir(parents=True, exist_ok=True)
-    return {**kept, "HOME": str(home), "HF_HOME": str(home / "hf"), **more}
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +80,7 @@ def hub(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """`pinfold hub` as a user starts it, for one file of tests."""
-    from hub_support import Server
+    from helpers.hub_support import Server
 
     with Server(tmp_path_factory.mktemp("hub") / "data") as running:
         yield running

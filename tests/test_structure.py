@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, clean_environment
+from helpers.processes import ROOT, clean_environment
 
 PACKAGE = ROOT / "pinfold"
 MODEL_FOLDERS = sorted(p for p in ROOT.glob("*_model") if p.is_dir())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pinfold.common.files import _write_json
 from pinfold.common.safetensors import read_header
+from pinfold.folder.filenames import INDEX
 
 ALIGNMENT = 64  # bytes; that of torch's allocations on a CPU
 

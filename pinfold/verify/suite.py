@@ -132,7 +132,7 @@ def lines(results: list[Result]) -> Iterator[str]:
         place = "" if device == "cpu" else f" on {device}"
         yield f"{number:>3} {name} ({auto}), transformers {version}{place}"
     if not any(device != "cpu" for *_, device in columns):
-        yield "    on a GPU: not run, none is within reach of the fence; tests/common.py runs the checks where one is"
+        yield "    on a GPU: not run, none is within reach of the fence; tests/helpers/common.py runs them"
     yield ""
     cells = {(result.column, result.check): result.state for result in results}
     checks = list(dict.fromkeys(result.check for result in results))

@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-import bad_folders
 import pytest
-from bad_cases import BAD
-from bad_folders import L, M
-from good_cases import GOOD
+from corpus import bad_folders
+from corpus.bad_cases import BAD
+from corpus.bad_folders import L, M
+from corpus.good_cases import GOOD
 
 from pinfold.audit.finding import errors
 from pinfold.audit.run import audit, snippets
@@ -20,7 +20,7 @@ from pinfold.common.errors import UserError
 from pinfold.folder.model_folder import read_folder, read_modules
 from pinfold.staging.stage import stage
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RULES = [f"P{number:02d}" for number in range(1, 26)]
 KINDS = ["P11b", "P11c", "P11d", "P14b", "P14c", "P19b", "P19c", "P22b"]
 

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-import tiny
-from conftest import clean_environment
+from helpers import tiny
+from helpers.processes import clean_environment
 
 from pinfold.audit import fix
 from pinfold.audit.json_text import JsonText

@@ -11,9 +11,9 @@ import warnings
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, clean_environment
-from malicious import HARMLESS, MALICIOUS
-from tiny import write_folder
+from corpus.malicious import HARMLESS, MALICIOUS
+from helpers.processes import ROOT, clean_environment
+from helpers.tiny import write_folder
 
 from pinfold.audit.finding import ERROR, WARNING, Finding, errors
 from pinfold.audit.security.run import CODES, UNSEEN, accepted, security

@@ -6,9 +6,9 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from helpers.tiny import write_folder
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
-from tiny import write_folder
 
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.card import card, provenance, snippet

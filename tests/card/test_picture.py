@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 import torch
-from conftest import ROOT, clean_environment
+from helpers.processes import ROOT, clean_environment
 from torch import nn
 
 from pinfold.card.picture import layout as picture_layout

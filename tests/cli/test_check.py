@@ -8,7 +8,7 @@ import struct
 import time
 
 import pytest
-import tiny
+from helpers import tiny
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from pinfold.cli import check

@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from conftest import ROOT
+from helpers.processes import ROOT
 
 from pinfold.cli import compat
 from pinfold.common.errors import UserError

@@ -14,7 +14,7 @@ from pinfold.cli.main import main
 from pinfold.convert import build, docstrings, names
 from pinfold.convert.merge import merge
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MODELS = Path(transformers.__file__).parent / "models"
 DECODER = '''
 import torch

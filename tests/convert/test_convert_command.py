@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, clean_environment
+from helpers.processes import ROOT, clean_environment
 
 from pinfold.cli.main import main
 from pinfold.common.errors import UserError

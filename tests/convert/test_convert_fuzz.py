@@ -1,6 +1,6 @@
 """Random edits of transformers' modular files: each gives Python that parses, or one line for the user.
 
-python tests/test_convert_fuzz.py 2000 [SEED] runs more of them and counts.
+python tests/convert/test_convert_fuzz.py 2000 [SEED] runs more of them and counts.
 """
 
 import collections
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import transformers
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from pinfold.common.errors import UserError
 from pinfold.convert import build, source
 

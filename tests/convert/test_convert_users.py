@@ -24,7 +24,7 @@ from pinfold.common.errors import UserError
 from pinfold.convert import build, files, finish
 from pinfold.convert.merge import merge
 
-USERS = Path(__file__).resolve().parent / "modular_users"
+USERS = Path(__file__).resolve().parents[1] / "corpus" / "modular_users"
 IDS = torch.arange(20).view(2, 10) % 13 + 3
 TEXT = {"input_ids": IDS}
 LABELLED = {"input_ids": IDS, "labels": IDS}

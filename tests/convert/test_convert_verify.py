@@ -10,7 +10,7 @@ from pinfold.common.errors import UserError
 from pinfold.convert import verify
 from pinfold.fenced.tiny import config as tiny
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MODULAR = '''
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaForCausalLM

@@ -12,7 +12,7 @@ from pinfold.cli.main import main
 from pinfold.common.errors import UserError
 from pinfold.convert import build, couplings, describe, eject
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TEXT = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 PICTURE = {"image_size": 16, "patch_size": 8, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 # model: configuration, class with a loss, its Auto class, sizes, inputs

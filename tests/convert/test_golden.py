@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # Of every kind, for (c): decoders, an encoder, experts, detection, speech, towers, an encoder-decoder.
 BEHAVIOUR = "camembert canary llava_next_video mistral mixtral olmo2 rt_detr_v2 sew".split()  # noqa: SIM905
 

@@ -2,7 +2,7 @@
 """What the audit must say, case by case: at least three variants of each rule and of each of its kinds."""
 
 import numpy
-from bad_folders import (
+from corpus.bad_folders import (
     AUTO_MAP,
     CONFIGURATION,
     README,

@@ -2,8 +2,8 @@
 """Folders that follow the contract, each in another style, and near misses of the rules: none has an error."""
 
 import numpy
-from bad_cases import FILLED, NO_FLAG, OUTPUT, POST, SHA, TIES, UNTIED, C, J, L, M, P, T, buffer_class
-from bad_folders import (
+from corpus.bad_cases import FILLED, NO_FLAG, OUTPUT, POST, SHA, TIES, UNTIED, C, J, L, M, P, T, buffer_class
+from corpus.bad_folders import (
     AUTO_MAP,
     CONFIGURATION,
     LAYERS,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, clean_environment
+from helpers.processes import ROOT, clean_environment
 from packaging.version import Version
 
 from pinfold.card.card import split_front_matter

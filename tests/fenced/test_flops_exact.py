@@ -6,7 +6,7 @@ the attention operator of CPUs: on the meta device it sees attention as the prod
 
 import pytest
 import torch
-from conftest import ROOT
+from helpers.processes import ROOT
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 

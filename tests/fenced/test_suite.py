@@ -2,10 +2,10 @@
 
 import json
 
-import common
 import pytest
-import suite_models
-from conftest import ROOT
+from corpus import suite_models
+from helpers import common
+from helpers.processes import ROOT
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from pinfold.cli.main import main as command

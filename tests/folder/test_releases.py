@@ -8,16 +8,16 @@ import time
 from pathlib import Path
 
 import pytest
-import tiny
 import transformers
-from conftest import clean_environment
+from helpers import tiny
+from helpers.processes import clean_environment
 
 from pinfold.audit.rules.names import symbols
 from pinfold.common.errors import UserError
 from pinfold.folder.model_folder import read_modules
 from pinfold.folder.releases import MINORS, RELEASES, TABLE, absent, describe, exists, floor, model_types, suggest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NEWEST, OLDEST = MINORS[-1], MINORS[0]
 # Modules whose names do not depend on which optional packages are installed.
 MODULES = (  # noqa: SIM905
@@ -332,7 +332,7 @@ def test_transformers_own_files_of_this_release_take_nothing_that_it_lacks(tmp_p
 
 
 def test_the_maker_reads_lazy_packages_redirects_and_conditions():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
+    sys.path.insert(0, str(ROOT / "scripts"))
     try:
         maker = importlib.import_module("releases")
     finally:

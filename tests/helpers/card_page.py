@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import clean_environment
 
+from helpers.processes import clean_environment
 from pinfold.card.snippet import printed
 
 LOOKS = [("light", 1280), ("dark", 1280), ("light", 380), ("dark", 380)]

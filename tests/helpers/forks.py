@@ -46,7 +46,7 @@ class Forks:
             environment |= {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
             environment |= {"OMP_NUM_THREADS": "1"} | ({"PYTHONPATH": str(overlay)} if overlay else {})
             (home / "server.py").write_text(SERVER)
-            script = Path(__file__).parents[1] / "pinfold" / "fenced" / "main.py"
+            script = Path(__file__).parents[2] / "pinfold" / "fenced" / "main.py"
             with open(home / "log", "w") as log:
                 self.servers[overlay] = server = subprocess.Popen(
                     [sys.executable, str(home / "server.py"), str(script)],

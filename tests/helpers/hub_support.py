@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pinfold.fence.overlays import make_overlay
 from pinfold.hub.server.auth import Tokens
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GENERATIONS = ["huggingface_hub 2.x", "huggingface_hub 0.x", "huggingface_hub 1.x"]
 OVERLAYS = dict(zip(GENERATIONS[1:], ("4.57.6", "5.0.0"), strict=True))  # transformers that bring the others
 

@@ -4,9 +4,9 @@ import contextlib
 import importlib.util
 import shutil
 
-import hub_site
 import pytest
-from hub_support import Server
+from helpers import hub_site
+from helpers.hub_support import Server
 
 CHROMIUM = shutil.which("chromium")
 for _needed, _found in {

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from hub_support import ROOT, Server
+from helpers.hub_support import ROOT, Server
 
 from pinfold.common.errors import UserError
 from pinfold.hub.server import auth

@@ -10,10 +10,10 @@ import time
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
-import hub_site
 import pytest
 from dulwich.repo import Repo
-from hub_support import Server, Tokens, file, large, sha256
+from helpers import hub_site
+from helpers.hub_support import Server, Tokens, file, large, sha256
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 REPO = "/alice/resnet50d"

@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from hub_support import GENERATIONS, Server, client, file, large, user_of
+from helpers.hub_support import GENERATIONS, Server, client, file, large, user_of
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,16 @@
-"""The storm of tests/hub_storm.py, in its short form; run that file for a thousand faults."""
+"""The storm of tests/helpers/hub_storm.py, in its short form; run that file for a thousand faults."""
 
 import re
 import subprocess
 import sys
-from pathlib import Path
+
+from helpers.processes import ROOT
 
 FAULTS = 36
 
 
 def test_no_fault_loses_or_tears_a_commit():
-    storm = Path(__file__).with_name("hub_storm.py")
+    storm = ROOT / "tests" / "helpers" / "hub_storm.py"
     done = subprocess.run(
         [sys.executable, str(storm), "--faults", str(FAULTS), "--seed", "3"],
         capture_output=True, text=True, timeout=500,

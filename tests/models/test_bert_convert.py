@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hub_support import Server, client, environment
+from helpers.hub_support import Server, client, environment
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BertConfig, BertModel, RobertaConfig, RobertaModel
 
@@ -32,7 +32,7 @@ from bert_model.convert_bert import (
     to_tensorflow,
 )
 
-SCRIPT = Path(__file__).resolve().parents[1] / "bert_model" / "convert_bert.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "bert_model" / "convert_bert.py"
 TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32}
 TINY |= {"vocab_size": 99, "max_position_embeddings": 32}
 WORDS = [

@@ -12,9 +12,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import ROOT, clean_environment
-from test_bert_modeling import build
-from test_bert_push import minilm  # noqa: F401 (a fixture)
+from helpers.processes import ROOT, clean_environment
+from models.test_bert_modeling import build
+from models.test_bert_push import minilm  # noqa: F401 (a fixture)
 from transformers import AutoTokenizer
 
 from pinfold.cli.main import main
@@ -23,7 +23,7 @@ from pinfold.remote.client import Remote
 from pinfold.remote.destination import Destination
 from pinfold.staging.stage import stage
 
-SCRIPT = ROOT / "tests" / "pinned_bert.py"
+SCRIPT = ROOT / "tests" / "helpers" / "pinned_bert.py"
 HEADS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 VERSIONS = ("4.48.3", "4.57.6", "5.0.0", "newest")
 each_version = pytest.mark.parametrize("version", VERSIONS)

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from card_page import copied_example_runs
-from conftest import clean_environment
-from test_bert_modeling import build
+from helpers.card_page import copied_example_runs
+from helpers.processes import clean_environment
+from models.test_bert_modeling import build
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModel, PreTrainedTokenizerFast, pipeline
 
 from pinfold.cli.main import main
 from pinfold.remote import destination
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SENTENCES = [
     "A man is eating food.",
     "A man is eating a piece of bread.",

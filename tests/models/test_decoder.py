@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
-from conftest import ROOT, clean_environment
+from helpers.processes import ROOT, clean_environment
 
 from decoder_model import modeling_decoder as decoder
 from decoder_model.configuration_decoder import DecoderConfig

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from card_page import copied_example_runs
-from conftest import ROOT, clean_environment
-from test_decoder import IDS, build
+from helpers.card_page import copied_example_runs
+from helpers.processes import ROOT, clean_environment
+from models.test_decoder import IDS, build
 
 from decoder_model.modeling_decoder import DecoderForCausalLM
 
@@ -54,7 +54,7 @@ def said(pushed, hub, overlay, tmp_path_factory):
         home = tmp_path_factory.mktemp("home")
         environment = clean_environment(home, HF_ENDPOINT=hub["url"], HF_HUB_DISABLE_IMPLICIT_TOKEN="1")
         environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths[version]}
-        command = [sys.executable, str(ROOT / "tests" / "decoder_versions.py"), "local/decoder", pushed[1]]
+        command = [sys.executable, str(ROOT / "tests" / "helpers" / "decoder_versions.py"), "local/decoder", pushed[1]]
         done = subprocess.run(
             [*command, str(home / "saved")], env=environment, cwd=home, capture_output=True, text=True, timeout=400
         )

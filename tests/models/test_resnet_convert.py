@@ -14,7 +14,7 @@ from transformers import AutoImageProcessor, AutoModel, AutoModelForImageClassif
 
 from resnet_model.convert_resnet import AUTO_MAP, CannotConvert, configuration, convert, main, preprocessing, probe
 
-SCRIPT = Path(__file__).resolve().parents[1] / "resnet_model" / "convert_resnet.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "resnet_model" / "convert_resnet.py"
 SUPPORTED = [
     *(
         "resnet10t",

@@ -19,7 +19,7 @@ from resnet_model.configuration_resnet import ResnetConfig
 from resnet_model.convert_resnet import AUTO_MAP, configuration, probe
 from resnet_model.modeling_resnet import ResnetModel, ResnetModelForImageClassification
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"block_type": "basic", "layers": [1, 1, 1, 1], "stem_type": "deep", "stem_width": 8, "num_classes": 5}
 CLASSES = [ResnetModel, ResnetModelForImageClassification]
 NAMES = ["resnet18", "resnet50d", "resnext50_32x4d", "resnet26t"]

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 import torch
-from card_page import copied_example_runs
-from conftest import ROOT, clean_environment
+from helpers.card_page import copied_example_runs
+from helpers.processes import ROOT, clean_environment
 
 from pinfold.tokenizer import train as tokenizer
 from sentiment_model.configuration_sentiment import SentimentConfig
@@ -47,7 +47,12 @@ def said(pushed, hub, overlay, tmp_path_factory):
         home = tmp_path_factory.mktemp("home")
         environment = clean_environment(home, HF_ENDPOINT=hub["url"], HF_HUB_DISABLE_IMPLICIT_TOKEN="1")
         environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": "" if version == "newest" else str(overlay(version))}
-        command = [sys.executable, str(ROOT / "tests" / "sentiment_versions.py"), "local/sentiment", pushed[1]]
+        command = [
+            sys.executable,
+            str(ROOT / "tests" / "helpers" / "sentiment_versions.py"),
+            "local/sentiment",
+            pushed[1],
+        ]
         done = subprocess.run(
             [*command, str(home / "saved")], env=environment, cwd=home, capture_output=True, text=True, timeout=400
         )

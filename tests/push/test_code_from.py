@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny
-from conftest import clean_environment
+from helpers import tiny
+from helpers.processes import clean_environment
 from huggingface_hub import HfApi
 
 from pinfold.cli.main import main

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from card_page import copied_example_runs
-from conftest import ROOT, clean_environment
+from helpers.card_page import copied_example_runs
+from helpers.processes import ROOT, clean_environment
 
 from pinfold.remote import destination
 

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-import tiny
-from conftest import ROOT, clean_environment
+from helpers import tiny
+from helpers.processes import ROOT, clean_environment
 from huggingface_hub import HfApi
 
 from pinfold.card import card

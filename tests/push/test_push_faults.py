@@ -15,8 +15,8 @@ import threading
 import time
 
 import pytest
-import tiny
-from conftest import ROOT, clean_environment
+from helpers import tiny
+from helpers.processes import ROOT, clean_environment
 from huggingface_hub import HfApi
 
 from pinfold.cli.main import main

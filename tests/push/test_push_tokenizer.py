@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny
-from conftest import clean_environment
+from helpers import tiny
+from helpers.processes import clean_environment
 from huggingface_hub import HfApi
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast

@@ -5,8 +5,8 @@ import os
 import shutil
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from safetensors.torch import load_file, save_file
 
 from pinfold.common.errors import UserError

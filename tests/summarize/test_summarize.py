@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+from helpers.processes import ROOT
 from huggingface_hub import CommitOperationAdd, HfApi
 from torch import nn
 from torch.nn import functional as F

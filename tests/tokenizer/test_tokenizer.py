@@ -11,8 +11,8 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-import tiny
-from conftest import ROOT, clean_environment
+from helpers import tiny
+from helpers.processes import ROOT, clean_environment
 from safetensors import safe_open
 
 from pinfold.common.errors import UserError

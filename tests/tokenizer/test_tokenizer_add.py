@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, clean_environment
+from helpers.processes import ROOT, clean_environment
 from safetensors.torch import load_file
 
 from pinfold.tokenizer import train as verb

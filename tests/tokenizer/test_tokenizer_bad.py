@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, clean_environment
+from helpers.processes import ROOT, clean_environment
 from transformers import BertConfig, BertForMaskedLM
 
 from pinfold.cli.main import main

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from pinfold.cli.main import main
 from pinfold.train.data.pictures import digits, held_out
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 CONFIGURATION = '''"""Two colours, for tests."""
 

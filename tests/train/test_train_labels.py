@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
-from conftest import ROOT
+from helpers.processes import ROOT
 from safetensors.torch import load_file
 from sklearn import metrics as reference
 

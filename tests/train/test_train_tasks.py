@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT
+from helpers.processes import ROOT
 from safetensors.torch import load_file
 
 from pinfold.cli.main import main

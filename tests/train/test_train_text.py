@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import ROOT
+from helpers.processes import ROOT
 from safetensors.torch import load_file
 
 from pinfold.cli.main import main

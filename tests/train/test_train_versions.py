@@ -9,9 +9,9 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT
+from helpers.processes import ROOT
 from safetensors.torch import load_file
-from test_train_tasks import SMALL, STILL, tagged
+from train.test_train_tasks import SMALL, STILL, tagged
 
 VERSIONS = ("4.48.3", "4.57.6", "5.0.0", "newest")
 LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

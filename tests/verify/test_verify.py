@@ -12,11 +12,11 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
-from bad_models import BAD, without_digest
-from forks import Forks
-from good_models import save_model, write_model
+from corpus.bad_models import BAD, without_digest
+from corpus.good_models import save_model, write_model
+from helpers import tiny
+from helpers.forks import Forks
 from safetensors.torch import load_file, save_file
 
 from pinfold.common.errors import UserError
@@ -373,11 +373,11 @@ def test_a_model_in_memory_is_compared_and_left_as_it_was(tmp_path, forked, tiny
 
 def test_a_model_in_memory_is_compared_with_its_own_attention(tmp_path, forked, monkeypatch):
     """eager and sdpa differ in the last bits; a load runs sdpa, whatever the model in memory runs."""
-    from test_bert_modeling import build
+    from models.test_bert_modeling import build
 
     from bert_model.attention_bert import BERTSelfAttention
 
-    model, folder = build("ForMaskedLM", attn_implementation="eager"), Path(__file__).parents[1] / "bert_model"
+    model, folder = build("ForMaskedLM", attn_implementation="eager"), Path(__file__).parents[2] / "bert_model"
     model.save_pretrained(tmp_path / "bert")
     staged, work = prepared(tmp_path, folder, tmp_path / "bert")
     expected = verify.reference(staged, tmp_path / "bert", work, in_memory=model)
