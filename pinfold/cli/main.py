@@ -24,7 +24,7 @@ VERBS = {
     "tokenizer": ("pinfold.tokenizer.train", "train a tokenizer on text, or add tokens to one"),
     "summarize": ("pinfold.summarize.run", "say what a model is made of, what each part costs and what a step shows"),
     "compat": ("pinfold.cli.compat", "load a published model in several transformers versions"),
-    "hub": ("pinfold.hub.server.serve", "serve the embedded Hub on this machine"),
+    "hub": ("pinfold.cli.hub", "serve the embedded Hub on this machine"),
 }
 
 

@@ -5,7 +5,6 @@ it is sent its own token. Apart from choosing and starting it, a push treats it 
 """
 
 import contextlib
-import hashlib
 import hmac
 import json
 import os
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.common.errors import UserError
+from pinfold.common.proof import server_proof
 
 HUB_DATA = Path("runs/hub")
 HUB_PORT = 7870
@@ -122,8 +122,8 @@ def find(data: Path) -> dict | None:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(url, timeout=5) as answer:
             proof = json.loads(answer.read(10_000))["proof"]
-        wanted = hmac.new(server["nonce"].encode(), challenge.encode(), hashlib.sha256).hexdigest()
-        return server if hmac.compare_digest(proof, wanted) else None
+        expected = server_proof(server["nonce"], challenge)
+        return server if hmac.compare_digest(proof, expected) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

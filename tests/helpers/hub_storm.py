@@ -37,7 +37,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.utils import disable_progress_bars, logging
 
 from pinfold.common.errors import UserError
-from pinfold.hub.server.auth import Tokens
+from pinfold.hub.server.tokens import Tokens
 from pinfold.remote.client import Remote
 from pinfold.remote.destination import Destination
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pinfold.fence.overlays import make_overlay
-from pinfold.hub.server.auth import Tokens
+from pinfold.hub.server.tokens import Tokens
 
 ROOT = Path(__file__).parents[2]
 GENERATIONS = ["huggingface_hub 2.x", "huggingface_hub 0.x", "huggingface_hub 1.x"]

@@ -13,10 +13,11 @@ import urllib.request
 import pytest
 from helpers.hub_support import GENERATIONS, Server, client, file, large
 
-from pinfold.hub.server.auth import Tokens
+from pinfold.hub.server.tokens import Tokens
 from pinfold.hub.storage import discussions
+from pinfold.hub.storage.errors import Gone
 from pinfold.hub.storage.gitrules import DEFAULT_ATTRIBUTES
-from pinfold.hub.storage.repository import Gone, Repository
+from pinfold.hub.storage.repository import Repository
 from pinfold.hub.storage.store import Store
 
 PUSH = """

@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 from pinfold.common.errors import UserError, printable
 from pinfold.hub.admin.maintenance import MAX_POINTER, import_lock
 from pinfold.hub.admin.source import RemoteFile, Source
-from pinfold.hub.server.call import HubError
 from pinfold.hub.storage import lfs, packs
 from pinfold.hub.storage.commit import MAX_INLINE, check_clashes, check_new_path, check_path
+from pinfold.hub.storage.errors import Moved, Refused
 from pinfold.hub.storage.files import lock, sha256_of, sync_directory
 from pinfold.hub.storage.gitrules import DEFAULT_ATTRIBUTES, Attributes, attribute_line
-from pinfold.hub.storage.repository import FILE, Moved, Pointer, Repository
+from pinfold.hub.storage.repository import FILE, Pointer, Repository
 from pinfold.hub.storage.store import Store
 
 EXECUTABLE = 0o100755
@@ -337,12 +337,12 @@ def _store(repo: Repository, part: Path, pointer: Pointer) -> None:
 def _check_clashes(files: Iterable[str], before: Iterable[str] = ()) -> None:
     try:
         check_clashes(files, before)
-    except HubError as error:
+    except Refused as error:
         raise UserError(error.message) from None
 
 
 def _checked(path: str, check: Callable[[str], str] = check_path) -> str:
     try:
         return check(path)
-    except HubError as error:
+    except Refused as error:
         raise UserError(error.message) from None

@@ -9,10 +9,11 @@ from dulwich.objects import Commit, ShaFile, Tree
 
 from pinfold.common.errors import UserError, printable
 from pinfold.hub.admin.maintenance import DAMAGE, pointer_in, reason, repositories
-from pinfold.hub.server.auth import Tokens
+from pinfold.hub.server.tokens import Tokens
 from pinfold.hub.storage import discussions, lfs, packs
 from pinfold.hub.storage.files import sha256_of
-from pinfold.hub.storage.repository import LAST_TIME, Pointer, Repository
+from pinfold.hub.storage.repository import Pointer, Repository
+from pinfold.hub.storage.times import LAST_TIME
 
 
 @dataclass

@@ -12,10 +12,12 @@ from starlette.responses import Response
 from pinfold.hub.api import info
 from pinfold.hub.pages import tensors as web_tensors
 from pinfold.hub.server import auth
-from pinfold.hub.server.call import Call, HubError, answer, date
+from pinfold.hub.server.call import ApiCall, answer
 from pinfold.hub.storage import lfs
 from pinfold.hub.storage.discussions import PR_PREFIX
-from pinfold.hub.storage.repository import Entry, Missing, Repository, author_name
+from pinfold.hub.storage.errors import Missing, Refused
+from pinfold.hub.storage.repository import Entry, Repository, author_name
+from pinfold.hub.storage.times import date
 
 COMMITS_PER_PAGE = 100
 ENTRIES_PER_PAGE = 1000
@@ -26,7 +28,7 @@ MAX_DIRECTORIES = 20  # that are looked at one by one; beyond it one walk throug
 MAX_HISTORY = 2000  # commits that are searched for the last change of a file
 
 
-def repo_info(call: Call) -> Response:
+def repo_info(call: ApiCall) -> Response:
     repo = auth.repository(call)
     sha = resolve(repo, call.params.get("revision", "main"))
     if fields := call.request.query_params.getlist("expand"):
@@ -37,13 +39,13 @@ def repo_info(call: Call) -> Response:
     return answer(described)
 
 
-def tree(call: Call) -> Response:
+def tree(call: ApiCall) -> Response:
     repo = auth.repository(call)
     sha = resolve(repo, call.params["revision"])
     try:
         paths = repo.paths(sha, call.params.get("path", "").strip("/"), call.flag("recursive"))
     except Missing as error:
-        raise HubError(404, str(error), "EntryNotFound", headers={"X-Repo-Commit": sha}) from error
+        raise Refused(404, str(error), "EntryNotFound", headers={"X-Repo-Commit": sha}) from error
     start = call.number("cursor", 0)
     if not call.flag("expand"):
         return page(call, paths, start, ENTRIES_PER_PAGE, lambda each: _described(repo.load(*each)))
@@ -54,16 +56,16 @@ def tree(call: Call) -> Response:
     )
 
 
-def paths_info(call: Call) -> Response:
+def paths_info(call: ApiCall) -> Response:
     repo = auth.repository(call)
     sha = resolve(repo, call.params["revision"])
     form = call.form()
     wanted = list(dict.fromkeys(path.strip("/") for path in form.get("paths", []) if path.strip("/")))
     expand = form.get("expand", ["false"])[0].lower() in ("true", "1")
     if expand and len(wanted) > MAX_EXPANDED:
-        raise HubError(413, f"expand is for at most {MAX_EXPANDED} paths; send several requests")
+        raise Refused(413, f"expand is for at most {MAX_EXPANDED} paths; send several requests")
     if len(wanted) > MAX_PATHS:
-        raise HubError(413, f"at most {MAX_PATHS} paths are looked up at a time; send several requests")
+        raise Refused(413, f"at most {MAX_PATHS} paths are looked up at a time; send several requests")
     entries = [repo.load(*found) for found in _found(repo, sha, wanted)]
     last = _last_commits(repo, sha, {each.path for each in entries}) if expand else {}
     return answer([{**_described(each), **(_last(last[each.path]) if expand else {})} for each in entries])
@@ -82,7 +84,7 @@ def _found(repo: Repository, sha: str, wanted: list[str]) -> list[tuple[str, int
     return [present[path] for path in wanted if path in present]
 
 
-def commits(call: Call) -> Response:
+def commits(call: ApiCall) -> Response:
     """Newest first. A page's Link carries the next commit's sha, so that new commits shift nothing."""
     repo = auth.repository(call)
     formatted = "formatted" in call.request.query_params.getlist("expand[]")
@@ -106,7 +108,7 @@ def commits(call: Call) -> Response:
     return answer(shown, headers=link)
 
 
-def refs(call: Call) -> Response:
+def refs(call: ApiCall) -> Response:
     repo = auth.repository(call)
 
     def listed(prefix: str) -> list[dict[str, str]]:
@@ -119,19 +121,19 @@ def refs(call: Call) -> Response:
     return answer(body)
 
 
-def safetensors_headers(call: Call) -> Response:
+def safetensors_headers(call: ApiCall) -> Response:
     """The headers of all shards of a model in one answer."""
     repo = auth.repository(call)
     sha = resolve(repo, "main")
     files, index = repo.files(sha), call.params["path"]
     if index not in files:
-        raise HubError(404, "Entry not found", "EntryNotFound", headers={"X-Repo-Commit": sha})
+        raise Refused(404, "Entry not found", "EntryNotFound", headers={"X-Repo-Commit": sha})
     headers = {}
     for path in info.shards(repo, files, index):
         try:
             headers[path.rpartition("/")[2]] = _header(repo, repo.load(path, *files[path]))
         except (ValueError, KeyError, OSError) as error:
-            raise HubError(400, f"{path} is not there or no safetensors file") from error
+            raise Refused(400, f"{path} is not there or no safetensors file") from error
     content = info.read_json(repo, files, index) or {}
     return answer({"index": {"metadata": content.get("metadata")}, "headers": headers})
 
@@ -143,7 +145,7 @@ def _header(repo: Repository, entry: Entry) -> dict[str, Any]:
         return json.loads(file.read(length))
 
 
-def lfs_files(call: Call) -> Response:
+def lfs_files(call: ApiCall) -> Response:
     """The large files of main, for the owner: who looks at what takes room."""
     repo = auth.repository(call, write=True)
     sha, found = resolve(repo, "main"), []
@@ -160,10 +162,10 @@ def resolve(repo: Repository, revision: str) -> str:
     try:
         return repo.resolve(revision)
     except Missing as error:
-        raise HubError(404, f"Invalid rev id: {error}", "RevisionNotFound") from error
+        raise Refused(404, f"Invalid rev id: {error}", "RevisionNotFound") from error
 
 
-def page(call: Call, items: list, start: int, size: int, described: Callable = lambda each: each) -> Response:
+def page(call: ApiCall, items: list, start: int, size: int, described: Callable = lambda each: each) -> Response:
     """A slice of a list. Only what is on the page is described, because that reads objects; None is left out."""
     following = start + size
     headers = call.next_page(following) if following < len(items) else {}

@@ -10,21 +10,23 @@ from typing import Any
 from starlette.responses import Response
 
 from pinfold.hub.server import auth
-from pinfold.hub.server.auth import User
-from pinfold.hub.server.call import Call, HubError, answer, date
+from pinfold.hub.server.call import ApiCall, answer
+from pinfold.hub.server.tokens import User
 from pinfold.hub.storage import discussions, faults, pulls
 from pinfold.hub.storage.discussions import MAX_COMMENT, MAX_TITLE, OPEN, Discussion
+from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.repository import Repository, author_name
+from pinfold.hub.storage.times import date
 
 PER_PAGE = 50
 MAX_PAGE = 10**6
 
 
-def listed(call: Call) -> Response:
+def listed(call: ApiCall) -> Response:
     repo = auth.repository(call)
     kind, status, author = call.query("type") or "all", call.query("status") or "all", call.query("author")
     if kind not in ("all", "discussion", "pull_request") or status not in ("all", "open", "closed"):
-        raise HubError(400, "type is all, discussion or pull_request; status is all, open or closed")
+        raise Refused(400, "type is all, discussion or pull_request; status is all, open or closed")
     found = [
         each
         for each in discussions.all_of(repo)
@@ -37,7 +39,7 @@ def listed(call: Call) -> Response:
     return answer({"discussions": shown, "count": len(found), "start": page * PER_PAGE, "numClosedDiscussions": 0})
 
 
-def details(call: Call) -> Response:
+def details(call: ApiCall) -> Response:
     repo = auth.repository(call)
     found = _find(call, repo)
     body = _summary(repo, found)
@@ -52,13 +54,13 @@ def details(call: Call) -> Response:
     return answer({**body, "events": events})
 
 
-def create(call: Call) -> Response:
+def create(call: ApiCall) -> Response:
     repo, user = _participant(call)
     request = call.json()
     title, text = _text(request, "title", MAX_TITLE), _text(request, "description", MAX_COMMENT)
     pull = request.get("pullRequest", False)
     if not isinstance(pull, bool):
-        raise HubError(400, "pullRequest must be true or false")
+        raise Refused(400, "pullRequest must be true or false")
     if pull:
         auth.require_write(user, repo.namespace)
     with repo.lock:
@@ -72,7 +74,7 @@ def create(call: Call) -> Response:
     return answer(body)
 
 
-def add_comment(call: Call) -> Response:
+def add_comment(call: ApiCall) -> Response:
     repo, user = _participant(call)
     new = discussions.comment(user.name, _text(call.json(), "comment", MAX_COMMENT))
     with repo.lock:
@@ -83,21 +85,21 @@ def add_comment(call: Call) -> Response:
     return answer({"newMessage": new})
 
 
-def edit_comment(call: Call) -> Response:
+def edit_comment(call: ApiCall) -> Response:
     repo, user = _participant(call)
     text = _text(call.json(), "content", MAX_COMMENT)
     with repo.lock:
         found, comment = _comment(call, repo)
         if comment["author"]["name"] != user.name:
-            raise HubError(403, f"only {comment['author']['name']} may edit this comment")
+            raise Refused(403, f"only {comment['author']['name']} may edit this comment")
         if comment["data"]["hidden"]:
-            raise HubError(400, "this comment is hidden and stays so")
+            raise Refused(400, "this comment is hidden and stays so")
         discussions.edit(comment, user.name, text)
         discussions.save(repo, found)
     return answer({"updatedComment": comment})
 
 
-def hide_comment(call: Call) -> Response:
+def hide_comment(call: ApiCall) -> Response:
     repo, user = _participant(call)
     with repo.lock:
         found, comment = _comment(call, repo)
@@ -107,7 +109,7 @@ def hide_comment(call: Call) -> Response:
     return answer({"updatedComment": comment})
 
 
-def rename(call: Call) -> Response:
+def rename(call: ApiCall) -> Response:
     repo, user = _participant(call)
     title = _text(call.json(), "title", MAX_TITLE)
     with repo.lock:
@@ -121,30 +123,30 @@ def rename(call: Call) -> Response:
     return answer({"newTitle": new})
 
 
-def change_status(call: Call) -> Response:
+def change_status(call: ApiCall) -> Response:
     repo, user = _participant(call)
     request = call.json()
     status = request.get("status")
     if status not in ("open", "closed"):
-        raise HubError(400, "status must be open or closed; merge a pull request with /merge")
+        raise Refused(400, "status must be open or closed; merge a pull request with /merge")
     with repo.lock:
         found = _find(call, repo)
         _only(user, repo, found.author, "open or close this")
         if found.status in (status, "merged"):
-            raise HubError(400, f"{found.num} is {found.status} already")
+            raise Refused(400, f"{found.num} is {found.status} already")
         discussions.check_room(repo, found, user.name, is_comment=False)
         new = _status(found, user.name, status, request)
         discussions.save(repo, found)
     return answer({"newStatus": new})
 
 
-def merge(call: Call) -> Response:
+def merge(call: ApiCall) -> Response:
     repo = auth.repository(call, write=True)
     request = call.json() if call.body.strip() not in (b"", b"null") else {}
     with repo.lock:
         found = _find(call, repo)
         if not found.pull:
-            raise HubError(400, f"{found.num} is a discussion; only a pull request can be merged")
+            raise Refused(400, f"{found.num} is a discussion; only a pull request can be merged")
         text = _text(request, "comment", MAX_COMMENT) if request.get("comment") else ""
         pulls.merge(repo, found, call.user.name, text, faults.reach)
         _status(found, call.user.name, "merged", request)
@@ -152,34 +154,34 @@ def merge(call: Call) -> Response:
     return answer({"mergeCommitId": found.merged})
 
 
-def _participant(call: Call) -> tuple[Repository, User]:
+def _participant(call: ApiCall) -> tuple[Repository, User]:
     """The repository and who speaks: a read token may not, and nobody anonymously."""
     repo = auth.repository(call)
     user = auth.require_user(call.user)
     if user.role != "write":
-        raise HubError(403, f"this token of {user.name} may only read; make one with --role write")
+        raise Refused(403, f"this token of {user.name} may only read; make one with --role write")
     return repo, user
 
 
 def _only(user: User, repo: Repository, author: str, what: str) -> None:
     if user.name not in (author, repo.namespace):
-        raise HubError(403, f"only {author} or {repo.namespace} may {what}")
+        raise Refused(403, f"only {author} or {repo.namespace} may {what}")
 
 
-def _find(call: Call, repo: Repository) -> Discussion:
+def _find(call: ApiCall, repo: Repository) -> Discussion:
     number = call.params["number"]
     found = discussions.load(repo, int(number)) if number.isascii() and number.isdigit() and len(number) < 8 else None
     if found is None or found.num < 1:
-        raise HubError(404, f"{repo.id} has no discussion {number[:40]}")
+        raise Refused(404, f"{repo.id} has no discussion {number[:40]}")
     return found
 
 
-def _comment(call: Call, repo: Repository) -> tuple[Discussion, dict[str, Any]]:
+def _comment(call: ApiCall, repo: Repository) -> tuple[Discussion, dict[str, Any]]:
     found = _find(call, repo)
     for each in found.events:
         if each["type"] == "comment" and each["id"] == call.params["comment"]:
             return found, each
-    raise HubError(404, f"discussion {found.num} has no comment {call.params['comment'][:40]}")
+    raise Refused(404, f"discussion {found.num} has no comment {call.params['comment'][:40]}")
 
 
 def _status(found: Discussion, author: str, status: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -195,7 +197,7 @@ def _text(request: dict[str, Any], name: str, limit: int) -> str:
     text = request.get(name)
     text = text.strip() if isinstance(text, str) else ""
     if not text or len(text) > limit or "\0" in text or (name == "title" and not text.isprintable()):
-        raise HubError(400, f"{name} must be a text of 1 to {limit} characters")
+        raise Refused(400, f"{name} must be a text of 1 to {limit} characters")
     return text.encode("utf-8", "replace").decode()
 
 

@@ -12,8 +12,9 @@ from starlette.responses import Response, StreamingResponse
 from pinfold.hub.api import multipart
 from pinfold.hub.api.browse import resolve
 from pinfold.hub.server import auth, reply
-from pinfold.hub.server.call import Call, HubError, answer
+from pinfold.hub.server.call import ApiCall, answer
 from pinfold.hub.storage import lfs
+from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.repository import Pointer, Repository
 
 CHUNK = 2**20
@@ -34,23 +35,23 @@ _SAFE = {  # a file is shown, if at all, as inert text or a picture: it must not
 }
 
 
-def download(call: Call) -> Response:
+def download(call: ApiCall) -> Response:
     """One file of a revision, whole, in part, or (HEAD) described."""
     repo = auth.repository(call)
     sha = resolve(repo, call.params["revision"])
     headers = {"X-Repo-Commit": sha, **_SAFE}
     entry = repo.entry(sha, call.params["path"])
     if entry is None or entry.content is None:
-        raise HubError(404, "Entry not found", "EntryNotFound", headers={"X-Repo-Commit": sha})
+        raise Refused(404, "Entry not found", "EntryNotFound", headers={"X-Repo-Commit": sha})
     headers["ETag"] = f'"{entry.pointer.oid if entry.pointer else entry.oid}"'
     if entry.pointer:
         headers |= {"X-Linked-Etag": headers["ETag"], "X-Linked-Size": str(entry.size)}
         headers["Content-Type"] = "application/octet-stream"
         if not lfs.owns(repo, entry.pointer) and repo.settings.get("mirror"):
             reason = "this mirror has not copied the large files of that revision; pinfold hub import adds them"
-            raise HubError(404, reason, "EntryNotFound", headers={"X-Repo-Commit": sha})
+            raise Refused(404, reason, "EntryNotFound", headers={"X-Repo-Commit": sha})
         if not lfs.owns(repo, entry.pointer):
-            raise HubError(500, f"the stored file {entry.pointer.oid} is missing or damaged on the server's disk")
+            raise Refused(500, f"the stored file {entry.pointer.oid} is missing or damaged on the server's disk")
     else:
         headers["Content-Type"] = "text/plain; charset=utf-8"
     if image := IMAGES.get(posixpath.splitext(entry.path)[1].lower()):
@@ -58,19 +59,19 @@ def download(call: Call) -> Response:
     return _send(call, entry.size, lambda: lfs.open_entry(repo, entry), headers)
 
 
-def large_file(call: Call) -> Response:
+def large_file(call: ApiCall) -> Response:
     """One large file by its sha256, for git-lfs. The signed URL is the permission."""
     signed = [call.query(each) or "" for each in ("size", "expires", "signature")]
     repo_key = f"{call.kind}/{call.repo_id}"
     pointer = lfs.verify(call.hub.secret, repo_key, call.params["oid"], *signed, operation=lfs.DOWNLOAD)
     repo = call.hub.store.find(call.kind, call.repo_id)
     if repo is None or not lfs.owns(repo, pointer):
-        raise HubError(404, f"object {pointer.oid} is not in this repository")
+        raise Refused(404, f"object {pointer.oid} is not in this repository")
     headers = {"ETag": f'"{pointer.oid}"', "Content-Type": "application/octet-stream", **_SAFE}
     return _send(call, pointer.size, lambda: lfs.object_path(repo, pointer.oid).open("rb"), headers)
 
 
-def _send(call: Call, size: int, opened: Callable[[], BinaryIO], headers: dict[str, str]) -> Response:
+def _send(call: ApiCall, size: int, opened: Callable[[], BinaryIO], headers: dict[str, str]) -> Response:
     asked = call.request.headers
     if reply.matches(asked.get("if-none-match"), headers["ETag"]):
         kept = {name: value for name, value in headers.items() if name not in ("Content-Type", "Accept-Ranges")}
@@ -95,7 +96,7 @@ def _range(header: str | None, size: int) -> tuple[int, int, int]:
     else:
         start, end = max(size - int(match[2]), 0), size
     if start >= end:
-        raise HubError(416, f"the file has {size} bytes", headers={"Content-Range": f"bytes */{size}"})
+        raise Refused(416, f"the file has {size} bytes", headers={"Content-Range": f"bytes */{size}"})
     return start, end, 206
 
 
@@ -107,18 +108,18 @@ def _chunks(file: BinaryIO, start: int, length: int) -> Iterator[bytes]:
             yield chunk
 
 
-def batch(call: Call) -> Response:
+def batch(call: ApiCall) -> Response:
     """The URLs to send large files to that are missing here, or to fetch them from."""
     request = call.json()
     operation = request.get("operation")
     if operation not in (lfs.UPLOAD, lfs.DOWNLOAD) or request.get("hash_algo", "sha256") != "sha256":
-        raise HubError(400, "the operation must be upload or download, of objects named by sha256")
+        raise Refused(400, "the operation must be upload or download, of objects named by sha256")
     if operation == lfs.UPLOAD:
         auth.refuse_basic(call)
     repo = auth.repository(call, write=operation == lfs.UPLOAD)
     objects = request.get("objects")
     if not isinstance(objects, list) or len(objects) > MAX_BATCH:
-        raise HubError(400, f"objects must be a list of at most {MAX_BATCH}")
+        raise Refused(400, f"objects must be a list of at most {MAX_BATCH}")
     pointers = [_asked(each) for each in objects]
     if operation == lfs.DOWNLOAD:
         return answer({"transfer": "basic", "objects": [_download(call, repo, each) for each in pointers]})
@@ -129,7 +130,7 @@ def batch(call: Call) -> Response:
     needed = sum(max(each.size - multipart.received(call, each), 0) for each in wanted)
     free = shutil.disk_usage(repo.path).free
     if needed > free:
-        raise HubError(507, f"the upload needs {needed} bytes and the server's disk has {free} free; free some space")
+        raise Refused(507, f"the upload needs {needed} bytes and the server's disk has {free} free; free some space")
     in_parts = _takes_parts(request) and any(each.size > call.hub.part_size for each in wanted)
     objects = [_instructions(call, repo, each, in_parts) for each in pointers]
     return answer({"transfer": "multipart" if in_parts else "basic", "objects": objects})
@@ -143,27 +144,27 @@ def _takes_parts(request: dict[str, Any]) -> bool:
 def _asked(found: object) -> Pointer:
     oid, size = (found.get("oid"), found.get("size")) if isinstance(found, dict) else (None, None)
     if not isinstance(oid, str) or not lfs.OID.fullmatch(oid) or type(size) is not int:
-        raise HubError(400, "an object needs its oid as 64 hex digits and its size as a number")
+        raise Refused(400, "an object needs its oid as 64 hex digits and its size as a number")
     if not 0 <= size <= lfs.MAX_OBJECT:
-        raise HubError(413, f"an object of {size} bytes is not accepted; the limit is {lfs.MAX_OBJECT}")
+        raise Refused(413, f"an object of {size} bytes is not accepted; the limit is {lfs.MAX_OBJECT}")
     return Pointer(oid, size)
 
 
-def _download(call: Call, repo: Repository, pointer: Pointer) -> dict[str, Any]:
+def _download(call: ApiCall, repo: Repository, pointer: Pointer) -> dict[str, Any]:
     found = {"oid": pointer.oid, "size": pointer.size}
     if not lfs.owns(repo, pointer):  # somebody else's private file is not to be had by naming its sha256
         return {**found, "error": {"code": 404, "message": "this repository has not received this object"}}
     return {**found, "authenticated": True, "actions": {"download": _action(call, repo, pointer, lfs.DOWNLOAD)}}
 
 
-def _action(call: Call, repo: Repository, pointer: Pointer, operation: str) -> dict[str, Any]:
+def _action(call: ApiCall, repo: Repository, pointer: Pointer, operation: str) -> dict[str, Any]:
     signed = lfs.sign(call.hub.secret, f"{repo.kind}/{repo.id}", pointer, operation=operation)
     query = "&".join(f"{key}={value}" for key, value in signed.items())
     objects = f"{call.base_url}/{repo.url_path}.git/info/lfs/objects"
     return {"href": f"{objects}/{pointer.oid}?{query}", "expires_in": lfs.URL_LIFETIME}
 
 
-def _instructions(call: Call, repo: Repository, pointer: Pointer, in_parts: bool) -> dict[str, Any]:
+def _instructions(call: ApiCall, repo: Repository, pointer: Pointer, in_parts: bool) -> dict[str, Any]:
     found = {"oid": pointer.oid, "size": pointer.size}
     if lfs.owns(repo, pointer):
         return found
@@ -176,24 +177,24 @@ def _instructions(call: Call, repo: Repository, pointer: Pointer, in_parts: bool
     return {**found, "authenticated": True, "actions": actions}
 
 
-async def upload(call: Call) -> Response:
+async def upload(call: ApiCall) -> Response:
     """Receive one large file. The signed URL is the permission."""
     signed = [call.query(each) or "" for each in ("size", "expires", "signature")]
     pointer = lfs.verify(call.hub.secret, f"{call.kind}/{call.repo_id}", call.params["oid"], *signed)
     repo = await run_in_threadpool(call.hub.store.find, call.kind, call.repo_id)
     if repo is None:
-        raise HubError(404, "Repository not found", "RepoNotFound")
+        raise Refused(404, "Repository not found", "RepoNotFound")
     length = call.request.headers.get("content-length")
     if length is not None and length != str(pointer.size):
-        raise HubError(400, f"the upload has {length} bytes, announced were {pointer.size}")
+        raise Refused(400, f"the upload has {length} bytes, announced were {pointer.size}")
     await lfs.receive(repo, pointer, call.request.stream(), call.hub.store.temporary)
     return Response()
 
 
-def verify(call: Call) -> Response:
+def verify(call: ApiCall) -> Response:
     """Confirm that an object has arrived."""
     repo = auth.repository(call, write=True)
     pointer = _asked(call.json())
     if not lfs.owns(repo, pointer):
-        raise HubError(404, f"object {pointer.oid} of {pointer.size} bytes has not arrived; upload it again")
+        raise Refused(404, f"object {pointer.oid} of {pointer.size} bytes has not arrived; upload it again")
     return answer({})

@@ -15,8 +15,9 @@ from typing import BinaryIO
 from starlette.responses import Response, StreamingResponse
 
 from pinfold.hub.server import auth
-from pinfold.hub.server.call import Call, HubError
+from pinfold.hub.server.call import ApiCall
 from pinfold.hub.storage import packs
+from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.repository import Repository
 
 SERVICE = "git-upload-pack"
@@ -31,11 +32,11 @@ _BAND = 65515
 _NO_STORE = {"Cache-Control": "no-cache, max-age=0, must-revalidate"}
 
 
-def advertise(call: Call) -> Response:
+def advertise(call: ApiCall) -> Response:
     """GET info/refs?service=git-upload-pack."""
     repo = auth.repository(call)
     if call.query("service") != SERVICE:
-        raise _no_push() if call.query("service") else HubError(403, "git's dumb protocol is not served; update git")
+        raise _no_push() if call.query("service") else Refused(403, "git's dumb protocol is not served; update git")
     refs = _refs(repo)
     lines = [b"# service=git-upload-pack\n", None]
     for number, (name, sha) in enumerate(refs.items()):
@@ -47,18 +48,18 @@ def advertise(call: Call) -> Response:
     return Response(content, 200, _NO_STORE, f"application/x-{SERVICE}-advertisement")
 
 
-def upload_pack(call: Call) -> Response:
+def upload_pack(call: ApiCall) -> Response:
     """POST git-upload-pack: one round of the negotiation, or its end with the pack."""
     repo = auth.repository(call)
     if call.request.headers.get("content-type") != f"application/x-{SERVICE}-request":  # no page of a browser's
-        raise HubError(415, f"the request must be of type application/x-{SERVICE}-request")
+        raise Refused(415, f"the request must be of type application/x-{SERVICE}-request")
     asked = _Request(call.body)
     store, refs = repo.git.object_store, _refs(repo)
     tips = set(refs.values())
     if not set(asked.wants) <= tips:
         reached = packs.ancestors(store, {packs.peel(store, each)[0] for each in tips})
         if strangers := set(asked.wants) - tips - reached:
-            raise HubError(404, f"{min(strangers).decode()} is not a commit that a branch or tag of {repo.id} reaches")
+            raise Refused(404, f"{min(strangers).decode()} is not a commit that a branch or tag of {repo.id} reaches")
     file = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=call.hub.store.temporary)  # noqa: SIM115 - streamed below
     try:
         _answer(repo, asked, refs, file.write)
@@ -69,13 +70,13 @@ def upload_pack(call: Call) -> Response:
     return StreamingResponse(_chunks(file), 200, _NO_STORE, f"application/x-{SERVICE}-result")
 
 
-def refuse_push(call: Call) -> Response:
+def refuse_push(call: ApiCall) -> Response:
     auth.repository(call)
     raise _no_push()
 
 
-def _no_push() -> HubError:
-    return HubError(403, "git push is not served here; use huggingface_hub's create_commit, hf upload or pinfold push")
+def _no_push() -> Refused:
+    return Refused(403, "git push is not served here; use huggingface_hub's create_commit, hf upload or pinfold push")
 
 
 class _Request:
@@ -108,9 +109,9 @@ class _Request:
             elif section and word == b"done":
                 self.done = self.negotiates = True
             else:
-                raise HubError(400, f"{line[:60]!r} is not a line of git's upload-pack protocol")
+                raise Refused(400, f"{line[:60]!r} is not a line of git's upload-pack protocol")
         if not self.wants or not self.capabilities >= {b"side-band-64k", b"multi_ack_detailed"}:
-            raise HubError(400, "the request wants nothing, or comes from a git older than 1.7")
+            raise Refused(400, "the request wants nothing, or comes from a git older than 1.7")
 
 
 def _answer(repo: Repository, asked: _Request, refs: dict[bytes, bytes], write: Callable[[bytes], object]) -> None:
@@ -164,14 +165,14 @@ def _lines(body: bytes) -> Iterator[bytes | None]:
         size = body[at : at + 4]
         count += 1
         if not re.fullmatch(rb"[0-9a-fA-F]{4}", size) or count > MAX_LINES:
-            raise HubError(400, f"the request is not made of git's packet lines, or of more than {MAX_LINES}")
+            raise Refused(400, f"the request is not made of git's packet lines, or of more than {MAX_LINES}")
         length = int(size, 16)
         if length == 0:
             yield None
             at += 4
             continue
         if length < 4 or at + length > len(body):
-            raise HubError(400, "a packet line of the request is cut off")
+            raise Refused(400, "a packet line of the request is cut off")
         yield body[at + 4 : at + length]
         at += length
 
@@ -187,7 +188,7 @@ def _side_band(write: Callable[[bytes], object], content: bytes) -> None:
 
 def _sha(text: bytes) -> bytes:
     if not re.fullmatch(rb"[0-9a-f]{40}", text):
-        raise HubError(400, "an object's name is 40 hex digits")
+        raise Refused(400, "an object's name is 40 hex digits")
     return text
 
 

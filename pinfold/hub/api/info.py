@@ -7,9 +7,10 @@ from typing import Any
 
 from pinfold.hub.api import card_tags as card
 from pinfold.hub.pages import tensors as web_tensors
-from pinfold.hub.server.call import HubError, date
 from pinfold.hub.storage import lfs
+from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.repository import Entry, Repository
+from pinfold.hub.storage.times import date
 
 # Fields that clients may ask for by name. What is not known here (nothing runs, nobody counts) is left out.
 _COMMON = (
@@ -63,7 +64,7 @@ def expanded(repo: Repository, sha: str, names: list[str]) -> dict[str, Any]:
     """Only the fields asked for by name."""
     allowed = EXPANDABLE[repo.kind].split()
     if unknown := [name for name in names if name not in allowed]:
-        raise HubError(400, f"expand {unknown[0][:60]!r} is not a field; use {', '.join(allowed)}")
+        raise Refused(400, f"expand {unknown[0][:60]!r} is not a field; use {', '.join(allowed)}")
     info = describe(repo, sha, siblings="siblings" in names, details=True)
     if "usedStorage" in names:
         info["usedStorage"] = stored_bytes(repo)

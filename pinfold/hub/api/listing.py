@@ -8,7 +8,8 @@ from starlette.responses import Response
 from pinfold.hub.api import card_tags as card
 from pinfold.hub.api import info
 from pinfold.hub.api.browse import ENTRIES_PER_PAGE, page
-from pinfold.hub.server.call import Call, HubError, answer
+from pinfold.hub.server.call import ApiCall, answer
+from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.glance import Glance, glances, guarded, remembered
 
 SORTS = ("createdAt", "lastModified", "downloads", "likes", "trendingScore")
@@ -18,12 +19,12 @@ _descriptions: dict = {}  # (path, commit, settings): what is said about it
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
-def repos(call: Call) -> Response:
+def repos(call: ApiCall) -> Response:
     """GET /api/models and its like."""
     fields = call.request.query_params.getlist("expand")
     sort = call.query("sort") or "lastModified"
     if sort not in SORTS:
-        raise HubError(400, f"sort {sort[:40]!r} is unknown; use {', '.join(SORTS)}")
+        raise Refused(400, f"sort {sort[:40]!r} is unknown; use {', '.join(SORTS)}")
     found = [row for row in _readable(call) if guarded(row, False, _is_asked_for, call, row)]
     found.sort(key=lambda row: row.id)
     order = {"createdAt": lambda row: row.created, "lastModified": lambda row: row.time}.get(sort, lambda row: 0)
@@ -49,7 +50,7 @@ def repos(call: Call) -> Response:
     return page(call, found, start, max(limit, 1), lambda row: guarded(row, None, shown, row))
 
 
-def tags_by_type(call: Call) -> Response:
+def tags_by_type(call: ApiCall) -> Response:
     """What the models or datasets that this user may read can be filtered by."""
     groups: dict[str, dict[str, dict[str, str]]] = {}
     for row in _readable(call):
@@ -62,13 +63,13 @@ def tags_by_type(call: Call) -> Response:
     return answer({name: sorted(found.values(), key=lambda each: each["id"]) for name, found in groups.items()})
 
 
-def _readable(call: Call) -> list[Glance]:
+def _readable(call: ApiCall) -> list[Glance]:
     user = call.user.name if call.user else None
     rows = [row for row in glances(call.hub.store, call.kind) if not row.damaged]
     return [row for row in rows if not row.private or row.namespace == user]
 
 
-def _described(call: Call, row: Glance) -> dict[str, Any]:
+def _described(call: ApiCall, row: Glance) -> dict[str, Any]:
     """What is said about a repository; made once for a commit and its settings."""
 
     def make() -> dict[str, Any]:
@@ -78,7 +79,7 @@ def _described(call: Call, row: Glance) -> dict[str, Any]:
     return remembered(_descriptions, REMEMBERED, (str(row.path), row.sha, row.settings), make)
 
 
-def _is_asked_for(call: Call, row: Glance) -> bool:
+def _is_asked_for(call: ApiCall, row: Glance) -> bool:
     query = call.request.query_params
     name = row.id.lower()
     if call.query("author") not in (None, row.namespace) or call.flag("gated"):
@@ -99,14 +100,14 @@ def _is_asked_for(call: Call, row: Glance) -> bool:
     return _has_size(call, row)
 
 
-def _has_size(call: Call, row: Glance) -> bool:
+def _has_size(call: ApiCall, row: Glance) -> bool:
     """num_parameters=min:6B,max:128B."""
     text = call.query("num_parameters")
     if text is None:
         return True
     limits = dict(re.findall(r"(min|max):([0-9.]+[KMBT]?)", text.upper().replace("MIN", "min").replace("MAX", "max")))
     if not limits:
-        raise HubError(400, f"num_parameters {text[:40]!r} must be like min:6B,max:128B")
+        raise Refused(400, f"num_parameters {text[:40]!r} must be like min:6B,max:128B")
     repo = call.hub.store.find(call.kind, row.id)
     counted = info.safetensors(repo, repo.files(row.sha)) if repo else None
     total = counted["total"] if counted else None
@@ -119,4 +120,4 @@ def _number(text: str) -> float:
     try:
         return float(text.removesuffix(unit)) * _UNITS[unit]
     except ValueError:
-        raise HubError(400, "num_parameters must be like min:6B,max:128B") from None
+        raise Refused(400, "num_parameters must be like min:6B,max:128B") from None

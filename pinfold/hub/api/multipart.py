@@ -20,8 +20,9 @@ from typing import Any, BinaryIO
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from pinfold.hub.server.call import Call, HubError, answer
+from pinfold.hub.server.call import ApiCall, answer
 from pinfold.hub.storage import faults, lfs
+from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.files import sha256_of
 from pinfold.hub.storage.repository import Pointer, Repository
 
@@ -38,7 +39,7 @@ def part_size(smallest: int, size: int) -> int:
     return max(smallest, -(-size // MAX_PARTS))
 
 
-def actions(call: Call, repo: Repository, pointer: Pointer) -> dict[str, Any]:
+def actions(call: ApiCall, repo: Repository, pointer: Pointer) -> dict[str, Any]:
     """The upload action for a large file, as huggingface_hub's lfs.py reads it."""
     size = part_size(call.hub.part_size, pointer.size)
     count = -(-pointer.size // size)
@@ -52,7 +53,7 @@ def _numbers(count: int) -> range:
     return range(1, count + 1)
 
 
-def _query(call: Call, repo: Repository, pointer: Pointer, what: int | str, size: int) -> str:
+def _query(call: ApiCall, repo: Repository, pointer: Pointer, what: int | str, size: int) -> str:
     signed = lfs.sign(call.hub.secret, f"{repo.kind}/{repo.id}", pointer, operation=_operation(what, size))
     return "&".join(f"{key}={value}" for key, value in {"part": size, **signed}.items())
 
@@ -61,31 +62,31 @@ def _operation(what: int | str, size: int) -> str:
     return f"upload part {what} {size}"
 
 
-def _signed(call: Call, what: str) -> tuple[Pointer, int]:
+def _signed(call: ApiCall, what: str) -> tuple[Pointer, int]:
     """The object and the size of its parts that a URL was signed for."""
     signed = [call.query(each) or "" for each in ("size", "expires", "signature")]
     size = call.query("part") or ""
     repo = f"{call.kind}/{call.repo_id}"
     if not re.fullmatch(r"[1-9][0-9]{0,14}", size):
-        raise HubError(403, "this URL was not made by this server")
+        raise Refused(403, "this URL was not made by this server")
     pointer = lfs.verify(call.hub.secret, repo, call.params["oid"], *signed, operation=_operation(what, int(size)))
     return pointer, int(size)
 
 
-def directory(call: Call, pointer: Pointer) -> Path:
+def directory(call: ApiCall, pointer: Pointer) -> Path:
     """Where the parts of one file for one repository wait."""
     key = f"{call.kind}/{call.repo_id}\n{pointer.oid}\n{pointer.size}"
     return call.hub.store.parts / hashlib.sha256(key.encode()).hexdigest()
 
 
-async def receive_part(call: Call) -> Response:
+async def receive_part(call: ApiCall) -> Response:
     number = call.params["number"]
     pointer, size = _signed(call, number)
     start = (int(number) - 1) * size
     length = min(size, pointer.size - start)
     announced = call.request.headers.get("content-length")
     if announced is not None and announced != str(length):
-        raise HubError(400, f"part {number} has {announced} bytes, and should have {length}")
+        raise Refused(400, f"part {number} has {announced} bytes, and should have {length}")
     at = directory(call, pointer)
     with await run_in_threadpool(_opened, at, number) as file:
         etag = await _write(call, at, file, start, length, number)
@@ -112,7 +113,7 @@ def _check_open(at: Path, file: BinaryIO) -> None:
             return
     except FileNotFoundError:
         pass
-    raise HubError(409, "the upload was finished or given up meanwhile; start again")
+    raise Refused(409, "the upload was finished or given up meanwhile; start again")
 
 
 def _mark(at: Path, file: BinaryIO, name: str) -> None:
@@ -121,7 +122,7 @@ def _mark(at: Path, file: BinaryIO, name: str) -> None:
         (at / name).touch()
 
 
-async def _write(call: Call, at: Path, file: BinaryIO, start: int, length: int, number: str) -> str:
+async def _write(call: ApiCall, at: Path, file: BinaryIO, start: int, length: int, number: str) -> str:
     digest, received, middle, pending = hashlib.sha256(), 0, False, bytearray()
     file.seek(start)
 
@@ -136,7 +137,7 @@ async def _write(call: Call, at: Path, file: BinaryIO, start: int, length: int, 
 
     async for chunk in call.request.stream():
         if received + len(chunk) > length:  # before it reaches into the next part
-            raise HubError(400, f"part {number} is longer than its {length} bytes")
+            raise Refused(400, f"part {number} is longer than its {length} bytes")
         if not middle and received * 2 >= length:
             middle = True
             faults.reach("put-middle")
@@ -146,34 +147,34 @@ async def _write(call: Call, at: Path, file: BinaryIO, start: int, length: int, 
             await run_in_threadpool(write)
     await run_in_threadpool(write)
     if received != length:
-        raise HubError(400, f"part {number} has {received} bytes, and should have {length}; send it again")
+        raise Refused(400, f"part {number} has {received} bytes, and should have {length}; send it again")
     await run_in_threadpool(os.fsync, file.fileno())
     return digest.hexdigest()
 
 
-def finish(call: Call) -> Response:
+def finish(call: ApiCall) -> Response:
     """The last call of an upload in parts."""
     pointer, size = _signed(call, _FINISH)
     repo = call.hub.store.find(call.kind, call.repo_id)
     if repo is None:
-        raise HubError(404, "Repository not found", "RepoNotFound")
+        raise Refused(404, "Repository not found", "RepoNotFound")
     if lfs.owns(repo, pointer):  # the answer was lost and the client asks again
         return answer({})
     request = call.json()
     parts = request.get("parts")
     if request.get("oid") != pointer.oid or not isinstance(parts, list):
-        raise HubError(400, "the request needs the oid and the parts, each with partNumber and etag")
+        raise Refused(400, "the request needs the oid and the parts, each with partNumber and etag")
     given = {each.get("partNumber"): each.get("etag") for each in parts if isinstance(each, dict)}
     at = directory(call, pointer)
     marks = _marks(at)
     for number in _numbers(-(-pointer.size // size)):
         if number not in marks or str(given.get(number)).strip('"') != marks[number]:
-            raise HubError(400, f"part {number} of {pointer.oid} has not arrived as announced; send it again")
+            raise Refused(400, f"part {number} of {pointer.oid} has not arrived as announced; send it again")
     _finish(call, at, repo, pointer)
     return answer({})
 
 
-def complete(call: Call, repo: Repository, pointer: Pointer) -> bool:
+def complete(call: ApiCall, repo: Repository, pointer: Pointer) -> bool:
     """Finish a file all of whose parts are here: of an upload that broke off just before its last call."""
     at = directory(call, pointer)
     count = -(-pointer.size // part_size(call.hub.part_size, pointer.size))
@@ -181,7 +182,7 @@ def complete(call: Call, repo: Repository, pointer: Pointer) -> bool:
         return False
     try:
         _finish(call, at, repo, pointer)
-    except HubError:  # the parts were wrong, and are gone: it is sent anew
+    except Refused:  # the parts were wrong, and are gone: it is sent anew
         return False
     return True
 
@@ -191,7 +192,7 @@ def _marks(at: Path) -> dict[int, str]:
     return {int(match[1]): match[2] for match in found if match}
 
 
-def _finish(call: Call, at: Path, repo: Repository, pointer: Pointer) -> None:
+def _finish(call: ApiCall, at: Path, repo: Repository, pointer: Pointer) -> None:
     content = call.hub.store.temporary / secrets.token_hex(8)
     with _one_of(_FINISHING, at):
         try:
@@ -205,13 +206,13 @@ def _finish(call: Call, at: Path, repo: Repository, pointer: Pointer) -> None:
         except FileNotFoundError:
             if lfs.owns(repo, pointer):  # another request finished it meanwhile
                 return
-            raise HubError(400, f"the parts of {pointer.oid} are gone; send it again") from None
+            raise Refused(400, f"the parts of {pointer.oid} are gone; send it again") from None
         finally:
             content.unlink(missing_ok=True)
-    raise HubError(400, f"the parts together have the sha256 {oid or 'of another size'}, announced was {pointer.oid}")
+    raise Refused(400, f"the parts together have the sha256 {oid or 'of another size'}, announced was {pointer.oid}")
 
 
-def received(call: Call, pointer: Pointer) -> int:
+def received(call: ApiCall, pointer: Pointer) -> int:
     """Bytes of a file that are on the disk already."""
     try:
         return (directory(call, pointer) / "content").stat().st_blocks * 512

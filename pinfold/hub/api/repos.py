@@ -11,10 +11,12 @@ from starlette.responses import Response
 
 from pinfold.hub.api import info
 from pinfold.hub.server import auth
-from pinfold.hub.server.call import Call, HubError, answer, date
+from pinfold.hub.server.call import ApiCall, answer
+from pinfold.hub.storage.errors import Moved, Refused
 from pinfold.hub.storage.gitrules import DEFAULT_ATTRIBUTES
-from pinfold.hub.storage.repository import Moved, Repository
+from pinfold.hub.storage.repository import Repository
 from pinfold.hub.storage.store import KINDS, RESERVED, SEGMENT
+from pinfold.hub.storage.times import date
 
 MAX_SPACE_SETTINGS = 10_000  # characters
 _SPACE_FIELDS = ("sdk", "hardware", "sleepTimeSeconds", "variables", "template")
@@ -22,7 +24,7 @@ _SDKS = ("gradio", "streamlit", "docker", "static")
 _NOTHING_RUNS = "Spaces are kept here as files and nothing of them runs"
 
 
-def create(call: Call) -> Response:
+def create(call: ApiCall) -> Response:
     request = call.json()
     kind, namespace, name = _named(call, request)
     user = auth.require_write(call.user, namespace)
@@ -37,7 +39,7 @@ def create(call: Call) -> Response:
     return answer({"url": _url(call, kind, repo_id), "name": repo_id, "id": repo_id})
 
 
-def delete(call: Call) -> Response:
+def delete(call: ApiCall) -> Response:
     kind, namespace, name = _named(call, call.json())
     repo = _exactly(call, kind, f"{namespace}/{name}")
     auth.require_write(call.user, namespace)
@@ -45,7 +47,7 @@ def delete(call: Call) -> Response:
     return answer({})
 
 
-def move(call: Call) -> Response:
+def move(call: ApiCall) -> Response:
     """Another name for a repository. The old one leads to it for as long as nobody takes it."""
     request = call.json()
     kind = _kind(request)
@@ -56,7 +58,7 @@ def move(call: Call) -> Response:
     _check_twin(call, target[0])
     repo_id = "/".join(target)
     if repo.id == repo_id:
-        raise HubError(400, f"{repo_id} has that name already")
+        raise Refused(400, f"{repo_id} has that name already")
     try:
         moved = call.hub.store.move(repo, repo_id)
     except Moved as error:
@@ -64,7 +66,7 @@ def move(call: Call) -> Response:
     return answer({"url": _url(call, kind, moved.id)})
 
 
-def duplicate(call: Call) -> Response:
+def duplicate(call: ApiCall) -> Response:
     """A copy with history, branches and tags, of which discussions and pull requests are no part."""
     repo = auth.repository(call)
     request = call.json()
@@ -72,7 +74,7 @@ def duplicate(call: Call) -> Response:
     auth.require_write(call.user, namespace)
     _check_twin(call, namespace)
     if request.get("secrets"):
-        raise HubError(501, f"{_NOTHING_RUNS}, so secrets are not taken")
+        raise Refused(501, f"{_NOTHING_RUNS}, so secrets are not taken")
     repo_id, build = f"{namespace}/{name}", call.hub.store.temporary / f"{secrets.token_hex(8)}.git"
     try:
         copied = call.hub.store.build(build, repo.kind, repo_id, private=private(request, repo.private))
@@ -110,20 +112,20 @@ def _link(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def settings(call: Call) -> Response:
+def settings(call: ApiCall) -> Response:
     repo = auth.repository(call, write=True)
     request = call.json()
     if request.get("gated") not in (None, False):
-        raise HubError(501, "access requests are not served here; keep the repository private and give out tokens")
+        raise Refused(501, "access requests are not served here; keep the repository private and give out tokens")
     if unknown := set(request) - {"private", "visibility", "gated"}:
-        raise HubError(400, f"setting {min(unknown)!r} is not supported here; use private or visibility")
+        raise Refused(400, f"setting {min(unknown)!r} is not supported here; use private or visibility")
     wanted = private(request, None)
     if wanted is not None:  # else what another process says meanwhile stays
         repo.change(private=wanted)
     return answer({"private": repo.private, "gated": False})
 
 
-def overview(call: Call) -> Response:
+def overview(call: ApiCall) -> Response:
     """A user is whoever has a repository here, or is asking."""
     name = call.params["user"]
     counts = {}
@@ -131,11 +133,11 @@ def overview(call: Call) -> Response:
         found = call.hub.store.all(kind, name) if re.fullmatch(SEGMENT, name) else ()
         counts[f"num{kind.capitalize()}"] = sum(auth.may_read(repo, call.user) for repo in found)
     if not any(counts.values()) and (call.user is None or call.user.name != name):
-        raise HubError(404, f"there is no user {name[:96]!r}")
+        raise Refused(404, f"there is no user {name[:96]!r}")
     return answer({"user": name, "fullname": name, "avatarUrl": "", "isPro": False, "type": "user", **counts})
 
 
-def own(call: Call) -> Response:
+def own(call: ApiCall) -> Response:
     """What a user's repositories take, the largest first."""
     user = auth.require_user(call.user)
     found = [
@@ -160,12 +162,12 @@ def own(call: Call) -> Response:
     )
 
 
-def likers(call: Call) -> Response:
+def likers(call: ApiCall) -> Response:
     auth.repository(call)
     return answer([])
 
 
-def _exactly(call: Call, kind: str, repo_id: str) -> Repository:
+def _exactly(call: ApiCall, kind: str, repo_id: str) -> Repository:
     """By its present name: an old one must not delete what has another name now."""
     repo = call.hub.store.find(kind, repo_id)
     if repo is None or repo.id != repo_id or not auth.may_read(repo, call.user):
@@ -173,27 +175,27 @@ def _exactly(call: Call, kind: str, repo_id: str) -> Repository:
     return repo
 
 
-def _check_twin(call: Call, namespace: str) -> None:
+def _check_twin(call: ApiCall, namespace: str) -> None:
     if twin := call.hub.store.twin(namespace):
-        raise HubError(400, f"{namespace} differs from {twin} in case alone, and that is one name here; use {twin}")
+        raise Refused(400, f"{namespace} differs from {twin} in case alone, and that is one name here; use {twin}")
 
 
-def _url(call: Call, kind: str, repo_id: str) -> str:
+def _url(call: ApiCall, kind: str, repo_id: str) -> str:
     return f"{call.base_url}/{'' if kind == 'models' else f'{kind}/'}{repo_id}"
 
 
-def _taken(call: Call, kind: str, repo_id: str) -> HubError:
-    return HubError(409, f"You already created this {kind[:-1]} repo: {repo_id}", url=_url(call, kind, repo_id))
+def _taken(call: ApiCall, kind: str, repo_id: str) -> Refused:
+    return Refused(409, f"You already created this {kind[:-1]} repo: {repo_id}", url=_url(call, kind, repo_id))
 
 
 def _kind(request: dict[str, Any]) -> str:
     kind = KINDS.get(str(request.get("type") or "model"))
     if kind is None:
-        raise HubError(400, f"type {request['type']!r} is not served here; use {' or '.join(KINDS)}")
+        raise Refused(400, f"type {request['type']!r} is not served here; use {' or '.join(KINDS)}")
     return kind
 
 
-def _named(call: Call, request: dict[str, Any]) -> tuple[str, str, str]:
+def _named(call: ApiCall, request: dict[str, Any]) -> tuple[str, str, str]:
     """(kind, namespace, name) of a create or delete request. Without an organization it is the user's own."""
     user = auth.require_user(call.user)
     return _kind(request), *_checked(request.get("organization") or user.name, request.get("name"))
@@ -201,28 +203,28 @@ def _named(call: Call, request: dict[str, Any]) -> tuple[str, str, str]:
 
 def _split(text: Any, what: str) -> tuple[str, str]:
     if not isinstance(text, str) or text.count("/") != 1:
-        raise HubError(400, f"{what} must be a name such as NAMESPACE/NAME")
+        raise Refused(400, f"{what} must be a name such as NAMESPACE/NAME")
     return _checked(*text.split("/"))
 
 
 def _checked(namespace: Any, name: Any) -> tuple[str, str]:
     for part in (namespace, name):
         if not isinstance(part, str) or not re.fullmatch(SEGMENT, part):
-            raise HubError(400, f"{part!r} cannot be a name here; use letters, digits, '-', '_' and '.', up to 96")
+            raise Refused(400, f"{part!r} cannot be a name here; use letters, digits, '-', '_' and '.', up to 96")
     if namespace.lower() in RESERVED:
-        raise HubError(400, f"{namespace!r} is reserved; use another namespace")
+        raise Refused(400, f"{namespace!r} is reserved; use another namespace")
     return namespace, name
 
 
 def _space(request: dict[str, Any]) -> dict[str, Any]:
     """What was said about running it, kept as it is and never acted on. Secrets are not kept."""
     if request.get("secrets"):
-        raise HubError(501, f"{_NOTHING_RUNS}, so secrets are not taken")
+        raise Refused(501, f"{_NOTHING_RUNS}, so secrets are not taken")
     if request.get("sdk") not in _SDKS:
-        raise HubError(400, f"a space needs an sdk: {', '.join(_SDKS)}")
+        raise Refused(400, f"a space needs an sdk: {', '.join(_SDKS)}")
     found = {name: request[name] for name in _SPACE_FIELDS if name in request}
     if len(json.dumps(found)) > MAX_SPACE_SETTINGS:
-        raise HubError(413, f"the settings of a space may have {MAX_SPACE_SETTINGS} characters")
+        raise Refused(413, f"the settings of a space may have {MAX_SPACE_SETTINGS} characters")
     return found
 
 
@@ -230,8 +232,8 @@ def private(request: dict[str, Any], default: bool | None) -> bool | None:
     """huggingface_hub 2 says visibility, 0.x says private."""
     visibility = request.get("visibility")
     if visibility not in (None, "public", "private"):
-        raise HubError(400, f"visibility {visibility!r} is not supported here; use public or private")
+        raise Refused(400, f"visibility {visibility!r} is not supported here; use public or private")
     found = request.get("private") if visibility is None else visibility == "private"
     if not isinstance(found, bool | None):
-        raise HubError(400, "private must be true or false")
+        raise Refused(400, "private must be true or false")
     return default if found is None else found

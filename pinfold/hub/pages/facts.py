@@ -12,8 +12,9 @@ from pinfold.hub.pages import runs as web_runs
 from pinfold.hub.pages import tensors as web_tensors
 from pinfold.hub.pages.page import Place
 from pinfold.hub.storage import lfs
+from pinfold.hub.storage.errors import Missing
 from pinfold.hub.storage.glance import remembered
-from pinfold.hub.storage.repository import Missing, Repository
+from pinfold.hub.storage.repository import Repository
 
 MAX_README = 2**20  # bytes that are searched for a pinned commit
 MAX_METRICS = 50

@@ -13,9 +13,10 @@ from pinfold.hub.pages import markdown as web_markdown
 from pinfold.hub.pages import tensors as web_tensors
 from pinfold.hub.pages.page import Change, Place, page
 from pinfold.hub.server import auth
-from pinfold.hub.server.call import Call, HubError
+from pinfold.hub.server.call import ApiCall
+from pinfold.hub.storage.errors import Missing, Refused
 from pinfold.hub.storage.glance import remembered
-from pinfold.hub.storage.repository import Entry, Missing, Repository
+from pinfold.hub.storage.repository import Entry, Repository
 
 PER_PAGE = 500
 TENSORS_PER_PAGE = 1000
@@ -46,7 +47,7 @@ class Row:
         return self.entry.pointer.oid if self.entry.pointer else self.entry.oid
 
 
-def place(call: Call) -> Place:
+def place(call: ApiCall) -> Place:
     """The repository and revision in the path."""
     repo = auth.repository(call)
     revision = call.params.get("revision", "main")
@@ -58,13 +59,13 @@ def names(repo: Repository) -> dict[str, list[str]]:
     return {"Branches": list(repo.refs("refs/heads/")), "Tags": list(repo.refs("refs/tags/"))}
 
 
-def tree(call: Call) -> Response:
+def tree(call: ApiCall) -> Response:
     """What is in a directory: folders first."""
     here, path = place(call), call.params.get("path", "").strip("/")
     try:
         found = here.repo.paths(here.sha, path)
     except Missing as error:
-        raise HubError(404, str(error), "EntryNotFound", headers={"X-Repo-Commit": here.sha}) from error
+        raise Refused(404, str(error), "EntryNotFound", headers={"X-Repo-Commit": here.sha}) from error
     found.sort(key=lambda each: (each[1] & 0o170000 != 0o040000, each[0]))
     current = max(call.number("page", 1), 1)
     key = (str(here.repo.path), here.sha, path)
@@ -109,12 +110,12 @@ def _directory(repo: Repository, sha: str, path: str) -> dict[str, str]:
         return {}
 
 
-def blob(call: Call) -> Response:
+def blob(call: ApiCall) -> Response:
     """One file, as what it is: a text with line numbers, a card, a picture, the header of weights."""
     here, path = place(call), call.params["path"].strip("/")
     entry = here.repo.entry(here.sha, path)
     if entry is None:
-        raise HubError(404, "Entry not found", "EntryNotFound", headers={"X-Repo-Commit": here.sha})
+        raise Refused(404, "Entry not found", "EntryNotFound", headers={"X-Repo-Commit": here.sha})
     if entry.content is None:
         return Response(status_code=303, headers={"Location": here.to("tree", path)})
     values = {
@@ -128,7 +129,7 @@ def blob(call: Call) -> Response:
     return page(call, "blob.html", **values)
 
 
-def _view(call: Call, here: Place, entry: Entry) -> dict[str, object]:
+def _view(call: ApiCall, here: Place, entry: Entry) -> dict[str, object]:
     """How to show a file, and what that takes."""
     suffix = posixpath.splitext(entry.path)[1].lower()
     if suffix == ".safetensors":
@@ -152,7 +153,7 @@ def _view(call: Call, here: Place, entry: Entry) -> dict[str, object]:
     return {"view": "code", "lines": lines, "is_markdown": suffix == ".md"}
 
 
-def _tensors(call: Call, here: Place, entry: Entry) -> dict[str, object]:
+def _tensors(call: ApiCall, here: Place, entry: Entry) -> dict[str, object]:
     try:
         header = web_tensors.read(here.repo, entry)
     except ValueError as error:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from pinfold.hub.pages import facts as web_facts
 from pinfold.hub.pages.page import page
 from pinfold.hub.server import auth
-from pinfold.hub.server.call import Call
+from pinfold.hub.server.call import ApiCall
 from pinfold.hub.storage.glance import Glance, glances, guarded
 
 PER_PAGE = 40
@@ -22,7 +22,7 @@ class Shown:
     facts: web_facts.Facts | None  # None of a damaged one
 
 
-def listing(call: Call) -> Response:
+def listing(call: ApiCall) -> Response:
     """One kind's repositories, the last changed first."""
     search = (call.query("search") or "").strip()
     rows = [row for row in _rows(call) if search.lower() in row.id.lower()]
@@ -43,17 +43,17 @@ def listing(call: Call) -> Response:
     )
 
 
-def _rows(call: Call) -> list[Glance]:
+def _rows(call: ApiCall) -> list[Glance]:
     """Every repository that this user may read."""
     user = call.user.name if call.user else None
     return [row for row in glances(call.hub.store, call.kind) if not row.private or row.namespace == user]
 
 
-def _damaged(call: Call, row: Glance) -> Shown:
+def _damaged(call: ApiCall, row: Glance) -> Shown:
     return Shown(row, f"/{'' if call.kind == 'models' else f'{call.kind}/'}{row.id}", None)
 
 
-def _shown(call: Call, row: Glance) -> Shown | None:
+def _shown(call: ApiCall, row: Glance) -> Shown | None:
     if row.damaged:
         return _damaged(call, row)
     repo = call.hub.store.find(call.kind, row.id)

@@ -14,10 +14,13 @@ from starlette.responses import Response
 from pinfold import __version__
 from pinfold.common.errors import printable
 from pinfold.hub.server import auth
-from pinfold.hub.server.call import Call, HubError, header_text, moment
+from pinfold.hub.server.call import ApiCall, refusal, refusal_headers
+from pinfold.hub.server.tokens import CHALLENGE
 from pinfold.hub.storage.discussions import PR_PREFIX
-from pinfold.hub.storage.repository import Damaged, Repository, author_name
+from pinfold.hub.storage.errors import Damaged, Refused
+from pinfold.hub.storage.repository import Repository, author_name
 from pinfold.hub.storage.store import KINDS
+from pinfold.hub.storage.times import moment
 
 TEMPLATES, STATIC = (Path(__file__).with_name(name) for name in ("templates", "static"))
 _HEADERS = {
@@ -85,7 +88,7 @@ class Place:
         return f"{self.home}/compare/{quote(base, safe='')}..{quote(head, safe='')}"
 
 
-def page(call: Call, template: str, status: int = 200, **values: Any) -> Response:
+def page(call: ApiCall, template: str, status: int = 200, **values: Any) -> Response:
     """Render a template for who asks."""
     return render(template, status, user=call.user, search=call.query("search") or "", **values)
 
@@ -97,24 +100,22 @@ def render(template: str, status: int = 200, headers: dict[str, str] | None = No
     return Response(content, status, {**_HEADERS, **(headers or {})}, "text/html; charset=utf-8")
 
 
-def failure(request: Request, error: HubError) -> Response:
+def failure(request: Request, error: Refused) -> Response:
     """A refusal: a page for who prefers one, JSON for everybody else."""
     if "text/html" not in request.headers.get("accept", ""):
-        return error.answer()
-    headers = {"X-Error-Message": header_text(error.message), **error.headers}
+        return refusal(error)
+    headers = refusal_headers(error)
     if error.status == 401:
-        headers |= auth.CHALLENGE
-    if error.code:
-        headers["X-Error-Code"] = error.code
+        headers |= CHALLENGE
     values = {"number": error.status, "message": error.message, "advice": _ADVICE.get(error.status, "")}
     return render("error.html", error.status, headers=headers, user=None, search="", **values)
 
 
-def static(call: Call) -> Response:
+def static(call: ApiCall) -> Response:
     """The stylesheet, the script and the icon."""
     name = call.params["file"]
     if name not in _STATIC:
-        raise HubError(404, f"Not Found: there is no file {name!r}")
+        raise Refused(404, f"Not Found: there is no file {name!r}")
     content = (STATIC / name).read_bytes()
     headers = {**_HEADERS, "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
     if call.request.headers.get("if-none-match") == headers["ETag"]:
@@ -122,14 +123,14 @@ def static(call: Call) -> Response:
     return Response(content, headers=headers, media_type=_STATIC[name])
 
 
-def login(call: Call) -> Response:
+def login(call: ApiCall) -> Response:
     """Make the browser ask for a token; it then sends it along by itself, so no cookie is needed."""
     if call.user is None:
-        raise HubError(401, "Log in with your user name, and a token as the password", headers=auth.CHALLENGE)
+        raise Refused(401, "Log in with your user name, and a token as the password", headers=CHALLENGE)
     return Response(status_code=303, headers={**_HEADERS, "Location": "/"})
 
 
-def may_open(call: Call, repo_id: str, kind: str = "models") -> bool:
+def may_open(call: ApiCall, repo_id: str, kind: str = "models") -> bool:
     """Whether a name in somebody's text is a repository here that this user may see."""
     try:
         repo = call.hub.store.find(kind, repo_id)

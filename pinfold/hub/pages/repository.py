@@ -14,8 +14,9 @@ from pinfold.hub.pages import markdown as web_markdown
 from pinfold.hub.pages.files import place
 from pinfold.hub.pages.page import Change, Place, may_open, page
 from pinfold.hub.server import auth
-from pinfold.hub.server.call import Call, HubError
+from pinfold.hub.server.call import ApiCall
 from pinfold.hub.storage.discussions import PR_PREFIX
+from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.repository import Repository
 
 PER_PAGE = 50
@@ -23,7 +24,7 @@ MAX_BETWEEN = 250  # commits listed by a comparison
 _SHA = re.compile(r"[0-9a-f]{40}")
 
 
-def repository(call: Call) -> Response:
+def repository(call: ApiCall) -> Response:
     """The card: what the README says, and what the files say."""
     here = place(call)
     facts = web_facts.of(here.repo, here.sha)
@@ -43,14 +44,14 @@ def repository(call: Call) -> Response:
     )
 
 
-def home(call: Call) -> Response:
+def home(call: ApiCall) -> Response:
     """A repository's address with a slash at its end leads to the one without."""
     kind = "" if call.kind == "models" else f"/{call.kind}"
     names = "/".join(quote(call.params[each], safe="") for each in ("namespace", "name"))
     return Response(status_code=308, headers={"Location": f"{kind}/{names}"})
 
 
-def _is_here(call: Call, facts: web_facts.Facts) -> dict[str, str]:
+def _is_here(call: ApiCall, facts: web_facts.Facts) -> dict[str, str]:
     """Which base models and datasets of the metadata have a page on this server, and its address."""
     found = {}
     for label, values in facts.rows:
@@ -61,19 +62,19 @@ def _is_here(call: Call, facts: web_facts.Facts) -> dict[str, str]:
     return found
 
 
-def commits(call: Call) -> Response:
+def commits(call: ApiCall) -> Response:
     """Newest first; a page begins at a commit, so that new commits shift nothing."""
     here = place(call)
     start = call.query("from") or here.sha
     if not _SHA.fullmatch(start):
-        raise HubError(400, "from must be a commit of 40 hex digits")
+        raise Refused(400, "from must be a commit of 40 hex digits")
     found = list(islice(here.repo.history(resolve(here.repo, start)), PER_PAGE + 1))
     changes = [Change.of(each) for each in found]
     older = changes[PER_PAGE].sha if len(changes) > PER_PAGE else None
     return page(call, "commits.html", place=here, changes=changes[:PER_PAGE], older=older, newest=start == here.sha)
 
 
-def commit(call: Call) -> Response:
+def commit(call: ApiCall) -> Response:
     """What one commit changed."""
     repo = auth.repository(call)
     sha = resolve(repo, call.params["revision"])
@@ -82,7 +83,7 @@ def commit(call: Call) -> Response:
     return page(call, "commit.html", place=Place(repo, sha, sha), change=change, difference=difference)
 
 
-def refs(call: Call) -> Response:
+def refs(call: ApiCall) -> Response:
     """Branches, tags and pull requests, with where they stand."""
     here = place(call)
     found = {
@@ -97,7 +98,7 @@ def _change(repo: Repository, sha: str) -> Change:
     return Change.of(repo.commit(sha))
 
 
-def compare(call: Call) -> Response:
+def compare(call: ApiCall) -> Response:
     """Two revisions side by side. A form without an address of its own comes here to get one."""
     here = place(call)
     if "range" not in call.params:
@@ -105,7 +106,7 @@ def compare(call: Call) -> Response:
         return Response(status_code=303, headers={"Location": here.compare(base, head)})
     base, dots, head = call.params["range"].partition("..")
     if not (base and dots and head):
-        raise HubError(400, "compare needs two revisions, written A..B")
+        raise Refused(400, "compare needs two revisions, written A..B")
     old, new = resolve(here.repo, base), resolve(here.repo, head)
     everything = call.query("files") == "all"
     names = [*here.repo.refs("refs/heads/"), *here.repo.refs("refs/tags/")]

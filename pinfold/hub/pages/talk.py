@@ -10,16 +10,17 @@ from pinfold.hub.pages import diff as web_diff
 from pinfold.hub.pages import markdown as web_markdown
 from pinfold.hub.pages.files import place
 from pinfold.hub.pages.page import Change, Place, page
-from pinfold.hub.server.call import Call, HubError
+from pinfold.hub.server.call import ApiCall
 from pinfold.hub.storage import discussions
 from pinfold.hub.storage.discussions import Discussion
+from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.repository import Repository
 
 MAX_SEARCHED = 2000  # commits looked through for where a pull request began
 PER_PAGE = 50
 
 
-def listing(call: Call) -> Response:
+def listing(call: ApiCall) -> Response:
     """All of a repository's, newest first."""
     here, current = place(call), max(call.number("page", 1), 1)
     found = discussions.all_of(here.repo)
@@ -33,13 +34,13 @@ def listing(call: Call) -> Response:
     )
 
 
-def discussion(call: Call) -> Response:
+def discussion(call: ApiCall) -> Response:
     """One of them."""
     here, number = place(call), call.params["number"]
     short = number.isascii() and number.isdigit() and len(number) < 8
     found = discussions.load(here.repo, int(number)) if short else None
     if found is None:
-        raise HubError(404, f"{here.repo.id} has no discussion {number[:20]!r}")
+        raise Refused(404, f"{here.repo.id} has no discussion {number[:20]!r}")
     tip = here.repo.ref(found.ref) if found.pull else None
     base = _base(here.repo, found, tip) if tip else None
     return page(

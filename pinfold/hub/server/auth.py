@@ -1,180 +1,20 @@
-"""Who may do what: tokens (kept as hashes), two roles, and private repositories that look like missing ones.
+"""Who may do what: two roles, and private repositories that look like missing ones.
 
-A token comes as Bearer, or as the password of Basic from git and browsers. A browser sends
-Basic by itself, also with a form of somebody else's page, so it never permits a change.
-A user is a name and the namespace of the same name; there are no passwords and no
-organisations. Anybody who can reach the server reads what is public.
+A user is a name and the namespace of the same name; there are no passwords and no organisations. Whoever can reach
+the server reads what is public.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
-import json
-import os
-import re
-import secrets
-import time
-from dataclasses import dataclass
-from pathlib import Path
-
-from pinfold.common.errors import UserError
-from pinfold.hub.server.call import Call, Hub, HubError
-from pinfold.hub.storage.files import lock, write_file
-from pinfold.hub.storage.repository import LAST_TIME, Damaged, Repository
-from pinfold.hub.storage.store import RESERVED, SEGMENT, Store
-
-ID = 12  # hex digits of a hash that name a token
-ROLES = ("read", "write")
-CHALLENGE = {"WWW-Authenticate": 'Basic realm="pinfold", charset="UTF-8"'}  # git and browsers ask for a password
-_BASIC_READS = "Basic credentials only read here; send the token as Authorization: Bearer"
-_INVALID = "Invalid credentials in Authorization header"
-
-
-@dataclass(frozen=True)
-class User:
-    name: str
-    role: str
-    token_name: str
-
-
-class Tokens:
-    """DATA/tokens.json, read again whenever another process has replaced it, and one token for this run only."""
-
-    def __init__(self, data: Path):
-        self.path = data / "tokens.json"
-        self._stamp: tuple[int, ...] | None = None
-        self._users: dict[str, User] = {}
-        self._session: dict[str, User] = {}
-
-    def create(self, user: str, role: str) -> str:
-        """Make a token; only its hash is kept, so this is the one time it can be seen."""
-        if not re.fullmatch(SEGMENT, user) or user.lower() in RESERVED:
-            raise UserError(f"{user!r} cannot be a user name; use letters, digits, '-', '_' and '.', up to 96")
-        if role not in ROLES:
-            raise UserError(f"role {role!r} is unknown; use {' or '.join(ROLES)}")
-        token = f"pinfold_{secrets.token_hex(20)}"
-        with lock(self.path.with_name("tokens.lock")):
-            stored = self._stored()
-            if twin := self._twin(user, stored):
-                raise UserError(f"{user} differs from {twin} in case alone, and that is one name here; use {twin}")
-            stored[digest(token)] = {"user": user, "role": role, "created": int(time.time())}
-            self._write(stored)
-        return token
-
-    def listed(self) -> list[tuple[str, str, str, int]]:
-        """(id, user, role, when made) of every token; the id is the end of its hash."""
-        stored = self._stored()
-        return [(key[-ID:], it["user"], it["role"], it.get("created", 0)) for key, it in stored.items()]
-
-    def revoke(self, token_id: str) -> tuple[str, str]:
-        """Forget a token, named by its id. A running server refuses it from its next request on."""
-        with lock(self.path.with_name("tokens.lock")):
-            stored = self._stored()
-            found = [key for key in stored if len(token_id) >= ID and key.endswith(token_id)]
-            if len(found) != 1:
-                raise UserError(f"there is no token {token_id!r}; pinfold hub tokens lists them by id")
-            gone = stored.pop(found[0])
-            self._write(stored)
-        return gone["user"], gone["role"]
-
-    def _stored(self) -> dict[str, dict]:
-        """What the file says, by the hashes of the tokens."""
-        try:
-            found = json.loads(self.path.read_text())
-        except FileNotFoundError:
-            return {}
-        except (ValueError, RecursionError) as error:
-            raise self._damaged("it is no JSON") from error
-        if not isinstance(found, dict):
-            raise self._damaged("it is no JSON object")
-        for each in found.values():
-            if not isinstance(each, dict) or not isinstance(each.get("user"), str) or each.get("role") not in ROLES:
-                raise self._damaged("a token has no user or no role")
-            if not isinstance(each.get("created", 0), int) or not 0 <= each.get("created", 0) <= LAST_TIME:
-                raise self._damaged("a token was made at no time")
-        return found
-
-    def _damaged(self, reason: str) -> UserError:
-        return UserError(f"{self.path} is damaged: {reason}; put a copy back, or remove it and make new tokens")
-
-    def _twin(self, user: str, stored: dict[str, dict]) -> str | None:
-        known = {each["user"] for each in stored.values()}
-        if user in known:
-            return None
-        return next((each for each in known if each.lower() == user.lower()), Store(self.path.parent).twin(user))
-
-    def _write(self, stored: dict[str, dict]) -> None:
-        write_file(self.path, json.dumps(stored, indent=1).encode(), mode=0o600)
-
-    def open_session(self, user: str) -> str:
-        """A write token that dies with this process."""
-        token = f"pinfold_{secrets.token_hex(20)}"
-        self._session[digest(token)] = User(user, "write", "session")
-        return token
-
-    def user(self, authorization: str | None, basic: bool = True) -> User | None:
-        """Whose token an Authorization header carries. None without a header; an unknown token is refused.
-
-        ``basic`` is False for requests that change something.
-        """
-        if authorization is None:
-            return None
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() == "basic" and not basic:
-            raise HubError(403, _BASIC_READS)
-        self._refresh()
-        key = digest(_password(token) if scheme.lower() == "basic" else token.strip())
-        user = self._session.get(key) or self._users.get(key)
-        if scheme.lower() not in ("bearer", "basic") or user is None:
-            # The clients compare the header with this text, so the cure stands in the body only.
-            headers = {"X-Error-Message": _INVALID}
-            if scheme.lower() == "basic":
-                headers |= CHALLENGE
-            raise HubError(
-                401, f"{_INVALID}; this server knows only tokens made by: pinfold hub token", headers=headers
-            )
-        return user
-
-    def _refresh(self) -> None:
-        try:
-            stat = os.stat(self.path)
-        except FileNotFoundError:
-            self._stamp, self._users = None, {}
-            return
-        stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
-        if stamp != self._stamp:
-            try:
-                stored = self._stored()
-            except UserError as error:
-                raise HubError(503, "tokens.json on the server is damaged; pinfold hub verify says how") from error
-            self._users = {key: User(it["user"], it["role"], f"{it['user']}-{key[:6]}") for key, it in stored.items()}
-            self._stamp = stamp
-
-
-def _password(encoded: str) -> str:
-    """The part after the colon: git asks for a user name as well, and any will do."""
-    try:
-        return base64.b64decode(encoded.strip(), validate=True).decode().partition(":")[2]
-    except (binascii.Error, ValueError):
-        return ""
-
-
-def digest(token: str) -> str:
-    """Tokens are 160 random bits: a plain hash cannot be guessed back and needs no salt."""
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def proof(nonce: str, challenge: str) -> str:
-    """What only the server that wrote DATA/server.json can answer."""
-    return hmac.new(nonce.encode(), challenge.encode(), hashlib.sha256).hexdigest()
+from pinfold.hub.server.call import ApiCall, Hub
+from pinfold.hub.server.tokens import BASIC_READS, CHALLENGE, User
+from pinfold.hub.storage.errors import Damaged, Refused
+from pinfold.hub.storage.repository import Repository
 
 
 def may_read(repo: Repository, user: User | None) -> bool:
     return not repo.private or (user is not None and user.name == repo.namespace)
 
 
-def repository(call: Call, write: bool = False) -> Repository:
+def repository(call: ApiCall, write: bool = False) -> Repository:
     """The repository in the path, if this user may read it, or write to it."""
     if write:
         refuse_read_only(call.hub)
@@ -197,35 +37,35 @@ def repository(call: Call, write: bool = False) -> Repository:
 
 def refuse_read_only(hub: Hub) -> None:
     if hub.read_only:
-        raise HubError(403, "this server is read-only; it was started with --read-only")
+        raise Refused(403, "this server is read-only; it was started with --read-only")
 
 
-def refuse_basic(call: Call) -> None:
+def refuse_basic(call: ApiCall) -> None:
     """For a call that changes something in some cases only."""
     if (call.request.headers.get("authorization") or "").lower().startswith("basic"):
-        raise HubError(403, _BASIC_READS)
+        raise Refused(403, BASIC_READS)
 
 
-def no_repository(user: User | None) -> HubError:
+def no_repository(user: User | None) -> Refused:
     """The one answer for a missing repository and for somebody else's private one."""
     if user is None:
         headers = {"WWW-Authenticate": 'Bearer realm="pinfold"'}
-        return HubError(401, "Repository not found, or private and no token given", "RepoNotFound", headers=headers)
-    return HubError(404, "Repository not found", "RepoNotFound")
+        return Refused(401, "Repository not found, or private and no token given", "RepoNotFound", headers=headers)
+    return Refused(404, "Repository not found", "RepoNotFound")
 
 
 def require_user(user: User | None) -> User:
     if user is None:
-        raise HubError(401, "This needs a token; make one with: pinfold hub token NAME --role write")
+        raise Refused(401, "This needs a token; make one with: pinfold hub token NAME --role write")
     return user
 
 
 def require_write(user: User | None, namespace: str) -> User:
     user = require_user(user)
     if user.name != namespace:
-        raise HubError(403, f"{user.name} may not write to {namespace}/; use a token of {namespace}")
+        raise Refused(403, f"{user.name} may not write to {namespace}/; use a token of {namespace}")
     if user.role != "write":
-        raise HubError(
+        raise Refused(
             403, f"this token of {user.name} may only read; make one with: pinfold hub token {namespace} --role write"
         )
     return user

@@ -1,42 +1,18 @@
-"""What travels: the error every refusal becomes, JSON that no text can break, and one request as handlers see it."""
+"""One request as handlers see it, and the JSON that answers it."""
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-if TYPE_CHECKING:
-    from pinfold.hub.server.auth import Tokens, User
-    from pinfold.hub.storage.store import Store
-
-LAST_SECOND = 253_402_300_799  # of the year 9999
-
-
-class HubError(Exception):
-    """A refusal. The clients read X-Error-Code first, X-Error-Message second and the JSON body last."""
-
-    def __init__(self, status: int, message: str, code: str | None = None, **extra: Any):
-        super().__init__(message)
-        self.status, self.message, self.code = status, message, code
-        self.headers: dict[str, str] = extra.pop("headers", {})
-        self.extra = extra  # more fields of the JSON body
-
-    def answer(self) -> Response:
-        headers = {"X-Error-Message": header_text(self.message), **self.headers}
-        if self.code:
-            headers["X-Error-Code"] = self.code
-        return answer({"error": self.message, **self.extra}, self.status, headers)
-
-
-def header_text(text: str) -> str:
-    """Text as a header may carry it: one line of printable ASCII, so nobody's file name adds a header."""
-    return re.sub(r"[^ -~]", "?", text)[:500]
+from pinfold.hub.server.tokens import Tokens, User
+from pinfold.hub.storage.errors import Refused
+from pinfold.hub.storage.store import Store
 
 
 def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -44,22 +20,29 @@ def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = 
     return Response(json.dumps(content, allow_nan=False), status, headers, "application/json")
 
 
-def moment(seconds: float) -> datetime:
-    """A time of somebody's git history, which may be any number."""
-    return datetime.fromtimestamp(min(max(seconds, 0), LAST_SECOND), timezone.utc)
+def refusal(error: Refused) -> Response:
+    """A refusal as JSON. The clients read X-Error-Code first, X-Error-Message second and the body last."""
+    return answer({"error": error.message, **error.extra}, error.status, refusal_headers(error))
 
 
-def date(seconds: float) -> str:
-    """A time as the clients parse it."""
-    return moment(seconds).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+def refusal_headers(error: Refused) -> dict[str, str]:
+    headers = {"X-Error-Message": _header_text(error.message), **error.headers}
+    if error.code:
+        headers["X-Error-Code"] = error.code
+    return headers
+
+
+def _header_text(text: str) -> str:
+    """Text as a header may carry it: one line of printable ASCII, so no file name can add a header."""
+    return re.sub(r"[^ -~]", "?", text)[:500]
 
 
 @dataclass(frozen=True)
 class Hub:
-    """Everything a handler may touch."""
+    """The server's state, which every handler may use."""
 
-    store: "Store"
-    tokens: "Tokens"
+    store: Store
+    tokens: Tokens
     secret: bytes  # signs upload URLs; on disk, so that an upload survives a restart
     nonce: str  # proves to a client that this is the server that wrote DATA/server.json
     part_size: int  # larger files are sent in parts of this many bytes
@@ -68,13 +51,13 @@ class Hub:
 
 
 @dataclass(frozen=True)
-class Call:
+class ApiCall:
     """One request: who asks, for what."""
 
     hub: Hub
     request: Request
-    user: "User | None"
-    kind: str  # models or datasets, from the route
+    user: User | None
+    kind: str  # models, datasets or spaces, from the route
     params: dict[str, str] = field(default_factory=dict)  # of the path, unquoted
     body: bytes = b""
     asks_password: bool = False  # git and git-lfs want a challenge before they look for a password
@@ -92,7 +75,7 @@ class Call:
         if text is None:
             return default
         if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > highest:
-            raise HubError(400, f"{name} must be a number up to {highest}")
+            raise Refused(400, f"{name} must be a number up to {highest}")
         return int(text)
 
     def flag(self, name: str) -> bool:
@@ -104,14 +87,14 @@ class Call:
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
-            raise HubError(400, "the request body must be a JSON object")
+            raise Refused(400, "the request body must be a JSON object")
         return value
 
     def form(self) -> dict[str, list[str]]:
         try:
             return parse_qs(self.body.decode(), keep_blank_values=True, max_num_fields=10_000)
         except ValueError as error:
-            raise HubError(400, "the request body must be a URL-encoded form") from error
+            raise Refused(400, "the request body must be a URL-encoded form") from error
 
     @property
     def repo_id(self) -> str:

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pinfold.hub.server import auth
-from pinfold.hub.server.call import Hub, HubError
+from pinfold.hub.server.call import Hub, refusal
+from pinfold.hub.server.tokens import CHALLENGE
+from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.faults import Dropped
 
 HOSTS = ("127.0.0.1", "localhost")
@@ -58,8 +59,8 @@ class Gate:
 
         try:
             self._admit(scope)
-        except HubError as error:
-            return await error.answer()(scope, receive, write)
+        except Refused as error:
+            return await refusal(error)(scope, receive, write)
         try:
             await self.app(scope, self._impatient(receive), write)
         except Dropped:
@@ -73,12 +74,12 @@ class Gate:
         host = headers.get(b"host", "")
         if not self._is_ours(host):
             # A web page whose name was made to lead here (DNS rebinding) must not read what only this machine may.
-            raise HubError(400, f"Invalid host header {host[:100]!r}; start pinfold hub with --allowed-host NAME")
+            raise Refused(400, f"Invalid host header {host[:100]!r}; start pinfold hub with --allowed-host NAME")
         if self.hub.closed and not _OPEN.fullmatch(scope["path"]):
             user = self.hub.tokens.user(headers.get(b"authorization"))
             if user is None:
                 reason = "this server answers nobody without a token; make one with: pinfold hub token NAME"
-                raise HubError(401, reason, headers=auth.CHALLENGE)
+                raise Refused(401, reason, headers=CHALLENGE)
 
     def _is_ours(self, host: str) -> bool:
         name = re.sub(r":[0-9]+$", "", host).strip("[]").lower()
@@ -101,7 +102,7 @@ class Gate:
                 message = await asyncio.wait_for(receive(), self.idle)
             except asyncio.TimeoutError:
                 reason = f"nothing came for {self.idle:g} seconds; send it again"
-                raise HubError(408, reason, headers={"Connection": "close"}) from None
+                raise Refused(408, reason, headers={"Connection": "close"}) from None
             whole = not message.get("more_body", False)
             return message
 

@@ -18,11 +18,11 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from pinfold.hub.server.call import HubError
 from pinfold.hub.storage import discussions, faults, lfs
 from pinfold.hub.storage.discussions import PR_PREFIX, Discussion
+from pinfold.hub.storage.errors import Missing, Moved, Refused
 from pinfold.hub.storage.gitrules import Attributes, attribute_line
-from pinfold.hub.storage.repository import FILE, Missing, Moved, Pointer, Repository, author_name
+from pinfold.hub.storage.repository import FILE, Pointer, Repository, author_name
 
 MAX_INLINE = 10 * 2**20  # bytes of a file inside the commit request; larger ones go through LFS
 MAX_LINE = MAX_INLINE * 4 // 3 + 2**16
@@ -52,7 +52,7 @@ def check_new_path(path: Any) -> str:
     """A path for a file to come: also Windows can hold it. What is there already may be deleted."""
     for part in check_path(path).split("/"):
         if ":" in part or part[-1] in ". " or part.partition(".")[0].rstrip(" ").lower() in _DEVICES:
-            raise HubError(
+            raise Refused(
                 400,
                 f"path {path[:200]!r} is none on Windows; use no ':', no '.' or space at an end, no name as 'nul'",
             )
@@ -62,7 +62,7 @@ def check_new_path(path: Any) -> str:
 def check_path(path: Any) -> str:
     """A path that every git and every file system of a clone can hold, inside the clone."""
     if not isinstance(path, str) or not path:
-        raise HubError(400, "a path is missing or not a string")
+        raise Refused(400, "a path is missing or not a string")
     parts = path.split("/")
     bad = (
         any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) < 0xE000 or char == "\\" for char in path)
@@ -72,7 +72,7 @@ def check_path(path: Any) -> str:
         or len(parts) > MAX_DEPTH
     )
     if bad:
-        raise HubError(
+        raise Refused(
             400,
             f"path {path[:200]!r} is not allowed; use relative paths without '..', '.git', '\\' or control "
             f"characters, of at most {MAX_PATH} characters and {MAX_DEPTH} parts",
@@ -101,10 +101,10 @@ async def read(repo: Repository, chunks: AsyncIterator[bytes]) -> Draft:
             searched = 0
             await run_in_threadpool(_read_line, repo, draft, line)
         if len(pending) > MAX_LINE or received > MAX_BODY:
-            raise HubError(413, f"a file inside a commit may have {MAX_INLINE} bytes and a commit {MAX_BODY}; use LFS")
+            raise Refused(413, f"a file inside a commit may have {MAX_INLINE} bytes and a commit {MAX_BODY}; use LFS")
     await run_in_threadpool(_read_line, repo, draft, bytes(pending))
     if not draft.summary:
-        raise HubError(400, "a commit needs a header line with a summary")
+        raise Refused(400, "a commit needs a header line with a summary")
     return draft
 
 
@@ -115,14 +115,14 @@ def _read_line(repo: Repository, draft: Draft, line: bytes) -> None:
         item = json.loads(line)
         key, value = item["key"], dict(item["value"])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise HubError(400, "every line of a commit must be a JSON object with key and value") from error
+        raise Refused(400, "every line of a commit must be a JSON object with key and value") from error
     if key == "header":
         draft.summary = _text(value, "summary").strip()
         draft.description = _text(value, "description").strip()
         draft.parent = _text(value, "parentCommit").strip().lower()
         return
     if len(draft.operations) >= MAX_OPERATIONS:
-        raise HubError(413, f"a commit may change {MAX_OPERATIONS} files; send several commits")
+        raise Refused(413, f"a commit may change {MAX_OPERATIONS} files; send several commits")
     if key == "file":
         path = check_new_path(value.get("path"))
         draft.operations.append(("add", path, repo.write_blob(_content(repo, value))))
@@ -136,7 +136,7 @@ def _read_line(repo: Repository, draft: Draft, line: bytes) -> None:
         path = check_path(path.rstrip("/") if isinstance(path, str) else path)
         draft.operations.append((key, path, ""))
     else:
-        raise HubError(400, f"operation {str(key)[:40]!r} is unknown; use file, lfsFile, deletedFile or deletedFolder")
+        raise Refused(400, f"operation {str(key)[:40]!r} is unknown; use file, lfsFile, deletedFile or deletedFolder")
 
 
 def _text(value: dict[str, Any], name: str) -> str:
@@ -144,33 +144,33 @@ def _text(value: dict[str, Any], name: str) -> str:
     if text is None:
         return ""
     if not isinstance(text, str) or "\0" in text or len(text) > 65_536:
-        raise HubError(400, f"{name} must be a text of at most 65536 characters")
+        raise Refused(400, f"{name} must be a text of at most 65536 characters")
     return text.encode("utf-8", "replace").decode()
 
 
 def _content(repo: Repository, value: dict[str, Any]) -> bytes:
     text, encoding = value.get("content"), value.get("encoding", "utf-8")
     if not isinstance(text, str) or encoding not in ("base64", "utf-8"):
-        raise HubError(400, "a file needs content as text, with encoding base64 or utf-8")
+        raise Refused(400, "a file needs content as text, with encoding base64 or utf-8")
     try:
         content = base64.b64decode(text, validate=True) if encoding == "base64" else text.encode()
     except (binascii.Error, ValueError) as error:
-        raise HubError(400, "the content of a file is not valid base64 or UTF-8") from error
+        raise Refused(400, "the content of a file is not valid base64 or UTF-8") from error
     if len(content) > MAX_INLINE:
-        raise HubError(413, f"a file inside a commit may have {MAX_INLINE} bytes; use LFS")
+        raise Refused(413, f"a file inside a commit may have {MAX_INLINE} bytes; use LFS")
     pointer = Pointer.parse(content)
     if pointer and not lfs.owns(repo, pointer):
-        raise HubError(400, f"a file is a git-lfs pointer to {pointer.oid}; upload the file that it stands for")
+        raise Refused(400, f"a file is a git-lfs pointer to {pointer.oid}; upload the file that it stands for")
     return content
 
 
 def _pointer(repo: Repository, value: dict[str, Any]) -> Pointer:
     oid, size = value.get("oid"), value.get("size")
     if not isinstance(oid, str) or not lfs.OID.fullmatch(oid) or value.get("algo", "sha256") != "sha256":
-        raise HubError(400, "a large file needs algo sha256 and its oid as 64 hex digits")
+        raise Refused(400, "a large file needs algo sha256 and its oid as 64 hex digits")
     stored = lfs.stored_size(repo, oid)
     if stored is None or (size is not None and size != stored):
-        raise HubError(400, f"this repository has not received the large file {oid} of that size; upload it first")
+        raise Refused(400, f"this repository has not received the large file {oid} of that size; upload it first")
     return Pointer(oid, stored)
 
 
@@ -216,7 +216,7 @@ def _parent(repo: Repository, draft: Draft, tip: str, new_pr: bool) -> str:
         try:
             return repo.resolve(asked)
         except Missing as error:
-            raise HubError(404, str(error), "RevisionNotFound") from error
+            raise Refused(404, str(error), "RevisionNotFound") from error
     before = [each.decode() for each in repo.commit(tip).parents]
     if len(asked) >= 7 and before and before[0].startswith(asked):
         return before[0]
@@ -230,12 +230,12 @@ def _is_again(repo: Repository, draft: Draft, parent: str, tip: str, author: str
         return False
     try:
         return repo.write_tree(_changed(repo, draft, parent)) == last.tree.decode()
-    except HubError:  # it does not even apply to the parent
+    except Refused:  # it does not even apply to the parent
         return False
 
 
-def _stale(tip: str) -> HubError:
-    return HubError(412, f"A commit has happened since: the branch is at {tip}. Please refresh and try again.")
+def _stale(tip: str) -> Refused:
+    return Refused(412, f"A commit has happened since: the branch is at {tip}. Please refresh and try again.")
 
 
 def _changed(repo: Repository, draft: Draft, parent: str) -> dict[str, tuple[int, str]]:
@@ -247,7 +247,7 @@ def _changed(repo: Repository, draft: Draft, parent: str) -> dict[str, tuple[int
             continue
         gone = [each for each in files if each.startswith(f"{path}/")] if what == "deletedFolder" else [path]
         if not gone or any(files.pop(each, None) is None for each in gone):
-            raise HubError(404, f"A file with this name doesn't exist: {path}", "EntryNotFound")
+            raise Refused(404, f"A file with this name doesn't exist: {path}", "EntryNotFound")
     check_clashes(files, repo.files(parent))
     _add_attributes(repo, draft, files)
     return files
@@ -259,12 +259,12 @@ def check_clashes(files: Iterable[str], before: Iterable[str]) -> None:
     Twins of a mirrored history stay: refusing every commit to it would help nobody.
     """
     if clash := sorted(_directories(files) & set(files)):
-        raise HubError(
+        raise Refused(
             400, f"{clash[0]!r} would be both a file and a directory; delete one of them in the same commit"
         )
     twins = _twins(files)
     if twins and not _twins(before):
-        raise HubError(400, f"{twins[0]!r} and {twins[1]!r} are one name on Windows and macOS; rename one of them")
+        raise Refused(400, f"{twins[0]!r} and {twins[1]!r} are one name on Windows and macOS; rename one of them")
 
 
 def _directories(files: Iterable[str]) -> set[str]:

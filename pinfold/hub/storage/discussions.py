@@ -12,9 +12,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from pinfold.hub.server.call import HubError, date
+from pinfold.hub.storage.errors import Damaged, Refused
 from pinfold.hub.storage.files import write_file
-from pinfold.hub.storage.repository import Damaged, Repository, author_name
+from pinfold.hub.storage.repository import Repository, author_name
+from pinfold.hub.storage.times import date
 
 PR_PREFIX = "refs/pr/"
 OPEN = ("open", "draft")
@@ -59,9 +60,9 @@ def load(repo: Repository, number: int) -> Discussion | None:
 def check_room(repo: Repository, found: Discussion, user: str, is_comment: bool) -> None:
     """Refuse what would fill a discussion. Nobody can fill it so that its owner could not settle it any more."""
     if is_comment and len(found.events) >= MAX_EVENTS:
-        raise HubError(413, f"discussion {found.num} is full, with {MAX_EVENTS} events; open another")
+        raise Refused(413, f"discussion {found.num} is full, with {MAX_EVENTS} events; open another")
     if user != repo.namespace and sum(each["author"]["name"] == user for each in found.events) >= MAX_OF_ONE_USER:
-        raise HubError(413, f"{user} has {MAX_OF_ONE_USER} events in discussion {found.num}, which is the limit")
+        raise Refused(413, f"{user} has {MAX_OF_ONE_USER} events in discussion {found.num}, which is the limit")
 
 
 def save(repo: Repository, discussion: Discussion) -> None:
@@ -84,7 +85,7 @@ def next_number(repo: Repository, user: str) -> int:
     numbers = _numbers(repo)
     most = MAX_DISCUSSIONS if user == repo.namespace else MAX_DISCUSSIONS // 2
     if len(numbers) >= most:
-        raise HubError(413, f"{repo.id} has {len(numbers)} discussions, and {user} may open one up to {most}")
+        raise Refused(413, f"{repo.id} has {len(numbers)} discussions, and {user} may open one up to {most}")
     return 1 + max(numbers, default=0)
 
 
@@ -93,7 +94,7 @@ def open_number(repo: Repository, ref: str) -> None:
     number = ref.removeprefix(PR_PREFIX)
     found = load(repo, int(number)) if ref.startswith(PR_PREFIX) and number.isdigit() else None
     if found and found.status not in OPEN:
-        raise HubError(403, f"pull request {number} is {found.status}; open a new one")
+        raise Refused(403, f"pull request {number} is {found.status}; open a new one")
 
 
 def _numbers(repo: Repository) -> set[int]:

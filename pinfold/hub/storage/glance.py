@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pinfold.common.errors import printable
-from pinfold.hub.server.call import HubError
-from pinfold.hub.storage.repository import Damaged, Gone, Missing, Repository
+from pinfold.hub.storage.errors import Damaged, Gone, Missing, Refused
+from pinfold.hub.storage.repository import Repository
 from pinfold.hub.storage.store import Store
 
 REMEMBERED = 50_000
@@ -54,7 +54,7 @@ def guarded(row: Glance, otherwise: Value | None, look: Callable[..., Value], *g
     """What `look` finds in a repository. A damaged one is a line in the log, and not everybody's error."""
     try:
         return look(*given)
-    except HubError:
+    except Refused:
         raise
     except Exception as error:  # git's files and ours may be damaged in any way
         if isinstance(error, Gone) or not (row.path / "hub.json").exists():  # deleted while we look

@@ -17,8 +17,8 @@ from typing import BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 
-from pinfold.hub.server.call import HubError
 from pinfold.hub.storage import faults
+from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.files import sync_directory
 from pinfold.hub.storage.repository import Entry, Pointer, Repository
 
@@ -65,13 +65,13 @@ def verify(
 ) -> Pointer:
     """The object that a URL was signed for, or a refusal."""
     if not (OID.fullmatch(oid) and re.fullmatch(r"\d{1,15}", size) and re.fullmatch(r"\d{1,12}", expires)):
-        raise HubError(403, "this URL was not made by this server")
+        raise Refused(403, "this URL was not made by this server")
     pointer = Pointer(oid, int(size))
     expected = _mac(secret, repo, pointer, int(expires), operation)
     if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
-        raise HubError(403, "this URL was not made by this server for this repository and object")
+        raise Refused(403, "this URL was not made by this server for this repository and object")
     if int(expires) < time.time():
-        raise HubError(403, f"this {operation.partition(' ')[0]} URL has expired; start again")
+        raise Refused(403, f"this {operation.partition(' ')[0]} URL has expired; start again")
     return pointer
 
 
@@ -94,7 +94,7 @@ async def receive(repo: Repository, pointer: Pointer, chunks: AsyncIterator[byte
             async for chunk in chunks:
                 received += len(chunk)
                 if received > pointer.size:
-                    raise HubError(400, f"the upload is longer than the {pointer.size} bytes announced")
+                    raise Refused(400, f"the upload is longer than the {pointer.size} bytes announced")
                 if not middle and received * 2 >= pointer.size:
                     middle = True
                     faults.reach("put-middle")
@@ -104,9 +104,9 @@ async def receive(repo: Repository, pointer: Pointer, chunks: AsyncIterator[byte
                     pending.clear()
             await run_in_threadpool(write, file, bytes(pending))
             if received != pointer.size:
-                raise HubError(400, f"the upload has {received} bytes, announced were {pointer.size}; send it again")
+                raise Refused(400, f"the upload has {received} bytes, announced were {pointer.size}; send it again")
             if digest.hexdigest() != pointer.oid:
-                raise HubError(400, f"the upload's sha256 is {digest.hexdigest()}, announced was {pointer.oid}")
+                raise Refused(400, f"the upload's sha256 is {digest.hexdigest()}, announced was {pointer.oid}")
             file.flush()
             await run_in_threadpool(os.fsync, file.fileno())
         await run_in_threadpool(place, path, object_path(repo, pointer.oid))
@@ -120,6 +120,6 @@ def place(path: Path, target: Path) -> None:
         try:
             directory.mkdir(exist_ok=True)  # not parents=True: a repository deleted meanwhile must not come back
         except FileNotFoundError as error:
-            raise HubError(404, "Repository not found", "RepoNotFound") from error
+            raise Refused(404, "Repository not found", "RepoNotFound") from error
     os.replace(path, target)
     sync_directory(target.parent)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 from dulwich.patch import write_object_diff
 
-from pinfold.hub.server.call import HubError
 from pinfold.hub.storage import discussions, packs
 from pinfold.hub.storage.commit import check_clashes
 from pinfold.hub.storage.discussions import Discussion
-from pinfold.hub.storage.repository import FILE, Moved, Repository
+from pinfold.hub.storage.errors import Moved, Refused
+from pinfold.hub.storage.repository import FILE, Repository
 
 MAX_DIFF, MAX_DIFF_FILE, MAX_DIFF_FILES = 2**20, 200_000, 300  # bytes, bytes of a file that is compared, files
 ATTRIBUTES = ".gitattributes"
@@ -23,7 +23,7 @@ def base(repo: Repository, pull: Discussion) -> str:
     for commit in repo.history(tip):
         if commit.id in shared:
             return commit.id.decode()
-    raise HubError(409, f"pull request {pull.num} shares no commit with {pull.target}")
+    raise Refused(409, f"pull request {pull.num} shares no commit with {pull.target}")
 
 
 def start(repo: Repository, pull: Discussion) -> str:
@@ -73,11 +73,11 @@ def merge(repo: Repository, pull: Discussion, author: str, text: str, faults: Ca
     """
     tip, target = repo.ref(pull.ref), repo.ref(pull.target)
     if target is None:
-        raise HubError(409, f"{pull.target} is gone; create the branch again or close pull request {pull.num}")
+        raise Refused(409, f"{pull.target} is gone; create the branch again or close pull request {pull.num}")
     if pull.status not in discussions.OPEN:
-        raise HubError(409, f"pull request {pull.num} is {pull.status} already")
+        raise Refused(409, f"pull request {pull.num} is {pull.status} already")
     if tip == pull.base:
-        raise HubError(400, f"pull request {pull.num} has no changes yet; commit to {pull.ref} first")
+        raise Refused(400, f"pull request {pull.num} has no changes yet; commit to {pull.ref} first")
     first = base(repo, pull)
     if first == target:
         result = tip
@@ -90,7 +90,7 @@ def merge(repo: Repository, pull: Discussion, author: str, text: str, faults: Ca
         try:
             repo.move_ref(pull.target, target, result)
         except Moved as error:
-            raise HubError(409, "the branch has moved meanwhile; try again") from error
+            raise Refused(409, "the branch has moved meanwhile; try again") from error
         faults("pull-merged")
     pull.status, pull.merged = "merged", result
 
@@ -98,7 +98,7 @@ def merge(repo: Repository, pull: Discussion, author: str, text: str, faults: Ca
 def _squash(repo: Repository, pull: Discussion, first: str, tip: str, target: str, author: str, text: str) -> str:
     files, clash = _merged(repo, first, tip, target)
     if clash:
-        raise HubError(
+        raise Refused(
             409, f"both sides changed: {', '.join(clash)[:400]}; commit to {pull.ref} what main has", files=clash
         )
     check_clashes(files, repo.files(target))

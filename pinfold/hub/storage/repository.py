@@ -24,12 +24,13 @@ from dulwich.objects import Blob, Commit, ShaFile, Tag, Tree
 from dulwich.refs import check_ref_format
 from dulwich.repo import Repo
 
+from pinfold.hub.storage.errors import Damaged, Gone, Missing, Moved
 from pinfold.hub.storage.files import lock, sync_directory, write_file
+from pinfold.hub.storage.times import LAST_TIME
 
 FILE = 0o100644
 _DIRECTORY = 0o040000
 _SUBMODULE = 0o160000
-LAST_TIME = 253_402_300_799  # the end of the year 9999, the last second that can be written as a date
 # What dulwich and zlib raise for files that are not what they should be.
 _BROKEN = (ValueError, AssertionError, StopIteration, RuntimeError, FileFormatException, zlib.error)
 _OCCUPIED = (FileExistsError, NotADirectoryError, IsADirectoryError)
@@ -65,22 +66,6 @@ class Entry:
     @property
     def size(self) -> int:
         return self.pointer.size if self.pointer else len(self.content or b"")
-
-
-class Missing(LookupError):
-    """There is no such revision."""
-
-
-class Moved(Exception):
-    """The ref is not where the caller thought, or exists already."""
-
-
-class Gone(LookupError):
-    """The repository was deleted or moved while somebody worked on it."""
-
-
-class Damaged(Exception):
-    """What the disk holds of a repository cannot be used. `pinfold hub verify` says more."""
 
 
 class Repository:

@@ -19,8 +19,9 @@ from typing import Any
 from dulwich.repo import Repo
 
 from pinfold.common.errors import printable
+from pinfold.hub.storage.errors import Damaged, Gone, Moved
 from pinfold.hub.storage.files import sync_directory, write_file
-from pinfold.hub.storage.repository import FILE, Damaged, Gone, Moved, Repository
+from pinfold.hub.storage.repository import FILE, Repository
 
 KINDS = {"model": "models", "dataset": "datasets", "space": "spaces"}  # as a request says it: as a URL says it
 SEGMENT = r"(?!.*(?:--|\.\.))(?!.*\.git$)[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"  # the real Hub's rule

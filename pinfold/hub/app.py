@@ -15,22 +15,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pinfold.common.errors import printable
-from pinfold.hub.api import account as api
-from pinfold.hub.api import browse, community, content, listing, multipart, repos
-from pinfold.hub.api import git as githttp
+from pinfold.hub.api import account, browse, changes, community, content, git, listing, multipart, refusals, repos
 from pinfold.hub.pages import files as web_files
 from pinfold.hub.pages import list as web_list
 from pinfold.hub.pages import page as web_page
 from pinfold.hub.pages import repository as web
 from pinfold.hub.pages import talk as web_talk
-from pinfold.hub.server import auth, refusals, reply
-from pinfold.hub.server.call import Call, Hub, HubError
+from pinfold.hub.server import auth, reply
+from pinfold.hub.server.call import ApiCall, Hub
 from pinfold.hub.server.gate import Gate
+from pinfold.hub.storage.errors import Damaged, Gone, Refused
 from pinfold.hub.storage.files import NO_ROOM
-from pinfold.hub.storage.repository import Damaged, Gone
 from pinfold.hub.storage.store import KINDS, RESERVED
 
-_READS = {api.validate_yaml, browse.paths_info, content.batch, githttp.upload_pack, githttp.refuse_push}
+_READS = {account.validate_yaml, browse.paths_info, content.batch, git.upload_pack, git.refuse_push}
 _NOT_FOUND = "RepoNotFound"
 MAX_BODY = 16 * 2**20  # of requests that are read whole; commits and uploads are streamed
 
@@ -38,9 +36,9 @@ MAX_BODY = 16 * 2**20  # of requests that are read whole; commits and uploads ar
 def build(hub: Hub, log: bool, hosts: Iterable[str] = (), any_address: bool = False, idle: float = 60) -> Callable:
     """The application that serves one data directory; `gate.Gate` says what the rest is for."""
     routes = [
-        _route("GET", "/.well-known/pinfold", api.prove),
-        _route("GET", "/api/whoami-v2", api.whoami),
-        _route("POST", "/api/validate-yaml", api.validate_yaml),
+        _route("GET", "/.well-known/pinfold", account.prove),
+        _route("GET", "/api/whoami-v2", account.whoami),
+        _route("POST", "/api/validate-yaml", account.validate_yaml),
         _route("POST", "/api/repos/create", repos.create),
         _route("DELETE", "/api/repos/delete", repos.delete),
         _route("POST", "/api/repos/move", repos.move),
@@ -58,20 +56,20 @@ def build(hub: Hub, log: bool, hosts: Iterable[str] = (), any_address: bool = Fa
             _route("GET", f"/api/{kind}", listing.repos, kind),
             _route("GET", repo, browse.repo_info, kind),
             _route("GET", f"{repo}/refs", browse.refs, kind),
-            _route("GET", f"{repo}/auth-check", api.auth_check, kind),
-            _route("GET", f"{repo}/auth-check/write", api.auth_check_write, kind),
+            _route("GET", f"{repo}/auth-check", account.auth_check, kind),
+            _route("GET", f"{repo}/auth-check/write", account.auth_check_write, kind),
             _route("PUT", f"{repo}/settings", repos.settings, kind),
             _route("GET", f"{repo}/revision/{revision}", browse.repo_info, kind),
             _route("GET", f"{repo}/tree/{revision}", browse.tree, kind),
             _route("GET", f"{repo}/tree/{revision}/{{path:path}}", browse.tree, kind),
             _route("GET", f"{repo}/commits/{revision}", browse.commits, kind),
             _route("POST", f"{repo}/paths-info/{revision}", browse.paths_info, kind),
-            _route("POST", f"{repo}/preupload/{revision}", api.preupload, kind),
-            _route("POST", f"{repo}/commit/{revision}", api.make_commit, kind),
-            _route("POST", f"{repo}/branch/{{branch:path}}", api.create_branch, kind),
-            _route("DELETE", f"{repo}/branch/{{branch:path}}", api.delete_branch, kind),
-            _route("POST", f"{repo}/tag/{revision}", api.create_tag, kind),
-            _route("DELETE", f"{repo}/tag/{{revision:path}}", api.delete_tag, kind),
+            _route("POST", f"{repo}/preupload/{revision}", changes.preupload, kind),
+            _route("POST", f"{repo}/commit/{revision}", changes.make_commit, kind),
+            _route("POST", f"{repo}/branch/{{branch:path}}", changes.create_branch, kind),
+            _route("DELETE", f"{repo}/branch/{{branch:path}}", changes.delete_branch, kind),
+            _route("POST", f"{repo}/tag/{revision}", changes.create_tag, kind),
+            _route("DELETE", f"{repo}/tag/{{revision:path}}", changes.delete_tag, kind),
             _route("GET", f"{repo}/likers", repos.likers, kind),
             _route("POST", f"{repo}/duplicate", repos.duplicate, kind),
             _route("GET", f"{repo}/lfs-files", browse.lfs_files, kind),
@@ -99,23 +97,23 @@ def build(hub: Hub, log: bool, hosts: Iterable[str] = (), any_address: bool = Fa
             _route("GET", f"{objects}/{{oid}}", content.large_file, kind),
             _route("PUT", f"{objects}/{{oid}}/parts/{{number}}", multipart.receive_part, kind),
             _route("POST", f"{objects}/{{oid}}/parts", multipart.finish, kind),
-            _route("GET", f"{files}/info/refs", githttp.advertise, kind, git=True),
-            _route("POST", f"{files}/git-upload-pack", githttp.upload_pack, kind, git=True),
-            _route("POST", f"{files}/git-receive-pack", githttp.refuse_push, kind, git=True),
+            _route("GET", f"{files}/info/refs", git.advertise, kind, git=True),
+            _route("POST", f"{files}/git-upload-pack", git.upload_pack, kind, git=True),
+            _route("POST", f"{files}/git-receive-pack", git.refuse_push, kind, git=True),
         ]
     routes.append(_route("GET", "/{name}/resolve/{revision}/{path:path}", _no_namespace))
     routes += _pages()
     app = Starlette(
         routes=routes,
         exception_handlers={
-            HubError: web_page.failure,
+            Refused: web_page.failure,
             HTTPException: _unknown,
             OSError: _disk_error,
             Damaged: lambda request, error: web_page.failure(request, _damaged(error)),
-            Gone: lambda request, error: web_page.failure(request, HubError(404, "Repository not found", _NOT_FOUND)),
+            Gone: lambda request, error: web_page.failure(request, Refused(404, "Repository not found", _NOT_FOUND)),
             ClientDisconnect: lambda request, error: Response(status_code=400),  # nobody reads it
             Exception: lambda request, error: web_page.failure(
-                request, HubError(500, "Internal error; see the server's log")
+                request, Refused(500, "Internal error; see the server's log")
             ),
         },
     )
@@ -180,7 +178,7 @@ def _route(method: str, path: str, handler: Callable, kind: str = "models", git:
         params = {name: unquote(value) for name, value in request.path_params.items()}
         if git:  # a clone may name a repository with or without .git
             params["name"] = params["name"].removesuffix(".git")
-        call = Call(hub, request, user, kind, params, b"" if streaming else await _body(request), git)
+        call = ApiCall(hub, request, user, kind, params, b"" if streaming else await _body(request), git)
         try:
             if streaming:
                 return await handler(call)
@@ -193,13 +191,13 @@ def _route(method: str, path: str, handler: Callable, kind: str = "models", git:
     return Route(path, endpoint, methods=[method])
 
 
-def _has_gone(call: Call) -> bool:
+def _has_gone(call: ApiCall) -> bool:
     return {"namespace", "name"} <= call.params.keys() and call.hub.store.find(call.kind, call.repo_id) is None
 
 
-def _damaged(error: Damaged) -> HubError:
+def _damaged(error: Damaged) -> Refused:
     print(printable(str(error)), file=sys.stderr, flush=True)  # the reason names files: it is for who runs the server
-    return HubError(500, "the repository is damaged on the server's disk; pinfold hub verify says where")
+    return Refused(500, "the repository is damaged on the server's disk; pinfold hub verify says where")
 
 
 def _refusal(method: str, path: str, reason: tuple[int, str]) -> Route:
@@ -209,27 +207,27 @@ def _refusal(method: str, path: str, reason: tuple[int, str]) -> Route:
 async def _body(request: Request) -> bytes:
     encoding = request.headers.get("content-encoding", "identity").lower()
     if encoding not in ("identity", "gzip"):
-        raise HubError(415, f"Content-Encoding {encoding[:40]} is not read here; send the body as it is, or gzip")
+        raise Refused(415, f"Content-Encoding {encoding[:40]} is not read here; send the body as it is, or gzip")
     unpack = zlib.decompressobj(31) if encoding == "gzip" else None
     body = bytearray()
     async for chunk in request.stream():
         try:
             body += unpack.decompress(chunk, MAX_BODY + 1 - len(body)) if unpack else chunk
         except zlib.error as error:
-            raise HubError(400, "the request body is not valid gzip") from error
+            raise Refused(400, "the request body is not valid gzip") from error
         if len(body) > MAX_BODY:  # unpacked: a few kilobytes of gzip can be gigabytes
-            raise HubError(413, f"the request body is longer than {MAX_BODY} bytes")
+            raise Refused(413, f"the request body is longer than {MAX_BODY} bytes")
     if unpack and not unpack.eof:
-        raise HubError(400, "the request body is gzip that is cut off")
+        raise Refused(400, "the request body is gzip that is cut off")
     return bytes(body)
 
 
 def _plain(request: Request) -> None:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise HubError(415, "Content-Encoding is not read here; send the body as it is")
+        raise Refused(415, "Content-Encoding is not read here; send the body as it is")
 
 
-def _no_namespace(call: Call) -> Response:
+def _no_namespace(call: ApiCall) -> Response:
     """`bert-base-uncased` and its like exist on the real Hub only."""
     raise auth.no_repository(call.user)
 
@@ -237,11 +235,11 @@ def _no_namespace(call: Call) -> Response:
 async def _unknown(request: Request, error: HTTPException) -> Response:
     # Never an empty success: the hf command line crashes on an answer it did not expect.
     return web_page.failure(
-        request, HubError(error.status_code, f"{error.detail}: {request.method} {request.url.path}")
+        request, Refused(error.status_code, f"{error.detail}: {request.method} {request.url.path}")
     )
 
 
 async def _disk_error(request: Request, error: OSError) -> Response:
     if error.errno not in NO_ROOM:
         raise error
-    return web_page.failure(request, HubError(507, "the server's disk is full; free some space and try again"))
+    return web_page.failure(request, Refused(507, "the server's disk is full; free some space and try again"))

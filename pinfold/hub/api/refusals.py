@@ -2,7 +2,8 @@
 
 from starlette.responses import Response
 
-from pinfold.hub.server.call import Call, HubError
+from pinfold.hub.server.call import ApiCall
+from pinfold.hub.storage.errors import Refused
 
 _HISTORY = (403, "history is never rewritten here: a pinned commit must load next year; delete the repository instead")
 _SPACES = (501, "Spaces are kept here as files and nothing of them runs, so there is nothing to set or to see")
@@ -48,7 +49,7 @@ OF_THE_SERVER = [
 def refusal(status: int, reason: str):
     """A handler that says why not."""
 
-    def handler(call: Call) -> Response:
-        raise HubError(status, reason)
+    def handler(call: ApiCall) -> Response:
+        raise Refused(status, reason)
 
     return handler

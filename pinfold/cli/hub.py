@@ -1,4 +1,10 @@
-"""What `pinfold hub ACTION` does besides serving: tokens, import, gc and verify."""
+"""Serve the embedded Hub on this machine, or look after its data. Without an action it serves.
+
+Example:
+  pinfold hub --data runs/hub --port 7870
+  pinfold hub token me --role write
+  pinfold hub import runs/my_model me/model
+"""
 
 import argparse
 import contextlib
@@ -8,14 +14,41 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from pinfold.common.errors import UserError, printable
+from pinfold.common.errors import UserError, missing_extra, printable
 
 KIND_NAMES = ("model", "dataset", "space")
+NEEDS_DATA = ("tokens", "revoke", "gc", "verify")  # useless on an empty directory, so none is made for them
 
 
-def add_arguments(actions, data: Path) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from pinfold.hub.options import DATA, HOST, PART_SIZE, PORT
+
+    parser.add_argument("--data", type=_directory, default=DATA, help=f"where repositories are kept (default {DATA})")
+    parser.add_argument("--port", type=int, default=PORT, help=f"port (default {PORT}); 0 picks a free one")
+    parser.add_argument("--quiet", action="store_true", help="do not log requests")
+    parser.add_argument("--read-only", action="store_true", help="refuse every change")
+    parser.add_argument(
+        "--host",
+        default=HOST,
+        help=f"address to listen at (default {HOST}: this machine alone). Any other needs a token to exist, "
+        "and then everything needs one",
+    )
+    parser.add_argument("--public-read", action="store_true", help="with --host: public repositories need no token")
+    parser.add_argument(
+        "--allowed-host", action="append", default=[], metavar="NAME", help="with --host: a name clients use for it"
+    )
+    parser.add_argument(
+        "--idle-timeout", type=float, default=60, metavar="SECONDS", help="drop a client that is silent (default 60)"
+    )
+    parser.add_argument("--fault", help=argparse.SUPPRESS)
+    parser.add_argument("--part-size", type=int, default=PART_SIZE, help=argparse.SUPPRESS)  # for tests: small parts
+    _add_actions(parser.add_subparsers(dest="action", metavar="ACTION", title="instead of serving"), DATA)
+
+
+def _add_actions(actions: Any, data: Path) -> None:
     """The subcommands, each with an example."""
 
     def action(name: str, summary: str, example: str) -> argparse.ArgumentParser:
@@ -26,7 +59,7 @@ def add_arguments(actions, data: Path) -> None:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         # Without SUPPRESS this default would overwrite a --data given before the action.
-        parser.add_argument("--data", type=directory, default=argparse.SUPPRESS, help=f"as above (default {data})")
+        parser.add_argument("--data", type=_directory, default=argparse.SUPPRESS, help=f"as above (default {data})")
         return parser
 
     token = action("token", "make a token, printed once", "token me --role write")
@@ -69,28 +102,48 @@ def _days(text: str) -> float:
     return days
 
 
-def directory(text: str) -> Path:
+def _directory(text: str) -> Path:
     """The value of --data. An empty one is a variable that was not set, and would mean the directory we are in."""
     if not text.strip():
         raise argparse.ArgumentTypeError("the directory's name is empty; give one such as runs/hub")
     return Path(text)
 
 
-def run(args: argparse.Namespace, claimed: Callable) -> int:
-    actions = {
-        "token": _token,
-        "tokens": _tokens,
-        "revoke": _revoke,
-        "verify": _verify,
-        "import": _import,
-    }
-    if args.action == "gc":
-        return _gc(args, claimed)
-    return actions[args.action](args)
+def main(args: argparse.Namespace) -> int:
+    try:
+        import uvicorn  # noqa: F401
+
+        from pinfold.hub.admin.data_directory import prepare
+        from pinfold.hub.options import Options
+        from pinfold.hub.serve import serve
+        from pinfold.hub.storage import faults
+    except ImportError as error:
+        raise missing_extra("hub", "hub", error) from error
+    if args.action in NEEDS_DATA and not args.data.is_dir():
+        raise UserError(f"--data {args.data}: there is no such directory; name the one that pinfold hub serves")
+    prepare(args.data)
+    if args.action:
+        return ACTIONS[args.action](args)
+    if args.fault:
+        faults.arm(args.fault)
+    serve(
+        Options(
+            data=args.data,
+            host=args.host,
+            port=args.port,
+            quiet=args.quiet,
+            read_only=args.read_only,
+            public_read=args.public_read,
+            allowed_hosts=tuple(args.allowed_host),
+            idle_timeout=args.idle_timeout,
+            part_size=args.part_size,
+        )
+    )
+    return 0
 
 
 def _token(args: argparse.Namespace) -> int:
-    from pinfold.hub.server.auth import Tokens
+    from pinfold.hub.server.tokens import Tokens
 
     token = Tokens(args.data).create(args.name, args.role)
     print(f"A {args.role} token for {args.name}; only its hash is kept, so it is shown this once.", file=sys.stderr)
@@ -99,7 +152,7 @@ def _token(args: argparse.Namespace) -> int:
 
 
 def _tokens(args: argparse.Namespace) -> int:
-    from pinfold.hub.server.auth import Tokens
+    from pinfold.hub.server.tokens import Tokens
 
     listed = Tokens(args.data).listed()
     if not listed:
@@ -111,7 +164,7 @@ def _tokens(args: argparse.Namespace) -> int:
 
 
 def _revoke(args: argparse.Namespace) -> int:
-    from pinfold.hub.server.auth import Tokens
+    from pinfold.hub.server.tokens import Tokens
 
     for token_id in args.id:
         user, role = Tokens(args.data).revoke(token_id)
@@ -119,7 +172,8 @@ def _revoke(args: argparse.Namespace) -> int:
     return 0
 
 
-def _gc(args: argparse.Namespace, claimed: Callable) -> int:
+def _gc(args: argparse.Namespace) -> int:
+    from pinfold.hub.admin.data_directory import claimed
     from pinfold.hub.admin.maintenance import garbage
 
     faults: list[str] = []
@@ -216,3 +270,13 @@ def _progress(total: int) -> Iterator[Callable[[int], object]]:
 
     with tqdm(total=total, unit="B", unit_scale=True, delay=2, disable=None) as bar:
         yield bar.update
+
+
+ACTIONS = {
+    "token": _token,
+    "tokens": _tokens,
+    "revoke": _revoke,
+    "gc": _gc,
+    "verify": _verify,
+    "import": _import,
+}

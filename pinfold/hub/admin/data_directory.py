@@ -1,0 +1,81 @@
+"""The data directory: taken into use, held by one process, and the key in it that signs upload URLs."""
+
+import contextlib
+import errno
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from pinfold.common.errors import UserError
+from pinfold.hub.storage.files import lock, write_file
+
+MARK = "pinfold-hub"  # a file that says whose directory this is
+# What a push, or a token made without a server, leaves there before it has a mark.
+_BEFORE_THE_MARK = {"users.lock", "started-for-pushes", "tokens.json", "tokens.lock"}
+
+
+def prepare(data: Path) -> None:
+    """Make the directory where it is missing, readable by its owner only: private repositories are in it.
+
+    Raises:
+        UserError: it holds other files, or cannot be written to.
+    """
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (data / MARK).exists():
+            if not _is_ours(data):
+                raise UserError(
+                    f"--data {data} holds other files and is not a data directory of a Hub; name a new or an empty one"
+                )
+            (data / MARK).touch()
+        (data / "tmp").mkdir(exist_ok=True)
+        (data / "repos").mkdir(exist_ok=True)
+        probe = data / "tmp" / f"probe-{secrets.token_hex(4)}"
+        probe.write_bytes(b"\0" * 4096)
+        probe.unlink()
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        cure = "free some space" if is_full else "choose a directory you may write with --data"
+        raise UserError(f"--data {data}: {error.strerror}; {cure}") from error
+
+
+def _is_ours(data: Path) -> bool:
+    """Whether it is empty, or was made by a version that left no mark."""
+    names = {each.name for each in data.iterdir()}
+    if names <= _BEFORE_THE_MARK:
+        return True
+    repos = data / "repos"
+    if not repos.is_dir():
+        return False
+    was_empty = names - _BEFORE_THE_MARK == {"repos", "tmp"} and not any(repos.iterdir())
+    return was_empty or bool(names & {"secret", "tokens.json", "lock"}) or any(repos.glob("*/*/*.git/hub.json"))
+
+
+@contextlib.contextmanager
+def claimed(data: Path) -> Iterator[None]:
+    """One server per data directory: locks inside the process keep its repositories consistent."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock(data / "lock", wait=False))
+        except BlockingIOError:
+            raise UserError(
+                f"{data} is served already{_where_it_runs(data)}; use that server or another --data"
+            ) from None
+        yield
+
+
+def _where_it_runs(data: Path) -> str:
+    try:
+        running = json.loads((data / "server.json").read_text())
+        return f" at http://127.0.0.1:{running['port']} (process {running['pid']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def signing_key(data: Path) -> bytes:
+    """The key that signs upload URLs. Kept, so that an upload that outlives a restart is still accepted."""
+    path = data / "secret"
+    if not path.exists():
+        write_file(path, secrets.token_bytes(32), mode=0o600)
+    return path.read_bytes()
