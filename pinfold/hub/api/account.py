@@ -13,6 +13,7 @@ from pinfold.hub.storage.errors import Refused
 
 MAX_CHALLENGE = 128
 
+
 def prove(call: ApiCall) -> Response:
     """Show that this is the server whose nonce the client has read in DATA/server.json."""
     challenge = call.query("challenge") or ""

@@ -259,9 +259,7 @@ def check_clashes(files: Iterable[str], before: Iterable[str]) -> None:
     Twins of a mirrored history stay: refusing every commit to it would help nobody.
     """
     if clash := sorted(_directories(files) & set(files)):
-        raise Refused(
-            400, f"{clash[0]!r} would be both a file and a directory; delete one of them in the same commit"
-        )
+        raise Refused(400, f"{clash[0]!r} would be both a file and a directory; delete one of them in the same commit")
     twins = _twins(files)
     if twins and not _twins(before):
         raise Refused(400, f"{twins[0]!r} and {twins[1]!r} are one name on Windows and macOS; rename one of them")
