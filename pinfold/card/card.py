@@ -6,7 +6,6 @@ stays: the end marker records what was pushed, so that an edit there can be told
 
 import hashlib
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -20,7 +19,8 @@ from pinfold.card.facts import Facts, plain
 from pinfold.card.picture import picture
 from pinfold.card.snippet import main_auto_class, may_be_shown, printed, snippet
 from pinfold.common.errors import UserError
-from pinfold.staging.checkpoint import has_tokenizer
+from pinfold.folder.contents import has_tokenizer
+from pinfold.folder.human_half import HumanHalf, split_front_matter
 from pinfold.staging.stage import Staged
 
 BEGIN = "<!-- pinfold: generated from here; edits are lost at the next push -->"
@@ -41,62 +41,6 @@ TASKS = {
     "AutoModelForVisualQuestionAnswering": "visual-question-answering",
 }
 IMAGE_TASKS = {"AutoModel": "image-feature-extraction"}
-
-
-@dataclass
-class HumanHalf:
-    """card.md: metadata that only a person knows, and text.
-
-    ``accepted``: audit findings that the maintainer answers for, code -> reason. They are not part of the metadata.
-    """
-
-    metadata: dict = field(default_factory=dict)
-    text: str = ""
-    accepted: dict = field(default_factory=dict)
-
-
-def read_human_half(folder: Path) -> HumanHalf:
-    """Read card.md.
-
-    Raises:
-        UserError: there is none, or its front matter has no licence.
-    """
-    path = folder / "card.md"
-    if not path.exists():
-        raise UserError(f"{folder} has no card.md; write one that opens with ---, license: (such as apache-2.0), ---")
-    try:
-        metadata, text = split_front_matter(path.read_text(encoding="utf-8-sig"), str(path))
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
-    tags = metadata.get("tags", [])
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise UserError(f"{path}: tags={tags!r} is not a list of words; write tags: [vision, digits]")
-    if isinstance(metadata.get("license"), list):
-        raise UserError(f"{path}: license={metadata['license']!r} must be one word; write license: apache-2.0")
-    if not isinstance(metadata.get("license"), str):
-        raise UserError(f"{path}: no license in its front matter; add a line such as license: apache-2.0")
-    given = metadata.pop("accepted_findings", None) or {}
-    if not isinstance(given, dict) or not all(isinstance(v, str) for pair in given.items() for v in pair):
-        raise UserError(f'{path}: accepted_findings is no table; write lines such as "S07 modeling_x.py: reason"')
-    return HumanHalf(metadata, text.strip(), given)
-
-
-def split_front_matter(text: str, where: str) -> tuple[dict, str]:
-    """Metadata and body of a Markdown file.
-
-    >>> split_front_matter("---\\nlicense: mit\\n---\\nbody", "card.md")
-    ({'license': 'mit'}, 'body')
-    """
-    match = re.match(r"---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", text, re.DOTALL | re.MULTILINE)
-    if not match:
-        return {}, text
-    try:
-        metadata = yaml.safe_load(match[1]) or {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{where}: its front matter is not YAML ({str(error).splitlines()[0]}); mend it") from None
-    if not isinstance(metadata, dict):
-        raise UserError(f"{where}: its front matter is a {type(metadata).__name__}; write key: value lines")
-    return metadata, text[match.end() :]
 
 
 def metadata(staged: Staged, human: HumanHalf, name: str) -> dict:

@@ -5,7 +5,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from pinfold.staging.checkpoint import has_tokenizer
+from pinfold.folder.contents import has_tokenizer
 from pinfold.staging.stage import Staged
 
 TEXT = "The wind had fallen, and the sea was calm again."

@@ -28,11 +28,13 @@ from pinfold.audit.run import audit
 from pinfold.common.errors import UserError, printable
 from pinfold.fence import process as fence
 from pinfold.fence.overlays import MINIMUM_MATRIX, OVERLAYS, check_version, find_overlay, make_overlay
+from pinfold.folder import releases
+from pinfold.folder.contents import check_files, code_elsewhere
 from pinfold.folder.model_folder import DIGEST_LINE, read_folder, read_modules
 from pinfold.folder.releases import floor
 from pinfold.remote.client import Remote, patience
 from pinfold.remote.destination import EMBEDDED, HUB_DATA, opened
-from pinfold.remote.snapshot import adopt, check_files, code_elsewhere, real_files
+from pinfold.remote.snapshot import adopt, real_files
 from pinfold.staging.stage import Staged
 from pinfold.verify import matrix, verify
 
@@ -185,7 +187,7 @@ def make(versions: list[str]) -> None:
     """Install overlays, two at a time: pip waits for the network half of the time."""
     wanted: list[str] = []
     for version in versions:
-        wanted += {"minimum": MINIMUM_MATRIX, "all": matrix.every_minor()}.get(version, (version,))
+        wanted += {"minimum": MINIMUM_MATRIX, "all": releases.every_minor()}.get(version, (version,))
     for version in wanted:
         if version != "newest":
             check_version(version)
@@ -195,7 +197,7 @@ def make(versions: list[str]) -> None:
         make_overlay(version)
         print(f"transformers {version}: {OVERLAYS / version} ({time.monotonic() - started:.0f} s)", flush=True)
 
-    own = matrix.every_minor()[-1]
+    own = releases.every_minor()[-1]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         list(pool.map(one, [v for v in dict.fromkeys(wanted) if v not in ("newest", own)]))
 

@@ -21,3 +21,6 @@ PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".webp", ".gif")
 
 
 PAPERS = re.compile(r"(?i)(licen[cs]e|notice|copying|citation)(\.(md|txt|cff))?")
+
+
+READ = (".py", ".json", ".md", ".jinja", ".txt", ".toml", ".cfg")

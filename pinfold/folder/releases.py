@@ -9,6 +9,7 @@ import functools
 import json
 import re
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 from packaging.version import Version
@@ -178,3 +179,10 @@ PLACES = (  # noqa: SIM905
     "transformers.utils.import_utils transformers.pytorch_utils transformers.cache_utils transformers.activations "
     "transformers.image_utils transformers.processing_utils transformers.tokenization_utils_base"
 ).split()
+
+
+def every_minor() -> list[str]:
+    """The newest patch of each minor release from 4.48 on, with the environment's own as the newest."""
+    own = metadata.version("transformers")
+    newest = {Version(v).release[:2]: v for v in sorted({*RELEASES, own}, key=Version)}
+    return [v for v in newest.values() if Version("4.48") <= Version(v) <= Version(own)]

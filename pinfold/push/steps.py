@@ -35,14 +35,16 @@ from pinfold.common.errors import UserError
 from pinfold.convert.files import is_generated
 from pinfold.fence import process as fence
 from pinfold.fence.overlays import MINIMUM_MATRIX, NEWEST, find_overlay
+from pinfold.folder.contents import describes_model, has_tokenizer
 from pinfold.folder.filenames import INDEX, WEIGHTS
+from pinfold.folder.human_half import HumanHalf, read_human_half
 from pinfold.folder.model_folder import ModelFolder, read_folder, read_modules
 from pinfold.folder.releases import floor
 from pinfold.remote.client import Remote, patience
 from pinfold.remote.commits import code_commit, show_changes, tag_commit
 from pinfold.remote.destination import EMBEDDED, HUB_PORT, Destination, check_name, opened
 from pinfold.remote.snapshot import real_files
-from pinfold.staging.checkpoint import CodeFrom, describes_model, find_weights, has_tokenizer, parse_size
+from pinfold.staging.checkpoint import CodeFrom, find_weights, parse_size
 from pinfold.staging.stage import Staged, stage, stage_tokenizer, write_manifest
 from pinfold.verify import matrix, verify
 
@@ -167,7 +169,7 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
         check_name(code_from.repo, "--code-from")
     alone = _is_tokenizer(path) and not code_from and checkpoint == path
     folder = None if code_from else read_modules(path) if alone else read_folder(path)
-    human = card.read_human_half(path)
+    human = read_human_half(path)
     if wrong := card_check.human_problems(human.metadata):
         raise UserError(f"{path / 'card.md'}: {wrong[0]}")
     with (
@@ -346,7 +348,7 @@ def _left_unverified(args: argparse.Namespace, versions: list[str], below: list[
         yield f"not verified in transformers {', '.join(missing)}; for that: pinfold compat make {words}"
 
 
-def _audited(staged: Staged, human: card.HumanHalf) -> list[Finding]:
+def _audited(staged: Staged, human: HumanHalf) -> list[Finding]:
     """The findings that do not stop the push.
 
     Raises:
@@ -508,7 +510,7 @@ def _draw(staged: Staged, expected: verify.Reference) -> None:
     write_manifest(staged)
 
 
-def _card(remote: Remote, staged: Staged, human: card.HumanHalf, revision: str, facts: card.Facts, old: str | None):
+def _card(remote: Remote, staged: Staged, human: HumanHalf, revision: str, facts: card.Facts, old: str | None):
     """The card as it will be, and notes.
 
     Raises:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pinfold.card import card
 from pinfold.common.errors import UserError
+from pinfold.folder.contents import is_models
 from pinfold.folder.filenames import INDEX, MANIFEST, WEIGHTS
 from pinfold.remote.client import Remote, same
-from pinfold.staging.checkpoint import is_models
 from pinfold.staging.stage import Staged
 
 OURS_ALWAYS = {"README.md", ".gitattributes"}

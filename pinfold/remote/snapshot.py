@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers, get_session
 
 from pinfold.common.errors import UserError
-from pinfold.folder.filenames import PICKLES
-from pinfold.folder.model_folder import ModelFolder, leads_out, read_folder
+from pinfold.folder.filenames import PICKLES, READ
+from pinfold.folder.model_folder import ModelFolder, read_folder
 from pinfold.folder.tokenizer_files import TOKENIZER
 from pinfold.remote.client import Remote
 from pinfold.staging.checkpoint import find_weights
@@ -22,7 +21,6 @@ from pinfold.staging.stage import Staged
 
 TEXT = 20_000_000  # bytes of a text file that is still read
 HEADER = 25_000_000  # bytes of a safetensors header, the Hub's own limit
-READ = (".py", ".json", ".md", ".jinja", ".txt", ".toml", ".cfg")
 
 
 @dataclass(frozen=True)
@@ -102,25 +100,6 @@ def _bytes(remote: Remote, sha: str, name: str, first: int, end: int) -> bytes:
     return content[: end - first] if answer.status_code == 206 else content[first:end]
 
 
-def check_files(directory: Path) -> None:
-    """Refuse what cannot be read like a file: pipes, devices, links in a circle or out of the folder.
-
-    Raises:
-        UserError: naming it.
-    """
-    for path in sorted(directory.iterdir()):
-        try:
-            mode, out = path.stat().st_mode, path.is_symlink() and leads_out(path, directory)
-        except (OSError, RuntimeError):
-            raise UserError(f"{path}: a link that leads nowhere or in a circle; remove it") from None
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise UserError(f"{path}: not a regular file; remove it")
-        if out and stat.S_ISREG(mode):
-            raise UserError(f"{path}: links out of the folder; put the file itself there")
-        if stat.S_ISDIR(mode) and path.suffix in (*READ, ".safetensors"):
-            raise UserError(f"{path}: a directory where a file is wanted; rename it")
-
-
 def real_files(snapshot: Path, directory: Path) -> Path:
     """A cache's snapshot without its links: the same files in a directory of their own, sharing the disk's blocks."""
     for source in sorted(p for p in snapshot.rglob("*") if p.is_file()):
@@ -131,23 +110,6 @@ def real_files(snapshot: Path, directory: Path) -> Path:
         except OSError:
             shutil.copyfile(source, target)
     return directory
-
-
-def code_elsewhere(directory: Path) -> dict[str, set[str]]:
-    """Repositories that the auto_map entries point to -> the Auto classes that they serve."""
-    found: dict[str, set[str]] = {}
-    names = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
-    for path in (directory / name for name in names):
-        try:
-            auto_map = json.loads(path.read_text(encoding="utf-8")).get("auto_map") or {}
-            entries = list(auto_map.items())
-        except (OSError, ValueError, AttributeError, RecursionError):
-            continue
-        for auto, value in entries:
-            for entry in value if isinstance(value, list) else [value]:
-                if isinstance(entry, str) and "--" in entry:
-                    found.setdefault(entry.split("--")[0], set()).add(auto)
-    return found
 
 
 def adopt(directory: Path, folder: ModelFolder | None = None) -> Staged:

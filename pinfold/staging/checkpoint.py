@@ -1,7 +1,6 @@
 """A checkpoint as save_pretrained wrote it: what it holds and whether it fits the folder."""
 
 import ast
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from pinfold.common.errors import UserError
 from pinfold.common.files import _read_json
 from pinfold.folder.filenames import INDEX, PICKLES, WEIGHTS
 from pinfold.folder.model_folder import ModelFolder
-from pinfold.folder.tokenizer_files import TOKENIZER_CONFIG
 
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -48,26 +46,6 @@ def parse_size(text: str) -> int:
     if unit not in UNITS or not re.fullmatch(r"[0-9]+(\.[0-9]+)?", number) or float(number) * UNITS[unit] < 1:
         raise UserError(f"--max-shard-size={text} is not a size; use a number and KB, MB, GB or TB, such as 5GB")
     return int(float(number) * UNITS[unit])
-
-
-def has_tokenizer(directory: Path) -> bool:
-    """Whether AutoTokenizer has something to load here."""
-    return any((directory / name).is_file() for name in ("tokenizer.json", TOKENIZER_CONFIG))
-
-
-def describes_model(directory: Path) -> bool:
-    """Whether there is a config.json, and a model's; that of a tokenizer alone names nothing but its class."""
-    try:
-        return is_models(json.loads((directory / "config.json").read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError, RecursionError):
-        return True
-
-
-def is_models(config: object) -> bool:
-    """Whether the content of a config.json is about a model."""
-    return not isinstance(config, dict) or bool(config.keys() - {"tokenizer_class"})
 
 
 def check_config(config: dict, path: Path) -> None:

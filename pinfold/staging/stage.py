@@ -19,18 +19,11 @@ from pinfold.common.errors import UserError
 from pinfold.common.files import _read_json, _sha256, _write_json, sha256
 from pinfold.common.safetensors import BYTES, DTYPES, headers, read_header
 from pinfold.folder import sentence
+from pinfold.folder.contents import describes_model, has_tokenizer
 from pinfold.folder.filenames import INDEX, MANIFEST, PAPERS, PICKLES, PICTURES, PREPROCESSING, SENTENCE_FILES, WEIGHTS
 from pinfold.folder.model_folder import DIGEST_LINE, ModelFolder, Module, code_digest
 from pinfold.folder.tokenizer_files import TOKENIZER, TOKENIZER_CONFIG, portable_tokenizer
-from pinfold.staging.checkpoint import (
-    CodeFrom,
-    _check_type,
-    check_config,
-    describes_model,
-    find_weights,
-    has_tokenizer,
-    parse_size,
-)
+from pinfold.staging.checkpoint import CodeFrom, _check_type, check_config, find_weights, parse_size
 from pinfold.staging.weights import _stage_weights
 
 BYTES |= dict.fromkeys(("F16", "BF16", "I16", "U16"), 2) | dict.fromkeys(("BOOL", "I8", "U8", "F8_E4M3", "F8_E5M2"), 1)

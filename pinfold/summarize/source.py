@@ -7,14 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pinfold.audit.examine import examine
 from pinfold.audit.finding import errors
 from pinfold.cli import compat
-from pinfold.cli.check import examine
 from pinfold.common.errors import UserError, printable
 from pinfold.fence import process as fence
+from pinfold.folder.contents import check_files, code_elsewhere
 from pinfold.folder.model_folder import ModelFolder, read_folder, read_modules
 from pinfold.remote.client import Remote, patience
-from pinfold.remote.snapshot import check_files, code_elsewhere, outline, real_files
+from pinfold.remote.snapshot import outline, real_files
 from pinfold.staging.checkpoint import find_weights
 
 STORED = 20_000_000  # bytes of a config.json that is still read

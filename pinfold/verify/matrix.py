@@ -15,7 +15,7 @@ from packaging.version import Version
 from pinfold.common.errors import UserError
 from pinfold.fence.overlays import MINIMUM_MATRIX, NEWEST, check_version, find_overlay, is_made
 from pinfold.fence.process import GIB, end_all
-from pinfold.folder.releases import RELEASES, describe
+from pinfold.folder.releases import describe, every_minor
 from pinfold.verify.verify import Unverified
 
 CHECKS = {
@@ -81,13 +81,6 @@ def at_hand(floor: str, show: Callable[[str], None]) -> tuple[list[str], list[st
         words = " ".join(missing)
         show(f"  not run in transformers {', '.join(missing)}: no overlay; make it with: pinfold compat make {words}")
     return choose([v for v in wanted if v not in missing], floor)
-
-
-def every_minor() -> list[str]:
-    """The newest patch of each minor release from 4.48 on, with the environment's own as the newest."""
-    own = metadata.version("transformers")
-    newest = {Version(v).release[:2]: v for v in sorted({*RELEASES, own}, key=Version)}
-    return [v for v in newest.values() if Version("4.48") <= Version(v) <= Version(own)]
 
 
 def run_matrix(

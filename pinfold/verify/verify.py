@@ -22,9 +22,10 @@ from pinfold.common.safetensors import DTYPES, headers
 from pinfold.fence import process as fence
 from pinfold.fenced.verify import attention, probes
 from pinfold.fenced.verify import load as loading
+from pinfold.folder.contents import has_tokenizer
 from pinfold.folder.model_folder import DIGEST_LINE, code_digest
 from pinfold.folder.tokenizer_files import TOKENIZER
-from pinfold.staging.checkpoint import find_weights, has_tokenizer
+from pinfold.staging.checkpoint import find_weights
 from pinfold.staging.stage import Staged
 
 MANY = 300_000_000  # parameters; what takes a further copy of the weights is left out above, and said

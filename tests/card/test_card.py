@@ -10,6 +10,7 @@ import yaml
 from pinfold.card import card, curve, provenance, snippet
 from pinfold.common.errors import UserError
 from pinfold.common.files import sha256
+from pinfold.folder import human_half
 from pinfold.folder.model_folder import read_folder
 from pinfold.staging.stage import stage
 
@@ -22,7 +23,7 @@ def staged(tiny_folder, tiny_checkpoint, tmp_path_factory):
 
 
 def human(text="## Intended uses\n\nTests.", **metadata):
-    return card.HumanHalf({"license": "mit", "language": "en", **metadata}, text)
+    return human_half.HumanHalf({"license": "mit", "language": "en", **metadata}, text)
 
 
 def rendered(staged, half, revision=SHA):
@@ -30,7 +31,7 @@ def rendered(staged, half, revision=SHA):
 
 
 def front(text):
-    return card.split_front_matter(text, "card")[0]
+    return human_half.split_front_matter(text, "card")[0]
 
 
 def test_card_opens_with_front_matter_that_is_yaml(staged):
@@ -99,7 +100,7 @@ def test_somebodys_own_readme_is_kept_below(staged):
 def test_metadata_from_the_hub_stays_and_computed_keys_are_ours(staged):
     remote = rendered(staged, human())
     found = front(remote) | {"language": "de", "thumbnail": "x.png", "library_name": "timm", "tags": ["mine"]}
-    remote = f"---\n{yaml.safe_dump(found)}---\n" + card.split_front_matter(remote, "card")[1]
+    remote = f"---\n{yaml.safe_dump(found)}---\n" + human_half.split_front_matter(remote, "card")[1]
     merged, notes = card.merge(rendered(staged, human()), remote, human())
     result = front(merged)
     assert result["language"] == "de" and result["thumbnail"] == "x.png"
@@ -184,7 +185,7 @@ def test_a_card_that_cannot_be_used_is_one_line(tmp_path, text, words):
     if text is not None:
         (tmp_path / "card.md").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=words) as caught:
-        card.read_human_half(tmp_path)
+        human_half.read_human_half(tmp_path)
     assert "\n" not in str(caught.value)
 
 

@@ -5,6 +5,7 @@ import pytest
 from pinfold.card import card
 from pinfold.card import check as card_check
 from pinfold.card import facts as card_facts
+from pinfold.folder import human_half
 from pinfold.folder.model_folder import read_folder
 from pinfold.staging.stage import stage
 
@@ -18,7 +19,7 @@ def staged(tiny_folder, tiny_checkpoint, tmp_path_factory):
 
 
 def checked(staged, text="## Uses\n\nTests.", change=lambda text: text, **metadata):
-    half = card.HumanHalf({"license": "mit", **metadata}, text)
+    half = human_half.HumanHalf({"license": "mit", **metadata}, text)
     whole = change(card.render(staged, half, "me/tiny", SHA, card.Facts(410, '"torch"', ["5.0.0"])))
     return card_check.problems(whole, card.generated(whole), staged.directory, card_facts.sums(staged))
 

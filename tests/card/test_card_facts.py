@@ -17,6 +17,7 @@ from pinfold.card import facts as card_facts
 from pinfold.card.evaluation import Evaluation, Metric
 from pinfold.common.files import sha256
 from pinfold.fenced.verify import example
+from pinfold.folder import human_half
 from pinfold.folder.model_folder import read_folder
 from pinfold.staging.checkpoint import CodeFrom
 from pinfold.staging.stage import stage, stage_tokenizer
@@ -122,7 +123,7 @@ def made(staged, changes, more, human, name="tiny"):
         config["id2label"] = labels
     it = replace(staged, config=config, **changes)
     human = {"license": "mit", "text": "## Uses\n\nTests.", **human}
-    half = card.HumanHalf({k: v for k, v in human.items() if k != "text"}, human["text"])
+    half = human_half.HumanHalf({k: v for k, v in human.items() if k != "text"}, human["text"])
     return it, half, card.render(it, half, f"me/{name}", SHA, facts(**more))
 
 
@@ -173,7 +174,7 @@ def test_a_missing_fact_leaves_no_trace_and_is_said(staged):
 
 
 def test_a_tokenizer_alone_is_told_as_one(only_tokenizer):
-    half = card.HumanHalf({"license": "mit"}, "Words.")
+    half = human_half.HumanHalf({"license": "mit"}, "Words.")
     text = card.render(only_tokenizer, half, "me/words", SHA, facts(vocabulary=2, measured={}))
     assert (
         card_check.problems(text, card.generated(text), only_tokenizer.directory, card_facts.sums(only_tokenizer))
@@ -265,7 +266,7 @@ def test_only_the_marks_around_the_region_are_marks(staged):
         {"example": {"programs": ["x"], "program": 0, "output": end}},
         {},
     )
-    body = card.split_front_matter(text, "card")[1]
+    body = human_half.split_front_matter(text, "card")[1]
     assert len(card.END.findall(body)) == 1 and body.count(card.BEGIN) == 1
     assert card.merge(text, text, half) == (text, [])
 

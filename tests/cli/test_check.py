@@ -221,7 +221,7 @@ def test_what_an_author_says_about_a_finding_is_repeated_and_changes_nothing(che
     (folder / "card.md").write_text(tiny.CARD.replace("---\n## Intended", accept))
     code, out, _ = checked(folder)
     assert code == 1 and "error    S07" in out
-    assert "the author answers for S07 in modeling_tiny.py: keeps notes where the caller says" in out
+    assert "accepted by the author: S07 in modeling_tiny.py (keeps notes where the caller says)" in out
     (folder / "card.md").write_text("---\n- no table\n---\n")
     assert checked(folder)[0] == 1
 

@@ -2,6 +2,7 @@
 """What the audit must say, case by case: at least three variants of each rule and of each of its kinds."""
 
 import numpy
+
 from corpus.bad_folders import (
     AUTO_MAP,
     CONFIGURATION,

@@ -2,6 +2,8 @@
 """Folders that follow the contract, each in another style, and near misses of the rules: none has an error."""
 
 import numpy
+from safetensors.numpy import save_file
+
 from corpus.bad_cases import FILLED, NO_FLAG, OUTPUT, POST, SHA, TIES, UNTIED, C, J, L, M, P, T, buffer_class
 from corpus.bad_folders import (
     AUTO_MAP,
@@ -17,7 +19,6 @@ from corpus.bad_folders import (
     top,
     weights,
 )
-from safetensors.numpy import save_file
 
 DEEP = ("deep_good.py", None, "X = 1\n")
 FIELDS = CONFIGURATION[CONFIGURATION.index("    def __init__") : CONFIGURATION.index("GoodConfig.register")]

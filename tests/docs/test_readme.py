@@ -15,7 +15,7 @@ import yaml
 from helpers.processes import ROOT, clean_environment
 from packaging.version import Version
 
-from pinfold.card.card import split_front_matter
+from pinfold.folder.human_half import split_front_matter
 from pinfold.remote import destination
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -184,7 +184,7 @@ def test_the_classes_of_a_folder_are_asked_what_the_readme_says(place):
 
 
 def test_a_finding_is_accepted_as_the_readme_says(tmp_path):
-    from pinfold.card.card import read_human_half
+    from pinfold.folder.human_half import read_human_half
 
     lines = block("yaml", "accepted_findings")
     (tmp_path / "card.md").write_text(f"---\nlicense: mit\n{lines}---\nText\n")
@@ -204,13 +204,14 @@ def test_publishing_weights_for_code_that_is_published(place):
 
 def test_the_table_of_versions_is_the_one_that_compat_writes():
     """Its header and its claim; the hashes come from a sweep of minutes (make compat)."""
+    from pinfold.folder import releases
     from pinfold.verify import matrix
 
     table = re.search(r"^\| transformers \| checks passed .*?\n\n", README, re.MULTILINE | re.DOTALL)[0].splitlines()
     rows = [matrix.Row(v, {"AutoModel": "0", "AutoModelForImageClassification": "1"}, "", 1.0) for v in ("5.0.0",)]
     assert table[:2] == matrix.brief(rows)[:2] and len(table) == 4
     newest, count = re.search(r"4\.48-([\d.]+) \((\d+) releases\)", table[2]).groups()
-    assert int(count) == len([v for v in matrix.every_minor() if Version(v).release[:2] <= Version(newest).release])
+    assert int(count) == len([v for v in releases.every_minor() if Version(v).release[:2] <= Version(newest).release])
 
 
 def test_training_on_a_directory_of_pictures(place):

@@ -1,0 +1,191 @@
+"""What a directory holds, judged without running it: what a load runs, what the audit finds, where it should load."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from pinfold.audit.finding import ERROR, Finding, errors
+from pinfold.audit.run import audit
+from pinfold.audit.security.run import UNSEEN, accepted
+from pinfold.common.errors import UserError
+from pinfold.folder.contents import check_files, code_elsewhere, describes_model
+from pinfold.folder.filenames import PICKLES
+from pinfold.folder.human_half import read_human_half
+from pinfold.folder.model_folder import ModelFolder, read_modules
+from pinfold.folder.releases import describe, every_minor, floor
+
+# What a fault does, and in which releases, as measured over transformers 4.48 to 5.23. "can": it depends on what the
+# code does with it, and a load (`pinfold check --run`) decides.
+FAILS, CAN_FAIL = "fails", "can fail"
+WRONG_NUMBERS, CAN_GIVE_WRONG_NUMBERS = "gives wrong numbers", "can give wrong numbers"
+EFFECTS = {
+    "P02": ("", CAN_FAIL, "auto_map"),
+    "P06": ("", FAILS, "an import that the loader cannot find"),
+    "P07": ("<5.23", FAILS, "a helper that is not copied"),
+    "P08": ("", CAN_FAIL, "an undeclared dependency"),
+    "P10": (">=5", FAILS, "post_init"),
+    "P11": (">=5", FAILS, "tied keys as a list"),
+    "P11b": (">=5", WRONG_NUMBERS, "tied weights without tie_word_embeddings"),
+    "P11c": ("", CAN_GIVE_WRONG_NUMBERS, "weights tied by assignment"),
+    "P11d": (">=5", FAILS, "tie_weights overridden"),
+    "P12": (">=5", WRONG_NUMBERS, "an uninitialised buffer"),
+    "P13": (">=5", CAN_GIVE_WRONG_NUMBERS, "_init_weights writes in place"),
+    "P14": (">=5", CAN_FAIL, "a tensor is read in __init__"),
+    "P14b": (">=5", FAILS, "a plain tensor attribute"),
+    "P14c": (">=5", FAILS, "from_pretrained in __init__"),
+    "P15": ("", CAN_FAIL, "the configuration's __init__"),
+    "P16": ("", FAILS, "config_class"),
+    "P17": ("<4.49", WRONG_NUMBERS, "gamma or beta in a parameter's name"),
+    "P20": (">=5", WRONG_NUMBERS, "torch_dtype"),
+    "P22b": ("<5", FAILS, "a tokenizer class of transformers 5"),
+}
+MEMBER = re.compile(r": (PreTrainedModel|DynamicCache|GenerationMixin)\.")
+
+
+@dataclass
+class Report:
+    """What reading a directory has shown.
+
+    Args:
+        runnable: it holds Python code. foreign_code: its auto_map names code of another repository.
+    """
+
+    name: str
+    facts: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    forecast: str = ""
+    runnable: bool = False
+    foreign_code: bool = False
+
+    def lines(self) -> Iterator[str]:
+        """The report for people."""
+        yield self.name
+        yield from (f"  {fact}" for fact in self.facts)
+        for finding in sorted(self.findings, key=lambda f: (f.severity != ERROR, f.code, f.file, f.line)):
+            yield f"  {finding.severity:<7}  {finding}"
+        if self.runnable:
+            yield "  What an audit cannot see:"
+            yield from (f"    {line}" for line in UNSEEN.splitlines())
+
+    def summary(self) -> str:
+        """How many findings there are, and the forecast."""
+        bad = len(errors(self.findings))
+        rest = len(self.findings) - bad
+        counts = f"{self.name}: {bad} error{'s' * (bad != 1)}, {rest} warning{'s' * (rest != 1)}"
+        return f"{counts}; {self.forecast}" if self.forecast else counts
+
+
+def examine(directory: Path, name: str, sizes: dict[str, int] | None = None) -> Report:
+    """Read a directory; import and execute nothing.
+
+    Args:
+        directory: a model folder, what a push or save_pretrained wrote, or the outline of a repository.
+        sizes: of the repository's files, where not all were downloaded.
+
+    Raises:
+        UserError: it holds something that cannot be read.
+    """
+    check_files(directory)
+    if sizes is None:
+        sizes = {p.relative_to(directory).as_posix(): p.lstat().st_size for p in sorted(directory.rglob("*"))}
+        sizes = {path: size for path, size in sizes.items() if (directory / path).is_file()}
+    folder = read_modules(directory)
+    has_code = bool(folder.modules)
+    elsewhere = code_elsewhere(directory)
+    report = Report(name, runnable=has_code, foreign_code=bool(elsewhere))
+    report.facts.append(f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB")
+    report.facts += _code_that_runs(folder)
+    report.facts += _code_elsewhere_and_weights(directory, folder, sizes, elsewhere)
+    report.findings = audit(directory, folder if has_code else None)
+    report.facts += _accepted_by_author(directory, report.findings)
+    if has_code or elsewhere:
+        report.forecast = forecast(report.findings, floor(folder))
+    return report
+
+
+def _accepted_by_author(directory: Path, findings: list[Finding]) -> list[str]:
+    """What card.md says about a finding. It counts in its author's own push; here it is only repeated."""
+    try:
+        judged = accepted(findings, read_human_half(directory).accepted)
+    except UserError:
+        return []
+    return [f"accepted by the author: {f.code} in {f.file} ({f.reason})" for f in judged if f.reason]
+
+
+def _code_that_runs(folder: ModelFolder) -> list[str]:
+    """Which of the folder's files a load executes, and which not."""
+    if not folder.modules:
+        return []
+    entries = {entry.split(".")[0] for entry in folder.auto_map().values()}
+    loaded = folder.closure(sorted(entries))
+    facts = []
+    if loaded:
+        files = ", ".join(f"{module.file} ({module.source.count(chr(10))} lines)" for module in loaded)
+        facts.append(f"runs on your machine: {files}; imports {', '.join(folder.packages(loaded))}")
+    rest = sorted(set(folder.modules) - {module.name for module in loaded} - {"__init__"})
+    if rest:
+        facts.append(f"not loaded by from_pretrained: {', '.join(f'{name}.py' for name in rest)}")
+    return facts
+
+
+def _code_elsewhere_and_weights(
+    directory: Path, folder: ModelFolder, sizes: dict[str, int], elsewhere: dict[str, set[str]]
+) -> list[str]:
+    facts = [
+        f"runs code of {repo} for {', '.join(sorted(autos))}; read that too: pinfold check {repo}"
+        for repo, autos in sorted(elsewhere.items())
+    ]
+    weights = [name for name in sizes if name.endswith(".safetensors")]
+    pickles = [name for name in sizes if name.endswith(PICKLES)]
+    if not folder.modules and not elsewhere:
+        facts.append(f"no Python code: {_kind_without_code(directory, sizes)}; trust_remote_code is not needed for it")
+    if weights:
+        facts.append(f"weights: {len(weights)} safetensors file{'s' * (len(weights) > 1)}")
+    elif pickles:
+        facts.append(f"weights: only pickles ({', '.join(pickles[:3])}); loading a pickle can run any code")
+    else:
+        facts.append("no weights")
+    return facts
+
+
+def _kind_without_code(directory: Path, sizes: dict[str, int]) -> str:
+    if describes_model(directory) or any(name.endswith((".safetensors", *PICKLES)) for name in sizes):
+        return "a model of transformers' own"
+    return "a tokenizer, no model" if any(name.startswith("tokenizer") for name in sizes) else "no model"
+
+
+def forecast(findings: list[Finding], lowest: str = "4.48") -> str:
+    """In which releases, from the declared floor on, the code should load, going by the findings alone."""
+    releases = [release for release in every_minor() if Version(release) >= Version(lowest)]
+    if not releases:
+        raise UserError(f"MIN_TRANSFORMERS={lowest} is above every release known here ({every_minor()[-1]})")
+    causes: dict[str, list[str]] = {release: [] for release in releases}
+    for finding in errors(findings):
+        affected, text = _effect(finding, releases)
+        for release in affected:
+            causes[release] += [text] * (text not in causes[release])
+    by_causes: dict[tuple[str, ...], list[str]] = {}
+    for release, texts in causes.items():
+        by_causes.setdefault(tuple(texts), []).append(release)
+    loads_in = by_causes.pop((), [])
+    parts = [f"loads in {describe(loads_in)}"] if loads_in else []
+    parts += [f"in {describe(affected)} it {'; '.join(texts)}" for texts, affected in by_causes.items()]
+    return ("by its code it " if loads_in else "by its code, ") + ", ".join(parts)
+
+
+def _effect(finding: Finding, releases: list[str]) -> tuple[list[str], str]:
+    """The releases that a finding concerns, and what happens there."""
+    if finding.code == "P09":  # a missing member fails when it is used, a missing import when the file is
+        effect = CAN_FAIL if MEMBER.search(finding.sentence) else FAILS
+        return [r for r in releases if r in finding.releases], f"{effect}: P09 a name that is not there"
+    if finding.code not in EFFECTS:
+        return [], ""
+    specifier, effect, words = EFFECTS[finding.code]
+    text = f"{effect}: {finding.code} {words}"
+    if finding.releases:
+        return [r for r in releases if r in finding.releases], text
+    return [r for r in releases if SpecifierSet(specifier).contains(r)], text

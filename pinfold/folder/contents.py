@@ -1,0 +1,66 @@
+"""What a directory holds, before any of its code is read: a model, a tokenizer, pointers to code elsewhere."""
+
+import json
+import stat
+from pathlib import Path
+
+from pinfold.common.errors import UserError
+from pinfold.folder.filenames import READ
+from pinfold.folder.model_folder import leads_out
+from pinfold.folder.tokenizer_files import TOKENIZER_CONFIG
+
+
+def has_tokenizer(directory: Path) -> bool:
+    """Whether AutoTokenizer has something to load here."""
+    return any((directory / name).is_file() for name in ("tokenizer.json", TOKENIZER_CONFIG))
+
+
+def describes_model(directory: Path) -> bool:
+    """Whether there is a config.json, and a model's; that of a tokenizer alone names nothing but its class."""
+    try:
+        return is_models(json.loads((directory / "config.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, RecursionError):
+        return True
+
+
+def is_models(config: object) -> bool:
+    """Whether the content of a config.json is about a model."""
+    return not isinstance(config, dict) or bool(config.keys() - {"tokenizer_class"})
+
+
+def check_files(directory: Path) -> None:
+    """Refuse what cannot be read like a file: pipes, devices, links in a circle or out of the folder.
+
+    Raises:
+        UserError: naming it.
+    """
+    for path in sorted(directory.iterdir()):
+        try:
+            mode, out = path.stat().st_mode, path.is_symlink() and leads_out(path, directory)
+        except (OSError, RuntimeError):
+            raise UserError(f"{path}: a link that leads nowhere or in a circle; remove it") from None
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise UserError(f"{path}: not a regular file; remove it")
+        if out and stat.S_ISREG(mode):
+            raise UserError(f"{path}: links out of the folder; put the file itself there")
+        if stat.S_ISDIR(mode) and path.suffix in (*READ, ".safetensors"):
+            raise UserError(f"{path}: a directory where a file is wanted; rename it")
+
+
+def code_elsewhere(directory: Path) -> dict[str, set[str]]:
+    """Repositories that the auto_map entries point to -> the Auto classes that they serve."""
+    found: dict[str, set[str]] = {}
+    names = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
+    for path in (directory / name for name in names):
+        try:
+            auto_map = json.loads(path.read_text(encoding="utf-8")).get("auto_map") or {}
+            entries = list(auto_map.items())
+        except (OSError, ValueError, AttributeError, RecursionError):
+            continue
+        for auto, value in entries:
+            for entry in value if isinstance(value, list) else [value]:
+                if isinstance(entry, str) and "--" in entry:
+                    found.setdefault(entry.split("--")[0], set()).add(auto)
+    return found
