@@ -21,7 +21,7 @@ from packaging.version import Version
 from pinfold.audit.json_text import JsonText
 from pinfold.audit.reachable import assignments, call_name, chain, is_none, is_self_attribute, own_nodes, string
 from pinfold.common.errors import UserError
-from pinfold.common.safetensors import DTYPES, headers
+from pinfold.common.safetensors import DTYPES, read_tensors
 from pinfold.folder.filenames import PREPROCESSING
 from pinfold.folder.model_folder import ModelFolder, Module, read_text
 from pinfold.folder.releases import floor
@@ -406,7 +406,7 @@ def _dtype(config: JsonText, directory: Path) -> set[str]:
         return set()
     weights = [p for p in sorted(directory.glob("*.safetensors")) if p.is_file()]
     try:
-        stored = {DTYPES.get(entry["dtype"]) for entry in headers(weights).values()} - {None}
+        stored = {DTYPES.get(tensor.dtype) for tensor in read_tensors(weights)} - {None}
     except UserError:  # the audit says what is wrong with them
         return set()
     if len(stored) != 1 or (given[0] in ("auto", *stored) and "dtype" not in config.value):

@@ -78,10 +78,12 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit) ->
         headers = weight_rules.safetensors(directory)
         yield from weight_rules.pickles(directory)
         yield from weight_rules.formats(headers)
-        tensors = {n: e for header in headers.values() for n, e in header.items() if n != "__metadata__"}
+        tensors = [tensor for header in headers.values() for tensor in header.tensors]
         floor = code.floor if code else (4, 48)
         if custom and floor <= (4, 48):
-            yield from model_rules.stored_names(list(tensors), next((p.name for p in headers), ""))
+            yield from model_rules.stored_names(
+                [tensor.name for tensor in tensors], next((p.name for p in headers), "")
+            )
         yield from settings_rules.dtype(configs.get("config.json", {}), tensors)
         files = {path.name for path in directory.iterdir()}
         yield from settings_rules.tokenizer(configs, files, floor, custom)

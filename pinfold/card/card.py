@@ -20,7 +20,7 @@ from pinfold.card.picture import picture
 from pinfold.card.snippet import main_auto_class, may_be_shown, printed, snippet
 from pinfold.common.errors import UserError
 from pinfold.folder.contents import has_tokenizer
-from pinfold.folder.human_half import HumanHalf, split_front_matter
+from pinfold.folder.human_half import HumanHalf, parse_card
 from pinfold.staging.stage import Staged
 
 BEGIN = "<!-- pinfold: generated from here; edits are lost at the next push -->"
@@ -135,8 +135,8 @@ def merge(card: str, remote: str | None, human: HumanHalf) -> tuple[str, list[st
     if remote is None:
         return card, []
     remote = _normal(remote)
-    found, body = split_front_matter(remote, "README.md on the Hub")
-    own, rest = split_front_matter(card, "the new card")
+    found, body = parse_card(remote, "README.md on the Hub")
+    own, rest = parse_card(card, "the new card")
     theirs = found.get("license", own["license"])
     if theirs not in (own["license"], [own["license"]]):
         raise UserError(f"license={own['license']} in card.md, {theirs} on the Hub; make them agree")
@@ -172,7 +172,7 @@ def pinned(card: str) -> set[str]:
 
 def human_part(card: str) -> tuple[dict, str, str]:
     """Everything but the generated region: what "nothing changed" compares."""
-    found, body = split_front_matter(_normal(card), "README.md")
+    found, body = parse_card(_normal(card), "README.md")
     before, text, _ = _parts(body)
     return found, before, text
 

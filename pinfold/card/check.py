@@ -16,6 +16,8 @@ import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from pinfold.common.front_matter import FrontMatterError, read_front_matter, split_front_matter
+
 WORDS = json.loads(Path(__file__).with_name("hub_words.json").read_text(encoding="utf-8"))
 PIPELINES, LICENCES = frozenset(WORDS["pipeline_tags"]), frozenset(WORDS["licenses"])
 RELATIONS = ("adapter", "finetune", "merge", "quantized")
@@ -35,10 +37,12 @@ def problems(card: str, generated: str, directory: Path, sums: dict[str, tuple[i
         directory: what will be on the Hub beside it.
         sums: of each file there, its size in bytes and its sha256.
     """
+    if not card.startswith("---\n"):
+        return ["the card does not open with ---"]
     front, why = _front(card)
     if why:
         return [why]
-    body = card[4:].partition("\n---\n")[2]
+    body = split_front_matter(card)[1]
     link = front.get("license_link")
     links = [link] if isinstance(link, str) else []
     return [*_metadata(front), *_text(body, links, directory), *_code(generated), *_files(generated, sums)]
@@ -56,16 +60,16 @@ def human_problems(metadata: dict) -> list[str]:
 
 
 def _front(card: str) -> tuple[dict, str]:
-    """The metadata, or why there is none."""
-    if not card.startswith("---\n"):
-        return {}, "the card does not open with ---"
+    """The metadata, or why they cannot be used."""
     try:
-        front = yaml.safe_load(card[4:].partition("\n---\n")[0])
+        front = read_front_matter(card)
         same = yaml.safe_load(yaml.safe_dump(front, allow_unicode=True)) == front
+    except FrontMatterError as error:
+        return {}, f"the metadata is {error}"
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        return {}, f"the metadata is not YAML ({str(error).splitlines()[0]})"
-    if not isinstance(front, dict) or not (same or "nan" in repr(front)):
-        return {}, "the metadata is not a table of names and values"
+        return {}, f"the metadata cannot be written again ({str(error).splitlines()[0]})"
+    if not (same or "nan" in repr(front)):
+        return {}, "the metadata changes when it is written again"
     return front, ""
 
 

@@ -4,7 +4,6 @@ Texts of a folder's author pass `plain` on their way into Markdown, names in bac
 """
 
 import ast
-import math
 import re
 import sys
 from collections.abc import Iterator
@@ -14,8 +13,8 @@ from pathlib import Path
 from pinfold.audit.finding import Finding
 from pinfold.card.picture import picture
 from pinfold.card.snippet import UNSHOWN, main_auto_class
-from pinfold.common.files import sha256
-from pinfold.common.safetensors import DTYPES, headers
+from pinfold.common.files import cached_sha256
+from pinfold.common.safetensors import DTYPES, read_tensors
 from pinfold.folder.model_folder import Module
 from pinfold.staging.stage import Staged
 
@@ -224,9 +223,9 @@ def _rows(staged: Staged, facts: Facts, licence: str) -> Iterator[tuple[str, str
 def _held(staged: Staged, parameters: int) -> str:
     """What the headers of the files say: the dtype, and how many numbers where those are not the parameters alone."""
     held: dict[str, int] = {}
-    for entry in headers(staged.weights).values():
-        kind = DTYPES.get(entry["dtype"]) or re.sub(r"^i(?=\d)", "int", entry["dtype"].lower())
-        held[kind] = held.get(kind, 0) + math.prod(entry["shape"])
+    for tensor in read_tensors(staged.weights):
+        kind = DTYPES.get(tensor.dtype) or re.sub(r"^i(?=\d)", "int", tensor.dtype.lower())
+        held[kind] = held.get(kind, 0) + tensor.parameters
     if list(held.values()) == [parameters]:
         return f" of {next(iter(held))}"
     told = " and ".join(f"{n:,} of {kind}" for kind, n in sorted(held.items(), key=lambda pair: -pair[1]))
@@ -257,7 +256,7 @@ def files(staged: Staged) -> list[dict]:
 def _file(name: str, path: Path, module: Module | None) -> dict:
     role = ROLE_OF.get(path.name) or ROLES.get(path.suffix, "data")
     imports = ", ".join(foreign(module)) if module and path.suffix == ".py" else ""
-    return {"name": name, "size": path.stat().st_size, "sha256": sha256(path), "role": role, "imports": imports}
+    return {"name": name, "size": path.stat().st_size, "sha256": cached_sha256(path), "role": role, "imports": imports}
 
 
 def foreign(module: Module) -> list[str]:
@@ -273,7 +272,7 @@ def foreign(module: Module) -> list[str]:
 
 def sums(staged: Staged) -> dict[str, tuple[int, str]]:
     """Size and sha256 of every staged file."""
-    return {n: ((staged.directory / n).stat().st_size, sha256(staged.directory / n)) for n in staged.files}
+    return {n: ((staged.directory / n).stat().st_size, cached_sha256(staged.directory / n)) for n in staged.files}
 
 
 def missing(staged: Staged, facts: Facts) -> list[str]:

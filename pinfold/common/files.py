@@ -1,21 +1,68 @@
-"""Files that are read, written and compared whole."""
+"""Files that are written whole or not at all, locks that end with their process, checksums, and JSON."""
 
+import contextlib
 import functools
 import hashlib
 import json
+import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from pinfold.common.errors import UserError
 
 
-def sha256(path: Path) -> str:
-    """The file's sha256 in hex; a file that did not change is read once."""
-    about = path.stat()
-    return _sha256(str(path), about.st_size, about.st_mtime_ns)
+def write_atomically(path: Path, content: bytes, mode: int = 0o644, sync: bool = True) -> None:
+    """Replace a file; a reader or a crash sees the old one or the new one.
+
+    Without `sync` the name may be lost in a power cut, until its directory is synced.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # before the rename: the name must never show a file whose bytes are lost
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if sync:
+        sync_directory(path.parent)
 
 
-@functools.lru_cache(maxsize=1024)
-def _sha256(path: str, size: int, modified: int) -> str:
+def sync_directory(path: Path) -> None:
+    """Make a rename survive a power cut. Windows cannot open a directory, and does without."""
+    if os.name == "posix":
+        directory = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+@contextlib.contextmanager
+def lock(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold an exclusive lock on a file that has no other use. It ends with the process.
+
+    Raises:
+        BlockingIOError: without `wait`, where another process or thread holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    held = FileLock(path, timeout=-1 if wait else 0, poll_interval=0.01)
+    try:
+        held.acquire()
+    except Timeout:
+        raise BlockingIOError(f"{path} is locked") from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def sha256_of_file(path: Path) -> str:
+    """The file's sha256 in hex, read from the disk each time."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -23,7 +70,26 @@ def _sha256(path: str, size: int, modified: int) -> str:
     return digest.hexdigest()
 
 
-def _read_json(path: Path, hint: str) -> dict:
+def cached_sha256(path: Path) -> str:
+    """The same; a file whose size and time did not change is read once in this process."""
+    status = path.stat()
+    return _sha256_at(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1024)
+def _sha256_at(path: Path, size: int, modified: int) -> str:
+    return sha256_of_file(path)
+
+
+def read_json(path: Path, hint: str) -> dict:
+    """The JSON object that a file of a checkpoint holds.
+
+    Args:
+        hint: what to do where there is no such file.
+
+    Raises:
+        UserError: the file is missing or holds something else.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -35,6 +101,7 @@ def _read_json(path: Path, hint: str) -> dict:
     return value
 
 
-def _write_json(path: Path, value: dict) -> None:
+def write_json(path: Path, value: dict) -> None:
+    """Write an object with sorted keys, so that the same content gives the same bytes."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8", errors="backslashreplace")  # lone surrogates, which JSON can hold

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from pinfold.common.errors import UserError
+from pinfold.common.front_matter import FrontMatterError, read_front_matter, split_front_matter
 
 
 @dataclass
@@ -32,7 +33,7 @@ def read_human_half(folder: Path) -> HumanHalf:
     if not path.exists():
         raise UserError(f"{folder} has no card.md; write one that opens with ---, license: (such as apache-2.0), ---")
     try:
-        metadata, text = split_front_matter(path.read_text(encoding="utf-8-sig"), str(path))
+        metadata, text = parse_card(path.read_text(encoding="utf-8-sig"), str(path))
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
     tags = metadata.get("tags", [])
@@ -48,19 +49,16 @@ def read_human_half(folder: Path) -> HumanHalf:
     return HumanHalf(metadata, text.strip(), accepted)
 
 
-def split_front_matter(text: str, where: str) -> tuple[dict, str]:
+def parse_card(text: str, where: str) -> tuple[dict, str]:
     """Metadata and body of a Markdown file.
 
-    >>> split_front_matter("---\\nlicense: mit\\n---\\nbody", "card.md")
+    >>> parse_card("---\\nlicense: mit\\n---\\nbody", "card.md")
     ({'license': 'mit'}, 'body')
+
+    Raises:
+        UserError: the metadata cannot be read.
     """
-    match = re.match(r"---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", text, re.DOTALL | re.MULTILINE)
-    if not match:
-        return {}, text
     try:
-        metadata = yaml.safe_load(match[1]) or {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{where}: its front matter is not YAML ({str(error).splitlines()[0]}); mend it") from None
-    if not isinstance(metadata, dict):
-        raise UserError(f"{where}: its front matter is a {type(metadata).__name__}; write key: value lines")
-    return metadata, text[match.end() :]
+        return read_front_matter(text), split_front_matter(text)[1]
+    except FrontMatterError as error:
+        raise UserError(f"{where}: its front matter is {error}; fix it") from None

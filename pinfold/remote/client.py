@@ -28,7 +28,7 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from pinfold.common.errors import UserError
-from pinfold.common.files import sha256
+from pinfold.common.files import cached_sha256
 from pinfold.remote.destination import Destination
 
 NONCE = "pinfold-push:"
@@ -267,7 +267,7 @@ def same(path: Path, oid: str | None) -> bool:
     if oid is None:
         return False
     if len(oid) == 64:
-        return sha256(path) == oid
+        return cached_sha256(path) == oid
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == oid
 

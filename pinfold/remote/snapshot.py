@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers, get_session
 
 from pinfold.common.errors import UserError
+from pinfold.common.safetensors import header_length
 from pinfold.folder.filenames import PICKLES, READ
 from pinfold.folder.model_folder import ModelFolder, read_folder
 from pinfold.folder.tokenizer_files import TOKENIZER
@@ -78,7 +78,7 @@ def _header_only(remote: Remote, sha: str, name: str, size: int, path: Path) -> 
     """A file of the same size with the same header; its data is a hole that takes no room on the disk."""
     start = _bytes(remote, sha, name, 0, min(size, 100_000))
     if len(start) >= 8:
-        (length,) = struct.unpack("<Q", start[:8])
+        length = header_length(start)
         if 8 + length > len(start) and length <= HEADER:
             start += _bytes(remote, sha, name, len(start), min(size, 8 + length))
         start = start[: 8 + length]

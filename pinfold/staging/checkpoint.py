@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.common.errors import UserError
-from pinfold.common.files import _read_json
+from pinfold.common.files import read_json
 from pinfold.folder.filenames import INDEX, PICKLES, WEIGHTS
 from pinfold.folder.model_folder import ModelFolder
 
@@ -82,7 +82,7 @@ def find_weights(checkpoint: Path) -> list[Path]:
         raise UserError(f"{checkpoint}: no such checkpoint; give a directory that save_pretrained wrote")
     index = checkpoint / INDEX
     if index.exists():
-        places = _read_json(index, "").get("weight_map")
+        places = read_json(index, "").get("weight_map")
         if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
             raise UserError(f"{index}: weight_map is no table of file names; save the checkpoint again")
         names = sorted(set(places.values()))

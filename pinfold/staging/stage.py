@@ -16,8 +16,8 @@ from urllib.parse import unquote
 
 from pinfold.card import curve, evaluation, provenance
 from pinfold.common.errors import UserError
-from pinfold.common.files import _read_json, _sha256, _write_json, sha256
-from pinfold.common.safetensors import BYTES, DTYPES, headers, read_header
+from pinfold.common.files import cached_sha256, read_json, sha256_of_file, write_json
+from pinfold.common.safetensors import DTYPES, read_header, read_tensors
 from pinfold.folder import sentence
 from pinfold.folder.contents import describes_model, has_tokenizer
 from pinfold.folder.filenames import INDEX, MANIFEST, PAPERS, PICKLES, PICTURES, PREPROCESSING, SENTENCE_FILES, WEIGHTS
@@ -25,8 +25,6 @@ from pinfold.folder.model_folder import DIGEST_LINE, ModelFolder, Module, code_d
 from pinfold.folder.tokenizer_files import TOKENIZER, TOKENIZER_CONFIG, portable_tokenizer
 from pinfold.staging.checkpoint import CodeFrom, _check_type, check_config, find_weights, parse_size
 from pinfold.staging.weights import _stage_weights
-
-BYTES |= dict.fromkeys(("F16", "BF16", "I16", "U16"), 2) | dict.fromkeys(("BOOL", "I8", "U8", "F8_E4M3", "F8_E5M2"), 1)
 
 
 @dataclass
@@ -57,8 +55,7 @@ class Staged:
             UserError: a file is another one now.
         """
         wanted = json.loads((self.directory / MANIFEST).read_text(encoding="utf-8"))["files"]
-        _sha256.cache_clear()
-        changed = [n for n, sum_ in wanted.items() if n != MANIFEST and sha256(self.directory / n) != sum_]
+        changed = [n for n, sum_ in wanted.items() if n != MANIFEST and sha256_of_file(self.directory / n) != sum_]
         if changed or set(self.files) - set(wanted) - {MANIFEST}:
             raise UserError(f"staged files changed while they were verified ({', '.join(changed[:3])}); run it again")
 
@@ -101,7 +98,7 @@ def stage(
     Raises:
         UserError: the checkpoint has no configuration or no safetensors weights.
     """
-    config = _read_json(checkpoint / "config.json", "save_pretrained writes one")
+    config = read_json(checkpoint / "config.json", "save_pretrained writes one")
     weights = find_weights(checkpoint)
     check_config(config, checkpoint / "config.json")
     auto_map = folder.auto_map()
@@ -114,13 +111,13 @@ def stage(
     staged = Staged(directory, folder, auto_map, config, code, [], code_from)
     _stage_preprocessing(staged, checkpoint)
     _stage_sentence_modules(checkpoint, directory)
-    _write_json(directory / "config.json", _published_config(staged, checkpoint))
+    write_json(directory / "config.json", _published_config(staged, checkpoint))
     _stage_pictures(words or folder.path, directory)
     losses, place = curve.read(checkpoint), directory / curve.PICTURE
     if losses and not place.exists() and curve.draw(losses, place):
         staged.curve = losses.told()
-    staged.evaluation, why = evaluation.read(checkpoint, sha256)
-    staged.conversion = provenance.conversion(checkpoint, sha256)
+    staged.evaluation, why = evaluation.read(checkpoint, cached_sha256)
+    staged.conversion = provenance.conversion(checkpoint, cached_sha256)
     staged.training = None if staged.conversion else provenance.training(checkpoint, bool(staged.curve))
     staged.left_out = _left_out(staged, checkpoint, {p.name for p in weights}, why)
     write_manifest(staged)
@@ -139,15 +136,15 @@ def stage_tokenizer(directory: Path, checkpoint: Path) -> Staged:
             "pinfold push MODEL_FOLDER --checkpoint DIR"
         )
     staged = Staged(directory, ModelFolder(checkpoint, {}), {}, {}, [], [])
-    given = _read_json(checkpoint / TOKENIZER_CONFIG, "") if (checkpoint / TOKENIZER_CONFIG).exists() else {}
+    given = read_json(checkpoint / TOKENIZER_CONFIG, "") if (checkpoint / TOKENIZER_CONFIG).exists() else {}
     _stage_preprocessing(staged, checkpoint)
-    value = _read_json(directory / TOKENIZER_CONFIG, "save_pretrained writes one")
+    value = read_json(directory / TOKENIZER_CONFIG, "save_pretrained writes one")
     if "auto_map" in given:  # there is no code that it could name; the audit says so
-        _write_json(directory / TOKENIZER_CONFIG, {**value, "auto_map": given["auto_map"]})
+        write_json(directory / TOKENIZER_CONFIG, {**value, "auto_map": given["auto_map"]})
     kind = str(value.get("tokenizer_class") or "PreTrainedTokenizerFast")
     staged.config["architectures"] = [kind]
     # transformers 5 asks for it, and up to 5.12 at least does not load a tokenizer offline that has none
-    _write_json(directory / "config.json", {"tokenizer_class": kind})
+    write_json(directory / "config.json", {"tokenizer_class": kind})
     _stage_pictures(checkpoint, directory)
     staged.left_out = [pair for pair in _left_out(staged, checkpoint, set()) if pair[0] != "card.md"]
     write_manifest(staged)
@@ -156,8 +153,8 @@ def stage_tokenizer(directory: Path, checkpoint: Path) -> Staged:
 
 def write_manifest(staged: Staged) -> None:
     """List every staged file with its sha256, once more after one was added."""
-    sums = {name: sha256(staged.directory / name) for name in staged.files if name != MANIFEST}
-    _write_json(staged.directory / MANIFEST, {"manifest": 1, "files": sums})
+    sums = {name: cached_sha256(staged.directory / name) for name in staged.files if name != MANIFEST}
+    write_json(staged.directory / MANIFEST, {"manifest": 1, "files": sums})
 
 
 def _stage_code(folder: ModelFolder, auto_map: dict[str, str], directory: Path) -> list[str]:
@@ -198,7 +195,7 @@ def _stage_preprocessing(staged: Staged, checkpoint: Path) -> None:
     for name in (*PREPROCESSING, "tokenizer_config.json"):
         if not (checkpoint / name).is_file():
             continue
-        value = _read_json(checkpoint / name, "")
+        value = read_json(checkpoint / name, "")
         value.pop("auto_map", None)
         if name == TOKENIZER_CONFIG:
             kind = value.get("tokenizer_class")
@@ -207,9 +204,9 @@ def _stage_preprocessing(staged: Staged, checkpoint: Path) -> None:
             value = portable_tokenizer(value)
         if auto_map := _preprocessing_map(staged, value):
             value["auto_map"] = auto_map
-        _write_json(staged.directory / name, value)
+        write_json(staged.directory / name, value)
     if has_tokenizer(staged.directory) and not (staged.directory / TOKENIZER_CONFIG).exists():
-        _write_json(staged.directory / TOKENIZER_CONFIG, {"tokenizer_class": "PreTrainedTokenizerFast"})
+        write_json(staged.directory / TOKENIZER_CONFIG, {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 def _input_names(kind: object, folder: ModelFolder) -> list[str] | None:
@@ -287,14 +284,14 @@ def _published_config(staged: Staged, checkpoint: Path) -> dict:
             f"{staged.folder.path}; use one of {', '.join(sorted(models))}"
         )
     config["architectures"] = named or sorted(models)
-    dtypes = {DTYPES.get(entry["dtype"]) for entry in headers(staged.weights).values()} - {None}
+    dtypes = {DTYPES.get(tensor.dtype) for tensor in read_tensors(staged.weights)} - {None}
     if len(dtypes) == 1:
         config.pop("dtype", None)  # transformers 5's name, which 4.48 does not read; both read this one
         config["torch_dtype"] = dtypes.pop()
     if config.get("tokenizer_class"):
         config["tokenizer_class"] = portable_tokenizer(config)["tokenizer_class"]
     elif has_tokenizer(staged.directory):
-        value = _read_json(staged.directory / TOKENIZER_CONFIG, "")
+        value = read_json(staged.directory / TOKENIZER_CONFIG, "")
         config["tokenizer_class"] = value.get("tokenizer_class") or "PreTrainedTokenizerFast"
     return config
 

@@ -5,8 +5,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinfold.common.files import _write_json
-from pinfold.common.safetensors import read_header
+from pinfold.common.files import write_json
+from pinfold.common.safetensors import Tensor, read_header
 from pinfold.folder.filenames import INDEX
 
 ALIGNMENT = 64  # bytes; that of torch's allocations on a CPU
@@ -24,22 +24,18 @@ def _stage_weights(weights: list[Path], directory: Path, limit: int) -> None:
     tensors: dict[str, _Stored] = {}
     for path in weights:
         header = read_header(path)
-        with open(path, "rb") as file:
-            start = 8 + int.from_bytes(file.read(8), "little")
-        for name, entry in header.items():
-            if name != "__metadata__":
-                tensors[name] = _Stored(path, start + entry["data_offsets"][0], entry["dtype"], tuple(entry["shape"]))
-                tensors[name].size = entry["data_offsets"][1] - entry["data_offsets"][0]
+        for tensor in header.tensors:
+            tensors[tensor.name] = _Stored(path, header.data_start + tensor.start, tensor)
     split = split_state_dict_into_shards_factory(
         dict(sorted(tensors.items())),
-        get_storage_size=lambda stored: stored.size,
+        get_storage_size=lambda stored: stored.tensor.size,
         filename_pattern="model{suffix}.safetensors",
         max_shard_size=limit,
     )
     for filename, names in split.filename_to_tensors.items():
         _write_safetensors(directory / filename, {name: tensors[name] for name in names})
     if split.is_sharded:
-        _write_json(directory / INDEX, {"metadata": split.metadata, "weight_map": split.tensor_to_filename})
+        write_json(directory / INDEX, {"metadata": split.metadata, "weight_map": split.tensor_to_filename})
 
 
 @dataclass
@@ -48,21 +44,21 @@ class _Stored:
 
     path: Path
     offset: int
-    dtype: str
-    shape: tuple[int, ...]
-    size: int = 0
+    tensor: Tensor
 
 
 def _write_safetensors(path: Path, tensors: dict[str, _Stored]) -> None:
     """Write one file; whole multiples of 64 bytes first, then odd matrices, then odd vectors."""
-    order = sorted(tensors, key=lambda n: (tensors[n].size % ALIGNMENT != 0, len(tensors[n].shape) < 2, n))
+    order = sorted(
+        tensors, key=lambda n: (tensors[n].tensor.size % ALIGNMENT != 0, len(tensors[n].tensor.shape) < 2, n)
+    )
     header: dict = {"__metadata__": {"format": "pt"}}
     position = 0
     for name in order:
-        stored = tensors[name]
-        offsets = [position, position + stored.size]
-        header[name] = {"dtype": stored.dtype, "shape": list(stored.shape), "data_offsets": offsets}
-        position += stored.size
+        tensor = tensors[name].tensor
+        offsets = [position, position + tensor.size]
+        header[name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": offsets}
+        position += tensor.size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % ALIGNMENT)
     with open(path, "wb") as target:
@@ -71,7 +67,7 @@ def _write_safetensors(path: Path, tensors: dict[str, _Stored]) -> None:
             stored = tensors[name]
             with open(stored.path, "rb") as source:
                 source.seek(stored.offset)
-                left = stored.size
+                left = stored.tensor.size
                 while block := source.read(min(left, 1 << 22)):
                     target.write(block)
                     left -= len(block)

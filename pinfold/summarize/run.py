@@ -20,12 +20,13 @@ import tempfile
 from pathlib import Path
 
 from pinfold.common.errors import UserError, printable
+from pinfold.common.memory import free_memory
 from pinfold.fence import process as fence
 from pinfold.remote.destination import EMBEDDED
 from pinfold.summarize import picture as summary_picture
 from pinfold.summarize import text as summary_text
 from pinfold.summarize.rows import tree
-from pinfold.summarize.source import Source, free_memory, hub, local
+from pinfold.summarize.source import Source, hub, local
 from pinfold.verify.verify import own_probe
 
 SECONDS = 1800

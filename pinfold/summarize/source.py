@@ -11,6 +11,7 @@ from pinfold.audit.examine import examine
 from pinfold.audit.finding import errors
 from pinfold.cli import compat
 from pinfold.common.errors import UserError, printable
+from pinfold.common.memory import free_memory
 from pinfold.fence import process as fence
 from pinfold.folder.contents import check_files, code_elsewhere
 from pinfold.folder.model_folder import ModelFolder, read_folder, read_modules
@@ -164,15 +165,3 @@ def hub(
     stored = read_config(args.config or files / "config.json", needed=True)
     has_code = any(folder.kind(each) == "model" for each in folder.classes)
     return _source(name, files, folder if has_code else None, stored, args.config), large
-
-
-def free_memory() -> int:
-    """Bytes that a process may take here without pushing out others."""
-    found = [16 * fence.GIB]
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found = [1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])]
-    with contextlib.suppress(OSError, ValueError):  # a container's own limit
-        group = Path("/sys/fs/cgroup")
-        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
-    return max(fence.GIB, min(found))

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from pinfold.common.errors import UserError, missing_extra
-from pinfold.common.files import sha256
+from pinfold.common.files import cached_sha256
 from pinfold.train.classes import classes, parameters, set_fields
 from pinfold.train.data.labelled import KINDS
 from pinfold.train.output import begin, is_full, prepare_output, remove_checkpoints, save, write_json
@@ -238,7 +238,7 @@ def finish(args: Any, settings: dict, trainer: Any, model: Any, work: Any, found
     metrics, count, told = work.results(measured)
     results = {"task": work.task, "dataset": work.data, "split": work.split, "metrics": metrics, "n": count}
     results["unit"] = work.unit
-    results["weights"] = {path.name: sha256(path) for path in sorted(args.output.glob("*.safetensors"))}
+    results["weights"] = {path.name: cached_sha256(path) for path in sorted(args.output.glob("*.safetensors"))}
     write_json(args.output / "eval_results.json", results)
     remove_checkpoints(args.output)  # optimiser states: of no use any more, and larger than the model
     print(told)

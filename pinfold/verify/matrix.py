@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
-from pathlib import Path
 
 from packaging.version import Version
 
 from pinfold.common.errors import UserError
+from pinfold.common.memory import free_memory
 from pinfold.fence.overlays import MINIMUM_MATRIX, NEWEST, check_version, find_overlay, is_made
 from pinfold.fence.process import GIB, end_all
 from pinfold.folder.releases import describe, every_minor
@@ -94,7 +94,7 @@ def run_matrix(
         show: called with each row when it is there.
     """
     each = 2 * GIB + 4 * weights  # measured on small models; a large one is held about three times
-    workers = max(1, min((os.cpu_count() or 1) // threads, _free_memory() // each, len(versions)))
+    workers = max(1, min((os.cpu_count() or 1) // threads, free_memory() // each, len(versions)))
 
     def row(version: str) -> Row:
         started = time.monotonic()
@@ -117,15 +117,6 @@ def run_matrix(
             pool.shutdown(wait=False, cancel_futures=True)
             end_all()
             raise
-
-
-def _free_memory() -> int:
-    """Bytes that can be used without swapping; a guess of 8 GiB where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return 8 * GIB
 
 
 def agree(rows: list[Row]) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pinfold.common.errors import UserError
-from pinfold.common.safetensors import DTYPES, headers
+from pinfold.common.safetensors import DTYPES, read_tensors
 from pinfold.fence import process as fence
 from pinfold.fenced.verify import attention, probes
 from pinfold.fenced.verify import load as loading
@@ -375,7 +375,7 @@ def own_probe(folder: Path) -> dict:
 
 
 def _widest(staged: Staged) -> str:
-    found = {DTYPES.get(entry["dtype"]) for entry in headers(staged.weights).values()}
+    found = {DTYPES.get(tensor.dtype) for tensor in read_tensors(staged.weights)}
     return "float32" if "float32" in found or not found & {"float16", "bfloat16"} else sorted(found - {None})[0]
 
 

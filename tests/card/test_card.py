@@ -9,7 +9,7 @@ import yaml
 
 from pinfold.card import card, curve, provenance, snippet
 from pinfold.common.errors import UserError
-from pinfold.common.files import sha256
+from pinfold.common.files import sha256_of_file
 from pinfold.folder import human_half
 from pinfold.folder.model_folder import read_folder
 from pinfold.staging.stage import stage
@@ -31,7 +31,7 @@ def rendered(staged, half, revision=SHA):
 
 
 def front(text):
-    return human_half.split_front_matter(text, "card")[0]
+    return human_half.parse_card(text, "card")[0]
 
 
 def test_card_opens_with_front_matter_that_is_yaml(staged):
@@ -56,9 +56,8 @@ def test_every_snippet_in_the_card_is_pinned(staged):
 def test_files_table_has_the_sha256_of_every_file(staged):
     text = rendered(staged, human())
     for name in staged.files:
-        assert (
-            f"| `{name}` | {(staged.directory / name).stat().st_size} | `{sha256(staged.directory / name)}` |" in text
-        )
+        path = staged.directory / name
+        assert f"| `{name}` | {path.stat().st_size} | `{sha256_of_file(path)}` |" in text
     assert text.index("`modeling_tiny.py` |") < text.index("`model.safetensors` |")
 
 
@@ -97,10 +96,20 @@ def test_somebodys_own_readme_is_kept_below(staged):
     assert "My own words." in merged and SHA in merged and front(merged)["datasets"] == ["a/b"]
 
 
+@pytest.mark.parametrize("before", ["\n", "\n \n", "\ufeff\n"])
+def test_a_readme_on_the_hub_that_begins_with_a_blank_line_keeps_its_metadata(staged, before):
+    """The Hub reads the front matter below blank lines; so does a push."""
+    remote = f"{before}---\nlicense: mit\ndatasets: [a/b]\n---\n# Mine\n\nMy own words.\n"
+    merged, _ = card.merge(rendered(staged, human()), remote, human())
+    assert front(merged)["datasets"] == ["a/b"] and "datasets: [a/b]" not in merged and "My own words." in merged
+    with pytest.raises(UserError, match=r"license=mit in card.md, gpl-3\.0 on the Hub"):
+        card.merge(rendered(staged, human()), remote.replace("mit", "gpl-3.0"), human())
+
+
 def test_metadata_from_the_hub_stays_and_computed_keys_are_ours(staged):
     remote = rendered(staged, human())
     found = front(remote) | {"language": "de", "thumbnail": "x.png", "library_name": "timm", "tags": ["mine"]}
-    remote = f"---\n{yaml.safe_dump(found)}---\n" + human_half.split_front_matter(remote, "card")[1]
+    remote = f"---\n{yaml.safe_dump(found)}---\n" + human_half.parse_card(remote, "card")[1]
     merged, notes = card.merge(rendered(staged, human()), remote, human())
     result = front(merged)
     assert result["language"] == "de" and result["thumbnail"] == "x.png"
@@ -172,7 +181,7 @@ def test_human_part_ignores_the_generated_region_alone(staged):
         (None, "has no card.md"),
         ("no front matter", "no license"),
         ("---\ntags: [a]\n---\n", "no license"),
-        ("---\nlicense: [mit\n---\n", "not YAML"),
+        ("---\nlicense: [mit\n---\n", "not valid YAML"),
         ("---\n- mit\n---\n", "is a list"),
         ("---\nlicense:\n---\n", "no license"),
         ("---\nlicense: [mit]\n---\n", "must be one word"),
@@ -257,7 +266,7 @@ def test_a_training_that_logged_nothing_has_no_section(text, tiny_folder, tiny_c
 def evaluated(tiny_folder, tiny_checkpoint, path, **changes):
     """A staged copy of the checkpoint with what `pinfold train` would have measured of it."""
     shutil.copytree(tiny_checkpoint, path / "checkpoint")
-    weights = {p.name: sha256(p) for p in (path / "checkpoint").glob("*.safetensors")}
+    weights = {p.name: sha256_of_file(p) for p in (path / "checkpoint").glob("*.safetensors")}
     told = {
         "task": "text-classification", "n": 1200, "weights": weights,
         "dataset": {"name": "re|views", "description": "texts of <b>re|views</b>"}, "split": {"name": "held-out"},

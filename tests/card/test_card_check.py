@@ -103,7 +103,7 @@ def test_changed_bytes_and_numbers_are_noticed(staged, tmp_path):
         "is not Python" in line for line in checked(staged, change=lambda t: t.replace("from transformers", "from"))
     )
     assert checked(staged, change=lambda t: "\n" + t) == ["the card does not open with ---"]
-    assert "not YAML" in checked(staged, change=lambda t: t.replace("license: mit", "license: [mit"))[0]
+    assert "not valid YAML" in checked(staged, change=lambda t: t.replace("license: mit", "license: [mit"))[0]
 
 
 def test_lists_of_words_are_dated_and_whole():

@@ -15,7 +15,7 @@ from pinfold.card import card, provenance, snippet
 from pinfold.card import check as card_check
 from pinfold.card import facts as card_facts
 from pinfold.card.evaluation import Evaluation, Metric
-from pinfold.common.files import sha256
+from pinfold.common.files import sha256_of_file
 from pinfold.fenced.verify import example
 from pinfold.folder import human_half
 from pinfold.folder.model_folder import read_folder
@@ -246,12 +246,13 @@ def test_a_training_that_says_nothing_is_none(tmp_path, text):
 
 def test_a_conversion_is_told_of_the_weights_that_it_made_only(tiny_checkpoint, tmp_path):
     directory = shutil.copytree(tiny_checkpoint, tmp_path / "x")
-    weights = {path.name: sha256(path) for path in directory.glob("*.safetensors")}
+    weights = {path.name: sha256_of_file(path) for path in directory.glob("*.safetensors")}
     told = {"source": "o/base", "revision": "d" * 40, "max_abs_difference": 0.0, "weights": weights, "probe": [1, "x"]}
     (directory / "conversion.json").write_text(json.dumps(told))
-    assert provenance.conversion(directory, sha256) == provenance.Conversion("o/base", "d" * 40, difference=0.0)
+    converted = provenance.conversion(directory, sha256_of_file)
+    assert converted == provenance.Conversion("o/base", "d" * 40, difference=0.0)
     (directory / "conversion.json").write_text(json.dumps(told | {"weights": {"model.safetensors": "0" * 64}}))
-    assert provenance.conversion(directory, sha256) is None
+    assert provenance.conversion(directory, sha256_of_file) is None
 
 
 # What was found to break a card ---------------------------------------------------------------
@@ -266,7 +267,7 @@ def test_only_the_marks_around_the_region_are_marks(staged):
         {"example": {"programs": ["x"], "program": 0, "output": end}},
         {},
     )
-    body = human_half.split_front_matter(text, "card")[1]
+    body = human_half.parse_card(text, "card")[1]
     assert len(card.END.findall(body)) == 1 and body.count(card.BEGIN) == 1
     assert card.merge(text, text, half) == (text, [])
 

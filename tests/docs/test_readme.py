@@ -15,7 +15,7 @@ import yaml
 from helpers.processes import ROOT, clean_environment
 from packaging.version import Version
 
-from pinfold.folder.human_half import split_front_matter
+from pinfold.common.front_matter import read_front_matter
 from pinfold.remote import destination
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def place(tmp_path_factory):
 
 
 def test_the_front_matter_makes_the_checkout_a_repository():
-    front, _ = split_front_matter(README, "README.md")
+    front = read_front_matter(README)
     assert README.startswith("---\n") and front["license"] == "apache-2.0" and front["library_name"] == "transformers"
     assert yaml.safe_load(yaml.safe_dump(front)) == front
 

@@ -19,7 +19,7 @@ from huggingface_hub import HfApi
 
 from pinfold.card import card
 from pinfold.cli.main import main
-from pinfold.common.files import sha256
+from pinfold.common.files import sha256_of_file
 from pinfold.remote import destination
 
 
@@ -103,7 +103,7 @@ def test_downloaded_files_are_the_staged_files(quick, push, repo, tmp_path):
     manifest = json.loads(Path(snapshot, "pinfold.json").read_text())["files"]
     assert len(manifest) == 5
     for file, expected in manifest.items():
-        assert sha256(tmp_path.joinpath(snapshot, file)) == expected
+        assert sha256_of_file(tmp_path.joinpath(snapshot, file)) == expected
 
 
 def test_pushing_the_same_twice_makes_no_commit_and_says_so(quick, push, repo):
@@ -320,7 +320,7 @@ def test_the_snippet_of_a_real_push_loads_in_a_new_process(pinfold, tiny_folder,
         )
         assert ran.returncode == 0, ran.stderr
     manifest = json.loads((tmp_path / "user" / "copy" / "pinfold.json").read_text())["files"]
-    assert all(sha256(tmp_path / "user" / "copy" / name) == value for name, value in manifest.items())
+    assert all(sha256_of_file(tmp_path / "user" / "copy" / name) == value for name, value in manifest.items())
     assert not (tmp_path / "runs" / "hub" / "server.json").exists(), "the server that the push started is gone"
 
 
@@ -403,7 +403,7 @@ def test_words_that_a_hub_does_not_know_stop_at_once(quick, push, repo, copies):
 
 
 def test_weights_under_another_licence_than_the_cards_are_not_published(quick, push, repo, copies):
-    weights = {p.name: sha256(p) for p in copies[1].glob("*.safetensors")}
+    weights = {p.name: sha256_of_file(p) for p in copies[1].glob("*.safetensors")}
     told = {"source": "o/base", "license": "cc-by-nc-4.0", "weights": weights}
     (copies[1] / "conversion.json").write_text(json.dumps(told))
     code, _, err = push()

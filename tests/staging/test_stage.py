@@ -10,7 +10,7 @@ from helpers import tiny
 from safetensors.torch import load_file, save_file
 
 from pinfold.common.errors import UserError
-from pinfold.common.files import sha256
+from pinfold.common.files import sha256_of_file
 from pinfold.common.safetensors import read_header
 from pinfold.folder.filenames import MANIFEST
 from pinfold.folder.model_folder import code_digest, read_folder
@@ -95,7 +95,7 @@ def test_only_recognised_files_are_staged_and_the_rest_is_listed(copies):
 def test_manifest_has_the_sha256_of_every_staged_file(copies):
     result = staged(*copies)
     sums = json.loads((result.directory / MANIFEST).read_text())["files"]
-    assert sums == {name: sha256(result.directory / name) for name in result.files if name != MANIFEST}
+    assert sums == {name: sha256_of_file(result.directory / name) for name in result.files if name != MANIFEST}
 
 
 def test_staging_twice_gives_the_same_bytes(copies):
@@ -133,7 +133,7 @@ def test_weights_without_format_metadata_are_written_anew_with_it(copies):
     tensors = {k: v.clone() for k, v in load_file(checkpoint / "model.safetensors").items()}
     save_file(tensors, checkpoint / "model.safetensors")
     result = staged(folder, checkpoint)
-    assert read_header(result.weights[0])["__metadata__"]["format"] == "pt"
+    assert read_header(result.weights[0]).metadata["format"] == "pt"
     again = load_file(result.weights[0])
     assert set(again) == set(tensors) and all(torch.equal(again[k], tensors[k]) for k in tensors)
 
@@ -144,8 +144,9 @@ def test_matrices_lie_aligned_in_the_file_wherever_the_format_allows(copies):
     save_file(tensors, checkpoint / "model.safetensors", {"format": "pt"})
     weights = staged(folder, checkpoint).weights[0]
     header = read_header(weights)
-    start = 8 + int.from_bytes(weights.read_bytes()[:8], "little")
-    assert [(start + header[name]["data_offsets"][0]) % 64 for name in ("a", "b", "small")] == [0, 0, 0]
+    assert header.data_start == 8 + int.from_bytes(weights.read_bytes()[:8], "little")
+    starts = {tensor.name: tensor.start for tensor in header.tensors}
+    assert [(header.data_start + starts[name]) % 64 for name in ("a", "b", "small")] == [0, 0, 0]
     again = load_file(weights)
     assert set(again) == set(tensors) and all(torch.equal(again[k], tensors[k]) for k in tensors)
 

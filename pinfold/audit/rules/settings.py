@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.audit.reachable import Reached, string
 from pinfold.common.errors import printable
-from pinfold.common.safetensors import DTYPES
+from pinfold.common.safetensors import DTYPES, Tensor
 from pinfold.folder import releases
 from pinfold.folder.model_folder import ModelFolder
 from pinfold.folder.tokenizer_files import TOKENIZER
 
 FORBIDDEN_KEYS = ("trust_remote_code", "_attn_implementation_internal")
-FLOATS = set(DTYPES.values())
 
 
 def auto_map(config: dict) -> dict:
@@ -143,9 +142,9 @@ def forbidden_keys(configs: dict) -> Iterator[Finding]:
             )
 
 
-def dtype(config: dict, headers: dict[str, dict]) -> Iterator[Finding]:
+def dtype(config: dict, tensors: list[Tensor]) -> Iterator[Finding]:
     """P20: a dtype in config.json that the tensors do not have."""
-    stored = {DTYPES[entry["dtype"]] for entry in headers.values() if entry["dtype"] in DTYPES}
+    stored = {DTYPES[tensor.dtype] for tensor in tensors if tensor.dtype in DTYPES}
     for key in ("torch_dtype", "dtype"):
         given = config.get(key)
         name = given.removeprefix("torch.") if isinstance(given, str) else given

@@ -1,16 +1,12 @@
 """The YAML front matter of a README.md: read without trusting it, and checked as the Hub checks it."""
 
 import math
-import re
 from typing import Any
 
-import yaml
+from pinfold.common.front_matter import MAX_NUMBER, FrontMatterError, read_front_matter, split_front_matter
 
-MAX_FRONT_MATTER = 2**18
-MAX_NUMBER = 1000  # characters; a longer one, and worse 1:1:1:..., takes quadratic time to read
 MAX_DEPTH = 64
 _NUMBERS = range(-(2**63), 2**64)  # what the clients' JSON readers take
-_FRONT_MATTER = re.compile(r"\ufeff?\s*---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|$)", re.DOTALL)
 _DATASET_TAGS = ("license", "language", "task_categories", "task_ids", "size_categories", "multilinguality")
 _TYPES = {  # field: (types the Hub accepts, their name)
     "tags": (list, "an array"),
@@ -24,43 +20,16 @@ _TYPES = {  # field: (types the Hub accepts, their name)
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """Without aliases: a few lines of them describe gigabytes. And without endless numbers."""
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not supported")
-        return super().compose_node(parent, index)
-
-    def construct_number(self, node):
-        if len(node.value) > MAX_NUMBER:
-            return self.construct_scalar(node)
-        return self.construct_yaml_int(node)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
-
-
 def metadata(readme: str) -> dict[str, Any]:
     """The front matter as plain JSON values; ValueError says what is wrong with it. Empty when there is none.
 
     >>> metadata("---\\nlicense: mit\\n---\\n# Title")
     {'license': 'mit'}
     """
-    match = _FRONT_MATTER.match(readme)
-    if match is None:
-        return {}
-    if len(match[1]) > MAX_FRONT_MATTER:
-        raise ValueError(f"the metadata is longer than {MAX_FRONT_MATTER} characters")
     try:
-        content = yaml.load(match[1], Loader=_Loader)
-    except Exception as error:  # a value that its tag does not fit ends in any of Python's errors
-        raise ValueError(f"the metadata is not valid YAML: {' '.join(str(error).split())[:500]}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ValueError("the metadata must be a mapping of names to values")
-    return plain(content)
+        return plain(read_front_matter(readme))
+    except FrontMatterError as error:
+        raise ValueError(f"the metadata is {error}") from error
 
 
 def body(readme: str) -> str:
@@ -69,8 +38,7 @@ def body(readme: str) -> str:
     >>> body("---\\nlicense: mit\\n---\\n# Title")
     '# Title'
     """
-    match = _FRONT_MATTER.match(readme)
-    return readme[match.end() :] if match else readme
+    return split_front_matter(readme)[1]
 
 
 def problems(readme: str) -> tuple[list[str], list[str]]:
