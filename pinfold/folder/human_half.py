@@ -1,10 +1,7 @@
 """card.md, the half of a model card that a person writes: metadata such as the license, and text."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import yaml
 
 from pinfold.common.errors import UserError
 from pinfold.common.front_matter import FrontMatterError, read_front_matter, split_front_matter
