@@ -1,46 +1,57 @@
-"""What each kind of expression can be: the half of the reading that looks at values."""
+"""What each kind of expression can be: the layer of the interpreter that evaluates."""
 
 import ast
-from dataclasses import dataclass, field
 
 from pinfold.audit.finding import WARNING
-from pinfold.audit.security import values
-from pinfold.audit.security.calls import Call, apply, look_up, unknown_method
-from pinfold.audit.security.names import SECRET_PLACES
-from pinfold.audit.security.values import Const, Decoded, Given, Many, Own, Picked, Ref, Table, shown, union
-from pinfold.folder.model_folder import Module
+from pinfold.audit.security.calls import call_function, call_unknown_method
+from pinfold.audit.security.computing import (
+    elements_of,
+    function_result,
+    method_result,
+    operator_result,
+    slice_index,
+    subscript_result,
+)
+from pinfold.audit.security.lookups import look_up
+from pinfold.audit.security.state import FunctionNode, Scope, State
+from pinfold.audit.security.values import (
+    MOST_CHARACTERS,
+    Call,
+    Const,
+    Decoded,
+    Given,
+    Instance,
+    Many,
+    Own,
+    Picked,
+    Ref,
+    Table,
+    Value,
+    Values,
+    all_given,
+    count_values,
+    dict_of,
+    imported_paths,
+    known_strings,
+    sequence_of,
+    union,
+)
 
-BLOB = 1500
+LONGEST_ANNOTATION = 1000
+CLASS_METHODS = ("__new__", "__init_subclass__", "__class_getitem__")  # without a decorator
+BLOB = 1500  # characters of a text that is long enough to hide a program
+# Functions that look at what they are given and keep nothing of it; those of TESTS look into a tuple as well.
 TESTS = frozenset(("builtins.isinstance", "builtins.issubclass"))
-LOOKS = frozenset(
+LOOKS = TESTS | frozenset(
     f"builtins.{name}"
-    for name in "getattr hasattr setattr delattr isinstance issubclass vars dir type id bool".split()  # noqa: SIM905
+    for name in "getattr hasattr setattr delattr vars dir type id bool".split()  # noqa: SIM905
 )
 
 
-@dataclass
-class Scope:
-    """The names of a module, class or function."""
+class Expressions(State):
+    """Evaluates expressions: a method ``of_X`` for each kind X of them that is more than its parts."""
 
-    kind: str
-    node: ast.AST
-    module: Module
-    parent: "Scope | None" = None
-    names: dict[str, tuple] = field(default_factory=dict)
-    elsewhere: dict[str, "Scope"] = field(default_factory=dict)  # global and nonlocal names
-    stars: list[str] = field(default_factory=list)
-
-    def top(self) -> "Scope":
-        scope = self
-        while scope.parent:
-            scope = scope.parent
-        return scope
-
-
-class Expressions:
-    """Evaluates expressions; what it reports and how it finds names is Reading's."""
-
-    def evaluate(self, node: ast.expr, scope: Scope, use: str = "value") -> tuple:
+    def evaluate(self, node: ast.expr, scope: Scope, use: str = "value") -> Values:
         """What an expression can be.
 
         Args:
@@ -49,230 +60,321 @@ class Expressions:
         """
         handler = getattr(self, f"of_{type(node).__name__}", None)
         if handler is None:
-            self.children(node, scope)
+            self.evaluate_parts(node, scope)
             return ()
-        found = handler(node, scope, use) if handler.__code__.co_argcount == 4 else handler(node, scope)
+        values: Values = handler(node, scope, use)
         if use == "value" and isinstance(node, (ast.Name, ast.Attribute, ast.Call, ast.Subscript)):
-            self.hand_on(found, node)
-        for value in found:
+            self.hand_on(values, node)
+        for value in values:
             if isinstance(value, Const) and isinstance(value.value, (str, bytes)) and len(value.value) > 4:
-                self.text(value.value, node)
-        return found
+                self.check_text(value.value, node)
+        return values
 
-    def text(self, value: str | bytes, node: ast.AST) -> None:
-        text = value[:4096] if isinstance(value, str) else value[:4096].decode("latin-1")
-        if SECRET_PLACES.search(text):
-            self.report("S08", node, f'"{shown(text)}" is where passwords or keys lie.')
+    def evaluate_parts(self, node: ast.AST, scope: Scope) -> None:
+        """Evaluate every expression in a node."""
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):
+                self.evaluate(child, scope)
+            elif not isinstance(child, (ast.expr_context, ast.operator)):
+                self.evaluate_parts(child, scope)
 
-    def of_Constant(self, node: ast.Constant, scope: Scope) -> tuple:
+    def of_Constant(self, node: ast.Constant, scope: Scope, use: str) -> Values:
         value = node.value
         if isinstance(value, (str, bytes)) and len(value) >= BLOB and _is_blob(value):
             self.report("S10", node, f"{len(value)} characters that no person can read.", WARNING)
-        if isinstance(value, (str, bytes)) and len(value) > values.MOST_CHARACTERS:
+        if isinstance(value, (str, bytes)) and len(value) > MOST_CHARACTERS:
             return ()
         return (Const(value),) if isinstance(value, (str, bytes, int, float, type(None))) else ()
 
-    def of_Name(self, node: ast.Name, scope: Scope, use: str) -> tuple:
-        found = self.look_for(node.id, scope)
-        if node.id == "__builtins__" and not found:
-            found = (Ref("builtins"),)
+    def of_Name(self, node: ast.Name, scope: Scope, use: str) -> Values:
+        values = self.look_for(node.id, scope)
+        if node.id == "__builtins__" and not values:
+            values = (Ref("builtins"),)
         if node.id in ("__builtins__", "__loader__", "__spec__"):
             self.report("S15", node, f"{node.id} reaches into Python, where any name can be found.")
-        for value in found:
-            if isinstance(value, Ref):
-                self.mention(value.path, node, use == "call")
-        return found
+        self.mention_all(values, node, use == "call")
+        return values
 
-    def of_Attribute(self, node: ast.Attribute, scope: Scope, use: str) -> tuple:
+    def of_Attribute(self, node: ast.Attribute, scope: Scope, use: str) -> Values:
         owners = self.evaluate(node.value, scope, "base")
         return self.attribute(owners, node.attr, node, use == "call")
 
-    def of_Call(self, node: ast.Call, scope: Scope) -> tuple:
-        owners: tuple = ()
+    def of_Call(self, node: ast.Call, scope: Scope, use: str) -> Values:
+        # The function is evaluated here and not in a step of its own: a chain a().b().c() is as deep as it is long.
+        method = node.func.attr if isinstance(node.func, ast.Attribute) else None
+        owners: Values = ()
         if isinstance(node.func, ast.Attribute):
             owners = self.evaluate(node.func.value, scope, "base")
             functions = self.attribute(owners, node.func.attr, node.func, True)
         else:
             functions = self.evaluate(node.func, scope, "call")
-        looks = {v.path for v in functions if isinstance(v, Ref)} & LOOKS
-        call = Call(node, [], {})
+        call = self._arguments(node, functions, scope)
+        results = [call_function(self, function, call, scope) for function in functions]
+        if method is not None:
+            if self.steps > 0:
+                results += [method_result(owner, method, call.arguments, call.keywords) for owner in owners]
+                self.steps -= sum(map(count_values, results))
+            if all(isinstance(v, Picked) for v in functions):
+                call_unknown_method(self, owners, method, call)
+            results += [(v,) for v in owners if isinstance(v, (Given, Decoded))]
+        return union(*results)
+
+    def _arguments(self, node: ast.Call, functions: Values, scope: Scope) -> Call:
+        looks = LOOKS.intersection(imported_paths(functions))
+        use = "value"
+        if looks:
+            use = "base" if looks.isdisjoint(TESTS) else "look"
+        call = Call(node)
         for argument in node.args:
-            use = "look" if looks & TESTS else "base" if looks else "value"
             if isinstance(argument, ast.Starred):
-                found = self.evaluate(argument.value, scope)
-                rows = [v for v in found if isinstance(v, Many)]
-                call.arguments += rows[0].items if len(rows) == 1 else [union(*values.elements(found))]
+                values = self.evaluate(argument.value, scope)
+                rows = [v.items for v in values if isinstance(v, Many)]
+                call.arguments += rows[0] if len(rows) == 1 else [union(*elements_of(values))]
                 call.open_ended |= len(rows) != 1
             else:
                 call.arguments.append(self.evaluate(argument, scope, use))
         for keyword in node.keywords:
-            found = self.evaluate(keyword.value, scope)
+            values = self.evaluate(keyword.value, scope)
             if keyword.arg:
-                call.keywords[keyword.arg] = found
-            else:
-                call.open_ended = True
-                for value in found:
-                    if isinstance(value, Table):
-                        call.keywords |= {k: v for k, v in value.entries if isinstance(k, str)}
-                        call.open_ended = False
-        results = [apply(self, function, call, scope) for function in functions]
-        if isinstance(node.func, ast.Attribute):
-            name = node.func.attr
-            if self.steps > 0:
-                results += [values.method(owner, name, call.arguments, call.keywords) for owner in owners]
-                self.steps -= sum(map(values.size, results))
-            if all(isinstance(v, Picked) for v in functions):
-                unknown_method(self, owners, name, call)
-            results += [(v,) for v in owners if isinstance(v, (Given, Decoded))]
-        return union(*results)
+                call.keywords[keyword.arg] = values
+                continue
+            tables = [v for v in values if isinstance(v, Table)]
+            call.open_ended = not tables
+            for table in tables:
+                call.keywords |= {key: value for key, value in table.entries if isinstance(key, str)}
+        return call
 
-    def of_Lambda(self, node: ast.Lambda, scope: Scope) -> tuple:
+    def of_Lambda(self, node: ast.Lambda, scope: Scope, use: str) -> Values:
         self.define(node, scope)
         return (Own(node),)
 
-    def of_NamedExpr(self, node: ast.NamedExpr, scope: Scope) -> tuple:
-        found = self.evaluate(node.value, scope, "base")
-        self.bind(node.target, found, scope)
-        return found
+    def of_NamedExpr(self, node: ast.NamedExpr, scope: Scope, use: str) -> Values:
+        values = self.evaluate(node.value, scope, "base")
+        self.bind(node.target, values, scope)
+        return values
 
-    def of_IfExp(self, node: ast.IfExp, scope: Scope, use: str) -> tuple:
+    def of_IfExp(self, node: ast.IfExp, scope: Scope, use: str) -> Values:
         self.evaluate(node.test, scope, "base")
         return union(self.evaluate(node.body, scope, use), self.evaluate(node.orelse, scope, use))
 
-    def of_BoolOp(self, node: ast.BoolOp, scope: Scope, use: str) -> tuple:
+    def of_BoolOp(self, node: ast.BoolOp, scope: Scope, use: str) -> Values:
         return union(*(self.evaluate(value, scope, use) for value in node.values))
 
-    def of_Compare(self, node: ast.Compare, scope: Scope) -> tuple:
+    def of_Compare(self, node: ast.Compare, scope: Scope, use: str) -> Values:
         for side in (node.left, *node.comparators):
-            found = self.evaluate(side, scope, "base")
-            if any(isinstance(v, Ref) and v.path == "os.environ" for v in found):
+            values = self.evaluate(side, scope, "base")
+            if "os.environ" in imported_paths(values):
                 self.report("S08", node, "asks which environment variables are set.", WARNING)
         return ()
 
-    def of_UnaryOp(self, node: ast.UnaryOp, scope: Scope) -> tuple:
-        found = self.evaluate(node.operand, scope, "base")
-        numbers = [v.value for v in found if isinstance(v, Const) and type(v.value) in (int, float)]
-        return tuple(Const(-n) for n in numbers) if isinstance(node.op, ast.USub) else ()
+    def of_UnaryOp(self, node: ast.UnaryOp, scope: Scope, use: str) -> Values:
+        values = self.evaluate(node.operand, scope, "base")
+        if not isinstance(node.op, ast.USub):
+            return ()
+        numbers = [v.value for v in values if isinstance(v, Const)]
+        return tuple(Const(-number) for number in numbers if type(number) is int or type(number) is float)
 
-    def of_BinOp(self, node: ast.BinOp, scope: Scope) -> tuple:
-        spine = [node]
-        while isinstance(spine[-1].left, ast.BinOp):  # a + b + c + ... is deep on its left side only
-            spine.append(spine[-1].left)
-        found, joined = self.evaluate(spine[-1].left, scope), ""
-        for part in reversed(spine):
-            other = self.evaluate(part.right, scope)
-            if isinstance(part.op, ast.Div) and any(isinstance(v, Given) for v in found):
-                found = tuple(v for v in found if isinstance(v, Given)) if inside(other) else ()
-            elif isinstance(part.op, ast.Div) and any(isinstance(v, Ref) and "pathlib" in v.path for v in found):
-                found = (Ref("pathlib.Path()"),)
-                joined += "/" + "".join(values.strings(other)[:1])
-                self.text(joined, part)
-            elif isinstance(part.op, ast.Add) and found and all(isinstance(v, Given) for v in found):
-                found = found if inside(other, joined=True) else ()
+    def of_BinOp(self, node: ast.BinOp, scope: Scope, use: str) -> Values:
+        chain = [node]
+        while isinstance(chain[-1].left, ast.BinOp):  # a + b + c + ... is deep on its left side only
+            chain.append(chain[-1].left)
+        values = self.evaluate(chain[-1].left, scope)
+        joined = ""  # the path that pathlib's / has put together so far
+        for part in reversed(chain):
+            right = self.evaluate(part.right, scope)
+            if isinstance(part.op, ast.Div) and any(isinstance(v, Given) for v in values):
+                values = tuple(v for v in values if isinstance(v, Given)) if _is_below(right) else ()
+            elif isinstance(part.op, ast.Div) and any("pathlib" in path for path in imported_paths(values)):
+                values = (Ref("pathlib.Path()"),)
+                joined += "/" + "".join(known_strings(right)[:1])
+                self.check_text(joined, part)
+            elif isinstance(part.op, ast.Add) and all_given(values):
+                values = values if _is_below(right, joined=True) else ()
             else:
-                found = values.binary(type(part.op), found, other)
-            for value in found:
+                values = operator_result(type(part.op), values, right)
+            for value in values:
                 if isinstance(value, Const) and isinstance(value.value, str):
-                    self.text(value.value, part)
-        return found
+                    self.check_text(value.value, part)
+        return values
 
-    def of_JoinedStr(self, node: ast.JoinedStr, scope: Scope) -> tuple:
-        parts: list[tuple] = []
+    def of_JoinedStr(self, node: ast.JoinedStr, scope: Scope, use: str) -> Values:
+        parts: list[Values] = []
         for part in node.values:
             if isinstance(part, ast.FormattedValue):
-                found = self.evaluate(part.value, scope, "base")
+                values = self.evaluate(part.value, scope, "base")
                 if part.format_spec is not None:
                     self.evaluate(part.format_spec, scope)
-                    found = ()
-                parts.append(values.pure("builtins.str", [found], {}, False) or found)
+                    values = ()
+                parts.append(function_result("builtins.str", [values], {}, False) or values)
             else:
                 parts.append(self.evaluate(part, scope))
-        if parts and parts[0] and all(isinstance(v, Given) for v in parts[0]):
-            return parts[0] if all(inside(p, joined=True) for p in parts[1:]) else ()
-        found = (Const(""),)
-        for part in parts:
-            found = values.binary(ast.Add, found, part)
-        return found
+        if parts and all_given(parts[0]):
+            return parts[0] if all(_is_below(part, joined=True) for part in parts[1:]) else ()
+        text: Values = (Const(""),)
+        for values in parts:
+            text = operator_result(ast.Add, text, values)
+        return text
 
-    def of_List(self, node: ast.List, scope: Scope, use: str) -> tuple:
+    def of_List(self, node: ast.List | ast.Tuple | ast.Set, scope: Scope, use: str) -> Values:
         use = use if use == "look" else "value"
         items = [self.evaluate(e.value if isinstance(e, ast.Starred) else e, scope, use) for e in node.elts]
         if any(isinstance(e, ast.Starred) for e in node.elts):
-            spread: list[tuple] = []
+            spread: list[Values] = []
             for element, item in zip(node.elts, items, strict=True):
-                spread += values.elements(item) if isinstance(element, ast.Starred) else [item]
+                spread += elements_of(item) if isinstance(element, ast.Starred) else [item]
             items = spread
-        return values.many(items)
+        return sequence_of(items)
 
     of_Tuple = of_Set = of_List
 
-    def of_Dict(self, node: ast.Dict, scope: Scope) -> tuple:
-        entries = []
+    def of_Dict(self, node: ast.Dict, scope: Scope, use: str) -> Values:
+        entries: list[tuple[object, Values]] = []
         for key, value in zip(node.keys, node.values, strict=True):
-            name = self.evaluate(key, scope) if key is not None else ()
-            found = self.evaluate(value, scope)
+            keys = self.evaluate(key, scope) if key is not None else ()
+            values = self.evaluate(value, scope)
             if key is None:
-                entries += [pair for v in found if isinstance(v, Table) for pair in v.entries]
-            entries += [(v.value, found) for v in name if isinstance(v, Const)]
-        return values.table(entries)
+                entries += [entry for v in values if isinstance(v, Table) for entry in v.entries]
+            entries += [(v.value, values) for v in keys if isinstance(v, Const)]
+        return dict_of(entries)
 
-    def of_Subscript(self, node: ast.Subscript, scope: Scope) -> tuple:
+    def of_Subscript(self, node: ast.Subscript, scope: Scope, use: str) -> Values:
         owners = self.evaluate(node.value, scope, "base")
         if isinstance(node.slice, ast.Slice):
-            bounds = [self.evaluate(b, scope) if b else (Const(None),) for b in _bounds(node.slice)]
-            return values.subscript(owners, values.many([(Const("slice"),), values.many(bounds)]))
+            bounds = (node.slice.lower, node.slice.upper, node.slice.step)
+            values = [self.evaluate(bound, scope) if bound else (Const(None),) for bound in bounds]
+            return subscript_result(owners, slice_index(values))
         return look_up(self, owners, self.evaluate(node.slice, scope, "base"), node, scope)
 
-    def of_Starred(self, node: ast.Starred, scope: Scope) -> tuple:
+    def of_Starred(self, node: ast.Starred, scope: Scope, use: str) -> Values:
         return self.evaluate(node.value, scope)
 
-    def of_Await(self, node: ast.Await, scope: Scope, use: str) -> tuple:
+    def of_Await(self, node: ast.Await, scope: Scope, use: str) -> Values:
         return self.evaluate(node.value, scope, use)
 
-    def of_Yield(self, node: ast.Yield, scope: Scope) -> tuple:
+    def of_Yield(self, node: ast.Yield, scope: Scope, use: str) -> Values:
         if node.value is not None and self.function is not None:
-            self.returned(self.function, values.many([self.evaluate(node.value, scope)]))
+            self.add_returned(self.function, sequence_of([self.evaluate(node.value, scope)]))
         return ()
 
-    def of_ListComp(self, node: ast.ListComp, scope: Scope) -> tuple:
-        results: list[tuple] = []
-        parts = [node.elt] if not isinstance(node, ast.DictComp) else [node.key, node.value]
-        for position, generator in enumerate(node.generators):
-            found = self.evaluate(generator.iter, scope)
-            rows = values.elements(found)
+    def of_ListComp(
+        self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp, scope: Scope, use: str
+    ) -> Values:
+        results: list[Values] = []
+        for generator in node.generators:
+            rows = elements_of(self.evaluate(generator.iter, scope))
             self.bind(generator.target, union(*rows), scope)
             for test in generator.ifs:
                 self.evaluate(test, scope, "base")
-            simple = isinstance(generator.target, (ast.Name, ast.Tuple)) and len(node.generators) == 1
-            if simple and rows and all(rows) and not generator.ifs and position == 0 and len(parts) == 1:
-                if not self.afford(len(rows), node):
-                    break
-                inner = Scope("function", node, scope.module, scope)
-                for row in rows:
-                    inner.names = {}
-                    self.bind(generator.target, row, inner)
-                    results.append(self.evaluate(node.elt, inner))
+            if not isinstance(node, ast.DictComp) and len(node.generators) == 1 and not generator.ifs:
+                results = self._rows(node, generator.target, rows, scope)
         if not results:
-            for part in parts:
+            for part in [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]:
                 self.evaluate(part, scope)
-        return values.many(results) if results and all(results) else ()
+        return sequence_of(results) if results and all(results) else ()
 
     of_GeneratorExp = of_SetComp = of_DictComp = of_ListComp
 
+    def _rows(
+        self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp, target: ast.expr, rows: list[Values], scope: Scope
+    ) -> list[Values]:
+        """The elements of a comprehension one by one, where each row is known and there are not too many."""
+        if not isinstance(target, (ast.Name, ast.Tuple)) or not rows or not all(rows):
+            return []
+        if not self.afford(len(rows), node):
+            return []
+        inner = Scope("function", node, scope.module, scope)
+        results: list[Values] = []
+        for row in rows:
+            inner.names = {}
+            self.bind(target, row, inner)
+            results.append(self.evaluate(node.elt, inner))
+        return results
 
-def inside(found: tuple, joined: bool = False) -> bool:
+    # What expressions and statements bind.
+
+    def bind(self, target: ast.expr, values: Values, scope: Scope) -> None:
+        """``target = value``, where the target can be a name, a part of something, or several of them."""
+        if isinstance(target, ast.Name):
+            self.bind_name(target.id, values, scope)
+        elif isinstance(target, ast.Starred):
+            self.bind(target.value, values, scope)
+        elif isinstance(target, (ast.Tuple, ast.List)):
+            rows = [v for v in values if isinstance(v, Many) and len(v.items) == len(target.elts)]
+            rest = union(*elements_of(tuple(v for v in values if v not in rows)))
+            for position, inner in enumerate(target.elts):
+                self.bind(inner, union(rest, *(row.items[position] for row in rows)), scope)
+        elif isinstance(target, ast.Attribute):
+            owners = self.evaluate(target.value, scope, "base")
+            self.store_attribute(owners, target.attr, values, target)
+        elif isinstance(target, ast.Subscript):
+            owners = self.evaluate(target.value, scope, "base")
+            self.store_item(owners, self.evaluate(target.slice, scope), target)
+
+    def define(self, node: FunctionNode, scope: Scope) -> None:
+        """Parameters with their defaults; the body is read later, when every name of the module is known."""
+        inner = self.scopes.setdefault(node, Scope("function", node, scope.module, scope))
+        parameters = node.args
+        ordered = [*parameters.posonlyargs, *parameters.args]
+        defaults: list[ast.expr | None] = [None] * (len(ordered) - len(parameters.defaults))
+        defaults += parameters.defaults
+        for parameter, default in (
+            *zip(ordered, defaults, strict=True),
+            *zip(parameters.kwonlyargs, parameters.kw_defaults, strict=True),
+        ):
+            self.annotation(parameter.annotation, scope)
+            self.bind_name(parameter.arg, self.evaluate(default, scope, "base") if default else (), inner)
+        for rest in (parameters.vararg, parameters.kwarg):
+            if rest:
+                self.annotation(rest.annotation, scope)
+                self.bind_name(rest.arg, (), inner)
+        if not isinstance(node, ast.Lambda):
+            self.annotation(node.returns, scope)
+        name = "" if isinstance(node, ast.Lambda) else node.name
+        if isinstance(scope.node, ast.ClassDef) and ordered and "staticmethod" not in _decorators(node):
+            is_classmethod = "classmethod" in _decorators(node) or name in CLASS_METHODS
+            owner: Value = Own(scope.node) if is_classmethod else Instance(scope.node)
+            self.bind_name(ordered[0].arg, (owner,), inner)
+        if name.lstrip("_").startswith("save"):
+            directories = [parameter for parameter in ordered if parameter.arg == "save_directory"]
+            if scope.kind == "class":  # the first after self
+                directories += ordered[1:2]
+            for parameter in directories:
+                self.bind_name(parameter.arg, (Given(),), inner)
+        self.queue.append((node, inner))
+
+    def annotation(self, node: ast.expr | None, scope: Scope) -> None:
+        """Read an annotation; of a text, the calls in it, which typing.get_type_hints evaluates."""
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < LONGEST_ANNOTATION:
+            try:
+                tree = ast.parse(node.value.strip(), mode="eval").body
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                return
+            for inner in ast.walk(tree):
+                if isinstance(inner, ast.Call):
+                    for part in ast.walk(inner):
+                        if isinstance(part, ast.expr):  # contexts are shared between all trees
+                            part.lineno = node.lineno
+                    self.evaluate(inner, scope)
+        elif node is not None:
+            self.evaluate(node, scope, "base")
+
+
+def _decorators(node: FunctionNode) -> set[str]:
+    """The plain names among the decorators of a function."""
+    decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
+    return {decorator.id for decorator in decorators if isinstance(decorator, ast.Name)}
+
+
+def _is_below(part: Values, joined: bool = False) -> bool:
     """Whether a further part of a path stays below its directory, as far as it is known."""
-    for text in values.strings(found):
+    for text in known_strings(part):
         if ".." in text or (text.startswith(("/", "\\", "~")) and not joined):
             return False
-    return not any(isinstance(v, (Decoded,)) for v in found)
-
-
-def _bounds(node: ast.Slice) -> tuple:
-    return node.lower, node.upper, node.step
+    return not any(isinstance(v, Decoded) for v in part)
 
 
 def _is_blob(value: str | bytes) -> bool:
+    """Whether a long text looks like encoded data: unreadable bytes, or characters with hardly a space."""
     head = value[:4096] if isinstance(value, bytes) else value[:4096].encode("utf-8", "replace")
     if isinstance(value, bytes) and sum(b < 9 or b > 126 for b in head) > len(head) // 4:
         return True

@@ -5,265 +5,178 @@ of the statements (a loop or a later call can turn it round). The folder is read
 """
 
 import ast
-import builtins
-from collections.abc import Iterable
+from collections.abc import Iterator
 
-from pinfold.audit.finding import ERROR, WARNING, Finding
-from pinfold.audit.security import values
-from pinfold.audit.security.calls import Call, apply, look_up
-from pinfold.audit.security.expressions import Expressions, Scope
-from pinfold.audit.security.names import DELETES, INTROSPECTION, KEPT, SENSITIVE, canonical, judge
-from pinfold.audit.security.values import Decoded, Given, Instance, Many, Own, Ref, shown, union
+from pinfold.audit.finding import WARNING, Finding
+from pinfold.audit.security.calls import call_function
+from pinfold.audit.security.computing import elements_of
+from pinfold.audit.security.expressions import Expressions
+from pinfold.audit.security.lookups import look_up
+from pinfold.audit.security.names import KEPT, canonical
+from pinfold.audit.security.state import STEPS, FunctionNode, Scope
+from pinfold.audit.security.values import Call, Instance, Own, Ref, Values, imported_paths, printable_excerpt, union
 from pinfold.folder.model_folder import Module
 
-PASSES = 4
-STEPS = 15_000  # elements that comprehensions and the like may compute in one folder
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+READINGS = 4
 HOOKS = frozenset(
     "__reduce__ __reduce_ex__ __setstate__ __init_subclass__ __set_name__ __class_getitem__ __prepare__ "  # noqa: SIM905
     "__getstate__ __getnewargs__ __getnewargs_ex__ __mro_entries__ __instancecheck__ __subclasscheck__ __del__".split()
 )
 QUIET_HOOKS = frozenset(("__getstate__", "__getnewargs__", "__getnewargs_ex__", "__del__"))  # unless they do something
+METACLASS_HOOKS = frozenset(("__new__", "__init__", "__call__"))  # of a class below type
+RUNS_WHEN_IMPORTED = frozenset(("antigravity", "this", "idlelib.__main__", "__main__"))
+TOO_DEEP = "is nested too deeply to be read; nobody can vouch for what it does."
 
 
-class Reading(Expressions):
+class Interpreter(Expressions):
     """One folder while it is read; ``findings()`` is the result."""
-
-    def __init__(self, modules: Iterable[Module]):
-        self.modules = list(modules)
-        self.reports: dict[tuple[str, int, str], Finding] = {}
-        self.faults: dict[ast.AST, int] = {}  # function -> line of an error in it
-        self.calls: dict[ast.AST, set[ast.AST]] = {}  # function -> the folder's functions that it calls
-        self.at_import: dict[tuple[str, int], set[ast.AST]] = {}
-        self.hooks: list[tuple[ast.AST, Module]] = []
-        self.scopes: dict[ast.AST, Scope] = {}
-        self.returns: dict[ast.AST, tuple] = {}
-        self.bases: dict[ast.ClassDef, tuple] = {}
-        self.queue: list[tuple[ast.AST, Scope]] = []
-        self.function: ast.AST | None = None
-        self.changed, self.first, self.steps, self.main, self.file = True, True, STEPS, False, ""
-
-    # What is reported.
-
-    def report(self, code: str, node: ast.AST, what: str, severity: str = ERROR) -> None:
-        line = getattr(node, "lineno", 0)
-        what = what.removeprefix("builtins.")  # where everybody writes eval(...)
-        key = (self.file, line, code)
-        old = self.reports.get(key)
-        if severity == ERROR and self.function is not None:
-            self.faults.setdefault(self.function, line)
-        if old is None or (old.severity == WARNING and severity == ERROR):
-            self.reports[key] = Finding(code, f"{self.file}:{line}: {what}", self.file, line, severity=severity)
-
-    def mention(self, path: str, node: ast.AST, called: bool = False) -> None:
-        if found := judge(path):
-            code, severity, words = found
-            self.report(code, node, f"{shown(path)}{'(...)' * called} {words}.", severity)
-
-    def hand_on(self, found: tuple, node: ast.AST) -> None:
-        """Report a module or a function whose arguments matter where it leaves what can be followed."""
-        for value in found:
-            if isinstance(value, Ref) and value.path in KEPT:
-                words = "is handed on as a value; what is done with it cannot be followed"
-                self.report("S15", node, f"the module {value.path} {words}.")
-            elif isinstance(value, Ref) and value.path in SENSITIVE:
-                code, words = SENSITIVE[value.path]
-                severity = WARNING if value.path in ("builtins.open", "io.open", "os.getenv") else ERROR
-                self.report(code, node, f"{value.path} is handed on as a value: it {words}.", severity)
-            elif isinstance(value, Ref) and value.path in DELETES:
-                self.report("S07", node, f"{value.path} is handed on as a value: it deletes or moves files.")
 
     def findings(self) -> list[Finding]:
         """Everything that was seen, by file and line."""
         for module in self.modules:
             self.scopes[module.tree] = Scope("module", module.tree, module)
-        for number in range(PASSES):
+        for number in range(READINGS):
             # what the last reading says counts: an earlier one does not know yet what every name can be
-            self.changed, self.steps, self.first = False, STEPS, number == 0
-            for seen in (self.reports, self.faults, self.calls, self.at_import, self.hooks):
-                seen.clear()
-            for module in self.modules:
-                self.run(module.tree, self.scopes[module.tree])
-                while self.queue:
-                    self.run(*self.queue.pop())
+            self.changed = False
+            self.first_reading = number == 0
+            self._read_all()
             if not self.changed:
                 break
-        self.consequences()
+        self._report_consequences()  # last: it needs every fault and every call
         order = {module.file: number for number, module in enumerate(self.modules)}
         return sorted(self.reports.values(), key=lambda f: (order.get(f.file, 0), f.line, f.code))
 
-    def consequences(self) -> None:
-        """What runs at import, and hooks, do whatever the functions do that they call."""
-        reach: dict[ast.AST, set] = {}
-        for node, called in self.calls.items():
-            for other in called:
-                reach.setdefault(other, set()).add(node)
-        bad, queue = dict(self.faults), list(self.faults)
-        while queue:
-            node = queue.pop()
-            for caller in reach.get(node, ()):
-                if caller not in bad:
-                    bad[caller] = bad[node]
-                    queue.append(caller)
-        for (file, line), nodes in self.at_import.items():
-            for node in nodes & bad.keys():
-                self.file, self.function = file, None
-                self.report("S12", ast.Pass(lineno=line), f"runs on import what line {bad[node]} does.")
-        for node, module in self.hooks:
-            self.file, self.function = module.file, None
-            name = getattr(node, "name", "__new__")
-            if node in bad:
-                self.report("S13", node, f"{name} runs by itself, and does what line {bad[node]} does.")
-            elif name not in QUIET_HOOKS:
-                when = "when objects are unpickled or copied" if "state" in name or "reduce" in name else "by itself"
-                self.report("S13", node, f"{name} runs {when}, without being called.", WARNING)
+    def _read_all(self) -> None:
+        self.steps = STEPS
+        for learned in (self.reports, self.faults, self.calls, self.called_at_import, self.hooks):
+            learned.clear()
+        for module in self.modules:
+            self._read(module.tree, self.scopes[module.tree])
+            while self.queue:
+                self._read(*self.queue.pop())
 
-    def afford(self, count: int, node: ast.AST) -> bool:
-        """Whether so many more elements may be computed; where not, what they would be is unknown."""
-        if 0 <= self.steps < count:
-            self.report("S15", node, "computes more than can be followed here.", WARNING)
-            self.steps = -1
-        self.steps -= count
-        return self.steps >= 0
-
-    # Statements.
-
-    def run(self, node: ast.AST, scope: Scope) -> None:
+    def _read(self, node: ast.Module | FunctionNode, scope: Scope) -> None:
         self.file = scope.module.file
         self.function = None if isinstance(node, ast.Module) else node
         if isinstance(node, ast.Lambda):
-            self.guarded(lambda: self.returned(node, self.evaluate(node.body, scope, "base")), node)
+            try:
+                self.add_returned(node, self.evaluate(node.body, scope, "base"))
+            except RecursionError:
+                self.report("S15", node, TOO_DEEP)
         else:
             self.body(node.body, scope)
         self.function = None
 
-    def guarded(self, action, node: ast.AST) -> None:
-        try:
-            action()
-        except RecursionError:
-            self.report("S15", node, "is nested too deeply to be read; nobody can vouch for what it does.")
+    def _report_consequences(self) -> None:
+        """What runs at import, and hooks, do whatever the functions do that they call."""
+        faults = self._faults_of_callers()
+        for (file, line), functions in self.called_at_import.items():
+            for function in [function for function in functions if function in faults]:
+                self.file = file
+                self.function = None
+                self.report("S12", ast.Pass(lineno=line), f"runs on import what line {faults[function]} does.")
+        for hook, module in self.hooks:
+            self.file = module.file
+            self.function = None
+            name = getattr(hook, "name", "__new__")
+            if hook in faults:
+                self.report("S13", hook, f"{name} runs by itself, and does what line {faults[hook]} does.")
+            elif name not in QUIET_HOOKS:
+                when = "when objects are unpickled or copied" if "state" in name or "reduce" in name else "by itself"
+                self.report("S13", hook, f"{name} runs {when}, without being called.", WARNING)
+
+    def _faults_of_callers(self) -> dict[ast.AST, int]:
+        """Function -> line of an error in it or in what it calls."""
+        callers: dict[ast.AST, list[ast.AST]] = {}
+        for caller, functions in self.calls.items():
+            for function in functions:
+                callers.setdefault(function, []).append(caller)
+        faults = dict(self.faults)
+        queue = list(faults)
+        while queue:
+            function = queue.pop()
+            for caller in callers.get(function, ()):
+                if caller not in faults:
+                    faults[caller] = faults[function]
+                    queue.append(caller)
+        return faults
+
+    # Statements: a method do_X for each kind X of them that is more than its parts.
 
     def body(self, statements: list[ast.stmt], scope: Scope) -> None:
+        """Statements one after the other; one that is too deep to be read is a finding, and the rest is read."""
         for statement in statements:
             try:
-                handler = getattr(self, f"do_{type(statement).__name__}", None)
-                handler(statement, scope) if handler else self.children(statement, scope)
+                handler = getattr(self, f"do_{type(statement).__name__}", self.parts)
+                handler(statement, scope)
             except RecursionError:
-                self.report("S15", statement, "is nested too deeply to be read; nobody can vouch for what it does.")
+                self.report("S15", statement, TOO_DEEP)
 
-    def children(self, node: ast.AST, scope: Scope) -> None:
+    def parts(self, node: ast.AST, scope: Scope) -> None:
+        """Every expression and statement in a statement."""
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.expr):
                 self.evaluate(child, scope)
             elif isinstance(child, ast.stmt):
                 self.body([child], scope)
             elif not isinstance(child, (ast.expr_context, ast.operator)):
-                self.children(child, scope)
+                self.parts(child, scope)
 
     def do_Expr(self, node: ast.Expr, scope: Scope) -> None:
-        if not isinstance(node.value, ast.Constant):  # a docstring is no program
+        if not isinstance(node.value, ast.Constant):  # a docstring is not a program
             self.evaluate(node.value, scope, "base")
 
-    def do_FunctionDef(self, node: ast.FunctionDef, scope: Scope) -> None:
+    def do_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope) -> None:
         self.define(node, scope)
-        found = (Own(node),)
-        for decorator in reversed(node.decorator_list):
-            given = self.evaluate(decorator, scope, "call")
-            found = union(found, *(apply(self, v, Call(decorator, [(Own(node),)], {}), scope) for v in given))
-        self.bind_name(node.name, found, scope)
-        if scope.kind == "class":
-            metaclass = node.name in ("__new__", "__init__", "__call__") and any(
-                isinstance(v, Ref) and v.path == "builtins.type" for v in self.bases.get(scope.node, ())
-            )
-            plain = all(_is_quiet(statement) for statement in node.body)
-            if (node.name in HOOKS or metaclass) and not plain and (node, scope.module) not in self.hooks:
-                self.hooks.append((node, scope.module))
-        elif scope.kind == "module" and node.name == "__getattr__" and (node, scope.module) not in self.hooks:
+        self.bind_name(node.name, self._decorated(node, scope), scope)
+        if self._is_hook(node, scope) and (node, scope.module) not in self.hooks:
             self.hooks.append((node, scope.module))
 
     do_AsyncFunctionDef = do_FunctionDef
 
-    def define(self, node: ast.FunctionDef | ast.Lambda, scope: Scope) -> None:
-        """Parameters with their defaults; the body is read later, when every name of the module is known."""
-        inner = self.scopes.get(node)
-        if inner is None:
-            inner = self.scopes[node] = Scope("function", node, scope.module, scope)
-        arguments = node.args
-        ordered = [*arguments.posonlyargs, *arguments.args]
-        defaults = [None] * (len(ordered) - len(arguments.defaults)) + list(arguments.defaults)
-        pairs = [*zip(ordered, defaults, strict=True), *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
-        for argument, default in pairs:
-            self.annotation(argument.annotation, scope)
-            given = self.evaluate(default, scope, "base") if default is not None else ()
-            self.bind_name(argument.arg, given, inner)
-        for argument in (arguments.vararg, arguments.kwarg):
-            if argument:
-                self.annotation(argument.annotation, scope)
-                self.bind_name(argument.arg, (), inner)
-        self.annotation(getattr(node, "returns", None), scope)
-        name = getattr(node, "name", "")
-        if scope.kind == "class" and ordered:
-            texts = {d.id for d in node.decorator_list if isinstance(d, ast.Name)} if name else set()
-            if "staticmethod" not in texts:
-                whole = "classmethod" in texts or name in ("__new__", "__init_subclass__", "__class_getitem__")
-                self.bind_name(ordered[0].arg, (Own(scope.node) if whole else Instance(scope.node),), inner)
-        if name.lstrip("_").startswith("save"):
-            first = ordered[1:2] if scope.kind == "class" else []
-            for argument in (*first, *(a for a in ordered if a.arg == "save_directory")):
-                self.bind_name(argument.arg, (Given(),), inner)
-        self.queue.append((node, inner))
+    def _decorated(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, scope: Scope) -> Values:
+        """A function or class, and what its decorators make of it: the lowest is called first."""
+        values: Values = (Own(node),)
+        for decorator in reversed(node.decorator_list):
+            functions = self.evaluate(decorator, scope, "call")
+            call = Call(decorator, [(Own(node),)])
+            values = union(values, *(call_function(self, function, call, scope) for function in functions))
+        return values
 
-    def annotation(self, node: ast.expr | None, scope: Scope) -> None:
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 1000:
-            try:
-                tree = ast.parse(node.value.strip(), mode="eval").body
-            except (SyntaxError, ValueError, RecursionError, MemoryError):
-                return
-            for inner in ast.walk(tree):
-                if isinstance(inner, ast.Call):  # typing.get_type_hints evaluates it
-                    for part in ast.walk(inner):
-                        if isinstance(part, ast.expr):  # contexts are shared between all trees
-                            part.lineno = node.lineno
-                    self.evaluate(inner, scope)
-        elif node is not None:
-            self.evaluate(node, scope, "base")
+    def _is_hook(self, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope) -> bool:
+        """Whether Python calls a function by itself, and it does more than the base class's."""
+        if scope.kind == "module":
+            return node.name == "__getattr__"
+        if scope.kind != "class" or all(map(_is_quiet, node.body)):
+            return False
+        bases = imported_paths(self.bases.get(scope.node, ()))
+        return node.name in HOOKS or (node.name in METACLASS_HOOKS and "builtins.type" in bases)
 
     def do_ClassDef(self, node: ast.ClassDef, scope: Scope) -> None:
-        inner = self.scopes.get(node)
-        if inner is None:
-            inner = self.scopes[node] = Scope("class", node, scope.module, scope)
+        inner = self.scopes.setdefault(node, Scope("class", node, scope.module, scope))
         self.bases[node] = union(*(self.evaluate(base, scope, "base") for base in node.bases))
         for keyword in node.keywords:
-            found = self.evaluate(keyword.value, scope, "base")
+            metaclasses = self.evaluate(keyword.value, scope, "base")
             if keyword.arg == "metaclass":
-                for value in found:
-                    apply(self, value, Call(node, [], {}), scope)
-        for value in self.bases[node]:  # a base's __init_subclass__ runs now
-            if isinstance(value, Own) and isinstance(value.node, ast.ClassDef):
-                for hook in self.member(value.node, "__init_subclass__"):
-                    apply(self, hook, Call(node, [(Own(node),)], {}), scope)
+                for metaclass in metaclasses:
+                    call_function(self, metaclass, Call(node), scope)
+        for base in self.bases[node]:  # a base's __init_subclass__ runs now
+            if isinstance(base, Own) and isinstance(base.node, ast.ClassDef):
+                for hook in self.class_member(base.node, "__init_subclass__"):
+                    call_function(self, hook, Call(node, [(Own(node),)]), scope)
         self.body(node.body, inner)
-        found = (Own(node),)
-        for decorator in reversed(node.decorator_list):
-            given = self.evaluate(decorator, scope, "call")
-            found = union(found, *(apply(self, v, Call(decorator, [(Own(node),)], {}), scope) for v in given))
-        self.bind_name(node.name, found, scope)
+        self.bind_name(node.name, self._decorated(node, scope), scope)
 
     def do_Return(self, node: ast.Return, scope: Scope) -> None:
         if node.value is not None and self.function is not None:
-            self.returned(self.function, self.evaluate(node.value, scope, "base"))
-
-    def returned(self, function: ast.AST, found: tuple) -> None:
-        before = self.returns.get(function, ())
-        after = self.returns[function] = union(before, found)
-        self.changed |= len(after) != len(before)
+            self.add_returned(self.function, self.evaluate(node.value, scope, "base"))
 
     def do_Assign(self, node: ast.Assign, scope: Scope) -> None:
-        found = self.evaluate(node.value, scope, "base")
+        values = self.evaluate(node.value, scope, "base")
         for target in node.targets:
             if not isinstance(target, ast.Name):
-                self.hand_on(found, node)
-            self.bind(target, found, scope)
+                self.hand_on(values, node)
+            self.bind(target, values, scope)
 
     def do_AnnAssign(self, node: ast.AnnAssign, scope: Scope) -> None:
         self.annotation(node.annotation, scope)
@@ -271,16 +184,16 @@ class Reading(Expressions):
             self.bind(node.target, self.evaluate(node.value, scope, "base"), scope)
 
     def do_AugAssign(self, node: ast.AugAssign, scope: Scope) -> None:
-        load = ast.copy_location(ast.BinOp(node.target, node.op, node.value), node)
-        self.bind(node.target, self.evaluate(load, scope), scope)
+        result = ast.copy_location(ast.BinOp(node.target, node.op, node.value), node)
+        self.bind(node.target, self.evaluate(result, scope), scope)
 
     def do_Delete(self, node: ast.Delete, scope: Scope) -> None:
         for target in node.targets:
             self.bind(target, (), scope)
 
-    def do_For(self, node: ast.For, scope: Scope) -> None:
-        found = self.evaluate(node.iter, scope)
-        self.bind(node.target, union(*values.elements(found)), scope)
+    def do_For(self, node: ast.For | ast.AsyncFor, scope: Scope) -> None:
+        values = self.evaluate(node.iter, scope)
+        self.bind(node.target, union(*elements_of(values)), scope)
         self.body(node.body, scope)
         self.body(node.orelse, scope)
 
@@ -294,23 +207,22 @@ class Reading(Expressions):
         self.body(node.orelse, scope)
 
     def do_If(self, node: ast.If, scope: Scope) -> None:
-        while True:  # a long chain of elif is no nesting
-            self.evaluate(node.test, scope, "base")
-            main, self.main = self.main, self.main or _is_main(node.test)
-            self.body(node.body, scope)
-            self.main = main
-            if len(node.orelse) != 1 or not isinstance(node.orelse[0], ast.If):
-                break
-            node = node.orelse[0]
-        self.body(node.orelse, scope)
+        for branch in _branches(node):
+            self.evaluate(branch.test, scope, "base")
+            outer = self.in_main_block
+            self.in_main_block = outer or _is_main(branch.test)
+            self.body(branch.body, scope)
+            self.in_main_block = outer
+        self.body(branch.orelse, scope)
 
-    def do_With(self, node: ast.With, scope: Scope) -> None:
+    def do_With(self, node: ast.With | ast.AsyncWith, scope: Scope) -> None:
         for item in node.items:
-            found = self.evaluate(item.context_expr, scope, "base")
+            managers = self.evaluate(item.context_expr, scope, "base")
             if item.optional_vars is not None:
-                entered = [self.member(v.node, "__enter__") for v in found if isinstance(v, Instance)]
-                given = [self.returns.get(m.node, ()) for group in entered for m in group if isinstance(m, Own)]
-                self.bind(item.optional_vars, union(found, *given), scope)
+                entering = [self.class_member(v.node, "__enter__") for v in managers if isinstance(v, Instance)]
+                methods = [method.node for group in entering for method in group if isinstance(method, Own)]
+                entered = [self.returns.get(method, ()) for method in methods]
+                self.bind(item.optional_vars, union(managers, *entered), scope)
         self.body(node.body, scope)
 
     do_AsyncWith = do_With
@@ -329,217 +241,93 @@ class Reading(Expressions):
 
     def do_Import(self, node: ast.Import, scope: Scope) -> None:
         for alias in node.names:
-            if alias.name in ("antigravity", "this", "idlelib.__main__", "__main__"):
+            if alias.name in RUNS_WHEN_IMPORTED:
                 self.report("S12", node, f"import {alias.name} runs that module.", WARNING)
             path = alias.name if alias.asname else alias.name.split(".")[0]
             self.bind_name(alias.asname or path, (Ref(canonical(path)),), scope)
 
     def do_ImportFrom(self, node: ast.ImportFrom, scope: Scope) -> None:
-        sibling = None
-        if node.level == 1 and node.module:
-            sibling = next((self.scopes[m.tree] for m in self.modules if m.name == node.module), None)
+        sibling = self._own_module(node.module) if node.level == 1 and node.module else None
+        names = self.scopes[sibling.tree].names if sibling else None
         for alias in node.names:
-            name = alias.asname or alias.name
-            path = canonical("." * bool(node.level) + ".".join(p for p in (node.module, alias.name) if p))
             if alias.name == "*":
-                if sibling:
-                    for other, found in list(sibling.names.items()):
-                        self.bind_name(other, found, scope)
-                elif not node.level and node.module and node.module not in scope.top().stars:
-                    scope.top().stars.append(node.module)
-                if canonical(node.module or "") in KEPT:
-                    self.report("S15", node, f"from {shown(node.module)} import * takes every name of that module.")
-                continue
-            if sibling:
-                self.bind_name(name, sibling.names.get(alias.name, ()), scope)
-                continue
-            if node.level == 1 and not node.module:
-                own = next((m for m in self.modules if m.name == alias.name), None)
-                self.bind_name(name, (Own(own.tree),) if own else (Ref(path),), scope)
-                continue
-            self.mention(path, node)
-            self.bind_name(name, (Ref(path),), scope)
+                self._import_everything(node, names, scope)
+            elif names is not None:
+                self.bind_name(alias.asname or alias.name, names.get(alias.name, ()), scope)
+            else:
+                self.bind_name(alias.asname or alias.name, self._imported(node, alias.name), scope)
+
+    def _own_module(self, name: str) -> Module | None:
+        return next((module for module in self.modules if module.name == name), None)
+
+    def _import_everything(self, node: ast.ImportFrom, names: dict[str, Values] | None, scope: Scope) -> None:
+        stars = scope.top().stars
+        if names is not None:
+            for name, values in list(names.items()):
+                self.bind_name(name, values, scope)
+        elif not node.level and node.module and node.module not in stars:
+            stars.append(node.module)
+        if canonical(node.module or "") in KEPT:
+            words = "import * takes every name of that module"
+            self.report("S15", node, f"from {printable_excerpt(node.module)} {words}.")
+
+    def _imported(self, node: ast.ImportFrom, name: str) -> Values:
+        """``from package import name``, or ``from . import name``."""
+        path = canonical("." * bool(node.level) + ".".join(part for part in (node.module, name) if part))
+        if node.level == 1 and not node.module:
+            module = self._own_module(name)
+            return (Own(module.tree),) if module else (Ref(path),)
+        self.mention(path, node)
+        return (Ref(path),)
 
     def do_Match(self, node: ast.Match, scope: Scope) -> None:
         subject = self.evaluate(node.subject, scope, "base")
         for case in node.cases:
-            self.pattern(case.pattern, subject, scope)
+            self._pattern(case.pattern, subject, scope)
             if case.guard is not None:
                 self.evaluate(case.guard, scope, "base")
             self.body(case.body, scope)
 
-    def pattern(self, node: ast.pattern, subject: tuple, scope: Scope) -> None:
+    def _pattern(self, node: ast.pattern, subject: Values, scope: Scope) -> None:
+        """Bind the names of a pattern to what they can be."""
         if isinstance(node, (ast.MatchAs, ast.MatchStar)):
             if node.name:
                 self.bind_name(node.name, subject, scope)
-            if getattr(node, "pattern", None) is not None:
-                self.pattern(node.pattern, subject, scope)
+            if isinstance(node, ast.MatchAs) and node.pattern is not None:
+                self._pattern(node.pattern, subject, scope)
         elif isinstance(node, ast.MatchClass):
             self.evaluate(node.cls, scope, "base")
             for name, inner in zip(node.kwd_attrs, node.kwd_patterns, strict=True):
-                self.pattern(inner, self.attribute(subject, name, node), scope)
+                self._pattern(inner, self.attribute(subject, name, node), scope)
             for inner in node.patterns:
-                self.pattern(inner, subject, scope)
+                self._pattern(inner, subject, scope)
         elif isinstance(node, ast.MatchMapping):
             self.hand_on(subject, node)
             for key, inner in zip(node.keys, node.patterns, strict=True):
-                found = look_up(self, subject, self.evaluate(key, scope), node, scope)
-                self.pattern(inner, found, scope)
+                values = look_up(self, subject, self.evaluate(key, scope), node, scope)
+                self._pattern(inner, values, scope)
         elif isinstance(node, ast.MatchValue):
             self.evaluate(node.value, scope, "base")
         else:
             for inner in getattr(node, "patterns", ()):
-                self.pattern(inner, union(subject, *values.elements(subject)), scope)
+                self._pattern(inner, union(subject, *elements_of(subject)), scope)
 
-    # Names.
 
-    def importing(self) -> bool:
-        return self.function is None and not self.main
-
-    def bind_name(self, name: str, found: tuple, scope: Scope) -> None:
-        scope = scope.elsewhere.get(name, scope)
-        before = scope.names.get(name)
-        after = union(before or (), found)
-        if before is None or len(after) != len(before):
-            scope.names[name] = after
-            self.changed = True
-
-    def bind(self, target: ast.expr, found: tuple, scope: Scope) -> None:
-        if isinstance(target, ast.Name):
-            self.bind_name(target.id, found, scope)
-        elif isinstance(target, ast.Starred):
-            self.bind(target.value, found, scope)
-        elif isinstance(target, (ast.Tuple, ast.List)):
-            whole = [v for v in found if isinstance(v, Many) and len(v.items) == len(target.elts)]
-            rest = union(*values.elements(tuple(v for v in found if v not in whole)))
-            for position, inner in enumerate(target.elts):
-                self.bind(inner, union(rest, *(v.items[position] for v in whole)), scope)
-        elif isinstance(target, ast.Attribute):
-            owners = self.evaluate(target.value, scope, "base")
-            self.store(owners, target.attr, found, target, scope)
-        elif isinstance(target, ast.Subscript):
-            owners = self.evaluate(target.value, scope, "base")
-            index = self.evaluate(target.slice, scope)
-            self.store_item(owners, index, found, target)
-
-    def store(self, owners: tuple, name: str | None, found: tuple, node: ast.AST, scope: Scope | None = None) -> None:
-        """``owner.name = found``, also by setattr (where the name can be unknown) and del."""
-        if name in INTROSPECTION - {"__spec__", "__loader__"}:
-            self.report("S11", node, f"replaces {name}, and so what a function does.")
-        for owner in owners:
-            if isinstance(owner, (Instance, Own)) and name and (inner := self.scopes.get(owner.node)):
-                self.bind_name(name, found, inner)
-            elif isinstance(owner, Ref) and not owner.path.startswith("."):
-                if "()" in owner.path and owner.path != "builtins.type()":
-                    continue
-                if owner.path in ("os.environ", "os.environb") or (owner.path, name) == ("os", "environ"):
-                    self.report("S09", node, "changes the environment of this process and its children.")
-                    continue
-                switch = owner.path.startswith(("torch.backends.", "torch._dynamo.config", "torch._inductor.config"))
-                what = f"changes {shown(owner.path)}.{name or '...'} for everything else in the process."
-                self.report("S11", node, what, WARNING if switch else ERROR)
-
-    def store_item(self, owners: tuple, index: tuple, found: tuple, node: ast.AST) -> None:
-        """``owner[index] = found`` and del."""
-        for owner in owners:
-            if isinstance(owner, Ref) and not owner.path.startswith("."):
-                path = owner.path
-                if path in ("os.environ", "os.environb"):
-                    name = shown(", ".join(values.strings(index)) or "...", 40)
-                    self.report("S09", node, f"changes the environment variable {name} of this process.")
-                elif path == "builtins.globals()":
-                    self.report("S15", node, "makes names of this file while it runs.", WARNING)
-                elif "()" not in path and len(owners) == 1:
-                    severe = ERROR if path.startswith(("sys.", "builtins")) or path.endswith("__dict__") else WARNING
-                    self.report("S11", node, f"puts something into {shown(path)}, which others use.", severe)
-
-    def look_for(self, name: str, scope: Scope) -> tuple:
-        """What a name can be. A builtin stays possible where the module's own binding may come later."""
-        first, found = scope, ()
-        while scope is not None:
-            where = scope.elsewhere.get(name, scope) if scope is first else scope
-            if name in where.names and (scope.kind != "class" or scope is first):
-                found = union(found, where.names[name])
-                if scope.kind == "function" and where is scope:
-                    return found
-                if scope.kind == "module":
-                    break
-            scope = scope.parent
-        bound = scope is not None or found
-        outside = Ref(f"builtins.{name}") if hasattr(builtins, name) else None
-        if outside and (not bound or judge(outside.path) or outside.path in SENSITIVE):
-            found = union(found, (outside,))
-        elif not bound:
-            stars = first.top().stars
-            found = tuple(Ref(canonical(f"{star}.{name}")) for star in stars)
-        return found
-
-    def member(self, node: ast.ClassDef, name: str) -> tuple:
-        """An attribute of a class of the folder, or of its bases; each class is looked at once."""
-        found: list[tuple] = []
-        queue, seen = [node], {node}
-        while queue:
-            scope = self.scopes.get(node := queue.pop(0))
-            if scope is not None and name in scope.names:
-                found.append(scope.names[name])
-            elif scope is not None:
-                bases = [base.node for base in self.bases.get(node, ()) if isinstance(base, Own)]
-                queue += [base for base in bases if isinstance(base, ast.ClassDef) and base not in seen]
-                seen |= set(bases)
-        return union(*found)
-
-    def attribute(self, owners: tuple, name: str, node: ast.AST, called: bool = False) -> tuple:
-        """``owner.name`` for everything that the owner can be."""
-        if name in INTROSPECTION:
-            severity = WARNING if name == "__code__" else ERROR
-            self.report("S15", node, f".{name} reaches into Python, where any name can be found.", severity)
-        found: list[tuple] = []
-        for owner in owners:
-            if isinstance(owner, Ref):
-                if name == "__call__" or (name in ("__wrapped__", "__func__", "func") and "()" not in owner.path):
-                    found.append((owner,))
-                elif name == "__self__" and owner.path.startswith("builtins."):
-                    self.report("S15", node, ".__self__ of a builtin is the module of all builtins.")
-                    found.append((Ref("builtins"),))
-                elif len(owner.path) < 200:
-                    path = canonical(f"{owner.path}.{name}")
-                    self.mention(path, node, called)
-                    found.append((Ref(path),))
-            elif isinstance(owner, Own) and isinstance(owner.node, ast.Module):
-                named = self.scopes[owner.node].names.get(name, ())
-                for value in named:
-                    if isinstance(value, Ref):
-                        self.mention(value.path, node, called)
-                found.append(named)
-            elif isinstance(owner, Own) and isinstance(owner.node, FUNCTIONS):
-                found.append((owner,) if name in ("__call__", "__wrapped__", "__func__") else ())
-            elif isinstance(owner, (Own, Instance)):
-                if name == "__class__":
-                    found.append((Own(owner.node),))
-                for member in self.member(owner.node, name):
-                    found.append((member,))
-                    if isinstance(member, Instance):  # a descriptor gives what its __get__ gives
-                        given = [v for v in self.member(member.node, "__get__") if isinstance(v, Own)]
-                        found += [self.returns.get(v.node, ()) for v in given]
-                    if isinstance(member, Own) and _is_property(member.node):
-                        self.calls.setdefault(self.function, set()).add(member.node)
-                        found.append(self.returns.get(member.node, ()))
-            elif (isinstance(owner, Given) and name not in ("parent", "parents")) or isinstance(owner, Decoded):
-                found.append((owner,))
-        return union(*found)
+def _branches(node: ast.If) -> Iterator[ast.If]:
+    """An if with its elifs: a long chain of them is not deep."""
+    yield node
+    while len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If):
+        node = node.orelse[0]
+        yield node
 
 
 def _is_main(test: ast.expr) -> bool:
+    """``__name__ == "__main__"``."""
     if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ast.Eq):
         return False
     right = test.comparators[0]
     name = isinstance(test.left, ast.Name) and test.left.id == "__name__"
     return name and isinstance(right, ast.Constant) and right.value == "__main__"
-
-
-def _is_property(node: ast.AST) -> bool:
-    names = {ast.unparse(d).split(".")[-1] for d in getattr(node, "decorator_list", ()) if not isinstance(d, ast.Call)}
-    return bool(names & {"property", "cached_property"})
 
 
 def _is_quiet(node: ast.stmt) -> bool:

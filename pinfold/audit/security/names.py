@@ -10,6 +10,9 @@ import functools
 import re
 
 from pinfold.audit.finding import ERROR, WARNING
+from pinfold.audit.security.functions import OPENERS, WRITERS
+
+LONGEST_PATH = 200  # characters of a dotted name that is still followed
 
 # Other names of the same module, and the C modules below the public ones.
 SAME = {
@@ -290,98 +293,7 @@ SENSITIVE = {
     "builtins.globals": ("S15", "reaches every name of this file"),
 }
 
-# What calls a function that it is given: where that stands and where its arguments do.
-CALLERS: dict[str, tuple[tuple[int, str], tuple[int, str]]] = {
-    "torch.multiprocessing.spawn": ((0, "fn"), (1, "args")),
-    "torch.multiprocessing.spawn.spawn": ((0, "fn"), (1, "args")),
-    "torch.multiprocessing.start_processes": ((0, "fn"), (1, "args")),
-    "multiprocessing.Process": ((1, "target"), (3, "args")),
-    "torch.multiprocessing.Process": ((1, "target"), (3, "args")),
-    "threading.Thread": ((1, "target"), (3, "args")),
-    "threading.Timer": ((1, "function"), (2, "args")),
-    "threading.start_new_thread": ((0, "function"), (1, "args")),
-}
-RUNS_FIRST = re.compile(
-    r"^builtins\.(?:map|filter)$|^functools\.reduce$|^itertools\.starmap$|^torch\.utils\.checkpoint\.checkpoint$"
-    r"|^(?:torch\.)?(?:multiprocessing|concurrent\.futures)\..*\(\)\."
-    r"(?:map|map_async|starmap|starmap_async|imap|imap_unordered|apply|apply_async|submit)$"
-)
-
-# Writers: the positions and names of the arguments that say where. DELETES destroys even inside the given directory.
-WRITERS: dict[str, tuple[tuple[int, str], ...]] = {
-    "os.makedirs": ((0, "name"),),
-    "os.mkdir": ((0, "path"),),
-    "os.chmod": ((0, "path"),),
-    "os.lchmod": ((0, "path"),),
-    "os.chown": ((0, "path"),),
-    "os.utime": ((0, "path"),),
-    "os.mknod": ((0, "path"),),
-    "os.mkfifo": ((0, "path"),),
-    "os.open": ((0, "path"),),
-    "os.link": ((1, "dst"),),
-    "os.symlink": ((1, "dst"),),
-    "shutil.copy": ((1, "dst"),),
-    "shutil.copy2": ((1, "dst"),),
-    "shutil.copyfile": ((1, "dst"),),
-    "shutil.copytree": ((1, "dst"),),
-    "shutil.copymode": ((1, "dst"),),
-    "shutil.copystat": ((1, "dst"),),
-    "shutil.make_archive": ((0, "base_name"),),
-    "shutil.unpack_archive": ((1, "extract_dir"),),
-    "shutil.chown": ((0, "path"),),
-    "torch.save": ((1, "f"),),
-    "torch.jit.save": ((1, "f"),),
-    "torch.export.save": ((1, "f"),),
-    "numpy.save": ((0, "file"),),
-    "numpy.savez": ((0, "file"),),
-    "numpy.savez_compressed": ((0, "file"),),
-    "numpy.savetxt": ((0, "fname"),),
-    "numpy.memmap": ((0, "filename"),),
-    "safetensors.torch.save_file": ((1, "filename"),),
-    "safetensors.torch.save_model": ((1, "filename"),),
-    "safetensors.numpy.save_file": ((1, "filename"),),
-    "logging.FileHandler": ((0, "filename"),),
-    "sqlite3.connect": ((0, "database"),),
-    "dbm.open": ((0, "file"),),
-    "tarfile.open().extractall": ((0, "path"),),
-    "tarfile.TarFile().extractall": ((0, "path"),),
-    "zipfile.ZipFile().extractall": ((0, "path"),),
-    "os.remove": ((0, "path"),),
-    "os.unlink": ((0, "path"),),
-    "os.rmdir": ((0, "path"),),
-    "os.removedirs": ((0, "name"),),
-    "os.rename": ((0, "src"), (1, "dst")),
-    "os.renames": ((0, "old"), (1, "new")),
-    "os.replace": ((0, "src"), (1, "dst")),
-    "os.truncate": ((0, "path"),),
-    "shutil.rmtree": ((0, "path"),),
-    "shutil.move": ((0, "src"), (1, "dst")),
-}
-DELETES = frozenset(
-    "os.remove os.unlink os.rmdir os.removedirs os.rename os.renames os.replace os.truncate shutil.rmtree "
-    "shutil.move".split()
-)
-OPENERS = {  # name -> position of the mode
-    "builtins.open": 1,
-    "io.open": 1,
-    "codecs.open": 1,
-    "os.fdopen": 1,
-    "gzip.open": 1,
-    "gzip.GzipFile": 1,
-    "bz2.open": 1,
-    "bz2.BZ2File": 1,
-    "lzma.open": 1,
-    "lzma.LZMAFile": 1,
-    "io.FileIO": 1,
-    "zipfile.ZipFile": 1,
-    "tarfile.open": 1,
-    "h5py.File": 1,
-    "pathlib.Path().open": 0,
-    "wave.open": 1,
-}
-# Methods with a name that says what they do on whatever object they are called.
-PATH_METHODS = frozenset("write_text write_bytes unlink rmdir symlink_to hardlink_to link_to touch".split())
-PATH_ONLY = frozenset("mkdir rename replace chmod lchmod".split())
+# Methods whose name says what they do on whatever object they are called.
 METHODS = {
     "system": ("S02", _STARTS),
     "popen": ("S02", _STARTS),
@@ -424,18 +336,6 @@ INTROSPECTION = frozenset(
     "gi_code cr_code __code__ co_code co_consts func_globals func_code __loader__ __spec__".split()
 )
 
-DECODERS = re.compile(
-    r"^(?:base64\.\w*decode\w*|binascii\.(?:a2b_\w+|unhexlify)|zlib\.decompress\w*(?:\(\)\.decompress)?"
-    r"|(?:gzip|bz2|lzma)\.decompress|codecs\.(?:decode|getdecoder\(\)|lookup\(\)\.decode)|builtins\.bytes\.fromhex"
-    r"|builtins\.bytearray\.fromhex|quopri\.\w*decode\w*|uu\.decode|marshal\.loads?|pickle\.loads?"
-    r"|cryptography\..*decrypt|Crypto\..*decrypt)$"
-)
-RUNNERS = re.compile(
-    r"^(?:builtins\.(?:eval|exec|compile|__import__)|importlib\.(?:import_module|__import__)|marshal\.loads?"
-    r"|(?:pickle|dill|cloudpickle)\.loads?|types\.(?:CodeType|FunctionType)|os\.(?:system|popen)|subprocess\.\w+"
-    r"|torch\.load|ctypes\.\w+|code\..*)$"
-)
-
 SECRET_PLACES = re.compile(
     r"(?:^|[/\\~])\.(?:ssh|aws|netrc|gnupg|kube|azure|docker|git-credentials|pypirc|npmrc|boto|pgpass|bash_history"
     r"|zsh_history|python_history|config/gcloud|cache/huggingface|bashrc|profile|zshrc)(?:[/\\]|$)"
@@ -448,17 +348,10 @@ SECRET_VARIABLES = re.compile(
     re.IGNORECASE,
 )
 
-# At import: packages whose functions make definitions, and builtins that only build plain data.
-DEFINES = frozenset(
-    "torch transformers numpy typing typing_extensions collections dataclasses functools re math enum abc itertools "
-    "contextlib warnings copy pathlib packaging logging triton einops timm string torchvision torchaudio PIL "
-    "tokenizers safetensors jaxtyping beartype pydantic flash_attn xformers mamba_ssm causal_conv1d accelerate peft "
-    "sentencepiece huggingface_hub scipy types operator inspect decimal fractions numbers weakref time random "
-    "deepspeed apex fla bitsandbytes diffusers textwrap struct datetime os.path importlib.util importlib.metadata "
-    "detectron2 sklearn pandas regex json ast unicodedata platform base64 binascii zlib codecs html hashlib "
-    "uuid os.cpu_count tensorflow jax flax".split()
+PATH_PARTS = re.compile(
+    r"^pathlib\.Path\(\)\.(?:(?:joinpath|resolve|absolute|with_suffix|with_name|with_stem|rename|replace)\(\)|parent"
+    r"|parents)$|^pathlib\.Path\.(?:cwd|home)\(\)$"
 )
-STARTS_LOADING = frozenset("from_pretrained load_state_dict push_to_hub".split())
 
 
 @functools.lru_cache(maxsize=1 << 14)
@@ -477,12 +370,6 @@ def canonical(path: str) -> str:
     if text.startswith(("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePath")):
         text = "pathlib.Path" + text.split("Path", 1)[1]
     return "pathlib.Path()" if PATH_PARTS.match(text) else text
-
-
-PATH_PARTS = re.compile(
-    r"^pathlib\.Path\(\)\.(?:(?:joinpath|resolve|absolute|with_suffix|with_name|with_stem|rename|replace)\(\)|parent"
-    r"|parents)$|^pathlib\.Path\.(?:cwd|home)\(\)$"
-)
 
 
 @functools.lru_cache(maxsize=1 << 14)

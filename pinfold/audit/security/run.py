@@ -12,14 +12,15 @@ import re
 import sys
 import tokenize
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import TypeAlias
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.bandit import second_opinion
-from pinfold.audit.security.interpreter import Reading
+from pinfold.audit.security.interpreter import Interpreter
 from pinfold.audit.security.templates import escape
-from pinfold.audit.security.values import shown
+from pinfold.audit.security.values import printable_excerpt
 from pinfold.common.errors import UserError
 from pinfold.folder.model_folder import ModelFolder, Module
 
@@ -31,13 +32,13 @@ UNSEEN = (
 )
 BIDIRECTIONAL = re.compile("[\u202a-\u202e\u2066-\u2069]")
 COOKIE = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
-ATTENTION = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
 KERNEL = re.compile(r"^[^/:]+/[^/:]+(?:@[^/:]+)?(?::[^/:]+)?$")  # what transformers takes for a repository of kernels
 RUNS_CODE = ("trust_remote_code", "_attn_implementation_internal")
 DEPTH = 1000  # Python's own recursion limit
 MOST_ENTRIES = 200_000
 MOST_ALIKE = 50
 MOST_SENTENCE = 2000
+MOST_SOURCE = 1 << 21  # characters that are split into tokens
 
 
 def security(folder: ModelFolder, modules: Iterable[Module], configs: dict[str, dict]) -> list[Finding]:
@@ -53,19 +54,33 @@ def security(folder: ModelFolder, modules: Iterable[Module], configs: dict[str, 
     """
     modules = list(modules)
     with _same_depth():
-        found = Reading(modules).findings()
+        findings = Interpreter(modules).findings()
     for module in modules:
-        found += _source(module)
-    seen = {(f.file, f.line, f.code) for f in found}
-    for finding in second_opinion(modules):
-        if (finding.file, finding.line, finding.code) not in seen:
-            seen.add((finding.file, finding.line, finding.code))
-            found.append(finding)
-    found = _few(found)
+        findings += _source_findings(module)
+    findings += _not_yet_reported(second_opinion(modules), findings)  # after ours, whose sentences say more
+    findings = _shortened(findings)
     order = {module.file: number for number, module in enumerate(modules)}
-    found.sort(key=lambda f: (order.get(f.file, len(order)), f.line, f.code))
-    found += [*_settings(configs), *_beside(folder)]
-    return [replace(f, sentence=shown(f.sentence, MOST_SENTENCE), file=shown(f.file, MOST_SENTENCE)) for f in found]
+    findings.sort(key=lambda f: (order.get(f.file, len(order)), f.line, f.code))
+    findings += [*_settings_findings(configs), *_other_files(folder)]
+    return [
+        replace(
+            finding,
+            sentence=printable_excerpt(finding.sentence, MOST_SENTENCE),
+            file=printable_excerpt(finding.file, MOST_SENTENCE),
+        )
+        for finding in findings
+    ]
+
+
+def _not_yet_reported(candidates: Iterable[Finding], findings: list[Finding]) -> list[Finding]:
+    """Those of a line and code that has no finding yet, one each."""
+    seen = {(finding.file, finding.line, finding.code) for finding in findings}
+    new: dict[tuple[str, int, str], Finding] = {}
+    for finding in candidates:
+        key = (finding.file, finding.line, finding.code)
+        if key not in seen:
+            new.setdefault(key, finding)
+    return list(new.values())
 
 
 @contextlib.contextmanager
@@ -79,18 +94,18 @@ def _same_depth() -> Iterator[None]:
         sys.setrecursionlimit(before)
 
 
-def _few(findings: list[Finding]) -> list[Finding]:
+def _shortened(findings: list[Finding]) -> list[Finding]:
     """At most so many of one kind in one file; the last of them says how many there are."""
     groups: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.file, finding.code, finding.severity), []).append(finding)
-    kept: list[Finding] = []
+    shortened: list[Finding] = []
     for group in groups.values():
-        kept += group[:MOST_ALIKE]
+        shortened += group[:MOST_ALIKE]
         if len(group) > MOST_ALIKE:
-            more = f"{kept[-1].sentence} There are {len(group) - MOST_ALIKE} more of this kind in this file."
-            kept[-1] = replace(kept[-1], sentence=more)
-    return kept
+            more = f"There are {len(group) - MOST_ALIKE} more of this kind in this file."
+            shortened[-1] = replace(shortened[-1], sentence=f"{shortened[-1].sentence} {more}")
+    return shortened
 
 
 def accepted(findings: list[Finding], accept: dict[str, str]) -> list[Finding]:
@@ -106,53 +121,56 @@ def accepted(findings: list[Finding], accept: dict[str, str]) -> list[Finding]:
     for key, reason in accept.items():
         code, _, file = str(key).strip().partition(" ")
         if code not in CODES:
-            what = (
-                "is about loading, not about trust, and cannot be"
-                if code[:1] in ("P", "D")
-                else "is no code that can be"
-            )
-            raise UserError(f"accept: {shown(key)} {what} accepted; use one of {CODES[0]} to {CODES[-1]}")
+            about_loading = code[:1] in ("P", "D")
+            what = "is about loading, not about trust, and cannot be" if about_loading else "is no code that can be"
+            codes = f"use one of {CODES[0]} to {CODES[-1]}"
+            raise UserError(f"accept: {printable_excerpt(key)} {what} accepted; {codes}")
         if not isinstance(reason, str) or not reason.strip():
-            raise UserError(f"accept: {shown(key)} has no reason; write in a sentence why this is right here")
+            excerpt = printable_excerpt(key)
+            raise UserError(f"accept: {excerpt} has no reason; write in a sentence why this is right here")
         reasons[code, file.strip()] = " ".join(reason.split())
-    changed = []
-    for finding in findings:
-        reason = reasons.get((finding.code, finding.file)) or reasons.get((finding.code, ""))
-        changed.append(replace(finding, severity=WARNING, reason=shown(reason, 300)) if reason else finding)
-    return changed
+    return [_with_reason(finding, reasons) for finding in findings]
 
 
-def _source(module: Module) -> Iterator[Finding]:
-    """What stands in the text and not in the syntax tree."""
+def _with_reason(finding: Finding, reasons: dict[tuple[str, str], str]) -> Finding:
+    reason = reasons.get((finding.code, finding.file)) or reasons.get((finding.code, ""))
+    return replace(finding, severity=WARNING, reason=printable_excerpt(reason, 300)) if reason else finding
 
-    def finding(line: int, words: str) -> Finding:
-        return Finding("S15", f"{module.file}:{line}: {words}", module.file, line)
 
+def _source_findings(module: Module) -> Iterator[Finding]:
+    """What is in the text and not in the syntax tree: its encoding, the direction of writing, other letters."""
     source = module.source
     for number, line in enumerate(source[:2000].split("\n")[:2], 1):
-        if (match := COOKIE.match(line)) and match[1].lower().replace("_", "-") not in ("utf-8", "utf8", "ascii"):
-            yield finding(
-                number, f'declares the encoding "{shown(match[1], 30)}": Python reads another text than you do.'
+        match = COOKIE.match(line)
+        if match and match[1].lower().replace("_", "-") not in ("utf-8", "utf8", "ascii"):
+            encoding = printable_excerpt(match[1], 30)
+            yield _hidden(
+                module, number, f'declares the encoding "{encoding}": Python reads another text than you do.'
             )
     if source.isascii():
         return
-    for match in BIDIRECTIONAL.finditer(source):
-        line = source.count("\n", 0, match.start()) + 1
-        yield finding(line, f"U+{ord(match[0]):04X} makes text look different from what Python reads.")
-        break
-    if len(source) > 1 << 21:
+    if match := BIDIRECTIONAL.search(source):
+        number = source.count("\n", 0, match.start()) + 1
+        words = f"U+{ord(match[0]):04X} makes text look different from what Python reads."
+        yield _hidden(module, number, words)
+    if len(source) > MOST_SOURCE:
         return
     try:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             if token.type == tokenize.NAME and not token.string.isascii():
-                plain = unicodedata.normalize("NFKC", token.string)
-                if plain.isascii():
-                    yield finding(token.start[0], f'writes the name "{shown(plain, 30)}" in other letters.')
+                name = unicodedata.normalize("NFKC", token.string)  # as Python does
+                if name.isascii():
+                    words = f'writes the name "{printable_excerpt(name, 30)}" in other letters.'
+                    yield _hidden(module, token.start[0], words)
     except (tokenize.TokenError, SyntaxError, RecursionError):
         return
 
 
-def _settings(configs: dict[str, dict]) -> Iterator[Finding]:
+def _hidden(module: Module, line: int, words: str) -> Finding:
+    return Finding("S15", f"{module.file}:{line}: {words}", module.file, line)
+
+
+def _settings_findings(configs: dict[str, dict]) -> Iterator[Finding]:
     """Keys of the JSON files that choose code. Those at the top of a file that P03 and P05 name are left to them."""
     for file, config in configs.items():
         queue: list[tuple[str, object, bool]] = [("", config, True)]
@@ -165,42 +183,82 @@ def _settings(configs: dict[str, dict]) -> Iterator[Finding]:
             if not isinstance(value, dict):
                 continue
             for key, inner in value.items():
-                place = f"{path}.{key}" if path else str(key)
-                if what := _setting(str(key), inner, top and file != "generation_config.json"):
-                    words, severity = what
-                    yield Finding("S14", f"{file}: {shown(place)} {words}", file, severity=severity)
+                key_path = f"{path}.{key}" if path else str(key)
+                if effect := _effect(str(key), inner, top and file != "generation_config.json"):
+                    words, severity = effect
+                    sentence = f"{file}: {printable_excerpt(key_path)} {words}"
+                    yield Finding("S14", sentence, file, severity=severity)
                 if isinstance(inner, (dict, list)):
-                    queue.append((place, inner, False))
+                    queue.append((key_path, inner, False))
 
 
-def _setting(key: str, value: object, top: bool) -> tuple[str, str] | None:
+Effect: TypeAlias = tuple[str, str]  # what a key does, in words, and the severity
+
+
+def _effect(key: str, value: object, top: bool) -> Effect | None:
+    """What a key does with this value; ``top``: it is one of the file's own keys."""
     if key in RUNS_CODE and not top:
         return "decides for the user which code is run.", ERROR
-    if key in ATTENTION:
-        named = list(value.values()) if isinstance(value, dict) else [value]
-        for kernel in named:
-            if isinstance(kernel, str) and KERNEL.match(kernel):
-                return f'= "{shown(kernel)}" downloads a compiled kernel from there and runs it.', ERROR
-    if key == "auto_map" and not top and isinstance(value, dict):
-        for place in value.values():
-            if isinstance(place, str) and "--" in place:
-                return f'= "{shown(place)}" runs code of another repository.', ERROR
-    if key == "custom_pipelines" and isinstance(value, dict) and value:
-        elsewhere = "--" in str([v.get("impl") for v in value.values() if isinstance(v, dict)])[:2000]
-        where = "code of another repository" if elsewhere else "classes of this folder"
-        return f"makes pipeline() run {where}.", ERROR if elsewhere else WARNING
-    if key in ("chat_template", "template") and isinstance(value, str) and (match := escape(value)):
-        return f'holds "{shown(match[1])}", with which a template breaks out of its sandbox.', ERROR
-    if key == "auto_mapping" and isinstance(value, dict):
-        library = str(value.get("parent_library") or "transformers")
-        if library.split(".")[0] not in ("transformers", "transformers_modules"):
-            return f'= "{shown(library)}" makes peft import that package by name.', ERROR
-    if key == "base_model_name_or_path" and isinstance(value, str) and value:
-        return f'= "{shown(value)}" makes from_pretrained load that repository instead.', WARNING
+    if key not in EFFECTS or (key == "auto_map" and top):
+        return None
+    return EFFECTS[key](value)
+
+
+def _kernel(value: object) -> Effect | None:
+    for name in value.values() if isinstance(value, dict) else [value]:
+        if isinstance(name, str) and KERNEL.match(name):
+            return f'= "{printable_excerpt(name)}" downloads a compiled kernel from there and runs it.', ERROR
     return None
 
 
-def _beside(folder: ModelFolder) -> Iterator[Finding]:
+def _auto_map(value: object) -> Effect | None:
+    for name in value.values() if isinstance(value, dict) else []:
+        if isinstance(name, str) and "--" in name:
+            return f'= "{printable_excerpt(name)}" runs code of another repository.', ERROR
+    return None
+
+
+def _pipelines(value: object) -> Effect | None:
+    if not isinstance(value, dict) or not value:
+        return None
+    if "--" in str([v.get("impl") for v in value.values() if isinstance(v, dict)])[:2000]:
+        return "makes pipeline() run code of another repository.", ERROR
+    return "makes pipeline() run classes of this folder.", WARNING
+
+
+def _template(value: object) -> Effect | None:
+    if isinstance(value, str) and (match := escape(value)):
+        return f'holds "{printable_excerpt(match[1])}", with which a template breaks out of its sandbox.', ERROR
+    return None
+
+
+def _adapter_library(value: object) -> Effect | None:
+    library = str(value.get("parent_library") or "transformers") if isinstance(value, dict) else "transformers"
+    if library.split(".")[0] in ("transformers", "transformers_modules"):
+        return None
+    return f'= "{printable_excerpt(library)}" makes peft import that package by name.', ERROR
+
+
+def _adapter_base(value: object) -> Effect | None:
+    if not isinstance(value, str) or not value:
+        return None
+    return f'= "{printable_excerpt(value)}" makes from_pretrained load that repository instead.', WARNING
+
+
+EFFECTS: dict[str, Callable[[object], Effect | None]] = {
+    "attn_implementation": _kernel,
+    "_attn_implementation": _kernel,
+    "_attn_implementation_internal": _kernel,
+    "auto_map": _auto_map,
+    "custom_pipelines": _pipelines,
+    "chat_template": _template,
+    "template": _template,
+    "auto_mapping": _adapter_library,
+    "base_model_name_or_path": _adapter_base,
+}
+
+
+def _other_files(folder: ModelFolder) -> Iterator[Finding]:
     """Further files that transformers reads and runs."""
     if (folder.path / "custom_generate" / "generate.py").is_file():
         words = "custom_generate/generate.py: transformers runs it instead of generate(); it is not read here."
@@ -213,5 +271,5 @@ def _beside(folder: ModelFolder) -> Iterator[Finding]:
             continue
         if match := escape(text):
             line = text.count("\n", 0, match[0]) + 1
-            what = f'holds "{shown(match[1])}", with which a template breaks out of its sandbox.'
+            what = f'holds "{printable_excerpt(match[1])}", with which a template breaks out of its sandbox.'
             yield Finding("S14", f"{path.name}:{line}: {what}", path.name, line)

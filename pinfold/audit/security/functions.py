@@ -1,0 +1,122 @@
+"""Functions and methods whose arguments decide: which argument is a path, a mode, a function, or encoded text."""
+
+# ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
+
+import re
+
+# What calls a function that it is given: where that stands and where its arguments do.
+CALLERS: dict[str, tuple[tuple[int, str], tuple[int, str]]] = {
+    "torch.multiprocessing.spawn": ((0, "fn"), (1, "args")),
+    "torch.multiprocessing.spawn.spawn": ((0, "fn"), (1, "args")),
+    "torch.multiprocessing.start_processes": ((0, "fn"), (1, "args")),
+    "multiprocessing.Process": ((1, "target"), (3, "args")),
+    "torch.multiprocessing.Process": ((1, "target"), (3, "args")),
+    "threading.Thread": ((1, "target"), (3, "args")),
+    "threading.Timer": ((1, "function"), (2, "args")),
+    "threading.start_new_thread": ((0, "function"), (1, "args")),
+}
+RUNS_FIRST = re.compile(
+    r"^builtins\.(?:map|filter)$|^functools\.reduce$|^itertools\.starmap$|^torch\.utils\.checkpoint\.checkpoint$"
+    r"|^(?:torch\.)?(?:multiprocessing|concurrent\.futures)\..*\(\)\."
+    r"(?:map|map_async|starmap|starmap_async|imap|imap_unordered|apply|apply_async|submit)$"
+)
+
+# Writers: the positions and names of the arguments that say where. DELETES destroys even inside the given directory.
+WRITERS: dict[str, tuple[tuple[int, str], ...]] = {
+    "os.makedirs": ((0, "name"),),
+    "os.mkdir": ((0, "path"),),
+    "os.chmod": ((0, "path"),),
+    "os.lchmod": ((0, "path"),),
+    "os.chown": ((0, "path"),),
+    "os.utime": ((0, "path"),),
+    "os.mknod": ((0, "path"),),
+    "os.mkfifo": ((0, "path"),),
+    "os.open": ((0, "path"),),
+    "os.link": ((1, "dst"),),
+    "os.symlink": ((1, "dst"),),
+    "shutil.copy": ((1, "dst"),),
+    "shutil.copy2": ((1, "dst"),),
+    "shutil.copyfile": ((1, "dst"),),
+    "shutil.copytree": ((1, "dst"),),
+    "shutil.copymode": ((1, "dst"),),
+    "shutil.copystat": ((1, "dst"),),
+    "shutil.make_archive": ((0, "base_name"),),
+    "shutil.unpack_archive": ((1, "extract_dir"),),
+    "shutil.chown": ((0, "path"),),
+    "torch.save": ((1, "f"),),
+    "torch.jit.save": ((1, "f"),),
+    "torch.export.save": ((1, "f"),),
+    "numpy.save": ((0, "file"),),
+    "numpy.savez": ((0, "file"),),
+    "numpy.savez_compressed": ((0, "file"),),
+    "numpy.savetxt": ((0, "fname"),),
+    "numpy.memmap": ((0, "filename"),),
+    "safetensors.torch.save_file": ((1, "filename"),),
+    "safetensors.torch.save_model": ((1, "filename"),),
+    "safetensors.numpy.save_file": ((1, "filename"),),
+    "logging.FileHandler": ((0, "filename"),),
+    "sqlite3.connect": ((0, "database"),),
+    "dbm.open": ((0, "file"),),
+    "tarfile.open().extractall": ((0, "path"),),
+    "tarfile.TarFile().extractall": ((0, "path"),),
+    "zipfile.ZipFile().extractall": ((0, "path"),),
+    "os.remove": ((0, "path"),),
+    "os.unlink": ((0, "path"),),
+    "os.rmdir": ((0, "path"),),
+    "os.removedirs": ((0, "name"),),
+    "os.rename": ((0, "src"), (1, "dst")),
+    "os.renames": ((0, "old"), (1, "new")),
+    "os.replace": ((0, "src"), (1, "dst")),
+    "os.truncate": ((0, "path"),),
+    "shutil.rmtree": ((0, "path"),),
+    "shutil.move": ((0, "src"), (1, "dst")),
+}
+DELETES = frozenset(
+    "os.remove os.unlink os.rmdir os.removedirs os.rename os.renames os.replace os.truncate shutil.rmtree "
+    "shutil.move".split()
+)
+OPENERS = {  # name -> position of the mode
+    "builtins.open": 1,
+    "io.open": 1,
+    "codecs.open": 1,
+    "os.fdopen": 1,
+    "gzip.open": 1,
+    "gzip.GzipFile": 1,
+    "bz2.open": 1,
+    "bz2.BZ2File": 1,
+    "lzma.open": 1,
+    "lzma.LZMAFile": 1,
+    "io.FileIO": 1,
+    "zipfile.ZipFile": 1,
+    "tarfile.open": 1,
+    "h5py.File": 1,
+    "pathlib.Path().open": 0,
+    "wave.open": 1,
+}
+# Methods that write or delete: those of a path alone have a name that other objects use as well.
+PATH_METHODS = frozenset("write_text write_bytes unlink rmdir symlink_to hardlink_to link_to touch".split())
+PATH_ONLY = frozenset("mkdir rename replace chmod lchmod".split())
+
+DECODERS = re.compile(
+    r"^(?:base64\.\w*decode\w*|binascii\.(?:a2b_\w+|unhexlify)|zlib\.decompress\w*(?:\(\)\.decompress)?"
+    r"|(?:gzip|bz2|lzma)\.decompress|codecs\.(?:decode|getdecoder\(\)|lookup\(\)\.decode)|builtins\.bytes\.fromhex"
+    r"|builtins\.bytearray\.fromhex|quopri\.\w*decode\w*|uu\.decode|marshal\.loads?|pickle\.loads?"
+    r"|cryptography\..*decrypt|Crypto\..*decrypt)$"
+)
+RUNNERS = re.compile(
+    r"^(?:builtins\.(?:eval|exec|compile|__import__)|importlib\.(?:import_module|__import__)|marshal\.loads?"
+    r"|(?:pickle|dill|cloudpickle)\.loads?|types\.(?:CodeType|FunctionType)|os\.(?:system|popen)|subprocess\.\w+"
+    r"|torch\.load|ctypes\.\w+|code\..*)$"
+)
+
+# At import: packages whose functions make definitions, and builtins that only build plain data.
+DEFINES = frozenset(
+    "torch transformers numpy typing typing_extensions collections dataclasses functools re math enum abc itertools "
+    "contextlib warnings copy pathlib packaging logging triton einops timm string torchvision torchaudio PIL "
+    "tokenizers safetensors jaxtyping beartype pydantic flash_attn xformers mamba_ssm causal_conv1d accelerate peft "
+    "sentencepiece huggingface_hub scipy types operator inspect decimal fractions numbers weakref time random "
+    "deepspeed apex fla bitsandbytes diffusers textwrap struct datetime os.path importlib.util importlib.metadata "
+    "detectron2 sklearn pandas regex json ast unicodedata platform base64 binascii zlib codecs html hashlib "
+    "uuid os.cpu_count tensorflow jax flax".split()
+)
+STARTS_LOADING = frozenset("from_pretrained load_state_dict push_to_hub".split())

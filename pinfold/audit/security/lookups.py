@@ -1,0 +1,304 @@
+"""Names that are looked up by a text: getattr and its like, namespaces, ``sys.modules``, the environment."""
+
+import ast
+import re
+
+from pinfold.audit.finding import ERROR, WARNING
+from pinfold.audit.security.computing import subscript_result
+from pinfold.audit.security.names import INTROSPECTION, KEPT, LONGEST_PATH, METHODS, SECRET_VARIABLES, canonical
+from pinfold.audit.security.state import NOTHING_TO_SAY, Rule, Scope, State
+from pinfold.audit.security.values import (
+    Call,
+    Getter,
+    Given,
+    Instance,
+    Own,
+    Picked,
+    Ref,
+    Table,
+    Values,
+    imported_paths,
+    known_strings,
+    printable_excerpt,
+    union,
+)
+
+DICTIONARY = re.compile(
+    r"^(.+?)(?:\.__dict__|\(\))\.(get|pop|__getitem__|setdefault|update|__setitem__|items|values|copy)$"
+)
+ENTRY_WRITES = frozenset(("setdefault", "update", "__setitem__"))
+WHOLE_DICTIONARY = frozenset(("items", "values", "copy"))
+LONGEST_ATTRGETTER = 20  # names of a dotted name
+
+
+# owner[index]
+
+
+def look_up(state: State, owners: Values, index: Values, node: ast.AST, scope: Scope) -> Values:
+    """``owner[index]``: entries of namespaces, of the environment, of sequences and dicts."""
+    groups = [subscript_result(owners, index)]
+    for owner in owners:
+        if isinstance(owner, Given):
+            groups.append((owner,))
+        elif isinstance(owner, Ref):
+            groups += _entry_of_import(state, owner.path, index, node, scope)
+    return union(*groups)
+
+
+def _entry_of_import(state: State, path: str, index: Values, node: ast.AST, scope: Scope) -> list[Values]:
+    names = known_strings(index)
+    if path in ("os.environ", "os.environb"):
+        report_variable(state, index, node)
+        return []
+    if (path.endswith(".__dict__") and "()" not in path) or path == "builtins":
+        if not names:
+            state.report("S15", node, f"looks up a name in {path} that is made up while it runs.")
+        return [state.attribute((Ref(path.removesuffix(".__dict__")),), name, node) for name in names]
+    if path in ("builtins.globals()", "builtins.locals()"):
+        return _entry_of_namespace(state, path, names, node, scope)
+    if path == "sys.modules":
+        return _loaded_module(state, index, node, scope)
+    return [(Ref(f"{path}[]"),)] if "()" in path and len(path) < LONGEST_PATH else []
+
+
+def _entry_of_namespace(state: State, path: str, names: list[str], node: ast.AST, scope: Scope) -> list[Values]:
+    namespace = scope.top() if path == "builtins.globals()" else scope
+    if not names and path == "builtins.globals()":
+        return _any_global(state, node, scope)
+    groups: list[Values] = []
+    for name in names:
+        if name in ("__builtins__", "__loader__", "__spec__"):
+            state.report("S15", node, f'["{name}"] reaches into Python, where any name can be found.')
+        values = (Ref("builtins"),) if name == "__builtins__" else state.look_for(name, namespace)
+        state.mention_all(values, node)
+        groups.append(values)
+    return groups
+
+
+def _any_global(state: State, node: ast.AST, scope: Scope) -> list[Values]:
+    """A name of this file that is not known: of what it can be, only modules matter here.
+
+    The functions that matter are reported where they are imported or handed on.
+    """
+    state.report("S15", node, "looks up a name of this file that is made up while it runs.", WARNING)
+    modules = _modules_kept(scope)
+    if modules:
+        state.report("S15", node, "can reach every module that this file imports, by a name made up.")
+    return modules
+
+
+def _modules_kept(scope: Scope) -> list[Values]:
+    """What the names of this file can be that hold a module which is not handed on."""
+    return [values for values in scope.top().names.values() if not KEPT.isdisjoint(imported_paths(values))]
+
+
+def _loaded_module(state: State, index: Values, node: ast.AST, scope: Scope) -> list[Values]:
+    if "builtins.__name__" in imported_paths(index) or _is_own_name(node):
+        return [(Own(scope.top().node),)]
+    names = known_strings(index)
+    if not names:
+        state.report("S15", node, "takes a module out of sys.modules by a name that is made up while it runs.")
+    return [(Ref(canonical(name)),) for name in names if is_dotted_name(name)]
+
+
+def _is_own_name(node: ast.AST) -> bool:
+    """Whether the index is ``__name__`` or ``x.__module__``."""
+    key = node.slice if isinstance(node, ast.Subscript) else None
+    if isinstance(key, ast.Name):
+        return key.id in ("__name__", "__module__")
+    return isinstance(key, ast.Attribute) and key.attr in ("__name__", "__module__")
+
+
+def is_dotted_name(text: str) -> bool:
+    """Whether a text can be the name of a module."""
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def report_variable(state: State, key: Values, node: ast.AST) -> None:
+    """Report which variable of the environment is read."""
+    names = known_strings(key)
+    secret = not names or any(SECRET_VARIABLES.search(name) for name in names)
+    named = printable_excerpt(names[0]) if names else "by a name made up while it runs"
+    words = "; secrets are kept in such variables" if secret else ""
+    state.report("S08", node, f"reads the environment variable {named}{words}.", ERROR if secret else WARNING)
+
+
+# Calls
+
+
+def name_rule(state: State, path: str, call: Call, scope: Scope) -> Values | None:
+    """Calls that look a name up, or that give a namespace."""
+    if path in HANDLERS:
+        return HANDLERS[path](state, path, call, scope)
+    if path.endswith((".__getattribute__", ".__getattr__")) and "()" not in path:
+        return _getattribute(state, path, call, scope)
+    return _dictionary_method(state, path, call, scope)
+
+
+def _getattr(state: State, path: str, call: Call, scope: Scope) -> Values:
+    owners = call.argument(0, "object")
+    names = known_strings(call.argument(1, "name"))
+    values = [state.attribute(owners, name, call.node, True) for name in names]
+    if not names:
+        values = _unknown_attribute(state, owners, call, scope)
+    return union(*values, call.argument(2, "default"))
+
+
+def _unknown_attribute(state: State, owners: Values, call: Call, scope: Scope) -> list[Values]:
+    paths = imported_paths(owners)
+    for path in paths:
+        if path in KEPT or path == "builtins":
+            state.report("S15", call.node, f"takes a name out of {path} that is made up while it runs.")
+    if call.open_ended and not owners:
+        state.report("S15", call.node, "getattr(*...) takes a name out of something that cannot be followed.")
+    picked = [v.path for v in owners if isinstance(v, Picked)]
+    if picked:
+        words = f"takes a name out of what another made-up name gave, beginning at {printable_excerpt(picked[0])}"
+        state.report("S15", call.node, f"{words}: so any function can be reached.")
+    groups: list[Values] = []
+    if _has_own_module(owners) and _modules_kept(scope):
+        groups += _any_global(state, call.node, scope)[:1]
+    return [*groups, tuple(Picked(path) for path in paths if "()" not in path)]
+
+
+def _has_own_module(owners: Values) -> bool:
+    return any(isinstance(v, Own) and isinstance(v.node, ast.Module) for v in owners)
+
+
+def _getattribute(state: State, path: str, call: Call, scope: Scope) -> Values:
+    """``os.__getattribute__("system")``, and ``object.__getattribute__(os, "system")`` with the owner as argument."""
+    owner = path.rsplit(".", 1)[0]
+    unbound = owner in ("builtins.object", "builtins.type") and len(call.arguments) > 1
+    arguments = call.arguments if unbound else [(Ref(owner),), *call.arguments]
+    return _getattr(state, path, Call(call.node, arguments, {}, call.open_ended), scope)
+
+
+def _setattr(state: State, path: str, call: Call, scope: Scope) -> Values:
+    names: list[str | None] = [*known_strings(call.argument(1, "name"))]
+    for name in names or [None]:
+        state.store_attribute(call.argument(0, "obj"), name, call.argument(2, "value"), call.node)
+    return ()
+
+
+def _forward_reference(state: State, path: str, call: Call, scope: Scope) -> None:
+    if isinstance(call.node, ast.Call) and call.node.args:
+        state.annotation(call.node.args[0], scope)
+    return NOTHING_TO_SAY
+
+
+def _function_from_code(state: State, path: str, call: Call, scope: Scope) -> Values:
+    state.report("S15", call.node, f"{path}(...) makes a function out of code that no file shows.")
+    return ()
+
+
+def _attrgetter(state: State, path: str, call: Call, scope: Scope) -> Values:
+    _report_getter(state, path, call, call.arguments)
+    texts = [known_strings(argument) for argument in call.arguments]
+    known = all(texts) and not call.open_ended
+    return (Getter(tuple(text for group in texts for text in group) if known else ()),)
+
+
+def _methodcaller(state: State, path: str, call: Call, scope: Scope) -> Values:
+    _report_getter(state, path, call, call.arguments[:1])  # the others are the method's arguments
+    return ()
+
+
+def _report_getter(state: State, path: str, call: Call, arguments: list[Values]) -> None:
+    for texts in map(known_strings, arguments):
+        if not texts:
+            state.report("S15", call.node, f"{path}(...) takes a name that is made up while it runs.", WARNING)
+        for part in ".".join(texts).split("."):
+            if part in INTROSPECTION or part in METHODS:
+                state.report("S15", call.node, f"{path}({part!r}) reaches what no name in this file shows.")
+
+
+def _vars(state: State, path: str, call: Call, scope: Scope) -> Values:
+    if not call.arguments:
+        return _own_namespace(state, path, call, scope)
+    owners = call.argument(0, "object")
+    return tuple(
+        Ref(f"{v.path}.__dict__") if isinstance(v, Ref) else v for v in owners if isinstance(v, (Ref, Own, Instance))
+    )
+
+
+def _own_namespace(state: State, path: str, call: Call, scope: Scope) -> Values:
+    is_global = path == "builtins.globals" or scope.kind == "module"
+    return (Ref("builtins.globals()" if is_global else "builtins.locals()"),)
+
+
+def _type(state: State, path: str, call: Call, scope: Scope) -> Values | None:
+    """``type(x)``, or a class made by ``type(name, bases, entries)``."""
+    if len(call.arguments) == 3:
+        entries = [entry for v in call.arguments[2] if isinstance(v, Table) for entry in v.entries]
+        for values in [values for key, values in entries if key == "__annotations__"]:
+            _report_annotations(state, values, call.node, scope)
+    if len(call.arguments) != 1:
+        return NOTHING_TO_SAY
+    classes = tuple(Own(v.node) for v in call.argument(0, "object") if isinstance(v, Instance))
+    return classes or (Ref("builtins.type()"),)
+
+
+def _report_annotations(state: State, annotations: Values, node: ast.AST, scope: Scope) -> None:
+    """Annotations made as a dict: typing.get_type_hints evaluates their texts as it does written ones."""
+    for table in [v for v in annotations if isinstance(v, Table)]:
+        for text in [text for _, values in table.entries for text in known_strings(values)]:
+            line = getattr(node, "lineno", 0)
+            state.annotation(ast.Constant(text, lineno=line, col_offset=0), scope)
+
+
+def _dictionary_method(state: State, path: str, call: Call, scope: Scope) -> Values | None:
+    """``os.__dict__.get("system")``, ``globals().get("os")`` and the like."""
+    match = DICTIONARY.match(path)
+    if not match:
+        return NOTHING_TO_SAY
+    owner, method = match.groups()
+    dictionary = owner + (".__dict__" if ".__dict__" in path else "()")
+    if not dictionary.endswith(".__dict__") and dictionary not in ("builtins.globals()", "builtins.locals()"):
+        return NOTHING_TO_SAY
+    if method in WHOLE_DICTIONARY:
+        if owner in KEPT:
+            words = "is every name of that module; which is used cannot be followed"
+            state.report("S15", call.node, f"{path}() {words}.")
+        return ()
+    key = call.argument(0, "key")
+    if method in ENTRY_WRITES:
+        state.store_item((Ref(dictionary),), key, call.node)
+    return look_up(state, (Ref(dictionary),), key, call.node, scope)
+
+
+HANDLERS: dict[str, Rule] = {
+    "builtins.getattr": _getattr,
+    "builtins.setattr": _setattr,
+    "builtins.delattr": _setattr,
+    "builtins.object.__setattr__": _setattr,
+    "builtins.object.__delattr__": _setattr,
+    "builtins.type.__setattr__": _setattr,
+    "typing.ForwardRef": _forward_reference,
+    "types.FunctionType": _function_from_code,
+    "types.LambdaType": _function_from_code,
+    "types.CodeType": _function_from_code,
+    "operator.attrgetter": _attrgetter,
+    "operator.methodcaller": _methodcaller,
+    "builtins.vars": _vars,
+    "builtins.globals": _own_namespace,
+    "builtins.locals": _own_namespace,
+    "builtins.type": _type,
+}
+
+
+def call_getter(state: State, getter: Getter, call: Call) -> Values:
+    """A call of what operator.attrgetter gave."""
+    owners = call.argument(0, "obj")
+    if not getter.names:
+        for value in owners:
+            if isinstance(value, (Ref, Picked)) and "()" not in value.path:
+                words = f"takes a name out of {printable_excerpt(value.path)} that is made up while it runs"
+                state.report("S15", call.node, f"operator.attrgetter {words}.")
+        return tuple(Picked(path) for path in imported_paths(owners) if "()" not in path)
+    groups: list[Values] = []
+    for name in getter.names:
+        values = owners
+        for part in name.split(".")[:LONGEST_ATTRGETTER]:
+            values = state.attribute(values, part, call.node, True)
+        groups.append(values)
+    return union(*groups)

@@ -1,0 +1,298 @@
+"""What is known while a folder is read: what each name can be, what was reported, and who calls whom.
+
+The layers of the interpreter, each of which uses only those before it: this state, the calls (functions that take it),
+expressions.py (a subclass that evaluates) and interpreter.py (a subclass that goes through statements).
+"""
+
+import ast
+import builtins
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.audit.security.functions import DELETES
+from pinfold.audit.security.names import (
+    INTROSPECTION,
+    KEPT,
+    LONGEST_PATH,
+    SECRET_PLACES,
+    SENSITIVE,
+    canonical,
+    judge,
+)
+from pinfold.audit.security.values import (
+    Call,
+    Decoded,
+    Given,
+    Instance,
+    Own,
+    Ref,
+    Value,
+    Values,
+    known_strings,
+    printable_excerpt,
+    union,
+)
+from pinfold.folder.model_folder import Module
+
+STEPS = 15_000  # elements that comprehensions and the like may compute in one folder
+FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+@dataclass
+class Scope:
+    """The names of a module, class or function."""
+
+    kind: str  # "module", "class" or "function"
+    node: ast.AST
+    module: Module
+    parent: "Scope | None" = None
+    names: dict[str, Values] = field(default_factory=dict)
+    elsewhere: dict[str, "Scope"] = field(default_factory=dict)  # global and nonlocal names
+    stars: list[str] = field(default_factory=list)  # modules of which every name is imported
+
+    def top(self) -> "Scope":
+        """The scope of the module."""
+        scope = self
+        while scope.parent:
+            scope = scope.parent
+        return scope
+
+
+class State(ABC):
+    """What is known of one folder while it is read."""
+
+    def __init__(self, modules: Iterable[Module]):
+        self.modules = list(modules)
+        # What the current reading reports and learns of calls.
+        self.reports: dict[tuple[str, int, str], Finding] = {}
+        self.faults: dict[ast.AST, int] = {}  # function -> line of an error in it
+        # (Dicts instead of sets: in the order of the program, so that the same folder always has the same findings.)
+        self.calls: dict[ast.AST, dict[ast.AST, None]] = {}  # function -> the folder's functions that it calls
+        self.called_at_import: dict[tuple[str, int], dict[ast.AST, None]] = {}  # file and line -> the same
+        self.hooks: list[tuple[ast.AST, Module]] = []
+        # What grows from one reading to the next.
+        self.scopes: dict[ast.AST, Scope] = {}
+        self.returns: dict[ast.AST, Values] = {}
+        self.bases: dict[ast.AST, Values] = {}
+        self.changed = True
+        self.first_reading = True
+        # Where the reading is.
+        self.queue: list[tuple[FunctionNode, Scope]] = []  # functions whose bodies are still to be read
+        self.file = ""
+        self.function: ast.AST | None = None
+        self.in_main_block = False  # if __name__ == "__main__"
+        self.steps = STEPS
+
+    @abstractmethod
+    def annotation(self, node: ast.expr | None, scope: Scope) -> None:
+        """Read an annotation; of a text, the calls in it, which typing.get_type_hints evaluates."""
+
+    def importing(self) -> bool:
+        """Whether the statement at hand runs when the file is imported."""
+        return self.function is None and not self.in_main_block
+
+    # What is reported.
+
+    def report(self, code: str, node: ast.AST, what: str, severity: str = ERROR) -> None:
+        """Keep one finding for a line and a code: the first, or the first error where there is one."""
+        line = getattr(node, "lineno", 0)
+        what = what.removeprefix("builtins.")  # where everybody writes eval(...)
+        key = (self.file, line, code)
+        earlier = self.reports.get(key)
+        if severity == ERROR and self.function is not None:
+            self.faults.setdefault(self.function, line)
+        if earlier is None or (earlier.severity == WARNING and severity == ERROR):
+            self.reports[key] = Finding(code, f"{self.file}:{line}: {what}", self.file, line, severity=severity)
+
+    def mention(self, path: str, node: ast.AST, called: bool = False) -> None:
+        """Report a name that says by itself what it does."""
+        if judgement := judge(path):
+            code, severity, words = judgement
+            self.report(code, node, f"{printable_excerpt(path)}{'(...)' * called} {words}.", severity)
+
+    def mention_all(self, values: Values, node: ast.AST, called: bool = False) -> None:
+        for path in [value.path for value in values if isinstance(value, Ref)]:
+            self.mention(path, node, called)
+
+    def hand_on(self, values: Values, node: ast.AST) -> None:
+        """Report a module or a function whose arguments matter where it leaves what can be followed."""
+        for path in [value.path for value in values if isinstance(value, Ref)]:
+            if path in KEPT:
+                words = "is handed on as a value; what is done with it cannot be followed"
+                self.report("S15", node, f"the module {path} {words}.")
+            elif path in SENSITIVE:
+                code, words = SENSITIVE[path]
+                severity = WARNING if path in ("builtins.open", "io.open", "os.getenv") else ERROR
+                self.report(code, node, f"{path} is handed on as a value: it {words}.", severity)
+            elif path in DELETES:
+                self.report("S07", node, f"{path} is handed on as a value: it deletes or moves files.")
+
+    def check_text(self, value: str | bytes, node: ast.AST) -> None:
+        """Report a text that is the place of passwords or keys."""
+        text = value[:4096] if isinstance(value, str) else value[:4096].decode("latin-1")
+        if SECRET_PLACES.search(text):
+            self.report("S08", node, f'"{printable_excerpt(text)}" is where passwords or keys lie.')
+
+    def afford(self, count: int, node: ast.AST) -> bool:
+        """Whether so many more elements may be computed; where not, what they would be is unknown."""
+        if 0 <= self.steps < count:
+            self.report("S15", node, "computes more than can be followed here.", WARNING)
+            self.steps = -1
+        self.steps -= count
+        return self.steps >= 0
+
+    # Names.
+
+    def bind_name(self, name: str, values: Values, scope: Scope) -> None:
+        """Add to what a name can be."""
+        scope = scope.elsewhere.get(name, scope)
+        before = scope.names.get(name)
+        after = union(before or (), values)
+        if before is None or len(after) != len(before):
+            scope.names[name] = after
+            self.changed = True
+
+    def look_for(self, name: str, scope: Scope) -> Values:
+        """What a name can be. A builtin stays possible where the module's own binding may come later."""
+        values: Values = ()
+        bound = False
+        outer: Scope | None = scope
+        while outer is not None:
+            where = outer.elsewhere.get(name, outer) if outer is scope else outer
+            if name in where.names and (outer.kind != "class" or outer is scope):
+                values = union(values, where.names[name])
+                if outer.kind == "function" and where is outer:
+                    return values
+                if outer.kind == "module":
+                    bound = True
+                    break
+            outer = outer.parent
+        bound = bound or bool(values)
+        builtin = f"builtins.{name}" if hasattr(builtins, name) else ""
+        if builtin and (not bound or judge(builtin) or builtin in SENSITIVE):
+            return union(values, (Ref(builtin),))
+        if not bound:
+            return tuple(Ref(canonical(f"{star}.{name}")) for star in scope.top().stars)
+        return values
+
+    def add_returned(self, function: ast.AST, values: Values) -> None:
+        """Add to what a function can give back."""
+        before = self.returns.get(function, ())
+        after = self.returns[function] = union(before, values)
+        self.changed |= len(after) != len(before)
+
+    def store_attribute(self, owners: Values, name: str | None, values: Values, node: ast.AST) -> None:
+        """``owner.name = value``, also by setattr (where the name can be unknown) and del."""
+        if name in INTROSPECTION - {"__spec__", "__loader__"}:
+            self.report("S11", node, f"replaces {name}, and so what a function does.")
+        for owner in owners:
+            if isinstance(owner, (Instance, Own)) and name and (inner := self.scopes.get(owner.node)):
+                self.bind_name(name, values, inner)
+            elif isinstance(owner, Ref) and not owner.path.startswith("."):
+                self._report_stored_attribute(owner.path, name, node)
+
+    def _report_stored_attribute(self, path: str, name: str | None, node: ast.AST) -> None:
+        if "()" in path and path != "builtins.type()":
+            return
+        if path in ("os.environ", "os.environb") or (path, name) == ("os", "environ"):
+            self.report("S09", node, "changes the environment of this process and its children.")
+            return
+        switch = path.startswith(("torch.backends.", "torch._dynamo.config", "torch._inductor.config"))
+        what = f"changes {printable_excerpt(path)}.{name or '...'} for everything else in the process."
+        self.report("S11", node, what, WARNING if switch else ERROR)
+
+    def store_item(self, owners: Values, index: Values, node: ast.AST) -> None:
+        """``owner[index] = value`` and del."""
+        for path in [owner.path for owner in owners if isinstance(owner, Ref) and not owner.path.startswith(".")]:
+            if path in ("os.environ", "os.environb"):
+                name = printable_excerpt(", ".join(known_strings(index)) or "...", 40)
+                self.report("S09", node, f"changes the environment variable {name} of this process.")
+            elif path == "builtins.globals()":
+                self.report("S15", node, "makes names of this file while it runs.", WARNING)
+            elif "()" not in path and len(owners) == 1:
+                severe = path.startswith(("sys.", "builtins")) or path.endswith("__dict__")
+                what = f"puts something into {printable_excerpt(path)}, which others use."
+                self.report("S11", node, what, ERROR if severe else WARNING)
+
+    # Attributes.
+
+    def attribute(self, owners: Values, name: str, node: ast.AST, called: bool = False) -> Values:
+        """``owner.name`` for everything that the owner can be."""
+        if name in INTROSPECTION:
+            severity = WARNING if name == "__code__" else ERROR
+            self.report("S15", node, f".{name} reaches into Python, where any name can be found.", severity)
+        groups: list[Values] = []
+        for owner in owners:
+            groups += self._attribute_of(owner, name, node, called)
+        return union(*groups)
+
+    def _attribute_of(self, owner: Value, name: str, node: ast.AST, called: bool) -> list[Values]:
+        if isinstance(owner, Ref):
+            return self._attribute_of_import(owner, name, node, called)
+        if isinstance(owner, Own) and isinstance(owner.node, ast.Module):
+            values = self.scopes[owner.node].names.get(name, ())
+            self.mention_all(values, node, called)
+            return [values]
+        if isinstance(owner, Own) and isinstance(owner.node, FUNCTIONS):
+            return [(owner,)] if name in ("__call__", "__wrapped__", "__func__") else []
+        if isinstance(owner, (Own, Instance)):
+            return self._attribute_of_class(owner.node, name)
+        if isinstance(owner, Decoded) or (isinstance(owner, Given) and name not in ("parent", "parents")):
+            return [(owner,)]
+        return []
+
+    def _attribute_of_import(self, owner: Ref, name: str, node: ast.AST, called: bool) -> list[Values]:
+        if name == "__call__" or (name in ("__wrapped__", "__func__", "func") and "()" not in owner.path):
+            return [(owner,)]
+        if name == "__self__" and owner.path.startswith("builtins."):
+            self.report("S15", node, ".__self__ of a builtin is the module of all builtins.")
+            return [(Ref("builtins"),)]
+        if len(owner.path) >= LONGEST_PATH:
+            return []
+        path = canonical(f"{owner.path}.{name}")
+        self.mention(path, node, called)
+        return [(Ref(path),)]
+
+    def _attribute_of_class(self, owner: ast.AST, name: str) -> list[Values]:
+        groups: list[Values] = [(Own(owner),)] if name == "__class__" else []
+        for member in self.class_member(owner, name):
+            groups.append((member,))
+            if isinstance(member, Instance):  # a descriptor gives what its __get__ gives
+                getters = [v for v in self.class_member(member.node, "__get__") if isinstance(v, Own)]
+                groups += [self.returns.get(getter.node, ()) for getter in getters]
+            if isinstance(member, Own) and _is_property(member.node):
+                if self.function is not None:
+                    self.calls.setdefault(self.function, {})[member.node] = None
+                groups.append(self.returns.get(member.node, ()))
+        return groups
+
+    def class_member(self, node: ast.AST, name: str) -> Values:
+        """An attribute of a class of the folder, or of its bases; each class is looked at once."""
+        groups: list[Values] = []
+        queue = [node]
+        seen = {node}
+        while queue:
+            current = queue.pop(0)
+            scope = self.scopes.get(current)
+            if scope is not None and name in scope.names:
+                groups.append(scope.names[name])
+            elif scope is not None:
+                bases = [base.node for base in self.bases.get(current, ()) if isinstance(base, Own)]
+                queue += [base for base in bases if isinstance(base, ast.ClassDef) and base not in seen]
+                seen |= set(bases)
+        return union(*groups)
+
+
+# What a rule says about a call of a dotted name: what the call gives back, or NOTHING_TO_SAY, and then the next rule
+# has its turn. A rule can report and still have nothing to say about the result.
+Rule: TypeAlias = Callable[[State, str, Call, Scope], Values | None]
+NOTHING_TO_SAY = None
+
+
+def _is_property(node: ast.AST) -> bool:
+    decorators = [d for d in getattr(node, "decorator_list", ()) if not isinstance(d, ast.Call)]
+    return not {"property", "cached_property"}.isdisjoint(ast.unparse(d).split(".")[-1] for d in decorators)
