@@ -1,4 +1,8 @@
-"""bandit's rules as a second opinion: those that are about what remote code can do, in its own words' place."""
+"""bandit's rules as a second opinion, after the interpreter's findings.
+
+Only rules about what remote code can do are used, and their messages are replaced by ours. bandit goes by the names
+that a call spells out; run.py says why that is not enough alone.
+"""
 
 import io
 import logging
@@ -10,21 +14,21 @@ from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.common.errors import UserError
 from pinfold.folder.model_folder import Module
 
-# bandit's test -> our code, severity, what is done. Style, passwords in tests, hashes and random numbers are left out;
+# bandit's test -> our code, severity, what the code does. Style, passwords, hashes and random numbers are left out;
 # so are B102 and B307, which go by a name alone and take a parameter called eval for the builtin.
 RULES = {
-    "B103": ("S07", WARNING, "opens a file's permissions"),
-    "B202": ("S07", ERROR, "unpacks an archive, whose members can lie anywhere"),
+    "B103": ("S07", WARNING, "gives others access to a file"),
+    "B202": ("S07", ERROR, "unpacks an archive, whose members can be written anywhere"),
     "B301": ("S06", ERROR, "unpickles, and a pickle runs whatever it names"),
     "B302": ("S06", ERROR, "reads marshalled code"),
-    "B306": ("S07", WARNING, "makes a temporary file that others can foresee"),
+    "B306": ("S07", WARNING, "makes a temporary file with a predictable name"),
     "B310": ("S03", ERROR, "reaches the network"),
     "B312": ("S03", ERROR, "reaches the network"),
     "B321": ("S03", ERROR, "reaches the network"),
-    "B323": ("S03", ERROR, "reaches the network without checking whom it talks to"),
-    "B501": ("S03", ERROR, "reaches the network without checking whom it talks to"),
+    "B323": ("S03", ERROR, "reaches the network without checking who answers"),
+    "B501": ("S03", ERROR, "reaches the network without checking who answers"),
     "B506": ("S06", ERROR, "builds any Python object that the text names"),
-    "B507": ("S03", ERROR, "reaches another machine without checking which"),
+    "B507": ("S03", ERROR, "reaches another machine without checking which one answers"),
     "B601": ("S02", ERROR, "starts a program on another machine"),
     "B602": ("S02", ERROR, "starts a shell"),
     "B604": ("S02", ERROR, "starts a shell"),
@@ -36,7 +40,8 @@ RULES = {
     "B614": ("S06", ERROR, "loads a pickle with torch"),
     "B615": ("S03", WARNING, "downloads from a repository that no revision pins"),
 }
-# Without one of these words none of the rules has anything to say, and most model files hold none.
+# Without one of these words none of the rules can apply, and most model files contain none (bandit is slow).
+MOST_SOURCE = 1 << 18
 WORDS = re.compile(
     "chmod|tarfile|pickle|dill|shelve|marshal|mktemp|urlopen|urlretrieve|URLopener|telnet|ftplib|unverified|verify\\s*="
     "|yaml|paramiko|host_key|exec_command|shell|system|popen|Popen|spawn|exec[lv]|startfile|subprocess|commands"
@@ -45,26 +50,24 @@ WORDS = re.compile(
 
 
 def second_opinion(modules: Iterable[Module]) -> Iterator[Finding]:
-    """What bandit finds in the programs of up to 256 KB (it is slow).
-
-    No file of theirs configures it, and no comment of theirs silences it.
+    """What bandit finds in the programs of up to 256 KB, which no file or comment of the audited folder can change.
 
     Raises:
         UserError: bandit is not installed.
     """
-    shown_warning = warnings.formatwarning
+    format_warning = warnings.formatwarning
     try:
         from bandit.core import metrics, node_visitor, test_set
         from bandit.core.config import BanditConfig
     except ImportError as error:
         raise UserError(f"the audit needs the package {error.name}; run: pip install 'bandit>=1.8'") from None
     finally:
-        warnings.formatwarning = shown_warning  # bandit puts its own there
+        warnings.formatwarning = format_warning  # bandit replaces it when it is imported
     tests = test_set.BanditTestSet(BanditConfig(), profile={"include": list(RULES)})
     logger = logging.getLogger("bandit")
     for module in modules:
-        if len(module.source) > 1 << 18 or not WORDS.search(module.source):
-            continue  # our own reading goes through every program
+        if len(module.source) > MOST_SOURCE or not WORDS.search(module.source):
+            continue  # the interpreter reads every program
         level = logger.level
         logger.setLevel(logging.CRITICAL + 1)
         visitor = node_visitor.BanditNodeVisitor(
@@ -78,7 +81,7 @@ def second_opinion(modules: Iterable[Module]) -> Iterator[Finding]:
         )
         try:
             visitor.process(module.source)
-        except Exception:  # its rules trip over rare programs; our own reading says what it could not read
+        except Exception:  # its rules fail on rare programs; the interpreter reports what it could not read
             logger.debug("bandit gave up on %s", module.file, exc_info=True)
         finally:
             logger.setLevel(level)

@@ -31,7 +31,7 @@ CHANGES_LIST = frozenset(
     "append insert extend remove clear pop update setdefault __setitem__ __delitem__ sort".split()
 )
 SAFE_YAML = frozenset("SafeLoader CSafeLoader BaseLoader CBaseLoader".split())
-SAVERS = ("save", "write", "export", "dump", "to_")  # how the name of a function begins that is there to write
+SAVERS = ("save", "write", "export", "dump", "to_")  # how the names of functions begin whose job is to write
 BY_NAME_ONLY = 99  # the position of an argument that is only passed by its name
 
 
@@ -45,7 +45,7 @@ def _import_by_text(state: State, path: str, call: Call, scope: Scope) -> Values
         words = f'imports "{printable_excerpt(name)}" by a text instead of an import statement'
         state.report("S04", call.node, f"{path}(...) {words}.", ERROR if severe else WARNING)
     if not names:
-        state.report("S04", call.node, f"{path}(...) imports a module by a name made up.")
+        state.report("S04", call.node, f"{path}(...) imports a module by a name that is computed at run time.")
     names = [name for name in names if _is_module(name)]
     modules: list[Value] = [Ref(canonical(name)) for name in names]
     if path.endswith("__import__"):  # it gives the package, not the module
@@ -170,7 +170,7 @@ def report_write(state: State, name: str, places: list[Values], call: Call, dele
 
 
 def _writes_to_parameter(function: ast.AST | None, call: Call) -> bool:
-    """Whether a function whose name says that it writes passes on one of its own parameters as the place."""
+    """Whether a function whose name says that it writes takes the path from one of its parameters."""
     if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
         return False
     first = call.node.args[0] if isinstance(call.node, ast.Call) and call.node.args else None

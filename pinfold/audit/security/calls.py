@@ -134,7 +134,7 @@ def _report_at_import(state: State, path: str, call: Call) -> None:
     if method in STARTS_LOADING:
         state.report("S12", call.node, f"{path}(...) loads something when the file is imported.")
     elif path in ENDS_PROGRAM:
-        state.report("S12", call.node, f"{path}() stops or holds whoever imports the file.", WARNING)
+        state.report("S12", call.node, f"{path}() stops or blocks the program that imports the file.", WARNING)
     elif path in OPENERS:
         state.report("S12", call.node, f"{path}(...) opens a file when this one is imported.", WARNING)
     elif parts[0] in ("", "builtins") or "()" in path or judge(path):

@@ -81,7 +81,7 @@ class Expressions(State):
     def of_Constant(self, node: ast.Constant, scope: Scope, use: str) -> Values:
         value = node.value
         if isinstance(value, (str, bytes)) and len(value) >= BLOB and _is_blob(value):
-            self.report("S10", node, f"{len(value)} characters that no person can read.", WARNING)
+            self.report("S10", node, f"{len(value)} characters of text that is not readable.", WARNING)
         if isinstance(value, (str, bytes)) and len(value) > MOST_CHARACTERS:
             return ()
         return (Const(value),) if isinstance(value, (str, bytes, int, float, type(None))) else ()
@@ -100,7 +100,7 @@ class Expressions(State):
         return self.attribute(owners, node.attr, node, use == "call")
 
     def of_Call(self, node: ast.Call, scope: Scope, use: str) -> Values:
-        # The function is evaluated here and not in a step of its own: a chain a().b().c() is as deep as it is long.
+        # The function is evaluated here and not in a separate step: a chain a().b().c() is as deep as it is long.
         method = node.func.attr if isinstance(node.func, ast.Attribute) else None
         owners: Values = ()
         if isinstance(node.func, ast.Attribute):
@@ -164,7 +164,7 @@ class Expressions(State):
         for side in (node.left, *node.comparators):
             values = self.evaluate(side, scope, "base")
             if "os.environ" in imported_paths(values):
-                self.report("S08", node, "asks which environment variables are set.", WARNING)
+                self.report("S08", node, "checks which environment variables are set.", WARNING)
         return ()
 
     def of_UnaryOp(self, node: ast.UnaryOp, scope: Scope, use: str) -> Values:

@@ -4,7 +4,7 @@
 
 import re
 
-# What calls a function that it is given: where that stands and where its arguments do.
+# What calls a function that it is given -> position and name of the function, and of the tuple of its arguments.
 CALLERS: dict[str, tuple[tuple[int, str], tuple[int, str]]] = {
     "torch.multiprocessing.spawn": ((0, "fn"), (1, "args")),
     "torch.multiprocessing.spawn.spawn": ((0, "fn"), (1, "args")),
@@ -21,7 +21,8 @@ RUNS_FIRST = re.compile(
     r"(?:map|map_async|starmap|starmap_async|imap|imap_unordered|apply|apply_async|submit)$"
 )
 
-# Writers: the positions and names of the arguments that say where. DELETES destroys even inside the given directory.
+# What writes, moves or deletes -> positions and names of the arguments that are paths. Those in DELETES destroy
+# something, even inside the given directory.
 WRITERS: dict[str, tuple[tuple[int, str], ...]] = {
     "os.makedirs": ((0, "name"),),
     "os.mkdir": ((0, "path"),),
@@ -75,7 +76,8 @@ DELETES = frozenset(
     "os.remove os.unlink os.rmdir os.removedirs os.rename os.renames os.replace os.truncate shutil.rmtree "
     "shutil.move".split()
 )
-OPENERS = {  # name -> position of the mode
+# What opens a file -> position of the mode.
+OPENERS = {
     "builtins.open": 1,
     "io.open": 1,
     "codecs.open": 1,
@@ -109,7 +111,8 @@ RUNNERS = re.compile(
     r"|torch\.load|ctypes\.\w+|code\..*)$"
 )
 
-# At import: packages whose functions make definitions, and builtins that only build plain data.
+# Packages whose functions define things, and so are expected at import.
+
 DEFINES = frozenset(
     "torch transformers numpy typing typing_extensions collections dataclasses functools re math enum abc itertools "
     "contextlib warnings copy pathlib packaging logging triton einops timm string torchvision torchaudio PIL "

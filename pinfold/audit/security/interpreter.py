@@ -1,7 +1,7 @@
 """Follow names through a folder's programs, and report what they reach. Nothing is imported or executed.
 
 A small interpreter over syntax trees: each name of each scope has the set of things that it can be, whatever the order
-of the statements (a loop or a later call can turn it round). The folder is read again until nothing is learned.
+of the statements (a loop or a later call can reverse it). The folder is read again until nothing new is learned.
 """
 
 import ast
@@ -25,7 +25,7 @@ HOOKS = frozenset(
 QUIET_HOOKS = frozenset(("__getstate__", "__getnewargs__", "__getnewargs_ex__", "__del__"))  # unless they do something
 METACLASS_HOOKS = frozenset(("__new__", "__init__", "__call__"))  # of a class below type
 RUNS_WHEN_IMPORTED = frozenset(("antigravity", "this", "idlelib.__main__", "__main__"))
-TOO_DEEP = "is nested too deeply to be read; nobody can vouch for what it does."
+TOO_DEEP = "is nested too deeply to be read; what it does is not known."
 
 
 class Interpreter(Expressions):

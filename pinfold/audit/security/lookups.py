@@ -52,7 +52,7 @@ def _entry_of_import(state: State, path: str, index: Values, node: ast.AST, scop
         return []
     if (path.endswith(".__dict__") and "()" not in path) or path == "builtins":
         if not names:
-            state.report("S15", node, f"looks up a name in {path} that is made up while it runs.")
+            state.report("S15", node, f"looks up a name in {path} that is computed at run time.")
         return [state.attribute((Ref(path.removesuffix(".__dict__")),), name, node) for name in names]
     if path in ("builtins.globals()", "builtins.locals()"):
         return _entry_of_namespace(state, path, names, node, scope)
@@ -80,10 +80,10 @@ def _any_global(state: State, node: ast.AST, scope: Scope) -> list[Values]:
 
     The functions that matter are reported where they are imported or handed on.
     """
-    state.report("S15", node, "looks up a name of this file that is made up while it runs.", WARNING)
+    state.report("S15", node, "looks up a name of this file that is computed at run time.", WARNING)
     modules = _modules_kept(scope)
     if modules:
-        state.report("S15", node, "can reach every module that this file imports, by a name made up.")
+        state.report("S15", node, "can reach every module that this file imports, by a computed name.")
     return modules
 
 
@@ -97,7 +97,7 @@ def _loaded_module(state: State, index: Values, node: ast.AST, scope: Scope) -> 
         return [(Own(scope.top().node),)]
     names = known_strings(index)
     if not names:
-        state.report("S15", node, "takes a module out of sys.modules by a name that is made up while it runs.")
+        state.report("S15", node, "takes a module out of sys.modules by a name that is computed at run time.")
     return [(Ref(canonical(name)),) for name in names if is_dotted_name(name)]
 
 
@@ -118,7 +118,7 @@ def report_variable(state: State, key: Values, node: ast.AST) -> None:
     """Report which variable of the environment is read."""
     names = known_strings(key)
     secret = not names or any(SECRET_VARIABLES.search(name) for name in names)
-    named = printable_excerpt(names[0]) if names else "by a name made up while it runs"
+    named = printable_excerpt(names[0]) if names else "with a name that is computed at run time"
     words = "; secrets are kept in such variables" if secret else ""
     state.report("S08", node, f"reads the environment variable {named}{words}.", ERROR if secret else WARNING)
 
@@ -148,13 +148,13 @@ def _unknown_attribute(state: State, owners: Values, call: Call, scope: Scope) -
     paths = imported_paths(owners)
     for path in paths:
         if path in KEPT or path == "builtins":
-            state.report("S15", call.node, f"takes a name out of {path} that is made up while it runs.")
+            state.report("S15", call.node, f"takes something out of {path} by a name that is computed at run time.")
     if call.open_ended and not owners:
-        state.report("S15", call.node, "getattr(*...) takes a name out of something that cannot be followed.")
+        state.report("S15", call.node, "getattr(*...) takes something out of an object that cannot be followed.")
     picked = [v.path for v in owners if isinstance(v, Picked)]
     if picked:
-        words = f"takes a name out of what another made-up name gave, beginning at {printable_excerpt(picked[0])}"
-        state.report("S15", call.node, f"{words}: so any function can be reached.")
+        words = f"follows one computed name after another, beginning at {printable_excerpt(picked[0])}"
+        state.report("S15", call.node, f"{words}: any function can be reached that way.")
     groups: list[Values] = []
     if _has_own_module(owners) and _modules_kept(scope):
         groups += _any_global(state, call.node, scope)[:1]
@@ -206,7 +206,7 @@ def _methodcaller(state: State, path: str, call: Call, scope: Scope) -> Values:
 def _report_getter(state: State, path: str, call: Call, arguments: list[Values]) -> None:
     for texts in map(known_strings, arguments):
         if not texts:
-            state.report("S15", call.node, f"{path}(...) takes a name that is made up while it runs.", WARNING)
+            state.report("S15", call.node, f"{path}(...) takes a name that is computed at run time.", WARNING)
         for part in ".".join(texts).split("."):
             if part in INTROSPECTION or part in METHODS:
                 state.report("S15", call.node, f"{path}({part!r}) reaches what no name in this file shows.")
@@ -292,7 +292,9 @@ def call_getter(state: State, getter: Getter, call: Call) -> Values:
     if not getter.names:
         for value in owners:
             if isinstance(value, (Ref, Picked)) and "()" not in value.path:
-                words = f"takes a name out of {printable_excerpt(value.path)} that is made up while it runs"
+                words = (
+                    f"takes something out of {printable_excerpt(value.path)} by a name that is computed at run time"
+                )
                 state.report("S15", call.node, f"operator.attrgetter {words}.")
         return tuple(Picked(path) for path in imported_paths(owners) if "()" not in path)
     groups: list[Values] = []

@@ -1,7 +1,7 @@
 """What the names that a program can call are able to do: dotted name -> code, severity and plain words.
 
-A name ends with "." where it stands for everything below it. Only what stands in the standard library, in torch,
-transformers and the packages that people send data with is listed; what else a package does cannot be seen here.
+A name that ends with "." means everything below it. Listed are the standard library, torch, transformers and the
+packages that people send data with; what other packages do cannot be seen here.
 """
 
 # ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
@@ -36,7 +36,7 @@ REACHED_THROUGH = frozenset(
     "os sys subprocess builtins socket shutil ctypes importlib pickle marshal pty urllib requests threading atexit "
     "pathlib tempfile runpy inspect".split()
 )
-# Modules that are not handed on, because what becomes of them then cannot be followed.
+# Modules that must not be handed on as values, because what is done with them then cannot be followed.
 KEPT = frozenset(
     "os sys subprocess builtins socket shutil ctypes importlib pickle marshal pty urllib urllib.request requests "
     "runpy threading multiprocessing signal atexit gc inspect imp code pkgutil platform cffi dill cloudpickle joblib "
@@ -47,7 +47,7 @@ _STARTS = "starts another program"
 _NETWORK = "reaches the network"
 _LOADS = "unpickles, and a pickle runs whatever it names"
 _NATIVE = "runs native code that no audit of Python reads"
-_IMPORTS = "imports code by a name that is made up while it runs"
+_IMPORTS = "imports code by a name that is computed at run time"
 _PATCH = "changes Python itself for everything else that runs"
 _FRAMES = "reaches into running code, where any name can be found"
 
@@ -206,7 +206,7 @@ _TABLE: list[tuple[str, str, str, str]] = [
     (
         "S08",
         WARNING,
-        "asks who the user is or where the home directory lies",
+        "reads who the user is or where the home directory is",
         "os.path.expanduser pathlib.Path.home pathlib.PosixPath.home pathlib.Path().expanduser getpass.getuser pwd. "
         "grp. os.getlogin os.uname platform.node platform.uname uuid.getnode os.getuid os.path.expandvars",
     ),
@@ -249,7 +249,7 @@ for _code, _severity, _words, _names in _TABLE:
     for _name in _names.split():
         (BELOW if _name.endswith(".") else EXACT)[_name.rstrip(".")] = (_code, _severity, _words)
 
-# Constants, exceptions and types below a listed module: naming them does nothing.
+# Constants, exceptions and types below a listed module: naming them has no effect.
 _HARMLESS = re.compile(
     r"^(?:subprocess\.(?:PIPE|STDOUT|DEVNULL)|socket\.(?:AF|SOCK|SOL|SO|IPPROTO|TCP|MSG)_\w+|ssl\.[A-Z_]+)$|\.(?:exceptions?(?:\.\w+)*|\w*(?:Error|Exception|Warning|Expired)|cpu_count|current_process"
     r"|get_start_method|CompletedProcess|Response|c_\w+|__version__|__name__|__doc__|__file__"
@@ -270,7 +270,8 @@ _HARMLESS_TORCH = re.compile(
     r"|_has_\w+|_is_\w+|_\w*_is_\w+|_c10d))$"
 )
 
-# Functions whose arguments decide: the check of their call is elsewhere; alone they must not be handed on.
+# Functions whose arguments decide. Their calls are checked by rules (lookups.py, call_rules.py); as values they must
+# not be handed on.
 SENSITIVE = {
     "builtins.getattr": ("S15", "looks names up that cannot be followed"),
     "builtins.setattr": ("S11", "sets names that cannot be followed"),
@@ -320,7 +321,7 @@ METHODS = {
     "CDLL": ("S05", _NATIVE),
     "load_inline": ("S05", _NATIVE),
     "rmtree": ("S07", "deletes a whole directory"),
-    "extractall": ("S07", "unpacks an archive, whose members can lie anywhere"),
+    "extractall": ("S07", "unpacks an archive, whose members can be written anywhere"),
     "settrace": ("S11", _PATCH),
     "__import__": ("S04", _IMPORTS),
     "tofile": ("S07", "writes a file"),
@@ -374,13 +375,13 @@ def canonical(path: str) -> str:
 
 @functools.lru_cache(maxsize=1 << 14)
 def notable(path: str) -> bool:
-    """Whether something may be said about the name itself or about handing it on."""
+    """Whether the name itself can be reported, or handing it on."""
     return path in KEPT or path in SENSITIVE or path in OPENERS or path in WRITERS or judge(path) is not None
 
 
 @functools.lru_cache(maxsize=1 << 14)
 def judge(path: str) -> tuple[str, str, str] | None:
-    """Code, severity and words for naming something, or None where naming it does nothing.
+    """Code, severity and words for naming something, or None where naming it has no effect.
 
     Below a listed module everything counts but its constants and exceptions; "x()" is what calling x gave.
     """
@@ -389,7 +390,8 @@ def judge(path: str) -> tuple[str, str, str] | None:
     head = path.split("(")[0]
     parts = head.split(".")
     for length in range(len(parts) - (path == head), 0, -1):
-        found = BELOW.get(".".join(parts[:length]))
-        if found:
-            return None if "(" in path or _HARMLESS.search(path) or _HARMLESS_TORCH.match(path) else found
+        judgement = BELOW.get(".".join(parts[:length]))
+        if judgement:
+            harmless = "(" in path or _HARMLESS.search(path) or _HARMLESS_TORCH.match(path)
+            return None if harmless else judgement
     return None

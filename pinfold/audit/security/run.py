@@ -1,7 +1,12 @@
-"""Read a folder for what its code and its settings could do to a machine. Nothing is imported or executed.
+"""Report what a folder's code and settings could do to the machine that loads it. Nothing is imported or executed.
+
+An interpreter follows values through the folder's programs (interpreter.py). bandit or semgrep alone would not do:
+they match calls as they are spelled, file by file, and so see neither ``getattr(os, "sys" + "tem")`` nor a module that
+reaches its call through an argument, an attribute or a sibling file, which is how code hides; and they take a
+parameter that is called eval for the builtin. bandit's other rules are used as a second opinion (bandit.py).
 
 Codes stay the same from release to release:
-S01 text run as a program, S02 other programs, S03 network, S04 code by made-up names, S05 native code, S06 pickles,
+S01 text run as a program, S02 other programs, S03 network, S04 code by computed names, S05 native code, S06 pickles,
 S07 writes and deletions, S08 secrets, S09 the environment, S10 encoded text that is run, S11 changes of installed
 modules, S12 code at import, S13 methods that Python calls by itself, S14 settings that choose code, S15 hidden names.
 """
@@ -85,7 +90,7 @@ def _not_yet_reported(candidates: Iterable[Finding], findings: list[Finding]) ->
 
 @contextlib.contextmanager
 def _same_depth() -> Iterator[None]:
-    """What is too deep to be read is so everywhere: some libraries (torch's compiler) raise Python's limit."""
+    """Python's own recursion limit, which torch's compiler raises: what is too deep to be read is so everywhere."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(DEPTH)
     try:
@@ -122,7 +127,7 @@ def accepted(findings: list[Finding], accept: dict[str, str]) -> list[Finding]:
         code, _, file = str(key).strip().partition(" ")
         if code not in CODES:
             about_loading = code[:1] in ("P", "D")
-            what = "is about loading, not about trust, and cannot be" if about_loading else "is no code that can be"
+            what = "is about loading, not about trust, and cannot be" if about_loading else "is not a code that can be"
             codes = f"use one of {CODES[0]} to {CODES[-1]}"
             raise UserError(f"accept: {printable_excerpt(key)} {what} accepted; {codes}")
         if not isinstance(reason, str) or not reason.strip():
@@ -145,7 +150,7 @@ def _source_findings(module: Module) -> Iterator[Finding]:
         if match and match[1].lower().replace("_", "-") not in ("utf-8", "utf8", "ascii"):
             encoding = printable_excerpt(match[1], 30)
             yield _hidden(
-                module, number, f'declares the encoding "{encoding}": Python reads another text than you do.'
+                module, number, f'declares the encoding "{encoding}": Python reads a different text than you see.'
             )
     if source.isascii():
         return
@@ -160,7 +165,7 @@ def _source_findings(module: Module) -> Iterator[Finding]:
             if token.type == tokenize.NAME and not token.string.isascii():
                 name = unicodedata.normalize("NFKC", token.string)  # as Python does
                 if name.isascii():
-                    words = f'writes the name "{printable_excerpt(name, 30)}" in other letters.'
+                    words = f'spells the name "{printable_excerpt(name, 30)}" in other letters.'
                     yield _hidden(module, token.start[0], words)
     except (tokenize.TokenError, SyntaxError, RecursionError):
         return

@@ -100,7 +100,7 @@ class State(ABC):
     def report(self, code: str, node: ast.AST, what: str, severity: str = ERROR) -> None:
         """Keep one finding for a line and a code: the first, or the first error where there is one."""
         line = getattr(node, "lineno", 0)
-        what = what.removeprefix("builtins.")  # where everybody writes eval(...)
+        what = what.removeprefix("builtins.")  # where programs write eval(...)
         key = (self.file, line, code)
         earlier = self.reports.get(key)
         if severity == ERROR and self.function is not None:
@@ -135,7 +135,7 @@ class State(ABC):
         """Report a text that is the place of passwords or keys."""
         text = value[:4096] if isinstance(value, str) else value[:4096].decode("latin-1")
         if SECRET_PLACES.search(text):
-            self.report("S08", node, f'"{printable_excerpt(text)}" is where passwords or keys lie.')
+            self.report("S08", node, f'"{printable_excerpt(text)}" is where passwords or keys are kept.')
 
     def afford(self, count: int, node: ast.AST) -> bool:
         """Whether so many more elements may be computed; where not, what they would be is unknown."""
@@ -212,7 +212,7 @@ class State(ABC):
                 name = printable_excerpt(", ".join(known_strings(index)) or "...", 40)
                 self.report("S09", node, f"changes the environment variable {name} of this process.")
             elif path == "builtins.globals()":
-                self.report("S15", node, "makes names of this file while it runs.", WARNING)
+                self.report("S15", node, "makes names of this file at run time.", WARNING)
             elif "()" not in path and len(owners) == 1:
                 severe = path.startswith(("sys.", "builtins")) or path.endswith("__dict__")
                 what = f"puts something into {printable_excerpt(path)}, which others use."

@@ -23,11 +23,12 @@ NAMES = tuple(
 
 
 def _is_piece(text: str) -> bool:
-    """Whether a text is the beginning or the end of a name that leads out."""
+    """Whether a text is the beginning or the end of a name that leads out of the sandbox."""
     return text == "_" or (len(text) > 1 and any(name.startswith(text) or name.endswith(text) for name in NAMES))
 
 
-def _plain(match: re.Match) -> str:
+def _unescaped(match: re.Match) -> str:
+    """The character that an escape of a Jinja text means."""
     digits = match[1] or match[2] or match[3]
     if match[5]:
         return "_" if match[5].upper() == "LOW LINE" else "?"
@@ -58,15 +59,15 @@ def escape(template: str) -> tuple[int, str] | None:
     for start, block in _blocks(template):
         joined, end = "", None
         for text in TEXT.finditer(block):
-            value = ESCAPED.sub(_plain, text[1] if text[1] is not None else text[2])
+            value = ESCAPED.sub(_unescaped, text[1] if text[1] is not None else text[2])
             together = end is not None and text.start() - end < 100 and BETWEEN.fullmatch(block, end, text.start())
             joined, end = (joined[-200:] if together else "") + value, text.end()
             if match := ESCAPES.search(joined) or ESCAPES.search(value[::-1]):
                 return start + text.start(), match[0]
             if len(value) > 3 and any(name.startswith(value) for name in NAMES):
-                return start + text.start(), value  # the rest of the name can stand anywhere
+                return start + text.start(), value  # the rest of the name can be anywhere
         for index in SUBSCRIPT.finditer(block):
-            texts = [ESCAPED.sub(_plain, m[1] if m[1] is not None else m[2]) for m in TEXT.finditer(index[1])]
+            texts = [ESCAPED.sub(_unescaped, m[1] if m[1] is not None else m[2]) for m in TEXT.finditer(index[1])]
             if MAKES.search(TEXT.sub("''", index[1])) and any(map(_is_piece, texts)):
                 return start + index.start(1), index[0]
     return None

@@ -182,7 +182,7 @@ def known_strings(values: Values) -> list[str]:
 
 
 def imported_paths(values: Values) -> list[str]:
-    """The dotted names of what lies outside the folder."""
+    """The dotted names of what is outside the folder."""
     return [v.path for v in values if isinstance(v, Ref)]
 
 
