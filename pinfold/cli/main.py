@@ -20,9 +20,9 @@ VERBS = {
     "convert": ("pinfold.cli.convert", "turn modular_x.py into a folder that needs nothing of the original"),
     "push": ("pinfold.push.steps", "publish a model folder and its weights, verified and pinned"),
     "check": ("pinfold.cli.check", "say what a repository of remote code would run, and whether it still works"),
-    "train": ("pinfold.train.run", "train or fine-tune the model of a folder"),
-    "tokenizer": ("pinfold.tokenizer.train", "train a tokenizer on text, or add tokens to one"),
-    "summarize": ("pinfold.summarize.run", "say what a model is made of, what each part costs and what a step shows"),
+    "train": ("pinfold.cli.train", "train or fine-tune the model of a folder"),
+    "tokenizer": ("pinfold.cli.tokenizer", "train a tokenizer on text, or add tokens to one"),
+    "summarize": ("pinfold.cli.summarize", "say what a model is made of, what each part costs and what a step shows"),
     "compat": ("pinfold.cli.compat", "load a published model in several transformers versions"),
     "hub": ("pinfold.cli.hub", "serve the embedded Hub on this machine"),
 }

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from pinfold.common.errors import printable
@@ -41,3 +42,18 @@ class OneLineParser(argparse.ArgumentParser):
             if message.endswith(f"required: {name}"):
                 message += f", one of {', '.join(choices)}"
         self.exit(2, f"{self.prog}: {printable(' '.join(message.split()))}; see {self.prog} --help\n")
+
+
+def number(kind: type, low: float, high: float = 10**9) -> Callable[[str], Any]:
+    """An argparse type: a number within limits, both included."""
+
+    def convert(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} must be {kind.__name__} from {low} to {high}")
+        return value
+
+    return convert

@@ -4,17 +4,18 @@ from pathlib import Path
 
 from pinfold.common.errors import UserError, missing_extra
 from pinfold.summarize.rows import Row, parts
-from pinfold.summarize.text import number
+from pinfold.summarize.text import number_text
 
 # Pixels; shown at half of that on most screens. Colours as in the loss curve of a card, so that both go together.
 WIDTH, LEFT, RIGHT, TOP, ROW, BAR, BOTTOM = 1440, 40, 40, 150, 78, 24, 40
 GROUND, INK, SOFT, LINES, PARAMETERS, FLOPS = "#ffffff", "#3d4451", "#7a828e", "#eef1f4", "#2563eb", "#c2410c"
 
 
-def check(path: Path) -> None:
-    """
+def check_picture(path: Path) -> None:
+    """Check that a picture can be drawn there.
+
     Raises:
-        UserError: no PNG, or Pillow is missing.
+        UserError: not a PNG, or Pillow is missing.
     """
     if path.suffix.lower() != ".png":
         raise UserError(f"--picture {path}: only PNG is drawn; name a file that ends in .png")
@@ -24,7 +25,7 @@ def check(path: Path) -> None:
         raise missing_extra("summarize --picture", "vision", error) from None
 
 
-def draw(root: Row, title: str, unit: str, path: Path) -> None:
+def draw_picture(root: Row, title: str, unit: str, path: Path) -> None:
     """Write the picture: two bars for each of the parts, whose lengths are shares of the whole model.
 
     Args:
@@ -40,7 +41,7 @@ def draw(root: Row, title: str, unit: str, path: Path) -> None:
     pen.text((LEFT, 36), _cut(pen, title, large, WIDTH - LEFT - RIGHT), fill=INK, font=large)
     x = LEFT
     for key, colour, word in (("parameters", PARAMETERS, "parameters"), ("flops", FLOPS, unit)):
-        text = f"{number(root.sums[key]) or 0} {word}"
+        text = f"{number_text(root.sums[key]) or 0} {word}"
         pen.rectangle([x, 100, x + 20, 120], fill=colour)
         pen.text((x + 32, 110), text, fill=INK, font=font, anchor="lm")
         x += 32 + pen.textlength(text, font=font) + 48
@@ -57,8 +58,8 @@ def draw(root: Row, title: str, unit: str, path: Path) -> None:
             share = _share(row, root, key)
             reach = start + max(share / most * (end - start), 2)
             pen.rectangle([start, y, reach, y + BAR - 1], fill=colour)
-            told = f"{number(row.sums[key])}  {share:.1%}" if row.sums[key] else "0"
-            pen.text((reach + 12, y + BAR / 2), told, fill=SOFT, font=small, anchor="lm")
+            text = f"{number_text(row.sums[key])}  {share:.1%}" if row.sums[key] else "0"
+            pen.text((reach + 12, y + BAR / 2), text, fill=SOFT, font=small, anchor="lm")
     image.save(path, optimize=True)
 
 

@@ -1,6 +1,7 @@
 """The modules of a model as rows of a table: lists joined with what they hold, equal neighbours in one row."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 ROWS = 34  # what fits on a screen
 SUMS = ("parameters", "flops", "weights", "saved", "gradients", "optimizer")
@@ -11,18 +12,18 @@ class Row:
     """One module, or several neighbours that are equal in everything that is counted.
 
     Args:
-        label: its name from the row above it on; "layer.0-11" stands for twelve.
+        label: its name from the row above it on; "layer.0-11" are twelve.
         names: the modules, in order.
-        sums: what is counted, over all of them; "saved" is None where nothing is known.
+        sums: what is counted, over all of them; "saved" is None where it is not known.
     """
 
     label: str
     names: list[str]
     kind: str
     calls: int
-    shape: list | None
+    shape: list[Any] | None
     shares: bool
-    sums: dict
+    sums: dict[str, Any]
     rows: list["Row"] = field(default_factory=list)
 
     @property
@@ -31,16 +32,16 @@ class Row:
         return self.names[0]
 
 
-def tree(modules: list[dict]) -> Row:
+def tree(modules: list[dict[str, Any]]) -> Row:
     """The model's own row, with all others below it."""
-    below: dict[str, list[dict]] = {}
+    below: dict[str, list[dict[str, Any]]] = {}
     for module in modules:
         if module["name"]:
             below.setdefault(module["name"].rpartition(".")[0], []).append(module)
     return _row(modules[0], "", below)
 
 
-def _row(module: dict, label: str, below: dict) -> Row:
+def _row(module: dict[str, Any], label: str, below: dict[str, Any]) -> Row:
     if "same_as" in module:
         sums = dict.fromkeys(SUMS, 0)
         return Row(label, [module["name"]], f"= {module['same_as']}", 0, None, True, sums)
@@ -50,7 +51,7 @@ def _row(module: dict, label: str, below: dict) -> Row:
     return row
 
 
-def _children(name: str, label: str, below: dict) -> list[Row]:
+def _children(name: str, label: str, below: dict[str, Any]) -> list[Row]:
     rows: list[Row] = []
     for module in below.get(name, []):
         own = f"{label}{module['name'].rpartition('.')[2]}"
@@ -63,22 +64,24 @@ def _children(name: str, label: str, below: dict) -> list[Row]:
 
 def _folded(rows: list[Row]) -> list[Row]:
     """Equal neighbours, numbered one after the other, become one row."""
-    found: list[list[Row]] = []
+    groups: list[list[Row]] = []
     for row in rows:
-        before = found[-1] if found else None
-        if before and _follows(before[-1], row) and _looks(before[-1]) == _looks(row):
-            before.append(row)
+        group = groups[-1] if groups else None
+        if group and _follows(group[-1], row) and _looks(group[-1]) == _looks(row):
+            group.append(row)
         else:
-            found.append([row])
-    return [_sum(group) if len(group) > 1 else group[0] for group in found]
+            groups.append([row])
+    return [_sum(group) if len(group) > 1 else group[0] for group in groups]
 
 
 def _follows(a: Row, b: Row) -> bool:
-    (first, _, one), (second, _, other) = a.label.rpartition("."), b.label.rpartition(".")
-    return first == second and one.isdecimal() and other.isdecimal() and int(other) == int(one) + 1
+    prefix, _, number = a.label.rpartition(".")
+    next_prefix, _, next_number = b.label.rpartition(".")
+    numbered = number.isdecimal() and next_number.isdecimal()
+    return numbered and prefix == next_prefix and int(next_number) == int(number) + 1
 
 
-def _looks(row: Row) -> tuple:
+def _looks(row: Row) -> tuple[Any, ...]:
     """What equal neighbours have in common; the first may save for backward what all of them use."""
     inner = [(below.label, _looks(below)) for below in row.rows]
     sums = [row.sums[key] for key in SUMS if key != "saved"]
@@ -86,7 +89,8 @@ def _looks(row: Row) -> tuple:
 
 
 def _sum(group: list[Row], within: bool = False) -> Row:
-    first, last = group[0], group[-1]
+    first = group[0]
+    last = group[-1]
     label = first.label if within else f"{first.label}-{last.label.rpartition('.')[2]}"
     sums = {key: None if first.sums[key] is None else sum(row.sums[key] for row in group) for key in SUMS}
     names = [name for row in group for name in row.names]
@@ -97,14 +101,14 @@ def _sum(group: list[Row], within: bool = False) -> Row:
 
 def to_depth(row: Row, depth: int, level: int = 0) -> list[tuple[int, Row]]:
     """Rows with their levels, the model's own first at level 0."""
-    found = [(level, row)]
+    rows = [(level, row)]
     if level < depth:
-        found += [pair for below in row.rows for pair in to_depth(below, depth, level + 1)]
-    return found
+        rows += [pair for below in row.rows for pair in to_depth(below, depth, level + 1)]
+    return rows
 
 
-def shown(row: Row, depth: int | None) -> list[tuple[int, Row]]:
-    """Rows to the wanted depth, by default the deepest that fits on a screen."""
+def visible_rows(row: Row, depth: int | None) -> list[tuple[int, Row]]:
+    """Rows to a depth, by default the deepest that fits on a screen."""
     if depth is not None:
         return to_depth(row, depth)
     chosen = to_depth(row, 1)
@@ -121,17 +125,17 @@ def parts(row: Row, least: int = 4, most: int = 14) -> list[Row]:
 
     At most ``most`` of them, the heaviest; in the model's order.
     """
-    found = [below for below in row.rows if below.sums["parameters"] or below.sums["flops"]] or [row]
-    while len(found) < least:
-        heavy = max((r for r in found if len(r.rows) > 0), key=_weight, default=None)
+    chosen = [below for below in row.rows if below.sums["parameters"] or below.sums["flops"]] or [row]
+    while len(chosen) < least:
+        heavy = max((r for r in chosen if len(r.rows) > 0), key=_weight, default=None)
         inner = [r for r in heavy.rows if r.sums["parameters"] or r.sums["flops"]] if heavy else []
-        if not inner or len(found) + len(inner) - 1 > most:
+        if not inner or len(chosen) + len(inner) - 1 > most:
             break
-        at = next(i for i, each in enumerate(found) if each is heavy)
-        found[at : at + 1] = [replace(each, label=f"{heavy.label}.{each.label}") for each in inner]
-    kept = sorted(found, key=_weight, reverse=True)[:most]
-    return [each for each in found if any(each is other for other in kept)]
+        at = next(i for i, each in enumerate(chosen) if each is heavy)
+        chosen[at : at + 1] = [replace(each, label=f"{heavy.label}.{each.label}") for each in inner]
+    heaviest = sorted(chosen, key=_weight, reverse=True)[:most]
+    return [each for each in chosen if any(each is other for other in heaviest)]
 
 
-def _weight(row: Row) -> tuple:
+def _weight(row: Row) -> tuple[float, float]:
     return row.sums["parameters"] + row.sums["flops"] / 1e3, row.sums["flops"]

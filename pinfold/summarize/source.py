@@ -1,11 +1,11 @@
 """Where the model of a summary comes from: a model folder, a checkpoint, or a repository at a commit."""
 
-import argparse
 import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pinfold.audit.examine import examine
 from pinfold.audit.finding import errors
@@ -34,7 +34,7 @@ class Source:
 
     name: str
     code: ModelFolder | None
-    stored: dict | None
+    stored: dict[str, Any] | None
     weights: Path | None
     notes: list[str]
 
@@ -42,17 +42,17 @@ class Source:
         """Auto class -> "module.Class"."""
         if self.code is None:
             return {}
-        given = (self.stored or {}).get("auto_map")
-        places = self.code.auto_map()
-        for auto, value in given.items() if isinstance(given, dict) else ():
-            place = str(value).rpartition("--")[2].rpartition("/")[2]  # a checkout's own has the folder before it
-            module, _, name = place.partition(".")
+        stored = (self.stored or {}).get("auto_map")
+        auto_map = self.code.auto_map()
+        for auto, value in stored.items() if isinstance(stored, dict) else ():
+            reference = str(value).rpartition("--")[2].rpartition("/")[2]  # a checkout's own has the folder before it
+            module, _, name = reference.partition(".")
             if name in self.code.classes and module in self.code.modules:
-                places[auto] = place
-        return {auto: place for auto, place in places.items() if auto.startswith("AutoModel")}
+                auto_map[auto] = reference
+        return {auto: reference for auto, reference in auto_map.items() if auto.startswith("AutoModel")}
 
     def chosen(self, wanted: str | None) -> tuple[str, str]:
-        """The Auto class and its place: the wanted one, that of architectures with a head, or the first.
+        """The Auto class and its auto_map entry: the wanted one, that of architectures with a head, or the first.
 
         Raises:
             UserError: the folder does not have it.
@@ -65,17 +65,17 @@ class Source:
                 raise UserError(f"--auto {wanted}: {self.name} has {', '.join(sorted(models))}")
             return wanted, models[wanted]
         named = (self.stored or {}).get("architectures")
-        for auto, place in sorted(models.items(), reverse=True):  # a head comes after the plain AutoModel
-            if isinstance(named, list) and place.split(".")[1] in named:
-                return auto, place
+        for auto, reference in sorted(models.items(), reverse=True):  # a head comes after the plain AutoModel
+            if isinstance(named, list) and reference.split(".")[1] in named:
+                return auto, reference
         return min(models.items())
 
 
-def local(directory: Path, config: Path | None) -> Source:
+def local_source(directory: Path, config: Path | None) -> Source:
     """A model folder, or a checkpoint with or without code.
 
     Raises:
-        UserError: there is no model in it.
+        UserError: it does not hold a model.
     """
     check_files(directory)
     folder = read_modules(directory)
@@ -86,9 +86,9 @@ def local(directory: Path, config: Path | None) -> Source:
     if elsewhere := sorted(code_elsewhere(directory)):
         raise UserError(f"{directory}: its code is in {elsewhere[0]}; run: pinfold summarize {elsewhere[0]} --run")
     nested = (stored or {}).get("auto_map")
-    places = [p for p in nested.values() if isinstance(p, str) and "/" in p] if isinstance(nested, dict) else []
-    if places:
-        code = directory / places[0].rpartition("/")[0]
+    values = nested.values() if isinstance(nested, dict) else ()
+    if below := [value for value in values if isinstance(value, str) and "/" in value]:
+        code = directory / below[0].rpartition("/")[0]
         raise UserError(f"{directory}: its code is in {code}; give that: {code} --config {directory / 'config.json'}")
     raise UserError(
         f"{directory}: no file here defines a PreTrainedModel, and no config.json names one of transformers' own; "
@@ -97,9 +97,10 @@ def local(directory: Path, config: Path | None) -> Source:
 
 
 def _source(
-    name: str, directory: Path, folder: ModelFolder | None, stored: dict | None, config: Path | None
+    name: str, directory: Path, folder: ModelFolder | None, stored: dict[str, Any] | None, config: Path | None
 ) -> Source:
-    notes, weights = [], None
+    notes = []
+    weights = None
     if any(directory.glob("*.safetensors")):
         find_weights(directory)  # an index that names files which are not there is said here
         weights = directory
@@ -108,8 +109,8 @@ def _source(
     return Source(name, folder, stored, None if config else weights, notes)
 
 
-def read_config(path: Path, needed: bool) -> dict | None:
-    """A config.json, or None where there is none and none is needed.
+def read_config(path: Path, needed: bool) -> dict[str, Any] | None:
+    """Read a config.json; None where it is missing and not needed.
 
     Raises:
         UserError: it is missing, damaged, or not a configuration.
@@ -129,39 +130,46 @@ def read_config(path: Path, needed: bool) -> dict | None:
     return stored
 
 
-def hub(
-    target: str, args: argparse.Namespace, stack: contextlib.ExitStack, work: Path, say: Callable
-) -> tuple[Source, bool]:
-    """A repository at a commit, downloaded after its audit was shown; and whether its weights were left there.
+def hub_source(
+    target: str, endpoint: str | None, config: Path | None, meta: bool, stack: contextlib.ExitStack, work: Path,
+    say: Callable[[str], None],
+) -> tuple[Source, bool]:  # fmt: skip
+    """A repository at a commit, downloaded after its audit was shown; and whether it is too large for its weights.
+
+    Args:
+        config: a config.json instead of the repository's.
+        meta: leave the weights there in any case.
 
     Raises:
-        UserError: it cannot be read, or holds code that this machine cannot fence.
+        UserError: it cannot be read, or holds code that this machine cannot run in a sandbox.
     """
     stack.enter_context(patience(progress=False))
-    remote, sha = stack.enter_context(compat.repository(target, args.endpoint))
+    remote, sha = stack.enter_context(compat.repository(target, endpoint))
     say(f"reading {remote.repo} at {sha} on {remote.destination.endpoint}")
     seen = outline(remote, sha, work / "outline")
     report = examine(seen.directory, f"{remote.repo}@{sha}", seen.sizes)
     for line in report.lines():
         say(printable(line).replace("\n", " "))
     dangerous = [finding for finding in errors(report.findings) if finding.code.startswith("S")]
-    fenced = fence.available()
-    if dangerous and not fenced.read_only:
+    sandbox = fence.available()
+    if dangerous and not sandbox.read_only:
         raise UserError(
             f"{target} is not run: {dangerous[0].code} was found and this machine cannot fence it "
-            f"({fenced.describe()}); use a machine where unprivileged namespaces are allowed"
+            f"({sandbox.describe()}); use a machine where unprivileged namespaces are allowed"
         )
     large = 2 * sum(n for name, n in seen.sizes.items() if name.endswith(".safetensors")) > free_memory()
-    files, name = seen.directory, f"{remote.repo}@{sha}"
-    if not (args.meta or large):
+    files = seen.directory
+    if not (meta or large):
         files = real_files(remote.snapshot(sha, work / "hub-home"), work / "files" / remote.repo.split("/")[1])
-    folder, others = read_modules(files), sorted(code_elsewhere(files))
+    folder = read_modules(files)
+    others = sorted(code_elsewhere(files))
     if not folder.modules and len(others) == 1:
         other = Remote(replace(remote.destination, repo=others[0]), "main")
         head = other.head()
         if head is None:
             raise UserError(f"{target} uses code of {others[0]}, which is not on {remote.destination.endpoint}")
         folder = read_folder(outline(other, head, work / "code").directory)
-    stored = read_config(args.config or files / "config.json", needed=True)
+    stored = read_config(config or files / "config.json", needed=True)
     has_code = any(folder.kind(each) == "model" for each in folder.classes)
-    return _source(name, files, folder if has_code else None, stored, args.config), large
+    name = f"{remote.repo}@{sha}"
+    return _source(name, files, folder if has_code else None, stored, config), large

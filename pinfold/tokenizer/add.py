@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pinfold.common.errors import UserError
-from pinfold.tokenizer.train import check_output, check_reload, new_directory, write_portable
+from pinfold.folder.model_folder import read_folder
+from pinfold.tokenizer.save import check_output, check_reload, new_directory, write_portable
 
 
 def add_tokens(
@@ -43,11 +44,12 @@ def add_tokens(
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_dir, trust_remote_code=False)
     except Exception as error:  # of many kinds, as what is read there can be anything
         raise UserError(f"{tokenizer_dir}: {_line(error)}; give a tokenizer that AutoTokenizer loads") from None
-    before, known = len(tokenizer), tokenizer.get_vocab()
+    before = len(tokenizer)
+    known = tokenizer.get_vocab()
     if twice := [token for token, count in Counter(tokens).items() if count > 1]:
         raise UserError(f"TOKEN={twice[0]!r} given twice; give each once")
-    if there := [token for token in tokens if token in known]:
-        raise UserError(f"TOKEN={there[0]!r} is in the vocabulary already, as {known[there[0]]}; leave it out")
+    if present := [token for token in tokens if token in known]:
+        raise UserError(f"TOKEN={present[0]!r} is in the vocabulary already, as {known[present[0]]}; leave it out")
     if any(not token.strip() for token in tokens):
         raise UserError("TOKEN is empty; give a word such as '<code>'")
     tokenizer.add_tokens(tokens)
@@ -56,22 +58,23 @@ def add_tokens(
             f"TOKEN={lost[0]!r} would never be found: this tokenizer's normalizer changes it in a text; give one of "
             "letters and signs that it keeps"
         )
-    told = f"{tokenizer_dir}: {before} tokens, now {len(tokenizer)}"
+    summary = f"{tokenizer_dir}: {before} tokens, now {len(tokenizer)}"
     with tempfile.TemporaryDirectory(prefix="pinfold_") as work, new_directory(output) as directory:
         if checkpoint is not None:
             model, loader, options = load_model(checkpoint, folder, Path(work))
             _check_embeddings(model)
-            told += "; " + resize(model, before, len(tokenizer), pad_to_multiple_of)
-            tied, rows = is_tied(model), model.get_input_embeddings().weight.shape[0]
+            summary += "; " + resize(model, before, len(tokenizer), pad_to_multiple_of)
+            tied = is_tied(model)
+            rows = model.get_input_embeddings().weight.shape[0]
             model.save_pretrained(directory)
             try:
-                again = loader.from_pretrained(directory, **options)
+                reloaded = loader.from_pretrained(directory, **options)
             except Exception as error:  # of a folder's code
                 raise UserError(f"the saved model does not load again: {_line(error)}; nothing was written") from None
-            check_rows(again, rows, tied)
+            check_rows(reloaded, rows, tied)
         write_portable(tokenizer, directory)
         check_reload(tokenizer, directory)
-    return f"{told}\nwrote {output}"
+    return f"{summary}\nwrote {output}"
 
 
 def _ids_of(tokenizer: Any, token: str) -> list[int]:
@@ -86,8 +89,6 @@ def load_model(checkpoint: Path, folder: Path | None, work: Path) -> tuple[Any, 
     """
     import transformers
 
-    from pinfold.folder.model_folder import read_folder
-
     try:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
         name = (config.get("architectures") or [None])[0]
@@ -95,16 +96,21 @@ def load_model(checkpoint: Path, folder: Path | None, work: Path) -> tuple[Any, 
         raise UserError(f"{checkpoint}: no config.json that can be read; give what save_pretrained wrote") from None
     options: dict[str, Any] = {}
     if folder is None:
-        loader, source = getattr(transformers, str(name), None), checkpoint
+        source = checkpoint
+        loader = getattr(transformers, str(name), None)
         if config.get("auto_map") or loader is None or not hasattr(loader, "from_pretrained"):
             raise UserError(f"{checkpoint}: {name} is not transformers' own; name the folder of its code by --folder")
     else:
         auto_map = read_folder(folder).auto_map()
-        autos = [auto for auto, place in auto_map.items() if place.split(".")[-1] == name]
+        autos = [auto for auto, reference in auto_map.items() if reference.split(".")[-1] == name]
         if not autos:
-            raise UserError(f"{folder}: registers no {name}, which {checkpoint} was saved from; give its own folder")
-        # code of the folder and weights of the checkpoint in one place, as from_pretrained wants them
-        source, loader, options = work / Path(work).name, getattr(transformers, autos[0]), {"trust_remote_code": True}
+            raise UserError(
+                f"{folder}: does not register {name}, which {checkpoint} was saved from; give its own folder"
+            )
+        # code of the folder and weights of the checkpoint in one directory, as from_pretrained wants them
+        source = work / work.name
+        loader = getattr(transformers, autos[0])
+        options = {"trust_remote_code": True}
         source.mkdir()
         for path in [*checkpoint.glob("*.safetensors*"), *checkpoint.glob("generation_config.json")]:
             (source / path.name).symlink_to(path.resolve())
@@ -121,11 +127,12 @@ def resize(model: Any, before: int, after: int, multiple: int | None) -> str:
     """Give the embeddings a row for each token; rows that are there already are never taken away.
 
     Raises:
-        UserError: the checkpoint has another vocabulary, or did not come out of it as it should.
+        UserError: the checkpoint has another vocabulary, or the model does not follow the change.
     """
     import torch
 
-    rows, tied = model.get_input_embeddings().weight.shape[0], is_tied(model)
+    rows = model.get_input_embeddings().weight.shape[0]
+    tied = is_tied(model)
     if before > rows:
         raise UserError(
             f"the checkpoint has {rows} embeddings and the tokenizer {before} tokens; give its own tokenizer"
@@ -144,7 +151,7 @@ def resize(model: Any, before: int, after: int, multiple: int | None) -> str:
     }:
         raise UserError(
             f"after resizing to {now} rows {type(model).__name__} does not score {now} tokens; its head (such as a "
-            "bias of its own) must follow in resize_token_embeddings, nothing was written"
+            "separate bias) must follow in resize_token_embeddings, nothing was written"
         )
     return f"embeddings {rows} rows, now {now}" + (", tied to the output as before" if tied else "")
 
@@ -156,8 +163,8 @@ def _widths(model: Any) -> dict[str, int] | None:
     ids = torch.zeros(1, 2, dtype=torch.long, device=model.get_input_embeddings().weight.device)
     try:
         with torch.no_grad():
-            found = model(input_ids=ids, return_dict=True)
-        return {name: value.shape[-1] for name, value in found.items() if "logits" in name}
+            outputs = model(input_ids=ids, return_dict=True)
+        return {name: value.shape[-1] for name, value in outputs.items() if "logits" in name}
     except Exception:  # of any model's code
         return None
 
@@ -178,19 +185,22 @@ def is_tied(model: Any) -> bool:
 
 
 def check_rows(model: Any, rows: int, tied: bool) -> None:
-    """Raises:
-    UserError: embeddings, output, bias and configuration do not all have this many rows, or are not tied as before.
+    """Check that all parts of a model have followed its embeddings.
+
+    Raises:
+        UserError: embeddings, output, bias and configuration do not all have this many rows, or are not tied as
+            before.
     """
     output = model.get_output_embeddings()
-    found = {
+    row_counts = {
         "embeddings": model.get_input_embeddings().weight.shape[0],
         "config.vocab_size": model.config.get_text_config().vocab_size,
     }
     if output is not None:
-        found["output"] = output.weight.shape[0]
+        row_counts["output"] = output.weight.shape[0]
         if getattr(output, "bias", None) is not None:
-            found["output bias"] = output.bias.shape[0]
-    if wrong := [f"{name} {value}" for name, value in found.items() if value != rows]:
+            row_counts["output bias"] = output.bias.shape[0]
+    if wrong := [f"{name} {value}" for name, value in row_counts.items() if value != rows]:
         raise UserError(
             f"after resizing to {rows} rows: {', '.join(wrong)}; the model must follow, nothing was written"
         )

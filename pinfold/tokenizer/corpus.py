@@ -19,49 +19,49 @@ from pinfold.common.errors import UserError
 
 TABLES = (".jsonl", ".ndjson", ".csv", ".tsv")
 OBVIOUS = ("text", "sentence", "content", "document", "body", "article")
-HALVES = re.compile("[\ud800-\udfff]")  # JSON can write what is no text
+HALVES = re.compile("[\ud800-\udfff]")  # JSON can write these halves of a character, UTF-8 cannot
 PIECE = 1000  # characters, at least; a piece ends with a line
 
 
 def find_files(inputs: list[str]) -> list[Path | str]:
-    """The files that paths, globs and directories stand for, each once; "-" stays.
+    """The files that paths, globs and directories name, each once; "-" stays.
 
     Raises:
-        UserError: one of them stands for nothing.
+        UserError: one of them names no file.
     """
-    found: list[Path | str] = []
-    for given in inputs:
-        path = Path(given)
-        if not given.strip():  # Path("") is the current directory
+    files: list[Path | str] = []
+    for pattern in inputs:
+        path = Path(pattern)
+        if not pattern.strip():  # Path("") is the current directory
             raise UserError("TEXT is empty; name files, a glob, a directory of .txt, or - for stdin")
-        if given == "-":
-            found.append(given)
+        if pattern == "-":
+            files.append(pattern)
         elif path.is_dir():
             texts = sorted(p for p in path.rglob("*.txt") if p.is_file())
             if not texts:
                 raise UserError(
-                    f"{given}: no .txt file in this directory; name files, or a glob such as '{path}/**/*.md'"
+                    f"{pattern}: no .txt file in this directory; name files, or a glob such as '{path}/**/*.md'"
                 )
-            found += texts
+            files += texts
         elif path.exists():
-            found.append(path)
-        elif glob.has_magic(given):
-            matched = sorted(Path(p) for p in glob.glob(given, recursive=True) if Path(p).is_file())
+            files.append(path)
+        elif glob.has_magic(pattern):
+            matched = sorted(Path(p) for p in glob.glob(pattern, recursive=True) if Path(p).is_file())
             if not matched:
-                raise UserError(f"{given}: no file matches; quote the glob, and use ** for every directory below")
-            found += matched
+                raise UserError(f"{pattern}: no file matches; quote the glob, and use ** for every directory below")
+            files += matched
         else:
             raise UserError(
-                f"{given}: no such file or directory; name files, a glob, a directory of .txt, or - for stdin"
+                f"{pattern}: no such file or directory; name files, a glob, a directory of .txt, or - for stdin"
             )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(files))
 
 
 def read_texts(files: list[Path | str], column: str | None = None) -> Iterator[str]:
     """The pieces of text of all files; of a table, its text column.
 
     Raises:
-        UserError: a file is no text, a table has no such column, or there is no table to have one.
+        UserError: a file is not text, a table has no such column, or a column is named without a table.
     """
     if column and not any(isinstance(path, Path) and path.suffix.lower() in TABLES for path in files):
         raise UserError(f"--column={column}: no table among the files; columns are in {', '.join(TABLES)}")
@@ -97,7 +97,7 @@ def decode(content: bytes, name: str) -> str:
     """Text of a file's bytes.
 
     Raises:
-        UserError: they are no UTF-8 text.
+        UserError: they are not UTF-8 text.
     """
     if content.startswith(b"\x1f\x8b"):
         raise UserError(f"{name}: compressed by gzip; unpack it, or pipe it in: zcat ... | pinfold tokenizer train -")
@@ -123,17 +123,17 @@ def pieces(text: str) -> Iterator[str]:
         start = end
 
 
-def text_column(columns: list[str], wanted: str | None, name: str) -> str:
+def text_column(columns: list[str], chosen: str | None, name: str) -> str:
     """The column to read.
 
     Raises:
         UserError: it is not there, or none is obvious.
     """
     listed = ", ".join(map(str, columns))
-    if wanted:
-        if wanted not in columns:
-            raise UserError(f"{name}: no column {wanted!r}; its columns are {listed}")
-        return wanted
+    if chosen:
+        if chosen not in columns:
+            raise UserError(f"{name}: no column {chosen!r}; its columns are {listed}")
+        return chosen
     obvious = [column for column in OBVIOUS if column in columns] or (columns if len(columns) == 1 else [])
     if len(obvious) != 1:
         raise UserError(f"{name}: which column is the text? its columns are {listed}; give one by --column")

@@ -6,6 +6,7 @@ import inspect
 import json
 import sys
 import types
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from pinfold.common.errors import UserError
 from pinfold.folder.model_folder import read_folder
 
 
-def classes(folder: Path) -> dict[str, type]:
+def import_classes(folder: Path) -> dict[str, type]:
     """Import the classes that a model folder offers to transformers, by their Auto class.
 
-    The folder is imported as a package of its own: transformers' cache of remote code could answer with the classes
-    of another folder of the same name.
+    The folder is imported as a package with a unique name: transformers' cache of remote code could answer with the
+    classes of another folder of the same name.
 
     Raises:
         UserError: no such folder, or code that cannot be imported.
@@ -25,58 +26,79 @@ def classes(folder: Path) -> dict[str, type]:
     auto_map = read_folder(folder).auto_map()
     package = "folder_" + hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
     sys.modules.setdefault(package, types.ModuleType(package)).__path__ = [str(folder.resolve())]
-    found = {}
+    classes = {}
     for auto, reference in auto_map.items():
         module, _, name = reference.partition(".")
         try:
-            found[auto] = getattr(importlib.import_module(f"{package}.{module}"), name)
-        except Exception as error:  # somebody else's code may raise anything
+            classes[auto] = getattr(importlib.import_module(f"{package}.{module}"), name)
+        except Exception as error:  # a stranger's code may raise anything
             raise UserError(
                 f"{folder / module}.py: {type(error).__name__} on import ({one_line(error)}); correct or install it"
             ) from None
-        found[auto].register_for_auto_class(auto)  # so that saving takes the code along
-    return found
+        classes[auto].register_for_auto_class(auto)  # so that saving takes the code along
+    return classes
 
 
-def with_code(model: Any, found: dict[str, type]) -> Any:
-    """The model, whose auto_map is complete; transformers would name only the classes that it saves."""
-    model.config.auto_map = {auto: f"{cls.__module__.split('.')[-1]}.{cls.__name__}" for auto, cls in found.items()}
+def with_code(model: Any, classes: dict[str, type]) -> Any:
+    """The model, with a complete auto_map; transformers would name only the classes that it saves."""
+    model.config.auto_map = {auto: f"{cls.__module__.split('.')[-1]}.{cls.__name__}" for auto, cls in classes.items()}
     return model
 
 
-def fine_tuned(model_class: type, start: Path, fields: dict[str, Any], classifier: bool = True) -> Any:
-    """Load a checkpoint in float32; only a head, or a classifier of another size, is drawn anew."""
+def fine_tuned(model_class: Any, start: Path, fields: dict[str, Any], classifier: bool = True) -> Any:
+    """Load a checkpoint in float32; only a head, or a classifier of another size, gets new weights.
+
+    Args:
+        fields: of the configuration, instead of the checkpoint's.
+        classifier: whether the model has one, whose size is the number of classes.
+
+    Raises:
+        UserError: a checkpoint of another model, or weights that do not fit this one.
+    """
     import torch
 
     check_checkpoint(start)
     stored = json.loads((start / "config.json").read_text(encoding="utf-8"))
-    wanted = model_class.config_class.model_type
-    if stored.get("model_type", wanted) != wanted:
+    model_type = model_class.config_class.model_type
+    if stored.get("model_type", model_type) != model_type:
         raise UserError(
-            f"{start}: holds a {stored['model_type']}, this folder is for {wanted}; give a checkpoint of it"
+            f"{start}: holds a {stored['model_type']}, this folder is for {model_type}; give a checkpoint of it"
         )
     config = model_class.config_class.from_pretrained(start, **fields)
-    model, found = model_class.from_pretrained(
+    model, info = model_class.from_pretrained(
         start, config=config, ignore_mismatched_sizes=True, output_loading_info=True, torch_dtype=torch.float32
     )
-    sizes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    mismatched = (key if isinstance(key, str) else key[0] for key in found["mismatched_keys"])  # versions differ here
-    drawn = sorted({*found["missing_keys"], *mismatched})
-    first = (config.num_labels,) if classifier else None
-    absent = absent_parts(model, set(found["missing_keys"]))
-    foreign = [name for name in drawn if sizes[name][:1] != first and part_of(model, name) not in absent]
-    if foreign := [f"{name} {sizes[name]}" for name in foreign]:
-        told = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
-        raise UserError(
-            f"{start}: its weights do not fit the model, which needs {told}; give a checkpoint of this model"
-        )
+    mismatched = (key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])  # versions differ here
+    new = sorted({*info["missing_keys"], *mismatched})
+    check_new_weights(model, start, new, set(info["missing_keys"]), config.num_labels if classifier else None)
     before = stored.get("id2label")
-    if classifier and before is not None and not drawn and list(before.values()) != list(config.id2label.values()):
+    if classifier and before is not None and not new and list(before.values()) != list(config.id2label.values()):
         print(f"the classifier of {', '.join(map(str, before.values()))} is trained on, for other classes")
-    if drawn:
-        told = f" for {config.num_labels} classes" if classifier else ""
-        print(f"new weights{told}: {', '.join(drawn)}")
+    if new:
+        purpose = f" for {config.num_labels} classes" if classifier else ""
+        print(f"new weights{purpose}: {', '.join(new)}")
     return model
+
+
+def check_new_weights(model: Any, start: Path, new: list[str], missing: set[str], classes: int | None) -> None:
+    """Check that what a checkpoint leaves open is a classifier of this many classes, or a whole part of the model.
+
+    Args:
+        new: names of the weights that were not loaded.
+        missing: those of them of which the checkpoint has nothing, not even another size.
+
+    Raises:
+        UserError: other weights are missing.
+    """
+    sizes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    rows = (classes,) if classes is not None else None
+    absent = absent_parts(model, missing)
+    foreign = [name for name in new if sizes[name][:1] != rows and part_of(model, name) not in absent]
+    if foreign := [f"{name} {sizes[name]}" for name in foreign]:
+        listed = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
+        raise UserError(
+            f"{start}: its weights do not fit the model, which needs {listed}; give a checkpoint of this model"
+        )
 
 
 def part_of(model: Any, name: str) -> str:
@@ -87,26 +109,32 @@ def part_of(model: Any, name: str) -> str:
 
 def absent_parts(model: Any, missing: set[str]) -> set[str]:
     """The modules of which a checkpoint has nothing, such as the head of another task or a pooler; none where these
-    are more than half of the model: that is a checkpoint of something else."""
+    are more than half of the model: that is a checkpoint of something else.
+    """
     own = [name for name, _ in [*model.named_parameters(), *model.named_buffers()]]  # a tied weight by its first name
-    there = {part_of(model, name) for name in own if name not in missing}
+    loaded = {part_of(model, name) for name in own if name not in missing}
     sizes = {name: tensor.numel() for name, tensor in model.named_parameters()}
     if 2 * sum(sizes.get(name, 0) for name in missing) > sum(sizes.values()):
         return set()
-    return {part_of(model, name) for name in missing} - there
+    return {part_of(model, name) for name in missing} - loaded
 
 
 def check_checkpoint(start: Path) -> None:
-    """
+    """Check that a directory holds a checkpoint: transformers would take the path for a name on the Hub.
+
     Raises:
-        UserError: there is none, and transformers would take the path for a name on the Hub.
+        UserError: it does not.
     """
     if not (start / "config.json").is_file() or not any(start.glob("*.safetensors")):
         raise UserError(f"{start}: no checkpoint; give a directory with config.json and model.safetensors")
 
 
 def check_fit(config: Any, tokens: int, option: str, length: int) -> None:
-    """
+    """Check that a model reads all tokens, and examples of this length.
+
+    Args:
+        option: that sets the length.
+
     Raises:
         UserError: the tokenizer has more tokens than the model, or examples are longer than it reads.
     """
@@ -122,8 +150,11 @@ def check_fit(config: Any, tokens: int, option: str, length: int) -> None:
         )
 
 
-def set_fields(assignments: list[str], known: dict[str, set[str]]) -> dict[str, dict[str, Any]]:
+def set_fields(assignments: Iterable[str], known: dict[str, set[str]]) -> dict[str, dict[str, Any]]:
     """Read KEY=VALUE, VALUE being JSON or a bare word: fields of the configuration, of another part, or of both.
+
+    Args:
+        known: the fields of each part.
 
     Raises:
         UserError: no such field.
@@ -144,10 +175,10 @@ def set_fields(assignments: list[str], known: dict[str, set[str]]) -> dict[str, 
     return fields
 
 
-def parameters(cls: type | None) -> set[str]:
+def field_names(cls: type | None) -> set[str]:
     """The names by which a class takes its fields, transformers' own left out."""
-    found = inspect.signature(cls).parameters.values() if cls else ()
-    return {p.name for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    parameters = inspect.signature(cls).parameters.values() if cls else ()
+    return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def one_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""How good a model is, with what chance leaves open: metrics of predictions, and their 95 % intervals."""
+"""Metrics of predictions, with 95 % intervals."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -30,8 +30,8 @@ def bootstrap(measure: Callable[[Any, Any], float], predicted: Any, true: Any) -
     import numpy as np
 
     draw = np.random.default_rng(0)
-    places = (draw.integers(0, len(true), len(true)) for _ in range(DRAWS))
-    low, high = np.nanpercentile([measure(predicted[i], true[i]) for i in places], [2.5, 97.5])
+    samples = (draw.integers(0, len(true), len(true)) for _ in range(DRAWS))
+    low, high = np.nanpercentile([measure(predicted[i], true[i]) for i in samples], [2.5, 97.5])
     return float(low), float(high)
 
 
@@ -47,8 +47,8 @@ def of_classes(predicted: Any, true: Any, names: Sequence[str]) -> dict[str, Any
     def macro(predicted: Any, true: Any) -> float:  # of counts, as sklearn's would take seconds for all draws
         counts = np.bincount(true * len(names) + predicted, minlength=len(names) ** 2).reshape(len(names), -1)
         sides = counts.sum(0) + counts.sum(1)
-        there = sides > 0
-        return float((2 * counts.diagonal()[there] / sides[there]).mean())
+        seen = sides > 0
+        return float((2 * counts.diagonal()[seen] / sides[seen]).mean())
 
     return {
         "accuracy": hits / len(true),
@@ -88,7 +88,7 @@ def of_sets(predicted: Any, true: Any, names: Sequence[str]) -> dict[str, Any]:
 
 
 def of_numbers(predicted: Any, true: Any) -> dict[str, Any]:
-    """Of a regression: errors, Pearson's correlation, and the part of the variance that is told; (n,)."""
+    """Of a regression: errors, Pearson's correlation, and R2, the part of the variance that is explained; (n,)."""
     import numpy as np
 
     def absolute(predicted: Any, true: Any) -> float:
@@ -98,15 +98,15 @@ def of_numbers(predicted: Any, true: Any) -> dict[str, Any]:
         return float(np.corrcoef(predicted, true)[0, 1]) if predicted.std() and true.std() else float("nan")
 
     error = float(((predicted - true) ** 2).mean())
-    found = {
+    scores = {
         "mean_squared_error": error,
         "mean_absolute_error": absolute(predicted, true),
         "mean_absolute_error_interval": bootstrap(absolute, predicted, true),
         "r2": 1 - error / float(true.var()) if true.std() else float("nan"),
     }
-    if math.isfinite(together := correlation(predicted, true)):
-        found |= {"pearson": together, "pearson_interval": bootstrap(correlation, predicted, true)}
-    return {name: value for name, value in found.items() if not isinstance(value, float) or math.isfinite(value)}
+    if math.isfinite(pearson := correlation(predicted, true)):
+        scores |= {"pearson": pearson, "pearson_interval": bootstrap(correlation, predicted, true)}
+    return {name: value for name, value in scores.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
 def perplexity(sums: Any, counts: Any) -> float:
@@ -121,11 +121,11 @@ def perplexity(sums: Any, counts: Any) -> float:
 
 def of_losses(sums: Any, counts: Any) -> dict[str, Any]:
     """Of a language model: perplexity, with an interval from rows drawn anew, as tokens of a row belong together."""
-    interval = bootstrap(perplexity, sums, counts)
+    value = perplexity(sums, counts)
     return {
-        "perplexity": (found := perplexity(sums, counts)),
-        "perplexity_interval": interval,
-        "loss": math.log(found),
+        "perplexity": value,
+        "perplexity_interval": bootstrap(perplexity, sums, counts),
+        "loss": math.log(value),
     }
 
 
@@ -138,19 +138,23 @@ def entities(tags: Sequence[str]) -> set[tuple[int, int, str]]:
     >>> sorted(entities(["B-PER", "I-PER", "O", "I-LOC", "B-LOC"]))
     [(0, 2, 'PER'), (3, 4, 'LOC'), (4, 5, 'LOC')]
     """
-    found, begun, kind = set(), 0, None
+    complete: set[tuple[int, int, str]] = set()
+    begun = 0
+    kind = None  # of the entity that is open
     for place, tag in enumerate([*tags, "O"]):
         mark, _, name = tag.partition("-") if "-" in tag else ("O", "", None)
         mark = {"U": "S", "L": "E", "M": "I"}.get(mark, mark)
+        # first close, then open: a B- right behind an entity does both
         if kind is not None and (mark in "BSO" or name != kind):
-            found.add((begun, place, kind))
+            complete.add((begun, place, kind))
             kind = None
         if name is not None and mark in "BIES" and kind is None:
-            begun, kind = place, name
+            begun = place
+            kind = name
         if mark in "ES" and kind is not None:
-            found.add((begun, place + 1, kind))
+            complete.add((begun, place + 1, kind))
             kind = None
-    return found
+    return complete
 
 
 def of_tags(answers: Sequence[tuple[Sequence[str], Sequence[str]]], names: Sequence[str]) -> dict[str, Any]:
@@ -166,30 +170,36 @@ def of_tags(answers: Sequence[tuple[Sequence[str], Sequence[str]]], names: Seque
     def share(hits: Any, words: Any) -> float:
         return float(hits.sum() / words.sum())
 
-    found = {"accuracy": share(hits, words), "accuracy_interval": bootstrap(share, hits, words)}
-    if not any(len(name) > 2 and name[:2] in ("B-", "I-", "S-", "U-") for name in names):
-        ids = {name: i for i, name in enumerate(names)}
-        flat = [np.array([ids[tag] for pair in answers for tag in pair[side]]) for side in (0, 1)]
-        each = of_classes(*flat, names)
-        return found | {"macro_f1": each["macro_f1"], "per_class": each["per_class"]}
+    scores = {"accuracy": share(hits, words), "accuracy_interval": bootstrap(share, hits, words)}
+    if any(len(name) > 2 and name[:2] in ("B-", "I-", "S-", "U-") for name in names):
+        return scores | of_entities(answers, sorted({name[2:] for name in names if name[1:2] == "-"}))
+    ids = {name: i for i, name in enumerate(names)}
+    flat = [np.array([ids[tag] for pair in answers for tag in pair[side]]) for side in (0, 1)]
+    by_tag = of_classes(*flat, names)
+    return scores | {"macro_f1": by_tag["macro_f1"], "per_class": by_tag["per_class"]}
+
+
+def of_entities(answers: Sequence[tuple[Sequence[str], Sequence[str]]], kinds: Sequence[str]) -> dict[str, Any]:
+    """F1 of whole entities in tagged sentences, predicted and true, and the scores of each kind of entity."""
+    import numpy as np
+
     pairs = [(entities(predicted), entities(true)) for predicted, true in answers]
-    kinds = sorted({name[2:] for name in names if name[1:2] == "-"})
-    counts = np.array([[len(a & b), len(a), len(b)] for a, b in pairs])
+    counts = np.array([[len(a & b), len(a), len(b)] for a, b in pairs])  # right, predicted, true of each sentence
 
     def f1(counts: Any, _: Any = None) -> float:
-        right, told, true = counts.sum(0)
-        return float(2 * right / (told + true)) if told + true else 0.0
+        right, predicted, true = counts.sum(0)
+        return float(2 * right / (predicted + true)) if predicted + true else 0.0
 
-    found |= {"entity_f1": f1(counts), "entity_f1_interval": bootstrap(f1, counts, counts), "per_class": {}}
+    per_class = {}
     for kind in kinds:
-        right, told, true = (
-            sum(sum(entity[2] == kind for entity in part) for part in parts)
-            for parts in ([a & b for a, b in pairs], [a for a, _ in pairs], [b for _, b in pairs])
-        )
-        found["per_class"][kind] = {
-            "precision": right / told if told else 0.0,
+        of_kind = [tuple({entity for entity in side if entity[2] == kind} for side in pair) for pair in pairs]
+        right = sum(len(a & b) for a, b in of_kind)
+        predicted = sum(len(a) for a, _ in of_kind)
+        true = sum(len(b) for _, b in of_kind)
+        per_class[kind] = {
+            "precision": right / predicted if predicted else 0.0,
             "recall": right / true if true else 0.0,
-            "f1": 2 * right / (told + true) if told + true else 0.0,
+            "f1": 2 * right / (predicted + true) if predicted + true else 0.0,
             "n": true,
         }
-    return found
+    return {"entity_f1": f1(counts), "entity_f1_interval": bootstrap(f1, counts, counts), "per_class": per_class}

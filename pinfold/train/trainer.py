@@ -7,12 +7,13 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pinfold.common.errors import UserError, missing_extra
 from pinfold.train.classes import one_line
+from pinfold.train.tasks.task import Task
 
 SAVE_STEPS = 500  # or every epoch where that is shorter: what an interruption costs at most
 LOGGED = 50  # points of the loss curve
@@ -34,7 +35,8 @@ class Processes:
     """
 
     def __init__(self) -> None:
-        self.count, self.place = (int(os.environ.get(name, least)) for name, least in (("WORLD_SIZE", 1), ("RANK", 0)))
+        self.count = int(os.environ.get("WORLD_SIZE", 1))
+        self.rank = int(os.environ.get("RANK", 0))
         if self.count > 1:
             from accelerate import PartialState
 
@@ -42,18 +44,18 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        return self.place == 0
+        return self.rank == 0
 
-    def once(self, work: Callable[[], Any]) -> Any:
-        """Done by the first process, whose answer all get."""
+    def once(self, function: Callable[[], Any]) -> Any:
+        """Call a function in the first process only, and return its answer in all."""
         if self.count == 1:
-            return work()
+            return function()
         from accelerate.utils import broadcast_object_list
 
-        return broadcast_object_list([work() if self.first else None])[0]
+        return broadcast_object_list([function() if self.first else None])[0]
 
     def end(self) -> None:
-        """End a process of several when all are through: an interpreter that ends as usual is aborted by gloo."""
+        """End a process of several when all are done: an interpreter that ends as usual is aborted by gloo."""
         if self.count > 1:
             import torch
 
@@ -63,8 +65,8 @@ class Processes:
             os._exit(0)
 
     @contextlib.contextmanager
-    def first_before_others(self) -> Any:
-        """The others begin when the first is through: what it fetched is then there."""
+    def first_before_others(self) -> Iterator[None]:
+        """The others begin when the first is done, and find what it has fetched."""
         if self.count == 1:
             yield
             return
@@ -80,23 +82,24 @@ def has_accelerator() -> bool:
     return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
-def chosen_precision(given: str) -> str:
-    """ "float32", "bf16" or "fp16"; auto is bf16 where a GPU has it.
+def chosen_precision(option: str) -> str:
+    """One of PRECISIONS but "auto", which is bf16 where a GPU has it, else float32.
 
     Raises:
         UserError: fp16 without a GPU, whose scaled gradients need one.
     """
     import torch
 
-    if given == "auto":
+    if option == "auto":
         return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
-    if given == "fp16" and not torch.cuda.is_available():
+    if option == "fp16" and not torch.cuda.is_available():
         raise UserError("--precision=fp16 needs a GPU; use bf16, or float32")
-    return given
+    return option
 
 
-def check_model(model: Any, settings: dict, processes: int) -> None:
-    """
+def check_model(model: Any, settings: dict[str, Any], processes: int) -> None:
+    """Check options against the model and the number of processes.
+
     Raises:
         UserError: an option that the model or the number of processes cannot have.
     """
@@ -112,7 +115,7 @@ def check_model(model: Any, settings: dict, processes: int) -> None:
         raise UserError("--fsdp shards a model over several processes; start it by torchrun --nproc-per-node 2")
 
 
-def adapted(model: Any, work: Any, settings: dict) -> Any:
+def adapted(model: Any, task: Task, settings: dict[str, Any]) -> Any:
     """The model with low-rank adapters (Hu et al. 2021, https://arxiv.org/abs/2106.09685) below its head, by peft.
 
     Raises:
@@ -143,79 +146,26 @@ def adapted(model: Any, work: Any, settings: dict) -> Any:
         )
     config = LoraConfig(
         r=settings["lora"], lora_alpha=2 * settings["lora"], target_modules=layers,
-        modules_to_save=heads if work.new_head else None,
+        modules_to_save=heads if task.new_head else None,
     )  # fmt: skip
     return get_peft_model(model, config)
 
 
-def make_trainer(model: Any, work: Any, settings: dict, output: Path, processes: int = 1) -> Any:
-    """Configure transformers' Trainer, after one batch has shown that data and model fit together."""
+def make_trainer(model: Any, task: Task, settings: dict[str, Any], output: Path, processes: int = 1) -> Any:
+    """Configure transformers' Trainer, after one batch has shown that data and model fit together.
+
+    Raises:
+        UserError: they do not fit, or the disk has no room for checkpoints.
+    """
     import torch
-    from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+    from transformers import EarlyStoppingCallback, Trainer
 
-    train = work.train
-    try:
-        with torch.no_grad():
-            model.eval()(**work.collate(train[:2]))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise UserError(
-            f"model and {work.processor} do not fit ({one_line(error)}); change one of them by --set"
-        ) from None
-    needed = 7 * sum(tensor.nbytes for tensor in model.state_dict().values())  # two checkpoints with AdamW, one model
-    if (free := shutil.disk_usage(output).free) < needed:
-        raise UserError(f"{output}: {free / 1e9:.1f} GB free, training needs {needed / 1e9:.1f} GB; free some space")
-
-    batch_size = settings["batch_size"]
-    if work.unit == "pictures" and len(train) % batch_size == 1 and len(train) > 1:
+    check_batch(model, task)
+    check_space(model, output)
+    train = task.train
+    if task.unit == "pictures" and len(train) % settings["batch_size"] == 1 and len(train) > 1:
         train = train[1:]  # batch norm refuses a batch of one
-    batches, accumulate = -(-len(train) // batch_size), settings["accumulate"]
-    steps = -(-batches // accumulate)  # of an epoch
-    best = work.keeps_best or settings["patience"] is not None
-    options: dict[str, Any] = {}
-    if best:
-        options |= {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": False}
-    named = {field.name for field in dataclasses.fields(TrainingArguments)}
-    if work.grouped:  # by length, so that a batch has little padding
-        new = {"train_sampling_strategy": "group_by_length"}
-        options |= new if new.keys() <= named else {"group_by_length": True}
-    if settings["gradient_checkpointing"]:
-        name = "activation_checkpointing" if "activation_checkpointing" in named else "gradient_checkpointing"
-        options |= {name: True, f"{name}_kwargs": {"use_reentrant": False}}
-    if settings["fsdp"]:
-        # torch warns of outputs that somebody might write into; Trainer does not
-        warnings.filterwarnings("ignore", message=".*returned a view tensor")
-        options |= {"fsdp": "full_shard", "fsdp_config": {"transformer_layer_cls_to_wrap": sharded_layers(model)}}
-    if processes > 1 and not settings["fsdp"]:  # what a head does not read has no gradient, such as BERT's pooler
-        options |= {"ddp_find_unused_parameters": not settings["gradient_checkpointing"]}
-    arguments = TrainingArguments(
-        **options,
-        restore_callback_states_from_checkpoint=True,  # of early stopping
-        output_dir=str(output),
-        num_train_epochs=settings["epochs"],
-        per_device_train_batch_size=batch_size // processes,
-        per_device_eval_batch_size=batch_size // processes,
-        dataloader_pin_memory=has_accelerator(),
-        learning_rate=settings["learning_rate"],
-        lr_scheduler_type="cosine",
-        gradient_accumulation_steps=accumulate,
-        warmup_steps=int(settings["warmup"] * steps * settings["epochs"]),
-        weight_decay=settings["weight_decay"],
-        seed=settings["seed"],
-        bf16=settings["precision"] == "bf16",
-        fp16=settings["precision"] == "fp16",
-        torch_compile=settings["compile"],
-        use_cpu=not has_accelerator(),
-        eval_strategy="epoch",
-        logging_steps=max(1, steps * settings["epochs"] // LOGGED),
-        logging_first_step=True,
-        save_strategy="epoch" if best else "steps",
-        save_steps=min(steps, SAVE_STEPS),
-        save_total_limit=1,
-        disable_tqdm=False,
-        remove_unused_columns=False,
-        label_names=list(work.labels),
-        report_to="none",
-    )
+    arguments = training_arguments(model, task, settings, output, len(train), processes)
 
     class Repeatable(Trainer):
         """An evaluation draws seeds for its batches; what is trained after it must not depend on whether there was
@@ -231,26 +181,126 @@ def make_trainer(model: Any, work: Any, settings: dict, output: Path, processes:
         model=model,
         args=arguments,
         train_dataset=train,
-        eval_dataset=work.held,
-        data_collator=work.collate,
-        compute_metrics=work.metrics,
-        preprocess_logits_for_metrics=work.reduce,
-        compute_loss_func=work.loss(),
+        eval_dataset=task.held,
+        data_collator=task.collate,
+        compute_metrics=task.metrics,
+        preprocess_logits_for_metrics=task.reduce,
+        compute_loss_func=task.loss(),
         callbacks=[EarlyStoppingCallback(settings["patience"])] if settings["patience"] is not None else None,
     )
-    tell_epoch(trainer, work)
+    follow_epochs(trainer, task)
     return trainer
+
+
+def check_batch(model: Any, task: Task) -> None:
+    """Run the model on two examples.
+
+    Raises:
+        UserError: it fails.
+    """
+    import torch
+
+    try:
+        with torch.no_grad():
+            model.eval()(**task.collate(task.train[:2]))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise UserError(
+            f"model and {task.processor} do not fit ({one_line(error)}); change one of them by --set"
+        ) from None
+
+
+def check_space(model: Any, output: Path) -> None:
+    """
+    Raises:
+        UserError: the disk has no room for two checkpoints with AdamW's state, and one model.
+    """
+    needed = 7 * sum(tensor.nbytes for tensor in model.state_dict().values())
+    if (free := shutil.disk_usage(output).free) < needed:
+        raise UserError(f"{output}: {free / 1e9:.1f} GB free, training needs {needed / 1e9:.1f} GB; free some space")
+
+
+def training_arguments(
+    model: Any, task: Task, settings: dict[str, Any], output: Path, examples: int, processes: int
+) -> Any:
+    """transformers' TrainingArguments for the settings of a training.
+
+    Args:
+        examples: to train on in each epoch.
+    """
+    from transformers import TrainingArguments
+
+    batches = -(-examples // settings["batch_size"])
+    steps = -(-batches // settings["accumulate"])  # of an epoch
+    keeps_best = task.keeps_best or settings["patience"] is not None
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": False}
+    return TrainingArguments(
+        **(best if keeps_best else {}),
+        **version_arguments(task, settings),
+        **distribution_arguments(model, settings, processes),
+        restore_callback_states_from_checkpoint=True,  # of early stopping
+        output_dir=str(output),
+        num_train_epochs=settings["epochs"],
+        per_device_train_batch_size=settings["batch_size"] // processes,
+        per_device_eval_batch_size=settings["batch_size"] // processes,
+        dataloader_pin_memory=has_accelerator(),
+        learning_rate=settings["learning_rate"],
+        lr_scheduler_type="cosine",
+        gradient_accumulation_steps=settings["accumulate"],
+        warmup_steps=int(settings["warmup"] * steps * settings["epochs"]),
+        weight_decay=settings["weight_decay"],
+        seed=settings["seed"],
+        bf16=settings["precision"] == "bf16",
+        fp16=settings["precision"] == "fp16",
+        torch_compile=settings["compile"],
+        use_cpu=not has_accelerator(),
+        eval_strategy="epoch",
+        logging_steps=max(1, steps * settings["epochs"] // LOGGED),
+        logging_first_step=True,
+        save_strategy="epoch" if keeps_best else "steps",
+        save_steps=min(steps, SAVE_STEPS),
+        save_total_limit=1,
+        disable_tqdm=False,
+        remove_unused_columns=False,
+        label_names=list(task.labels),
+        report_to="none",
+    )
+
+
+def version_arguments(task: Task, settings: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that have another name in transformers 5."""
+    from transformers import TrainingArguments
+
+    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    arguments: dict[str, Any] = {}
+    if task.grouped:
+        sampling = {"train_sampling_strategy": "group_by_length"}
+        arguments |= sampling if sampling.keys() <= known else {"group_by_length": True}
+    if settings["gradient_checkpointing"]:
+        name = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
+        arguments |= {name: True, f"{name}_kwargs": {"use_reentrant": False}}
+    return arguments
+
+
+def distribution_arguments(model: Any, settings: dict[str, Any], processes: int) -> dict[str, Any]:
+    """Arguments of several processes."""
+    if settings["fsdp"]:
+        # torch warns of outputs that someone might write into; Trainer does not
+        warnings.filterwarnings("ignore", message=".*returned a view tensor")
+        return {"fsdp": "full_shard", "fsdp_config": {"transformer_layer_cls_to_wrap": sharded_layers(model)}}
+    if processes > 1:  # what a head does not read has no gradient, such as BERT's pooler
+        return {"ddp_find_unused_parameters": not settings["gradient_checkpointing"]}
+    return {}
 
 
 def sharded_layers(model: Any) -> list[str]:
     """The classes of layers that FSDP gathers one at a time: those that must not be split, but for those around the
     input and output embeddings, as accelerate gathers these two, which may share their weight, together."""
     getters = ("get_input_embeddings", "get_output_embeddings")
-    held = [found for get in getters if (found := getattr(model, get, lambda: None)()) is not None]
+    embeddings = [module for get in getters if (module := getattr(model, get, lambda: None)()) is not None]
     modules = list(model.modules())
-    around = {type(module).__name__ for module in modules if any(one in held for one in module.modules())}
-    there = {type(module).__name__ for module in modules}
-    return sorted((set(getattr(model, "_no_split_modules", None) or ()) & there) - around)
+    around = {type(module).__name__ for module in modules if any(part in embeddings for part in module.modules())}
+    names = {type(module).__name__ for module in modules}
+    return sorted((set(getattr(model, "_no_split_modules", None) or ()) & names) - around)
 
 
 def shard_on_processors(arguments: Any) -> None:
@@ -265,29 +315,31 @@ def shard_on_processors(arguments: Any) -> None:
     state.fsdp_plugin = plugin
 
 
-def tell_epoch(trainer: Any, work: Any) -> None:
-    """The task draws anew in every epoch, and needs to know which one it is."""
+def follow_epochs(trainer: Any, task: Task) -> None:
+    """Keep the number of the epoch in the task, which may draw its examples anew in each."""
     from transformers import TrainerCallback
 
     class Epoch(TrainerCallback):
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            work.epoch = int(state.epoch + 1e-6)
+            task.epoch = int(state.epoch + 1e-6)
 
     trainer.add_callback(Epoch())
 
 
-def end_if_stopped(trainer: Any, checkpoint: Path, settings: dict) -> None:
+def end_if_stopped(trainer: Any, checkpoint: Path, settings: dict[str, Any]) -> None:
     """Let a run that had lost its patience when it was interrupted end at once: Trainer would go on."""
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    kept = state.get("stateful_callbacks", {}).get("EarlyStoppingCallback", {})
-    kept = kept[0] if isinstance(kept, list) and kept else kept
-    waited = kept.get("attributes", {}).get("early_stopping_patience_counter", 0) if isinstance(kept, dict) else 0
+    stopping = state.get("stateful_callbacks", {}).get("EarlyStoppingCallback", {})
+    if isinstance(stopping, list) and stopping:
+        stopping = stopping[0]
+    attributes = stopping.get("attributes", {}) if isinstance(stopping, dict) else {}
+    waited = attributes.get("early_stopping_patience_counter", 0)
     if settings["patience"] is not None and waited >= settings["patience"]:
         trainer.args.num_train_epochs = round(state["epoch"])
 
 
 def merged(trainer: Any, model: Any) -> Any:
-    """The model that was trained, its adapters added to its weights; what is evaluated and saved."""
+    """The trained model with its adapters added to its weights, as it is evaluated and saved."""
     if not hasattr(model, "merge_and_unload"):
         return model
     trainer.model = trainer.model_wrapped = model.merge_and_unload()
@@ -310,7 +362,9 @@ def progress_bar(trainer: Any) -> Any:
     from transformers.trainer_callback import ProgressCallback
 
     class Bar(ProgressCallback):
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **kwargs: Any) -> None:
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+        ) -> None:
             self.shown = getattr(self, "shown", {}) | {SHOWN[k]: f"{v:.4f}" for k, v in logs.items() if k in SHOWN}
             if self.training_bar is not None:
                 self.training_bar.set_postfix(self.shown)

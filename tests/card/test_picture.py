@@ -18,7 +18,7 @@ from pinfold.card.picture import text as picture_text
 from pinfold.fenced.cost import observe, sizes
 from pinfold.fenced.drawing import attention_rules as picture_attention
 from pinfold.fenced.drawing.stages import stages
-from pinfold.train.classes import classes
+from pinfold.train.classes import import_classes
 
 SMALL = {
     "bert_model": {
@@ -33,7 +33,7 @@ SMALL = {
     "resnet_model": {"layers": [1, 2, 1, 3], "base_width": 8},
     "sentiment_model": {"vocab_size": 50, "embedding_dim": 12, "hidden_dim": 16},
 }  # fmt: skip
-CASES = [(folder, auto) for folder in SMALL for auto in classes(ROOT / folder) if auto.startswith("AutoModel")]
+CASES = [(folder, auto) for folder in SMALL for auto in import_classes(ROOT / folder) if auto.startswith("AutoModel")]
 HOSTILE = [
     "<script>alert(1)</script>", 'a"b\'c&amp;<', "]]>--><!--",
     "\x00\x1b[31m\x7f\x85", "\u202eevil\u2066", "\ud800\udfff",
@@ -42,7 +42,7 @@ HOSTILE = [
 
 
 def on_meta(folder: str, auto: str, **fields):
-    cls = classes(ROOT / folder)[auto]
+    cls = import_classes(ROOT / folder)[auto]
     with torch.device("meta"):
         return cls(cls.config_class(**{**SMALL[folder], **fields})).eval()
 
@@ -98,7 +98,7 @@ def test_every_class_of_every_folder_is_drawn_with_all_of_its_parameters(folder,
 
 @pytest.mark.parametrize("folder", SMALL)
 def test_shapes_are_those_of_the_models_hidden_states(folder):
-    cls = classes(ROOT / folder)["AutoModel"]
+    cls = import_classes(ROOT / folder)["AutoModel"]
     model = cls(cls.config_class(**SMALL[folder])).eval()
     found = passed(model)
     sound(found, model)
@@ -124,7 +124,7 @@ def test_shapes_are_those_of_the_models_hidden_states(folder):
 
 
 def test_a_resnet_50_is_the_table_of_its_paper():
-    cls = classes(ROOT / "resnet_model")["AutoModelForImageClassification"]
+    cls = import_classes(ROOT / "resnet_model")["AutoModelForImageClassification"]
     with torch.device("meta"):
         model = cls(cls.config_class()).eval()
     found = passed(model, pixels=224)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pinfold.fenced.cost import flops, sizes
-from pinfold.train.classes import classes
+from pinfold.train.classes import import_classes
 
 SMALL = {
     "bert_model": {
@@ -40,13 +40,13 @@ HEADS = ("AutoModelForCausalLM", "AutoModelForImageClassification")
 CASES = [
     pytest.param(folder, auto, fields, id=f"{folder}-{auto}-{'-'.join(fields)}")
     for folder, fields in VARIANTS
-    for auto in classes(ROOT / folder)
+    for auto in import_classes(ROOT / folder)
     if auto.startswith("AutoModel") and (not fields or auto in ("AutoModel", "AutoModelForMaskedLM", *HEADS))
 ]
 
 
 def on_meta(folder: str, auto: str, fields: dict):
-    cls = classes(ROOT / folder)[auto]
+    cls = import_classes(ROOT / folder)[auto]
     with torch.device("meta"):
         return cls._from_config(cls.config_class(**fields)).eval()
 
@@ -117,7 +117,7 @@ def test_bert_for_masked_words_costs_its_encoder_and_its_head(layers, width):
 @pytest.mark.parametrize(("layers", "pooling"), [(1, "last"), (3, "mean"), (2, "attention")])
 def test_a_sentiment_analyzer_costs_its_gates(layers, pooling):
     """Four gates, each of inputs and states, for every step and direction; it looks at numbers, so not on meta."""
-    cls = classes(ROOT / "sentiment_model")["AutoModelForSequenceClassification"]
+    cls = import_classes(ROOT / "sentiment_model")["AutoModelForSequenceClassification"]
     rows, tokens, inputs, hidden = 3, 11, 12, 16
     fields = {"vocab_size": 50, "embedding_dim": inputs, "hidden_dim": hidden, "num_layers": layers}
     model = cls(cls.config_class(**fields, pooling=pooling)).eval()

@@ -13,7 +13,8 @@ import torch
 from helpers.card_page import copied_example_runs
 from helpers.processes import ROOT, clean_environment
 
-from pinfold.tokenizer import train as tokenizer
+from pinfold.tokenizer.save import write_portable
+from pinfold.tokenizer.train import train as train_tokenizer
 from sentiment_model.configuration_sentiment import SentimentConfig
 from sentiment_model.modeling_sentiment import SentimentAnalyzer
 
@@ -26,11 +27,11 @@ def pushed(hub, tmp_path_factory):
     """The model in memory, the commit, and what the push printed."""
     work = tmp_path_factory.mktemp("sentiment")
     torch.manual_seed(0)
-    made = tokenizer.train(TEXTS, "wordpiece", 70, lowercase=True, model_max_length=64)
+    made = train_tokenizer(TEXTS, "wordpiece", 70, lowercase=True, model_max_length=64)
     fields = {"vocab_size": len(made), "embedding_dim": 16, "hidden_dim": 12, "pooling": "attention"}
     model = SentimentAnalyzer(SentimentConfig(**fields)).eval()
     model.save_pretrained(work / "checkpoint")
-    tokenizer.write_portable(made, work / "checkpoint")
+    write_portable(made, work / "checkpoint")
     given = ["--checkpoint", work / "checkpoint", "--versions", "newest", "--endpoint", hub["url"]]
     command = [sys.executable, "-m", "pinfold", "push", ROOT / "sentiment_model", "--repo", "local/sentiment", *given]
     environment = clean_environment(work / "home", PYTHONPATH=str(ROOT), HF_TOKEN=hub["token"])

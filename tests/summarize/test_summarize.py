@@ -14,12 +14,15 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from pinfold.cli import summarize as command
 from pinfold.cli.main import main
+from pinfold.fence import process as fence
 from pinfold.fenced.cost import flops, observe, sizes, summary
 from pinfold.summarize import rows as summary_rows
-from pinfold.summarize import run as summarize
 from pinfold.summarize import text as summary_text
-from pinfold.train.classes import classes
+from pinfold.summarize.run import Options, summarize
+from pinfold.summarize.source import local_source
+from pinfold.train.classes import import_classes
 
 SMALL = {
     "bert_model": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64},
@@ -31,12 +34,12 @@ SMALL = {
     "sentiment_model": {"vocab_size": 50, "embedding_dim": 12, "hidden_dim": 16},
 }  # fmt: skip
 SMALL["bert_model"] |= {"vocab_size": 90, "max_position_embeddings": 40}
-AUTOS = [(folder, auto) for folder in SMALL for auto in summarize.local(ROOT / folder, None).models()]
+AUTOS = [(folder, auto) for folder in SMALL for auto in local_source(ROOT / folder, None).models()]
 
 
 def request(folder: Path, **given) -> dict:
     """What the fenced process is asked for; it is answered here in this process."""
-    source = summarize.local(folder, None)
+    source = local_source(folder, None)
     auto, place = source.chosen(given.pop("auto", None))
     return {
         "code": str(folder), "place": place, "auto": auto, "stored": source.stored, "fields": {}, "weights": None,
@@ -57,7 +60,7 @@ def answered(folder, **given) -> dict:
 
 def parsed(*arguments):
     parser = argparse.ArgumentParser()
-    summarize.add_arguments(parser)
+    command.add_arguments(parser)
     return parser.parse_args(list(map(str, arguments)))
 
 
@@ -213,7 +216,7 @@ def test_every_auto_class_of_every_folder(folder, auto):
     assert found["loss"] is not None and set(found["gradients"]) == set(found["parameters"])
     heads = auto not in ("AutoModel", "AutoModelForPreTraining")  # no labels are known for two heads at once
     assert found["loss_from"].startswith("its own" if heads else "the outputs")
-    lines = list(summary_text.lines(found, folder, None, "AdamW"))
+    lines = list(summary_text.summary_lines(found, folder, None, "AdamW"))
     assert max(map(len, lines)) <= 120 and lines[0].startswith(found["class"])
     if folder == "sentiment_model":
         return
@@ -242,7 +245,7 @@ def test_training_memory_is_about_what_a_step_takes():
     fields = SMALL["bert_model"] | {"hidden_size": 128, "intermediate_size": 512}
     found = small("bert_model", auto="AutoModelForMaskedLM", batch=8, fields=fields)
     told = summary_text.memory(found, summary_rows.tree(found["modules"]))["training"]
-    cls = classes(ROOT / "bert_model")["AutoModelForMaskedLM"]
+    cls = import_classes(ROOT / "bert_model")["AutoModelForMaskedLM"]
     model = cls(cls.config_class(**fields)).train()
     optimizer, living = torch.optim.AdamW(model.parameters(), foreach=False), observe.Living(observe.held(model))
 
@@ -340,12 +343,12 @@ def stock(kind, **given) -> dict:
 @pytest.mark.parametrize("kind", STOCK)
 def test_architectures_of_transformers_own(kind):
     found = stock(kind)
-    assert found["loss"] is not None and max(map(len, summary_text.lines(found, kind, 9, "AdamW"))) <= 120
+    assert found["loss"] is not None and max(map(len, summary_text.summary_lines(found, kind, 9, "AdamW"))) <= 120
     if kind != "mixtral":  # its product of grouped rows is refused on meta
         assert stock(kind, meta=True)["modules"][0]["flops"] == found["modules"][0]["flops"]
     if kind == "albert":
         layer = next(m for m in found["modules"] if m["name"].endswith("albert_layers.0"))
-        assert layer["calls"] == 3 and "3 calls" in "\n".join(summary_text.lines(found, kind, 9, "AdamW"))
+        assert layer["calls"] == 3 and "3 calls" in "\n".join(summary_text.summary_lines(found, kind, 9, "AdamW"))
     if kind == "mixtral":
         tokens, width = 2 * 128, 16
         attention = 2 * tokens * (2 * width**2 + 2 * width * 8) + 4 * 2 * 128**2 * width
@@ -359,7 +362,7 @@ def test_frozen_weights_are_no_weights_without_gradient(tiny_folder, tmp_path):
         text = path.read_text().replace(line, f"{line}\n        self.mixer.requires_grad_(False)")
         (tmp_path / path.name).write_text(text)
     found = answered(tmp_path)
-    text = "\n".join(summary_text.lines(found, "it", None, "AdamW"))
+    text = "\n".join(summary_text.summary_lines(found, "it", None, "AdamW"))
     assert "392; 320 trainable, 72 frozen" in text and "no gradient" not in text
     assert found["modules"][0]["optimizer"] == 8 * 320
 
@@ -367,9 +370,9 @@ def test_frozen_weights_are_no_weights_without_gradient(tiny_folder, tmp_path):
 def test_unused_and_shared_weights_are_told():
     found = small("bert_model", auto="AutoModelForMaskedLM")
     assert found["tied"] == [["bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"]]
-    text = "\n".join(summary_text.lines(found, "bert_model", 3, "AdamW"))
+    text = "\n".join(summary_text.summary_lines(found, "bert_model", 3, "AdamW"))
     assert "shared =" in text and "layer.0-1" in text and "never called" in text
-    resnet = "\n".join(summary_text.lines(small("resnet_model"), "resnet_model", None, "AdamW"))
+    resnet = "\n".join(summary_text.summary_lines(small("resnet_model"), "resnet_model", None, "AdamW"))
     assert "no gradient   model.fc.weight, model.fc.bias; no step changes them" in " ".join(resnet.split("\n"))
 
 
@@ -377,7 +380,7 @@ def test_unused_and_shared_weights_are_told():
 def test_torchinfo_works_and_has_the_same_totals(folder, auto):
     torchinfo = pytest.importorskip("torchinfo")
     found = small(folder, auto=auto)
-    cls = classes(ROOT / folder)[found["auto"]]
+    cls = import_classes(ROOT / folder)[found["auto"]]
     model = cls(cls.config_class(**SMALL[folder])).eval()
     inputs = sizes.sized_inputs(model, {}, 2, None if folder == "resnet_model" else 20, None)
     told = torchinfo.summary(model, input_data=inputs, verbose=0)
@@ -397,7 +400,7 @@ def test_one_row_is_taken_where_two_are_refused():
 def test_what_does_not_fit_into_memory_is_told_without_numbers():
     found = small("bert_model", memory=10_000)
     assert found["meta"] and "weights and gradients take" in found["notes"][0] and not found["signals"]
-    text = "\n".join(summary_text.lines(found, "bert_model", None, "AdamW"))
+    text = "\n".join(summary_text.summary_lines(found, "bert_model", None, "AdamW"))
     assert "on the meta device, without numbers" in text and "gradient" in text and "loss" not in text
 
 
@@ -416,18 +419,18 @@ def test_a_probe_of_the_folders_own_is_used_with_another_number_of_rows(tiny_fol
 def test_mixed_types_and_devices_are_warned_of():
     found = small("bert_model")
     found["tensors"].append(found["tensors"][0] | {"dtype": "float16", "device": "cuda:0"})
-    text = "\n".join(summary_text.lines(found, "it", 0, "AdamW"))
+    text = "\n".join(summary_text.summary_lines(found, "it", 0, "AdamW"))
     assert "mixed types, float16 and float32" in text and "mixed devices, cpu and cuda:0" in text
     found["modules"][0].pop("flops")  # as no honest answer has it
     with pytest.raises(KeyError):
-        list(summary_text.lines(found, "it", 0, "AdamW"))
+        list(summary_text.summary_lines(found, "it", 0, "AdamW"))
 
 
 def test_columns_hold_and_neighbours_that_are_equal_are_one_row():
-    assert summary_text.number(22_350_000_000) == "22.4 G" and summary_text.size(1536) == "1.50 KiB"
-    assert [summary_text.number(n) for n in (999, 1000, 999_499, 999_999)] == ["999", "1.00 k", "999 k", "1.00 M"]
+    assert summary_text.number_text(22_350_000_000) == "22.4 G" and summary_text.size_text(1536) == "1.50 KiB"
+    assert [summary_text.number_text(n) for n in (999, 1000, 999_499, 999_999)] == ["999", "1.00 k", "999 k", "1.00 M"]
     found = small("bert_model", fields={"num_hidden_layers": 12})
-    rows = summary_rows.shown(summary_rows.tree(found["modules"]), 2)
+    rows = summary_rows.visible_rows(summary_rows.tree(found["modules"]), 2)
     layers = next(row for _, row in rows if row.label == "layer.0-11")
     each = next(m for m in found["modules"] if m["name"] == "encoder.layer.3")
     assert len(layers.names) == 12 and layers.sums["parameters"] == 12 * each["parameters"]
@@ -456,16 +459,15 @@ def test_a_stock_checkpoint_in_an_old_transformers(overlay, tmp_path):
 
     config = transformers.GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=60, n_positions=32)
     transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt")
-    args = parsed(tmp_path / "gpt", "--length", "32")
-    source = summarize.local(tmp_path / "gpt", None)
-    found = summarize.summarize(source, args, {}, tmp_path, overlay=overlay("4.48.3"))
+    source = local_source(tmp_path / "gpt", None)
+    found = summarize(source, Options(length=32), {}, tmp_path, overlay=overlay("4.48.3"))
     assert found["transformers"] == "4.48.3" and found["class"] == "GPT2LMHeadModel" and not found["notes"]
     layer = 2 * 64 * (4 + 8) * 16**2 + 4 * 2 * 32**2 * 16
     assert found["modules"][0]["flops"] == 2 * layer + 2 * 64 * 16 * 60
 
 
 def test_the_checkouts_own_configuration_goes_with_the_folder_that_it_names(capsys):
-    assert summarize.main(parsed(ROOT / "resnet_model", "--config", ROOT / "config.json", "--image-size", "32")) == 0
+    assert command.main(parsed(ROOT / "resnet_model", "--config", ROOT / "config.json", "--image-size", "32")) == 0
     assert "ResnetModelForImageClassification of" in capsys.readouterr().out  # which its architectures name
 
 
@@ -488,7 +490,7 @@ def test_a_repository_is_run_only_when_asked_and_after_its_audit(hub, tiny_check
 
 def test_a_repository_without_its_weights_and_one_whose_code_is_elsewhere(hub, tiny_checkpoint, capsys, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(summarize.fence, "run", lambda request, work, **rest: _here(request))
+    monkeypatch.setattr(fence, "run", lambda request, work, **rest: _here(request))
     api = HfApi(endpoint=hub["url"], token=hub["token"])
     files = {p.name: p.read_bytes() for p in sorted(tiny_checkpoint.iterdir()) if p.is_file()}
     config = json.loads(files["config.json"])
@@ -527,9 +529,9 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("command", MISTAKES)
-def test_a_mistake_is_one_line(command, tmp_path, capsys, monkeypatch, tiny_folder):
-    monkeypatch.setattr(summarize.fence, "run", lambda request, work, **rest: _here(request))
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_is_one_line(words, tmp_path, capsys, monkeypatch, tiny_folder):
+    monkeypatch.setattr(fence, "run", lambda request, work, **rest: _here(request))
     monkeypatch.chdir(tmp_path)
     places = {name: tmp_path / name for name in ("damaged", "empty", "raises", "odd", "alien")}
     for place in places.values():
@@ -543,10 +545,10 @@ def test_a_mistake_is_one_line(command, tmp_path, capsys, monkeypatch, tiny_fold
         )
         text = text.replace("input_ids", "thing").replace("vocab_size", "number").replace("width", "wide")
         (places["odd"] / path.name).write_text(text)
-    given = command.format(bert=ROOT / "bert_model", resnet=ROOT / "resnet_model", **places).split(" ")
+    given = words.format(bert=ROOT / "bert_model", resnet=ROOT / "resnet_model", **places).split(" ")
     assert main(["summarize", *given]) == 2
     said = capsys.readouterr().err
-    assert MISTAKES[command] in said and said.count("\n") == 1 and "Traceback" not in said, said
+    assert MISTAKES[words] in said and said.count("\n") == 1 and "Traceback" not in said, said
 
 
 @pytest.mark.parametrize("option", ["--batch 0", "--batch x", "--depth -1", "--length 0", "--dtype int8"])

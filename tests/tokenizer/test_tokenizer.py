@@ -15,10 +15,12 @@ from helpers import tiny
 from helpers.processes import ROOT, clean_environment
 from safetensors import safe_open
 
+from pinfold.cli import tokenizer as tokenizer_command
 from pinfold.common.errors import UserError
-from pinfold.tokenizer import train as verb
 from pinfold.tokenizer.add import add_tokens
 from pinfold.tokenizer.corpus import find_files, read_dataset, read_texts
+from pinfold.tokenizer.save import save
+from pinfold.tokenizer.train import SPECIAL, train
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 SIZES = {"wordpiece": 700, "bpe": 700, "unigram": 300}
@@ -40,7 +42,7 @@ def text() -> list[str]:
 def trained(text):
     """One tokenizer of each kind."""
     return {
-        kind: verb.train([t[:15_000] for t in text] if kind == "unigram" else text, kind, size)
+        kind: train([t[:15_000] for t in text] if kind == "unigram" else text, kind, size)
         for kind, size in SIZES.items()
     }
 
@@ -63,14 +65,14 @@ def run(*arguments) -> int:
     import argparse
 
     parser = argparse.ArgumentParser()
-    verb.add_arguments(parser)
-    return verb.main(parser.parse_args(list(map(str, arguments))))
+    tokenizer_command.add_arguments(parser)
+    return tokenizer_command.main(parser.parse_args(list(map(str, arguments))))
 
 
 @pytest.mark.parametrize("kind", SIZES)
 def test_special_tokens_come_first_and_frame_texts_and_pairs(trained, kind):
     tokenizer = trained[kind]
-    assert tokenizer.convert_tokens_to_ids(list(verb.SPECIAL)) == [0, 1, 2, 3, 4]
+    assert tokenizer.convert_tokens_to_ids(list(SPECIAL)) == [0, 1, 2, 3, 4]
     assert len(tokenizer) == SIZES[kind] == max(tokenizer.get_vocab().values()) + 1
     one, pair = tokenizer("the parser"), tokenizer("the parser", "an argument")
     assert one["input_ids"][0] == 2 and one["input_ids"][-1] == 3
@@ -100,8 +102,8 @@ def test_cased_stays_cased_and_lower_case_lowers_also_after_saving(text, tmp_pat
     from transformers import AutoTokenizer
 
     for lowercase in (False, True):
-        made = verb.train([text[0][:15_000]], kind, 300, lowercase=lowercase)
-        verb.save(made, tmp_path / str(lowercase))
+        made = train([text[0][:15_000]], kind, 300, lowercase=lowercase)
+        save(made, tmp_path / str(lowercase))
         for tokenizer in (made, AutoTokenizer.from_pretrained(tmp_path / str(lowercase))):
             ids = tokenizer("The Parser", add_special_tokens=False)["input_ids"]
             assert tokenizer.decode(ids) == ("the parser" if lowercase else "The Parser")
@@ -114,14 +116,14 @@ def test_byte_level_bpe_gives_every_text_back(trained):
 
 
 def test_whitespace_bpe_says_unk_to_an_unseen_character(text):
-    tokenizer = verb.train(text, "bpe", 500, pre_tokenizer="whitespace", unk_token="[UNK]")
+    tokenizer = train(text, "bpe", 500, pre_tokenizer="whitespace", unk_token="[UNK]")
     tokens = tokenizer.tokenize("parse \U0001f601 it")
     assert "[UNK]" in tokens and "\u0120" not in "".join(tokens)
 
 
 def test_further_special_tokens_follow_the_five(text, tmp_path):
-    tokenizer = verb.train(text, "bpe", 400, special_tokens=["<user>", "<end>"])
-    verb.save(tokenizer, tmp_path / "out")
+    tokenizer = train(text, "bpe", 400, special_tokens=["<user>", "<end>"])
+    save(tokenizer, tmp_path / "out")
     assert tokenizer.convert_tokens_to_ids(["<user>", "<end>"]) == [5, 6]
     config = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
     assert config["additional_special_tokens"] == ["<user>", "<end>"] and "extra_special_tokens" not in config
@@ -144,7 +146,7 @@ def test_older_releases_give_the_same_ids(trained, tmp_path, monkeypatch, kind, 
     made = ["4.48.3", "4.57.6", "5.0.0"]
     for version in made:
         overlay(version)
-    assert verb.save(trained[kind], tmp_path / "out", versions=made) == made
+    assert save(trained[kind], tmp_path / "out", versions=made) == made
 
 
 def test_stdin_jsonl_csv_directories_and_globs_are_read(tmp_path):
@@ -164,7 +166,7 @@ def test_standard_input_trains(tmp_path, text):
 
 
 def test_an_iterator_trains(text):
-    assert len(verb.train((line for line in text[0].splitlines(keepends=True)), "bpe", 400)) == 400
+    assert len(train((line for line in text[0].splitlines(keepends=True)), "bpe", 400)) == 400
 
 
 def test_a_data_set_is_read_in_batches_and_its_absence_names_the_pip_line(monkeypatch):
@@ -219,8 +221,8 @@ def bad(tmp_path) -> dict[str, tuple[list, str]]:
         "no merges": ([good, "--kind", "unigram", "--min-frequency", "0"], "unigram merges no pairs"),
         "no unknown": ([good, "--unk-token", "[UNK]"], "leave it out, or use --pre-tokenizer whitespace"),
         "its unknown": ([good, "--kind", "unigram", "--unk-token", "[UNK]"], r"unigram has \[UNK\] anyway"),
-        "split of a file": ([good, "--split", "train"], "--split=train is of a data set"),
-        "configuration of a file": ([good, "--config", "x"], "--config=x is of a data set"),
+        "split of a file": ([good, "--split", "train"], "--split=train is for a data set"),
+        "configuration of a file": ([good, "--config", "x"], "--config=x is for a data set"),
     }
 
 
@@ -253,7 +255,7 @@ def saved(trained, tmp_path) -> tuple[Path, Path]:
     """A tokenizer, and a tiny stock BERT of its size."""
     from transformers import BertConfig, BertForMaskedLM
 
-    verb.save(trained["wordpiece"], tmp_path / "tokenizer")
+    save(trained["wordpiece"], tmp_path / "tokenizer")
     config = BertConfig(
         vocab_size=700, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
     )
@@ -304,7 +306,7 @@ def test_add_refuses_what_is_no_new_token(saved, tmp_path, tokens, words):
 
 
 def test_add_refuses_a_model_of_another_vocabulary(saved, trained, text, tmp_path):
-    verb.save(verb.train(text, "bpe", 800), tmp_path / "larger")
+    save(train(text, "bpe", 800), tmp_path / "larger")
     with pytest.raises(UserError, match="700 embeddings and the tokenizer 800"):
         add_tokens(tmp_path / "larger", ["<x>"], tmp_path / "out", saved[1])
     assert not (tmp_path / "out").exists()

@@ -9,8 +9,9 @@ import torch
 from helpers.processes import ROOT, clean_environment
 from safetensors.torch import load_file
 
-from pinfold.tokenizer import train as verb
 from pinfold.tokenizer.add import add_tokens
+from pinfold.tokenizer.save import save
+from pinfold.tokenizer.train import train
 
 EMBEDDING = "bert.embeddings.word_embeddings.weight"
 TEXT = ["the quick brown fox jumps over the lazy dog, and a dozen boxes of liquor jugs were packed. " * 20]
@@ -23,7 +24,7 @@ def made(tmp_path_factory) -> tuple[Path, Path, int]:
     from bert_model.modeling_bert import BERTForMaskedLM
 
     path = tmp_path_factory.mktemp("add")
-    verb.save(verb.train(TEXT, "bpe", 280), path / "tokenizer")
+    save(train(TEXT, "bpe", 280), path / "tokenizer")
     config = BERTConfig(
         vocab_size=280, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
     )

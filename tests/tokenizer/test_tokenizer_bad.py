@@ -18,8 +18,9 @@ from transformers import BertConfig, BertForMaskedLM
 from pinfold.cli.main import main
 from pinfold.common.errors import UserError
 from pinfold.tokenizer import corpus as tokenizer_corpus
-from pinfold.tokenizer import train as verb
 from pinfold.tokenizer.add import add_tokens, resize
+from pinfold.tokenizer.save import save
+from pinfold.tokenizer.train import train
 
 WORDS = "the quick brown fox jumps over the lazy dog while five boxing wizards pack a dozen jugs "
 GOOD = ["good.txt", "--vocab-size", "270"]
@@ -39,7 +40,7 @@ def place(tmp_path, monkeypatch) -> Path:
         (tmp_path / name).write_bytes(content)
     (tmp_path / "hollow").mkdir()
     (tmp_path / "loop").symlink_to("loop")
-    verb.save(verb.train([WORDS * 20], "bpe", 270), tmp_path / "made")
+    save(train([WORDS * 20], "bpe", 270), tmp_path / "made")
     for name, content in {"list": "[]", "text": "{", "nothing": "{}"}.items():
         shutil.copytree(tmp_path / "made", tmp_path / name)
         (tmp_path / name / ("tokenizer_config.json" if name == "list" else "tokenizer.json")).write_text(content)
@@ -96,11 +97,11 @@ def test_what_cannot_be_used_is_one_line_and_writes_nothing(name, place, capsys)
 
 def test_half_a_character_of_an_iterator_is_one_line():
     with pytest.raises(UserError, match="half of a character"):
-        verb.train(iter(["a \ud800 b"]), "bpe", 300)
+        train(iter(["a \ud800 b"]), "bpe", 300)
 
 
 @pytest.mark.parametrize("given", ["0", "-5", "x", "99999999999999999999"])
-def test_a_size_that_is_no_size_is_exit_code_2(given, place, capsys):
+def test_a_size_that_is_not_one_is_exit_code_2(given, place, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["tokenizer", "train", "good.txt", f"--vocab-size={given}", "--output", "out"])
     assert ended.value.code == 2 and "from 1 to" in capsys.readouterr().err.splitlines()[-1]
@@ -122,10 +123,10 @@ def test_a_file_that_cannot_be_read_or_is_gone_by_now_is_named(problem, place, c
 # the verb, which says when it has begun to train
 TRAINING = """
 import sys
-from pinfold import tokenizer
 from pinfold.cli.main import main
-own = tokenizer._trained
-tokenizer._trained = lambda *given: (print("training", flush=True), own(*given))[1]
+from pinfold.tokenizer import train
+own = train._trained
+train._trained = lambda *given: (print("training", flush=True), own(*given))[1]
 sys.exit(main(["tokenizer", *sys.argv[1:]]))
 """
 

@@ -16,7 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from pinfold.cli.main import main
-from pinfold.train.data.pictures import digits, held_out
+from pinfold.train.data.pictures import digits
+from pinfold.train.tasks.task import hold_out
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -163,7 +164,8 @@ def test_the_demo_survives_a_kill_and_measures_what_it_saves(tmp_path, capsys):
     model = AutoModelForImageClassification.from_pretrained(output, trust_remote_code=True).eval()
     processor = AutoImageProcessor.from_pretrained(output, trust_remote_code=True)
     data = digits()
-    _, held = held_out(data.labels, results["split"]["fraction"], results["split"]["seed"])
+    split = results["split"]
+    _, held = hold_out(len(data.labels), split["fraction"], split["seed"], "pictures", classes=data.labels)
     with torch.no_grad():
         logits = model(**processor([data.images[i] for i in held], return_tensors="pt")).logits
     capsys.readouterr()
@@ -262,10 +264,14 @@ def test_fine_tuning_draws_only_the_classifier_anew(folder, trained, tmp_path, c
 
 def test_the_same_seed_holds_out_the_same_pictures_of_every_class():
     labels = [0] * 50 + [1] * 20 + [2] * 10
-    kept, held = held_out(labels, 0.2, seed=3)
+
+    def drawn(seed):
+        return hold_out(80, 0.2, seed, "pictures", classes=labels)
+
+    kept, held = drawn(3)
     assert sorted(kept + held) == list(range(80))
     assert [sum(labels[i] == c for i in held) for c in (0, 1, 2)] == [10, 4, 2]
-    assert held_out(labels, 0.2, seed=3) == (kept, held) != held_out(labels, 0.2, seed=4)
+    assert drawn(3) == (kept, held) != drawn(4)
 
 
 def test_set_reaches_configuration_and_image_processor(folder, pictures, tmp_path):

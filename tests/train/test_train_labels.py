@@ -222,12 +222,13 @@ def bert(path):
     """A checkpoint of bert_model with a tokenizer."""
     from bert_model.configuration_bert import BERTConfig
     from bert_model.modeling_bert import BERTForSequenceClassification
-    from pinfold.tokenizer import train as tokenizer
+    from pinfold.tokenizer.save import write_portable
+    from pinfold.tokenizer.train import train as train_tokenizer
 
-    made = tokenizer.train([text for text, _ in reviews(30)], "wordpiece", 60, lowercase=True)
+    made = train_tokenizer([text for text, _ in reviews(30)], "wordpiece", 60, lowercase=True)
     fields = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 32}
     BERTForSequenceClassification(BERTConfig(vocab_size=60, **fields)).save_pretrained(path)
-    tokenizer.write_portable(made, path)
+    write_portable(made, path)
     return path
 
 
@@ -258,11 +259,11 @@ MISTAKES = {
     "one class": (lambda t: ["--data", table(t / "x.csv", [("a", "x"), ("b", "x")])], "all rows have the label x"),
     "floats": (
         lambda t: ["--data", table(t / "x.csv", [("a", "1"), ("b", "0.37")])],
-        "row 2 has the label 0.37, which is no class; add --problem regression",
+        "row 2 has the label 0.37, which is not a class; add --problem regression",
     ),
     "no number": (
         lambda t: ["--data", table(t / "x.csv", [("a", "1"), ("b", "nan")]), "--problem", "regression"],
-        "row 2 has the label 'nan', which is no number",
+        "row 2 has the label 'nan', which is not a number",
     ),
     "no label": (lambda t: ["--data", table(t / "x.csv", [("a", "1"), ("b", "")])], "row 2 has no label in 'label'"),
     "no text": (lambda t: ["--data", table(t / "x.csv", [("a", "1"), (" ", "2")])], "row 2 has no text in 'text'"),
@@ -320,7 +321,7 @@ MISTAKES = {
     "blank label": (lambda t: ["--data", table(t / "x.csv", [("a", "1"), ("b", " ")])], "row 2 has no label"),
     "large number": (
         lambda t: ["--data", table(t / "x.csv", [("a", "1"), ("b", "1" * 400)]), "--problem", "regression"],
-        "which is no number up to 1e+15",
+        "which is not a number up to 1e+15",
     ),
     "one-hot": (
         lambda t: ["--data", (t / "x.jsonl").write_text('{"text": "a", "label": [1, 0, 0]}') and t / "x.jsonl"],

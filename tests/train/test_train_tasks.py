@@ -326,19 +326,19 @@ MISTAKES = {
     "answer elsewhere": (
         "question-answering",
         lambda t: ["--data", lines(t / "x.jsonl", [{"question": "q", "context": "abc", "answer": "x"}])],
-        "row 1 has the answer 'x', which does not stand in its context",
+        "row 1 has the answer 'x', which is not in its context",
     ),
     "wrong place": (
         "question-answering",
         lambda t: ["--data", lines(t / "x.jsonl", [
             {"question": "q", "context": "abc", "answers": {"text": ["b"], "answer_start": [2]}}])],
-        "which does not stand at answer_start=2",
+        "which is not at answer_start=2",
     ),
     "no context": (
         "question-answering", lambda t: ["--data", lines(t / "x.jsonl", [{"question": "q", "answer": "x"}])],
         "its columns are question, answer; question, context and answers",
     ),
-    "no squad": ("question-answering", lambda t: ["--data", write(t / "x.json", '{"data": 3}')], "no JSON of SQuAD"),
+    "no squad": ("question-answering", lambda t: ["--data", write(t / "x.json", '{"data": 3}')], "not JSON of SQuAD"),
     "adapters of nothing": ("masked-lm", lambda t: ["--data", "python-docs", "--lora", 4], "--lora=4 adapts"),
     "half": ("masked-lm", lambda t: ["--data", "python-docs", "--precision", "fp16"], "--precision=fp16 needs a GPU"),
     "alone": ("masked-lm", lambda t: ["--data", "python-docs", *SMALL, "--fsdp"], "--fsdp shards a model"),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pinfold.common.errors import UserError
+from pinfold.common.files import write_atomically
 from pinfold.tokenizer.corpus import HALVES, OBVIOUS, decode, json_rows, read_bytes, table_rows
 
 TEXTS = (*OBVIOUS, "review", "tweet", "comment", "message")
@@ -28,6 +29,9 @@ LARGEST = 1e15  # of a regression: float32 can still hold the sum of many square
 NEUTRAL = 0.5  # mean ratings from -0.5 to 0.5, of a scale from -4 to 4
 
 
+Row = tuple[str, str, Any]  # where it is, for messages; text and label
+
+
 @dataclass(frozen=True)
 class Data:
     """Texts and their labels: class ids, 0 and 1 for each class, or numbers; and the names of the classes by id."""
@@ -40,7 +44,7 @@ class Data:
     kind: str  # one of KINDS, which is transformers' problem_type
 
 
-def load_data(given: str, text: str | None, label: str | None, kind: str | None) -> Data:
+def load_data(source: str, text: str | None, label: str | None, kind: str | None) -> Data:
     """Load a named data set, read a table, or the .txt files of class folders.
 
     Args:
@@ -48,36 +52,40 @@ def load_data(given: str, text: str | None, label: str | None, kind: str | None)
         kind: one of KINDS; None: several labels where they are lists, else one.
 
     Raises:
-        UserError: nothing there, columns that are not, a row without text or label, labels of another kind, one class.
+        UserError: no such data or columns, a row without text or label, labels of another kind, one class.
     """
-    if given == "vader":
+    if source == "vader":
         if text or label:
             raise UserError("--data vader has no columns to choose; leave --text-column and --label-column out")
         return vader(kind)
-    path = Path(given)
-    if given.startswith(PREFIX):
-        rows, name = table(given, text, label), given.removeprefix(PREFIX)
+    path = Path(source)
+    rows: Iterator[Row]
+    if source.startswith(PREFIX):
+        name = source.removeprefix(PREFIX)
+        rows = table_texts(source, text, label)
     elif path.is_dir():
         if text or label:
-            raise UserError(f"--data {given}: a folder has no columns; leave --text-column and --label-column out")
-        rows, name = class_folders(path), path.resolve().name
+            raise UserError(f"--data {source}: a folder has no columns; leave --text-column and --label-column out")
+        name = path.resolve().name
+        rows = folder_texts(path)
     elif path.is_file() and path.suffix.lower() in TABLES:
-        rows, name = table(path, text, label), path.name
+        name = path.name
+        rows = table_texts(path, text, label)
     elif path.exists():
-        raise UserError(f"--data {given}: labelled text is read from {', '.join(TABLES)}, or from class folders")
+        raise UserError(f"--data {source}: labelled text is read from {', '.join(TABLES)}, or from class folders")
     else:
         raise UserError(
-            f"--data {given}: no such file; give 'vader', a table ({', '.join(TABLES)}), class folders, or "
+            f"--data {source}: no such file; give 'vader', a table ({', '.join(TABLES)}), class folders, or "
             f"{PREFIX}OWNER/NAME"
         )
-    found = [(where, text, value) for where, text, value in rows]
-    if not found:
-        raise UserError(f"--data {given}: no row in it; give a text and a label in each")
-    labels, names, kind = read_labels(found, kind)
-    return Data(name, f"texts in {name}", [text for _, text, _ in found], labels, names, kind)
+    labelled = list(rows)
+    if not labelled:
+        raise UserError(f"--data {source}: no row in it; give a text and a label in each")
+    labels, names, kind = read_labels(labelled, kind)
+    return Data(name, f"texts in {name}", [text for _, text, _ in labelled], labels, names, kind)
 
 
-def class_folders(root: Path) -> Iterator[tuple[str, str, str]]:
+def folder_texts(root: Path) -> Iterator[Row]:
     """Where, text and label of each .txt file below a folder with one folder per class."""
     classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(classes) < 2:
@@ -98,19 +106,19 @@ def class_folders(root: Path) -> Iterator[tuple[str, str, str]]:
             yield str(path), text, folder.name
 
 
-def table(path: Path | str, text: str | None, label: str | None) -> Iterator[tuple[str, str, Any]]:
+def table_texts(path: Path | str, text: str | None, label: str | None) -> Iterator[Row]:
     """Where, text and label of each row of a file, or of a data set on the Hub."""
     columns: tuple[str, str] | None = None
     for number, row in enumerate(rows_of(path), 1):
         columns = columns or (
-            column(path, list(row), text, TEXTS, "text"),
-            column(path, list(row), label, LABELS, "label"),
+            find_column(path, list(row), text, TEXTS, "text"),
+            find_column(path, list(row), label, LABELS, "label"),
         )
         where = row_name(path, number)
         content, value = (row.get(name) for name in columns)
         if not isinstance(content, str) or not content.strip():
-            told = "no text" if content is None or isinstance(content, str) else f"{type(content).__name__}, not text,"
-            raise UserError(f"{where} has {told} in {columns[0]!r}; correct or remove it")
+            what = "no text" if content is None or isinstance(content, str) else f"{type(content).__name__}, not text,"
+            raise UserError(f"{where} has {what} in {columns[0]!r}; correct or remove it")
         if half := HALVES.search(content):
             raise UserError(f"{where} has {half[0]!r}, half of a character, in {columns[0]!r}; write it whole")
         if value is None or str(value).strip() == "" or (isinstance(value, float) and math.isnan(value)):
@@ -134,21 +142,21 @@ def rows_of(path: Path | str) -> Iterator[dict[str, Any]]:
     yield from file_rows(path)
 
 
-def hub_rows(given: str) -> Iterator[dict[str, Any]]:
+def hub_rows(source: str) -> Iterator[dict[str, Any]]:
     """The training rows of a data set that `datasets` can load, class ids by their names."""
     try:
         import datasets
     except ImportError:
-        raise UserError(f"--data {given} needs the package datasets; run: pip install datasets") from None
-    name, _, config = given.removeprefix(PREFIX).partition(":")
+        raise UserError(f"--data {source} needs the package datasets; run: pip install datasets") from None
+    name, _, config = source.removeprefix(PREFIX).partition(":")
     try:
         data = datasets.load_dataset(name, config or None, split="train")
     except Exception as error:  # of many kinds: network, builder, no such split
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"--data {given}: {reason}; check {PREFIX}OWNER/NAME, :CONFIG and the network") from None
-    named = {column: found for column, kind in data.features.items() if (found := class_names(kind))}
+        raise UserError(f"--data {source}: {reason}; check {PREFIX}OWNER/NAME, :CONFIG and the network") from None
+    class_columns = {column: names for column, kind in data.features.items() if (names := class_names(kind))}
     for row in data:
-        yield row | {column: by_name(row[column], names) for column, names in named.items()}
+        yield row | {column: by_name(row[column], names) for column, names in class_columns.items()}
 
 
 def class_names(kind: Any) -> list[str] | None:
@@ -172,31 +180,34 @@ def file_rows(path: Path) -> Iterator[dict[str, Any]]:
         try:
             return iter(parquet.read_table(path).to_pylist())
         except Exception as error:  # of many kinds
-            raise UserError(f"{path}: no Parquet file ({' '.join(str(error).split())}); write it again") from None
+            raise UserError(f"{path}: not a Parquet file ({' '.join(str(error).split())}); write it again") from None
     content = decode(read_bytes(path), str(path))
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         return json_rows(content, str(path))
     return table_rows(content, str(path), "\t" if path.suffix.lower() == ".tsv" else ",", whole=True)
 
 
-def column(path: Path | str, there: list[str], wanted: str | None, usual: tuple[str, ...], what: str) -> str:
-    """The column that was asked for, or the only one of an obvious name.
+def find_column(path: Path | str, columns: list[str], chosen: str | None, usual: tuple[str, ...], what: str) -> str:
+    """The chosen column, or the only one with a usual name.
+
+    Args:
+        what: "text" or "label", as in --text-column.
 
     Raises:
-        UserError: it is not there, or none or several are obvious.
+        UserError: the table does not have it, or none or several have a usual name.
     """
-    listed = ", ".join(map(str, there))
-    if wanted is not None:
-        if wanted not in there:
-            raise UserError(f"{path}: no column {wanted!r}; its columns are {listed}")
-        return wanted
-    obvious = [name for name in there if str(name).strip().lower() in usual]
+    listed = ", ".join(map(str, columns))
+    if chosen is not None:
+        if chosen not in columns:
+            raise UserError(f"{path}: no column {chosen!r}; its columns are {listed}")
+        return chosen
+    obvious = [name for name in columns if str(name).strip().lower() in usual]
     if len(obvious) != 1:
         raise UserError(f"{path}: which column is the {what}? its columns are {listed}; give one by --{what}-column")
     return obvious[0]
 
 
-def read_labels(rows: list[tuple[str, str, Any]], kind: str | None) -> tuple[list[Any], list[str], str]:
+def read_labels(rows: list[Row], kind: str | None) -> tuple[list[Any], list[str], str]:
     """Ids, or 0 and 1 for each class, or numbers; the names of the classes; and the kind of problem.
 
     Raises:
@@ -210,13 +221,13 @@ def read_labels(rows: list[tuple[str, str, Any]], kind: str | None) -> tuple[lis
     if kind == "multi_label_classification":
         sets = [as_set(where, value) for where, _, value in rows]
         names = in_order(set().union(*sets))
-        few(names)
-        return [[float(name in found) for name in names] for found in sets], names, kind
-    told = [as_class(where, value) for where, _, value in rows]
-    names = in_order(set(told))
-    few(names)
+        check_classes(names)
+        return [[float(name in labels) for name in names] for labels in sets], names, kind
+    classes = [as_class(where, value) for where, _, value in rows]
+    names = in_order(set(classes))
+    check_classes(names)
     ids = {name: i for i, name in enumerate(names)}
-    return [ids[name] for name in told], names, kind
+    return [ids[name] for name in classes], names, kind
 
 
 def as_number(where: str, value: Any) -> float:
@@ -225,8 +236,10 @@ def as_number(where: str, value: Any) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not abs(number) <= LARGEST:  # NaN is not
-        told = str(value)[:40]
-        raise UserError(f"{where} has the label {told!r}, which is no number up to {LARGEST:g}; correct or remove it")
+        label = str(value)[:40]
+        raise UserError(
+            f"{where} has the label {label!r}, which is not a number up to {LARGEST:g}; correct or remove it"
+        )
     return number
 
 
@@ -237,7 +250,7 @@ def as_set(where: str, value: Any) -> set[str]:
         value = [part.strip() for part in value.split(mark) if part.strip()]
     if not isinstance(value, list) or not all(isinstance(part, (str, int)) for part in value):
         raise UserError(f"{where} has the label {value!r}; several labels are a list, or text with | between")
-    names = [named(part) for part in value]
+    names = [class_name(part) for part in value]
     if len(set(names)) < len(names) or "" in names:
         raise UserError(
             f"{where} has the label {value!r}; give the names of its labels, each once, not 0 and 1 for all"
@@ -248,17 +261,19 @@ def as_set(where: str, value: Any) -> set[str]:
 def as_class(where: str, value: Any) -> str:
     if isinstance(value, (list, dict)):
         raise UserError(f"{where} has several labels; add --problem multi_label_classification, or give one")
-    name = named(value)
+    name = class_name(value)
     try:
         whole = "." not in name or float(name).is_integer()
     except ValueError:  # v1.0 is a name as any other
         whole = True
     if not whole:
-        raise UserError(f"{where} has the label {name}, which is no class; add --problem regression, or name classes")
+        raise UserError(
+            f"{where} has the label {name}, which is not a class; add --problem regression, or name classes"
+        )
     return name
 
 
-def named(value: Any) -> str:
+def class_name(value: Any) -> str:
     """The name of a class: 1 and 1.0 are one."""
     name = str(value).strip()
     return re.sub(r"\A([+-]?\d+)\.0*\Z", r"\1", name)
@@ -272,7 +287,7 @@ def in_order(names: set[str]) -> list[str]:
         return sorted(names)
 
 
-def few(names: list[str]) -> None:
+def check_classes(names: list[str]) -> None:
     if len(names) < 2:
         raise UserError(f"all rows have the label {', '.join(names)}; a classifier needs two classes or more")
 
@@ -283,7 +298,9 @@ def vader(kind: str | None) -> Data:
     https://doi.org/10.1609/icwsm.v8i1.14550: tweets, parts of film and product reviews and of newspaper editorials,
     each with the mean of its ratings from -4 to 4. Means within 0.5 of zero are neutral here.
     """
-    texts, scores, path = [], [], fetched()
+    path = fetch_vader()
+    texts = []
+    scores = []
     try:
         with tarfile.open(path) as archive:
             contents = [archive.extractfile(RATED.format(source)).read().decode("utf-8") for source in SOURCES]
@@ -293,38 +310,36 @@ def vader(kind: str | None) -> Data:
         _, score, text = line.split("\t", 2)
         texts.append(text.strip())
         scores.append(float(score))
-    told = "sentiment ratings of tweets, reviews and editorials (Hutto and Gilbert 2014)"
+    description = "sentiment ratings of tweets, reviews and editorials (Hutto and Gilbert 2014)"
     if kind == "regression":
-        return Data("vader", told, texts, scores, ["score"], kind)
+        return Data("vader", description, texts, scores, ["score"], kind)
     if kind == "multi_label_classification":
         raise UserError("--data vader: each text has one label; leave --problem out, or use regression")
-    ids = [0 if score < -NEUTRAL else 2 if score > NEUTRAL else 1 for score in scores]
-    return Data("vader", told, texts, ids, ["negative", "neutral", "positive"], KINDS[0])
+    ids = [(score >= -NEUTRAL) + (score > NEUTRAL) for score in scores]  # 0 negative, 1 neutral, 2 positive
+    return Data("vader", description, texts, ids, ["negative", "neutral", "positive"], KINDS[0])
 
 
-def fetched() -> Path:
+def fetch_vader() -> Path:
     """The archive of ratings, fetched by pip once.
 
     Raises:
         UserError: pip could not fetch it.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinfold"
-    kept = cache / "hutto_ICWSM_2014.tar.gz"
-    if kept.is_file():
-        return kept
+    archive = cache / "hutto_ICWSM_2014.tar.gz"
+    if archive.is_file():
+        return archive
     print("fetching vaderSentiment 3.3.2 by pip", file=sys.stderr)
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-        done = subprocess.run([*command, "--dest", made, "vaderSentiment==3.3.2"], capture_output=True, text=True)
-        packages = list(Path(made).glob("*.tar.gz"))
+        done = subprocess.run([*command, "--dest", directory, "vaderSentiment==3.3.2"], capture_output=True, text=True)
+        packages = list(Path(directory).glob("*.tar.gz"))
         if done.returncode or not packages:
             why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise UserError(f"--data vader: pip cannot fetch vaderSentiment 3.3.2 ({why}); give a table of your own")
+            raise UserError(f"--data vader: pip cannot fetch vaderSentiment 3.3.2 ({why}); give another table")
         with tarfile.open(packages[0]) as package:
-            inside = next(m for m in package.getmembers() if m.name.endswith("/" + kept.name))
+            inside = next(m for m in package.getmembers() if m.name.endswith("/" + archive.name))
             content = package.extractfile(inside).read()
     cache.mkdir(parents=True, exist_ok=True)
-    partial = kept.with_suffix(f".{os.getpid()}")
-    partial.write_bytes(content)
-    os.replace(partial, kept)
-    return kept
+    write_atomically(archive, content)
+    return archive

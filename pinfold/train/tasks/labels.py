@@ -1,85 +1,70 @@
-"""What train needs to know of labelled text: the data, tokenizer and model, batches, and how good the answers are."""
+"""Text classification and regression: labelled texts, examples and batches, and how good the answers are."""
 
-import argparse
-import os
 import warnings
+from collections.abc import Callable
 from typing import Any
 
-from pinfold.common.errors import UserError, missing_extra
-from pinfold.tokenizer import train as tokenizer
+from pinfold.common.errors import UserError
 from pinfold.train import metrics
 from pinfold.train.classes import one_line
 from pinfold.train.data.labelled import KINDS, load_data
-from pinfold.train.tasks.tokens import built, check_options, digest, loaded, wordpiece
+from pinfold.train.options import Options
+from pinfold.train.tasks.task import TextTask, check_sklearn, hold_out
+from pinfold.train.tasks.tokens import build_model, content_digest, load_tokenizer, logits_of, train_wordpiece
 
-AUTO = "AutoModelForSequenceClassification"
 
-
-class LabelledText:
+class LabelledText(TextTask):
     """Text classification: one label, several labels, or a number for each text."""
 
-    task, auto, processor = "text-classification", AUTO, "text"
-    parts: dict[str, str] = {}  # noqa: RUF012
-    defaults = {"epochs": 5, "vocab_size": 8000, "max_length": 128}  # noqa: RUF012
+    name, auto, unit = "text-classification", "AutoModelForSequenceClassification", "texts"
+    defaults = {"epochs": 5, "vocab_size": 8000, "max_length": 128}  # noqa: RUF012 (of the class, as its base says)
     keeps_best = grouped = new_head = True
-    labels, reduce, unit = ("labels",), None, "texts"
     options = frozenset({"tokenizer", "text_column", "label_column", "problem", "class_weights"})
 
-    def __init__(self, args: argparse.Namespace):
-        try:
-            from sklearn.model_selection import train_test_split
-        except ImportError as error:
-            raise missing_extra("train", "train", error) from None
-        check_options(args)
-        fraction = 0.2 if args.eval_fraction is None else args.eval_fraction
-        found = load_data(args.data, args.text_column, args.label_column, args.problem)
-        one = found.kind == KINDS[0]
-        if args.class_weights and not one:
-            raise UserError(f"--class-weights={args.class_weights}: only for one label a text, this is {found.kind}")
-        try:
-            places = train_test_split(
-                range(len(found.texts)), test_size=fraction, stratify=found.labels if one else None,
-                random_state=args.seed,
-            )  # fmt: skip
-        except ValueError as error:
-            raise UserError(
-                f"cannot hold out {fraction:.0%} of {len(found.texts)} texts ({error}); add texts, or change "
-                "--eval-fraction"
-            ) from None
-        missing = sorted(set(found.labels) - {found.labels[i] for i in places[0]}) if one else []
-        if missing or len(places[0]) < 2:
-            told = f"no text of {found.names[missing[0]]}" if missing else f"{len(places[0])} texts"
-            raise UserError(f"holding out {fraction:.0%} leaves {told} to train on; add texts, or use less")
-        self.rows = tuple([(found.texts[i], found.labels[i]) for i in sorted(ids)] for ids in places)
-        self.names, self.kind = found.names, found.kind
-        self.data = {"name": found.name, "description": found.description, "n": len(found.texts)}
-        self.data["sha256"] = digest([found.texts, found.labels], args.tokenizer)
-        self.data |= {"classes": found.names} if found.kind != "regression" else {}
-        self.data |= {"class_weights": args.class_weights} if args.class_weights else {}
-        self.split = {"name": "held-out", "fraction": fraction, "stratified": one, "seed": args.seed}
-        self.start, self.given, self.progress = args.start, args.tokenizer, os.isatty(2)
-        self.at_most = args.vocab_size is None  # a default is no wish
-        self.tokenizer: Any = None
-        self.train: list = []
-        self.held: list = []
-        self.answers: Any = None  # of the last evaluation: predictions and labels
+    def __init__(self, options: Options):
+        check_sklearn()
+        super().__init__(options)
+        data = load_data(options.data, options.text_column, options.label_column, options.problem)
+        self.names = data.names
+        self.kind = data.kind
+        self.single = data.kind == KINDS[0]
+        if options.class_weights and not self.single:
+            raise UserError(f"--class-weights={options.class_weights}: only for one label a text, this is {data.kind}")
+        classes = data.labels if self.single else None
+        kept, held = hold_out(len(data.texts), self.fraction, self.seed, "texts", classes=classes)
+        missing = sorted(set(data.labels) - {data.labels[i] for i in kept}) if self.single else []
+        if missing or len(kept) < 2:
+            rest = f"no text of {data.names[missing[0]]}" if missing else f"{len(kept)} texts"
+            raise UserError(f"holding out {self.fraction:.0%} leaves {rest} to train on; add texts, or use less")
+        self.rows = tuple([(data.texts[i], data.labels[i]) for i in sorted(ids)] for ids in (kept, held))
+        self.data = {"name": data.name, "description": data.description, "n": len(data.texts)}
+        self.data["sha256"] = content_digest([data.texts, data.labels], options.tokenizer)
+        if data.kind != "regression":
+            self.data["classes"] = data.names
+        if options.class_weights:
+            self.data["class_weights"] = options.class_weights
+        self.split = {"name": "held-out", "fraction": self.fraction, "stratified": self.single, "seed": self.seed}
+        self.logits: Any = None  # of the last evaluation
+        self.true: Any = None  # the labels of the same texts
 
-    def make(self, found: dict[str, type], settings: dict) -> Any:
+    def make(self, classes: dict[str, type], settings: dict[str, Any]) -> Any:
         """Make the tokenizer, the examples and the model, which is new or a checkpoint's.
 
         Raises:
             UserError: fields that the folder's classes refuse, a checkpoint or a tokenizer that does not fit, or
                 texts that are longer than the model reads.
         """
-        length, texts = settings["max_length"], [text for text, _ in self.rows[0]]
-        if where := self.given or self.start:
-            self.tokenizer = loaded(where)
+        length = settings["max_length"]
+        if where := self.given_tokenizer or self.start:
+            self.tokenizer = load_tokenizer(where)
         else:
-            self.tokenizer = wordpiece(texts, settings, length, self.progress, self.at_most)
-        names = self.names
-        fields = {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}}
+            texts = [text for text, _ in self.rows[0]]
+            self.tokenizer = train_wordpiece(texts, settings, length, self.progress, self.at_most)
+        fields = {"id2label": dict(enumerate(self.names)), "label2id": {n: i for i, n in enumerate(self.names)}}
         fields |= settings["fields"]["config"] | {"problem_type": self.kind}
-        model = built(found, AUTO, self.start, self.tokenizer, fields, option="--max-length", length=length)
+        model = build_model(
+            classes, self.auto, self.start, self.tokenizer, fields, option="--max-length", length=length
+        )
         self.train, self.held = (self._examples(rows, length) for rows in self.rows)
         return model
 
@@ -97,11 +82,11 @@ class LabelledText:
         import torch
 
         batch = self.tokenizer.pad({"input_ids": [item["input_ids"] for item in items]}, return_tensors="pt")
-        whole = torch.long if self.kind == KINDS[0] else torch.float
-        labels = torch.tensor([item["labels"] for item in items], dtype=whole)
+        dtype = torch.long if self.single else torch.float
+        labels = torch.tensor([item["labels"] for item in items], dtype=dtype)
         return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "labels": labels}
 
-    def loss(self) -> Any:
+    def loss(self) -> Callable[..., Any] | None:
         """A loss for Trainer in which rare classes weigh as much as frequent ones; None: the model's own."""
         import torch
         from torch.nn.functional import cross_entropy
@@ -117,50 +102,50 @@ class LabelledText:
 
         return weighted
 
-    def metrics(self, found: Any) -> dict[str, float]:
-        """What Trainer computes from logits and labels, after every epoch."""
+    def metrics(self, prediction: Any) -> dict[str, float]:
+        """Accuracy, or the mean absolute error of a regression."""
         import numpy as np
 
-        logits = found.predictions[0] if isinstance(found.predictions, tuple) else found.predictions
-        self.answers = (logits, found.label_ids)
+        logits, true = logits_of(prediction), prediction.label_ids
+        self.logits, self.true = logits, true
         match self.kind:
             case "single_label_classification":
-                return {"accuracy": float((logits.argmax(-1) == found.label_ids).mean())}
+                return {"accuracy": float((logits.argmax(-1) == true).mean())}
             case "multi_label_classification":
-                return {"accuracy": float(((logits > 0) == (found.label_ids > 0.5)).all(1).mean())}
-        return {"mean_absolute_error": float(np.abs(logits.reshape(-1) - found.label_ids.reshape(-1)).mean())}
+                return {"accuracy": float(((logits > 0) == (true > 0.5)).all(1).mean())}
+        return {"mean_absolute_error": float(np.abs(logits.reshape(-1) - true.reshape(-1)).mean())}
 
     def described(self) -> str:
-        """What goes behind the number of parameters."""
-        told = f"{self.data['description']}: {len(self.train)} texts to train on, {len(self.held)} held out"
+        """Tokens and classes, and how many texts each part has."""
+        sizes = f"{len(self.train)} texts to train on, {len(self.held)} held out"
         classes = "" if self.kind == "regression" else f", {len(self.names)} classes"
-        return f"{len(self.tokenizer)} tokens{classes}\n{told}"
+        return f"{len(self.tokenizer)} tokens{classes}\n{self.data['description']}: {sizes}"
 
-    def results(self, measured: dict) -> tuple[dict, int, str]:
-        """Metrics, of how many, and a line that tells it; with those of a bag of words on the same texts."""
-        logits, labels = self.answers
-        count, loss = len(labels), measured["eval_loss"]
-        if self.kind == "regression":
-            found = metrics.of_numbers(logits.reshape(-1), labels.reshape(-1))
-            low, high = found["mean_absolute_error_interval"]
-            told = f"mean absolute error {found['mean_absolute_error']:.3f} ({low:.3f} to {high:.3f})"
-            return {**found, "loss": loss}, count, f"held-out {told}, {count} texts"
-        one = self.kind == KINDS[0]
-        measure = metrics.of_classes if one else metrics.of_sets
-        answers = logits.argmax(-1) if one else (logits > 0).astype(int)
-        found = measure(answers, labels.astype(int), self.names)
-        words = self.bag_of_words()
-        simple = {} if words is None else measure(words, self._held_labels(), self.names)
-        if simple:
-            found["bag_of_words"] = {name: simple[name] for name in ("accuracy", "accuracy_interval", "macro_f1")}
-        low, high = found["accuracy_interval"]
-        told = (
-            f"held-out accuracy {found['accuracy']:.2%} ({low:.2%} to {high:.2%}), macro F1 {found['macro_f1']:.3f}, "
-            f"{count} texts"
+    def results(self, measured: dict[str, float]) -> tuple[dict[str, Any], int, str]:
+        """Metrics of the texts; with those of a bag of words beside them, but for a regression."""
+        scores, summary = self._number_results() if self.kind == "regression" else self._class_results()
+        return {**scores, "loss": measured["eval_loss"]}, len(self.true), summary
+
+    def _number_results(self) -> tuple[dict[str, Any], str]:
+        scores = metrics.of_numbers(self.logits.reshape(-1), self.true.reshape(-1))
+        low, high = scores["mean_absolute_error_interval"]
+        error = f"{scores['mean_absolute_error']:.3f} ({low:.3f} to {high:.3f})"
+        return scores, f"held-out mean absolute error {error}, {len(self.true)} texts"
+
+    def _class_results(self) -> tuple[dict[str, Any], str]:
+        measure = metrics.of_classes if self.single else metrics.of_sets
+        answers = self.logits.argmax(-1) if self.single else (self.logits > 0).astype(int)
+        scores = measure(answers, self.true.astype(int), self.names)
+        low, high = scores["accuracy_interval"]
+        summary = (
+            f"held-out accuracy {scores['accuracy']:.2%} ({low:.2%} to {high:.2%}), macro F1 "
+            f"{scores['macro_f1']:.3f}, {len(self.true)} texts"
         )
-        if simple:
-            told += f"; a bag of words has {simple['accuracy']:.2%} and {simple['macro_f1']:.3f}"
-        return {**found, "loss": loss}, count, told
+        if (words := self.bag_of_words()) is not None:
+            simple = measure(words, self._held_labels(), self.names)
+            scores["bag_of_words"] = {name: simple[name] for name in ("accuracy", "accuracy_interval", "macro_f1")}
+            summary += f"; a bag of words has {simple['accuracy']:.2%} and {simple['macro_f1']:.3f}"
+        return scores, summary
 
     def bag_of_words(self) -> Any:
         """What logistic regression on counts of words answers for the held-out texts; None for texts without words."""
@@ -172,7 +157,7 @@ class LabelledText:
 
         balanced = "balanced" if "class_weights" in self.data else None
         classifier = LogisticRegression(max_iter=1000, class_weight=balanced)
-        if self.kind != KINDS[0]:
+        if not self.single:
             classifier = OneVsRestClassifier(classifier)
         texts, labels = zip(*self.rows[0], strict=True)
         words = CountVectorizer(token_pattern=r"(?u)\b\w+\b")  # of one letter, too
@@ -189,7 +174,3 @@ class LabelledText:
         import numpy as np
 
         return np.array([label for _, label in self.rows[1]]).astype(int)
-
-    def save(self, directory: Any) -> None:
-        """Save the tokenizer in the form that transformers 4 and 5 read."""
-        tokenizer.write_portable(self.tokenizer, directory)

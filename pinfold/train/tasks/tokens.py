@@ -1,6 +1,5 @@
 """What all tasks on text share: where the tokenizer comes from, the model for it, and rows as a batch."""
 
-import argparse
 import hashlib
 import json
 import os
@@ -8,87 +7,101 @@ from pathlib import Path
 from typing import Any
 
 from pinfold.common.errors import UserError
-from pinfold.tokenizer import train as tokenizer
+from pinfold.tokenizer.train import train as train_tokenizer
 from pinfold.train.classes import check_checkpoint, check_fit, fine_tuned, one_line, with_code
+from pinfold.train.options import Options
 
 BYTES_A_WEIGHT = 16  # weight, gradient, and AdamW's two moments, in float32
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
 
 
-def check_options(args: argparse.Namespace) -> None:
-    """
-    Raises:
-        UserError: two sources of one tokenizer, or no tokenizer or checkpoint where they are said to be.
-    """
-    if args.tokenizer and args.vocab_size:
-        raise UserError(f"--vocab-size={args.vocab_size}: --tokenizer brings its own; leave one of them out")
-    if args.tokenizer and not (args.tokenizer / "tokenizer.json").is_file():
-        raise UserError(f"--tokenizer={args.tokenizer}: no tokenizer.json; make one: pinfold tokenizer train")
-    if args.start and args.vocab_size:
-        raise UserError(f"--vocab-size={args.vocab_size}: --from brings its own tokenizer; leave it out")
-    if args.start:
-        check_checkpoint(args.start)
-
-
-def loaded(where: Path) -> Any:
-    """A tokenizer that was saved, alone or in a checkpoint.
+def check_options(options: Options) -> None:
+    """Check where tokenizer and checkpoint come from.
 
     Raises:
-        UserError: there is none that loads without running code, or it gives no places of its tokens.
+        UserError: two sources of one tokenizer, or a directory without tokenizer or checkpoint.
+    """
+    if options.tokenizer and options.vocab_size:
+        raise UserError(f"--vocab-size={options.vocab_size}: --tokenizer brings its own; leave one of them out")
+    if options.tokenizer and not (options.tokenizer / "tokenizer.json").is_file():
+        raise UserError(f"--tokenizer={options.tokenizer}: no tokenizer.json; make one: pinfold tokenizer train")
+    if options.start and options.vocab_size:
+        raise UserError(f"--vocab-size={options.vocab_size}: --from brings its own tokenizer; leave it out")
+    if options.start:
+        check_checkpoint(options.start)
+
+
+def load_tokenizer(where: Path) -> Any:
+    """Load a tokenizer that was saved, alone or in a checkpoint.
+
+    Raises:
+        UserError: none loads without running code, or it cannot say where its tokens are in the text.
     """
     from transformers import AutoTokenizer
 
     try:
-        found = AutoTokenizer.from_pretrained(where, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # of many kinds
         raise UserError(f"{where}: no tokenizer that loads ({one_line(error)}); give one by --tokenizer") from None
-    if not found.is_fast:
+    if not tokenizer.is_fast:
         raise UserError(f"{where}: a slow tokenizer, without tokenizer.json; save it by a fast class")
-    return found
+    return tokenizer
 
 
-def wordpiece(texts: list[str], settings: dict, length: int, progress: bool, at_most: bool) -> Any:
-    """A tokenizer that is trained on the texts to train on, in the manner of BERT's uncased ones."""
-    return tokenizer.train(
+def train_wordpiece(texts: list[str], settings: dict[str, Any], length: int, progress: bool, at_most: bool) -> Any:
+    """Train a tokenizer on the texts to train on, in the manner of BERT's uncased ones."""
+    return train_tokenizer(
         texts, "wordpiece", settings["vocab_size"], lowercase=True, model_max_length=length, progress=progress,
         at_most=at_most,
     )  # fmt: skip
 
 
-def built(found: dict[str, type], auto: str, start: Path | None, made: Any, fields: dict, **how: Any) -> Any:
-    """The model for a tokenizer: a new one, or a checkpoint's.
+def build_model(
+    classes: dict[str, type],
+    auto: str,
+    start: Path | None,
+    tokenizer: Any,
+    fields: dict[str, Any],
+    *,
+    option: str,
+    length: int,
+    classifier: bool = True,
+    special_ids: tuple[str, ...] = ("pad",),
+) -> Any:
+    """Make the model for a tokenizer: a new one, or a checkpoint's.
 
     Args:
-        found: the folder's classes by their Auto class.
-        made: the tokenizer.
+        classes: the folder's classes by their Auto class.
         fields: of the configuration; of a checkpoint, those that differ from its own.
-        how: "option" and "length", the examples' number of tokens and what it is called; "classifier" of fine_tuned;
-            "ids", the tokenizer's special tokens that a new configuration is told.
+        option, length: the examples' number of tokens, and the option that sets it.
+        classifier: as in `fine_tuned`.
+        special_ids: the tokenizer's special tokens whose ids a new configuration holds.
 
     Raises:
         UserError: fields that the folder's classes refuse, a checkpoint or a tokenizer that does not fit, texts that
             are longer than the model reads, or a model that is larger than this machine's memory.
     """
-    model_class = found[auto]
+    model_class: Any = classes[auto]
     try:
         if start is None:
-            ids = {f"{name}_token_id": getattr(made, f"{name}_token_id") for name in how.get("ids", ("pad",))}
-            config = model_class.config_class(**{"vocab_size": len(made), **ids, **fields})
+            ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in special_ids}
+            config = model_class.config_class(**{"vocab_size": len(tokenizer), **ids, **fields})
             check_size(model_class, config)
             model = model_class(config)
         else:
-            model = fine_tuned(model_class, start, fields, classifier=how.get("classifier", True))
+            model = fine_tuned(model_class, start, fields, classifier=classifier)
     except UserError:
         raise
-    except Exception as error:  # somebody else's constructor, or a damaged file: either may raise anything
+    except Exception as error:  # a stranger's constructor, or a damaged file: either may raise anything
         raise UserError(one_line(error)) from None
-    check_fit(model.config, len(made), how["option"], how["length"])
+    check_fit(model.config, len(tokenizer), option, length)
     model.config.tokenizer_class = "PreTrainedTokenizerFast"  # pipelines of transformers 4 look for it here
-    return with_code(model, found)
+    return with_code(model, classes)
 
 
 def check_size(model_class: type, config: Any) -> None:
-    """
+    """Check that weights, gradients and the optimizer's moments fit into memory.
+
     Raises:
         UserError: training needs more memory than this machine has.
     """
@@ -98,11 +111,11 @@ def check_size(model_class: type, config: Any) -> None:
         return
     with torch.device("meta"):
         count = sum(parameter.numel() for parameter in model_class(config).parameters())
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if count * BYTES_A_WEIGHT > there:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if count * BYTES_A_WEIGHT > memory:
         raise UserError(
             f"{count / 1e9:.1f} B parameters need {count * BYTES_A_WEIGHT / 1e9:.0f} GB to train, this machine has "
-            f"{there / 1e9:.0f} GB; make the model smaller by --set, such as --set num_hidden_layers=4"
+            f"{memory / 1e9:.0f} GB; make the model smaller by --set, such as --set num_hidden_layers=4"
         )
 
 
@@ -117,18 +130,23 @@ def padded(rows: list[Any], fill: int) -> Any:
     return torch.nn.utils.rnn.pad_sequence([torch.as_tensor(row) for row in rows], True, fill)
 
 
-def batch_of(items: list[dict[str, Any]], made: Any, names: tuple[str, ...] = ("input_ids",)) -> dict[str, Any]:
-    """The tokenizer's outputs of some examples, padded, with the mask of what is no padding."""
-    fills = {"input_ids": made.pad_token_id or 0, "token_type_ids": made.pad_token_type_id}
+def batch_of(items: list[dict[str, Any]], tokenizer: Any, names: tuple[str, ...] = ("input_ids",)) -> dict[str, Any]:
+    """The tokenizer's outputs of some examples, padded, with a mask that is 1 where there is a token."""
+    fills = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
     batch = {name: padded([item[name] for item in items], fills[name]) for name in names}
-    lengths = padded([[len(item["input_ids"])] for item in items], 0)
-    places = padded([range(batch["input_ids"].shape[1])], 0)
-    return batch | {"attention_mask": (places < lengths).long()}
+    lengths = padded([[len(item["input_ids"])] for item in items], 0)  # (rows, 1)
+    positions = padded([range(batch["input_ids"].shape[1])], 0)  # (1, longest)
+    return batch | {"attention_mask": (positions < lengths).long()}
 
 
-def digest(content: Any, tokenizer: Path | None) -> str:
-    """Of the data and a tokenizer that was given: a training of others cannot be continued with these."""
-    found = hashlib.sha256(json.dumps(content).encode())
+def logits_of(prediction: Any) -> Any:
+    """The logits of transformers' EvalPrediction: a model may return more behind them."""
+    return prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
+
+
+def content_digest(content: Any, tokenizer: Path | None) -> str:
+    """sha256 of data and --tokenizer: a training on others cannot be continued with these."""
+    digest = hashlib.sha256(json.dumps(content).encode())
     if tokenizer:
-        found.update((tokenizer / "tokenizer.json").read_bytes())
-    return found.hexdigest()
+        digest.update((tokenizer / "tokenizer.json").read_bytes())
+    return digest.hexdigest()
