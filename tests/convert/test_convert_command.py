@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.processes import ROOT, clean_environment
+from helpers.processes import ROOT, clean_environment, listen_to_ctrl_c
 
 from pinfold.cli.main import main
 from pinfold.common.errors import UserError
@@ -184,7 +184,7 @@ def test_ctrl_c_is_one_line_and_nothing_is_written(tmp_path):
         write(tmp_path, f"m{number}", MY.replace("My", f"M{number}"))
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "main.py")], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
+        text=True, start_new_session=True, preexec_fn=listen_to_ctrl_c,
     )  # fmt: skip
     time.sleep(2.5)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process

@@ -16,7 +16,7 @@ import time
 
 import pytest
 from helpers import tiny
-from helpers.processes import ROOT, clean_environment
+from helpers.processes import ROOT, clean_environment, listen_to_ctrl_c
 from huggingface_hub import HfApi
 
 from pinfold.cli.main import main
@@ -317,8 +317,9 @@ def test_a_real_ctrl_c_ends_the_server_and_the_fenced_process_too(tiny_folder, t
     environment = clean_environment(tmp_path / "home", PYTHONPATH=str(ROOT), TMPDIR=str(tmp_path / "tmp"))
     command = [sys.executable, "-u", "-m", "pinfold", "push", str(tiny_folder), "--checkpoint", str(tiny_checkpoint)]
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=listen_to_ctrl_c,
+    )  # fmt: skip
     seen = ""
     while "verify" not in seen:
         seen += process.stdout.read(1)

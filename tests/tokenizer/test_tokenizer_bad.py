@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.processes import ROOT, clean_environment
+from helpers.processes import ROOT, clean_environment, listen_to_ctrl_c
 from transformers import BertConfig, BertForMaskedLM
 
 from pinfold.cli.main import main
@@ -149,7 +149,7 @@ def test_a_long_training_stops_at_once_and_leaves_nothing(number, place):
     before = seen(place)
     process = subprocess.Popen(
         [sys.executable, "-c", TRAINING, "train", "big.txt", "--kind", "unigram", "--output", "out"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_ctrl_c,
         env=clean_environment(place / "home", PYTHONPATH=str(ROOT)),
     )  # fmt: skip
     assert process.stdout.readline() == "training\n"

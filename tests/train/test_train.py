@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.processes import ROOT
+from helpers.training import last_error, train
 from PIL import Image
 from safetensors.torch import load_file
 
-from pinfold.cli.main import main
 from pinfold.train.data.pictures import digits
 from pinfold.train.tasks.task import hold_out
-
-ROOT = Path(__file__).resolve().parents[2]
 
 CONFIGURATION = '''"""Two colours, for tests."""
 
@@ -123,20 +122,12 @@ def pictures(tmp_path_factory) -> Path:
     return write_pictures(tmp_path_factory.mktemp("data") / "colours", {"blue": (60, 60, 200), "red": (200, 60, 60)})
 
 
-def train(*arguments) -> int:
-    return main(["train", *map(str, arguments)])
-
-
 @pytest.fixture(scope="module")
 def trained(folder, pictures, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("trained") / "colours"
     # 32 pictures to train on: the last batch of an epoch would be a single one, which batch norm refuses
-    assert (
-        train(
-            folder, "--data", pictures, "--output", output, "--epochs", 4, "--batch-size", 31, "--learning-rate", 0.01
-        )
-        == 0
-    )
+    options = ["--epochs", 4, "--batch-size", 31, "--learning-rate", 0.01]
+    assert train(folder, "--data", pictures, "--output", output, *options) == 0
     return output
 
 
@@ -239,19 +230,8 @@ def test_other_settings_do_not_continue_an_interrupted_training(folder, pictures
 def test_fine_tuning_draws_only_the_classifier_anew(folder, trained, tmp_path, capsys):
     colours = {"blue": (60, 60, 200), "green": (60, 200, 60), "red": (200, 60, 60)}
     data = write_pictures(tmp_path / "three", colours, each=5)
-    command = [
-        folder,
-        "--data",
-        data,
-        "--output",
-        tmp_path / "out",
-        "--epochs",
-        1,
-        "--learning-rate",
-        1e-9,
-        "--weight-decay",
-        0,
-    ]
+    command = [folder, "--data", data, "--output", tmp_path / "out", "--epochs", 1]
+    command += ["--learning-rate", 1e-9, "--weight-decay", 0]
     assert train(*command, "--from", trained, "--eval-fraction", 0.4) == 0
     assert "new weights for 3 classes: head.bias, head.weight" in capsys.readouterr().out
     before, after = load_file(trained / "model.safetensors"), load_file(tmp_path / "out" / "model.safetensors")
@@ -325,7 +305,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(mistake, folder, pictures, tmp_pa
     if "--output" not in arguments:
         arguments += ["--output", tmp_path / "out", "--epochs", 1]
     assert train(*arguments) == 2
-    error = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
+    error = last_error(capsys)
     assert error.startswith("pinfold train: ") and told in error
 
 

@@ -3,44 +3,37 @@
 import csv
 import json
 import random
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
 from helpers.processes import ROOT
+from helpers.training import SMALL_SENTIMENT, kill_trainings, results, set_options, train
 from safetensors.torch import load_file
 from sklearn import metrics as reference
 
-from pinfold.cli.main import main
 from pinfold.train import metrics
 from pinfold.train.data.labelled import load_data
 
 FOLDER = ROOT / "sentiment_model"
-SMALL = ["--set", "embedding_dim=16", "--set", "hidden_dim=12", "--set", "num_layers=1", "--set", "dropout=0.1"]
+SMALL = set_options(**SMALL_SENTIMENT)
 SHORT = [*SMALL, "--vocab-size", 80, "--learning-rate", 0.02]
 GOOD, BAD = ("fine", "lovely", "superb", "bright"), ("dull", "awful", "dreary", "poor")
 SUBJECTS = ("the film", "this book", "our hotel", "a meal", "her song", "that chair")
 
 
-def train(*arguments) -> int:
-    return main(["train", *map(str, arguments)])
-
-
 def reviews(count: int = 300) -> list[tuple[str, str]]:
-    """Made sentences, of which one word tells the class unless "not" stands before it: no bag of words knows."""
+    """Made sentences, of which one word shows the class unless "not" stands before it: no bag of words knows."""
     draw = random.Random(0)
-    found = []
+    rows = []
     for _ in range(count):
         word, sense, turned = draw.choice(GOOD + BAD), "", draw.random() < 0.5
         sense = "good" if (word in GOOD) != turned else "bad"
         other = draw.random() < 0.5  # as often "not" about something else, behind the word
         end = "" if turned or not other else " and not cheap"
-        found.append((f"{draw.choice(SUBJECTS)} was {'not ' if turned else ''}{word}{end}", sense))
-    return found
+        rows.append((f"{draw.choice(SUBJECTS)} was {'not ' if turned else ''}{word}{end}", sense))
+    return rows
 
 
 def table(path, rows, heading=("text", "label")):
@@ -64,10 +57,10 @@ def trained(data, tmp_path_factory):
 def test_it_learns_what_a_bag_of_words_cannot_and_its_figures_are_those_of_the_saved_model(trained, data):
     from transformers import pipeline
 
-    results = json.loads((trained / "eval_results.json").read_text())
-    found = results["metrics"]
-    assert results["task"] == "text-classification" and results["dataset"]["classes"] == ["bad", "good"]
-    assert found["accuracy"] > 0.9 > found["bag_of_words"]["accuracy"] and results["n"] == 60
+    record = json.loads((trained / "eval_results.json").read_text())
+    found = record["metrics"]
+    assert record["task"] == "text-classification" and record["dataset"]["classes"] == ["bad", "good"]
+    assert found["accuracy"] > 0.9 > found["bag_of_words"]["accuracy"] and record["n"] == 60
     low, high = found["accuracy_interval"]
     assert low < found["accuracy"] <= high and found["macro_f1_interval"][0] <= found["macro_f1"]
     # measured anew: the same split by scikit-learn, one text at a time, through a pipeline
@@ -89,7 +82,7 @@ def test_it_learns_what_a_bag_of_words_cannot_and_its_figures_are_those_of_the_s
 def test_the_best_epoch_is_kept(trained):
     state = json.loads((trained / "trainer_state.json").read_text())
     losses = [entry["eval_loss"] for entry in state["log_history"] if "eval_loss" in entry]
-    assert json.loads((trained / "eval_results.json").read_text())["metrics"]["loss"] == pytest.approx(min(losses))
+    assert results(trained)["loss"] == pytest.approx(min(losses))
     assert not list(trained.glob("checkpoint-*"))
 
 
@@ -138,7 +131,7 @@ def test_several_labels(tmp_path):
     assert train(FOLDER, *options) == 0
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["problem_type"] == "multi_label_classification" and len(config["id2label"]) == 4
-    found = json.loads((tmp_path / "out" / "eval_results.json").read_text())["metrics"]
+    found = results(tmp_path / "out")
     assert found["accuracy"] > 0.9 and found["micro_f1"] > 0.95 and set(found["per_class"]) == set("rgxy")
     strings = table(tmp_path / "y.csv", [("a", "p|q"), ("b", "q"), ("c", "")], ("text", "tags"))
     with pytest.raises(Exception, match="row 3 has no label"):
@@ -154,12 +147,12 @@ def test_a_regression(tmp_path):
     assert train(FOLDER, *options, "--problem", "regression") == 0
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["problem_type"] == "regression" and config["id2label"] == {"0": "score"}
-    found = json.loads((tmp_path / "out" / "eval_results.json").read_text())["metrics"]
+    found = results(tmp_path / "out")
     assert found["pearson"] > 0.95 and found["mean_absolute_error"] < 0.4 and "bag_of_words" not in found
 
 
 def test_class_weights_find_the_rare_class(tmp_path):
-    """Nine of ten rows are of one class, and words tell little: unweighted, the rare one is never answered."""
+    """Nine of ten rows are of one class, and words show little: unweighted, the rare one is never answered."""
     draw = random.Random(0)
     rows = []
     for i in range(600):
@@ -170,14 +163,12 @@ def test_class_weights_find_the_rare_class(tmp_path):
     for name, more in (("plain", []), ("weighted", ["--class-weights", "balanced"])):
         options = ["--data", path, "--output", tmp_path / name, *SHORT, "--vocab-size", 60, "--epochs", 6, *more]
         assert train(FOLDER, *options) == 0
-        results = json.loads((tmp_path / name / "eval_results.json").read_text())
-        recalls.append(results["metrics"]["per_class"]["rare"]["recall"])
+        recalls.append(results(tmp_path / name)["per_class"]["rare"]["recall"])
     assert recalls[0] == 0 and recalls[1] > 0.4
 
 
 def test_bert_is_trained_in_the_same_way_and_a_checkpoint_gets_new_classes(data, tmp_path):
-    tiny = ["hidden_size=16", "num_attention_heads=2", "num_hidden_layers=1", "intermediate_size=32"]
-    fields = [part for field in tiny for part in ("--set", field)]
+    fields = set_options(hidden_size=16, num_attention_heads=2, num_hidden_layers=1, intermediate_size=32)
     options = ["--data", data, "--vocab-size", 80, "--epochs", 1, "--max-length", 32]
     assert train(ROOT / "bert_model", *options, *fields, "--output", tmp_path / "bert") == 0
     three = table(tmp_path / "three.csv", [(text, "abc"[i % 3]) for i, (text, _) in enumerate(reviews(60))])
@@ -188,34 +179,18 @@ def test_bert_is_trained_in_the_same_way_and_a_checkpoint_gets_new_classes(data,
     assert (tmp_path / "bert" / "tokenizer.json").read_bytes() == (tmp_path / "three" / "tokenizer.json").read_bytes()
 
 
-KILLED = """
-import os, signal, sys
-from transformers import Trainer
-from pinfold.cli.main import main
-at, original = int(sys.argv[1]), Trainer.training_step
-def training_step(self, *arguments, **keywords):
-    if self.state.global_step == at:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return original(self, *arguments, **keywords)
-Trainer.training_step = training_step
-sys.exit(main(sys.argv[2:]))
-"""
-
-
 def test_killed_and_resumed_it_has_the_weights_of_an_uninterrupted_run(data, tmp_path):
-    options = ["train", FOLDER, "--data", data, *SHORT, "--epochs", 4, "--batch-size", 16, "--accumulate", 2]
-    options = [str(option) for option in options]
-    assert main([*options, "--output", str(tmp_path / "whole")]) == 0
+    options = [FOLDER, "--data", data, *SHORT, "--epochs", 4, "--batch-size", 16, "--accumulate", 2]
+    broken = [*options, "--output", tmp_path / "broken"]
+    assert train(*options, "--output", tmp_path / "whole") == 0
     for at in (3, 11, 19, 29):  # of 32 steps, 8 an epoch
-        given = [*options, "--output", str(tmp_path / "broken")]
-        run = subprocess.run([sys.executable, "-c", KILLED, str(at), *given], cwd=ROOT, capture_output=True, text=True)
-        assert run.returncode == -signal.SIGKILL, run.stderr[-2000:]
+        kill_trainings((at, broken))
         assert not (tmp_path / "broken" / "eval_results.json").exists()
-    assert main([*options, "--output", str(tmp_path / "broken")]) == 0
-    whole, broken = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
-    assert whole.keys() == broken.keys() and all(torch.equal(whole[name], broken[name]) for name in whole)
-    results = [json.loads((tmp_path / name / "eval_results.json").read_text()) for name in ("whole", "broken")]
-    assert results[0]["metrics"] == results[1]["metrics"]
+    assert train(*broken) == 0
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken")]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert results(tmp_path / "whole") == results(tmp_path / "broken")
 
 
 def bert(path):
@@ -360,7 +335,7 @@ def test_texts_without_words_are_trained_on_without_a_bag_of_words(rows, tmp_pat
     options = ["--data", table(tmp_path / "x.csv", rows), "--output", tmp_path / "out", *SMALL, "--epochs", 1]
     assert train(FOLDER, *options) == 0  # the default vocabulary is more than these give
     assert "a bag of words" not in capsys.readouterr().out
-    assert "bag_of_words" not in json.loads((tmp_path / "out" / "eval_results.json").read_text())["metrics"]
+    assert "bag_of_words" not in results(tmp_path / "out")
 
 
 def test_headings_of_a_data_frames_index_and_long_texts_are_read(tmp_path):
@@ -389,7 +364,7 @@ def test_a_run_is_not_continued_on_other_data(data, tmp_path, capsys):
     assert "an unfinished training of other settings (data was" in capsys.readouterr().err
 
 
-def test_damaged_ratings_are_told(tmp_path, monkeypatch, capsys):
+def test_damaged_ratings_are_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "pinfold").mkdir()
     (tmp_path / "pinfold" / "hutto_ICWSM_2014.tar.gz").write_bytes(b"no archive")
@@ -398,7 +373,7 @@ def test_damaged_ratings_are_told(tmp_path, monkeypatch, capsys):
 
 
 def test_texts_longer_than_the_model_reads_are_refused(data, tmp_path, capsys):
-    fields = ["--set", "max_position_embeddings=16", "--set", "hidden_size=16", "--set", "num_attention_heads=2"]
+    fields = set_options(max_position_embeddings=16, hidden_size=16, num_attention_heads=2)
     options = ["--data", data, "--vocab-size", 80, "--max-length", 32, *fields, "--output", tmp_path / "out"]
     assert train(ROOT / "bert_model", *options) == 2
     assert "--max-length=32 is more than max_position_embeddings=16; use less" in capsys.readouterr().err
@@ -433,7 +408,7 @@ def test_metrics_equal_scikit_learns_and_intervals_hold_what_they_promise():
 
 
 def test_the_ratings_are_all_there_and_so_are_their_classes():
-    """Of the package that pip fetches; bounds are those that load_data tells."""
+    """Of the package that pip fetches; bounds are those of load_data."""
     found = load_data("vader", None, None, None)
     numbers = load_data("vader", None, None, "regression")
     assert len(found.texts) == len(numbers.labels) == 23_703 and found.names == ["negative", "neutral", "positive"]

@@ -9,59 +9,49 @@ import sys
 import pytest
 import torch
 from helpers.processes import ROOT
+from helpers.training import (
+    NO_DROPOUT,
+    PEOPLE,
+    PLACES,
+    SMALL_BERT,
+    kill_trainings,
+    results,
+    set_options,
+    tagged_sentences,
+    train,
+)
 from safetensors.torch import load_file
 
-from pinfold.cli.main import main
 from pinfold.train import metrics
 from pinfold.train.tasks.answers import exact_match, f1_score, load_answers
 from pinfold.train.tasks.tags import load_tags
 
 FOLDER = ROOT / "bert_model"
-FIELDS = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 64}
-SMALL = [part for name, value in FIELDS.items() for part in ("--set", f"{name}={value}")]
-STILL = ["--set", "hidden_dropout_prob=0", "--set", "attention_probs_dropout_prob=0"]
-PEOPLE, PLACES = ("ada", "noor", "mei", "ravi"), ("oslo", "lima", "new york", "cairo")
-DID = ("went to", "likes", "wrote from", "left")
-
-
-def train(*arguments) -> int:
-    return main(["train", *map(str, arguments)])
-
-
-def results(output) -> dict:
-    return json.loads((output / "eval_results.json").read_text())["metrics"]
-
-
-def tagged(count: int = 240) -> list[tuple[list[str], list[str]]]:
-    """Made sentences; "may" is a person before a verb, else a month, which no word alone tells."""
-    draw, found = random.Random(0), []
-    for _ in range(count):
-        place = draw.choice(PLACES).split()
-        who = draw.choice((*PEOPLE, "may"))
-        verb = draw.choice(DID).split()
-        when = draw.choice(([], ["in", "may"]))
-        words = [who, *verb, *place, *when]
-        tags = ["B-PER", *["O"] * len(verb), "B-LOC", *["I-LOC"] * (len(place) - 1), *["O"] * len(when)]
-        found.append((words, tags))
-    return found
+SMALL = set_options(**SMALL_BERT)
+STILL = set_options(**NO_DROPOUT)
 
 
 def asked(count: int = 300) -> list[dict]:
-    draw, found = random.Random(0), []
+    draw, rows = random.Random(0), []
     for _ in range(count):
         who, place, other = draw.choice(PEOPLE), draw.choice(PLACES), draw.choice(PLACES)
         first = draw.random() < 0.5
         parts = [f"{who} lives in {place}", f"the sea is near {other}"]
         text = ". ".join(parts if first else parts[::-1]) + "."
         start = text.index(f"{who} lives in ") + len(f"{who} lives in ")
-        found.append({"question": f"where does {who} live?", "context": text,
+        rows.append({"question": f"where does {who} live?", "context": text,
                       "answers": {"text": [place], "answer_start": [start]}})  # fmt: skip
-    return found
+    return rows
 
 
 def lines(path, rows):
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     return path
+
+
+def same_weights(one, other):
+    one, other = (load_file(output / "model.safetensors") for output in (one, other))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +63,7 @@ def made(tmp_path_factory):
 def texts(made):
     """A row of text in each line: what the masked words are follows from the others."""
     with (made / "texts.csv").open("w", newline="") as file:
-        rows = [[" ".join(words)] for words, _ in tagged(424)]
+        rows = [[" ".join(words)] for words, _ in tagged_sentences(424)]
         csv.writer(file).writerows([["text"], *rows])
     return made / "texts.csv"
 
@@ -81,7 +71,7 @@ def texts(made):
 @pytest.fixture(scope="module")
 def tags(made):
     output = made / "tags"
-    data = lines(made / "tags.jsonl", [{"tokens": words, "ner_tags": tags} for words, tags in tagged()])
+    data = lines(made / "tags.jsonl", [{"tokens": words, "ner_tags": tags} for words, tags in tagged_sentences()])
     options = ["--vocab-size", 80, "--epochs", 10, "--learning-rate", 0.02]
     assert train(FOLDER, "--task", "token-classification", "--data", data, "--output", output, *SMALL, *options) == 0
     return output
@@ -104,7 +94,7 @@ def test_a_tagger_beats_the_commonest_tag_of_each_word_and_its_figures_are_those
     assert found["entity_f1_interval"][0] <= found["entity_f1"] <= found["entity_f1_interval"][1]
     model = AutoModelForTokenClassification.from_pretrained(tags, trust_remote_code=True).eval()
     tokenizer = AutoTokenizer.from_pretrained(tags, trust_remote_code=True)
-    _, held = train_test_split(tagged(), test_size=0.2, random_state=0)
+    _, held = train_test_split(tagged_sentences(), test_size=0.2, random_state=0)
     right = told = true = 0
     for words, given in held:  # measured anew, a sentence at a time
         encoded = tokenizer(words, is_split_into_words=True, return_tensors="pt")
@@ -133,23 +123,13 @@ def test_masked_words_are_found_and_the_pipeline_gives_them(masked):
 
 def test_a_masked_model_is_resumed_to_the_same_weights(made, texts):
     """Which tokens are masked follows from seed, epoch and example: not from what was drawn before."""
-    options = ["train", FOLDER, "--task", "masked-lm", "--data", texts, *SMALL, "--vocab-size", 80]
+    options = [FOLDER, "--task", "masked-lm", "--data", texts, *SMALL, "--vocab-size", 80]
     options += ["--block-size", 16, "--epochs", 3, "--batch-size", 16]
-    options = [str(option) for option in options]
-    assert main([*options, "--output", str(made / "whole")]) == 0
-    killed = (
-        "import os, signal, sys\nfrom transformers import Trainer\nfrom pinfold.cli.main import main\n"
-        "original = Trainer.training_step\n"
-        "def step(self, *a, **k):\n"
-        "    if self.state.global_step == 17: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return original(self, *a, **k)\n"
-        "Trainer.training_step = step\nmain(sys.argv[1:])\n"
-    )
-    given = [*options, "--output", str(made / "broken")]
-    assert subprocess.run([sys.executable, "-c", killed, *given], cwd=ROOT, capture_output=True).returncode == -9
-    assert list((made / "broken").glob("checkpoint-*")) and main(given) == 0
-    whole, broken = (load_file(made / name / "model.safetensors") for name in ("whole", "broken"))
-    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    broken = [*options, "--output", made / "broken"]
+    assert train(*options, "--output", made / "whole") == 0
+    kill_trainings((17, broken))
+    assert list((made / "broken").glob("checkpoint-*")) and train(*broken) == 0
+    same_weights(made / "whole", made / "broken")
     assert results(made / "whole") == results(made / "broken")
 
 
@@ -235,7 +215,7 @@ def test_the_equipment_trains_and_what_is_saved_loads_as_any_other(more, made, m
 
 def test_a_classifier_with_adapters_has_a_new_head_that_is_trained(made, masked, tmp_path):
     with (tmp_path / "x.csv").open("w", newline="") as file:
-        rows = [[" ".join(words), "place" if "york" in words else "other"] for words, _ in tagged(120)]
+        rows = [[" ".join(words), "place" if "york" in words else "other"] for words, _ in tagged_sentences(120)]
         csv.writer(file).writerows([["text", "label"], *rows])
     options = ["--task", "text-classification", "--data", tmp_path / "x.csv", "--from", masked, "--lora", 4]
     options += ["--epochs", 24, "--learning-rate", 0.01, "--max-length", 32]
@@ -247,13 +227,13 @@ def test_two_processes_and_two_that_share_the_model_end_with_the_weights_of_one(
     """Within 1e-5: sums of gradients are rounded in another order. All batches are full: a last one that is not would
     be filled up with the first examples for the second process, which is how accelerate does it."""
     options = [FOLDER, "--task", "masked-lm", "--data", texts, *SMALL, *STILL, "--vocab-size", 80, "--epochs", 2]
-    options = [str(o) for o in ("train", *options, "--block-size", 16, "--batch-size", 16)]
-    assert main([*options, "--output", str(made / "one")]) == 0
+    options = [str(option) for option in (*options, "--block-size", 16, "--batch-size", 16)]
+    assert train(*options, "--output", made / "one") == 0
     assert "128 blocks of 16 tokens to train on" in capsys.readouterr().out
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     one = load_file(made / "one" / "model.safetensors")
     for name, more in (("two", []), ("sharded", ["--fsdp"])):
-        command = [*launcher, "-m", "pinfold", *options, "--output", str(made / name), *more]
+        command = [*launcher, "-m", "pinfold", "train", *options, "--output", str(made / name), *more]
         run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
         assert run.returncode == 0, run.stderr[-3000:]
         assert run.stdout.count("held-out perplexity") == 1
@@ -266,7 +246,6 @@ def test_two_processes_and_two_that_share_the_model_end_with_the_weights_of_one(
 FILLED = """
 import sys
 from transformers import Trainer
-from pinfold.cli.main import main
 original, rest = Trainer.training_step, sys.argv[1]
 def step(self, *arguments, **options):
     if self.state.global_step == 10 and rest:
@@ -356,7 +335,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-@pytest.mark.skipif(torch.cuda.is_available(), reason="one of the mistakes is none on a GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="one of the mistakes is not one on a GPU")
 def test_a_mistake_is_one_line_and_exit_code_2(mistake, tmp_path, capsys):
     task, options, told = MISTAKES[mistake]
     assert train(FOLDER, "--task", task, *options(tmp_path), "--output", tmp_path / "out") == 2
@@ -418,19 +397,14 @@ def test_a_head_of_another_task_is_drawn_anew_both_ways(masked, tags, texts, tmp
 
 def test_a_run_that_lost_its_patience_before_it_was_killed_stops_again(made, tags, tmp_path):
     """Killed when Trainer is about to load the best epoch."""
-    options = ["train", FOLDER, "--task", "token-classification", "--data", made / "tags.jsonl", "--from", tags]
-    options = [str(o) for o in (*options, "--epochs", 9, "--patience", 1, "--learning-rate", 0.2, "--seed", 2)]
-    killed = (
-        "import os, signal, sys\nfrom transformers import Trainer\nfrom pinfold.cli.main import main\n"
-        "Trainer._load_best_model = lambda self: os.kill(os.getpid(), signal.SIGKILL)\nmain(sys.argv[1:])\n"
-    )
-    assert main([*options, "--output", str(tmp_path / "whole")]) == 0
+    options = [FOLDER, "--task", "token-classification", "--data", made / "tags.jsonl", "--from", tags]
+    options += ["--epochs", 9, "--patience", 1, "--learning-rate", 0.2, "--seed", 2]
+    broken = [*options, "--output", tmp_path / "broken"]
+    assert train(*options, "--output", tmp_path / "whole") == 0
     steps = json.loads((tmp_path / "whole" / "trainer_state.json").read_text())["global_step"]
     assert steps < 9 * 6  # it lost its patience
-    given = [*options, "--output", str(tmp_path / "broken")]
-    assert subprocess.run([sys.executable, "-c", killed, *given], cwd=ROOT, capture_output=True).returncode == -9
-    assert main(given) == 0
+    kill_trainings((None, broken))
+    assert train(*broken) == 0
     assert json.loads((tmp_path / "broken" / "trainer_state.json").read_text())["global_step"] == steps
-    whole, broken = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
-    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    same_weights(tmp_path / "whole", tmp_path / "broken")
     assert results(tmp_path / "whole") == results(tmp_path / "broken")

@@ -7,18 +7,13 @@ import shutil
 import pytest
 import torch
 from helpers.processes import ROOT
+from helpers.training import SMALL_DECODER, set_options, train
 from safetensors.torch import load_file
 
-from pinfold.cli.main import main
 from pinfold.train.tasks.text import held_out, load_text
 
 FOLDER = ROOT / "decoder_model"
-SMALL = ["--set", "hidden_size=32", "--set", "intermediate_size=48", "--set", "num_hidden_layers=1"]
-SHORT = [*SMALL, "--vocab-size", 300, "--block-size", 32, "--epochs", 1]
-
-
-def train(*arguments) -> int:
-    return main(["train", *map(str, arguments)])
+SHORT = [*set_options(**SMALL_DECODER), "--vocab-size", 300, "--block-size", 32, "--epochs", 1]
 
 
 @pytest.fixture(scope="module")
