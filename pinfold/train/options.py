@@ -1,5 +1,6 @@
 """The options of one training, as the command line gives them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ class Options:
     output: Path
     task: str | None = None
     start: Path | None = None
-    fields: tuple[str, ...] = ()
+    fields: Sequence[str] = ()
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
