@@ -1,13 +1,14 @@
 """sentiment_model against the naive LSTM that runs over padding, in one run: python benchmarks/sentiment.py
 
 The naive one is the usual textbook model with as many weights: whole rows, both directions in one call, and the last
-step of the batch. It reads padding, so its logits are not those of the texts.
+step of the batch. It reads padding, so its logits are not those of the texts alone.
 """
 
 import platform
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -58,25 +59,25 @@ def main() -> None:
             modeling_sentiment.is_packed = rule
             for kind in ("forward", "training step"):
                 functions = (lambda i=ids, m=mask: model(i, attention_mask=m).logits, lambda i=ids: naive(i))
-                mine, other = pair(functions, kind != "forward")
-                told = f"{name} (fill {mask.float().mean().item():.2f}), {kind}, {path}:"
-                print(f"  {told:<52} {other * 1e3:5.0f} -> {mine * 1e3:5.0f} ms {other / mine:6.2f}x", flush=True)
+                ours, naives = median_seconds(functions, kind != "forward")
+                case = f"{name} (fill {mask.float().mean().item():.2f}), {kind}, {path}:"
+                print(f"  {case:<52} {naives * 1e3:5.0f} -> {ours * 1e3:5.0f} ms {naives / ours:6.2f}x", flush=True)
         modeling_sentiment.is_packed = chosen
 
 
-def pair(functions: tuple, training: bool) -> list[float]:
+def median_seconds(functions: tuple[Callable[[], torch.Tensor], ...], training: bool) -> list[float]:
     """Median seconds of functions that take turns, after a round to warm up."""
-    times: list[list[float]] = [[] for _ in functions]
+    seconds: list[list[float]] = [[] for _ in functions]
     for turn in range(PAIRS + 1):
-        for function, kept in zip(functions, times, strict=True):
+        for function, measured in zip(functions, seconds, strict=True):
             started = time.perf_counter()
             with torch.set_grad_enabled(training):
                 logits = function()
                 if training:
                     logits.square().sum().backward()
             if turn:
-                kept.append(time.perf_counter() - started)
-    return [statistics.median(kept) for kept in times]
+                measured.append(time.perf_counter() - started)
+    return [statistics.median(measured) for measured in seconds]
 
 
 if __name__ == "__main__":

@@ -24,24 +24,25 @@ from pinfold.tokenizer.train import measure, train  # noqa: E402
 BYTES = 12_000_000
 
 
-def gather() -> str:
+def read_sources() -> str:
     """Sources of the standard library, then of installed packages, until there is enough."""
-    found, size = [], 0
+    texts = []
+    size = 0
     for base in dict.fromkeys((sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))):
         for path in sorted(p for s in ("*.py", "*.txt", "*.rst") for p in Path(base).rglob(s)):
             text = path.read_text(encoding="utf-8", errors="ignore").replace("\0", "")
-            found.append(text)
+            texts.append(text)
             size += len(text.encode())
             if size >= BYTES:
-                return "".join(found)
-    return "".join(found)
+                return "".join(texts)
+    return "".join(texts)
 
 
 def main() -> None:
-    """Time each kind."""
-    text = gather()
-    part, held = hold_out(list(pieces(text)), 0.05)
-    size = sum(len(t.encode()) for t in part)
+    """Time each kind of tokenizer."""
+    text = read_sources()
+    trained_on, held = hold_out(list(pieces(text)), 0.05)
+    size = sum(len(t.encode()) for t in trained_on)
     print(
         f"{size / 1e6:.1f} MB to train on, {len(held)} pieces held out; {os.cpu_count()} cores, {platform.machine()}"
     )
@@ -51,10 +52,10 @@ def main() -> None:
     )
     for kind in sys.argv[1:] or ["wordpiece", "bpe"]:
         started = time.perf_counter()
-        tokenizer = train(part, kind, 8000)
+        tokenizer = train(trained_on, kind, 8000)
         seconds = time.perf_counter() - started
-        ratio, same = measure(tokenizer, held)
-        print(f"{kind:<10} {seconds:6.1f} s  {ratio:.2f} bytes a token  {same:.1%} round trip", flush=True)
+        bytes_a_token, same = measure(tokenizer, held)
+        print(f"{kind:<10} {seconds:6.1f} s  {bytes_a_token:.2f} bytes a token  {same:.1%} round trip", flush=True)
 
 
 if __name__ == "__main__":

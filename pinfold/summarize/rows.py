@@ -56,7 +56,7 @@ def _children(name: str, label: str, below: dict[str, Any]) -> list[Row]:
     for module in below.get(name, []):
         own = f"{label}{module['name'].rpartition('.')[2]}"
         if "same_as" not in module and not module["calls"] and not module["own"] and module["name"] in below:
-            rows += _children(module["name"], f"{own}.", below)  # a list of modules, which nobody calls
+            rows += _children(module["name"], f"{own}.", below)  # a list of modules, which is never called
         else:
             rows.append(_row(module, own, below))
     return _folded(rows)

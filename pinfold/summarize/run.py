@@ -40,7 +40,7 @@ def summarize(
     """Run the model in the sandbox, and return what was measured.
 
     Args:
-        fields: of the configuration, instead of its own.
+        fields: of the configuration, instead of the source's.
         work: a directory for the sandbox.
         overlay: a directory with another transformers.
 

@@ -143,7 +143,7 @@ def _special_tokens(extra: Iterable[str]) -> list["AddedToken"]:
         raise UserError(f"--special-tokens: {', '.join(twice)} given twice ({', '.join(SPECIAL)} are there anyway)")
     if any(not name.strip() for name in names):
         raise UserError("--special-tokens: an empty one; a special token is a word such as <user>")
-    # [MASK] takes the space before it along, as the token that it stands for does
+    # [MASK] takes the space before it along, as the word that it replaces does
     return [AddedToken(name, lstrip=name == "[MASK]", special=True, normalized=False) for name in names]
 
 

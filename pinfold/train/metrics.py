@@ -25,7 +25,8 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
 def bootstrap(measure: Callable[[Any, Any], float], predicted: Any, true: Any) -> tuple[float, float]:
     """95 % interval of any metric of pairs: its percentiles over samples drawn with replacement, the same each time.
 
-    Efron 1979, https://doi.org/10.1214/aos/1176344552.
+    Efron 1979, https://doi.org/10.1214/aos/1176344552. scipy.stats.bootstrap draws the same samples, but takes
+    much longer, and gives NaN where the metric of a single sample is NaN, such as the correlation of a constant.
     """
     import numpy as np
 

@@ -244,7 +244,7 @@ def test_training_memory_is_about_what_a_step_takes():
     """Against the largest number of bytes alive at once in the second step, when the optimiser has its states."""
     fields = SMALL["bert_model"] | {"hidden_size": 128, "intermediate_size": 512}
     found = small("bert_model", auto="AutoModelForMaskedLM", batch=8, fields=fields)
-    told = summary_text.memory(found, summary_rows.tree(found["modules"]))["training"]
+    estimate = summary_text.memory(found, summary_rows.tree(found["modules"]))["training"]
     cls = import_classes(ROOT / "bert_model")["AutoModelForMaskedLM"]
     model = cls(cls.config_class(**fields)).train()
     optimizer, living = torch.optim.AdamW(model.parameters(), foreach=False), observe.Living(observe.held(model))
@@ -260,7 +260,7 @@ def test_training_memory_is_about_what_a_step_takes():
             optimizer.step()
             optimizer.zero_grad()
     weights = sum(p.numel() * 4 for p in (*model.parameters(), *model.buffers()))
-    assert 0.75 * told < weights + living.peak < 1.1 * told
+    assert 0.75 * estimate < weights + living.peak < 1.1 * estimate
 
 
 def test_inference_memory_is_the_peak_of_what_is_alive():
@@ -367,7 +367,7 @@ def test_frozen_weights_are_no_weights_without_gradient(tiny_folder, tmp_path):
     assert found["modules"][0]["optimizer"] == 8 * 320
 
 
-def test_unused_and_shared_weights_are_told():
+def test_unused_and_shared_weights_are_named():
     found = small("bert_model", auto="AutoModelForMaskedLM")
     assert found["tied"] == [["bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"]]
     text = "\n".join(summary_text.summary_lines(found, "bert_model", 3, "AdamW"))
@@ -383,10 +383,10 @@ def test_torchinfo_works_and_has_the_same_totals(folder, auto):
     cls = import_classes(ROOT / folder)[found["auto"]]
     model = cls(cls.config_class(**SMALL[folder])).eval()
     inputs = sizes.sized_inputs(model, {}, 2, None if folder == "resnet_model" else 20, None)
-    told = torchinfo.summary(model, input_data=inputs, verbose=0)
+    reference = torchinfo.summary(model, input_data=inputs, verbose=0)
     # torchinfo adds a shared weight once for each module that has it
     again = sum(math.prod(found["parameters"][names[0]]["shape"]) * (len(names) - 1) for names in found["tied"])
-    assert told.total_params == found["modules"][0]["parameters"] + again
+    assert reference.total_params == found["modules"][0]["parameters"] + again
 
 
 def test_one_row_is_taken_where_two_are_refused():
@@ -397,7 +397,7 @@ def test_one_row_is_taken_where_two_are_refused():
     assert found["inputs"]["input_ids"][1] == [2, 20]
 
 
-def test_what_does_not_fit_into_memory_is_told_without_numbers():
+def test_what_does_not_fit_into_memory_is_summarized_without_numbers():
     found = small("bert_model", memory=10_000)
     assert found["meta"] and "weights and gradients take" in found["notes"][0] and not found["signals"]
     text = "\n".join(summary_text.summary_lines(found, "bert_model", None, "AdamW"))

@@ -1,4 +1,4 @@
-"""Tokens added to a tokenizer and rows to a checkpoint with code of its own, through the command line."""
+"""Tokens added to a tokenizer and rows to a checkpoint with custom code, through the command line."""
 
 import subprocess
 import sys

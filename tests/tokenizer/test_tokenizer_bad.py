@@ -86,12 +86,12 @@ def seen(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_cannot_be_used_is_one_line_and_writes_nothing(name, place, capsys):
-    arguments, told = BAD[name]
+    arguments, words = BAD[name]
     before = seen(place)
     output = [] if "--output" in arguments else ["--output", "out"]
     assert main(["tokenizer", *arguments, *output]) == 2
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1 and error.startswith("pinfold tokenizer: ")
+    assert words in error and error.count("\n") == 1 and error.startswith("pinfold tokenizer: ")
     assert seen(place) == before
 
 
@@ -165,7 +165,7 @@ def test_a_long_training_stops_at_once_and_leaves_nothing(number, place):
 
 
 class Forgetful(BertForMaskedLM):
-    """A head with a bias of its own, which resizing does not reach."""
+    """A head with a separate bias, which resizing does not reach."""
 
     def __init__(self, config):
         super().__init__(config)

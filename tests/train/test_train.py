@@ -300,13 +300,13 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line_and_exit_code_2(mistake, folder, pictures, tmp_path, capsys):
-    arguments, told = MISTAKES[mistake]
+    arguments, words = MISTAKES[mistake]
     arguments = arguments(folder, pictures, tmp_path)
     if "--output" not in arguments:
         arguments += ["--output", tmp_path / "out", "--epochs", 1]
     assert train(*arguments) == 2
     error = last_error(capsys)
-    assert error.startswith("pinfold train: ") and told in error
+    assert error.startswith("pinfold train: ") and words in error
 
 
 def test_code_that_cannot_be_imported_is_named(folder, pictures, tmp_path, capsys):

@@ -24,7 +24,7 @@ SUBJECTS = ("the film", "this book", "our hotel", "a meal", "her song", "that ch
 
 
 def reviews(count: int = 300) -> list[tuple[str, str]]:
-    """Made sentences, of which one word shows the class unless "not" stands before it: no bag of words knows."""
+    """Made sentences, of which one word shows the class unless "not" is before it: no bag of words knows."""
     draw = random.Random(0)
     rows = []
     for _ in range(count):
@@ -319,14 +319,14 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line_and_exit_code_2(mistake, tmp_path, capsys):
-    arguments, told = MISTAKES[mistake]
+    arguments, words = MISTAKES[mistake]
     work = tmp_path / "work"
     work.mkdir()
     given = arguments(work)
     given = given if "--tokenizer" in given else [*given, *([] if "--from" in given else ["--vocab-size", 60])]
     assert train(FOLDER, "--output", tmp_path / "out", *given) == 2
     error = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()
-    assert error[-1].startswith("pinfold train: ") and told in error[-1] and len(error) == 1, error
+    assert error[-1].startswith("pinfold train: ") and words in error[-1] and len(error) == 1, error
     assert not (tmp_path / "out").exists()
 
 
@@ -393,9 +393,9 @@ def test_metrics_equal_scikit_learns_and_intervals_hold_what_they_promise():
     assert several["micro_f1"] == pytest.approx(reference.f1_score(sets, answers, average="micro"))
     numbers = draw.normal(size=300)
     noisy = numbers + draw.normal(size=300)
-    told = metrics.of_numbers(noisy, numbers)
-    assert told["r2"] == pytest.approx(reference.r2_score(numbers, noisy))
-    assert told["pearson"] == pytest.approx(np.corrcoef(numbers, noisy)[0, 1])
+    regression = metrics.of_numbers(noisy, numbers)
+    assert regression["r2"] == pytest.approx(reference.r2_score(numbers, noisy))
+    assert regression["pearson"] == pytest.approx(np.corrcoef(numbers, noisy)[0, 1])
     # 95 of 100 intervals hold the truth: of 400 draws, 20 more or less
     hits = draw.binomial(50, 0.9, 400)
     assert 0.92 < np.mean([low <= 0.9 <= high for low, high in (metrics.wilson(int(h), 50) for h in hits)]) < 0.98

@@ -95,7 +95,7 @@ def test_a_tagger_beats_the_commonest_tag_of_each_word_and_its_figures_are_those
     model = AutoModelForTokenClassification.from_pretrained(tags, trust_remote_code=True).eval()
     tokenizer = AutoTokenizer.from_pretrained(tags, trust_remote_code=True)
     _, held = train_test_split(tagged_sentences(), test_size=0.2, random_state=0)
-    right = told = true = 0
+    right = predicted = true = 0
     for words, given in held:  # measured anew, a sentence at a time
         encoded = tokenizer(words, is_split_into_words=True, return_tensors="pt")
         with torch.no_grad():
@@ -104,8 +104,8 @@ def test_a_tagger_beats_the_commonest_tag_of_each_word_and_its_figures_are_those
         firsts = [ids.index(place) for place in range(len(words))]
         a = metrics.entities([model.config.id2label[answers[place]] for place in firsts])
         b = metrics.entities(given)
-        right, told, true = right + len(a & b), told + len(a), true + len(b)
-    assert found["entity_f1"] == pytest.approx(2 * right / (told + true), abs=1e-12)
+        right, predicted, true = right + len(a & b), predicted + len(a), true + len(b)
+    assert found["entity_f1"] == pytest.approx(2 * right / (predicted + true), abs=1e-12)
     assert set(found["per_class"]) == {"LOC", "PER"}
 
 
@@ -266,9 +266,9 @@ MOUNTED = ["unshare", "-rm", "bash", "-euc", 'mount -t tmpfs -o size="$1" tmpfs 
     subprocess.run([*MOUNTED[:2], "true"], capture_output=True).returncode != 0, reason="no unprivileged namespaces"
 )
 @pytest.mark.parametrize(
-    ("size", "told"), [("200k", "GB free, training needs"), ("8m", "no space left for a checkpoint")]
+    ("size", "words"), [("200k", "GB free, training needs"), ("8m", "no space left for a checkpoint")]
 )
-def test_a_disk_that_is_full_or_fills_up_is_one_line(size, told, texts, tmp_path):
+def test_a_disk_that_is_full_or_fills_up_is_one_line(size, words, texts, tmp_path):
     options = ["train", FOLDER, "--task", "masked-lm", "--data", texts, *SMALL, "--vocab-size", 80, "--epochs", 3]
     options = [str(o) for o in (*options, "--block-size", 16, "--batch-size", 16, "--output", tmp_path / "full" / "x")]
     (tmp_path / "full").mkdir()
@@ -277,7 +277,7 @@ def test_a_disk_that_is_full_or_fills_up_is_one_line(size, told, texts, tmp_path
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert run.returncode == 2, run.stderr[-2000:]
     error = run.stderr.strip().splitlines()[-1]
-    assert told in error and "Traceback" not in run.stderr
+    assert words in error and "Traceback" not in run.stderr
 
 
 def write(path, text):
@@ -337,10 +337,10 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 @pytest.mark.skipif(torch.cuda.is_available(), reason="one of the mistakes is not one on a GPU")
 def test_a_mistake_is_one_line_and_exit_code_2(mistake, tmp_path, capsys):
-    task, options, told = MISTAKES[mistake]
+    task, options, words = MISTAKES[mistake]
     assert train(FOLDER, "--task", task, *options(tmp_path), "--output", tmp_path / "out") == 2
     error = capsys.readouterr().err.strip().splitlines()
-    assert error[-1].startswith("pinfold train: ") and told in error[-1], error
+    assert error[-1].startswith("pinfold train: ") and words in error[-1], error
     assert not (tmp_path / "out").exists()
 
 

@@ -131,12 +131,12 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line_and_exit_code_2(mistake, trained, books, tmp_path, capsys):
-    arguments, told = MISTAKES[mistake]
+    arguments, words = MISTAKES[mistake]
     work = tmp_path / "work"
     work.mkdir()
     assert train(FOLDER, "--output", tmp_path / "out", "--block-size", 32, *arguments(books, trained, work)) == 2
     error = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()
-    assert error[-1].startswith("pinfold train: ") and told in error[-1] and len(error) == 1, error
+    assert error[-1].startswith("pinfold train: ") and words in error[-1] and len(error) == 1, error
 
 
 def test_a_task_that_the_folder_cannot_have_and_an_option_of_another_one(books, tmp_path, capsys):
@@ -144,5 +144,5 @@ def test_a_task_that_the_folder_cannot_have_and_an_option_of_another_one(books, 
     assert train(ROOT / "resnet_model", "--data", books, "--task", "causal-lm", *output) == 2
     assert "resnet_model: no AutoModelForCausalLM here, only AutoConfig" in capsys.readouterr().err
     assert train(ROOT / "resnet_model", "--data", "digits", "--block-size", 4, *output) == 2
-    told = "--block-size=4 is for --task causal-lm, and this is image-classification; leave it out"
-    assert told in capsys.readouterr().err
+    words = "--block-size=4 is for --task causal-lm, and this is image-classification; leave it out"
+    assert words in capsys.readouterr().err

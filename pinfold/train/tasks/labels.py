@@ -148,7 +148,7 @@ class LabelledText(TextTask):
         return scores, summary
 
     def bag_of_words(self) -> Any:
-        """What logistic regression on counts of words answers for the held-out texts; None for texts without words."""
+        """What logistic regression on counts of words answers for the held-out texts; None where no text has words."""
         import numpy as np
         from sklearn.feature_extraction.text import CountVectorizer
         from sklearn.linear_model import LogisticRegression

@@ -57,7 +57,7 @@ class TaggedWords(TextTask):
         self.data = {"name": name, "description": f"tagged sentences in {name}", "n": len(rows)}
         self.data |= {"sha256": content_digest(rows, options.tokenizer), "classes": self.names}
         self.split = {"name": "held-out", "fraction": self.fraction, "unit": "sentences", "seed": self.seed}
-        self.left_out = 0  # held-out words that no token stands for
+        self.left_out = 0  # held-out words without a token
         self.answers: list[tuple[list[str], list[str]]] = []  # of the last evaluation: predicted and true, by sentence
 
     def make(self, classes: dict[str, type], settings: dict[str, Any]) -> Any:
