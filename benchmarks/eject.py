@@ -29,7 +29,11 @@ import transformers  # noqa: E402
 
 from pinfold.convert import couplings, eject, finish, verify  # noqa: E402
 from pinfold.fenced import generated as inside  # noqa: E402
-from pinfold.fenced.tiny import config as tiny  # noqa: E402
+from pinfold.fenced.tiny.config import shrink  # noqa: E402
+from pinfold.fenced.tiny.inputs import inputs_for  # noqa: E402
+from pinfold.fenced.tiny.model import build, run_loss, takes_labels, tiny_model  # noqa: E402
+from pinfold.fenced.tiny.rules import LEVELS  # noqa: E402
+from pinfold.fenced.values import clone, flat  # noqa: E402
 
 NAMED = (  # noqa: SIM905
     "bert roberta albert distilbert deberta deberta_v2 openai-gpt gpt2 bloom llama mistral phi bart t5 pegasus led "
@@ -260,14 +264,14 @@ def one_class(a: type, b: type, autos: list[str], folder: Path, work: Path, name
             tensor.data = tensor.data.clone()
     torch.manual_seed(0)
     with torch.no_grad():
-        outputs = stock(**inside.clone(given))
+        outputs = stock(**clone(given))
     torch.manual_seed(0)
     with torch.no_grad():
-        found = again(**inside.clone(given))
-    if why := inside.differing("outputs", inside.flat(outputs), inside.flat(found)):
+        found = again(**clone(given))
+    if why := inside.differing("outputs", flat(outputs), flat(found)):
         return {"differs": why}
     kept = {"forward": True}
-    if inside.takes_labels(a) or a.__name__.endswith("ForPrediction") or a.__name__ in LABELS:
+    if takes_labels(a) or a.__name__.endswith("ForPrediction") or a.__name__ in LABELS:
         kept |= losses(stock, again, given, outputs)
     if why := kept.pop("why", ""):
         return {"differs": why}
@@ -284,7 +288,7 @@ def small(cls: type, changed: dict):
     """A tiny stock model with inputs and outputs."""
     if cls.__name__ == "VisionEncoderDecoderModel":
         config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
-            tiny.shrink(transformers.ViTConfig()), tiny.shrink(transformers.GPT2Config())
+            shrink(transformers.ViTConfig()), shrink(transformers.GPT2Config())
         )
         config.pad_token_id, config.decoder_start_token_id, config.eos_token_id = 0, 1, 2
         torch.manual_seed(0)
@@ -303,18 +307,18 @@ def small(cls: type, changed: dict):
     if getattr(defaults, "pad_token_id", None) is None and "vocab_size" in defaults.to_dict():
         defaults.pad_token_id = 0  # a classifier that reads the last token of each row in a batch wants one
     if cls.__name__ not in SIZES | INPUTS | LABELS:
-        return inside.tiny_model(cls, range(tiny.LEVELS), 0, defaults)[:3]
+        return tiny_model(cls, range(LEVELS), 0, defaults)[:3]
     sizes = SIZES.get(cls.__name__)
-    config = cls.config_class(**sizes) if sizes else tiny.shrink(defaults)
+    config = cls.config_class(**sizes) if sizes else shrink(defaults)
     config._attn_implementation = "eager"
     if "mask_time_prob" in defaults.to_dict():
         config.mask_time_prob = defaults.mask_time_prob  # without, wav2vec2 has no vector for what is hidden
-    model = inside.build(cls, config)
+    model = build(cls, config)
     torch.manual_seed(0)
-    given = INPUTS[cls.__name__](model.config) if cls.__name__ in INPUTS else tiny.inputs_for(model)
+    given = INPUTS[cls.__name__](model.config) if cls.__name__ in INPUTS else inputs_for(model)
     torch.manual_seed(0)
     with torch.no_grad():
-        return model, given, model(**inside.clone(given))
+        return model, given, model(**clone(given))
 
 
 def unlike(told: dict) -> str:
@@ -325,13 +329,13 @@ def unlike(told: dict) -> str:
 def losses(stock, again, given: dict, outputs) -> dict:
     if type(stock).__name__ in LABELS:
         given = given | LABELS[type(stock).__name__](given, outputs)
-    first = inside.run_loss(stock, given, outputs)
+    first = run_loss(stock, given, outputs)
     if first is None:
         return {"loss": "no labels found for it" + inside.last_reason(stock, given, outputs)[:120]}
     loss, grads, labelled = first
     torch.manual_seed(0)
     again.zero_grad(set_to_none=True)
-    second = again(**inside.clone(labelled)).loss
+    second = again(**clone(labelled)).loss
     if not torch.equal(loss, second.detach()):
         return {"why": f"the loss is {second.item():.6g}, and {loss.item():.6g} for the original"}
     if second.requires_grad:
@@ -348,7 +352,7 @@ def generated(stock, again, given: dict) -> dict:
         try:
             torch.manual_seed(0)
             with torch.no_grad():
-                found.append(model.generate(**inside.clone(given), **options))
+                found.append(model.generate(**clone(given), **options))
         except Exception as error:
             found.append(said(error, 90))
     if isinstance(found[0], str):

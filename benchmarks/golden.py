@@ -35,6 +35,7 @@ import golden_sides  # noqa: E402
 from pinfold.common.errors import UserError  # noqa: E402
 from pinfold.convert import build, finish, source  # noqa: E402
 from pinfold.fenced import generated as inside  # noqa: E402
+from pinfold.fenced.values import describe_with_place  # noqa: E402
 
 MODELS = Path(transformers.__file__).parent / "models"
 
@@ -278,7 +279,7 @@ def judge(path: Path, seconds: float, text_only: bool) -> dict:
             stems, foreign = lay_out(path, conversion, folder)
             row["convert_s"] = time.perf_counter() - started
         except Exception as error:
-            reason = str(error) if isinstance(error, UserError) else inside.short(error)
+            reason = str(error) if isinstance(error, UserError) else describe_with_place(error)
             none = "not converted"
             return row | {"a": reason, "b": none, "c": none, "d": row["d"] if row["texts"] else none}
         bad = {s: left for s in stems if (left := leftovers((folder / f"{s}.py").read_text(encoding="utf-8")))}

@@ -20,7 +20,13 @@ import torch
 import transformers
 
 from pinfold.fenced import generated as inside
-from pinfold.fenced.tiny import config as tiny
+from pinfold.fenced.tiny import model as tiny
+from pinfold.fenced.tiny.config import shrink
+from pinfold.fenced.tiny.inputs import inputs_for
+from pinfold.fenced.tiny.labels import labelled
+from pinfold.fenced.tiny.model import LARGEST, count_parameters, first_loss, takes_labels
+from pinfold.fenced.tiny.rules import LEVELS
+from pinfold.fenced.values import clone, describe_with_place, flat, sha256
 
 MEMORY = 9 << 30
 
@@ -52,6 +58,16 @@ def prepare() -> None:
     os.dup2(null, 2)
 
 
+def digest(tensor) -> str:
+    """A tensor's type, shape and numbers, as a text."""
+    tensor = tensor.to_dense() if tensor.is_sparse else tensor
+    return f"{tensor.dtype} {tuple(tensor.shape)} {sha256(tensor)[:16]}"
+
+
+def digests(tensors: dict) -> dict[str, str]:
+    return {name: digest(tensor) for name, tensor in tensors.items()}
+
+
 def fill(model) -> None:
     """Weights of a name and a shape: scales near 1, what is added near 0, matrices that keep a vector's length."""
     with torch.no_grad():
@@ -78,14 +94,14 @@ def run(model, inputs: dict, names: set[str]) -> tuple[object, dict[str, str]]:
 
     def note(module, _, outputs):
         name = type(module).__name__
-        if name not in found and (tensors := inside.flat(outputs)):
-            found[name] = inside.digest("".join(f"{n}{inside.digest(t)}" for n, t in tensors.items()))
+        if name not in found and (tensors := flat(outputs)):
+            found[name] = "".join(f"{n}{digest(t)}" for n, t in tensors.items())
 
     hooks = [m.register_forward_hook(note) for m in model.modules() if m is not model and type(m).__name__ in names]
     try:
         torch.manual_seed(0)
         with torch.no_grad():
-            return model(**inside.clone(inputs)), found
+            return model(**clone(inputs)), found
     finally:
         for hook in hooks:
             hook.remove()
@@ -97,26 +113,26 @@ def find(cls, levels: int) -> tuple[object, dict, int]:
     for level in range(levels):
         try:
             model = build(cls, level)
-            inputs = tiny.inputs_for(model)
+            inputs = inputs_for(model)
             return model, inputs, level
         except Exception as error:
-            reasons.append(inside.short(error))
+            reasons.append(describe_with_place(error))
             if reasons[:-1] == reasons[-1:]:  # no matter of the size
                 break
     raise ValueError(reasons[0])
 
 
 def build(cls, level: int):
-    config = tiny.shrink(cls.config_class(), level)
-    if inside.parameters_of(cls, config) > inside.LARGEST:
+    config = shrink(cls.config_class(), level)
+    if count_parameters(cls, config) > LARGEST:
         raise ValueError("its smallest configuration is too large")
-    model = inside.build(cls, config)
-    model.initial = inside.digests(model.state_dict())
+    model = tiny.build(cls, config)
+    model.initial = digests(model.state_dict())
     fill(model)
     return model
 
 
-def describe(cls, names: set[str], plan: dict | None, levels: int = tiny.LEVELS) -> tuple[dict, dict]:
+def describe(cls, names: set[str], plan: dict | None, levels: int = LEVELS) -> tuple[dict, dict]:
     """Everything about a tiny one that another one like it must share, as texts and digests; and the plan."""
     if plan is None:
         model, inputs, level = find(cls, levels)
@@ -125,19 +141,19 @@ def describe(cls, names: set[str], plan: dict | None, levels: int = tiny.LEVELS)
         model, inputs, level = build(cls, plan["level"]), plan["inputs"], plan["level"]
     state, tree = inside.skeleton(model)
     outputs, inner = run(model, inputs, names)
-    tensors = inside.flat(outputs)
+    tensors = flat(outputs)
     if hollow(tensors):
         raise ValueError("the outputs hold no number")
     found = {"level": level, "state": state, "tree": tree, "initial": model.initial, "inputs": sorted(inputs)}
-    found |= {"outputs": inside.digests(tensors), "inside": inner}
-    if inside.takes_labels(cls):
+    found |= {"outputs": digests(tensors), "inside": inner}
+    if takes_labels(cls):
         chosen = [plan["labelled"]] if plan.get("labelled") else None
         if chosen is None and "labelled" not in plan:
-            chosen = tiny.labelled(model, inputs, outputs)
-        loss = inside.first_loss(model, chosen) if chosen is not None else None
+            chosen = labelled(model, inputs, outputs)
+        loss = first_loss(model, chosen) if chosen is not None else None
         plan["labelled"] = loss[2] if loss else None
         if loss:
-            found |= {"loss": inside.digest(loss[0]), "gradients": inside.digests(loss[1])}
+            found |= {"loss": digest(loss[0]), "gradients": digests(loss[1])}
     return found, plan
 
 
@@ -154,7 +170,7 @@ def described(classes: dict, plans: Path, ours: bool, seconds: float, pipe, regi
                 one.pop("default_error", None)
                 break
             except (Exception, inside.Late) as error:
-                one["default_error"] = inside.short(error)
+                one["default_error"] = describe_with_place(error)
                 if register is None or again or "nrecognized" not in str(error):
                     break
                 one["needs_auto"] = True
@@ -164,12 +180,12 @@ def described(classes: dict, plans: Path, ours: bool, seconds: float, pipe, regi
         else:
             try:
                 with limit(2 * seconds if ours else seconds):
-                    found, plan = describe(cls, set(classes), made.get(name), 1 if name in reached else tiny.LEVELS)
+                    found, plan = describe(cls, set(classes), made.get(name), 1 if name in reached else LEVELS)
                 one |= found
                 reached |= set(found["inside"])
                 made[name] = plan
             except (Exception, inside.Late) as error:
-                one["error"] = inside.short(error)
+                one["error"] = describe_with_place(error)
         pipe.send((name, one))
     if not ours:
         torch.save(made, plans)
@@ -197,7 +213,7 @@ def shipped_side(package: str, stems: list[str], plans: Path, seconds: float, pi
         try:
             modules[stem] = importlib.import_module(f"{package}.{stem}")
         except Exception as error:
-            pipe.send(("import " + stem, inside.short(error)))
+            pipe.send(("import " + stem, describe_with_place(error)))
     pipe.send(("settings", settings(modules)))
     described(inside.model_classes(modules), plans, False, seconds, pipe)
     pipe.send(None)
@@ -211,7 +227,7 @@ def our_side(folder: Path, stems: list[str], plans: Path | None, seconds: float,
         try:
             modules |= inside.import_folder(folder, f"golden_{model}", [stem])
         except Exception as error:
-            pipe.send(("import " + stem, inside.short(error)))
+            pipe.send(("import " + stem, describe_with_place(error)))
     pipe.send(("loaded", inside.loaded_models(before)))
     if plans is not None:
         pipe.send(("settings", settings(modules)))

@@ -7,20 +7,22 @@ How it works
 """
 
 import contextlib
-import hashlib
 import importlib
 import inspect
 import json
 import signal
 import sys
 import tempfile
-import traceback
 import types
 from pathlib import Path
 
-from .tiny import config as tiny
+from .tiny.fields import nested
+from .tiny.labels import labelled
+from .tiny.model import build, run_loss, takes_labels, tiny_model
+from .tiny.rules import LEVELS
+from .values import clone, describe_with_place, flat
+from .verify.probes import same
 
-LARGEST = 60_000_000  # parameters of a tiny model; above, the next level would take long, and is taken only if forced
 KINDS = ("modeling", "configuration")
 
 
@@ -93,45 +95,6 @@ def skeleton(model) -> tuple[list[str], list[str]]:
     return state, tree
 
 
-def digest(value) -> str:
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().contiguous()
-        if value.is_sparse:
-            value = value.to_dense()
-        head = f"{value.dtype}{tuple(value.shape)}"
-        raw = value.reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b""
-        return hashlib.sha256(head.encode() + raw).hexdigest()[:16]
-    return repr(value)
-
-
-def flat(value, name: str = "") -> dict:
-    """Tensors inside of an output, by path; caches and other objects are left out."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        return {name: value}
-    if isinstance(value, dict) or hasattr(value, "to_tuple"):
-        pairs = value.items()
-    elif isinstance(value, (list, tuple)):
-        pairs = enumerate(value)
-    else:
-        return {}
-    return {k: v for key, inner in pairs for k, v in flat(inner, f"{name}.{key}" if name else str(key)).items()}
-
-
-def digests(values: dict) -> dict[str, str]:
-    return {name: digest(value) for name, value in values.items()}
-
-
-def short(error: BaseException) -> str:
-    """One line that says what went wrong and where."""
-    where = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(where[-1].filename).name}:{where[-1].lineno})" if where else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:220]}{place}"
-
-
 def default_skeleton(cls) -> dict:
     """The class with its configuration's defaults, without memory for its weights."""
     import torch
@@ -144,97 +107,6 @@ def default_skeleton(cls) -> dict:
     return {"state": state, "tree": tree}
 
 
-def build(cls, config, seed: int = 0):
-    import torch
-
-    torch.manual_seed(seed)
-    model = cls(config).eval()
-    # buffers and parameters that are filled elsewhere would be whatever was in memory
-    for tensor in model.parameters():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            torch.nn.init.normal_(tensor, std=0.02)
-    return model
-
-
-def parameters_of(cls, config) -> int:
-    import torch
-
-    with torch.device("meta"):
-        return sum(p.numel() for p in cls(config).parameters())
-
-
-def tiny_model(cls, levels, seed: int = 0, defaults=None):
-    """(model, inputs, outputs, level) of the first level at which the class is built and runs.
-
-    Raises:
-        ValueError: none; the first level's reason.
-    """
-    import torch
-
-    reasons = []
-    for level in levels:
-        try:
-            config = tiny.shrink(defaults or cls.config_class(), level)
-            if level and parameters_of(cls, config) > LARGEST * (level + 1):
-                raise ValueError("its smallest configuration is too large")
-            model = build(cls, config, seed)
-            inputs = tiny.inputs_for(model, seed)
-            torch.manual_seed(seed)
-            with torch.no_grad():
-                outputs = model(**clone(inputs))
-            return model, inputs, outputs, level
-        except Exception as error:
-            reasons.append(short(error))
-    raise ValueError(reasons[0])
-
-
-def clone(value):
-    """Inputs of their own for every run: a model may write into what it is given."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        return value.clone()
-    if isinstance(value, dict):
-        return {k: clone(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(clone(v) for v in value)
-    return value
-
-
-def run_loss(model, inputs: dict, outputs, seed: int = 0):
-    """(loss, gradients by name, labelled inputs), or None where the class has no loss that these labels reach."""
-    return first_loss(model, tiny.labelled(model, inputs, outputs, seed), seed)
-
-
-def first_loss(model, choices, seed: int = 0):
-    """As run_loss, of the first of these labelled inputs that gives a loss."""
-    import torch
-
-    for labelled in choices:
-        try:
-            torch.manual_seed(seed)
-            model.zero_grad(set_to_none=True)
-            found = model(**clone(labelled))
-            loss = getattr(found, "loss", None)
-            if loss is None and isinstance(found, dict):
-                loss = found.get("loss")
-            if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-                continue
-            if loss.requires_grad:
-                loss.sum().backward()
-            grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-            return loss.detach(), grads, labelled
-        except Exception:
-            continue
-    return None
-
-
-def takes_labels(cls) -> bool:
-    return bool(
-        {"labels", "start_positions", "mask_labels", "return_loss"} & set(inspect.signature(cls.forward).parameters)
-    )
-
-
 def without_cache(model, inputs) -> str:
     """A cache that an attention of one's own ignores changes what is written, and raises nothing."""
     import torch
@@ -245,7 +117,7 @@ def without_cache(model, inputs) -> str:
         with torch.no_grad():
             made = [model.generate(**clone(given), use_cache=cache) for cache in (True, False)]
     except Exception as error:
-        return short(error)
+        return describe_with_place(error)
     a, b = (torch.stack(m.logits) for m in made)
     # One token and a whole text are other shapes, whose sums end in other last bits: norms of small numbers have made
     # 3e-5 of that. Where a cache is left aside, logits differ by as much as they are.
@@ -259,7 +131,7 @@ def without_cache(model, inputs) -> str:
 def stock_differs(cls, seed: int) -> bool:
     """Whether the class upstream writes something else without its cache, or cannot be run."""
     try:
-        model, inputs, _, _ = tiny_model(cls, range(tiny.LEVELS), seed)
+        model, inputs, _, _ = tiny_model(cls, range(LEVELS), seed)
     except Exception:
         return True
     return bool(without_cache(model, inputs))
@@ -277,7 +149,7 @@ def check_class(cls, seconds: float, twins: dict | None = None, origin=None, see
     """
     with limit(seconds):
         try:
-            model, inputs, outputs, _ = tiny_model(cls, range(tiny.LEVELS), seed)
+            model, inputs, outputs, _ = tiny_model(cls, range(LEVELS), seed)
         except Exception as error:
             if origin is not None and "NameError" not in str(error) and not runs(origin, seed):
                 yield f"not run, as no inputs are known for {origin.__name__} either", ""
@@ -300,7 +172,7 @@ def check_class(cls, seconds: float, twins: dict | None = None, origin=None, see
 
 def runs(cls, seed: int) -> bool:
     try:
-        tiny_model(cls, range(tiny.LEVELS), seed)
+        tiny_model(cls, range(LEVELS), seed)
     except Exception:
         return False
     return True
@@ -335,11 +207,11 @@ def check_loss(cls, model, inputs, outputs, seed):
 
 
 def last_reason(model, inputs, outputs) -> str:
-    for labelled in tiny.labelled(model, inputs, outputs):
+    for labels in labelled(model, inputs, outputs):
         try:
-            model(**clone(labelled))
+            model(**clone(labels))
         except Exception as error:
-            return f" ({short(error)})"
+            return f" ({describe_with_place(error)})"
     return ""
 
 
@@ -360,14 +232,10 @@ def reload(cls, model, inputs, tensors: dict, seed: int) -> str:
 
 
 def differing(what: str, a: dict, b: dict) -> str:
-    import torch
-
     if a.keys() != b.keys():
         return f"{what} of one only: {', '.join(sorted(a.keys() ^ b.keys())[:3])}"
     for name in a:
-        if not torch.equal(a[name], b[name]) and not (
-            torch.isnan(a[name].float()).any() and digest(a[name]) == digest(b[name])
-        ):
+        if not same(a[name], b[name]):
             return f"{what} differ: {name}"
     return ""
 
@@ -383,7 +251,7 @@ def generates(model, inputs) -> str:
         with torch.no_grad():
             made = model.generate(**clone(inputs), max_new_tokens=4, min_new_tokens=4, do_sample=False)
     except Exception as error:
-        return short(error)
+        return describe_with_place(error)
     expected = inputs["input_ids"].shape[1] + 4
     return "" if made.shape[1] == expected else f"{made.shape[1]} tokens instead of {expected}"
 
@@ -407,11 +275,11 @@ def check_twin(cls, twin, model, inputs, outputs, seed) -> str:
     try:
         config = twin.config_class(**values)
         config._attn_implementation = "eager"
-        for each in tiny.nested(config):
+        for each in nested(config):
             each._attn_implementation = "eager"
         other = build(twin, config, seed)
     except Exception as error:
-        return f"{twin.__name__} cannot be built from this configuration ({short(error)})"
+        return f"{twin.__name__} cannot be built from this configuration ({describe_with_place(error)})"
     ours, theirs = model.state_dict(), other.state_dict()
     if ours.keys() != theirs.keys():  # an attribute that is called after the architecture: self.bert
         ours = dict(zip(theirs, ours.values(), strict=False)) if len(ours) == len(theirs) else {}
@@ -435,7 +303,7 @@ def check_twin(cls, twin, model, inputs, outputs, seed) -> str:
             elif a is not None:
                 why = differing("gradients", dict(enumerate(a[1].values())), dict(enumerate(b[1].values())))
     except Exception as error:
-        why = short(error)
+        why = describe_with_place(error)
     return why
 
 
@@ -469,7 +337,7 @@ def check_folder(job: dict, say) -> None:
     try:
         modules = import_folder(folder, name, job["stems"])
     except (Exception, SystemExit) as error:
-        say(cls="", check="imports", why=short(error))
+        say(cls="", check="imports", why=describe_with_place(error))
         return
     say(cls="", check="imports", why="")
     there = loaded_models(before)
@@ -481,7 +349,7 @@ def check_folder(job: dict, say) -> None:
         try:
             others = model_classes(import_folder(Path(job["other"]), f"{name}_kept", job["stems"]))
         except (Exception, SystemExit) as error:
-            say(cls="", check="made with inheritance", why=f"it does not import: {short(error)}")
+            say(cls="", check="made with inheritance", why=f"it does not import: {describe_with_place(error)}")
     for name, cls in classes.items():
         twins = {}
         module, upstream = job["origins"].get(name, ("", ""))
@@ -495,4 +363,4 @@ def check_folder(job: dict, say) -> None:
             for check, why in check_class(cls, job["seconds"], twins, origin):
                 say(cls=name, check=check, why=why)
         except (Exception, Late) as error:
-            say(cls=name, check="checks", why=short(error))
+            say(cls=name, check="checks", why=describe_with_place(error))

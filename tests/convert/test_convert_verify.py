@@ -8,7 +8,7 @@ import pytest
 from pinfold.cli.main import main
 from pinfold.common.errors import UserError
 from pinfold.convert import verify
-from pinfold.fenced.tiny import config as tiny
+from pinfold.fenced.tiny.config import shrink
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULAR = '''
@@ -105,7 +105,7 @@ def test_a_tiny_configuration_keeps_its_class_and_its_divisors(name):
     from transformers import CONFIG_MAPPING
 
     config = CONFIG_MAPPING[name]()
-    small = tiny.shrink(config)
+    small = shrink(config)
     assert type(small) is type(config)
     assert small.to_dict() != config.to_dict()
     heads, width = getattr(small, "num_attention_heads", None), getattr(small, "hidden_size", None)

@@ -6,7 +6,7 @@ Runs inside the fence (inside.py), in any transformers version: imports nothing 
 """
 
 from ..drawing import stages as picture_stages
-from ..verify import probes
+from ..values import describe
 from . import summary
 
 NOT_TOLD = ("hidden_states", "attentions", "past_key_values", "cross_attentions")
@@ -29,7 +29,7 @@ def measured(cls, config, request: dict, model=None) -> dict:
         try:
             return _sizes(each, request)
         except Exception as error:  # of the folder's code
-            why = f"{type(error).__name__}: {probes.last_line(error)}"
+            why = describe(error)
     return {"why": why, "stages": _stages(built[0]) if built else {}}
 
 

@@ -14,6 +14,7 @@ import sys
 import types
 from collections import Counter
 
+from ..values import describe, last_line
 from ..verify import buffers, probes
 from . import observe, sizes
 
@@ -35,7 +36,7 @@ def answer(request: dict) -> dict:
     except sizes.Refused as error:
         found["failures"] = [{"check": "", "line": str(error)}]
     except Exception as error:
-        found["failures"] = [{"check": "", "line": f"{type(error).__name__}: {probes.last_line(error)}"}]
+        found["failures"] = [{"check": "", "line": describe(error)}]
     return found
 
 
@@ -68,7 +69,7 @@ def _summary(request: dict, notes: list) -> dict:
     try:
         return {**head, "meta": True, **_observed(blank, request, notes)}
     except (NotImplementedError, RuntimeError) as error:  # it reads a value, or an operator has no shapes-only form
-        reason = f"its forward does not run on the meta device: {probes.last_line(error)}"
+        reason = f"its forward does not run on the meta device: {last_line(error)}"
         cure = "use a smaller one by --set, or more memory" if too_large else "leave out --meta"
         raise sizes.Refused(f"{cls.__name__}: {f'{too_large}, and ' if too_large else ''}{reason}; {cure}") from None
 
@@ -143,7 +144,7 @@ def on_meta(cls, config, dtype: str):
         with torch.device("meta"):
             return buffers.built(cls, copy.deepcopy(config), dtype), ""
     except Exception as error:
-        return None, f"{type(error).__name__}: {probes.last_line(error)}"
+        return None, describe(error)
 
 
 def _too_large(model, memory: int) -> str | None:
@@ -213,7 +214,7 @@ def passed(model, request: dict, device, notes: list) -> tuple[dict, dict, dict]
             if attempt is not made:
                 notes.append("without attention_mask, which its forward looks into")
             elif problem:
-                notes.append(f"one row, because two are refused: {probes.last_line(problem)}")
+                notes.append(f"one row, because two are refused: {last_line(problem)}")
             return inputs, attempt, seen
     raise problem
 
@@ -236,7 +237,7 @@ def _step(model, inputs: dict, made: dict, output, real: bool, notes: list) -> d
         except Exception as error:
             if "can't allocate memory" in str(error):
                 raise
-            why = f"{type(error).__name__}: {probes.last_line(error)}"
+            why = describe(error)
             what = "with labels" if arguments else "in training mode"
             notes.append(f"a step {what} is not possible: {why}")
     return {"saved": {}, "gradients": {}, "loss": None, "from": None}

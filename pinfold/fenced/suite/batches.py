@@ -3,7 +3,7 @@
 import contextlib
 import re
 
-from ..tiny import config as tiny
+from ..tiny.fields import every
 from . import outputs
 from .subject import DROPOUT, Failed, Left, Subject
 
@@ -19,7 +19,7 @@ def same_twice(it: Subject) -> str:
     first = it.run(model)
     with torch.no_grad():
         torch.manual_seed(1234)
-        again = outputs.flat(model.eval()(**it.given(it.inputs)))
+        again = outputs.tensors(model.eval()(**it.given(it.inputs)))
     if line := outputs.difference(again, first):
         raise Failed(f"in evaluation mode, called twice, {line}; something is drawn at random: ask self.training")
     given = [it.inputs]
@@ -50,7 +50,7 @@ def dropout_in_training(it: Subject) -> str:
 
     config = it.configuration()
     fields = []
-    for each in tiny.every(config):
+    for each in every(config):
         for name, value in vars(each).items():
             if DROPOUT.search(name) and isinstance(value, (int, float)) and not isinstance(value, bool):
                 setattr(each, name, 0.5)
@@ -63,12 +63,12 @@ def dropout_in_training(it: Subject) -> str:
     first = it.run(model)
     with torch.no_grad():
         torch.manual_seed(5)
-        quiet = outputs.flat(model(**it.given(it.inputs)))
+        quiet = outputs.tensors(model(**it.given(it.inputs)))
         model.train()
         seeds = []
         for seed in (5, 6):
             torch.manual_seed(seed)
-            seeds.append(outputs.flat(model(**it.given(it.inputs))))
+            seeds.append(outputs.tensors(model(**it.given(it.inputs))))
     if line := outputs.difference(quiet, first):
         raise Failed(f"dropout acts in evaluation mode: {line}; use nn.Dropout, or F.dropout(training=self.training)")
     if not outputs.difference(seeds[0], seeds[1]):

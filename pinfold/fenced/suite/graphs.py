@@ -1,5 +1,6 @@
 """torch.compile and torch.export: the same numbers from a graph."""
 
+from ..values import describe
 from . import outputs
 from .subject import Failed, Subject
 
@@ -23,8 +24,8 @@ def compiles(it: Subject) -> str:
             break
         except Exception as error:
             if not whole:
-                raise Failed(f"torch.compile fails: {outputs.last_line(error)}") from None
-            why = outputs.last_line(error)
+                raise Failed(f"torch.compile fails: {describe(error)}") from None
+            why = describe(error)
         finally:
             torch._dynamo.reset()
     if line := outputs.difference(found, wanted, it.rounding):
@@ -41,9 +42,9 @@ def exports(it: Subject) -> str:
     try:
         with torch.no_grad():
             program = torch.export.export(model, (), it.given(inputs), strict=False)
-            found = outputs.flat(program.module()(**it.given(inputs)))
+            found = outputs.tensors(program.module()(**it.given(inputs)))
     except Exception as error:
-        raise Failed(f"torch.export(strict=False) fails: {outputs.last_line(error)}") from None
+        raise Failed(f"torch.export(strict=False) fails: {describe(error)}") from None
     if line := outputs.difference(found, wanted, it.rounding):
         raise Failed(f"exported, {line}; a branch or a constant depends on the example")
     return f"{len(found)} outputs"

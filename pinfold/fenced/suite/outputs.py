@@ -2,33 +2,19 @@
 
 import math
 
+from ..values import CACHES, flat
+
 # Sums in another order: a float32 has 24 bits, and tiny models add a few hundred numbers a few times over. A model
 # that magnifies errors gets as much more as it magnifies them: see Subject.rounding.
 ROUNDING = 2e-5
 # bfloat16 keeps 8 bits, an error of 0.4 % an operation; a tiny model has some dozens of them.
 HALF = 0.1
 MAGNIFIED = 10  # of what one rounding of each weight does, which stands for the roundings of all operations
-CACHES = ("past_key_values", "encoder_past_key_values", "cache_params")  # another type in each version
 
 
-def flat(value, name: str = "") -> dict:
+def tensors(output) -> dict:
     """Every tensor of an output by its name, caches left out."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        return {name or "output": value.detach().clone()}
-    if isinstance(value, dict):
-        pairs = value.items()
-    elif isinstance(value, (list, tuple)):
-        pairs = enumerate(value)
-    else:
-        return {}
-    return {
-        key: tensor
-        for part, item in pairs
-        if part not in CACHES
-        for key, tensor in flat(item, f"{name}.{part}" if name else str(part)).items()
-    }
+    return flat(output, CACHES)
 
 
 def difference(found: dict, wanted: dict, tolerance: float = 0.0) -> str | None:
@@ -72,12 +58,3 @@ def listed(names, most: int = 3) -> str:
     """A few names, and how many more there are."""
     names = list(names)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def last_line(error: BaseException) -> str:
-    """What an exception says, on one line."""
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    text = lines[-1] if lines else ""
-    if lines and (len(text) < 40 or len(lines) > 6) and lines[0] != text:
-        text = lines[0]  # torch puts advice and frames below what happened
-    return f"{type(error).__name__}: {text}"[:300]

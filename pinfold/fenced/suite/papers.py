@@ -4,17 +4,11 @@ import dataclasses
 import inspect
 import json
 
-from ..tiny import config as tiny
+from ..tiny.fields import nested
+from ..values import plain_config
 from .subject import Failed, Left, Subject
 
-NOTES = {"transformers_version", "torch_dtype", "dtype", "_name_or_path", "architectures", "_commit_hash", "auto_map"}
 COMMON = ("vocab_size", "hidden_size", "num_attention_heads", "num_hidden_layers")
-
-
-def plain(config) -> dict:
-    """The configuration as JSON holds it, without notes about where it came from."""
-    values = json.loads(json.dumps(config.to_dict(), sort_keys=True, default=str))
-    return {k: v for k, v in values.items() if k not in NOTES and "attn_implementation" not in k}
 
 
 def different(found: dict, wanted: dict) -> str | None:
@@ -27,7 +21,7 @@ def different(found: dict, wanted: dict) -> str | None:
 def configuration_kept(it: Subject) -> str:
     """Without it a field of the configuration is another one after saving, and so is the model."""
     config, cls = it.configuration(), type(it.config)
-    wanted = plain(config)
+    wanted = plain_config(config)
     directory = it.scratch()
     config.save_pretrained(directory)
     ways = {
@@ -36,7 +30,7 @@ def configuration_kept(it: Subject) -> str:
         "save_pretrained and from_pretrained": cls.from_pretrained(directory),
     }
     for way, found in ways.items():
-        if line := different(plain(found), wanted):
+        if line := different(plain_config(found), wanted):
             raise Failed(f"after {way} {line}; take it as an argument of __init__ and keep it under its name")
     if field := _ignored(cls):
         raise Failed(f"{field} keeps its default whatever {cls.__name__}({field}=...) is given; set it in __init__")
@@ -140,15 +134,15 @@ def documented(it: Subject) -> str:
 
 def nested_configurations(it: Subject) -> str:
     """Without it a part of a composite model is built from defaults after a reload."""
-    inner = tiny.nested(it.config)
+    inner = nested(it.config)
     if not inner:
         raise Left("no configuration lies inside of it")
     directory = it.scratch()
     it.config.save_pretrained(directory)
-    again = tiny.nested(type(it.config).from_pretrained(directory))
+    again = nested(type(it.config).from_pretrained(directory))
     if len(again) != len(inner):
         raise Failed(f"{len(inner)} configurations inside of it, {len(again)} after a reload; build them in __init__")
     for before, after in zip(inner, again, strict=True):
-        if line := different(plain(after), plain(before)):
+        if line := different(plain_config(after), plain_config(before)):
             raise Failed(f"inside of it {type(before).__name__}: {line} after a reload")
     return f"{len(inner)} configurations"

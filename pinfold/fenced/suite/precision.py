@@ -1,5 +1,6 @@
 """Other number formats and devices than those in which the class was written."""
 
+from ..values import describe
 from . import outputs, starting
 from .outputs import HALF
 from .subject import Failed, Left, Subject
@@ -104,7 +105,7 @@ def device_map(it: Subject) -> str:
         try:
             found = it.run(again)
         except Exception as error:
-            raise Failed(f"with device_map='auto', on {where}, it raises {outputs.last_line(error)}; {CALL}") from None
+            raise Failed(f"with device_map='auto', on {where}, it raises {describe(error)}; {CALL}") from None
         if line := outputs.difference(found, wanted, it.rounding):
             raise Failed(f"with device_map='auto', on {where}: {line}; {CALL}")
         said.append(where)
@@ -157,8 +158,8 @@ def shapes_on_a_gpu(it: Subject, model) -> dict:
                 for name, buffer in module._buffers.items():
                     module._buffers[name] = None if buffer is None else put(buffer)
             inputs = {n: put(v) if isinstance(v, torch.Tensor) else v for n, v in it.inputs.items()}
-            return outputs.flat(model(**inputs))
+            return outputs.tensors(model(**inputs))
     except Exception as error:
         if "same device" in str(error) or "different devices" in str(error):
-            raise Failed(f"on a GPU: {outputs.last_line(error)}; make tensors with device=x.device") from None
-        raise Left(f"it reads values of tensors, so only a GPU can tell: {outputs.last_line(error)}") from None
+            raise Failed(f"on a GPU: {describe(error)}; make tensors with device=x.device") from None
+        raise Left(f"it reads values of tensors, so only a GPU can tell: {describe(error)}") from None

@@ -1,6 +1,7 @@
 """What forward returns, in every form in which it can be asked."""
 
-from ..tiny import config as tiny
+from ..tiny.fields import pick
+from ..values import describe
 from . import outputs, text
 from .batches import can_generate, padded, rows_model, without_padding
 from .subject import Failed, Left, Subject
@@ -66,7 +67,7 @@ def hidden_states(it: Subject) -> str:
             "the last of hidden_states is not last_hidden_state, nor that before a norm; append it at the end"
         )
     again = it.run(model)
-    told = {n: t for n, t in outputs.flat(output).items() if n in again}
+    told = {n: t for n, t in outputs.tensors(output).items() if n in again}
     if line := outputs.difference(told, again, it.rounding):
         raise Failed(f"with output_hidden_states=True {line}; asking for them must change nothing")
     return ", ".join(f"{len(getattr(output, key))} {key}" for key in found)
@@ -94,7 +95,7 @@ def attentions(it: Subject) -> str:
     model = it.model()
     keys = ("attentions", "encoder_attentions", "decoder_attentions", "cross_attentions")
     output, found = asked(it, model, "output_attentions", *keys)
-    heads = tiny.pick(it.config, "num_attention_heads", "n_head", "num_heads", "encoder_attention_heads")
+    heads = pick(it.config, "num_attention_heads", "n_head", "num_heads", "encoder_attention_heads")
     for key in found:
         maps = getattr(output, key)
         layers = depth(it, DECODER_LAYERS if key[0] in "dc" else LAYERS)
@@ -111,7 +112,7 @@ def attentions(it: Subject) -> str:
             if (each < 0).any() or (each.sum(-1) > 1 + 1e-3).any():
                 raise Failed(f"{key} are no probabilities: they sum to {each.sum(-1).max():.3g}; return the softmax")
     again = it.run(model)
-    told = {n: t for n, t in outputs.flat(output).items() if n in again}
+    told = {n: t for n, t in outputs.tensors(output).items() if n in again}
     if line := outputs.difference(told, again, it.rounding):
         raise Failed(f"with output_attentions=True {line}; asking for them must change nothing")
     return ", ".join(f"{len(getattr(output, key))} {key}" for key in found)
@@ -140,9 +141,9 @@ def tuple_or_dict(it: Subject) -> str:
             if "return_dict" not in it.takes:
                 raise Left("it always returns a ModelOutput: return_dict goes into **kwargs")
             raise Failed(f"return_dict=False gives a {type(plain).__name__}; return output.to_tuple()")
-        if line := outputs.difference(outputs.flat(plain), outputs.flat(named.to_tuple()), it.rounding):
+        if line := outputs.difference(outputs.tensors(plain), outputs.tensors(named.to_tuple()), it.rounding):
             raise Failed(f"as a tuple {line}; return output.to_tuple()")
-        counted += len(outputs.flat(plain))
+        counted += len(outputs.tensors(plain))
     return f"{counted} tensors"
 
 
@@ -160,7 +161,7 @@ def embeds_for_ids(it: Subject) -> str:
     try:
         found = it.run(model, {**rest, "inputs_embeds": vectors})
     except NotImplementedError as error:  # a class that says itself that it cannot take them
-        raise Left(f"it refuses inputs_embeds: {outputs.last_line(error)}") from None
+        raise Left(f"it refuses inputs_embeds: {describe(error)}") from None
     if line := outputs.difference(found, it.run(model), it.rounding):
         raise Failed(f"with inputs_embeds for the same words {line}; embed input_ids and go on with the vectors")
     return f"{len(found)} outputs"

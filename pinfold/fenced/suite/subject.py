@@ -17,7 +17,12 @@ import sys
 import tempfile
 import types
 
-from ..tiny import config as tiny
+from ..tiny.config import shrink
+from ..tiny.fields import every, pick
+from ..tiny.inputs import inputs_for
+from ..tiny.labels import labelled
+from ..tiny.rules import LEVELS
+from ..values import clone, describe
 from ..verify import probes
 from . import outputs
 
@@ -132,7 +137,7 @@ class Subject:
 
         torch.manual_seed(0)
         with torch.no_grad():
-            return outputs.flat(model(**self.given(self.inputs if inputs is None else inputs), **more))
+            return outputs.tensors(model(**self.given(self.inputs if inputs is None else inputs), **more))
 
     def given(self, inputs: dict) -> dict:
         """Inputs of their own, on the device: a model may write into what it is given."""
@@ -158,14 +163,14 @@ class Subject:
             raise Left("forward reads no input_ids of (batch, tokens)")
 
     def vocabulary(self) -> int:
-        return tiny.pick(self.config, "vocab_size", default=0)
+        return pick(self.config, "vocab_size", default=0)
 
     def with_padding(self):
         """The configuration with a padding token, as whoever makes batches of several lengths has to set one."""
         pad = getattr(self.config, "pad_token_id", None)
         if isinstance(pad, int) and 0 <= pad < self.vocabulary():
             return self.configuration(), pad
-        return self.configuration(pad_token_id=0), 0  # tiny.text_inputs uses no id below 3
+        return self.configuration(pad_token_id=0), 0  # text_inputs uses no id below 3
 
     def labelled(self, model=None) -> dict:
         """Inputs with labels that give a loss.
@@ -185,7 +190,7 @@ class Subject:
         model, tried = model or self.model(), None
         with torch.no_grad():
             given = model(**self.given(self.inputs))
-            for inputs in tiny.labelled(model, self.inputs, given):
+            for inputs in labelled(model, self.inputs, given):
                 try:
                     if loss_of(model(**self.given(inputs))) is not None:
                         return inputs
@@ -193,7 +198,7 @@ class Subject:
                     tried = tried or error
         if not any("label" in n or n in ("start_positions", "return_loss", "future_values") for n in self.takes):
             return Left("forward takes no labels")
-        why = f" ({outputs.last_line(tried)})" if tried else ""
+        why = f" ({describe(tried)})" if tried else ""
         return Failed(f"forward takes labels, and gives no loss for any that were tried{why}; return loss first")
 
     def objective(self, model, inputs: dict | None = None):
@@ -258,18 +263,6 @@ def torch_noise(tensor, generator):
     return torch.randn(tensor.shape, generator=generator).to(tensor)
 
 
-def clone(value, device: str = "cpu"):
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        return value.detach().clone().to(device)
-    if isinstance(value, dict):
-        return {k: clone(v, device) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(clone(v, device) for v in value)
-    return value
-
-
 def told_apart(inputs: dict) -> dict:
     """Inputs whose choices differ: the same text twice gives the same score, whatever is learnt."""
     ids = inputs.get("input_ids")
@@ -321,23 +314,23 @@ def prepare(folder: str, classes: dict, auto: str, device: str, directory: str, 
         with open(own, encoding="utf-8") as file:
             values = json.load(file)["config"]
     start = cls.config_class.from_pretrained(stored) if stored and not values else cls.config_class(**values)
-    for each in tiny.every(start):  # what every published configuration says, and some classes have no default for
+    for each in every(start):  # what every published configuration says, and some classes have no default for
         if getattr(each, "is_encoder_decoder", False) and getattr(each, "decoder_start_token_id", None) is None:
             each.decoder_start_token_id = getattr(each, "pad_token_id", None) or 0
-    for level in range(1 if values else tiny.LEVELS):
+    for level in range(1 if values else LEVELS):
         try:
-            config = start if values else tiny.shrink(start, level)
+            config = start if values else shrink(start, level)
             torch.manual_seed(0)
             model = cls(copy.deepcopy(config)).eval()
             if probe := own_probe(folder):
                 return Subject(auto, cls, classes, config, probes.probe_inputs(model, probe)["own"], device, directory)
-            inputs = told_apart(tiny.inputs_for(model))
+            inputs = told_apart(inputs_for(model))
             if len(inputs.get("input_ids", (0, 0))) == 1 and getattr(config, "pad_token_id", None) is None:
                 config.pad_token_id = 0  # without one a classifier of text reads one row; tiny uses no id below 3
-                inputs = told_apart(tiny.inputs_for(cls(copy.deepcopy(config)).eval()))
+                inputs = told_apart(inputs_for(cls(copy.deepcopy(config)).eval()))
             return Subject(auto, cls, classes, config, inputs, device, directory)
         except Exception as error:
-            reasons.append(outputs.last_line(error))
+            reasons.append(describe(error))
     raise ValueError(
         f"{cls.__name__} could not be run small ({reasons[0]}); "
         f'{"correct" if values else "put"} suite.json beside card.md: {{"config": {{...}}}} with fields of a tiny '

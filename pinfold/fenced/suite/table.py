@@ -6,12 +6,12 @@ import tempfile
 import time
 import warnings
 
+from ..values import describe
 from . import (
     batches,
     gradients,
     graphs,
     losses,
-    outputs,
     papers,
     precision,
     saving,
@@ -59,7 +59,7 @@ def result(check, it) -> tuple[str, str]:
     except subject.Failed as failed:
         return FAILED, str(failed)
     except (Exception, SystemExit) as error:  # a folder's code may raise anything
-        return FAILED, f"it raises {outputs.last_line(error)}"
+        return FAILED, f"it raises {describe(error)}"
     if not said:
         return FAILED, "the check compared nothing"
     return PASSED, said
@@ -80,7 +80,7 @@ def run(
                 seconds = round(time.monotonic() - started, 2)
                 found.append({"check": name_of(check), "state": state, "text": said, "seconds": seconds})
     except (Exception, SystemExit) as error:
-        said = str(error) if isinstance(error, ValueError) else outputs.last_line(error)
+        said = str(error) if isinstance(error, ValueError) else describe(error)
         found.append({"check": "can be run", "state": FAILED, "text": said, "seconds": 0.0})
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -1,5 +1,6 @@
 """Weights that are one tensor, and embeddings that users ask for, exchange and resize."""
 
+from ..values import describe
 from . import outputs, saving
 from .batches import can_generate
 from .outputs import listed
@@ -64,9 +65,9 @@ def ties(it: Subject) -> str:
     if not shared and not told:
         raise Left("no weight is shared, and none is said to be")
     directory = it.saved(model)
-    held = [saving.digest(tensor) for tensor in saving.stored(directory).values()]
+    held = [saving.content(tensor) for tensor in saving.stored(directory).values()]
     for group in shared:
-        count = held.count(saving.digest(model.state_dict()[group[0]]))  # by value: files may have other names
+        count = held.count(saving.content(model.state_dict()[group[0]]))  # by value: files may have other names
         if count != 1:
             raise Failed(f"the tied {' and '.join(group)} is {count} times in the file; it must be there once")
     again = it.loaded(directory)
@@ -85,7 +86,7 @@ def _apart(it: Subject) -> str:
     try:
         model = it.model(config)
     except Exception as error:
-        raise Failed(f"tie_word_embeddings=False cannot be built: {outputs.last_line(error)}") from None
+        raise Failed(f"tie_word_embeddings=False cannot be built: {describe(error)}") from None
     source, target = ends(model)
     if None not in (source, target) and target.weight is source.weight:
         raise Failed("tie_word_embeddings=False ties the output embeddings all the same; ask the configuration")

@@ -2,8 +2,9 @@
 
 import contextlib
 
+from ..values import clone
 from . import outputs
-from .subject import Failed, Left, Subject, clone
+from .subject import Failed, Left, Subject
 
 # One backward pass or four add the same numbers in another order, and Trainer divides by a rounded count.
 ACCUMULATED = 1e-3

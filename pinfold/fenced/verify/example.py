@@ -6,7 +6,7 @@ Runs inside the fence (inside.py), in any transformers version: imports nothing 
 import contextlib
 import io
 
-from . import probes
+from ..values import describe
 
 MOST = 4000  # characters of output; more is no example
 
@@ -24,7 +24,7 @@ def run(programs: list[str]) -> dict:
             with contextlib.redirect_stdout(printed):
                 exec(compile(program, "<card>", "exec"), {"__name__": "__main__"})
         except (Exception, SystemExit) as error:  # of the folder's code; an example is no reason to stop a push
-            failed[str(number)] = f"{type(error).__name__}: {probes.last_line(error)}"
+            failed[str(number)] = describe(error)
             continue
         if len(printed.getvalue()) <= MOST:
             return {"program": number, "output": printed.getvalue(), "failed": failed}

@@ -20,6 +20,7 @@ import sys
 import types
 
 from ..cost import measured
+from ..values import describe, plain_config, sha256
 from . import attention, buffers, example, probes, tokens, weights
 
 CHECKS = ("D01", "D02", "D03", "D04", "D05", "D06", "D07", "loss", "bf16", "fp16")
@@ -69,10 +70,6 @@ class Found:
             "notes": self.notes,
             "transformers": self.version,
         }
-
-
-def describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {probes.last_line(error)}"
 
 
 def answer(request: dict) -> dict:
@@ -307,7 +304,7 @@ def _load_auto(it: Load, auto: str, name: str) -> None:
         return found.skip("D06", "a repository on the Hub is what was staged")
     try:
         model.save_pretrained(request["resave"])
-        before = _plain(model.config)
+        before = plain_config(model.config, private=False)
         del model  # the next one takes as much memory
         found.result("D06", [f"{auto}: save → reload: {line}" for line in _reload(it, auto, name, before, outputs)])
     except Exception as error:
@@ -496,7 +493,7 @@ def _reload(it: Load, auto: str, name: str, before: dict, outputs: dict) -> list
     weights.align(model)  # save_pretrained puts tensors where it likes
     if type(model).__name__ != name:
         return [f"{type(model).__name__} came back instead of {name}"]
-    after = _plain(model.config)
+    after = plain_config(model.config, private=False)
     if odd := sorted(key for key in {*before, *after} if before.get(key) != after.get(key)):
         return [f"config.{odd[0]} differs: {str(before.get(odd[0]))[:60]} became {str(after.get(odd[0]))[:60]}"]
     lines = it.buffer_lines(auto, model, request["dtype"])
@@ -506,16 +503,9 @@ def _reload(it: Load, auto: str, name: str, before: dict, outputs: dict) -> list
     return [*wanted, *lines]
 
 
-def _plain(config) -> dict:
-    """A configuration as JSON holds it, without notes about where it came from."""
-    notes = {"transformers_version", "torch_dtype", "dtype", "auto_map", "attn_implementation", "architectures"}
-    value = json.loads(config.to_json_string(use_diff=False))
-    return {k: v for k, v in value.items() if k not in notes and not k.startswith("_")}
-
-
 def _hash(outputs: dict, auto: str) -> str:
     digest = hashlib.sha256()
     for key in sorted(k for k in outputs if k.startswith(f"{auto}/")):
         value = outputs[key]
-        digest.update(f"{key} {value.dtype} {list(value.shape)} {probes.sha256(value)}".encode())
+        digest.update(f"{key} {value.dtype} {list(value.shape)} {sha256(value)}".encode())
     return digest.hexdigest()

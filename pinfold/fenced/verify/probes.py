@@ -9,11 +9,13 @@ Runs inside the fence as well (inside.py): imports nothing of pinfold, and torch
 """
 
 import contextlib
-import hashlib
 import inspect
 import math
 
+from ..values import describe, flat, sha256
+
 SOUND = ("input_values", "input_features")
+WITHOUT_CACHE = ("past_key_values",)  # another type in each version, and not what is published
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
 
 
@@ -177,7 +179,7 @@ def run_probes(model, given: dict, only: list | None = None) -> tuple[dict, dict
             if "output_hidden_states" in inspect.signature(model.forward).parameters:
                 inputs = {**inputs, "output_hidden_states": True}
             try:
-                found = dict(_flat(_call(model, inputs), probe))
+                found = {f"{probe}/{n}": t for n, t in flat(_call(model, inputs), WITHOUT_CACHE).items()}
             except Exception as error:
                 if only is not None:
                     raise
@@ -189,14 +191,7 @@ def run_probes(model, given: dict, only: list | None = None) -> tuple[dict, dict
     if not outputs:
         raise ValueError(f"{type(model).__name__}.forward returns no tensor")
     # a model may refuse a batch without a padding token, or padding on the left; not everything
-    return outputs, {probe: f"{type(error).__name__}: {last_line(error)}" for probe, error in refused.items()}
-
-
-def last_line(error: BaseException) -> str:
-    """What an exception says, on one line."""
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    text = lines[-1] if lines else ""
-    return (f"{lines[0]} … {text}" if len(lines) > 1 and len(text) < 40 else text)[:400]
+    return outputs, {probe: describe(error) for probe, error in refused.items()}
 
 
 @contextlib.contextmanager
@@ -221,20 +216,6 @@ def _call(model, inputs: dict):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return model(**inputs)
-
-
-def _flat(value, name: str):
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        yield name if "/" in name else f"{name}/output", value.detach().clone()
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if key != "past_key_values":  # a cache is another type in each version, and not what is published
-                yield from _flat(item, f"{name}.{key}" if "/" in name else f"{name}/{key}")
-    elif isinstance(value, (list, tuple)):
-        for i, item in enumerate(value):
-            yield from _flat(item, f"{name}.{i}" if "/" in name else f"{name}/{i}")
 
 
 def label_inputs(model, inputs: dict, outputs: dict, probe: str) -> dict | str:
@@ -305,7 +286,7 @@ def losses(model, given: dict, outputs: dict, many: int, again: bool = False) ->
     except Exception as error:
         if again:
             raise
-        return {"skipped": f"forward with labels gave {type(error).__name__}: {last_line(error)}"}
+        return {"skipped": f"forward with labels gave {describe(error)}"}
     gradients = {name: _digest(p.grad) for name, p in parameters.items() if p.grad is not None}
     none = sorted(set(parameters) - set(gradients))
     model.zero_grad(set_to_none=True)
@@ -381,11 +362,3 @@ def _digest(tensor) -> list:
     tensor = tensor.to_dense() if tensor.is_sparse else tensor
     # adding 0 makes one zero of two, which are the same number
     return [sha256(tensor + 0.0), float(tensor.double().norm())]
-
-
-def sha256(tensor) -> str:
-    """A digest of a tensor's numbers."""
-    import torch
-
-    data = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b""
-    return hashlib.sha256(data).hexdigest()
