@@ -16,7 +16,7 @@ from pinfold.folder.contents import check_files, code_elsewhere, describes_model
 from pinfold.folder.filenames import PICKLES
 from pinfold.folder.human_half import read_human_half
 from pinfold.folder.model_folder import ModelFolder, read_modules
-from pinfold.folder.releases import describe, every_minor, floor
+from pinfold.folder.releases import every_minor, lowest_version, release_ranges
 
 # What a fault does, and in which releases, as measured over transformers 4.48 to 5.23. "can": it depends on what the
 # code does with it, and a load (`pinfold check --run`) decides.
@@ -103,7 +103,7 @@ def examine(directory: Path, name: str, sizes: dict[str, int] | None = None) -> 
     report.findings = audit(directory, folder if has_code else None)
     report.facts += _accepted_by_author(directory, report.findings)
     if has_code or elsewhere:
-        report.forecast = forecast(report.findings, floor(folder))
+        report.forecast = forecast(report.findings, lowest_version(folder))
     return report
 
 
@@ -159,7 +159,7 @@ def _kind_without_code(directory: Path, sizes: dict[str, int]) -> str:
 
 
 def forecast(findings: list[Finding], lowest: str = "4.48") -> str:
-    """In which releases, from the declared floor on, the code should load, going by the findings alone."""
+    """In which releases from the lowest declared one on the code should load, going by the findings alone."""
     releases = [release for release in every_minor() if Version(release) >= Version(lowest)]
     if not releases:
         raise UserError(f"MIN_TRANSFORMERS={lowest} is above every release known here ({every_minor()[-1]})")
@@ -172,8 +172,8 @@ def forecast(findings: list[Finding], lowest: str = "4.48") -> str:
     for release, texts in causes.items():
         by_causes.setdefault(tuple(texts), []).append(release)
     loads_in = by_causes.pop((), [])
-    parts = [f"loads in {describe(loads_in)}"] if loads_in else []
-    parts += [f"in {describe(affected)} it {'; '.join(texts)}" for texts, affected in by_causes.items()]
+    parts = [f"loads in {release_ranges(loads_in)}"] if loads_in else []
+    parts += [f"in {release_ranges(affected)} it {'; '.join(texts)}" for texts, affected in by_causes.items()]
     return ("by its code it " if loads_in else "by its code, ") + ", ".join(parts)
 
 

@@ -24,7 +24,7 @@ from pinfold.common.errors import UserError
 from pinfold.common.safetensors import DTYPES, read_tensors
 from pinfold.folder.filenames import PREPROCESSING
 from pinfold.folder.model_folder import ModelFolder, Module, read_text
-from pinfold.folder.releases import floor
+from pinfold.folder.releases import lowest_version
 from pinfold.folder.tokenizer_files import TOKENIZER, portable_tokenizer
 
 LINE_END = re.compile(r"\r\n|\r|\n")
@@ -336,7 +336,7 @@ def _settings(directory: Path, folder: ModelFolder) -> Iterator[Fix]:
         codes["config.json"] |= _ties(texts["config.json"], folder)
         codes["config.json"] |= _dtype(texts["config.json"], directory)
         codes["config.json"] |= _tokenizer_class(texts, directory)
-    if Version(floor(folder)) < Version("5.0"):
+    if Version(lowest_version(folder)) < Version("5.0"):
         for name, text in texts.items():
             given = text.value
             keys = given if name == "tokenizer_config.json" else {"tokenizer_class"}

@@ -13,14 +13,14 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 @dataclass
-class Reached:
+class ReachableCode:
     """What the rules about code look at.
 
     Args:
         directory: where README.md, config.json and requirements.txt may be.
         modules: the files that are loaded, sorted by name.
         auto_map: Auto class -> "module.Class", of the folder.
-        floor: the oldest transformers that the folder supports, such as (4, 48).
+        lowest_version: the oldest transformers that the folder supports, such as (4, 48).
         configs: the JSON files that were there, by name.
     """
 
@@ -28,7 +28,7 @@ class Reached:
     folder: ModelFolder
     modules: list[Module]
     auto_map: dict[str, str]
-    floor: tuple[int, int]
+    lowest_version: tuple[int, int]
     configs: dict[str, dict] = field(default_factory=dict)
 
     @functools.cached_property

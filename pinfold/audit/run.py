@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pinfold.audit.finding import Finding
-from pinfold.audit.reachable import Reached, call_name, calls, string
+from pinfold.audit.reachable import ReachableCode, call_name, calls, string
 from pinfold.audit.rules import config as config_rules
 from pinfold.audit.rules import constructors as tensor_rules
 from pinfold.audit.rules import files as code_rules
@@ -60,12 +60,12 @@ def audit(
 
 def _findings(directory: Path, folder: ModelFolder | None, code_from, commit) -> Iterator[Finding]:
     configs = read_configs(directory)
-    code = reached(directory, folder, configs) if folder is not None else None
+    code = reachable_code(directory, folder, configs) if folder is not None else None
     custom = bool(code and any(folder.kind(name) == "model" for name in folder.classes))
     custom = custom or "auto_map" in configs.get("config.json", {})
     if "config.json" in configs and custom and folder is not None:
-        yield from settings_rules.complete(configs, folder, code_from)
-    yield from settings_rules.values(configs, folder, code_from)
+        yield from settings_rules.missing_entries(configs, folder, code_from)
+    yield from settings_rules.check_entries(configs, folder, code_from)
     if custom:
         yield from settings_rules.model_type(configs, code)
     yield from settings_rules.forbidden_keys(configs)
@@ -79,24 +79,24 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit) ->
         yield from weight_rules.pickles(directory)
         yield from weight_rules.formats(headers)
         tensors = [tensor for header in headers.values() for tensor in header.tensors]
-        floor = code.floor if code else (4, 48)
-        if custom and floor <= (4, 48):
+        lowest = code.lowest_version if code else (4, 48)
+        if custom and lowest <= (4, 48):
             yield from model_rules.stored_names(
                 [tensor.name for tensor in tensors], next((p.name for p in headers), "")
             )
         yield from settings_rules.dtype(configs.get("config.json", {}), tensors)
         files = {path.name for path in directory.iterdir()}
-        yield from settings_rules.tokenizer(configs, files, floor, custom)
+        yield from settings_rules.tokenizer(configs, files, lowest, custom)
     if commit and (directory / "README.md").exists():
         text = read_text(directory / "README.md", directory, README, "write the card as text")
         yield from snippets(text, code_revision=code_from is not None)
 
 
-def _code(code: Reached, judge_digest: bool) -> Iterator[Finding]:
+def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
     yield from code_rules.relative_imports(code)
     yield from code_rules.helpers(code)
     yield from code_rules.requirements(code)
-    yield from rules_names.symbols(code.folder, code.modules, releases.floor(code.folder))
+    yield from rules_names.symbols(code.folder, code.modules, releases.lowest_version(code.folder))
     yield from model_rules.post_init(code)
     yield from tie_rules.tied_keys(code)
     yield from tie_rules.shared_weights(code)
@@ -116,7 +116,7 @@ def _code(code: Reached, judge_digest: bool) -> Iterator[Finding]:
     yield from security.security(code.folder, code.modules, code.configs)
 
 
-def reached(directory: Path, folder: ModelFolder, configs: dict[str, dict]) -> Reached:
+def reachable_code(directory: Path, folder: ModelFolder, configs: dict[str, dict]) -> ReachableCode:
     """The code that from_pretrained runs: what the folder registers, and what the JSON files name."""
     places = folder.auto_map()
     named = {
@@ -127,8 +127,8 @@ def reached(directory: Path, folder: ModelFolder, configs: dict[str, dict]) -> R
         if isinstance(entry, str) and re.fullmatch(r"(.+--)?\w+\.\w+", entry)
     }
     every = [place.split(".")[0] for place in (*places.values(), *named.values())]
-    floor = tuple(int(part) for part in releases.floor(folder).split(".")[:2])
-    return Reached(directory, folder, folder.closure(every), {**named, **places}, floor, configs)
+    lowest = tuple(int(part) for part in releases.lowest_version(folder).split(".")[:2])
+    return ReachableCode(directory, folder, folder.closure(every), {**named, **places}, lowest, configs)
 
 
 def read_configs(directory: Path) -> dict[str, dict]:

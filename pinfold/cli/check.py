@@ -31,7 +31,7 @@ from pinfold.fence import process as fence
 from pinfold.fence.overlays import NEWEST
 from pinfold.folder.contents import check_files
 from pinfold.folder.model_folder import read_modules
-from pinfold.folder.releases import floor
+from pinfold.folder.releases import lowest_version
 from pinfold.remote.client import patience
 from pinfold.remote.destination import EMBEDDED
 from pinfold.remote.snapshot import outline
@@ -135,7 +135,7 @@ def _suite(report, target, directory, versions, show) -> list[check_suite.Result
         )
     _may_run(report, target, show)
     folder = read_modules(directory)
-    chosen, _ = matrix.choose(versions or [NEWEST], floor(folder))
+    chosen, _ = matrix.choose(versions or [NEWEST], lowest_version(folder))
     return check_suite.run(folder, chosen, show)
 
 
@@ -169,7 +169,7 @@ def _run(report, target, source, versions, checkpoint, endpoint, work, show) -> 
             it = compat.Target(target, staged, functools.partial(verify.staged_load, staged))
         else:
             it = stack.enter_context(compat.found(target, endpoint, work))
-        lowest = floor(it.staged.folder)
+        lowest = lowest_version(it.staged.folder)
         chosen, _ = matrix.choose(versions, lowest) if versions else matrix.at_hand(lowest, show)
         return compat.measure(it, chosen, work, show=lambda row: show(compat.progress(row)))
 

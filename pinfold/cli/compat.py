@@ -31,7 +31,7 @@ from pinfold.fence.overlays import MINIMUM_MATRIX, OVERLAYS, check_version, find
 from pinfold.folder import releases
 from pinfold.folder.contents import check_files, code_elsewhere
 from pinfold.folder.model_folder import DIGEST_LINE, read_folder, read_modules
-from pinfold.folder.releases import floor
+from pinfold.folder.releases import lowest_version
 from pinfold.remote.client import Remote, patience
 from pinfold.remote.destination import EMBEDDED, HUB_DATA, opened
 from pinfold.remote.snapshot import adopt, real_files
@@ -156,10 +156,11 @@ def run(
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary, patience():
         work = Path(temporary)
         with found(target, endpoint, work) as it:
-            chosen, below = matrix.choose(versions, floor(it.staged.folder))
+            chosen, below = matrix.choose(versions, lowest_version(it.staged.folder))
             show(it.name)
             if below:
-                show(f"not run: {', '.join(below)}; the folder declares {floor(it.staged.folder)} as its lowest")
+                lowest = lowest_version(it.staged.folder)
+                show(f"not run: {', '.join(below)}; the folder declares {lowest} as its lowest")
             findings: list[Finding] = audit(it.staged.directory, it.staged.folder)
             for finding in findings:
                 show(printable(f"audit: {finding}"))

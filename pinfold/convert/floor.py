@@ -53,12 +53,12 @@ def declared(conversion: "build.Conversion") -> str | None:
                 f"{conversion.path}:{item.line}: {DECLARED} is {value}, and this is transformers "
                 f"{transformers.__version__}, which could not load the result; ask for at most this one"
             )
-        if Version(value) >= Version(releases.FLOOR):
+        if Version(value) >= Version(releases.OLDEST):
             return value
     except (InvalidVersion, TypeError):
         pass
     raise UserError(
-        f'{conversion.path}:{item.line}: {DECLARED} must be a version from {releases.FLOOR} on, such as "4.57", not '
+        f'{conversion.path}:{item.line}: {DECLARED} must be a version from {releases.OLDEST} on, such as "4.57", not '
         f"{ast.unparse(item.node).partition(' = ')[2]}"
     )
 
@@ -332,7 +332,7 @@ def imports(text: str, conversion: "build.Conversion", floor: str) -> str:
             if late:
                 raise UserError(
                     f"{conversion.path}: {DECLARED} is {floor}, but {name} of {node.module} is not in transformers "
-                    f"{releases.describe(late)} and has no stand-in; declare a later one, or write {name} out"
+                    f"{releases.release_ranges(late)} and has no stand-in; declare a later one, or write {name} out"
                 )
             kept.append(alias.name + (f" as {alias.asname}" if alias.asname else ""))
         level = "." * node.level

@@ -1,6 +1,6 @@
-"""Which names each transformers release has: P09, the built-in model types of P04, and the floor of a folder.
+"""Which names and model types each transformers release has, and the lowest release that a folder supports.
 
-The table (releases.json) is made by benchmarks/releases.py from released packages; the newest patch of each minor
+The table (releases.json) is made by scripts/releases.py from released packages; the newest patch of each minor
 stands for all of it.
 """
 
@@ -18,7 +18,7 @@ from pinfold.common.errors import UserError
 from pinfold.folder.model_folder import ModelFolder
 
 TABLE = Path(__file__).with_name("releases.json")
-FLOOR = "4.48"
+OLDEST = "4.48"
 MEMBER = "member "  # in front of a class whose attribute is taken, where otherwise a module stands
 # What to write instead of a name that is not everywhere. Each of these is right from 4.48 on.
 REPLACEMENTS = {
@@ -78,40 +78,41 @@ def _expand(ranges: str) -> tuple[str, ...]:
 
 
 @functools.cache
-def _names(kind: str, owner: str) -> dict[str, tuple[str, ...]]:
+def releases_of_names(kind: str, owner: str) -> dict[str, tuple[str, ...]]:
     """Name -> releases that have it, for one module ("names") or class ("members")."""
     groups = _table().get(kind, {}).get(owner, {})
     return {name: _expand(ranges) for ranges, names in groups.items() for name in names.split()}
 
 
 @functools.cache
-def _flat(kind: str) -> dict[str, tuple[str, ...]]:
+def releases_of_modules(kind: str = "modules") -> dict[str, tuple[str, ...]]:
+    """Module, or model type ("model_types") -> releases that have it."""
     return {name: _expand(ranges) for ranges, names in _table().get(kind, {}).items() for name in names.split()}
 
 
 def exists(module: str, name: str) -> tuple[str, ...]:
     """Releases in which ``from module import name`` works; none for a module that the table does not know."""
     if name.startswith("__"):
-        return _flat("modules").get(module, ())
-    return _names("names", module).get(name, ())
+        return releases_of_modules().get(module, ())
+    return releases_of_names("names", module).get(name, ())
 
 
-def absent(module: str, name: str, floor: str = FLOOR) -> tuple[str, ...]:
-    """Releases from the floor on in which it does not."""
+def absent(module: str, name: str, lowest: str = OLDEST) -> tuple[str, ...]:
+    """Releases from the lowest supported one on in which it does not."""
     there = exists(module, name)
-    return tuple(release for release in _from(floor) if release not in there)
+    return tuple(release for release in releases_from(lowest) if release not in there)
 
 
 def model_types(release: str | None = None) -> frozenset[str]:
     """Model types that transformers brings along: of one release, or of any."""
-    types = _flat("model_types")
+    types = releases_of_modules("model_types")
     return frozenset(name for name, releases in types.items() if release is None or release in releases)
 
 
-def describe(releases: Iterable[str]) -> str:
+def release_ranges(releases: Iterable[str]) -> str:
     """Releases as ranges of minor versions; a range goes on as long as no minor is left out.
 
-    >>> describe(["4.48.3", "4.49.0", "4.50.3", "5.0.0"])
+    >>> release_ranges(["4.48.3", "4.49.0", "4.50.3", "5.0.0"])
     '4.48-4.50, 5.0'
     """
     minors = {".".join(release.split(".")[:2]) for release in releases}
@@ -126,8 +127,8 @@ def describe(releases: Iterable[str]) -> str:
     return ", ".join(first if first == last else f"{first}-{last}" for first, last in ends)
 
 
-def suggest(module: str, name: str, floor: str = FLOOR) -> str | None:
-    """What to use instead, in words that follow "Use": it works in every release from the floor on.
+def suggest(module: str, name: str, lowest: str = OLDEST) -> str | None:
+    """What to use instead, in words that follow "Use": it works in every release from the lowest supported one on.
 
     >>> suggest("transformers", "PreTrainedConfig")
     'PretrainedConfig'
@@ -137,20 +138,21 @@ def suggest(module: str, name: str, floor: str = FLOOR) -> str | None:
     if module.startswith(MEMBER):
         return None
     extractor, processor = "FeatureExtractor", name.replace("FeatureExtractor", "ImageProcessor")
-    if name.endswith(extractor) and not absent("transformers", processor, floor):
+    if name.endswith(extractor) and not absent("transformers", processor, lowest):
         return processor
     place = next(
-        (m for m in PLACES if m != module and name in _names("names", m) and not absent(m, name, floor)), None
+        (m for m in PLACES if m != module and name in releases_of_names("names", m) and not absent(m, name, lowest)),
+        None,
     )
     return f"from {place} import {name}" if place else None
 
 
-def _from(floor: str) -> list[str]:
-    lowest = Version(floor).release[:2]
+def releases_from(version: str) -> list[str]:
+    lowest = Version(version).release[:2]
     return [release for release in RELEASES if Version(release).release[:2] >= lowest]
 
 
-def floor(folder: ModelFolder) -> str:
+def lowest_version(folder: ModelFolder) -> str:
     """The lowest transformers release that a folder declares: MIN_TRANSFORMERS in a configuration file.
 
     Raises:
@@ -165,12 +167,12 @@ def floor(folder: ModelFolder) -> str:
             if not (isinstance(value, str) and re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?", value)):
                 raise UserError(
                     f"{module.path}:{node.lineno}: MIN_TRANSFORMERS = {module.text(node.value, 40)} is no release; "
-                    f'write one in quotes, such as "{FLOOR}"'
+                    f'write one in quotes, such as "{OLDEST}"'
                     if node.value is not None
-                    else f'{module.path}:{node.lineno}: MIN_TRANSFORMERS has no value; write one such as "{FLOOR}"'
+                    else f'{module.path}:{node.lineno}: MIN_TRANSFORMERS has no value; write one such as "{OLDEST}"'
                 )
-            return max(FLOOR, value, key=Version)
-    return FLOOR
+            return max(OLDEST, value, key=Version)
+    return OLDEST
 
 
 # Where a name that moved is looked for, most usual place first.

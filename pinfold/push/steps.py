@@ -39,7 +39,7 @@ from pinfold.folder.contents import describes_model, has_tokenizer
 from pinfold.folder.filenames import INDEX, WEIGHTS
 from pinfold.folder.human_half import HumanHalf, read_human_half
 from pinfold.folder.model_folder import ModelFolder, read_folder, read_modules
-from pinfold.folder.releases import floor
+from pinfold.folder.releases import lowest_version
 from pinfold.remote.client import Remote, patience
 from pinfold.remote.commits import code_commit, show_changes, tag_commit
 from pinfold.remote.destination import EMBEDDED, HUB_PORT, Destination, check_name, opened
@@ -335,7 +335,7 @@ def _fetch_code(code_from: CodeFrom, destination: Destination, work: Path) -> Pa
 
 def _versions(args: argparse.Namespace, folder: ModelFolder) -> tuple[list[str], list[str]]:
     """The releases to verify in, and those of them that the folder declares it does not support."""
-    lowest = floor(folder)
+    lowest = lowest_version(folder)
     return matrix.choose(args.versions, lowest) if args.versions else matrix.at_hand(lowest, lambda line: None)
 
 
@@ -537,7 +537,7 @@ def _card(remote: Remote, staged: Staged, human: HumanHalf, revision: str, facts
 
 def _requirements(staged: Staged) -> str:
     """A quoted pip line: an unquoted >= is a redirection to a shell."""
-    lowest = floor(staged.folder) if staged.code else None
+    lowest = lowest_version(staged.folder) if staged.code else None
     installed, found = packages_distributions(), {f"transformers>={lowest or '4.48'}"}
     found |= set() if staged.tokenizer_only else {"torch"}
     found |= {"pillow"} if snippet.parts(staged).get("processor") == "AutoImageProcessor" else set()

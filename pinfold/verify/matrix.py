@@ -15,7 +15,7 @@ from pinfold.common.errors import UserError
 from pinfold.common.memory import free_memory
 from pinfold.fence.overlays import MINIMUM_MATRIX, NEWEST, check_version, find_overlay, is_made
 from pinfold.fence.process import GIB, end_all
-from pinfold.folder.releases import describe, every_minor
+from pinfold.folder.releases import every_minor, release_ranges
 from pinfold.verify.verify import Unverified
 
 CHECKS = {
@@ -146,7 +146,7 @@ def brief(rows: list[Row]) -> list[str]:
         groups.setdefault(key, []).append(row.version)
     body = []
     for (said, *hashes), versions in groups.items():
-        where = versions[0] if len(versions) == 1 else f"{describe(versions)} ({len(versions)} releases)"
+        where = versions[0] if len(versions) == 1 else f"{release_ranges(versions)} ({len(versions)} releases)"
         body.append([where, said, *(f"`{value}`" for value in hashes)])
     head = ["transformers", "checks passed", *autos]
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *body)]

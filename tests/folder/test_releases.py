@@ -15,7 +15,17 @@ from helpers.processes import clean_environment
 from pinfold.audit.rules.names import symbols
 from pinfold.common.errors import UserError
 from pinfold.folder.model_folder import read_modules
-from pinfold.folder.releases import MINORS, RELEASES, TABLE, absent, describe, exists, floor, model_types, suggest
+from pinfold.folder.releases import (
+    MINORS,
+    RELEASES,
+    TABLE,
+    absent,
+    exists,
+    lowest_version,
+    model_types,
+    release_ranges,
+    suggest,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 NEWEST, OLDEST = MINORS[-1], MINORS[0]
@@ -110,10 +120,10 @@ def test_the_table_says_what_can_be_imported(version, overlay, tmp_path):
 
 
 def test_names_that_came_and_went():
-    assert describe(exists("transformers.masking_utils", "create_causal_mask")).startswith("4.53-5.")
-    assert describe(absent("transformers", "PreTrainedConfig")) == "4.48-4.57"
-    assert describe(exists("transformers", "AutoModelForVision2Seq")) == "4.48-4.57"
-    assert describe(exists("transformers.pytorch_utils", "find_pruneable_heads_and_indices")) == "4.48-4.57"
+    assert release_ranges(exists("transformers.masking_utils", "create_causal_mask")).startswith("4.53-5.")
+    assert release_ranges(absent("transformers", "PreTrainedConfig")) == "4.48-4.57"
+    assert release_ranges(exists("transformers", "AutoModelForVision2Seq")) == "4.48-4.57"
+    assert release_ranges(exists("transformers.pytorch_utils", "find_pruneable_heads_and_indices")) == "4.48-4.57"
     assert absent("transformers.masking_utils", "create_causal_mask", "4.53") == ()
     for name in ("PretrainedConfig", "PreTrainedModel", "GenerationMixin", "AutoModel", "DynamicCache", "StaticCache"):
         assert exists("transformers", name) == RELEASES
@@ -142,10 +152,10 @@ def test_built_in_model_types_of_any_release():
 
 
 def test_ranges_are_told_by_minor():
-    assert describe(RELEASES) == f"{OLDEST}-{NEWEST}"
-    assert describe(["4.48.3"]) == "4.48" and describe([]) == ""
-    assert describe(["5.0.0", "4.48.3", "4.49.0"]) == "4.48-4.49, 5.0"
-    assert describe(["4.57.6", "5.0.0"]) == "4.57-5.0"
+    assert release_ranges(RELEASES) == f"{OLDEST}-{NEWEST}"
+    assert release_ranges(["4.48.3"]) == "4.48" and release_ranges([]) == ""
+    assert release_ranges(["5.0.0", "4.48.3", "4.49.0"]) == "4.48-4.49, 5.0"
+    assert release_ranges(["4.57.6", "5.0.0"]) == "4.57-5.0"
 
 
 def test_what_is_suggested_works_in_every_release():
@@ -249,7 +259,7 @@ def found(tmp_path, source: str, minimum: str = "") -> list:
     (path / "modeling_x.py").write_text(HEAD + source + "\n")
     (path / "configuration_x.py").write_text(minimum + "\n")
     folder = read_modules(path)
-    return list(symbols(folder, folder.modules.values(), floor(folder)))
+    return list(symbols(folder, folder.modules.values(), lowest_version(folder)))
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -263,7 +273,7 @@ def test_a_name_that_is_missing_somewhere_is_named_with_its_releases(tmp_path, c
     assert finding.sentence.startswith(f"modeling_x.py:{line}: ")
     assert f"{name} does not exist in transformers {versions}" in finding.sentence
     assert name.rsplit(".", 1)[-1] in (HEAD + source).splitlines()[line - 1]
-    assert describe(finding.releases).startswith(versions)
+    assert release_ranges(finding.releases).startswith(versions)
     assert ". Use " in finding.sentence or finding.sentence.endswith("Guard the import with try/except ImportError.")
 
 
@@ -292,11 +302,12 @@ def test_names_are_judged_from_the_floor(tmp_path):
 
 def test_the_floor_of_a_folder(tmp_path):
     folder = read_modules(tiny.write_folder(tmp_path / "none"))
-    assert floor(folder) == "4.48"
+    assert lowest_version(folder) == "4.48"
     text = tiny.CONFIGURATION.replace("class TinyConfig", 'MIN_TRANSFORMERS = "4.57"\n\n\nclass TinyConfig')
-    assert floor(read_modules(tiny.write_folder(tmp_path / "some", configuration_tiny=text))) == "4.57"
+    assert lowest_version(read_modules(tiny.write_folder(tmp_path / "some", configuration_tiny=text))) == "4.57"
     assert (
-        floor(read_modules(tiny.write_folder(tmp_path / "old", configuration_tiny=text.replace("57", "9")))) == "4.48"
+        lowest_version(read_modules(tiny.write_folder(tmp_path / "old", configuration_tiny=text.replace("57", "9"))))
+        == "4.48"
     )
 
 
@@ -308,7 +319,7 @@ def test_a_malformed_floor_is_refused_in_one_line(tmp_path, value):
     text = tiny.CONFIGURATION.replace("class TinyConfig", f"MIN_TRANSFORMERS = {value}\n\n\nclass TinyConfig")
     folder = read_modules(tiny.write_folder(tmp_path / "folder", configuration_tiny=text))
     with pytest.raises(UserError, match="MIN_TRANSFORMERS") as error:
-        floor(folder)
+        lowest_version(folder)
     assert "\n" not in str(error.value) and len(str(error.value)) < 400
 
 

@@ -2,9 +2,19 @@
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
-from pinfold.audit.reachable import Reached, argument, assignments, call_name, chain, is_self_attribute, string
+from pinfold.audit.reachable import (
+    ReachableCode,
+    argument,
+    assignments,
+    call_name,
+    calls,
+    chain,
+    is_self_attribute,
+    string,
+)
 from pinfold.folder.model_folder import Module
 
 # What PretrainedConfig() has in every release from 4.48.3 to 5.23.0 (compared by running dir() in four of them).
@@ -19,7 +29,7 @@ ALWAYS_SET = (  # noqa: SIM905
 ).split()
 
 
-def config_class(code: Reached) -> Iterator[Finding]:
+def config_class(code: ReachableCode) -> Iterator[Finding]:
     """P15: arguments without default, no **kwargs, attributes that nobody sets."""
     for cls in code.config_classes:
         yield from _arguments(code, cls)
@@ -27,7 +37,7 @@ def config_class(code: Reached) -> Iterator[Finding]:
         yield from _attributes(code)
 
 
-def _arguments(code: Reached, cls: str) -> Iterator[Finding]:
+def _arguments(code: ReachableCode, cls: str) -> Iterator[Finding]:
     module, node = code.folder.classes[cls]
     init = next((s for s in node.body if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
     if init is None:
@@ -52,14 +62,14 @@ def _arguments(code: Reached, cls: str) -> Iterator[Finding]:
 _PASS_ON = "Take **kwargs and end with super().__init__(**kwargs): it carries labels, dtype and auto_map."
 
 
-def _lacks_default(code: Reached, cls: str, name: str, node: ast.AST) -> Finding:
+def _lacks_default(code: ReachableCode, cls: str, name: str, node: ast.AST) -> Finding:
     words = f'{cls}.__init__: parameter "{name}" has no default.'
     return code.finding("P15", words, cls, node, fix="transformers builds it without arguments; give it one.")
 
 
-def _attributes(code: Reached) -> Iterator[Finding]:
+def _attributes(code: ReachableCode) -> Iterator[Finding]:
     known: set[str] = set(ALWAYS_SET)
-    if code.floor >= (5, 0):
+    if code.lowest_version >= (5, 0):
         known.add("dtype")  # as transformers 5 calls torch_dtype
     for cls in code.config_classes:
         for owner in code.folder.lineage(cls):
@@ -74,7 +84,7 @@ def _attributes(code: Reached) -> Iterator[Finding]:
     told = set()
     models = {place.split(".")[0] for auto, place in code.auto_map.items() if auto.startswith("AutoModel")}
     for module in code.folder.closure(sorted(models)):
-        for name, node in _read_from_config(code, module):
+        for name, node in _ConfigReads(code, module).reads():
             if name in known or name in told or name.startswith("__"):
                 continue
             told.add(name)
@@ -91,42 +101,54 @@ def _attributes(code: Reached) -> Iterator[Finding]:
 
 def _set_by(cls: ast.ClassDef) -> set[str] | None:
     """Attributes that a class sets; None where it computes their names."""
-    found: set[str] = set()
+    names: set[str] = set()
     for statement in cls.body:
         if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-            found.add(statement.name)
             if statement.name in ("__getattr__", "__getattribute__"):
                 return None
+            names.add(statement.name)
         for target, value in assignments(statement):
             if isinstance(target, ast.Name):
-                found.add(target.id)
+                names.add(target.id)
                 if target.id == "attribute_map":
-                    found |= {string(n) for n in ast.walk(value or target) if string(n)}
+                    names |= {text for n in ast.walk(value or target) if (text := string(n))}
     for node in ast.walk(cls):
         for target, _ in assignments(node):
-            if is_self_attribute(target):
-                found.add(target.attr)
-            elif isinstance(target, ast.Subscript):
-                found.add(string(target.slice) or "")
-            elif isinstance(target, ast.Starred) and is_self_attribute(target.value):
-                found.add(target.value.attr)
+            names |= _set_by_target(target)
         if isinstance(node, ast.Call):
-            name = call_name(node)
-            own = chain(node.func)[:1] == ["self"] or chain(node.func)[:2] == ["self", "__dict__"]
-            if name in ("setattr", "__setattr__"):
-                given = argument(node, 0 if own else 1, "name") if name == "__setattr__" else argument(node, 1, "name")
-                if string(given) is None and not _names_its_argument(given, cls):
-                    return None
-                found.add(string(given) or "")
-            if name == "update" and (own or _is_vars(node)):
+            of_call = _set_by_call(node, cls)
+            if of_call is None:
                 return None
-            if name == "setdefault":
-                found.add(string(argument(node, 0, "")) or "")
-            if name == "__init__":
-                found |= {keyword.arg for keyword in node.keywords if keyword.arg}
-                inside = [n for k in node.keywords if k.arg is None for n in ast.walk(k.value)]
-                found |= {string(key) for n in inside if isinstance(n, ast.Dict) for key in n.keys if string(key)}
-    return found
+            names |= of_call
+    return names
+
+
+def _set_by_target(target: ast.expr) -> set[str]:
+    """The attribute that an assignment sets: self.x, *self.x, or self.__dict__["x"]."""
+    if isinstance(target, ast.Subscript):
+        return {string(target.slice) or ""}
+    owner = target.value if isinstance(target, ast.Starred) else target
+    return {owner.attr} if isinstance(owner, ast.Attribute) and is_self_attribute(owner) else set()
+
+
+def _set_by_call(call: ast.Call, cls: ast.ClassDef) -> set[str] | None:
+    """Attributes that a call inside a class sets; None where it computes their names."""
+    name = call_name(call)
+    own = chain(call.func)[:1] == ["self"] or chain(call.func)[:2] == ["self", "__dict__"]
+    if name in ("setattr", "__setattr__"):
+        attribute = argument(call, 0 if own and name == "__setattr__" else 1, "name")
+        if string(attribute) is None and not _names_its_argument(attribute, cls):
+            return None
+        return {string(attribute) or ""}
+    if name == "update" and (own or _is_vars(call)):
+        return None
+    if name == "setdefault":
+        return {string(argument(call, 0, "")) or ""}
+    if name == "__init__":  # super().__init__(x=1, **{"y": 2})
+        unpacked = [n for keyword in call.keywords if keyword.arg is None for n in ast.walk(keyword.value)]
+        keys = {string(key) for node in unpacked if isinstance(node, ast.Dict) for key in node.keys}
+        return {text for text in ({keyword.arg for keyword in call.keywords} | keys) if text}
+    return set()
 
 
 def _names_its_argument(node: ast.AST | None, cls: ast.ClassDef) -> bool:
@@ -140,48 +162,82 @@ def _is_vars(call: ast.Call) -> bool:
     return isinstance(owner, ast.Call) and call_name(owner) == "vars"
 
 
-def _read_from_config(code: Reached, module: Module) -> Iterator[tuple[str, ast.AST]]:
-    """Attributes read from ``config`` or ``self.config``, as far as that is the folder's configuration."""
-    asked = {
-        string(node.args[1])
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.Call) and call_name(node) in ("hasattr", "setattr") and len(node.args) > 1
-    }
-    asked |= {
-        string(node.args[1])
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.Call) and call_name(node) == "getattr" and len(node.args) > 2
-    }
-    stack: list[tuple[ast.AST, bool, bool]] = [(module.tree, True, True)]  # node, config is ours, self.config is
-    written = set()
-    while stack:
-        node, plain, own = stack.pop()
-        if isinstance(node, ast.ClassDef):
-            config = node.name in code.config_classes
-            own = not config and (code.folder.kind(node.name) in ("model", None)) and not _other_config(code, node)
-        elif isinstance(node, ast.FunctionDef):
-            plain = plain and _is_ours(code, node) if not own else _is_ours(code, node)
-        elif isinstance(node, (ast.If, ast.IfExp)) and _asks_first(node.test):
-            rest = node.orelse if isinstance(node.orelse, list) else [node.orelse]
-            stack += [(child, plain, own) for child in reversed(rest)]  # the rest runs where the attribute is there
-            continue
-        elif isinstance(node, ast.Try) and any(_catches_attributes(h) for h in node.handlers):
-            continue
-        elif isinstance(node, ast.Attribute):
-            path = chain(node)
-            ours = (len(path) == 2 and path[0] == "config" and plain) or (path[:2] == ["self", "config"] and own)
-            direct = isinstance(node.value, ast.Name) if path[:1] == ["config"] else len(path) == 3
-            if ours and direct and isinstance(node.value, (ast.Name, ast.Attribute)):
-                if isinstance(node.ctx, ast.Load) and node.attr not in asked | written:
-                    yield node.attr, node
-                elif not isinstance(node.ctx, ast.Load):
-                    written.add(node.attr)
-        elif isinstance(node, ast.Call) and call_name(node) == "getattr" and len(node.args) == 2:
-            path = chain(node.args[0])
-            ours, name = (path == ["config"] and plain) or (path == ["self", "config"] and own), string(node.args[1])
-            if ours and name and name not in asked:
+@dataclass(frozen=True)
+class _Scope:
+    """What two names hold at a place in the code: whether ``config`` and ``self.config`` are the folder's."""
+
+    config: bool
+    self_config: bool
+
+
+class _ConfigReads:
+    """What a file reads from ``config`` or ``self.config``, as far as that is the folder's configuration."""
+
+    def __init__(self, code: ReachableCode, module: Module):
+        self.code = code
+        self.module = module
+        self.written: set[str] = set()
+        self.probed = {
+            string(call.args[1])
+            for call in calls(module.tree)
+            if (call_name(call) in ("hasattr", "setattr") and len(call.args) > 1)
+            or (call_name(call) == "getattr" and len(call.args) > 2)
+        }
+
+    def reads(self) -> Iterator[tuple[str, ast.expr]]:
+        """(attribute, where), in the order of the text: what was written above is there."""
+        pending: list[tuple[ast.AST, _Scope]] = [(self.module.tree, _Scope(config=True, self_config=True))]
+        while pending:
+            node, scope = pending.pop()
+            name = None
+            if isinstance(node, ast.Attribute):
+                name = self._attribute(node, scope)
+            elif isinstance(node, ast.Call):
+                name = self._getattr(node, scope)
+            if name:
                 yield name, node
-        stack += [(child, plain, own) for child in reversed(list(ast.iter_child_nodes(node)))]
+            pending += reversed(self._parts(node, scope))
+
+    def _parts(self, node: ast.AST, scope: _Scope) -> list[tuple[ast.AST, _Scope]]:
+        """The parts of a node that read what must be there, each with its scope."""
+        if isinstance(node, ast.ClassDef):
+            is_config = node.name in self.code.config_classes
+            takes_config = self.code.folder.kind(node.name) in ("model", None)
+            own = not is_config and takes_config and not _other_config(self.code, node)
+            scope = replace(scope, self_config=own)
+        elif isinstance(node, ast.FunctionDef):
+            # a method of a class with the folder's configuration starts anew; another one inherits what is around it
+            scope = replace(scope, config=(scope.config or scope.self_config) and _is_ours(self.code, node))
+        elif isinstance(node, ast.If) and _asks_first(node.test):
+            return [(child, scope) for child in node.orelse]  # the rest runs where the attribute is there
+        elif isinstance(node, ast.IfExp) and _asks_first(node.test):
+            return [(node.orelse, scope)]
+        elif isinstance(node, ast.Try) and any(_catches_attributes(handler) for handler in node.handlers):
+            return []
+        return [(child, scope) for child in ast.iter_child_nodes(node)]
+
+    def _attribute(self, node: ast.Attribute, scope: _Scope) -> str | None:
+        """The attribute that config.x or self.config.x reads. Others are noted when they are written."""
+        path = chain(node)
+        if not isinstance(node.value, (ast.Name, ast.Attribute)):
+            return None
+        of_config = path[:1] == ["config"] and len(path) == 2 and scope.config and isinstance(node.value, ast.Name)
+        of_self = path[:2] == ["self", "config"] and len(path) == 3 and scope.self_config
+        if not (of_config or of_self):
+            return None
+        if isinstance(node.ctx, ast.Load):
+            return None if node.attr in self.probed | self.written else node.attr
+        self.written.add(node.attr)
+        return None
+
+    def _getattr(self, node: ast.Call, scope: _Scope) -> str | None:
+        """The attribute that getattr(config, "x"), without a default, reads."""
+        if call_name(node) != "getattr" or len(node.args) != 2:
+            return None
+        path = chain(node.args[0])
+        ours = (path == ["config"] and scope.config) or (path == ["self", "config"] and scope.self_config)
+        name = string(node.args[1])
+        return name if ours and name not in self.probed else None
 
 
 def _asks_first(test: ast.expr) -> bool:
@@ -196,7 +252,7 @@ def _catches_attributes(handler: ast.ExceptHandler) -> bool:
     return any(t is None or chain(t)[-1:] in (["AttributeError"], ["Exception"]) for t in types)
 
 
-def _is_ours(code: Reached, function: ast.FunctionDef) -> bool:
+def _is_ours(code: ReachableCode, function: ast.FunctionDef) -> bool:
     """Whether ``config`` in a function is the folder's: by its annotation, and unless it is bound again."""
     for each in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs):
         if each.arg == "config" and each.annotation is not None:
@@ -214,7 +270,7 @@ def _is_ours(code: Reached, function: ast.FunctionDef) -> bool:
     return True
 
 
-def _other_config(code: Reached, cls: ast.ClassDef) -> bool:
+def _other_config(code: ReachableCode, cls: ast.ClassDef) -> bool:
     """Whether self.config of a class is something else than the folder's configuration."""
     inits = [s for s in cls.body if isinstance(s, ast.FunctionDef) and s.name == "__init__"]
     for init in inits:

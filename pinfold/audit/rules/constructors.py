@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pinfold.audit.finding import Finding
 from pinfold.audit.reachable import (
     FUNCTIONS,
-    Reached,
+    ReachableCode,
     assignments,
     call_name,
     chain,
@@ -50,7 +50,7 @@ class _Body:
         module: the file it stands in.
     """
 
-    code: Reached
+    code: ReachableCode
     module: Module
     cls: str
     names: dict[str, str | None] = field(default_factory=dict)
@@ -304,7 +304,7 @@ def _inputs(call: ast.Call) -> list[ast.expr]:
     return found
 
 
-def _function(code: Reached, module: Module, name: str) -> tuple[Module, ast.FunctionDef] | None:
+def _function(code: ReachableCode, module: Module, name: str) -> tuple[Module, ast.FunctionDef] | None:
     """A function by the name that a file knows it by."""
     if name in (own := defined_functions(module)):
         return module, own[name]
@@ -313,7 +313,7 @@ def _function(code: Reached, module: Module, name: str) -> tuple[Module, ast.Fun
     return (other, own[original]) if other and original in (own := defined_functions(other)) else None
 
 
-def constructors(code: Reached) -> Iterator[Finding]:
+def constructors(code: ReachableCode) -> Iterator[Finding]:
     """P14, P14b and P14c in the constructors of torch modules and in what they call."""
     told, left = set(), [CALLS]
     for cls in code.torch_modules:

@@ -5,12 +5,12 @@ import contextlib
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from pinfold.audit.finding import Finding
-from pinfold.audit.reachable import Reached, call_name, string
+from pinfold.audit.reachable import ReachableCode, call_name, string
 from pinfold.common.errors import UserError
-from pinfold.folder.model_folder import DIGEST_LINE, ModelFolder, Module, code_digest, read_text
+from pinfold.common.front_matter import split_front_matter
+from pinfold.folder.model_folder import DIGEST_LINE, Module, code_digest, read_text
 
 # As in transformers.dynamic_module_utils.get_relative_imports, but for the beginning of a line (see RELATIVE_IMPORT).
 LOADED_TEXT = re.compile(r"^[^\S\n]*(?:from\s+\.(\S+)\s+import|import\s+\.(\S+)[^\S\n]*$)", re.MULTILINE)
@@ -35,7 +35,7 @@ MODULES = {
 CATCHES_IMPORT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
-def relative_imports(code: Reached) -> Iterator[Finding]:
+def relative_imports(code: ReachableCode) -> Iterator[Finding]:
     """P06: imports of siblings that the loader cannot follow."""
     here = set(code.folder.modules)
     ours = here - sys.stdlib_module_names - ALWAYS_THERE  # a file called types.py does not hide Python's own
@@ -72,7 +72,7 @@ def _unfindable(file: str, line: int, statement: str, name: str) -> Finding:
     )
 
 
-def helpers(code: Reached) -> Iterator[Finding]:
+def helpers(code: ReachableCode) -> Iterator[Finding]:
     """P07: files that only other helpers import."""
     folder = code.folder
     for entry in sorted({place.split(".")[0] for place in code.auto_map.values()} & set(folder.modules)):
@@ -92,14 +92,14 @@ def helpers(code: Reached) -> Iterator[Finding]:
                     )
 
 
-def requirements(code: Reached) -> Iterator[Finding]:
+def requirements(code: ReachableCode) -> Iterator[Finding]:
     """P08: packages that have to be installed and that the folder does not declare."""
-    allowed = ALWAYS_THERE | sys.stdlib_module_names | set(code.folder.modules) | declared(code.folder, code.directory)
+    allowed = ALWAYS_THERE | sys.stdlib_module_names | set(code.folder.modules) | declared_packages(code)
     for module in code.modules:
-        for name, node in _required(module.tree, code.floor):
+        for name, node in _required(module.tree, code.lowest_version):
             if name not in allowed:
                 yield _hard(module.file, node.lineno, name)
-        if code.floor < READS_SYNTAX:
+        if code.lowest_version < READS_SYNTAX:
             for name, line in _in_strings(module):
                 if name not in allowed | {"requests"}:  # 4.x brings requests
                     yield _hard(module.file, line, name)
@@ -121,7 +121,7 @@ def _distribution(package: str) -> str:
     return next((name.replace("_", "-") for name, module in MODULES.items() if module == package), package)
 
 
-def _required(tree: ast.Module, floor: tuple[int, int]) -> Iterator[tuple[str, ast.stmt]]:
+def _required(tree: ast.Module, lowest: tuple[int, int]) -> Iterator[tuple[str, ast.stmt]]:
     """Packages that check_imports of some release asks for, with the statement."""
     stack: list[tuple[ast.AST, bool]] = [(tree, False)]
     while stack:
@@ -133,11 +133,11 @@ def _required(tree: ast.Module, floor: tuple[int, int]) -> Iterator[tuple[str, a
         elif isinstance(node, ast.Try) or type(node).__name__ == "TryStar":
             inside = guarded or any(_catches_import(handler) for handler in node.handlers)
             # 4.48 cuts out what lies between try and except and keeps the rest
-            after = inside if floor >= READS_SYNTAX else guarded
+            after = inside if lowest >= READS_SYNTAX else guarded
             stack += [(child, inside) for child in node.body]
             stack += [(child, after) for child in (*node.handlers, *node.orelse, *node.finalbody)]
         elif isinstance(node, ast.If):
-            inside = guarded or _asks_for_package(node, floor)
+            inside = guarded or _asks_for_package(node, lowest)
             cut = _cut_out(node)
             stack += [(child, inside or i < cut) for i, child in enumerate(node.body)]
             stack += [(child, guarded) for child in node.orelse]
@@ -150,10 +150,10 @@ def _catches_import(handler: ast.ExceptHandler) -> bool:
     return any(t is None or (isinstance(t, ast.Name) and t.id in CATCHES_IMPORT) for t in types)
 
 
-def _asks_for_package(node: ast.If, floor: tuple[int, int]) -> bool:
+def _asks_for_package(node: ast.If, lowest: tuple[int, int]) -> bool:
     """``if is_scipy_available():`` guards what it holds, but not yet in 4.48."""
     asked = {call_name(call) for call in ast.walk(node.test) if isinstance(call, ast.Call)}
-    return floor >= READS_SYNTAX and any(name.startswith("is_") and name.endswith("_available") for name in asked)
+    return lowest >= READS_SYNTAX and any(name.startswith("is_") and name.endswith("_available") for name in asked)
 
 
 def _cut_out(node: ast.If) -> int:
@@ -183,21 +183,21 @@ def _in_strings(module: Module) -> Iterator[tuple[str, int]]:
             yield name, line
 
 
-def declared(folder: ModelFolder, directory: Path) -> frozenset[str]:
-    """Packages, by the names that are imported, that users are told to install.
+def declared_packages(code: ReachableCode) -> frozenset[str]:
+    """Packages, by the names that are imported, that the folder asks its users to install.
 
-    They stand in requirements.txt, in ``REQUIREMENTS = ("timm", "pillow")`` in a Python file (which is published with
+    They are in requirements.txt, in ``REQUIREMENTS = ("timm", "pillow")`` in a Python file (which is published with
     the code), in the front matter of card.md or README.md as ``requirements: [timm]``, or in a pip line of the card.
     """
     names: set[str] = set()
-    for path in dict.fromkeys((folder.path, directory)):
+    for path in dict.fromkeys((code.folder.path, code.directory)):
         if (path / "requirements.txt").exists():
             text = read_text(path / "requirements.txt", path, 100_000, "list one package per line")
             names |= set(re.findall(r"^[ \t]*([A-Za-z0-9][\w.-]*)", text, re.MULTILINE))
         for card in ("card.md", "README.md"):
             with contextlib.suppress(UserError):  # a card that cannot be read declares nothing
-                names |= _told(read_text(path / card, path, 1_000_000, "write the card as text"))
-    for module in folder.modules.values():
+                names |= _declared_in_card(read_text(path / card, path, 1_000_000, "write the card as text"))
+    for module in code.folder.modules.values():
         for node in module.tree.body:
             target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
             if isinstance(target, ast.Name) and target.id == "REQUIREMENTS" and node.value is not None:
@@ -206,17 +206,17 @@ def declared(folder: ModelFolder, directory: Path) -> frozenset[str]:
     return frozenset(names | {MODULES.get(name.lower(), name.lower()) for name in names})
 
 
-def _told(card: str) -> set[str]:
+def _declared_in_card(card: str) -> set[str]:
     """Packages in a card's front matter and in its pip lines."""
-    found = set()
+    names: set[str] = set()
     for line in re.findall(r"^[ $%!]*(?:python3? -m )?pip3? install +(.+)$", card, re.MULTILINE):
-        found |= {word.strip("\"'`") for word in line.split() if not word.startswith("-")}
-    front = re.match(r"---[^\n]*\n(.*?)^---", card, re.DOTALL | re.MULTILINE)
-    given = re.search(r"^requirements:[ \t]*(\[.*\]|(?:\n[ \t]*-.*)+)", front[1], re.MULTILINE) if front else None
-    return found | (set(re.findall(r"[\[,\-][ \t]*[\"']?([A-Za-z0-9][\w.-]*)", given[1])) if given else set())
+        names |= {word.strip("\"'`") for word in line.split() if not word.startswith("-")}
+    block, _ = split_front_matter(card)
+    listed = re.search(r"^requirements:[ \t]*(\[.*\]|(?:\n[ \t]*-.*)+)", block, re.MULTILINE)
+    return names | (set(re.findall(r"[\[,\-][ \t]*[\"']?([A-Za-z0-9][\w.-]*)", listed[1])) if listed else set())
 
 
-def digest(code: Reached) -> Iterator[Finding]:
+def digest(code: ReachableCode) -> Iterator[Finding]:
     """P21: code that was edited after it was staged."""
     modules = code.folder.closure([place.split(".")[0] for place in code.folder.auto_map().values()])
     sources = {module.file: module.source for module in modules}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.reachable import (
-    Reached,
+    ReachableCode,
     argument,
     assignments,
     call_name,
@@ -54,7 +54,7 @@ class _Write:
 class Initialisation:
     """What the folder's ``_init_weights``, and the functions of the folder that they call, write."""
 
-    code: Reached
+    code: ReachableCode
     functions: list[tuple[Module, ast.FunctionDef]] = field(default_factory=list)
     given: dict[int, dict[str, tuple[str, ...]]] = field(default_factory=dict)
 
@@ -112,7 +112,7 @@ class Initialisation:
         return self.fills_all or any(w.classes is None or w.classes & (lineage | below) for w in fitting)
 
 
-def buffers(code: Reached, initialisation: Initialisation) -> Iterator[Finding]:
+def buffers(code: ReachableCode, initialisation: Initialisation) -> Iterator[Finding]:
     """P12: buffers that are in no file and that nobody fills after loading."""
     for cls in code.torch_modules:
         module, node = code.folder.classes[cls]
@@ -149,7 +149,7 @@ def _non_persistent(cls: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
                     yield target.attr, node
 
 
-def _rotary(code: Reached, cls: str, name: str) -> bool:
+def _rotary(code: ReachableCode, cls: str, name: str) -> bool:
     """transformers 5 itself fills the two buffers of modules that follow its own rotary embedding."""
     if name not in ("inv_freq", "original_inv_freq") or "RotaryEmbedding" not in cls:
         return False
@@ -160,7 +160,7 @@ def _rotary(code: Reached, cls: str, name: str) -> bool:
     return "original_inv_freq" in words and passed_on
 
 
-def in_place(code: Reached, initialisation: Initialisation) -> Iterator[Finding]:
+def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Finding]:
     """P13: writes that do not ask whether the parameter was just loaded."""
     known_buffers = TORCH_BUFFERS | {name for names in code.buffers.values() for name in names}
     made = {name for names in code.parameters.values() for name in names}
@@ -175,7 +175,7 @@ def in_place(code: Reached, initialisation: Initialisation) -> Iterator[Finding]
         if not parameter and not write.data:
             continue
         line = write.node.lineno
-        harmless = write.how == "view" and code.floor >= (5, 2)
+        harmless = write.how == "view" and code.lowest_version >= (5, 2)
         yield Finding(
             "P13",
             f'{write.module.file}:{line}: "{write.module.text(write.node, 80)}" in _init_weights writes in place; '
@@ -196,7 +196,7 @@ def _cure(write: _Write) -> str:
     return ""
 
 
-def _writes(module: Module, function: ast.FunctionDef, code: Reached, aliases: dict) -> Iterator[_Write]:
+def _writes(module: Module, function: ast.FunctionDef, code: ReachableCode, aliases: dict) -> Iterator[_Write]:
     """Everything that a function writes, with the isinstance tests around it.
 
     ``aliases`` are the tensors that its arguments stand for; local names are added to them.

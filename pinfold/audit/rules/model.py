@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.audit.reachable import (
     FUNCTIONS,
-    Reached,
+    ReachableCode,
     assignments,
     call_name,
     calls,
@@ -17,7 +17,7 @@ from pinfold.audit.reachable import (
 )
 
 
-def post_init(code: Reached) -> Iterator[Finding]:
+def post_init(code: ReachableCode) -> Iterator[Finding]:
     """P10: models that do not end with post_init."""
     for cls in code.models:
         if code.folder.is_stock(cls):  # its base calls it
@@ -47,7 +47,7 @@ def post_init(code: Reached) -> Iterator[Finding]:
             )
 
 
-def _post_init(code: Reached, owners: list[str], cls: str, seen: frozenset) -> tuple[bool, ast.AST | None]:
+def _post_init(code: ReachableCode, owners: list[str], cls: str, seen: frozenset) -> tuple[bool, ast.AST | None]:
     """Whether constructing ``cls`` through the first of ``owners`` gets there, and a module that it adds later."""
     for i, owner in enumerate(owners):
         own = [s for s in code.folder.classes[owner][1].body if isinstance(s, ast.FunctionDef)]
@@ -70,7 +70,7 @@ def _post_init(code: Reached, owners: list[str], cls: str, seen: frozenset) -> t
     return False, None
 
 
-def _leads_there(code: Reached, call: ast.Call, rest: list[str], cls: str, seen: frozenset) -> bool:
+def _leads_there(code: ReachableCode, call: ast.Call, rest: list[str], cls: str, seen: frozenset) -> bool:
     name, func = call_name(call), call.func
     if name == "post_init":
         return True
@@ -92,7 +92,7 @@ def _has_weights(value: ast.Call) -> bool:
     return not call_name(value).endswith(("Loss", "Dropout", "Identity", "ReLU", "GELU", "Tanh", "Softmax"))
 
 
-def config_class(code: Reached) -> Iterator[Finding]:
+def config_class(code: ReachableCode) -> Iterator[Finding]:
     """P16: models whose configuration class is not the registered one."""
     wanted = code.auto_map.get("AutoConfig", "").split(".")[-1]
     for cls in sorted({p.split(".")[-1] for a, p in code.auto_map.items() if a.startswith("AutoModel")}):
@@ -111,11 +111,11 @@ def config_class(code: Reached) -> Iterator[Finding]:
             )
 
 
-def parameter_names(code: Reached) -> Iterator[Finding]:
+def parameter_names(code: ReachableCode) -> Iterator[Finding]:
     """P17: names that 4.48 rewrites on loading; and weight_norm, whose names changed."""
     for cls in code.classes:
         module, node = code.folder.classes[cls]
-        if cls in code.torch_modules and code.floor <= (4, 48):
+        if cls in code.torch_modules and code.lowest_version <= (4, 48):
             for name, where in _registered(code, cls):
                 if "gamma" in name or "beta" in name:
                     yield code.finding("P17", _renamed(name), cls, where)
@@ -142,7 +142,7 @@ def stored_names(names: list[str], file: str) -> Iterator[Finding]:
         yield Finding("P17", _renamed(name), file)
 
 
-def _registered(code: Reached, cls: str) -> Iterator[tuple[str, ast.AST]]:
+def _registered(code: ReachableCode, cls: str) -> Iterator[tuple[str, ast.AST]]:
     yield from code.parameters.get(cls, {}).items()
     for node in ast.walk(code.folder.classes[cls][1]):
         for target, value in assignments(node):
@@ -155,7 +155,7 @@ def _parametrization(imports: dict[str, tuple[str, str]], call: ast.Call) -> boo
     return "parametrizations" in names or "parametrizations" in ".".join(imports.get((names or [""])[0], ("", "")))
 
 
-def loss_arguments(code: Reached) -> Iterator[Finding]:
+def loss_arguments(code: ReachableCode) -> Iterator[Finding]:
     """P18: a forward that Trainer takes for one that counts the items of a step itself."""
     for cls in code.models:
         found = code.folder.method(cls, "forward")
@@ -179,7 +179,7 @@ def loss_arguments(code: Reached) -> Iterator[Finding]:
         )
 
 
-def _sets_false(code: Reached, cls: str, name: str) -> bool:
+def _sets_false(code: ReachableCode, cls: str, name: str) -> bool:
     for owner in code.folder.lineage(cls):
         for node in ast.walk(code.folder.classes[owner][1]):
             for target, value in assignments(node):
@@ -188,7 +188,7 @@ def _sets_false(code: Reached, cls: str, name: str) -> bool:
     return False
 
 
-def _counts_items(code: Reached, cls: str, forward: ast.AST, kwargs: str) -> bool:
+def _counts_items(code: ReachableCode, cls: str, forward: ast.AST, kwargs: str) -> bool:
     """Whether num_items_in_batch is read, or goes on to something that computes the loss."""
     for owner in code.folder.lineage(cls):
         for node in ast.walk(code.folder.classes[owner][1]):
@@ -209,7 +209,7 @@ def _counts_items(code: Reached, cls: str, forward: ast.AST, kwargs: str) -> boo
     return False
 
 
-def base_prefix(code: Reached) -> Iterator[Finding]:
+def base_prefix(code: ReachableCode) -> Iterator[Finding]:
     """P24: heads that cannot exchange checkpoints with their base model."""
     for cls in code.models:
         if code.folder.head(cls) and not code.folder.is_stock(cls):
@@ -225,7 +225,7 @@ def base_prefix(code: Reached) -> Iterator[Finding]:
                 )
 
 
-def registered_at_import(code: Reached) -> Iterator[Finding]:
+def registered_at_import(code: ReachableCode) -> Iterator[Finding]:
     """P25: classes that importing a file enters into transformers' own tables, as if they were local code.
 
     Configurations of parts of a model may be registered alone.

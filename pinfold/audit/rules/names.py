@@ -4,19 +4,20 @@ import ast
 import functools
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from pinfold.audit.finding import Finding
 from pinfold.folder.model_folder import ModelFolder, Module
 from pinfold.folder.releases import (
-    FLOOR,
     MEMBER,
+    OLDEST,
     RELEASES,
     REPLACEMENTS,
-    _flat,
-    _from,
-    _names,
-    describe,
     exists,
+    release_ranges,
+    releases_from,
+    releases_of_modules,
+    releases_of_names,
     suggest,
 )
 
@@ -29,8 +30,8 @@ MISSING_ATTRIBUTE = {"AttributeError", "Exception", "BaseException"}
 CACHE = re.compile(r"past|cache", re.IGNORECASE)
 
 
-def symbols(folder: ModelFolder, files: Iterable[Module], floor: str = FLOOR) -> Iterator[Finding]:
-    """P09: names of transformers that are missing in a release from the floor on, unless the code allows for that.
+def symbols(folder: ModelFolder, files: Iterable[Module], lowest: str = OLDEST) -> Iterator[Finding]:
+    """P09: names of transformers that some release from the lowest one on lacks, unless the code allows for that.
 
     It does so with try/except, with hasattr, or by asking for the version. What an ``except`` holds is judged by the
     releases in which its ``try`` fails. Members of PreTrainedModel and of caches are judged where the receiver is
@@ -39,18 +40,22 @@ def symbols(folder: ModelFolder, files: Iterable[Module], floor: str = FLOOR) ->
     known = _Known(folder)
     for module in files:
         seen: set[tuple[str, str]] = set()
-        for line, place, name, missing in sorted(_Uses(folder, module, known, frozenset(_from(floor))).found()):
+        for line, place, name, missing in sorted(
+            _Uses(folder, module, known, frozenset(releases_from(lowest))).missing()
+        ):
             if (place, name) in seen:
                 continue
             seen.add((place, name))
             symbol = f"{place.removeprefix(MEMBER)}.{name}" if place.startswith(MEMBER) else name
-            if f"{place}.{name}" in _flat("modules") and (place == "transformers" or name not in REPLACEMENTS):
+            if f"{place}.{name}" in releases_of_modules() and (place == "transformers" or name not in REPLACEMENTS):
                 symbol = f"{place}.{name}"
-            other = suggest(place, name, floor)
+            other = suggest(place, name, lowest)
             advice = f"Use {other}." if other else "Guard the import with try/except ImportError."
             if not other and place.startswith(MEMBER):
                 advice = "Use code of your own."
-            words = f"{module.file}:{line}: {symbol} does not exist in transformers {describe(missing)}. {advice}"
+            words = (
+                f"{module.file}:{line}: {symbol} does not exist in transformers {release_ranges(missing)}. {advice}"
+            )
             yield Finding("P09", words, module.file, line, releases=missing)
 
 
@@ -76,73 +81,102 @@ class _Known:
                             self.names |= {target.id} if isinstance(target, ast.Name) else set()
 
 
+@dataclass(frozen=True)
+class _Scope:
+    """Where a node is.
+
+    Args:
+        imports: the releases in which an import there is run and not guarded. attributes: the same for an attribute.
+        cls: the model class around it.
+    """
+
+    imports: frozenset[str]
+    attributes: frozenset[str]
+    cls: str = ""
+
+    def within(self, releases: frozenset[str]) -> "_Scope":
+        """Code that runs in these releases only."""
+        return replace(self, imports=self.imports & releases, attributes=self.attributes & releases)
+
+    def guarded(self, imports: bool, attributes: bool) -> "_Scope":
+        """Code around which the errors of an import, or of an attribute, are caught."""
+        nothing: frozenset[str] = frozenset()
+        return replace(
+            self,
+            imports=nothing if imports else self.imports,
+            attributes=nothing if attributes else self.attributes,
+        )
+
+
 class _Uses:
-    """Everything that one file takes from transformers, with the releases in which it is not there."""
+    """Everything that one file takes from transformers, with the releases that lack it."""
 
     def __init__(self, folder: ModelFolder, module: Module, known: _Known, releases: frozenset[str]):
-        self.folder, self.module, self.known, self.releases = folder, module, known, releases
+        self.folder = folder
+        self.module = module
+        self.known = known
+        self.releases = releases
         self.aliases = _aliases(module)
-        self.asked = {
+        self.conditions = {
             target.id
             for node in module.tree.body
             if isinstance(node, ast.Assign) and _asks(node.value, set())
             for target in node.targets
             if isinstance(target, ast.Name)
         }
-        self.models = {node: name for name, (_, node) in folder.classes.items() if folder.kind(name) == "model"}
+        self.models: dict[ast.AST, str] = {
+            node: name for name, (_, node) in folder.classes.items() if folder.kind(name) == "model"
+        }
 
-    def found(self) -> Iterator[tuple[int, str, str, tuple[str, ...]]]:
-        """(line, module or "member Class", name, releases without it).
+    def missing(self) -> Iterator[tuple[int, str, str, tuple[str, ...]]]:
+        """(line, module or "member Class", name, releases without it)."""
+        pending: list[tuple[ast.AST, _Scope]] = [(self.module.tree, _Scope(self.releases, self.releases))]
+        while pending:
+            node, scope = pending.pop()
+            loaded = isinstance(node, ast.Attribute)
+            unguarded = scope.attributes if loaded else scope.imports
+            for place, name in self.taken(node, scope.cls):
+                having = _releases_with(place, name, loaded)
+                if lacking := tuple(r for r in RELEASES if r in unguarded and r not in having):
+                    yield getattr(node, "lineno", 0), place, name, lacking
+            pending += self.parts(node, scope)
 
-        Args of the walk: a node, the releases in which it runs unguarded as an import and as an attribute, and the
-        model class around it.
-        """
-        queue: list[tuple[ast.AST, frozenset, frozenset, str]] = [
-            (child, self.releases, self.releases, "") for child in self.module.tree.body
-        ]
-        nothing: frozenset[str] = frozenset()
-        while queue:
-            node, imports, attributes, cls = queue.pop()
-            if isinstance(node, (ast.If, ast.IfExp)) and _is_type_checking(node.test):
-                orelse = node.orelse if isinstance(node.orelse, list) else [node.orelse]
-                queue += [(child, imports, attributes, cls) for child in orelse]
-                continue
-            if isinstance(node, (ast.If, ast.IfExp, ast.BoolOp)) and _asks(node, self.asked):
-                continue
-            if isinstance(node, (ast.Try, getattr(ast, "TryStar", ast.Try))):
-                failing = self.failing(node.body)
-                inner = (nothing if _catches(node.handlers, MISSING_IMPORT) else imports,)
-                inner += (nothing if _catches(node.handlers, MISSING_ATTRIBUTE) else attributes,)
-                queue += [(child, *inner, cls) for child in node.body]
-                for handler in node.handlers:
-                    there = failing if failing and _catches([handler], MISSING_IMPORT) else self.releases
-                    queue += [(child, imports & there, attributes & there, cls) for child in handler.body]
-                rest = self.releases - failing if inner[0] == nothing else self.releases
-                queue += [(child, imports & rest, attributes & rest, cls) for child in node.orelse]
-                queue += [(child, imports, attributes, cls) for child in node.finalbody]
-                continue
-            if isinstance(node, ast.With) and (caught := _suppressed(node)):
-                imports = nothing if caught & MISSING_IMPORT else imports
-                attributes = nothing if caught & MISSING_ATTRIBUTE else attributes
-            for place, name in self.taken(node, cls):
-                loaded = isinstance(node, ast.Attribute)
-                scope, there = attributes if loaded else imports, _there(place, name, loaded)
-                if missing := tuple(r for r in RELEASES if r in scope and r not in there):
-                    yield node.lineno, place, name, missing
-            if isinstance(node, ast.ClassDef):
-                cls = self.models.get(node, "")
-            queue += [(child, imports, attributes, cls) for child in ast.iter_child_nodes(node)]
+    def parts(self, node: ast.AST, scope: _Scope) -> list[tuple[ast.AST, _Scope]]:
+        """The parts of a node that run in some release, each with its scope."""
+        if isinstance(node, (ast.If, ast.IfExp)) and _is_type_checking(node.test):
+            return [(child, scope) for child in (node.orelse if isinstance(node, ast.If) else [node.orelse])]
+        if isinstance(node, (ast.If, ast.IfExp, ast.BoolOp)) and _asks(node, self.conditions):
+            return []  # the file looks first, on both sides
+        if isinstance(node, (ast.Try, getattr(ast, "TryStar", ast.Try))):
+            return self.parts_of_try(node, scope)
+        if isinstance(node, ast.With) and (caught := _suppressed(node)):
+            scope = scope.guarded(bool(caught & MISSING_IMPORT), bool(caught & MISSING_ATTRIBUTE))
+        elif isinstance(node, ast.ClassDef):
+            scope = replace(scope, cls=self.models.get(node, ""))
+        return [(child, scope) for child in ast.iter_child_nodes(node)]
+
+    def parts_of_try(self, node: ast.Try, scope: _Scope) -> list[tuple[ast.AST, _Scope]]:
+        """A handler of a failing import runs where the import fails, and the ``else`` everywhere else."""
+        failing = self.failing(node.body)
+        catches_import = _catches(node.handlers, MISSING_IMPORT)
+        body = scope.guarded(catches_import, _catches(node.handlers, MISSING_ATTRIBUTE))
+        parts: list[tuple[ast.AST, _Scope]] = [(child, body) for child in node.body]
+        for handler in node.handlers:
+            answers_import = failing and _catches([handler], MISSING_IMPORT)
+            in_handler = scope.within(failing if answers_import else self.releases)
+            parts += [(child, in_handler) for child in handler.body]
+        succeeded = scope.within(self.releases - failing if not body.imports else self.releases)
+        parts += [(child, succeeded) for child in node.orelse]
+        return [*parts, *((child, scope) for child in node.finalbody)]
 
     def failing(self, body: list[ast.stmt]) -> frozenset[str]:
         """Releases in which an import at the top of a ``try`` fails."""
-        found = {
-            release
-            for statement in body
-            if isinstance(statement, (ast.Import, ast.ImportFrom))
-            for place, name in self.taken(statement, "")
-            for release in self.releases.difference(_there(place, name))
-        }
-        return frozenset(found)
+        failing: set[str] = set()
+        for statement in body:
+            if isinstance(statement, (ast.Import, ast.ImportFrom)):
+                for place, name in self.taken(statement, ""):
+                    failing |= self.releases.difference(_releases_with(place, name))
+        return frozenset(failing)
 
     def taken(self, node: ast.AST, cls: str) -> Iterator[tuple[str, str]]:
         """(module or "member Class", name) that a node takes from transformers."""
@@ -150,7 +184,7 @@ class _Uses:
             yield from (_as_name(alias.name) for alias in node.names if _ours(alias.name) and "." in alias.name)
         elif isinstance(node, ast.ImportFrom) and not node.level and _ours(node.module):
             named = [alias.name for alias in node.names if alias.name != "*"]
-            if node.module not in _flat("modules") or not named:
+            if node.module not in releases_of_modules() or not named:
                 yield from [_as_name(node.module)] if "." in node.module else []
             else:
                 yield from ((node.module, name) for name in named)
@@ -163,13 +197,17 @@ class _Uses:
         if owner in self.aliases or owner.split(".")[0] in self.aliases:
             first, _, rest = owner.partition(".")
             module = self.aliases.get(owner) or ".".join([self.aliases[first], *([rest] if rest else [])])
-            if module in _flat("modules") and f"{module}.{name}" not in _flat("modules") and name not in self.probed:
+            if (
+                module in releases_of_modules()
+                and f"{module}.{name}" not in releases_of_modules()
+                and name not in self.probed
+            ):
                 yield module, name
         elif not owner or name in self.known.names or name in self.probed or name.startswith("__"):
             return
         elif owner == "self":
             generates = cls and any(base == "GenerationMixin" for base, _ in self.bases(cls))
-            if cls and not (generates and name in _names("members", "GenerationMixin")):
+            if cls and not (generates and name in releases_of_names("members", "GenerationMixin")):
                 yield f"{MEMBER}PreTrainedModel", name
         elif (owner == "DynamicCache" or CACHE.search(owner.rsplit(".", 1)[-1])) and not name.startswith("_"):
             yield f"{MEMBER}DynamicCache", name
@@ -192,24 +230,24 @@ class _Uses:
         }
 
 
-def _there(place: str, name: str, loaded: bool = False) -> Iterable[str]:
+def _releases_with(place: str, name: str, loaded: bool = False) -> Iterable[str]:
     """Releases that have it; all of them for what the table leaves out, and for what needs no word of its own.
 
     Args:
         loaded: the module was imported, which is judged where that is written.
     """
     if place.startswith(MEMBER):
-        return _names("members", place.removeprefix(MEMBER)).get(name, RELEASES)
-    if place not in _flat("modules"):
+        return releases_of_names("members", place.removeprefix(MEMBER)).get(name, RELEASES)
+    if place not in releases_of_modules():
         return RELEASES
-    without = (release for release in RELEASES if loaded and release not in _flat("modules")[place])
+    without = (release for release in RELEASES if loaded and release not in releases_of_modules()[place])
     return {*exists(place, name), *without}
 
 
 def _as_name(module: str) -> tuple[str, str]:
     """A module as a name of the nearest package that the table knows, which is how it knows what exists."""
     package, _, last = module.rpartition(".")
-    while package not in _flat("modules") and "." in package:
+    while package not in releases_of_modules() and "." in package:
         package, _, last = package.rpartition(".")
     return package, last
 
@@ -235,7 +273,7 @@ def _aliases(module: Module) -> dict[str, str]:
                 found[alias.asname or "transformers"] = alias.name if alias.asname else "transformers"
         elif isinstance(node, ast.ImportFrom) and not node.level and _ours(node.module):
             for alias in node.names:
-                if f"{node.module}.{alias.name}" in _flat("modules"):
+                if f"{node.module}.{alias.name}" in releases_of_modules():
                     found[alias.asname or alias.name] = f"{node.module}.{alias.name}"
     return found
 

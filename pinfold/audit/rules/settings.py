@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from pinfold.audit.finding import WARNING, Finding
-from pinfold.audit.reachable import Reached, string
+from pinfold.audit.reachable import ReachableCode, string
 from pinfold.common.errors import printable
 from pinfold.common.safetensors import DTYPES, Tensor
 from pinfold.folder import releases
@@ -27,7 +27,7 @@ def entries(auto: str, value: object) -> list:
     return [entry for entry in value if entry is not None] if pair else [value]
 
 
-def complete(configs: dict, folder: ModelFolder, code_from: str | None) -> Iterator[Finding]:
+def missing_entries(configs: dict, folder: ModelFolder, code_from: str | None) -> Iterator[Finding]:
     """P01: classes that no entry names."""
     given = auto_map(configs["config.json"])
     prefix = f"{code_from}--" if code_from else ""
@@ -43,7 +43,7 @@ def complete(configs: dict, folder: ModelFolder, code_from: str | None) -> Itera
         )
 
 
-def values(configs: dict, folder: ModelFolder | None, code_from: str | None) -> Iterator[Finding]:
+def check_entries(configs: dict, folder: ModelFolder | None, code_from: str | None) -> Iterator[Finding]:
     """P02 and P03: entries that lead nowhere, or elsewhere."""
     for file, config in configs.items():
         if "auto_map" in config and not isinstance(config["auto_map"], dict):
@@ -101,7 +101,7 @@ def _nested(place: object, folder: ModelFolder | None) -> Finding | None:
     return Finding("P02", words, "config.json", severity=WARNING)
 
 
-def model_type(configs: dict, code: Reached | None) -> Iterator[Finding]:
+def model_type(configs: dict, code: ReachableCode | None) -> Iterator[Finding]:
     """P04: the name of an architecture that transformers has itself."""
     config = configs.get("config.json")
     places = {"config.json": config.get("model_type")} if config is not None else {}
@@ -160,7 +160,7 @@ def dtype(config: dict, tensors: list[Tensor]) -> Iterator[Finding]:
         )
 
 
-def tokenizer(configs: dict, files: set[str], floor: tuple[int, int], custom: bool) -> Iterator[Finding]:
+def tokenizer(configs: dict, files: set[str], lowest: tuple[int, int], custom: bool) -> Iterator[Finding]:
     """P22 and P22b: a tokenizer that some release does not find."""
     config, found = configs.get("config.json"), configs.get("tokenizer_config.json", {})
     if (
@@ -175,7 +175,7 @@ def tokenizer(configs: dict, files: set[str], floor: tuple[int, int], custom: bo
             "config.json",
             fix=f'Add "tokenizer_class": "{_plain(str(found.get("tokenizer_class", "PreTrainedTokenizerFast")))}".',
         )
-    if floor >= (5, 0):
+    if lowest >= (5, 0):
         return
     for file, value in configs.items():
         if value.get("tokenizer_class") == "TokenizersBackend":

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
-from pinfold.audit.reachable import Reached, argument, assignments, call_name, chain, is_none, own_nodes, string
+from pinfold.audit.reachable import ReachableCode, argument, assignments, call_name, chain, is_none, own_nodes, string
 
 CONTAINERS = {"ModuleList", "ModuleDict", "Sequential"}
 
 
-def tied_keys(code: Reached) -> Iterator[Finding]:
+def tied_keys(code: ReachableCode) -> Iterator[Finding]:
     """P11 and P11b: ties in a form that one of the two major versions does not know."""
     for cls in code.classes:
         if code.folder.kind(cls) != "model":
@@ -30,7 +30,7 @@ def tied_keys(code: Reached) -> Iterator[Finding]:
             yield from _ties(code, cls)
 
 
-def _not_a_dict(code: Reached, cls: str, value: ast.expr | None) -> str | None:
+def _not_a_dict(code: ReachableCode, cls: str, value: ast.expr | None) -> str | None:
     if isinstance(value, ast.Name):  # a constant of the same file
         for node in code.folder.classes[cls][0].tree.body:
             value = next((v for t, v in assignments(node) if isinstance(t, ast.Name) and t.id == value.id), value)
@@ -46,7 +46,7 @@ def _not_a_dict(code: Reached, cls: str, value: ast.expr | None) -> str | None:
     return kinds.get(type(value))
 
 
-def _ties(code: Reached, cls: str) -> Iterator[Finding]:
+def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
     keys, flag = code.folder.attribute(cls, "_tied_weights_keys"), ties(code)
     exposed = code.folder.method(cls, "get_output_embeddings")
     returns = exposed and not all(
@@ -66,7 +66,7 @@ def _ties(code: Reached, cls: str) -> Iterator[Finding]:
                 fix="Take tie_word_embeddings=True in the configuration's __init__ and pass it to super().__init__.",
             )
         weights = any((string(key) or "").endswith("weight") for key in keys.keys)
-        if weights and not exposed and not code.folder.method(cls, "_tie_weights") and code.floor < (5, 0):
+        if weights and not exposed and not code.folder.method(cls, "_tie_weights") and code.lowest_version < (5, 0):
             yield code.finding(
                 "P11b",
                 f"{cls}._tied_weights_keys is set but get_output_embeddings is not defined: transformers 4 leaves "
@@ -89,7 +89,7 @@ def _of_part(value: ast.expr) -> bool:
     return isinstance(value, ast.Call) and call_name(value) == "get_output_embeddings"
 
 
-def ties(code: Reached) -> bool | None:
+def ties(code: ReachableCode) -> bool | None:
     """What the configuration class says about tie_word_embeddings; None if it never sets it."""
     found: list[ast.expr | None] = []
     for cls in code.config_classes:
@@ -120,7 +120,7 @@ def ties(code: Reached) -> bool | None:
     return not all(isinstance(value, ast.Constant) and value.value is False for value in found)
 
 
-def shared_weights(code: Reached) -> Iterator[Finding]:
+def shared_weights(code: ReachableCode) -> Iterator[Finding]:
     """P11c: one tensor, or one module, under two names, made by assignment."""
     known = {name for names in code.parameters.values() for name in names} | {"weight", "bias"}
     for cls in code.torch_modules:
@@ -144,7 +144,7 @@ class _Sharing:
     A local name that holds a new module or parameter is written <name>.
     """
 
-    code: Reached
+    code: ReachableCode
     known: set[str]
     held: set[str]
     local: dict[str, list[str]] = field(default_factory=dict)
@@ -219,7 +219,7 @@ def _given_by_call(call: ast.Call) -> list[tuple[ast.expr, ast.expr | None]]:
     return []
 
 
-def tie_weights(code: Reached) -> Iterator[Finding]:
+def tie_weights(code: ReachableCode) -> Iterator[Finding]:
     """P11d: an override that transformers 5 calls with arguments which it does not take."""
     for cls in code.classes:
         if code.folder.kind(cls) != "model":
