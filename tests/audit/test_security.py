@@ -1,4 +1,4 @@
-"""What a folder's code could do to a machine is reported with its line; ordinary model code is left in peace."""
+"""What a folder's code could do to a machine is reported with its line; ordinary model code has no finding."""
 
 import ast
 import importlib.util
@@ -22,14 +22,14 @@ from pinfold.folder.model_folder import ModelFolder, Module, read_folder
 
 TRANSFORMERS = Path(importlib.util.find_spec("transformers").origin).parent
 
-# Every hit in transformers' own modeling and configuration files, and why it is right.
-RIGHT = {
+# Every finding in transformers' own modeling and configuration files, and why it is right.
+EXPECTED = {
     ("modeling_bart.py", "S13"): "two deprecated bases warn in __init_subclass__: code that runs without being called",
     ("modeling_layoutlmv2.py", "S11"): "it puts a function of its own into a class of detectron2",
 }
 
 
-def read(*sources, configs=None, path="nowhere"):
+def audit(*sources, configs=None, path="nowhere"):
     """Findings of modules with these texts; the first is modeling_x.py, the others module_1.py, ..."""
     names = ["modeling_x", *(f"module_{number}" for number in range(1, len(sources)))]
     modules = [Module(n, Path(f"{n}.py"), s, ast.parse(s)) for n, s in zip(names, sources, strict=True)]
@@ -40,10 +40,11 @@ def read(*sources, configs=None, path="nowhere"):
 def test_a_malicious_snippet_is_reported_with_code_and_line(name):
     code, source = MALICIOUS[name]
     line = next(number for number, text in enumerate(source.split("\n"), 1) if text.endswith("#!"))
-    found = [f for f in read(source) if (f.code, f.line, f.file) == (code, line, "modeling_x.py")]
-    assert found, [str(f) for f in read(source)]
-    assert found[0].sentence.startswith(f"modeling_x.py:{line}: ") and found[0].sentence.endswith(".")
-    assert "\n" not in found[0].sentence and found[0].sentence.isprintable()
+    findings = audit(source)
+    expected = [f for f in findings if (f.code, f.line, f.file) == (code, line, "modeling_x.py")]
+    assert expected, [str(f) for f in findings]
+    assert expected[0].sentence.startswith(f"modeling_x.py:{line}: ") and expected[0].sentence.endswith(".")
+    assert "\n" not in expected[0].sentence and expected[0].sentence.isprintable()
 
 
 def test_the_corpus_is_large_and_covers_every_code_that_programs_can_have():
@@ -52,8 +53,8 @@ def test_the_corpus_is_large_and_covers_every_code_that_programs_can_have():
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_a_harmless_near_miss_is_no_error(name):
-    assert errors(read(HARMLESS[name])) == []
+def test_a_harmless_near_miss_has_no_error(name):
+    assert errors(audit(HARMLESS[name])) == []
 
 
 def test_published_files_of_the_resnet_have_no_finding():
@@ -66,44 +67,44 @@ def test_the_tiny_folder_has_no_finding(tmp_path):
     assert security(folder, folder.modules.values(), {"config.json": {"model_type": "outside-tiny"}}) == []
 
 
-def test_a_hundred_files_of_transformers_have_only_findings_that_are_right():
+def test_a_hundred_files_of_transformers_have_only_the_expected_findings():
     files = sorted([*TRANSFORMERS.glob("models/*/modeling_*.py"), *TRANSFORMERS.glob("models/*/configuration_*.py")])
     for path in random.Random(0).sample([f for f in files if f.parent.name != "auto"], 100):
         source = path.read_text(encoding="utf-8")
         for finding in security(
             ModelFolder(Path("nowhere"), {}), [Module(path.stem, path, source, ast.parse(source))], {}
         ):
-            assert (finding.file, finding.code) in RIGHT, str(finding)
+            assert (finding.file, finding.code) in EXPECTED, str(finding)
 
 
-@pytest.mark.parametrize(("file", "code"), RIGHT)
-def test_a_hit_in_transformers_is_still_there_and_is_explained(file, code):
-    assert RIGHT[file, code]
+@pytest.mark.parametrize(("file", "code"), EXPECTED)
+def test_an_expected_finding_in_transformers_still_occurs_and_is_explained(file, code):
+    assert EXPECTED[file, code]
     for path in TRANSFORMERS.glob(f"models/*/{file}"):
         source = path.read_text(encoding="utf-8")
-        found = security(ModelFolder(Path("nowhere"), {}), [Module(path.stem, path, source, ast.parse(source))], {})
-        assert code in {f.code for f in found}
+        findings = security(ModelFolder(Path("nowhere"), {}), [Module(path.stem, path, source, ast.parse(source))], {})
+        assert code in {f.code for f in findings}
 
 
 def test_names_are_followed_from_one_file_of_the_folder_to_another():
-    found = read(
+    findings = audit(
         'from .module_1 import o, helper\no.system("id")\nhelper()', "import os as o\ndef helper():\n    o.popen('id')"
     )
-    places = {(f.code, f.file, f.line) for f in found}
+    places = {(f.code, f.file, f.line) for f in findings}
     assert {("S02", "modeling_x.py", 2), ("S02", "module_1.py", 3), ("S12", "modeling_x.py", 3)} <= places
 
 
 def test_a_star_import_of_a_sibling_and_a_module_import_of_it_are_followed():
     helper = "import os as o"
-    assert "S02" in {f.code for f in read("from .module_1 import *\no.system('id')", helper)}
-    assert "S02" in {f.code for f in read("from . import module_1\nmodule_1.o.system('id')", helper)}
+    assert "S02" in {f.code for f in audit("from .module_1 import *\no.system('id')", helper)}
+    assert "S02" in {f.code for f in audit("from . import module_1\nmodule_1.o.system('id')", helper)}
 
 
-def test_what_a_function_was_given_decides_about_its_writes():
-    good = HARMLESS["saving by a function"]
-    assert read(good) == []
-    found = read(good + "\ndef forward(x):\n    dump({}, '/etc/motd')")
-    assert [f.code for f in errors(found)] == ["S07"]
+def test_the_path_that_a_function_receives_decides_about_its_writes():
+    saving = HARMLESS["saving by a function"]
+    assert audit(saving) == []
+    findings = audit(saving + "\ndef forward(x):\n    dump({}, '/etc/motd')")
+    assert [f.code for f in errors(findings)] == ["S07"]
 
 
 def test_a_deletion_below_the_given_directory_is_a_warning():
@@ -111,47 +112,47 @@ def test_a_deletion_below_the_given_directory_is_a_warning():
         "import os\nclass T:\n    def save_pretrained(self, save_directory):\n"
         "        os.remove(os.path.join(save_directory, 'a'))"
     )
-    assert [(f.code, f.severity) for f in read(source)] == [("S07", WARNING)]
+    assert [(f.code, f.severity) for f in audit(source)] == [("S07", WARNING)]
 
 
 def test_severity_follows_what_can_be_done():
-    assert [f.severity for f in read("import os\nos.getenv('WORLD_SIZE')")] == [WARNING]
-    assert [f.severity for f in read("import os\nos.getenv('HF_TOKEN')")] == [ERROR]
-    assert {f.severity for f in read("import importlib\nimportlib.import_module('einops')")} == {WARNING}
-    assert {f.severity for f in read("class A:\n    def __reduce__(self):\n        return A, ()")} == {WARNING}
+    assert [f.severity for f in audit("import os\nos.getenv('WORLD_SIZE')")] == [WARNING]
+    assert [f.severity for f in audit("import os\nos.getenv('HF_TOKEN')")] == [ERROR]
+    assert {f.severity for f in audit("import importlib\nimportlib.import_module('einops')")} == {WARNING}
+    assert {f.severity for f in audit("class A:\n    def __reduce__(self):\n        return A, ()")} == {WARNING}
 
 
 def test_no_comment_of_the_audited_file_silences_the_audit():
     source = "import yaml, tarfile\ntarfile.open(p).extractall()  # nosec # noqa\nyaml.load(t)  # nosec B506"
-    assert {(f.code, f.line) for f in errors(read(source))} == {("S07", 2), ("S06", 3)}
+    assert {(f.code, f.line) for f in errors(audit(source))} == {("S07", 2), ("S06", 3)}
 
 
-def test_bandit_adds_what_our_own_reading_does_not_say_and_nothing_twice():
-    found = read("from transformers import AutoModel\ndef f(n):\n    AutoModel.from_pretrained(n)\n    exec(n)")
-    assert [(f.code, f.line, f.severity) for f in found] == [("S03", 3, WARNING), ("S01", 4, ERROR)]
-    assert "bandit B615" in found[0].sentence
+def test_bandit_adds_what_the_interpreter_does_not_report_and_nothing_twice():
+    findings = audit("from transformers import AutoModel\ndef f(n):\n    AutoModel.from_pretrained(n)\n    exec(n)")
+    assert [(f.code, f.line, f.severity) for f in findings] == [("S03", 3, WARNING), ("S01", 4, ERROR)]
+    assert "bandit B615" in findings[0].sentence
 
 
 def test_bandit_leaves_the_process_as_it_was(caplog):
     before = warnings.formatwarning
-    read("x = 1")
+    audit("x = 1")
     assert warnings.formatwarning is before and not caplog.records
 
 
-def test_without_bandit_the_pip_line_is_named(monkeypatch):
+def test_without_bandit_the_message_has_the_pip_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "bandit.core", None)
     with pytest.raises(UserError, match="pip install 'bandit"):
-        read("x = 1")
+        audit("x = 1")
 
 
 CONFIGS = [
     ("config.json", {"text_config": {"trust_remote_code": True}}, ERROR),
     ("generation_config.json", {"trust_remote_code": True}, ERROR),
-    ("config.json", {"attn_implementation": "somebody/kernel"}, ERROR),
-    ("config.json", {"_attn_implementation": "somebody/kernel@main:layer"}, ERROR),
-    ("config.json", {"vision_config": {"_attn_implementation": {"": "somebody/kernel"}}}, ERROR),
-    ("config.json", {"text_config": {"auto_map": {"AutoModel": "somebody/code--modeling.A"}}}, ERROR),
-    ("config.json", {"custom_pipelines": {"a": {"impl": "somebody/code--pipe.A"}}}, ERROR),
+    ("config.json", {"attn_implementation": "someone/kernel"}, ERROR),
+    ("config.json", {"_attn_implementation": "someone/kernel@main:layer"}, ERROR),
+    ("config.json", {"vision_config": {"_attn_implementation": {"": "someone/kernel"}}}, ERROR),
+    ("config.json", {"text_config": {"auto_map": {"AutoModel": "someone/code--modeling.A"}}}, ERROR),
+    ("config.json", {"custom_pipelines": {"a": {"impl": "someone/code--pipe.A"}}}, ERROR),
     ("config.json", {"custom_pipelines": {"a": {"impl": "pipe.A"}}}, WARNING),
     ("tokenizer_config.json", {"chat_template": "{{ ''.__class__.__mro__ }}"}, ERROR),
     ("tokenizer_config.json", {"chat_template": [{"name": "a", "template": "{{ x|attr('y') }}"}]}, ERROR),
@@ -164,14 +165,14 @@ CONFIGS = [
     ("tokenizer_config.json", {"chat_template": "{{ x[name ~ 'ass__'] }}"}, ERROR),
     ("tokenizer_config.json", {"chat_template": "{% set a='__cla' %}{% set b='ss__' %}{{ x[a ~ b] }}"}, ERROR),
     ("tokenizer_config.json", {"chat_template": "{{ xs | map(attribute='__gl' ~ 'obals__') | list }}"}, ERROR),
-    ("adapter_config.json", {"base_model_name_or_path": "somebody/model"}, WARNING),
+    ("adapter_config.json", {"base_model_name_or_path": "someone/model"}, WARNING),
 ]
 
 
 @pytest.mark.parametrize(("file", "config", "severity"), CONFIGS)
 def test_a_key_that_changes_what_is_run_is_reported(file, config, severity):
-    found = read("x = 1", configs={file: config})
-    assert [(f.code, f.file, f.severity) for f in found] == [("S14", file, severity)]
+    findings = audit("x = 1", configs={file: config})
+    assert [(f.code, f.file, f.severity) for f in findings] == [("S14", file, severity)]
 
 
 def test_ordinary_configurations_have_no_finding():
@@ -188,39 +189,39 @@ def test_ordinary_configurations_have_no_finding():
         "tokenizer_config.json": {"chat_template": template},
         "generation_config.json": {"max_length": 5},
     }
-    assert read("x = 1", configs=configs) == []
+    assert audit("x = 1", configs=configs) == []
 
 
 def test_templates_and_code_for_generate_beside_the_configurations_are_read(tmp_path):
     (tmp_path / "chat_template.jinja").write_text("a\n{{ x.__globals__ }}")
     (tmp_path / "custom_generate").mkdir()
     (tmp_path / "custom_generate" / "generate.py").write_text("x = 1")
-    found = read("x = 1", path=tmp_path)
-    assert {(f.file, f.line) for f in found} == {("custom_generate/generate.py", 0), ("chat_template.jinja", 2)}
+    findings = audit("x = 1", path=tmp_path)
+    assert {(f.file, f.line) for f in findings} == {("custom_generate/generate.py", 0), ("chat_template.jinja", 2)}
 
 
 def test_a_maintainer_accepts_by_code_or_by_code_and_file():
-    found = [Finding("S05", "a.", "a.py", 1), Finding("S05", "b.", "b.py", 1), Finding("P10", "c.", "a.py", 1)]
-    everywhere = accepted(found, {"S05": "It loads the kernel\nthat the paper is about."})
+    findings = [Finding("S05", "a.", "a.py", 1), Finding("S05", "b.", "b.py", 1), Finding("P10", "c.", "a.py", 1)]
+    everywhere = accepted(findings, {"S05": "It loads the kernel\nthat the paper is about."})
     assert [f.severity for f in everywhere] == [WARNING, WARNING, ERROR]
     assert everywhere[0].reason == "It loads the kernel that the paper is about."
-    one = accepted(found, {"S05 b.py": "reason"})
-    assert [f.severity for f in one] == [ERROR, WARNING, ERROR] and accepted(found, {}) == found
+    in_one_file = accepted(findings, {"S05 b.py": "reason"})
+    assert [f.severity for f in in_one_file] == [ERROR, WARNING, ERROR] and accepted(findings, {}) == findings
 
 
 @pytest.mark.parametrize("accept", [{"P10": "x"}, {"S99": "x"}, {"": "x"}, {"S05": ""}, {"S05": "  "}, {"S05": None}])
-def test_accepting_what_cannot_be_accepted_is_one_line(accept):
+def test_the_message_about_what_cannot_be_accepted_is_one_line(accept):
     with pytest.raises(UserError) as error:
         accepted([], accept)
     assert "\n" not in str(error.value)
 
 
 def test_text_of_the_audited_file_is_quoted_without_control_characters():
-    found = read(
+    findings = audit(
         'import os\nos.getenv("A\\n\\x1b[31mTOKEN" + "x" * 500)',
         configs={"config.json": {"a\n": {"trust_remote_code": 1}}},
     )
-    assert found and all(f.sentence.isprintable() and len(f.sentence) < 250 for f in found)
+    assert findings and all(f.sentence.isprintable() and len(f.sentence) < 250 for f in findings)
 
 
 def test_names_of_the_audited_files_are_quoted_without_control_characters(tmp_path):
@@ -228,19 +229,19 @@ def test_names_of_the_audited_files_are_quoted_without_control_characters(tmp_pa
     (tmp_path / name).write_text("{{ x.__class__ }}")
     source = "eval('1')\nimport pickle\npickle.loads(x)"
     module = Module("a", Path("modeling\x1b[31m\nx.py"), source, ast.parse(source))
-    found = security(ModelFolder(tmp_path, {}), [module], {"c\nd.json": {"a": {"trust_remote_code": True}}})
-    assert {f.code for f in found} == {"S01", "S06", "S14"} and len({f.file for f in found}) == 3
-    assert all((f.sentence + f.file + str(f)).isprintable() for f in found)
+    findings = security(ModelFolder(tmp_path, {}), [module], {"c\nd.json": {"a": {"trust_remote_code": True}}})
+    assert {f.code for f in findings} == {"S01", "S06", "S14"} and len({f.file for f in findings}) == 3
+    assert all((f.sentence + f.file + str(f)).isprintable() for f in findings)
 
 
 @pytest.mark.parametrize("text", ["{{", "{{ ' ' ~", "a[", "{{ '\\", "{{" + " ' '" + " " * 2000, "{{ '_' }}", "|   "])
 def test_hostile_templates_are_read_in_bounded_time(text):
     start = time.monotonic()
-    read("x = 1", configs={"tokenizer_config.json": {"chat_template": text * (2_000_000 // len(text))}})
+    audit("x = 1", configs={"tokenizer_config.json": {"chat_template": text * (2_000_000 // len(text))}})
     assert time.monotonic() - start < 20
 
 
-def test_what_cannot_be_seen_is_said():
+def test_the_audit_says_what_it_cannot_see():
     assert 2 <= len(UNSEEN.splitlines()) <= 3 and "run time" in UNSEEN
 
 
@@ -266,10 +267,10 @@ def test_hostile_programs_are_read_in_bounded_time_and_memory(name):
     module = Module("modeling_x", Path("modeling_x.py"), HOSTILE[name], tree)
     tracemalloc.start()
     start = time.monotonic()
-    found = security(ModelFolder(Path("nowhere"), {}), [module], {})
+    findings = security(ModelFolder(Path("nowhere"), {}), [module], {})
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert time.monotonic() - start < 60 and peak < 300 << 20 and len(found) <= 60
+    assert time.monotonic() - start < 60 and peak < 300 << 20 and len(findings) <= 60
 
 
 @pytest.mark.parametrize("limit", [1000, 5000])  # torch's compiler raises it
@@ -278,12 +279,11 @@ def test_what_is_nested_too_deeply_is_a_finding_and_the_rest_is_read(deep, limit
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(limit)
     try:
-        findings = read(f"import os\nx = {deep}\nos.system('id')")
+        findings = audit(f"import os\nx = {deep}\nos.system('id')")
     finally:
         assert sys.getrecursionlimit() == limit
         sys.setrecursionlimit(before)
-    found = {(f.code, f.line) for f in findings}
-    assert {("S15", 2), ("S02", 3)} <= found
+    assert {("S15", 2), ("S02", 3)} <= {(f.code, f.line) for f in findings}
 
 
 def test_thirty_thousand_statements_take_seconds():

@@ -1,6 +1,6 @@
 """Programs that do what a model folder must not do, one technique each, and harmless ones that look like them.
 
-A snippet is text and is never run. The line that must be reported ends with ``#!``; its code stands before it.
+A snippet is text and is never run. Each has the code of the finding; the line that must be reported ends with ``#!``.
 """
 
 MALICIOUS: dict[str, tuple[str, str]] = {
@@ -78,8 +78,8 @@ MALICIOUS: dict[str, tuple[str, str]] = {
         '        self.m.system("id")  #!',
     ),
     "a module as a default argument": ("S02", 'import os\ndef f(x=os):\n    x.system("id")  #!'),
-    "a module given back": ("S02", 'import os\ndef f():\n    return os\nf().system("id")  #!'),
-    "a module given back by a property": (
+    "a module returned": ("S02", 'import os\ndef f():\n    return os\nf().system("id")  #!'),
+    "a module returned by a property": (
         "S02",
         "import os\nclass A:\n    @property\n    def m(self):\n        return os\n    def forward(self):\n"
         '        self.m.system("id")  #!',
@@ -90,7 +90,7 @@ MALICIOUS: dict[str, tuple[str, str]] = {
     "the class of __call__": ("S02", 'import os\nos.system.__call__("id")  #!'),
     "a module from a loop": ("S15", 'import os\nfor m in [os]:  #!\n    m.system("id")'),
     "a method of something unknown": ("S02", 'def f(x):\n    x.system("id")  #!'),
-    "turned round in a loop": (
+    "bound later in a loop": (
         "S02",
         'import os\ndef f():\n    a = b = None\n    for _ in "aaa":\n        if b:\n            b.system("id")  #!\n'
         "        b = a\n        a = os",
@@ -107,12 +107,15 @@ MALICIOUS: dict[str, tuple[str, str]] = {
     "the Hub's own client": ("S03", "from huggingface_hub import HfApi\nHfApi().upload_file()  #!"),
     "torch.hub": ("S03", "import torch\ntorch.hub.load('a/b', 'c')  #!"),
     "requests through another package": ("S03", "import transformers\ntransformers.utils.hub.requests.get('h')  #!"),
-    # code by made-up names
+    # code by computed names
     "__import__": ("S04", '__import__("os")  #!'),
     "__import__ and a call": ("S02", '__import__("os").system("id")  #!'),
     "__import__ of joined strings": ("S02", '__import__("o" + "s").system("id")  #!'),
     "importlib": ("S02", 'import importlib\nimportlib.import_module("os").system("id")  #!'),
-    "importlib with a name made up": ("S04", "import importlib\ndef f(n):\n    return importlib.import_module(n)  #!"),
+    "importlib with a computed name": (
+        "S04",
+        "import importlib\ndef f(n):\n    return importlib.import_module(n)  #!",
+    ),
     "a module from a path": (
         "S04",
         'from importlib.util import spec_from_file_location\nspec_from_file_location("a", "/a.py")  #!',
@@ -169,7 +172,7 @@ MALICIOUS: dict[str, tuple[str, str]] = {
     "a key by getenv": ("S08", 'import os\nos.getenv("AWS_SECRET_ACCESS_KEY")  #!'),
     "the whole environment": ("S08", "import os\nd = dict(os.environ)  #!"),
     "the environment's items": ("S08", "from os import environ as e\nx = list(e.items())  #!"),
-    "a variable by a name made up": ("S08", "import os\ndef f(n):\n    return os.environ[n]  #!"),
+    "a variable by a computed name": ("S08", "import os\ndef f(n):\n    return os.environ[n]  #!"),
     "ssh keys": ("S08", 'p = "~/.ssh/id_rsa"  #!'),
     "a path put together": ("S08", 'p = "/." + "netrc"  #!'),
     "the Hub's token": ("S08", "from huggingface_hub import get_token\nget_token()  #!"),
@@ -196,7 +199,7 @@ MALICIOUS: dict[str, tuple[str, str]] = {
         "from torch import nn\ndef f(self, x):\n    return x\nnn.Linear.forward = f  #!",
     ),
     "setattr on a module": ("S11", 'import torch\nsetattr(torch, "load", None)  #!'),
-    "setattr with a name made up": ("S11", "import torch\ndef f(n):\n    setattr(torch.nn.Module, n, None)  #!"),
+    "setattr with a computed name": ("S11", "import torch\ndef f(n):\n    setattr(torch.nn.Module, n, None)  #!"),
     "sys.modules": ("S11", 'import sys\nsys.modules["torch"] = None  #!'),
     "builtins": ("S11", "import builtins\nbuiltins.print = None  #!"),
     "sys.path": ("S11", 'import sys\nsys.path.insert(0, "/a")  #!'),
@@ -233,7 +236,7 @@ MALICIOUS: dict[str, tuple[str, str]] = {
         "S12",
         'from transformers import AutoModel\nm = AutoModel.from_pretrained("a/b")  #!',
     ),
-    "a package that nobody knows": ("S12", "import strange\nstrange.start()  #!"),
+    "an unknown package": ("S12", "import strange\nstrange.start()  #!"),
     # methods that Python calls by itself
     "__reduce__": (
         "S13",
@@ -269,10 +272,10 @@ MALICIOUS: dict[str, tuple[str, str]] = {
     "methodcaller on a module": ("S15", 'import os, operator\noperator.methodcaller("system", "id")(os)  #!'),
     "getattr as a value": ("S15", "import functools\nfunctools.reduce(getattr, ['a'])  #!"),
     "a function from code": ("S15", "import types\ndef f(c):\n    return types.FunctionType(c, {})  #!"),
-    "getattr with a name made up": ("S15", "import os\ndef f(n):\n    return getattr(os, n)  #!"),
+    "getattr with a computed name": ("S15", "import os\ndef f(n):\n    return getattr(os, n)  #!"),
     "a module handed on": ("S15", "import os\ndef f(m):\n    return m\nf(os)  #!"),
     "sys.modules by a constant": ("S02", 'import sys\nsys.modules["os"].system("id")  #!'),
-    "sys.modules by a name made up": ("S15", "import sys\ndef f(n):\n    return sys.modules[n]  #!"),
+    "sys.modules by a computed name": ("S15", "import sys\ndef f(n):\n    return sys.modules[n]  #!"),
     "the module of a builtin": ("S15", 'print.__self__.eval("1")  #!'),
     "the loader": ("S15", '__loader__.load_module("os")  #!'),
     "text that runs the other way": ("S15", 'a = "\u202e"  #!'),
@@ -319,8 +322,8 @@ MALICIOUS: dict[str, tuple[str, str]] = {
 }
 
 MALICIOUS |= {
-    "a shell of torch's own": ("S02", 'import torch\ntorch.utils.collect_env.run("id")  #!'),
-    "a shell of torch's own, imported": ("S02", "from torch.utils.collect_env import run_and_read_all as r  #!\nr"),
+    "a shell in torch": ("S02", 'import torch\ntorch.utils.collect_env.run("id")  #!'),
+    "a shell in torch, imported": ("S02", "from torch.utils.collect_env import run_and_read_all as r  #!\nr"),
     "text run by torch's compiler": (
         "S01",
         'import torch\ntorch._inductor.codecache.PyCodeCache.load("import os")  #!',
@@ -330,17 +333,17 @@ MALICIOUS |= {
     "a file run by numpy's tests": ("S01", 'from numpy.testing import rundocs\nrundocs("a")  #!'),
     "another part of torch's compiler": ("S05", "import torch\ntorch._dynamo.repro.after_aot.run_repro()  #!"),
     "a native part of torch": ("S06", 'import torch\ntorch._C.import_ir_module(None, "a")  #!'),
-    "a path of names made up": (
+    "a path of computed names": (
         "S15",
         "import torch\nclass A:\n    def forward(self):\n        f = torch\n"
         '        for p in self.config.path.split("."):\n            f = getattr(f, p)  #!\n'
         "        f(self.config.arg)",
     ),
-    "a name made up of a name made up": (
+    "a computed name of a computed name": (
         "S15",
         "import torch\ndef f(c):\n    return getattr(getattr(torch, c.a), c.b)(c.c)  #!",
     ),
-    "attrgetter with a name made up": (
+    "attrgetter with a computed name": (
         "S15",
         "import torch, operator\ndef f(c):\n    return operator.attrgetter(c.path)(torch)(c.arg)  #!",
     ),
@@ -411,7 +414,7 @@ HARMLESS: dict[str, str] = {
     "getattr of a configuration": "def f(config, n):\n    return getattr(config, n, None)",
     "getattr of torch by a name": "import torch\ndef f(n):\n    return getattr(torch, n)",
     "setattr on self": "class A:\n    def f(self, n):\n        setattr(self, n, 1)",
-    "an attribute of a class of its own": "class A:\n    pass\nA.x = 1",
+    "an attribute of a class of the folder": "class A:\n    pass\nA.x = 1",
     "a method bound to an object": "import types\ndef f(m, g):\n    m.forward = types.MethodType(g, m)",
     "torch.load of weights only": "import torch\ndef f(p):\n    return torch.load(p, weights_only=True)",
     "numpy.load": "import numpy as np\ndef f(p):\n    return np.load(p, allow_pickle=False)",

@@ -179,7 +179,7 @@ def _given_back(state: State, path: str, call: Call) -> Values:
         return (Decoded(),)
     if path == "os.path.join":
         parts = [text for part in call.arguments for text in known_strings(part)[:1]]
-        state.check_text("/".join(parts), call.node)
+        state.report_secret_place("/".join(parts), call.node)
     if path == "builtins.property":
         return _property(state, call)
     if path in PASSES_ON:

@@ -64,10 +64,10 @@ class Expressions(State):
             return ()
         values: Values = handler(node, scope, use)
         if use == "value" and isinstance(node, (ast.Name, ast.Attribute, ast.Call, ast.Subscript)):
-            self.hand_on(values, node)
+            self.report_handed_on(values, node)
         for value in values:
             if isinstance(value, Const) and isinstance(value.value, (str, bytes)) and len(value.value) > 4:
-                self.check_text(value.value, node)
+                self.report_secret_place(value.value, node)
         return values
 
     def evaluate_parts(self, node: ast.AST, scope: Scope) -> None:
@@ -92,7 +92,7 @@ class Expressions(State):
             values = (Ref("builtins"),)
         if node.id in ("__builtins__", "__loader__", "__spec__"):
             self.report("S15", node, f"{node.id} reaches into Python, where any name can be found.")
-        self.mention_all(values, node, use == "call")
+        self.report_names(values, node, use == "call")
         return values
 
     def of_Attribute(self, node: ast.Attribute, scope: Scope, use: str) -> Values:
@@ -187,14 +187,14 @@ class Expressions(State):
             elif isinstance(part.op, ast.Div) and any("pathlib" in path for path in imported_paths(values)):
                 values = (Ref("pathlib.Path()"),)
                 joined += "/" + "".join(known_strings(right)[:1])
-                self.check_text(joined, part)
+                self.report_secret_place(joined, part)
             elif isinstance(part.op, ast.Add) and all_given(values):
                 values = values if _is_below(right, joined=True) else ()
             else:
                 values = operator_result(type(part.op), values, right)
             for value in values:
                 if isinstance(value, Const) and isinstance(value.value, str):
-                    self.check_text(value.value, part)
+                    self.report_secret_place(value.value, part)
         return values
 
     def of_JoinedStr(self, node: ast.JoinedStr, scope: Scope, use: str) -> Values:

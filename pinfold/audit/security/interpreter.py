@@ -64,7 +64,7 @@ class Interpreter(Expressions):
             except RecursionError:
                 self.report("S15", node, TOO_DEEP)
         else:
-            self.body(node.body, scope)
+            self.read_statements(node.body, scope)
         self.function = None
 
     def _report_consequences(self) -> None:
@@ -103,24 +103,24 @@ class Interpreter(Expressions):
 
     # Statements: a method do_X for each kind X of them that is more than its parts.
 
-    def body(self, statements: list[ast.stmt], scope: Scope) -> None:
+    def read_statements(self, statements: list[ast.stmt], scope: Scope) -> None:
         """Statements one after the other; one that is too deep to be read is a finding, and the rest is read."""
         for statement in statements:
             try:
-                handler = getattr(self, f"do_{type(statement).__name__}", self.parts)
+                handler = getattr(self, f"do_{type(statement).__name__}", self.read_parts)
                 handler(statement, scope)
             except RecursionError:
                 self.report("S15", statement, TOO_DEEP)
 
-    def parts(self, node: ast.AST, scope: Scope) -> None:
+    def read_parts(self, node: ast.AST, scope: Scope) -> None:
         """Every expression and statement in a statement."""
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.expr):
                 self.evaluate(child, scope)
             elif isinstance(child, ast.stmt):
-                self.body([child], scope)
+                self.read_statements([child], scope)
             elif not isinstance(child, (ast.expr_context, ast.operator)):
-                self.parts(child, scope)
+                self.read_parts(child, scope)
 
     def do_Expr(self, node: ast.Expr, scope: Scope) -> None:
         if not isinstance(node.value, ast.Constant):  # a docstring is not a program
@@ -164,7 +164,7 @@ class Interpreter(Expressions):
             if isinstance(base, Own) and isinstance(base.node, ast.ClassDef):
                 for hook in self.class_member(base.node, "__init_subclass__"):
                     call_function(self, hook, Call(node, [(Own(node),)]), scope)
-        self.body(node.body, inner)
+        self.read_statements(node.body, inner)
         self.bind_name(node.name, self._decorated(node, scope), scope)
 
     def do_Return(self, node: ast.Return, scope: Scope) -> None:
@@ -175,7 +175,7 @@ class Interpreter(Expressions):
         values = self.evaluate(node.value, scope, "base")
         for target in node.targets:
             if not isinstance(target, ast.Name):
-                self.hand_on(values, node)
+                self.report_handed_on(values, node)
             self.bind(target, values, scope)
 
     def do_AnnAssign(self, node: ast.AnnAssign, scope: Scope) -> None:
@@ -194,8 +194,8 @@ class Interpreter(Expressions):
     def do_For(self, node: ast.For | ast.AsyncFor, scope: Scope) -> None:
         values = self.evaluate(node.iter, scope)
         self.bind(node.target, union(*elements_of(values)), scope)
-        self.body(node.body, scope)
-        self.body(node.orelse, scope)
+        self.read_statements(node.body, scope)
+        self.read_statements(node.orelse, scope)
 
     do_AsyncFor = do_For
 
@@ -203,17 +203,17 @@ class Interpreter(Expressions):
         if self.importing():
             self.report("S12", node, "a while loop runs when the file is imported.", WARNING)
         self.evaluate(node.test, scope, "base")
-        self.body(node.body, scope)
-        self.body(node.orelse, scope)
+        self.read_statements(node.body, scope)
+        self.read_statements(node.orelse, scope)
 
     def do_If(self, node: ast.If, scope: Scope) -> None:
         for branch in _branches(node):
             self.evaluate(branch.test, scope, "base")
             outer = self.in_main_block
             self.in_main_block = outer or _is_main(branch.test)
-            self.body(branch.body, scope)
+            self.read_statements(branch.body, scope)
             self.in_main_block = outer
-        self.body(branch.orelse, scope)
+        self.read_statements(branch.orelse, scope)
 
     def do_With(self, node: ast.With | ast.AsyncWith, scope: Scope) -> None:
         for item in node.items:
@@ -223,7 +223,7 @@ class Interpreter(Expressions):
                 methods = [method.node for group in entering for method in group if isinstance(method, Own)]
                 entered = [self.returns.get(method, ()) for method in methods]
                 self.bind(item.optional_vars, union(managers, *entered), scope)
-        self.body(node.body, scope)
+        self.read_statements(node.body, scope)
 
     do_AsyncWith = do_With
 
@@ -277,7 +277,7 @@ class Interpreter(Expressions):
         if node.level == 1 and not node.module:
             module = self._own_module(name)
             return (Own(module.tree),) if module else (Ref(path),)
-        self.mention(path, node)
+        self.report_name(path, node)
         return (Ref(path),)
 
     def do_Match(self, node: ast.Match, scope: Scope) -> None:
@@ -286,7 +286,7 @@ class Interpreter(Expressions):
             self._pattern(case.pattern, subject, scope)
             if case.guard is not None:
                 self.evaluate(case.guard, scope, "base")
-            self.body(case.body, scope)
+            self.read_statements(case.body, scope)
 
     def _pattern(self, node: ast.pattern, subject: Values, scope: Scope) -> None:
         """Bind the names of a pattern to what they can be."""
@@ -302,7 +302,7 @@ class Interpreter(Expressions):
             for inner in node.patterns:
                 self._pattern(inner, subject, scope)
         elif isinstance(node, ast.MatchMapping):
-            self.hand_on(subject, node)
+            self.report_handed_on(subject, node)
             for key, inner in zip(node.keys, node.patterns, strict=True):
                 values = look_up(self, subject, self.evaluate(key, scope), node, scope)
                 self._pattern(inner, values, scope)

@@ -28,6 +28,7 @@ DICTIONARY = re.compile(
 )
 ENTRY_WRITES = frozenset(("setdefault", "update", "__setitem__"))
 WHOLE_DICTIONARY = frozenset(("items", "values", "copy"))
+UNKNOWN_VARIABLE = "an environment variable whose name is computed at run time"
 LONGEST_ATTRGETTER = 20  # names of a dotted name
 
 
@@ -70,7 +71,7 @@ def _entry_of_namespace(state: State, path: str, names: list[str], node: ast.AST
         if name in ("__builtins__", "__loader__", "__spec__"):
             state.report("S15", node, f'["{name}"] reaches into Python, where any name can be found.')
         values = (Ref("builtins"),) if name == "__builtins__" else state.look_for(name, namespace)
-        state.mention_all(values, node)
+        state.report_names(values, node)
         groups.append(values)
     return groups
 
@@ -118,9 +119,9 @@ def report_variable(state: State, key: Values, node: ast.AST) -> None:
     """Report which variable of the environment is read."""
     names = known_strings(key)
     secret = not names or any(SECRET_VARIABLES.search(name) for name in names)
-    named = printable_excerpt(names[0]) if names else "with a name that is computed at run time"
+    variable = f"the environment variable {printable_excerpt(names[0])}" if names else UNKNOWN_VARIABLE
     words = "; secrets are kept in such variables" if secret else ""
-    state.report("S08", node, f"reads the environment variable {named}{words}.", ERROR if secret else WARNING)
+    state.report("S08", node, f"reads {variable}{words}.", ERROR if secret else WARNING)
 
 
 # Calls

@@ -108,17 +108,17 @@ class State(ABC):
         if earlier is None or (earlier.severity == WARNING and severity == ERROR):
             self.reports[key] = Finding(code, f"{self.file}:{line}: {what}", self.file, line, severity=severity)
 
-    def mention(self, path: str, node: ast.AST, called: bool = False) -> None:
+    def report_name(self, path: str, node: ast.AST, called: bool = False) -> None:
         """Report a name that says by itself what it does."""
         if judgement := judge(path):
             code, severity, words = judgement
             self.report(code, node, f"{printable_excerpt(path)}{'(...)' * called} {words}.", severity)
 
-    def mention_all(self, values: Values, node: ast.AST, called: bool = False) -> None:
+    def report_names(self, values: Values, node: ast.AST, called: bool = False) -> None:
         for path in [value.path for value in values if isinstance(value, Ref)]:
-            self.mention(path, node, called)
+            self.report_name(path, node, called)
 
-    def hand_on(self, values: Values, node: ast.AST) -> None:
+    def report_handed_on(self, values: Values, node: ast.AST) -> None:
         """Report a module or a function whose arguments matter where it leaves what can be followed."""
         for path in [value.path for value in values if isinstance(value, Ref)]:
             if path in KEPT:
@@ -131,7 +131,7 @@ class State(ABC):
             elif path in DELETES:
                 self.report("S07", node, f"{path} is handed on as a value: it deletes or moves files.")
 
-    def check_text(self, value: str | bytes, node: ast.AST) -> None:
+    def report_secret_place(self, value: str | bytes, node: ast.AST) -> None:
         """Report a text that is the place of passwords or keys."""
         text = value[:4096] if isinstance(value, str) else value[:4096].decode("latin-1")
         if SECRET_PLACES.search(text):
@@ -235,7 +235,7 @@ class State(ABC):
             return self._attribute_of_import(owner, name, node, called)
         if isinstance(owner, Own) and isinstance(owner.node, ast.Module):
             values = self.scopes[owner.node].names.get(name, ())
-            self.mention_all(values, node, called)
+            self.report_names(values, node, called)
             return [values]
         if isinstance(owner, Own) and isinstance(owner.node, FUNCTIONS):
             return [(owner,)] if name in ("__call__", "__wrapped__", "__func__") else []
@@ -254,7 +254,7 @@ class State(ABC):
         if len(owner.path) >= LONGEST_PATH:
             return []
         path = canonical(f"{owner.path}.{name}")
-        self.mention(path, node, called)
+        self.report_name(path, node, called)
         return [(Ref(path),)]
 
     def _attribute_of_class(self, owner: ast.AST, name: str) -> list[Values]:
