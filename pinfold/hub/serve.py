@@ -21,7 +21,7 @@ from pinfold.hub.options import DATA, HOST, Options
 from pinfold.hub.server import connection
 from pinfold.hub.server.call import Hub
 from pinfold.hub.server.tokens import Tokens
-from pinfold.hub.storage.files import write_file
+from pinfold.common.files import write_atomically
 from pinfold.hub.storage.store import Store
 
 SESSION_USER = "local"
@@ -99,7 +99,7 @@ def _run_until_a_signal(
     signal.signal(signal.SIGINT, stop)
     try:
         # The file comes first and the greeting after it: who has read the greeting finds the file.
-        write_file(options.data / "server.json", json.dumps(session).encode(), mode=0o600)
+        write_atomically(options.data / "server.json", json.dumps(session).encode(), mode=0o600)
         print(_greeting(options, int(str(session["port"]))), flush=True)
         server.run(sockets=listeners)
     finally:

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from helpers.hub_support import ROOT, Server, client, file, large, sha256
 
-from pinfold.hub.storage.files import lock
+from pinfold.common.files import lock
 from pinfold.hub.storage.repository import Pointer
 from pinfold.hub.storage.store import Store
 

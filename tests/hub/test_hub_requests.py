@@ -12,7 +12,7 @@ from dulwich.repo import Repo
 from helpers.hub_support import file, large, sha256
 
 from pinfold.common.errors import UserError
-from pinfold.hub.api import card_tags as card
+from pinfold.hub.api import card_tags
 from pinfold.hub.storage import lfs
 from pinfold.hub.storage.gitrules import Attributes
 from pinfold.hub.storage.repository import Pointer
@@ -152,7 +152,7 @@ def test_an_upload_url_is_good_for_one_object_of_one_repository_for_a_time(serve
     ):
         assert server.put(changed, content).status == 403, changed
     secret = (server.data / "secret").read_bytes()
-    expired = lfs.sign(secret, "models/me/model", Pointer(sha256(content), 9), expires=int(time.time()) - 1)
+    expired = lfs.sign_url(secret, "models/me/model", Pointer(sha256(content), 9), expires=int(time.time()) - 1)
     query = "&".join(f"{name}={value}" for name, value in expired.items())
     assert "expired" in server.put(f"{url.partition('?')[0]}?{query}", content).json["error"]
     assert server.put(url, content).status == 200
@@ -520,15 +520,15 @@ def test_text_of_a_user_breaks_neither_json_nor_headers(server, me):
 
 
 def test_what_a_card_says():
-    assert card.metadata("# only a title") == {}
-    assert card.metadata("---\r\nlicense: mit\r\n---\r\nText") == {"license": "mit"}
-    assert card.metadata("---\n---\n") == {}
-    assert card.metadata("---\nd: 2024-05-06\n---") == {"d": "2024-05-06"}
-    assert card.problems("no metadata") == ([], ["empty or missing yaml metadata in repo card"])
-    assert card.problems("---\na: [\n---\n")[0][0].startswith("the metadata is not valid YAML")
+    assert card_tags.metadata("# only a title") == {}
+    assert card_tags.metadata("---\r\nlicense: mit\r\n---\r\nText") == {"license": "mit"}
+    assert card_tags.metadata("---\n---\n") == {}
+    assert card_tags.metadata("---\nd: 2024-05-06\n---") == {"d": "2024-05-06"}
+    assert card_tags.problems("no metadata") == ([], ["empty or missing yaml metadata in repo card"])
+    assert card_tags.problems("---\na: [\n---\n")[0][0].startswith("the metadata is not valid YAML")
     with pytest.raises(ValueError, match="aliases"):  # nine lines of them are gigabytes of JSON
-        card.metadata("---\na: &a [x]\nb: [*a, *a]\n---\n")
-    assert card.tags({"tags": ["x"], "library_name": "transformers", "license": "mit"}) == [
+        card_tags.metadata("---\na: &a [x]\nb: [*a, *a]\n---\n")
+    assert card_tags.tags({"tags": ["x"], "library_name": "transformers", "license": "mit"}) == [
         "transformers",
         "x",
         "license:mit",

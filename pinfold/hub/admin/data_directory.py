@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pinfold.common.errors import UserError
-from pinfold.hub.storage.files import lock, write_file
+from pinfold.common.files import lock, write_atomically
 
 MARK = "pinfold-hub"  # a file that says whose directory this is
 # What a push, or a token made without a server, leaves there before it has a mark.
@@ -77,5 +77,5 @@ def signing_key(data: Path) -> bytes:
     """The key that signs upload URLs. Kept, so that an upload that outlives a restart is still accepted."""
     path = data / "secret"
     if not path.exists():
-        write_file(path, secrets.token_bytes(32), mode=0o600)
+        write_atomically(path, secrets.token_bytes(32), mode=0o600)
     return path.read_bytes()

@@ -18,7 +18,7 @@ from dulwich.errors import ChecksumMismatch, FileFormatException
 
 from pinfold.hub.storage import lfs, packs
 from pinfold.hub.storage.errors import Damaged
-from pinfold.hub.storage.files import lock
+from pinfold.common.files import lock
 from pinfold.hub.storage.repository import Pointer, Repository
 from pinfold.hub.storage.store import KINDS, Store
 

@@ -21,7 +21,7 @@ from pinfold.hub.admin.source import RemoteFile, Source
 from pinfold.hub.storage import lfs, packs
 from pinfold.hub.storage.commit import MAX_INLINE, check_clashes, check_new_path, check_path
 from pinfold.hub.storage.errors import Moved, Refused
-from pinfold.hub.storage.files import lock, sha256_of, sync_directory
+from pinfold.common.files import lock, sha256_of_file, sync_directory
 from pinfold.hub.storage.gitrules import DEFAULT_ATTRIBUTES, Attributes, attribute_line
 from pinfold.hub.storage.repository import FILE, Pointer, Repository
 from pinfold.hub.storage.store import Store
@@ -101,7 +101,7 @@ def _folder_tree(repo: Repository, files: dict[str, Path], report: Report) -> st
 def _keep(repo: Repository, file: Path, report: Report) -> Pointer:
     part = _incomplete(repo) / "folder"
     shutil.copyfile(file, part)  # copied first and hashed then: the file may change meanwhile
-    pointer = Pointer(sha256_of(part), part.stat().st_size)
+    pointer = Pointer(sha256_of_file(part), part.stat().st_size)
     _store(repo, part, pointer)
     report(pointer.size)
     return pointer
@@ -113,7 +113,7 @@ def _keep(repo: Repository, file: Path, report: Report) -> Pointer:
 def mirror(store: Store, repo_id: str, source: Source, revision: str, private: bool, say: Callable[[str], None],
            progress: Callable[[int], Report]) -> tuple[str, bool]:  # fmt: skip
     """Copy one revision. Returns its commit here, and whether that is the source's own."""
-    upstream, hidden, files = source.describe(revision)
+    upstream, hidden, files = source.remote_files(revision)
     for each in files:
         _checked(each.path)
     say(f"{source.repo_id} is at {upstream}, {len(files)} files, {sum(each.size for each in files)} bytes")
@@ -258,7 +258,7 @@ def _copy_large(
         if part.exists():
             report(part.stat().st_size)
         source.download(sha, each.path, part, each.size, report)
-        if sha256_of(part) != oid:
+        if sha256_of_file(part) != oid:
             part.unlink()
             raise UserError(f"{printable(each.path)} came with another sha256 than announced; run it again")
         _store(repo, part, Pointer(oid, each.size))

@@ -42,7 +42,7 @@ class Source:
         prefix = "" if self.kind == "models" else f"{self.kind}/"
         return f"{self.endpoint}/{prefix}{self.repo_id}"
 
-    def describe(self, revision: str) -> tuple[str, bool, list[RemoteFile]]:
+    def remote_files(self, revision: str) -> tuple[str, bool, list[RemoteFile]]:
         """(commit, private, files) of a revision."""
         quoted = urllib.parse.quote(revision, safe="")
         found = self._json(f"{self.endpoint}/api/{self.kind}/{self.repo_id}/revision/{quoted}?blobs=true")

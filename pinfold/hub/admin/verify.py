@@ -11,7 +11,7 @@ from pinfold.common.errors import UserError, printable
 from pinfold.hub.admin.maintenance import DAMAGE, pointer_in, reason, repositories
 from pinfold.hub.server.tokens import Tokens
 from pinfold.hub.storage import discussions, lfs, packs
-from pinfold.hub.storage.files import sha256_of
+from pinfold.common.files import sha256_of_file
 from pinfold.hub.storage.repository import Pointer, Repository
 from pinfold.hub.storage.times import LAST_TIME
 
@@ -146,7 +146,7 @@ def _verify_large(repo: Repository, pointer: Pointer, needed: bool, seen: Verifi
     if size != pointer.size:
         yield f"large file {pointer.oid} has {size} bytes and should have {pointer.size}"
         return
-    if sha256_of(lfs.object_path(repo, pointer.oid)) != pointer.oid:
+    if sha256_of_file(lfs.object_path(repo, pointer.oid)) != pointer.oid:
         yield f"large file {pointer.oid} has another sha256: it is damaged"
 
 

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from pinfold import __version__
 from pinfold.common.proof import server_proof
-from pinfold.hub.api import card_tags as card
+from pinfold.hub.api import card_tags
 from pinfold.hub.server import auth
 from pinfold.hub.server.call import ApiCall, answer
 from pinfold.hub.storage.errors import Refused
@@ -40,7 +40,7 @@ def whoami(call: ApiCall) -> Response:
 
 def validate_yaml(call: ApiCall) -> Response:
     content = call.json().get("content")
-    errors, warnings = card.problems(content if isinstance(content, str) else "")
+    errors, warnings = card_tags.problems(content if isinstance(content, str) else "")
     body = {key: [{"message": each} for each in value] for key, value in (("errors", errors), ("warnings", warnings))}
     return answer(body, 400 if errors else 200)
 

@@ -10,7 +10,6 @@ from dulwich.objects import Commit
 from starlette.responses import Response
 
 from pinfold.hub.api import info
-from pinfold.hub.pages import tensors as web_tensors
 from pinfold.hub.server import auth
 from pinfold.hub.server.call import ApiCall, answer
 from pinfold.hub.storage import lfs
@@ -30,10 +29,10 @@ MAX_HISTORY = 2000  # commits that are searched for the last change of a file
 
 def repo_info(call: ApiCall) -> Response:
     repo = auth.repository(call)
-    sha = resolve(repo, call.params.get("revision", "main"))
+    sha = resolve_revision(repo, call.params.get("revision", "main"))
     if fields := call.request.query_params.getlist("expand"):
-        return answer(info.expanded(repo, sha, fields))
-    described = info.describe(repo, sha, siblings=True, blobs=call.flag("blobs"), details=True)
+        return answer(info.expanded_payload(repo, sha, fields))
+    described = info.repo_payload(repo, sha, siblings=True, blobs=call.flag("blobs"), details=True)
     if call.flag("securityStatus"):  # nothing is scanned here, and saying "safe" would be a lie
         described["securityRepoStatus"] = {"scansDone": False, "filesWithIssues": []}
     return answer(described)
@@ -41,24 +40,24 @@ def repo_info(call: ApiCall) -> Response:
 
 def tree(call: ApiCall) -> Response:
     repo = auth.repository(call)
-    sha = resolve(repo, call.params["revision"])
+    sha = resolve_revision(repo, call.params["revision"])
     try:
         paths = repo.paths(sha, call.params.get("path", "").strip("/"), call.flag("recursive"))
     except Missing as error:
         raise Refused(404, str(error), "EntryNotFound", headers={"X-Repo-Commit": sha}) from error
     start = call.number("cursor", 0)
     if not call.flag("expand"):
-        return page(call, paths, start, ENTRIES_PER_PAGE, lambda each: _described(repo.load(*each)))
+        return answer_page(call, paths, start, ENTRIES_PER_PAGE, lambda each: _described(repo.load(*each)))
     shown = {each[0] for each in paths[start : start + EXPANDED_PER_PAGE]}
     last = _last_commits(repo, sha, shown)
-    return page(
+    return answer_page(
         call, paths, start, EXPANDED_PER_PAGE, lambda each: {**_described(repo.load(*each)), **_last(last[each[0]])}
     )
 
 
 def paths_info(call: ApiCall) -> Response:
     repo = auth.repository(call)
-    sha = resolve(repo, call.params["revision"])
+    sha = resolve_revision(repo, call.params["revision"])
     form = call.form()
     wanted = list(dict.fromkeys(path.strip("/") for path in form.get("paths", []) if path.strip("/")))
     expand = form.get("expand", ["false"])[0].lower() in ("true", "1")
@@ -90,7 +89,7 @@ def commits(call: ApiCall) -> Response:
     formatted = "formatted" in call.request.query_params.getlist("expand[]")
     size = max(1, min(call.number("limit", COMMITS_PER_PAGE), COMMITS_PER_PAGE))
     shown, link = [], {}
-    for each in repo.history(resolve(repo, call.query("cursor") or call.params["revision"])):
+    for each in repo.history(resolve_revision(repo, call.query("cursor") or call.params["revision"])):
         if len(shown) == size:
             link = call.next_page(each.id.decode())
             break
@@ -124,7 +123,7 @@ def refs(call: ApiCall) -> Response:
 def safetensors_headers(call: ApiCall) -> Response:
     """The headers of all shards of a model in one answer."""
     repo = auth.repository(call)
-    sha = resolve(repo, "main")
+    sha = resolve_revision(repo, "main")
     files, index = repo.files(sha), call.params["path"]
     if index not in files:
         raise Refused(404, "Entry not found", "EntryNotFound", headers={"X-Repo-Commit": sha})
@@ -139,7 +138,7 @@ def safetensors_headers(call: ApiCall) -> Response:
 
 
 def _header(repo: Repository, entry: Entry) -> dict[str, Any]:
-    length = web_tensors.read(repo, entry).length  # refuses what is no header
+    length = lfs.tensor_header(repo, entry).length  # refuses what is no header
     with lfs.open_entry(repo, entry) as file:
         file.seek(8)
         return json.loads(file.read(length))
@@ -148,24 +147,26 @@ def _header(repo: Repository, entry: Entry) -> dict[str, Any]:
 def lfs_files(call: ApiCall) -> Response:
     """The large files of main, for the owner: who looks at what takes room."""
     repo = auth.repository(call, write=True)
-    sha, found = resolve(repo, "main"), []
+    sha, found = resolve_revision(repo, "main"), []
     pushed = date(repo.commit(sha).commit_time)
     for path, where in sorted(repo.files(sha).items()):
         pointer = repo.load(path, *where).pointer
         if pointer and lfs.owns(repo, pointer):
             named = {"fileOid": pointer.oid, "oid": pointer.oid, "filename": path, "size": pointer.size}
             found.append({**named, "pushedAt": pushed, "ref": "refs/heads/main"})
-    return page(call, found, call.number("cursor", 0), ENTRIES_PER_PAGE)
+    return answer_page(call, found, call.number("cursor", 0), ENTRIES_PER_PAGE)
 
 
-def resolve(repo: Repository, revision: str) -> str:
+def resolve_revision(repo: Repository, revision: str) -> str:
     try:
         return repo.resolve(revision)
     except Missing as error:
         raise Refused(404, f"Invalid rev id: {error}", "RevisionNotFound") from error
 
 
-def page(call: ApiCall, items: list, start: int, size: int, described: Callable = lambda each: each) -> Response:
+def answer_page(
+    call: ApiCall, items: list, start: int, size: int, described: Callable = lambda each: each
+) -> Response:
     """A slice of a list. Only what is on the page is described, because that reads objects; None is left out."""
     following = start + size
     headers = call.next_page(following) if following < len(items) else {}

@@ -1,4 +1,4 @@
-"""The YAML front matter of a README.md: read without trusting it, and checked as the Hub checks it."""
+"""What a README.md's front matter says: as JSON, as tags of the repository, and whether the Hub would take it."""
 
 import math
 from typing import Any
@@ -27,7 +27,7 @@ def metadata(readme: str) -> dict[str, Any]:
     {'license': 'mit'}
     """
     try:
-        return plain(read_front_matter(readme))
+        return as_json(read_front_matter(readme))
     except FrontMatterError as error:
         raise ValueError(f"the metadata is {error}") from error
 
@@ -78,18 +78,18 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def plain(value: Any, depth: int = 0) -> Any:
+def as_json(value: Any, depth: int = 0) -> Any:
     """A value as JSON may carry it: YAML knows dates, sets, NaN and any key. ValueError when it is nested too deep.
 
-    >>> plain({1: [float("nan"), 2**70]})
+    >>> as_json({1: [float("nan"), 2**70]})
     {'1': ['nan', '1180591620717411303424']}
     """
     if depth > MAX_DEPTH:
         raise ValueError(f"the metadata is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, dict):
-        return {str(plain(key, depth + 1)): plain(each, depth + 1) for key, each in value.items()}
+        return {str(as_json(key, depth + 1)): as_json(each, depth + 1) for key, each in value.items()}
     if isinstance(value, list | tuple | set):
-        return [plain(each, depth + 1) for each in value]
+        return [as_json(each, depth + 1) for each in value]
     if isinstance(value, int) and value not in _NUMBERS:
         return str(value) if value.bit_length() <= 4 * MAX_NUMBER else hex(value)  # Python refuses to write long ones
     if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):

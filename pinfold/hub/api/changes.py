@@ -9,7 +9,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from pinfold.hub.api.browse import resolve
+from pinfold.hub.api.browse import resolve_revision
 from pinfold.hub.server import auth
 from pinfold.hub.server.call import ApiCall, answer
 from pinfold.hub.storage import commit, faults
@@ -80,9 +80,9 @@ async def make_commit(call: ApiCall) -> Response:
     repo = await run_in_threadpool(auth.repository, call, write=True)
     faults.reach("commit-start")
     await run_in_threadpool(_branch, repo, revision)
-    draft = await commit.read(repo, call.request.stream())
+    draft = await commit.read_draft(repo, call.request.stream())
     try:
-        sha, number = await run_in_threadpool(commit.apply, repo, draft, revision, author, new_pr)
+        sha, number = await run_in_threadpool(commit.apply_draft, repo, draft, revision, author, new_pr)
     except Missing as error:  # deleted since
         raise Refused(404, str(error), "RevisionNotFound") from error
     faults.reach("commit-answer")
@@ -94,7 +94,7 @@ async def make_commit(call: ApiCall) -> Response:
 def create_branch(call: ApiCall) -> Response:
     repo = auth.repository(call, write=True)
     start = call.json().get("startingPoint") if call.body else None
-    sha = resolve(repo, start if isinstance(start, str) else "main")
+    sha = resolve_revision(repo, start if isinstance(start, str) else "main")
     return _created(repo, _ref_name("branch", call.params["branch"]), lambda name: repo.add_ref(name, sha))
 
 
@@ -111,7 +111,7 @@ def create_tag(call: ApiCall) -> Response:
     tag, message = request.get("tag"), request.get("message") or ""
     if not isinstance(tag, str) or not isinstance(message, str) or "\0" in message:
         raise Refused(400, "tag and message must be texts")
-    sha = resolve(repo, call.params["revision"])
+    sha = resolve_revision(repo, call.params["revision"])
     message = message.encode("utf-8", "replace").decode()
     return _created(repo, _ref_name("tag", tag), lambda name: repo.add_tag(name, sha, message, call.user.name))
 

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from pinfold.hub.api import multipart
-from pinfold.hub.api.browse import resolve
+from pinfold.hub.api.browse import resolve_revision
 from pinfold.hub.server import auth, reply
 from pinfold.hub.server.call import ApiCall, answer
 from pinfold.hub.storage import lfs
@@ -38,7 +38,7 @@ _SAFE = {  # a file is shown, if at all, as inert text or a picture: it must not
 def download(call: ApiCall) -> Response:
     """One file of a revision, whole, in part, or (HEAD) described."""
     repo = auth.repository(call)
-    sha = resolve(repo, call.params["revision"])
+    sha = resolve_revision(repo, call.params["revision"])
     headers = {"X-Repo-Commit": sha, **_SAFE}
     entry = repo.entry(sha, call.params["path"])
     if entry is None or entry.content is None:
@@ -63,7 +63,7 @@ def large_file(call: ApiCall) -> Response:
     """One large file by its sha256, for git-lfs. The signed URL is the permission."""
     signed = [call.query(each) or "" for each in ("size", "expires", "signature")]
     repo_key = f"{call.kind}/{call.repo_id}"
-    pointer = lfs.verify(call.hub.secret, repo_key, call.params["oid"], *signed, operation=lfs.DOWNLOAD)
+    pointer = lfs.check_signed_url(call.hub.secret, repo_key, call.params["oid"], *signed, operation=lfs.DOWNLOAD)
     repo = call.hub.store.find(call.kind, call.repo_id)
     if repo is None or not lfs.owns(repo, pointer):
         raise Refused(404, f"object {pointer.oid} is not in this repository")
@@ -158,7 +158,7 @@ def _download(call: ApiCall, repo: Repository, pointer: Pointer) -> dict[str, An
 
 
 def _action(call: ApiCall, repo: Repository, pointer: Pointer, operation: str) -> dict[str, Any]:
-    signed = lfs.sign(call.hub.secret, f"{repo.kind}/{repo.id}", pointer, operation=operation)
+    signed = lfs.sign_url(call.hub.secret, f"{repo.kind}/{repo.id}", pointer, operation=operation)
     query = "&".join(f"{key}={value}" for key, value in signed.items())
     objects = f"{call.base_url}/{repo.url_path}.git/info/lfs/objects"
     return {"href": f"{objects}/{pointer.oid}?{query}", "expires_in": lfs.URL_LIFETIME}
@@ -180,7 +180,7 @@ def _instructions(call: ApiCall, repo: Repository, pointer: Pointer, in_parts: b
 async def upload(call: ApiCall) -> Response:
     """Receive one large file. The signed URL is the permission."""
     signed = [call.query(each) or "" for each in ("size", "expires", "signature")]
-    pointer = lfs.verify(call.hub.secret, f"{call.kind}/{call.repo_id}", call.params["oid"], *signed)
+    pointer = lfs.check_signed_url(call.hub.secret, f"{call.kind}/{call.repo_id}", call.params["oid"], *signed)
     repo = await run_in_threadpool(call.hub.store.find, call.kind, call.repo_id)
     if repo is None:
         raise Refused(404, "Repository not found", "RepoNotFound")

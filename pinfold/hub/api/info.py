@@ -5,8 +5,7 @@ import json
 import os
 from typing import Any
 
-from pinfold.hub.api import card_tags as card
-from pinfold.hub.pages import tensors as web_tensors
+from pinfold.hub.api import card_tags
 from pinfold.hub.storage import lfs
 from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.repository import Entry, Repository
@@ -29,7 +28,7 @@ MAX_SHARDS = 500
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
-def describe(
+def repo_payload(
     repo: Repository, sha: str, *, siblings: bool = False, blobs: bool = False, details: bool = False
 ) -> dict[str, Any]:
     """The description of a revision; `details` adds what costs reading more files."""
@@ -45,7 +44,7 @@ def describe(
         "disabled": False,
         "downloads": 0,
         "likes": 0,
-        "tags": card.tags(content, repo.kind),
+        "tags": card_tags.tags(content, repo.kind),
         "cardData": content or None,
         "createdAt": date(repo.created),
         "lastModified": date(repo.commit(sha).commit_time),
@@ -60,15 +59,15 @@ def describe(
     return info
 
 
-def expanded(repo: Repository, sha: str, names: list[str]) -> dict[str, Any]:
+def expanded_payload(repo: Repository, sha: str, names: list[str]) -> dict[str, Any]:
     """Only the fields asked for by name."""
     allowed = EXPANDABLE[repo.kind].split()
     if unknown := [name for name in names if name not in allowed]:
         raise Refused(400, f"expand {unknown[0][:60]!r} is not a field; use {', '.join(allowed)}")
-    info = describe(repo, sha, siblings="siblings" in names, details=True)
+    info = repo_payload(repo, sha, siblings="siblings" in names, details=True)
     if "usedStorage" in names:
         info["usedStorage"] = stored_bytes(repo)
-    if "baseModels" in names and (models := card.texts((info["cardData"] or {}).get("base_model"))):
+    if "baseModels" in names and (models := card_tags.texts((info["cardData"] or {}).get("base_model"))):
         info["baseModels"] = {"relation": (info["cardData"] or {}).get("base_model_relation"), "models": models}
     found = {name: info[name] for name in names if info.get(name) is not None}
     return {"_id": repo.id, "id": repo.id, **({"modelId": repo.id} if repo.kind == "models" else {}), **found}
@@ -77,7 +76,7 @@ def expanded(repo: Repository, sha: str, names: list[str]) -> dict[str, Any]:
 def _card(repo: Repository, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
     readme = repo.load("README.md", *files["README.md"]).content if "README.md" in files else b""
     try:
-        return card.metadata((readme or b"").decode("utf-8", "replace"))
+        return card_tags.metadata((readme or b"").decode("utf-8", "replace"))
     except ValueError:
         return {}  # an invalid card hides its metadata and nothing else
 
@@ -94,7 +93,7 @@ def _dataset(repo: Repository, content: dict[str, Any]) -> dict[str, Any]:
 
 def _space(repo: Repository, content: dict[str, Any]) -> dict[str, Any]:
     sdk = (repo.settings.get("space") or {}).get("sdk") or content.get("sdk")
-    linked = {name: card.texts(content.get(name)) for name in ("models", "datasets")}
+    linked = {name: card_tags.texts(content.get(name)) for name in ("models", "datasets")}
     return {"sdk": sdk, "subdomain": repo.id.replace("/", "-").lower(), **linked}
 
 
@@ -106,7 +105,7 @@ def _model_details(repo: Repository, files: dict[str, tuple[int, str]]) -> dict[
     if config := read_json(repo, files, "config.json"):
         known = ("architectures", "model_type", "auto_map", "quantization_config")
         with contextlib.suppress(ValueError):  # nested too deep to be passed on
-            found["config"] = card.plain({name: config[name] for name in known if name in config})
+            found["config"] = card_tags.as_json({name: config[name] for name in known if name in config})
         if info := _transformers_info(config):
             found["transformersInfo"] = info
     if weights := safetensors(repo, files):
@@ -140,7 +139,7 @@ def safetensors(repo: Repository, files: dict[str, tuple[int, str]]) -> dict[str
     parameters: dict[str, int] = {}
     try:
         for path in [_SINGLE] if _SINGLE in files else shards(repo, files, _INDEX):
-            for dtype, count in web_tensors.read(repo, repo.load(path, *files[path])).dtypes.items():
+            for dtype, count in lfs.tensor_header(repo, repo.load(path, *files[path])).dtypes.items():
                 parameters[dtype] = parameters.get(dtype, 0) + count
     except (ValueError, KeyError, OSError):
         return None  # a damaged file hides the count and nothing else

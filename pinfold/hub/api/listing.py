@@ -5,9 +5,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from pinfold.hub.api import card_tags as card
-from pinfold.hub.api import info
-from pinfold.hub.api.browse import ENTRIES_PER_PAGE, page
+from pinfold.hub.api import card_tags, info
+from pinfold.hub.api.browse import ENTRIES_PER_PAGE, answer_page
 from pinfold.hub.server.call import ApiCall, answer
 from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.glance import Glance, glances, guarded, remembered
@@ -41,13 +40,13 @@ def repos(call: ApiCall) -> Response:
         if repo is None:  # deleted meanwhile
             return described
         if fields:
-            return info.expanded(repo, row.sha, fields)
+            return info.expanded_payload(repo, row.sha, fields)
         if call.flag("full"):
-            return info.describe(repo, row.sha, siblings=True, details=call.flag("config"))
-        return described | (info.expanded(repo, row.sha, ["config"]) if repo.kind == "models" else {})
+            return info.repo_payload(repo, row.sha, siblings=True, details=call.flag("config"))
+        return described | (info.expanded_payload(repo, row.sha, ["config"]) if repo.kind == "models" else {})
 
     start = call.number("cursor", 0)
-    return page(call, found, start, max(limit, 1), lambda row: guarded(row, None, shown, row))
+    return answer_page(call, found, start, max(limit, 1), lambda row: guarded(row, None, shown, row))
 
 
 def tags_by_type(call: ApiCall) -> Response:
@@ -74,7 +73,9 @@ def _described(call: ApiCall, row: Glance) -> dict[str, Any]:
 
     def make() -> dict[str, Any]:
         repo = call.hub.store.find(call.kind, row.id)
-        return info.describe(repo, row.sha) if repo else {"_id": row.id, "id": row.id, "tags": []}  # deleted meanwhile
+        return (
+            info.repo_payload(repo, row.sha) if repo else {"_id": row.id, "id": row.id, "tags": []}
+        )  # deleted meanwhile
 
     return remembered(_descriptions, REMEMBERED, (str(row.path), row.sha, row.settings), make)
 
@@ -93,7 +94,7 @@ def _is_asked_for(call: ApiCall, row: Glance) -> bool:
         return False
     for linked in ("models", "datasets") if call.kind == "spaces" else ():
         asked = set(query.getlist(linked))
-        if asked and not asked & set(card.texts(_described(call, row).get(linked))):
+        if asked and not asked & set(card_tags.texts(_described(call, row).get(linked))):
             return False
     if call.flag("linked") and not any(_described(call, row).get(name) for name in ("models", "datasets")):
         return False

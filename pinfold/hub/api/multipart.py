@@ -23,7 +23,7 @@ from starlette.responses import Response
 from pinfold.hub.server.call import ApiCall, answer
 from pinfold.hub.storage import faults, lfs
 from pinfold.hub.storage.errors import Refused
-from pinfold.hub.storage.files import sha256_of
+from pinfold.common.files import sha256_of_file
 from pinfold.hub.storage.repository import Pointer, Repository
 
 MAX_PARTS = 500  # larger files get larger parts: each part is a URL in the answer
@@ -54,7 +54,7 @@ def _numbers(count: int) -> range:
 
 
 def _query(call: ApiCall, repo: Repository, pointer: Pointer, what: int | str, size: int) -> str:
-    signed = lfs.sign(call.hub.secret, f"{repo.kind}/{repo.id}", pointer, operation=_operation(what, size))
+    signed = lfs.sign_url(call.hub.secret, f"{repo.kind}/{repo.id}", pointer, operation=_operation(what, size))
     return "&".join(f"{key}={value}" for key, value in {"part": size, **signed}.items())
 
 
@@ -69,7 +69,9 @@ def _signed(call: ApiCall, what: str) -> tuple[Pointer, int]:
     repo = f"{call.kind}/{call.repo_id}"
     if not re.fullmatch(r"[1-9][0-9]{0,14}", size):
         raise Refused(403, "this URL was not made by this server")
-    pointer = lfs.verify(call.hub.secret, repo, call.params["oid"], *signed, operation=_operation(what, int(size)))
+    pointer = lfs.check_signed_url(
+        call.hub.secret, repo, call.params["oid"], *signed, operation=_operation(what, int(size))
+    )
     return pointer, int(size)
 
 
@@ -199,7 +201,7 @@ def _finish(call: ApiCall, at: Path, repo: Repository, pointer: Pointer) -> None
             with _one_of(_WRITING, at):
                 os.rename(at / "content", content)  # from here on nobody writes to it
                 shutil.rmtree(at, ignore_errors=True)  # also when the parts are wrong: nobody knows which
-            oid = sha256_of(content) if content.stat().st_size == pointer.size else ""
+            oid = sha256_of_file(content) if content.stat().st_size == pointer.size else ""
             if oid == pointer.oid:
                 lfs.place(content, lfs.object_path(repo, pointer.oid))
                 return

@@ -1,5 +1,7 @@
 """Calls of the real Hub that this one answers with a reason: what would break pins, and what needs a service."""
 
+from collections.abc import Callable
+
 from starlette.responses import Response
 
 from pinfold.hub.server.call import ApiCall
@@ -46,7 +48,12 @@ OF_THE_SERVER = [
 ]
 
 
-def refusal(status: int, reason: str):
+def of_a(kind: str) -> list[tuple[str, str, tuple[int, str]]]:
+    """The refused calls about one repository of a kind."""
+    return OF_A_REPOSITORY + (OF_A_SPACE if kind == "spaces" else [])
+
+
+def refusing_handler(status: int, reason: str) -> Callable[[ApiCall], Response]:
     """A handler that says why not."""
 
     def handler(call: ApiCall) -> Response:

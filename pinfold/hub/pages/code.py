@@ -16,7 +16,7 @@ MAX_COLOURED = 2**18  # characters; beyond it lines come plain
 _LINEAR = ("python", "json")
 _MAX_OTHERS = 2**14
 _LONG_LINE, _LONG_GAP = re.compile(r"[^\n]{1000}"), re.compile(r"\s{500}")
-CLASSES = frozenset(STANDARD_TYPES.values()) - {""}
+TOKEN_CLASSES = frozenset(STANDARD_TYPES.values()) - {""}
 # A list, and not everything that pygments knows: its lexers of CSS, Java, Go and Markdown can be made to take minutes.
 _SUFFIXES = {
     "bash": "sh bash zsh",
@@ -44,7 +44,7 @@ _BY_NAME = (
 _FORMATTER = HtmlFormatter(nowrap=True)
 
 
-def language(path: str) -> str | None:
+def language_of(path: str) -> str | None:
     """The language of a file, from its name."""
     name = PurePosixPath(path).name
     if name in ("Makefile", "Dockerfile"):
@@ -58,10 +58,10 @@ def _is_slow(code: str, name: str) -> bool:
     return name not in _LINEAR and (len(code) > _MAX_OTHERS or _LONG_LINE.search(code) is not None)
 
 
-def lines(code: str, name: str | None) -> list[Markup]:
+def highlighted_lines(code: str, name: str | None) -> list[Markup]:
     """Each line as HTML. `name` is a language as a file or the fence of a code block calls it.
 
-    >>> lines("x = 1\\n", "python")[0]
+    >>> highlighted_lines("x = 1\\n", "python")[0]
     Markup('<span class="n">x</span> <span class="o">=</span> <span class="mi">1</span>')
     """
     code = code.replace("\r\n", "\n").replace("\r", "\n")

@@ -59,7 +59,7 @@ class Difference:
         return sum(each.removed for each in self.files)
 
 
-def between(repo: Repository, base: str | None, head: str, code_only: bool = False) -> Difference:
+def compare_commits(repo: Repository, base: str | None, head: str, code_only: bool = False) -> Difference:
     """Compare two commits; a first commit is compared with nothing."""
     before, after = (repo.files(base) if base else {}), repo.files(head)
     changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))

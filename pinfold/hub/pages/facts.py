@@ -7,11 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from pinfold.hub.api import card_tags as card
+from pinfold.hub.api import card_tags
 from pinfold.hub.pages import runs as web_runs
-from pinfold.hub.pages import tensors as web_tensors
 from pinfold.hub.pages.page import Place
 from pinfold.hub.storage import lfs
+from pinfold.hub.storage.lfs import tensor_header
 from pinfold.hub.storage.errors import Missing
 from pinfold.hub.storage.glance import remembered
 from pinfold.hub.storage.repository import Repository
@@ -83,7 +83,7 @@ class Facts:
         return found[:MAX_METRICS]
 
 
-def of(repo: Repository, sha: str) -> Facts:
+def facts_of(repo: Repository, sha: str) -> Facts:
     """The facts of a commit, read once; for each repository, because whether it holds the large files differs."""
     key = (str(repo.path), sha)
     found = _facts.get(key) or _read(repo, sha)
@@ -124,7 +124,7 @@ def _read(repo: Repository, sha: str) -> Facts:
 
     metadata, problem = {}, ""
     try:
-        metadata = card.metadata(content("README.md").decode("utf-8", "replace"))
+        metadata = card_tags.metadata(content("README.md").decode("utf-8", "replace"))
     except ValueError as error:
         problem = str(error)
     files = web_runs.Files(repo, listed)
@@ -137,7 +137,7 @@ def _read(repo: Repository, sha: str) -> Facts:
             complete = False
             continue
         with contextlib.suppress(ValueError):  # the file's own page says what is wrong
-            dtypes.update(web_tensors.read(repo, entry).dtypes)
+            dtypes.update(tensor_header(repo, entry).dtypes)
     return Facts(
         problem=problem,
         metadata=metadata,

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from pinfold.hub.api import card_tags as card
-from pinfold.hub.api.browse import resolve
+from pinfold.hub.api import card_tags
+from pinfold.hub.api.browse import resolve_revision
 from pinfold.hub.api.content import IMAGES
-from pinfold.hub.pages import code as web_code
-from pinfold.hub.pages import markdown as web_markdown
-from pinfold.hub.pages import tensors as web_tensors
+from pinfold.hub.pages.code import highlighted_lines, language_of
+from pinfold.hub.pages.markdown import render_markdown
 from pinfold.hub.pages.page import Change, Place, page
 from pinfold.hub.server import auth
 from pinfold.hub.server.call import ApiCall
 from pinfold.hub.storage.errors import Missing, Refused
+from pinfold.hub.storage.lfs import tensor_header
 from pinfold.hub.storage.glance import remembered
 from pinfold.hub.storage.repository import Entry, Repository
 
@@ -47,21 +47,21 @@ class Row:
         return self.entry.pointer.oid if self.entry.pointer else self.entry.oid
 
 
-def place(call: ApiCall) -> Place:
+def place_of(call: ApiCall) -> Place:
     """The repository and revision in the path."""
     repo = auth.repository(call)
     revision = call.params.get("revision", "main")
-    return Place(repo, revision, resolve(repo, revision))
+    return Place(repo, revision, resolve_revision(repo, revision))
 
 
-def names(repo: Repository) -> dict[str, list[str]]:
+def revision_names(repo: Repository) -> dict[str, list[str]]:
     """What the selector of a revision offers."""
     return {"Branches": list(repo.refs("refs/heads/")), "Tags": list(repo.refs("refs/tags/"))}
 
 
 def tree(call: ApiCall) -> Response:
     """What is in a directory: folders first."""
-    here, path = place(call), call.params.get("path", "").strip("/")
+    here, path = place_of(call), call.params.get("path", "").strip("/")
     try:
         found = here.repo.paths(here.sha, path)
     except Missing as error:
@@ -82,7 +82,7 @@ def tree(call: ApiCall) -> Response:
         current=current,
         pages=max(-(-len(found) // PER_PAGE), 1),
         crumbs=crumbs(path),
-        names=names(here.repo),
+        names=revision_names(here.repo),
         last=Change.of(here.repo.commit(here.sha)),
     )
 
@@ -112,14 +112,14 @@ def _directory(repo: Repository, sha: str, path: str) -> dict[str, str]:
 
 def blob(call: ApiCall) -> Response:
     """One file, as what it is: a text with line numbers, a card, a picture, the header of weights."""
-    here, path = place(call), call.params["path"].strip("/")
+    here, path = place_of(call), call.params["path"].strip("/")
     entry = here.repo.entry(here.sha, path)
     if entry is None:
         raise Refused(404, "Entry not found", "EntryNotFound", headers={"X-Repo-Commit": here.sha})
     if entry.content is None:
         return Response(status_code=303, headers={"Location": here.to("tree", path)})
     values = {
-        "names": names(here.repo),
+        "names": revision_names(here.repo),
         "place": here,
         "path": path,
         "entry": entry,
@@ -145,17 +145,17 @@ def _view(call: ApiCall, here: Place, entry: Entry) -> dict[str, object]:
         return {"view": "none", "reason": f"A text of more than {MAX_SHOWN // 2**20} MB: download it to read it."}
     text = content.decode("utf-8", "replace")
     if suffix == ".md" and call.query("source") is None:
-        body = card.body(text) if posixpath.basename(entry.path) == "README.md" else text
-        return {"view": "markdown", "html": web_markdown.render(body, here, posixpath.dirname(entry.path))}
+        body = card_tags.body(text) if posixpath.basename(entry.path) == "README.md" else text
+        return {"view": "markdown", "html": render_markdown(body, here, posixpath.dirname(entry.path))}
     if text.count("\n") > MAX_LINES:
         return {"view": "none", "reason": f"A text of more than {MAX_LINES:,} lines: download it to read it."}
-    lines = web_code.lines(text, web_code.language(entry.path)) if text else []
+    lines = highlighted_lines(text, language_of(entry.path)) if text else []
     return {"view": "code", "lines": lines, "is_markdown": suffix == ".md"}
 
 
 def _tensors(call: ApiCall, here: Place, entry: Entry) -> dict[str, object]:
     try:
-        header = web_tensors.read(here.repo, entry)
+        header = tensor_header(here.repo, entry)
     except ValueError as error:
         return {"view": "none", "reason": f"This is not a safetensors file that can be shown: {error}."}
     current = max(call.number("page", 1), 1)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from pinfold.hub.pages import facts as web_facts
+from pinfold.hub.pages.facts import Facts, facts_of
 from pinfold.hub.pages.page import page
 from pinfold.hub.server import auth
 from pinfold.hub.server.call import ApiCall
@@ -19,7 +19,7 @@ class Shown:
 
     row: Glance
     address: str
-    facts: web_facts.Facts | None  # None of a damaged one
+    facts: Facts | None  # None of a damaged one
 
 
 def listing(call: ApiCall) -> Response:
@@ -59,4 +59,4 @@ def _shown(call: ApiCall, row: Glance) -> Shown | None:
     repo = call.hub.store.find(call.kind, row.id)
     if repo is None or not auth.may_read(repo, call.user):
         return None
-    return Shown(row, f"/{repo.url_path}", web_facts.of(repo, row.sha))
+    return Shown(row, f"/{repo.url_path}", facts_of(repo, row.sha))

@@ -18,7 +18,7 @@ import nh3
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from pinfold.hub.pages import code as web_code
+from pinfold.hub.pages.code import TOKEN_CLASSES, highlighted_lines
 from pinfold.hub.pages.page import Place
 
 MAX_MARKDOWN = 2**17  # characters
@@ -60,7 +60,7 @@ _SIMPLE = {
 }
 
 
-def render(text: str, place: Place, directory: str = "", prefix: str = "h-") -> Markup:
+def render_markdown(text: str, place: Place, directory: str = "", prefix: str = "h-") -> Markup:
     """The HTML of a Markdown text whose relative links start at a directory of a repository.
 
     ``prefix`` keeps the names of its sections apart from all others on the page.
@@ -96,7 +96,7 @@ def slug(title: str) -> str:
 
 
 def _highlight(code: str, name: str, attributes: str) -> str:
-    return "\n".join(web_code.lines(code, name))
+    return "\n".join(highlighted_lines(code, name))
 
 
 class _Writer(HTMLParser):
@@ -199,7 +199,7 @@ class _Writer(HTMLParser):
         if name not in _ATTRIBUTES[tag]:
             return False
         if name == "class":
-            return tag == "span" and value in web_code.CLASSES
+            return tag == "span" and value in TOKEN_CLASSES
         return name in ("title", "alt") or (name in _SIMPLE and bool(_SIMPLE[name].fullmatch(value)))
 
     def _link(self, given: dict[str, str], kept: dict[str, str]) -> tuple[str, str]:

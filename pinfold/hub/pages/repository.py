@@ -6,12 +6,12 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from pinfold.hub.api import card_tags as card
-from pinfold.hub.api.browse import resolve
-from pinfold.hub.pages import diff as web_diff
-from pinfold.hub.pages import facts as web_facts
-from pinfold.hub.pages import markdown as web_markdown
-from pinfold.hub.pages.files import place
+from pinfold.hub.api import card_tags
+from pinfold.hub.api.browse import resolve_revision
+from pinfold.hub.pages.diff import compare_commits
+from pinfold.hub.pages.facts import Facts, facts_of, snippet
+from pinfold.hub.pages.files import place_of
+from pinfold.hub.pages.markdown import render_markdown
 from pinfold.hub.pages.page import Change, Place, may_open, page
 from pinfold.hub.server import auth
 from pinfold.hub.server.call import ApiCall
@@ -26,8 +26,8 @@ _SHA = re.compile(r"[0-9a-f]{40}")
 
 def repository(call: ApiCall) -> Response:
     """The card: what the README says, and what the files say."""
-    here = place(call)
-    facts = web_facts.of(here.repo, here.sha)
+    here = place_of(call)
+    facts = facts_of(here.repo, here.sha)
     entry = here.repo.entry(here.sha, "README.md")
     text = (entry.content or b"").decode("utf-8", "replace") if entry else ""
     return page(
@@ -35,8 +35,8 @@ def repository(call: ApiCall) -> Response:
         "card.html",
         place=here,
         facts=facts,
-        snippet=web_facts.snippet(here, facts),
-        html=web_markdown.render(card.body(text), here) if text.strip() else "",
+        snippet=snippet(here, facts),
+        html=render_markdown(card_tags.body(text), here) if text.strip() else "",
         has_readme=entry is not None,
         last=Change.of(here.repo.commit(here.sha)),
         here=_is_here(call, facts),
@@ -51,7 +51,7 @@ def home(call: ApiCall) -> Response:
     return Response(status_code=308, headers={"Location": f"{kind}/{names}"})
 
 
-def _is_here(call: ApiCall, facts: web_facts.Facts) -> dict[str, str]:
+def _is_here(call: ApiCall, facts: Facts) -> dict[str, str]:
     """Which base models and datasets of the metadata have a page on this server, and its address."""
     found = {}
     for label, values in facts.rows:
@@ -64,11 +64,11 @@ def _is_here(call: ApiCall, facts: web_facts.Facts) -> dict[str, str]:
 
 def commits(call: ApiCall) -> Response:
     """Newest first; a page begins at a commit, so that new commits shift nothing."""
-    here = place(call)
+    here = place_of(call)
     start = call.query("from") or here.sha
     if not _SHA.fullmatch(start):
         raise Refused(400, "from must be a commit of 40 hex digits")
-    found = list(islice(here.repo.history(resolve(here.repo, start)), PER_PAGE + 1))
+    found = list(islice(here.repo.history(resolve_revision(here.repo, start)), PER_PAGE + 1))
     changes = [Change.of(each) for each in found]
     older = changes[PER_PAGE].sha if len(changes) > PER_PAGE else None
     return page(call, "commits.html", place=here, changes=changes[:PER_PAGE], older=older, newest=start == here.sha)
@@ -77,15 +77,15 @@ def commits(call: ApiCall) -> Response:
 def commit(call: ApiCall) -> Response:
     """What one commit changed."""
     repo = auth.repository(call)
-    sha = resolve(repo, call.params["revision"])
+    sha = resolve_revision(repo, call.params["revision"])
     change = Change.of(repo.commit(sha))
-    difference = web_diff.between(repo, change.parent, sha)
+    difference = compare_commits(repo, change.parent, sha)
     return page(call, "commit.html", place=Place(repo, sha, sha), change=change, difference=difference)
 
 
 def refs(call: ApiCall) -> Response:
     """Branches, tags and pull requests, with where they stand."""
-    here = place(call)
+    here = place_of(call)
     found = {
         title: [(f"{prefix}{name}" if prefix == PR_PREFIX else name, _change(here.repo, sha)) for name, sha in listed]
         for title, prefix in (("Branches", "refs/heads/"), ("Tags", "refs/tags/"), ("Pull requests", PR_PREFIX))
@@ -100,14 +100,14 @@ def _change(repo: Repository, sha: str) -> Change:
 
 def compare(call: ApiCall) -> Response:
     """Two revisions side by side. A form without an address of its own comes here to get one."""
-    here = place(call)
+    here = place_of(call)
     if "range" not in call.params:
         base, head = call.query("base") or "main", call.query("head") or "main"
         return Response(status_code=303, headers={"Location": here.compare(base, head)})
     base, dots, head = call.params["range"].partition("..")
     if not (base and dots and head):
         raise Refused(400, "compare needs two revisions, written A..B")
-    old, new = resolve(here.repo, base), resolve(here.repo, head)
+    old, new = resolve_revision(here.repo, base), resolve_revision(here.repo, head)
     everything = call.query("files") == "all"
     names = [*here.repo.refs("refs/heads/"), *here.repo.refs("refs/tags/")]
     names += [f"{PR_PREFIX}{each}" for each in here.repo.refs(PR_PREFIX)]
@@ -123,7 +123,7 @@ def compare(call: ApiCall) -> Response:
         between=_between(here.repo, old, new),
         names=list(dict.fromkeys([*names, base, head])),
         everything=everything,
-        difference=web_diff.between(here.repo, old, new, code_only=not everything),
+        difference=compare_commits(here.repo, old, new, code_only=not everything),
         address=here.compare(base, head),
     )
 

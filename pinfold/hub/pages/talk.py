@@ -6,9 +6,9 @@ from typing import Any
 from markupsafe import Markup
 from starlette.responses import Response
 
-from pinfold.hub.pages import diff as web_diff
-from pinfold.hub.pages import markdown as web_markdown
-from pinfold.hub.pages.files import place
+from pinfold.hub.pages.diff import compare_commits
+from pinfold.hub.pages.files import place_of
+from pinfold.hub.pages.markdown import render_markdown
 from pinfold.hub.pages.page import Change, Place, page
 from pinfold.hub.server.call import ApiCall
 from pinfold.hub.storage import discussions
@@ -22,7 +22,7 @@ PER_PAGE = 50
 
 def listing(call: ApiCall) -> Response:
     """All of a repository's, newest first."""
-    here, current = place(call), max(call.number("page", 1), 1)
+    here, current = place_of(call), max(call.number("page", 1), 1)
     found = discussions.all_of(here.repo)
     return page(
         call,
@@ -36,7 +36,7 @@ def listing(call: ApiCall) -> Response:
 
 def discussion(call: ApiCall) -> Response:
     """One of them."""
-    here, number = place(call), call.params["number"]
+    here, number = place_of(call), call.params["number"]
     short = number.isascii() and number.isdigit() and len(number) < 8
     found = discussions.load(here.repo, int(number)) if short else None
     if found is None:
@@ -52,7 +52,7 @@ def discussion(call: ApiCall) -> Response:
         tip=tip,
         commits=_commits(here.repo, base, tip) if tip else [],
         at_tip=Place(here.repo, found.ref, tip) if tip else None,
-        difference=web_diff.between(here.repo, base, tip) if tip else None,
+        difference=compare_commits(here.repo, base, tip) if tip else None,
     )
 
 
@@ -61,7 +61,7 @@ def _event(here: Place, at: int, event: dict[str, Any]) -> dict[str, Any]:
     data, kind = event["data"], event["type"]
     html = Markup()
     if kind == "comment" and not data["hidden"]:
-        html = web_markdown.render(data["latest"]["raw"], here, prefix=f"c{at}-")
+        html = render_markdown(data["latest"]["raw"], here, prefix=f"c{at}-")
     texts = {
         "comment": "hid this comment" if kind == "comment" and data["hidden"] else "",
         "status-change": f"changed the status to {data.get('status')}",

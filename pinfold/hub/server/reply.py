@@ -15,7 +15,7 @@ MIN_GZIP = 1000  # bytes; below that gzip saves nothing
 _TEXT = re.compile(r"text/|application/(json|javascript)|image/svg")
 
 
-def finish(request: Request, response: Response) -> Response:
+def finish_reply(request: Request, response: Response) -> Response:
     """The answer to a GET or HEAD, with an ETag of its content unless it brings one."""
     if isinstance(response, StreamingResponse) or response.status_code != 200 or request.method not in ("GET", "HEAD"):
         return response

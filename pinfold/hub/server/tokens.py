@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pinfold.common.errors import UserError
 from pinfold.hub.storage.errors import Refused
-from pinfold.hub.storage.files import lock, write_file
+from pinfold.common.files import lock, write_atomically
 from pinfold.hub.storage.store import RESERVED, SEGMENT, Store
 from pinfold.hub.storage.times import LAST_TIME
 
@@ -102,7 +102,7 @@ class Tokens:
         return next((each for each in known if each.lower() == user.lower()), Store(self.path.parent).twin(user))
 
     def _write(self, stored: dict[str, dict]) -> None:
-        write_file(self.path, json.dumps(stored, indent=1).encode(), mode=0o600)
+        write_atomically(self.path, json.dumps(stored, indent=1).encode(), mode=0o600)
 
     def open_session(self, user: str) -> str:
         """A write token that dies with this process."""

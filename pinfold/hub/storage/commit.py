@@ -88,7 +88,7 @@ def _as_stored(part: str) -> str:
     return "".join(char for char in part if unicodedata.category(char) != "Cf").lower().partition(":")[0].rstrip(". ")
 
 
-async def read(repo: Repository, chunks: AsyncIterator[bytes]) -> Draft:
+async def read_draft(repo: Repository, chunks: AsyncIterator[bytes]) -> Draft:
     """Read NDJSON: a header, then operations."""
     draft, pending, received = Draft(), bytearray(), 0
     async for chunk in chunks:
@@ -174,7 +174,7 @@ def _pointer(repo: Repository, value: dict[str, Any]) -> Pointer:
     return Pointer(oid, stored)
 
 
-def apply(repo: Repository, draft: Draft, revision: str, author: str, new_pr: bool) -> tuple[str, int | None]:
+def apply_draft(repo: Repository, draft: Draft, revision: str, author: str, new_pr: bool) -> tuple[str, int | None]:
     """Make the commit on a branch, or as a new pull request. Returns its sha and the pull request's number."""
     with repo.lock:
         name, tip = repo.branch(revision)

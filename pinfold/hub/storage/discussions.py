@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pinfold.hub.storage.errors import Damaged, Refused
-from pinfold.hub.storage.files import write_file
+from pinfold.common.files import write_atomically
 from pinfold.hub.storage.repository import Repository, author_name
 from pinfold.hub.storage.times import date
 
@@ -69,7 +69,7 @@ def save(repo: Repository, discussion: Discussion) -> None:
     path = _path(repo, discussion.num)
     with repo.present():
         path.parent.mkdir(exist_ok=True)
-        write_file(path, json.dumps(asdict(discussion)).encode())
+        write_atomically(path, json.dumps(asdict(discussion)).encode())
 
 
 def all_of(repo: Repository) -> list[Discussion]:

@@ -19,9 +19,11 @@ from starlette.concurrency import run_in_threadpool
 
 from pinfold.hub.storage import faults
 from pinfold.hub.storage.errors import Refused
-from pinfold.hub.storage.files import sync_directory
+from pinfold.common.files import sync_directory
+from pinfold.common.safetensors import Header, parse_header
 from pinfold.hub.storage.repository import Entry, Pointer, Repository
 
+MAX_HEADER = 16 * 2**20  # bytes of a safetensors header; the format allows 100 MB, which is half a minute of parsing
 OID = re.compile(r"[0-9a-f]{64}")
 MAX_OBJECT = 200 * 2**30
 URL_LIFETIME = 24 * 3600  # seconds: one batch signs all files of a push, and the last of them may start late
@@ -51,7 +53,15 @@ def open_entry(repo: Repository, entry: Entry) -> BinaryIO:
     return object_path(repo, entry.pointer.oid).open("rb") if entry.pointer else io.BytesIO(entry.content or b"")
 
 
-def sign(
+def tensor_header(repo: Repository, entry: Entry) -> Header:
+    """The header of a safetensors file of a commit. ValueError says what is wrong with it."""
+    if entry.pointer and not owns(repo, entry.pointer):
+        raise ValueError("the stored file is missing on the server's disk")
+    with open_entry(repo, entry) as file:
+        return parse_header(file, entry.size, MAX_HEADER)
+
+
+def sign_url(
     secret: bytes, repo: str, pointer: Pointer, expires: int | None = None, operation: str = UPLOAD
 ) -> dict[str, str]:
     """The query of a URL for one object. Clients send no token along, so the URL itself is the permission."""
@@ -60,7 +70,7 @@ def sign(
     return {"size": str(pointer.size), "expires": str(expires), "signature": signature}
 
 
-def verify(
+def check_signed_url(
     secret: bytes, repo: str, oid: str, size: str, expires: str, signature: str, operation: str = UPLOAD
 ) -> Pointer:
     """The object that a URL was signed for, or a refusal."""

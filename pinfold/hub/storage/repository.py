@@ -25,7 +25,7 @@ from dulwich.refs import check_ref_format
 from dulwich.repo import Repo
 
 from pinfold.hub.storage.errors import Damaged, Gone, Missing, Moved
-from pinfold.hub.storage.files import lock, sync_directory, write_file
+from pinfold.common.files import lock, sync_directory, write_atomically
 from pinfold.hub.storage.times import LAST_TIME
 
 FILE = 0o100644
@@ -115,7 +115,7 @@ class Repository:
         """Change what hub.json says, and nothing of it that somebody else has changed meanwhile."""
         with self.present(), lock(self.path / "settings-lock"):
             self.settings = {**self._read_settings(), **settings}
-            write_file(self.path / "hub.json", json.dumps(self.settings).encode())
+            write_atomically(self.path / "hub.json", json.dumps(self.settings).encode())
         self.private = self.settings["private"]
 
     # Refs ------------------------------------------------------------------------------------
@@ -336,7 +336,7 @@ class Repository:
         except FileNotFoundError:
             with contextlib.suppress(FileExistsError):
                 path.parent.mkdir()  # not parents=True: a repository deleted meanwhile must not come back
-            write_file(path, found.as_legacy_object(), mode=0o444, sync=False)
+            write_atomically(path, found.as_legacy_object(), mode=0o444, sync=False)
         return sha
 
     def write_tree(self, files: dict[str, tuple[int, str]]) -> str:

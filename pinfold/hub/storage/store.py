@@ -20,7 +20,7 @@ from dulwich.repo import Repo
 
 from pinfold.common.errors import printable
 from pinfold.hub.storage.errors import Damaged, Gone, Moved
-from pinfold.hub.storage.files import sync_directory, write_file
+from pinfold.common.files import sync_directory, write_atomically
 from pinfold.hub.storage.repository import FILE, Repository
 
 KINDS = {"model": "models", "dataset": "datasets", "space": "spaces"}  # as a request says it: as a URL says it
@@ -108,7 +108,7 @@ class Store:
         config.set((b"core",), b"fsyncObjectFiles", True)
         config.write_to_path()
         (directory / "lfs" / "objects").mkdir(parents=True)
-        write_file(directory / "hub.json", json.dumps({**settings, "created": int(time.time())}).encode())
+        write_atomically(directory / "hub.json", json.dumps({**settings, "created": int(time.time())}).encode())
         return Repository(directory, kind, repo_id, threading.RLock())
 
     def place(self, repo: "Repository") -> "Repository":
@@ -119,7 +119,7 @@ class Store:
         """Give it another name. The old one leads to it, so that pinned snippets keep loading."""
         left = repo.path.with_suffix(MOVED)
         with repo.present():
-            write_file(left, to.encode())  # first: a crash or a full disk must not lose the old name
+            write_atomically(left, to.encode())  # first: a crash or a full disk must not lose the old name
             try:
                 return self._rename(repo.path, repo.kind, to)
             except BaseException:
