@@ -43,10 +43,10 @@ def serve(options: Options) -> None:
         raise UserError(f"--idle-timeout {options.idle_timeout}: give seconds above 0")
     with contextlib.ExitStack() as stack:
         stack.enter_context(claimed(options.data))
-        listeners = [stack.enter_context(_listening(options.host, options.port))]
+        listeners = [stack.enter_context(listening(options.host, options.port))]
         if not options.is_local and options.host not in ("0.0.0.0", "::"):
             # pinfold push on this machine comes through 127.0.0.1
-            listeners.append(stack.enter_context(_listening(HOST, listeners[0].getsockname()[1])))
+            listeners.append(stack.enter_context(listening(HOST, listeners[0].getsockname()[1])))
         server, session = prepared_server(options, listeners[0].getsockname()[1])
         _run_until_a_signal(server, listeners, session, options)
 
@@ -125,7 +125,7 @@ def _greeting(options: Options, port: int) -> str:
 
 
 @contextlib.contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as listener:
         if os.name == "posix":  # elsewhere this would let two servers share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

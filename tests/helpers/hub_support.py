@@ -1,6 +1,7 @@
 """The embedded Hub as a subprocess, real clients of both generations as subprocesses, and bare HTTP for bad input."""
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
@@ -9,11 +10,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from pinfold.fence.overlays import make_overlay
+from pinfold.hub import serve
+from pinfold.hub.admin import data_directory
+from pinfold.hub.options import Options
 from pinfold.hub.server.tokens import Tokens
+from pinfold.hub.storage.repository import FILE
+from pinfold.hub.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 GENERATIONS = ["huggingface_hub 2.x", "huggingface_hub 0.x", "huggingface_hub 1.x"]
@@ -101,6 +110,41 @@ class Server:
     def put(self, url: str, content: bytes) -> "Reply":
         parts = urlsplit(url)
         return self.http("PUT", f"{parts.path}?{parts.query}", content)
+
+
+class ThreadServer(Server):
+    """The same server in a thread of the tests' own process, for tests of neither signals nor crashes nor logs."""
+
+    def __init__(self, data: Path, **options):
+        self.data = data
+        self.stack = contextlib.ExitStack()
+        data_directory.prepare(data)
+        self.stack.enter_context(data_directory.claimed(data))
+        listener = self.stack.enter_context(serve.listening("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.server, _ = serve.prepared_server(Options(data, quiet=True, **options), self.port)
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]}, daemon=True)
+        self.thread.start()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        self.server.should_exit = True
+        self.thread.join(timeout=20)
+        self.stack.close()
+        return 0
+
+
+def seed(data: Path, repo_id: str, files: dict[str, str | bytes], *titles: str) -> None:
+    """Commits with these titles, all of these files, written as the server does but without waiting for the disk."""
+    repo = Store(data).find("models", repo_id)
+    first = tip = repo.resolve("main")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        contents = {path: each.encode() if isinstance(each, str) else each for path, each in files.items()}
+        tree = repo.write_tree({path: (FILE, repo.write_blob(content)) for path, content in contents.items()})
+        for title in titles:
+            tip = repo.write_commit(tree, tip, repo.namespace, title)
+        repo.move_ref("refs/heads/main", first, tip)
 
 
 class Reply:

@@ -7,7 +7,7 @@ import re
 import struct
 
 import pytest
-from helpers.hub_support import GENERATIONS, ROOT, Server, client, file
+from helpers.hub_support import GENERATIONS, ROOT, Server, ThreadServer, client, file
 
 # Services that a Hub of files does not have; the README names them.
 SERVICES = re.compile(r"collection|webhook|job|bucket|paper|inference|organization|follow|zero_gpu")
@@ -221,7 +221,7 @@ def test_every_call_does_what_the_table_says(tmp_path, generation):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("hub") / "data") as running:
+    with ThreadServer(tmp_path_factory.mktemp("hub") / "data") as running:
         running.me = running.token("me")
         running.create("me/model", running.me)
         running.commit("me/model", running.me, file("a.txt", "hello"), file("long.txt", "long " * 1000))

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import pytest
 from dulwich.repo import Repo
 from helpers import hub_site
-from helpers.hub_support import Server, Tokens, file, large, sha256
+from helpers.hub_support import Server, ThreadServer, Tokens, file, large, sha256
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 REPO = "/alice/resnet50d"
@@ -25,7 +25,7 @@ POLICY = (
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("hub") / "data", "--quiet") as running:
+    with ThreadServer(tmp_path_factory.mktemp("hub") / "data") as running:
         running.made = hub_site.build(running)
         running.tokens = {name: running.token(name) for name in ("alice", "bob", "carol")}
         yield running
@@ -101,7 +101,7 @@ def test_private_repositories_are_listed_for_their_owner_only(server):
 
 def test_a_list_of_hundreds_has_pages_and_is_quick(tmp_path):
     """Copies of one repository: the front door makes 40 a second, and the list does not care."""
-    with Server(tmp_path / "data", "--quiet") as server:
+    with ThreadServer(tmp_path / "data") as server:
         token = server.token("many")
         server.create("many/r0000", token)
         server.upload("many/r0000", token, hub_site.WEIGHTS)
@@ -221,7 +221,7 @@ def test_strange_metadata_is_no_error_for_anybody(server):
 
 def test_a_commit_of_a_year_that_no_calendar_has_is_shown(tmp_path):
     """A mirrored history says any time."""
-    with Server(tmp_path / "data", "--quiet") as server:
+    with ThreadServer(tmp_path / "data") as server:
         server.create("me/far", server.token("me"))
         git = Repo(str(server.data / "repos/models/me/far.git"))
         commit = git[git.refs[b"refs/heads/main"]]

@@ -5,7 +5,13 @@ import os
 import subprocess
 
 import pytest
-from helpers.hub_support import GENERATIONS, Server, client, file, large, user_of
+from helpers.hub_support import GENERATIONS, Server, ThreadServer, client, file, large, user_of
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with ThreadServer(tmp_path_factory.mktemp("hub") / "data") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
