@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from pinfold.common.errors import UserError
+from pinfold.common.files import write_atomically
 from pinfold.hub import app
 from pinfold.hub.admin.data_directory import claimed, signing_key
 from pinfold.hub.api import multipart
@@ -21,7 +22,6 @@ from pinfold.hub.options import DATA, HOST, Options
 from pinfold.hub.server import connection
 from pinfold.hub.server.call import Hub
 from pinfold.hub.server.tokens import Tokens
-from pinfold.common.files import write_atomically
 from pinfold.hub.storage.store import Store
 
 SESSION_USER = "local"

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from dulwich.errors import ChecksumMismatch, FileFormatException
 
+from pinfold.common.files import lock
 from pinfold.hub.storage import lfs, packs
 from pinfold.hub.storage.errors import Damaged
-from pinfold.common.files import lock
 from pinfold.hub.storage.repository import Pointer, Repository
 from pinfold.hub.storage.store import KINDS, Store
 

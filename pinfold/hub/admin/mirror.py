@@ -16,12 +16,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pinfold.common.errors import UserError, printable
+from pinfold.common.files import lock, sha256_of_file, sync_directory
 from pinfold.hub.admin.maintenance import MAX_POINTER, import_lock
 from pinfold.hub.admin.source import RemoteFile, Source
 from pinfold.hub.storage import lfs, packs
 from pinfold.hub.storage.commit import MAX_INLINE, check_clashes, check_new_path, check_path
 from pinfold.hub.storage.errors import Moved, Refused
-from pinfold.common.files import lock, sha256_of_file, sync_directory
 from pinfold.hub.storage.gitrules import DEFAULT_ATTRIBUTES, Attributes, attribute_line
 from pinfold.hub.storage.repository import FILE, Pointer, Repository
 from pinfold.hub.storage.store import Store

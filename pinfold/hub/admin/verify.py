@@ -8,10 +8,10 @@ from pathlib import Path
 from dulwich.objects import Commit, ShaFile, Tree
 
 from pinfold.common.errors import UserError, printable
+from pinfold.common.files import sha256_of_file
 from pinfold.hub.admin.maintenance import DAMAGE, pointer_in, reason, repositories
 from pinfold.hub.server.tokens import Tokens
 from pinfold.hub.storage import discussions, lfs, packs
-from pinfold.common.files import sha256_of_file
 from pinfold.hub.storage.repository import Pointer, Repository
 from pinfold.hub.storage.times import LAST_TIME
 

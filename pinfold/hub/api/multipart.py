@@ -20,10 +20,10 @@ from typing import Any, BinaryIO
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from pinfold.common.files import sha256_of_file
 from pinfold.hub.server.call import ApiCall, answer
 from pinfold.hub.storage import faults, lfs
 from pinfold.hub.storage.errors import Refused
-from pinfold.common.files import sha256_of_file
 from pinfold.hub.storage.repository import Pointer, Repository
 
 MAX_PARTS = 500  # larger files get larger parts: each part is a URL in the answer

@@ -11,9 +11,9 @@ from pinfold.hub.api import card_tags
 from pinfold.hub.pages import runs as web_runs
 from pinfold.hub.pages.page import Place
 from pinfold.hub.storage import lfs
-from pinfold.hub.storage.lfs import tensor_header
 from pinfold.hub.storage.errors import Missing
 from pinfold.hub.storage.glance import remembered
+from pinfold.hub.storage.lfs import tensor_header
 from pinfold.hub.storage.repository import Repository
 
 MAX_README = 2**20  # bytes that are searched for a pinned commit

@@ -14,8 +14,8 @@ from pinfold.hub.pages.page import Change, Place, page
 from pinfold.hub.server import auth
 from pinfold.hub.server.call import ApiCall
 from pinfold.hub.storage.errors import Missing, Refused
-from pinfold.hub.storage.lfs import tensor_header
 from pinfold.hub.storage.glance import remembered
+from pinfold.hub.storage.lfs import tensor_header
 from pinfold.hub.storage.repository import Entry, Repository
 
 PER_PAGE = 500

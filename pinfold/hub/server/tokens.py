@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.common.errors import UserError
-from pinfold.hub.storage.errors import Refused
 from pinfold.common.files import lock, write_atomically
+from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.store import RESERVED, SEGMENT, Store
 from pinfold.hub.storage.times import LAST_TIME
 

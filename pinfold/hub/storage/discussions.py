@@ -12,8 +12,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from pinfold.hub.storage.errors import Damaged, Refused
 from pinfold.common.files import write_atomically
+from pinfold.hub.storage.errors import Damaged, Refused
 from pinfold.hub.storage.repository import Repository, author_name
 from pinfold.hub.storage.times import date
 

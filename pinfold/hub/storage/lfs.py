@@ -17,10 +17,10 @@ from typing import BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 
-from pinfold.hub.storage import faults
-from pinfold.hub.storage.errors import Refused
 from pinfold.common.files import sync_directory
 from pinfold.common.safetensors import Header, parse_header
+from pinfold.hub.storage import faults
+from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.repository import Entry, Pointer, Repository
 
 MAX_HEADER = 16 * 2**20  # bytes of a safetensors header; the format allows 100 MB, which is half a minute of parsing

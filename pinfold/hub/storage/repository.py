@@ -24,8 +24,8 @@ from dulwich.objects import Blob, Commit, ShaFile, Tag, Tree
 from dulwich.refs import check_ref_format
 from dulwich.repo import Repo
 
-from pinfold.hub.storage.errors import Damaged, Gone, Missing, Moved
 from pinfold.common.files import lock, sync_directory, write_atomically
+from pinfold.hub.storage.errors import Damaged, Gone, Missing, Moved
 from pinfold.hub.storage.times import LAST_TIME
 
 FILE = 0o100644

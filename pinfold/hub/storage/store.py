@@ -19,8 +19,8 @@ from typing import Any
 from dulwich.repo import Repo
 
 from pinfold.common.errors import printable
-from pinfold.hub.storage.errors import Damaged, Gone, Moved
 from pinfold.common.files import sync_directory, write_atomically
+from pinfold.hub.storage.errors import Damaged, Gone, Moved
 from pinfold.hub.storage.repository import FILE, Repository
 
 KINDS = {"model": "models", "dataset": "datasets", "space": "spaces"}  # as a request says it: as a URL says it
