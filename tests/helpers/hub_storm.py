@@ -193,8 +193,9 @@ class Storm:
         reader = threading.Thread(target=self._read, daemon=True)
         reader.start()
         done = 0
+        first = list(FAULTS)  # each kind once, and then by chance
         while done < faults:
-            fault = FAULTS[done % len(FAULTS)] if done < len(FAULTS) else self.chance.choice(FAULTS)
+            fault = first.pop(0) if first else self.chance.choice(FAULTS)
             repo = self.chance.choice(self.repos)
             done += self._round(fault, repo)
             self._check(repo)

@@ -7,8 +7,11 @@ import sys
 import pytest
 from helpers.processes import ROOT
 
-# faults, and the least that they bring about: pushes, pushes run again, restarts, looks
-STORMS = [pytest.param(12, (10, 0, 1, 2), id="12"), pytest.param(36, (30, 3, 5, 10), id="36", marks=pytest.mark.slow)]
+# faults (a race is several), and what they bring about at least: pushes, pushes run again, restarts, looks
+STORMS = [
+    pytest.param(15, (10, 3, 3, 10), id="short"),
+    pytest.param(36, (30, 3, 5, 10), id="long", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize(("faults", "least"), STORMS)
