@@ -39,10 +39,10 @@ def main() -> None:
         checks = [seconds(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(5)]
         cores, together, alone = matrix.os.cpu_count, [], []
         for _ in range(PAIRS):
-            together.append(seconds(lambda: compat.run(temporary, ["minimum"])))
+            together.append(seconds(lambda: compat.load_in_versions(temporary, ["minimum"])))
             matrix.os.cpu_count = lambda: 1
             try:
-                alone.append(seconds(lambda: compat.run(temporary, ["minimum"])))
+                alone.append(seconds(lambda: compat.load_in_versions(temporary, ["minimum"])))
             finally:
                 matrix.os.cpu_count = cores
     print(f"audit of {FOLDER}, staged: {statistics.median(audits) * 1000:.0f} ms (median of {len(audits)})")

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from helpers import tiny
+from helpers.forks import Forks
 from helpers.processes import ROOT, clean_environment
 
 from pinfold.fence import overlays
+from pinfold.fence import process as fence
 from pinfold.remote import destination
 from pinfold.verify import verify
 
@@ -23,13 +25,27 @@ def _nobodys_settings(monkeypatch, tmp_path_factory):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Skip the fenced processes."""
+    """Skip the sandboxed processes."""
     hashes = {"AutoModel": "0", "AutoModelForSequenceClassification": "0"}
     answer = {"hashes": hashes, "formula": {}, "transformers": "5.0.0", "checks": {"D01": "ok"}}
     made = {"threads": 1}
     monkeypatch.setattr(verify, "reference", lambda *a, **k: verify.Reference("", hashes, 410, a[1], made))
     monkeypatch.setattr(verify, "staged_load", lambda *a, **k: answer)
     monkeypatch.setattr(verify, "published_load", lambda *a, **k: answer)
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory):
+    """Warm processes that do the sandbox's jobs, one for each transformers version."""
+    running = Forks(tmp_path_factory.mktemp("forks"))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def forked(forks, monkeypatch):
+    """Jobs run in forks of a warm process instead of the sandbox: for tests whose subject is not the sandbox."""
+    monkeypatch.setattr(fence, "run_sandboxed", forks.run)
 
 
 @pytest.fixture(scope="session")

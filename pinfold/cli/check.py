@@ -34,6 +34,7 @@ from pinfold.folder.model_folder import read_modules
 from pinfold.folder.releases import lowest_version
 from pinfold.remote.client import patience
 from pinfold.remote.destination import EMBEDDED
+from pinfold.remote.revision import open_revision
 from pinfold.remote.snapshot import outline
 from pinfold.staging.stage import stage
 from pinfold.verify import matrix, verify
@@ -109,7 +110,7 @@ def check(
             report = examine(code := Path(target), target)
         elif re.fullmatch(r"[\w.-]+/[\w.-]+(@[^@\s]+)?", target, re.ASCII):
             stack.enter_context(patience(progress=False))
-            remote, sha = stack.enter_context(compat.repository(target, endpoint))
+            remote, sha = stack.enter_context(open_revision(target, endpoint))
             show(f"reading {remote.repo} at {sha} on {remote.destination.endpoint}")
             seen = outline(remote, sha, work / "outline")
             report = examine(code := seen.directory, f"{remote.repo}@{sha}", seen.sizes)
@@ -142,16 +143,10 @@ def _suite(report, target, directory, versions, show) -> list[check_suite.Result
 def _may_run(report, target, show) -> None:
     """
     Raises:
-        UserError: its code is dangerous, and this machine cannot fence it.
+        UserError: its code is dangerous, and this machine cannot sandbox it.
     """
-    fenced = fence.available()
-    dangerous = [finding for finding in errors(report.findings) if finding.code.startswith("S")]
-    if dangerous and not fenced.read_only:
-        raise UserError(
-            f"{target} is not run: {dangerous[0].code} was found and this machine cannot fence it "
-            f"({fenced.describe()}); use a machine where unprivileged namespaces are allowed"
-        )
-    show(f"  running its code, {fenced.describe()}")
+    dangerous = (finding.code for finding in errors(report.findings) if finding.code.startswith("S"))
+    show(f"  running its code, {fence.permit(target, next(dangerous, None)).describe()}")
 
 
 def _run(report, target, source, versions, checkpoint, endpoint, work, show) -> list[matrix.Row]:
@@ -166,12 +161,12 @@ def _run(report, target, source, versions, checkpoint, endpoint, work, show) -> 
         if source and checkpoint:
             (work / "staged").mkdir()
             staged = stage(read_modules(source), checkpoint, work / "staged")
-            it = compat.Target(target, staged, functools.partial(verify.staged_load, staged))
+            loaded = matrix.Target(target, staged, functools.partial(verify.staged_load, staged))
         else:
-            it = stack.enter_context(compat.found(target, endpoint, work))
-        lowest = lowest_version(it.staged.folder)
+            loaded = stack.enter_context(compat.open_target(target, endpoint, work))
+        lowest = lowest_version(loaded.staged.folder)
         chosen, _ = matrix.choose(versions, lowest) if versions else matrix.at_hand(lowest, show)
-        return compat.measure(it, chosen, work, show=lambda row: show(compat.progress(row)))
+        return matrix.measure(loaded, chosen, work, show=lambda row: show(matrix.progress(row)))
 
 
 def mend(target: str, yes: bool) -> int:
@@ -243,7 +238,7 @@ def main(args: argparse.Namespace) -> int:
     if outcome.suite:
         say("\n".join(check_suite.lines(outcome.suite)))
     if outcome.rows:
-        table = compat.write_tables(outcome.report.name, outcome.rows)
+        table = matrix.write_tables(outcome.report.name, outcome.rows)
         say("\n".join(["", *matrix.lines(outcome.rows), "", f"table: {table}"]))
     say(f"\n{printable(outcome.summary())}")
     if args.json:

@@ -2,8 +2,8 @@
 
 How it works:
 - ``pinfold compat make 4.48.3 5.0.0`` installs each version as an overlay: a directory that is put in front
-  of this environment with PYTHONPATH. "minimum" and "all" (every minor's newest patch) stand for lists.
-- ``pinfold compat run ORG/NAME@SHA`` loads the repository at that commit in each version, in a fresh fenced
+  of this environment with PYTHONPATH. "minimum" and "all" (every minor's newest patch) are lists.
+- ``pinfold compat run ORG/NAME@SHA`` loads the repository at that commit in each version, in a fresh sandboxed
   process with an empty HF_HOME, and prints one row a version: every check, a hash of every output, the seconds.
 - The table is also written to runs/compat, as Markdown and as JSON.
 
@@ -14,61 +14,43 @@ import argparse
 import concurrent.futures
 import contextlib
 import functools
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-
-from packaging.version import Version
 
 from pinfold.audit.finding import Finding
 from pinfold.audit.run import audit
 from pinfold.common.errors import UserError, printable
 from pinfold.fence import process as fence
-from pinfold.fence.overlays import MINIMUM_MATRIX, OVERLAYS, check_version, find_overlay, make_overlay
-from pinfold.folder import releases
+from pinfold.fence.overlays import NEWEST, OVERLAYS, check_version, make_overlay
 from pinfold.folder.contents import check_files, code_elsewhere
 from pinfold.folder.model_folder import DIGEST_LINE, read_folder, read_modules
-from pinfold.folder.releases import lowest_version
+from pinfold.folder.releases import every_minor, lowest_version
 from pinfold.remote.client import Remote, patience
-from pinfold.remote.destination import EMBEDDED, HUB_DATA, opened
+from pinfold.remote.destination import EMBEDDED
+from pinfold.remote.revision import open_revision
 from pinfold.remote.snapshot import adopt, real_files
 from pinfold.staging.stage import Staged
 from pinfold.verify import matrix, verify
 
-TABLES = Path("runs/compat")
-
-
-@dataclass(frozen=True)
-class Target:
-    """Something that can be loaded, and how.
-
-    Args:
-        name: as tables quote it: a directory, or owner/name@sha.
-        loading: verify's function for it, with everything but the version filled in.
-    """
-
-    name: str
-    staged: Staged
-    loading: Callable[..., dict]
-
 
 @contextlib.contextmanager
-def found(target: str, endpoint: str | None, work: Path) -> Iterator[Target]:
-    """A directory, or a repository at a commit, downloaded whole.
+def open_target(target: str, endpoint: str | None, work: Path) -> Iterator[matrix.Target]:
+    """A directory, or a repository at a commit, downloaded completely.
 
     Raises:
-        UserError: there is no such thing, or it holds no code or no safetensors.
+        UserError: it does not exist, or has no code or no safetensors.
     """
     if Path(target).is_dir():
         check_files(Path(target))
         staged = adopt(Path(target).resolve())
-        yield Target(target, staged, functools.partial(_local_load, staged))
+        yield matrix.Target(target, staged, functools.partial(_local_load, staged))
         return
-    with repository(target, endpoint) as (remote, sha):
-        hub_home, pins = work / "hub-home", {"repo": remote.repo, "revision": sha}
+    with open_revision(target, endpoint) as (remote, sha):
+        hub_home = work / "hub-home"
+        pins = {"repo": remote.repo, "revision": sha}
         files = real_files(remote.snapshot(sha, hub_home), work / "files" / remote.repo.split("/")[1])
         folder, others = read_modules(files), code_elsewhere(files)
         if not folder.modules and len(others) == 1:
@@ -79,7 +61,7 @@ def found(target: str, endpoint: str | None, work: Path) -> Iterator[Target]:
             folder = read_folder(real_files(other.snapshot(pins["code_revision"], hub_home), work / "code"))
         staged = adopt(files, folder if folder.modules else None)
         loading = functools.partial(verify.published_load, staged, hub_home=hub_home, resave=True, **pins)
-        yield Target(f"{remote.repo}@{sha}", staged, loading)
+        yield matrix.Target(f"{remote.repo}@{sha}", staged, loading)
 
 
 def _local_load(staged: Staged, **rest) -> dict:
@@ -94,53 +76,7 @@ def _local_load(staged: Staged, **rest) -> dict:
         return {"hashes": error.hashes, "checks": error.checks | {"D07": word}}
 
 
-@contextlib.contextmanager
-def repository(target: str, endpoint: str | None) -> Iterator[tuple[Remote, str]]:
-    """A repository to read, and the commit that ``owner/name@revision`` names.
-
-    Raises:
-        UserError: no such repository or revision.
-    """
-    name, _, revision = target.partition("@")
-    local = endpoint == EMBEDDED or (endpoint is None and name.startswith("local/"))
-    if local and not HUB_DATA.exists():
-        raise UserError(f"{target}: no embedded Hub in {HUB_DATA}; name another with --endpoint, or push to it first")
-    with opened(name, name, EMBEDDED if local else endpoint, reading=True) as destination:
-        remote = Remote(destination, revision or "main")
-        sha = remote.head()
-        if sha is None:
-            raise UserError(
-                f"{target} is not on {destination.endpoint}, or needs a token; give a directory or owner/name@revision"
-            )
-        yield remote, sha
-
-
-def measure(
-    target: Target, versions: list[str], work: Path, show: Callable[[matrix.Row], None] = lambda row: None
-) -> list[matrix.Row]:
-    """One row a version.
-
-    The expected outputs are computed from the code and the tensors alone, with the newest of the versions that can;
-    a row without failure has every tensor equal to the file and every output equal to those, bit for bit.
-
-    Raises:
-        UserError: the weights do not fit the code, or no version can build the model.
-    """
-    problem: UserError | None = None
-    for version in sorted(versions, key=Version, reverse=True):
-        try:
-            expected = verify.reference(target.staged, target.staged.directory, work, overlay=find_overlay(version))
-            break
-        except UserError as error:
-            problem = problem or error
-    else:
-        raise problem
-    loading = functools.partial(target.loading, expected=expected, work=work)
-    size = sum(path.stat().st_size for path in target.staged.weights)
-    return matrix.run_matrix(versions, loading, size, expected.request["threads"], show)
-
-
-def run(
+def load_in_versions(
     target: str, versions: list[str], endpoint: str | None = None, show: Callable[[str], None] = lambda line: None
 ) -> tuple[str, list[matrix.Row]]:
     """Load a repository at a commit, or a local checkpoint with its code, in several transformers versions.
@@ -148,49 +84,31 @@ def run(
     Args:
         target: "owner/name@revision", or a directory with config.json, safetensors and code.
         versions: such as "4.48.3"; "newest" is this environment's own; "minimum" and "all".
-        show: called with each line of news.
+        show: called with each line of progress.
 
     Returns:
         What was loaded, with its commit, and the rows.
     """
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary, patience():
         work = Path(temporary)
-        with found(target, endpoint, work) as it:
-            chosen, below = matrix.choose(versions, lowest_version(it.staged.folder))
-            show(it.name)
+        with open_target(target, endpoint, work) as loaded:
+            chosen, below = matrix.choose(versions, lowest_version(loaded.staged.folder))
+            show(loaded.name)
             if below:
-                lowest = lowest_version(it.staged.folder)
+                lowest = lowest_version(loaded.staged.folder)
                 show(f"not run: {', '.join(below)}; the folder declares {lowest} as its lowest")
-            findings: list[Finding] = audit(it.staged.directory, it.staged.folder)
+            findings: list[Finding] = audit(loaded.staged.directory, loaded.staged.folder)
             for finding in findings:
                 show(printable(f"audit: {finding}"))
             show(f"running its code, {fence.available().describe()}")
-            return it.name, measure(it, chosen, work, show=lambda row: show(progress(row)))
-
-
-def progress(row: matrix.Row) -> str:
-    """The line that a version gets when it is done."""
-    shown = printable(row.failure) or "  ".join(f"{auto} {value[:12]}" for auto, value in sorted(row.hashes.items()))
-    return f"  transformers {row.version:<8} {shown}  [{row.seconds:.1f} s]"
-
-
-def write_tables(name: str, rows: list[matrix.Row], directory: Path = TABLES) -> Path:
-    """Keep the table as Markdown, and as JSON beside it; returns the path of the Markdown."""
-    directory.mkdir(parents=True, exist_ok=True)
-    stem = re.sub(r"[^\w.]+", "-", name.split("@")[0]).strip("-.") or "model"
-    (directory / f"{stem}.json").write_text(matrix.as_json(name, rows), encoding="utf-8")
-    path = directory / f"{stem}.md"
-    path.write_text(matrix.markdown(name, rows), encoding="utf-8")
-    return path
+            return loaded.name, matrix.measure(loaded, chosen, work, show=lambda row: show(matrix.progress(row)))
 
 
 def make(versions: list[str]) -> None:
     """Install overlays, two at a time: pip waits for the network half of the time."""
-    wanted: list[str] = []
-    for version in versions:
-        wanted += {"minimum": MINIMUM_MATRIX, "all": releases.every_minor()}.get(version, (version,))
-    for version in wanted:
-        if version != "newest":
+    named = matrix.expand(versions)
+    for version in named:
+        if version != NEWEST:
             check_version(version)
 
     def one(version: str) -> None:
@@ -198,9 +116,9 @@ def make(versions: list[str]) -> None:
         make_overlay(version)
         print(f"transformers {version}: {OVERLAYS / version} ({time.monotonic() - started:.0f} s)", flush=True)
 
-    own = releases.every_minor()[-1]
+    own = every_minor()[-1]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        list(pool.map(one, [v for v in dict.fromkeys(wanted) if v not in ("newest", own)]))
+        list(pool.map(one, [v for v in dict.fromkeys(named) if v not in (NEWEST, own)]))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -221,9 +139,9 @@ def main(args: argparse.Namespace) -> int:
     if args.action == "make":
         make(args.versions)
         return 0
-    name, rows = run(args.target, args.versions, args.endpoint, show=functools.partial(print, flush=True))
+    name, rows = load_in_versions(args.target, args.versions, args.endpoint, show=functools.partial(print, flush=True))
     print("\n".join(["", *matrix.lines(rows), ""]))
     good = [row for row in rows if not row.failure]
     same = ", all with the same numbers" if len(good) > 1 and matrix.agree(rows) else ""
-    print(f"{len(good)} of {len(rows)} versions load it{same}; {write_tables(name, rows)}")
+    print(f"{len(good)} of {len(rows)} versions load it{same}; {matrix.write_tables(name, rows)}")
     return 0 if matrix.agree(rows) else 1

@@ -201,7 +201,8 @@ def run(job: dict, work: Path, seconds: float, progress: bool) -> Iterator[Check
     limits = {"memory": 12 * fence.GIB, "seconds": 40 * seconds}
     died = ""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        done = pool.submit(fence.run, {"module": "generated", **job}, work, visible=paths, writable=[told], **limits)
+        request = {"module": "generated", **job}
+        done = pool.submit(fence.run_sandboxed, request, work, visible=paths, writable=[told], **limits)
         show_progress(done, Path(job["told"]), progress)
         try:
             done.result()

@@ -12,6 +12,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from filelock import FileLock
 from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
@@ -20,14 +21,14 @@ from pinfold.common.errors import UserError
 OVERLAYS = Path("runs/overlays")
 PYTHON = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
 NEWEST = "newest"
-# 5.0.0 catches faults that neither its predecessors nor its successors show.
 # transformers imports these where they are installed, whether or not they fit what an overlay holds.
 OPTIONAL = ("datasets", "peft", "accelerate")
+# 5.0.0 catches faults that neither its predecessors nor its successors show.
 MINIMUM_MATRIX = ("4.48.3", "4.57.6", "5.0.0", NEWEST)
 
 
 def find_overlay(version: str, overlays: Path = OVERLAYS) -> Path | None:
-    """The directory that holds this transformers version; None stands for the environment itself.
+    """The directory that holds this transformers version; None is the environment itself.
 
     Raises:
         UserError: the overlay was not made yet.
@@ -51,15 +52,14 @@ def make_overlay(version: str, overlays: Path = OVERLAYS) -> Path:
     Every requirement that the environment already satisfies is shared with it. Atomic: an interrupted
     installation leaves nothing that looks complete.
     """
-    from filelock import FileLock  # comes with huggingface_hub and torch
-
     directory = overlays.absolute() / version
     directory.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(directory.with_name(f".{version}.lock")):
         if not _marked(directory):
             _install(version, directory)
-        while wanted := _unfit(directory) or _unsatisfied(directory):  # installed since the overlay was made, perhaps
-            _pip_install(wanted, directory)
+        # packages of the environment may have changed since the overlay was made
+        while requirements := _unfit(directory) or _unsatisfied(directory):
+            _pip_install(requirements, directory)
     return directory
 
 
@@ -91,11 +91,12 @@ def _install(version: str, directory: Path) -> None:
     partial = directory.with_name(f".{version}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    wanted = [Requirement(f"transformers=={version}")]
-    while wanted:
-        _pip_install(wanted, partial)
-        wanted = _unsatisfied(partial)
-    _import_check(version, partial)
+    requirements = [Requirement(f"transformers=={version}")]
+    while requirements:
+        _pip_install(requirements, partial)
+        requirements = _unsatisfied(partial)
+    _check_import(version, partial)
+    # the mark first: a directory under its final name is always complete
     (partial / ".complete").write_text(PYTHON)
     shutil.rmtree(directory, ignore_errors=True)
     partial.rename(directory)
@@ -121,10 +122,10 @@ def _unsatisfied(target: Path) -> list[Requirement]:
             requirement.marker = None
             name = _normal(requirement.name)
             try:
-                found = held[name].version if name in held else metadata.version(requirement.name)
+                installed = held[name].version if name in held else metadata.version(requirement.name)
             except metadata.PackageNotFoundError:
-                found = None
-            if found is None or not requirement.specifier.contains(found, prereleases=True):
+                installed = None
+            if installed is None or not requirement.specifier.contains(installed, prereleases=True):
                 missing[name] = requirement
     return list(missing.values())
 
@@ -135,14 +136,14 @@ def _unfit(target: Path) -> list[Requirement]:
     older = []
     for name in OPTIONAL:
         try:
-            found = held.get(name) or metadata.distribution(name)
+            distribution = held.get(name) or metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
-        wants = [Requirement(line) for line in found.requires or ()]
-        wants = [each for each in wants if not each.marker or each.marker.evaluate({"extra": ""})]
-        there = [(each, held[_normal(each.name)].version) for each in wants if _normal(each.name) in held]
-        if any(not each.specifier.contains(version, prereleases=True) for each, version in there):
-            older.append(Requirement(f"{name}<{Version(found.version).major or found.version}"))
+        needs = [Requirement(line) for line in distribution.requires or ()]
+        needs = [need for need in needs if not need.marker or need.marker.evaluate({"extra": ""})]
+        pairs = [(need, held[_normal(need.name)].version) for need in needs if _normal(need.name) in held]
+        if any(not need.specifier.contains(version, prereleases=True) for need, version in pairs):
+            older.append(Requirement(f"{name}<{Version(distribution.version).major or distribution.version}"))
     return older
 
 
@@ -150,7 +151,7 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _import_check(version: str, target: Path) -> None:
+def _check_import(version: str, target: Path) -> None:
     code = "import transformers; from transformers import AutoModel; print(transformers.__version__)"
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(target), "PATH": ""}, capture_output=True, text=True

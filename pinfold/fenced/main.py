@@ -1,9 +1,8 @@
-"""The script that runs inside the fence: it executes a folder's code, in any transformers version.
+"""The script that runs in the sandbox: it executes a folder's code, in any transformers version from 4.48 on.
 
-Run with the path of a JSON request; writes a JSON answer to the path that the request names. The jobs are in
-loading.py, or in what the request names as its "module", from the directory above. Nothing here imports pinfold, since
-an older transformers may be in front of it and the checkout may be out of sight: the files that do the work are found
-by this file's own place.
+Run with the path of a JSON request; writes a JSON answer to the path that the request names. The job is the function
+``answer`` of the request's "module", such as "verify.load". Nothing in this folder imports pinfold, since it is the
+only folder of it that the sandbox shows: its files are found beside this one.
 """
 
 import importlib
@@ -14,10 +13,10 @@ import types
 
 
 def main(path: str) -> None:
-    """Do the job that the request names; every failure becomes part of the answer."""
+    """Do the job that the request names, and write its answer."""
     with open(path, encoding="utf-8") as file:
         request = json.load(file)
-    answer = importlib.import_module(f"_inside.{request.get('module', 'verify.load')}").answer(request)
+    answer = importlib.import_module(f"_inside.{request['module']}").answer(request)
     temporary = request["answer"] + ".part"
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(answer, file)
@@ -25,14 +24,14 @@ def main(path: str) -> None:
 
 
 def gather() -> None:
-    """Make a package of the directory above, under a name that nobody else uses and without its __init__."""
+    """Make a package of this directory, under a name that no other package has."""
     package = types.ModuleType("_inside")
     package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
     sys.modules["_inside"] = package
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # this script's folder: its neighbours' names must not shadow anybody's imports
+    sys.path.pop(0)  # this script's folder: its neighbours' names must not hide other modules
     sys.dont_write_bytecode = True
     gather()
     main(sys.argv[1])

@@ -218,9 +218,8 @@ def publish(args: argparse.Namespace, token: str | None = None, model=None) -> P
         say(f"           {size}, transformers {', '.join(row.version for row in rows)}")
         for line in [*([told] if told else []), *_left_unverified(args, versions, below)]:
             say(f"           {line}")
-        for note in expected.notes:
-            if "is not for this checkpoint" in note:
-                say(f"           {note}")
+        for head in expected.skipped:
+            say(f"           {head}")
         say(f"           {fence.available().describe()}")
         for auto, names in answer["formula"].items():
             if names:

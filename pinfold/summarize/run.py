@@ -60,7 +60,7 @@ def summarize(
         "threads": max(1, (os.cpu_count() or 2) // 2),
     }  # fmt: skip
     visible = [path for path in (code, weights) if path]
-    summary = fence.run(
+    summary = fence.run_sandboxed(
         request, work, visible=visible, overlay=overlay, memory=limit, seconds=SECONDS, name="the summary"
     )
     if summary["failures"]:

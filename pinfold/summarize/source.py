@@ -9,13 +9,13 @@ from typing import Any
 
 from pinfold.audit.examine import examine
 from pinfold.audit.finding import errors
-from pinfold.cli import compat
 from pinfold.common.errors import UserError, printable
 from pinfold.common.memory import free_memory
 from pinfold.fence import process as fence
 from pinfold.folder.contents import check_files, code_elsewhere
 from pinfold.folder.model_folder import ModelFolder, read_folder, read_modules
 from pinfold.remote.client import Remote, patience
+from pinfold.remote.revision import open_revision
 from pinfold.remote.snapshot import outline, real_files
 from pinfold.staging.checkpoint import find_weights
 
@@ -144,19 +144,14 @@ def hub_source(
         UserError: it cannot be read, or holds code that this machine cannot run in a sandbox.
     """
     stack.enter_context(patience(progress=False))
-    remote, sha = stack.enter_context(compat.repository(target, endpoint))
+    remote, sha = stack.enter_context(open_revision(target, endpoint))
     say(f"reading {remote.repo} at {sha} on {remote.destination.endpoint}")
     seen = outline(remote, sha, work / "outline")
     report = examine(seen.directory, f"{remote.repo}@{sha}", seen.sizes)
     for line in report.lines():
         say(printable(line).replace("\n", " "))
-    dangerous = [finding for finding in errors(report.findings) if finding.code.startswith("S")]
-    sandbox = fence.available()
-    if dangerous and not sandbox.read_only:
-        raise UserError(
-            f"{target} is not run: {dangerous[0].code} was found and this machine cannot fence it "
-            f"({sandbox.describe()}); use a machine where unprivileged namespaces are allowed"
-        )
+    dangerous = (finding.code for finding in errors(report.findings) if finding.code.startswith("S"))
+    fence.permit(target, next(dangerous, None))
     large = 2 * sum(n for name, n in seen.sizes.items() if name.endswith(".safetensors")) > free_memory()
     files = seen.directory
     if not (meta or large):

@@ -1,22 +1,29 @@
 """One model in several transformers versions: a row each, with every check, a hash of every output and the seconds."""
 
 import concurrent.futures
+import functools
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
+from pathlib import Path
 
 from packaging.version import Version
 
-from pinfold.common.errors import UserError
+from pinfold.common.errors import UserError, printable
 from pinfold.common.memory import free_memory
 from pinfold.fence.overlays import MINIMUM_MATRIX, NEWEST, check_version, find_overlay, is_made
 from pinfold.fence.process import GIB, end_all
 from pinfold.folder.releases import every_minor, release_ranges
+from pinfold.staging.stage import Staged
+from pinfold.verify import verify
 from pinfold.verify.verify import Unverified
+
+TABLES = Path("runs/compat")
 
 CHECKS = {
     "D01": "loads",
@@ -46,8 +53,22 @@ class Row:
     checks: dict[str, str] = field(default_factory=dict)
 
 
-def choose(versions: list[str], floor: str = "4.48") -> tuple[list[str], list[str]]:
-    """The versions to run, in order, without repetition, and those that lie below the floor that a folder declares.
+@dataclass(frozen=True)
+class Target:
+    """Something that can be loaded, and how.
+
+    Args:
+        name: as tables print it: a directory, or owner/name@sha.
+        loading: verify's function for it, with everything but the version filled in.
+    """
+
+    name: str
+    staged: Staged
+    loading: Callable[..., dict]
+
+
+def choose(versions: list[str], lowest_version: str = "4.48") -> tuple[list[str], list[str]]:
+    """The versions to run, in order, without repetition, and those below the lowest that a folder declares.
 
     Args:
         versions: releases, "newest", "minimum" (compat's minimum matrix) or "all" (every minor's newest patch).
@@ -55,32 +76,34 @@ def choose(versions: list[str], floor: str = "4.48") -> tuple[list[str], list[st
     Raises:
         UserError: one of them is not a release, or has no overlay.
     """
-    wanted: list[str] = []
-    for version in versions:
-        wanted += {"minimum": MINIMUM_MATRIX, "all": every_minor()}.get(version, (version,))
     own = metadata.version("transformers")
-    named = list(dict.fromkeys(own if version == NEWEST else version for version in wanted))
+    named = list(dict.fromkeys(own if version == NEWEST else version for version in expand(versions)))
     for version in named:
         if version != own:
             check_version(version)
-    lowest = Version(floor)
-    chosen = sorted((v for v in named if Version(v) >= lowest), key=Version)
+    chosen = sorted((v for v in named if Version(v) >= Version(lowest_version)), key=Version)
     for version in chosen:
         find_overlay(version)
     if not chosen:
-        raise UserError(f"the folder needs transformers {floor} or later; none of {', '.join(named)} is")
+        raise UserError(f"the folder needs transformers {lowest_version} or later; none of {', '.join(named)} is")
     return chosen, sorted(set(named) - set(chosen), key=Version)
 
 
-def at_hand(floor: str, show: Callable[[str], None]) -> tuple[list[str], list[str]]:
+def expand(versions: list[str]) -> list[str]:
+    """Releases, with those that "minimum" (compat's minimum matrix) and "all" (every minor's newest patch) name."""
+    lists = {"minimum": [*MINIMUM_MATRIX], "all": every_minor()}
+    return [release for version in versions for release in lists.get(version, [version])]
+
+
+def at_hand(lowest_version: str, show: Callable[[str], None]) -> tuple[list[str], list[str]]:
     """The minimum matrix, as far as its overlays were made; says what is missing."""
     own = metadata.version("transformers")
-    wanted = [own if version == NEWEST else version for version in MINIMUM_MATRIX]
-    missing = [v for v in wanted if Version(v) >= Version(floor) and not is_made(v)]
+    matrix = [own if version == NEWEST else version for version in MINIMUM_MATRIX]
+    missing = [v for v in matrix if Version(v) >= Version(lowest_version) and not is_made(v)]
     if missing:
         words = " ".join(missing)
         show(f"  not run in transformers {', '.join(missing)}: no overlay; make it with: pinfold compat make {words}")
-    return choose([v for v in wanted if v not in missing], floor)
+    return choose([v for v in matrix if v not in missing], lowest_version)
 
 
 def run_matrix(
@@ -105,9 +128,9 @@ def run_matrix(
             hashes, checks, failure = error.hashes, error.checks, str(error)
         except UserError as error:
             hashes, checks, failure = {}, {"D01": str(error)}, str(error)
-        found = Row(version, hashes, failure, round(time.monotonic() - started, 1), checks)
-        show(found)
-        return found
+        result = Row(version, hashes, failure, round(time.monotonic() - started, 1), checks)
+        show(result)
+        return result
 
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         rows = [pool.submit(row, version) for version in versions]
@@ -117,6 +140,37 @@ def run_matrix(
             pool.shutdown(wait=False, cancel_futures=True)
             end_all()
             raise
+
+
+def measure(
+    target: Target, versions: list[str], work: Path, show: Callable[[Row], None] = lambda row: None
+) -> list[Row]:
+    """One row a version.
+
+    The expected outputs are computed from the code and the tensors alone, with the newest of the versions that can;
+    a row without failure has every tensor equal to the file and every output equal to those, bit for bit.
+
+    Raises:
+        UserError: the weights do not fit the code, or no version can build the model.
+    """
+    problem: UserError | None = None
+    for version in sorted(versions, key=Version, reverse=True):
+        try:
+            expected = verify.reference(target.staged, target.staged.directory, work, overlay=find_overlay(version))
+            break
+        except UserError as error:
+            problem = problem or error
+    else:
+        raise problem
+    loading = functools.partial(target.loading, expected=expected, work=work)
+    size = sum(path.stat().st_size for path in target.staged.weights)
+    return run_matrix(versions, loading, size, expected.request["threads"], show)
+
+
+def progress(row: Row) -> str:
+    """The line that a version gets when it is done."""
+    hashes = "  ".join(f"{auto} {value[:12]}" for auto, value in sorted(row.hashes.items()))
+    return f"  transformers {row.version:<8} {printable(row.failure) or hashes}  [{row.seconds:.1f} s]"
 
 
 def agree(rows: list[Row]) -> bool:
@@ -153,10 +207,10 @@ def brief(rows: list[Row]) -> list[str]:
 
 
 def _by_failure(rows: list[Row]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    versions: dict[str, list[str]] = {}
     for row in rows:
-        found.setdefault(row.failure, []).append(row.version)
-    return found
+        versions.setdefault(row.failure, []).append(row.version)
+    return versions
 
 
 def lines(rows: list[Row]) -> list[str]:
@@ -184,7 +238,9 @@ def lines(rows: list[Row]) -> list[str]:
 def _mark(check: str | None) -> str:
     if check is None:
         return "-"
-    return check if check == "ok" else "left out" if check.startswith("skipped") else "FAILS"
+    if check == "ok":
+        return check
+    return "left out" if check.startswith("skipped") else "FAILS"
 
 
 def markdown(name: str, rows: list[Row]) -> str:
@@ -217,6 +273,16 @@ def as_json(name: str, rows: list[Row]) -> str:
     """The same for programs."""
     value = {"target": name, "environment": environment(), "agree": agree(rows), "rows": [asdict(row) for row in rows]}
     return json.dumps(value, indent=2, sort_keys=True) + "\n"
+
+
+def write_tables(name: str, rows: list[Row], directory: Path = TABLES) -> Path:
+    """Keep the table as Markdown, and as JSON beside it; returns the path of the Markdown."""
+    directory.mkdir(parents=True, exist_ok=True)
+    stem = re.sub(r"[^\w.]+", "-", name.split("@")[0]).strip("-.") or "model"
+    (directory / f"{stem}.json").write_text(as_json(name, rows), encoding="utf-8")
+    path = directory / f"{stem}.md"
+    path.write_text(markdown(name, rows), encoding="utf-8")
+    return path
 
 
 def environment() -> dict[str, str]:

@@ -98,7 +98,7 @@ def _one(folder: Path, places: dict, auto: str, version: str, work: Path, only: 
         "module": "suite.table", "folder": str(folder), "places": places, "auto": auto, "threads": 1, "only": only,
         "stored": str(folder) if (folder / "config.json").exists() else None,
     }  # fmt: skip
-    answer = fence.run(
+    answer = fence.run_sandboxed(
         request,
         work,
         visible=[folder],

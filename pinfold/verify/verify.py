@@ -5,8 +5,8 @@ How it works:
 - ``staged_load`` and ``published_load`` load through the Auto classes from an empty HF_HOME and compare with them bit
   by bit; each of the checks D01 to D07 has its own result in the answer.
 - A tokenizer's ids are compared as well, with those of the checkpoint's own files; a tokenizer alone has only these.
-- All of it runs behind the fence (fence.py), since it executes the folder's code; this half only compares answers.
-  The half inside is inside.py, with loading.py, weights.py, buffers.py, attention.py, probes.py and tokens.py.
+- All of it runs in the sandbox (fence/process.py), since it executes the folder's code; this half only compares
+  answers. The half inside is fenced/verify.
 """
 
 import json
@@ -18,15 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pinfold.common.errors import UserError
-from pinfold.common.safetensors import DTYPES, read_tensors
 from pinfold.fence import process as fence
 from pinfold.fenced.verify import attention, probes
-from pinfold.fenced.verify import load as loading
-from pinfold.folder.contents import has_tokenizer
+from pinfold.fenced.verify.outputs import compare_outputs
+from pinfold.fenced.verify.reference import SkippedHead
 from pinfold.folder.model_folder import DIGEST_LINE, code_digest
-from pinfold.folder.tokenizer_files import TOKENIZER
 from pinfold.staging.checkpoint import find_weights
 from pinfold.staging.stage import Staged
+from pinfold.verify import inputs
 
 MANY = 300_000_000  # parameters; what takes a further copy of the weights is left out above, and said
 MARK = "SECOND_COPY"  # what the second of two copies has and the first does not
@@ -56,8 +55,9 @@ class Reference:
     checkpoint: Path
     request: dict = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    skipped: list[SkippedHead] = field(default_factory=list)  # model classes that were not verified
     vocabulary: int = 0  # of a tokenizer alone
-    measured: dict = field(default_factory=dict)  # as the folder's process says it: see measured.py
+    measured: dict = field(default_factory=dict)  # as the folder's process says it: see fenced/cost/measured.py
 
 
 def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None = None, in_memory=None) -> Reference:
@@ -73,100 +73,92 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
     """
     if staged.tokenizer_only:
         return _tokenizer_reference(staged, checkpoint, work, overlay)
-    models = {a: place for a, place in staged.auto_map.items() if a.startswith("AutoModel")}
+    models = {auto: place for auto, place in staged.auto_map.items() if auto.startswith("AutoModel")}
     if not models:
         raise UserError(f"{staged.folder.path}: no model class is registered; there are no numbers to verify")
-    config = staged.directory / "config.json"
-    given = json.loads(config.read_text(encoding="utf-8"))
-    places = {a: staged.place(place) for a, place in models.items()}
-    published = given.get("auto_map") if isinstance(given.get("auto_map"), dict) else {}
-    kept = Path(tempfile.mkdtemp(prefix="reference-", dir=work))
-    runs_with = attention.read(in_memory.config) if in_memory is not None else None
-    request = {
-        "models": models,
-        "in_memory": runs_with if runs_with and attention.on_cpu(runs_with) else None,
-        "places": {a: published[a] if isinstance(published.get(a), str) else place for a, place in places.items()},
-        "others": _others(staged),
-        "architecture": staged.architecture,
-        "dtype": _dtype(given) or _widest(staged),
-        "threads": max(1, (os.cpu_count() or 2) // 2),
-        "weights": [str(p.resolve()) for p in find_weights(checkpoint)],
-        "outputs": str(kept / "outputs.safetensors"),
-        "buffers": str(kept / "buffers.pt"),
-        "probe": own_probe(staged.folder.path),
-        "code": staged.code,
-        "many": MANY,
-        "tokenizer": _tokenizer(staged, checkpoint, kept),
-        "pixels": _pixels(staged.directory),
-        "model_code": [m.file for m in staged.folder.closure([place.split(".")[0] for place in models.values()])],
-    }
+    directory = Path(tempfile.mkdtemp(prefix="reference-", dir=work))
+    request = _reference_request(staged, checkpoint, models, directory, in_memory)
     folder = staged.folder.path.resolve()
-    job = {**request, "job": "reference", "folder": str(folder), "checkpoint": str(config.parent)}
+    job = {**request, "module": "verify.reference", "folder": str(folder), "checkpoint": str(staged.directory)}
     visible = [folder, staged.directory, checkpoint.resolve()]
-    answer = fence.run(job, work, visible=visible, writable=[kept], overlay=overlay, **_limits(staged))
+    answer = fence.run_sandboxed(job, work, visible=visible, writable=[directory], overlay=overlay, **_limits(staged))
     _raise(answer, f"{staged.folder.path} with {checkpoint}")
     try:
         request |= {key: answer[key] for key in ("probes", "aliases", "losses", "drawn", "missing", "attention")}
         request |= {"reference_version": answer["transformers"], "tokens": answer.get("tokens")}
-        hashes, parameters, notes = answer["hashes"], answer["parameters"], answer["notes"]
-    except KeyError as error:
-        raise UserError(f"{staged.folder.path}: its code answered in verification's place ({error} missing)") from None
-    sizes = answer.get("measured") if isinstance(answer.get("measured"), dict) else {}
-    return Reference(
-        Path(request["outputs"]), hashes, parameters, checkpoint.resolve(), request, notes, measured=sizes
-    )
+        measured, heads = answer.get("measured"), answer["skipped_heads"]
+        return Reference(
+            outputs=Path(request["outputs"]),
+            hashes=answer["hashes"],
+            parameters=answer["parameters"],
+            checkpoint=checkpoint.resolve(),
+            request=request,
+            notes=answer["notes"],
+            skipped=[SkippedHead(*(str(head[key]) for key in ("auto", "name", "why"))) for head in heads],
+            measured=measured if isinstance(measured, dict) else {},
+        )
+    except (KeyError, TypeError) as error:
+        why = f"{error} missing" if isinstance(error, KeyError) else str(error)
+        raise UserError(
+            f"{staged.folder.path}: the folder's code replaced the verification result ({why}); do not trust it"
+        ) from None
+
+
+def _reference_request(
+    staged: Staged, checkpoint: Path, models: dict[str, str], directory: Path, in_memory: object
+) -> dict:
+    """What the reference is computed from, and every load compared by; the sandbox writes to ``directory``."""
+    config = json.loads((staged.directory / "config.json").read_text(encoding="utf-8"))
+    entries = config.get("auto_map") if isinstance(config.get("auto_map"), dict) else {}
+    runs_with = attention.implementations(in_memory.config) if in_memory is not None else None
+    return {
+        "models": models,
+        "in_memory": runs_with if runs_with and attention.on_cpu(runs_with) else None,
+        "places": {
+            auto: entries[auto] if isinstance(entries.get(auto), str) else staged.place(place)
+            for auto, place in models.items()
+        },
+        "others": inputs.other_classes(staged),
+        "architecture": staged.architecture,
+        "dtype": inputs.declared_dtype(config) or inputs.widest_dtype(staged),
+        "threads": max(1, (os.cpu_count() or 2) // 2),
+        "weights": [str(path.resolve()) for path in find_weights(checkpoint)],
+        "outputs": str(directory / "outputs.safetensors"),
+        "buffers": str(directory / "buffers.pt"),
+        "probe": own_probe(staged.folder.path),
+        "code": staged.code,
+        "many": MANY,
+        "tokenizer": inputs.tokenizer_files(staged, checkpoint, directory),
+        "pixels": inputs.picture_size(staged.directory),
+        "model_code": [m.file for m in staged.folder.closure([place.split(".")[0] for place in models.values()])],
+    }
 
 
 def _tokenizer_reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None) -> Reference:
     """The ids that a tokenizer alone gives."""
-    kept = Path(tempfile.mkdtemp(prefix="reference-", dir=work))
-    request = {"models": {}, "threads": 1, "tokenizer": _tokenizer(staged, checkpoint, kept)}
-    job = {**request, "job": "reference", "folder": str(staged.directory)}
+    directory = Path(tempfile.mkdtemp(prefix="reference-", dir=work))
+    request = {"models": {}, "threads": 1, "tokenizer": inputs.tokenizer_files(staged, checkpoint, directory)}
+    job = {**request, "module": "verify.reference", "folder": str(staged.directory)}
     visible = [staged.directory, checkpoint.resolve()]
-    answer = fence.run(job, work, visible=visible, writable=[kept], overlay=overlay, **_limits(staged))
+    answer = fence.run_sandboxed(job, work, visible=visible, writable=[directory], overlay=overlay, **_limits(staged))
     _raise(answer, f"{checkpoint}")
     request |= {"reference_version": answer["transformers"], "tokens": answer["tokens"]}
-    outputs, vocabulary = kept / "outputs.safetensors", answer["tokens"]["sizes"].get("tokens", 0)
-    return Reference(outputs, answer["hashes"], 0, checkpoint.resolve(), request, answer["notes"], vocabulary)
-
-
-def _tokenizer(staged: Staged, checkpoint: Path, kept: Path) -> dict | None:
-    """The checkpoint's own tokenizer files, in a directory without anything else; None where there are none.
-
-    A class of the folder loads them from the checkpoint itself, since it may read files of any name. One whose code is
-    in neither place is left to its own repository.
-    """
-    if not has_tokenizer(staged.directory):
-        return None
-    try:
-        value = json.loads((checkpoint / "tokenizer_config.json").read_text(encoding="utf-8"))
-        value = value if isinstance(value, dict) else {}
-        published = json.loads((staged.directory / "tokenizer_config.json").read_text(encoding="utf-8"))
-        entry = published["auto_map"]["AutoTokenizer"]
-    except FileNotFoundError:
-        value, entry = {}, None
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        entry = None
-    places = [place for place in (entry if isinstance(entry, list) else [entry]) if isinstance(place, str)]
-    if places:
-        place = places[-1].rpartition("--")[2]
-        here = place.count(".") == 1 and place.split(".")[1] in staged.folder.classes
-        return {"place": place, "directory": str(checkpoint.resolve())} if here else None
-    directory = kept / "tokenizer"
-    directory.mkdir()
-    for name in TOKENIZER:
-        if (checkpoint / name).is_file():
-            shutil.copyfile(checkpoint / name, directory / name)
-    value = {"tokenizer_class": "PreTrainedTokenizerFast", **{k: v for k, v in value.items() if k != "auto_map"}}
-    (directory / "tokenizer_config.json").write_text(json.dumps(value), encoding="utf-8")
-    return {"place": None, "directory": str(directory)}
+    return Reference(
+        outputs=directory / "outputs.safetensors",
+        hashes=answer["hashes"],
+        parameters=0,
+        checkpoint=checkpoint.resolve(),
+        request=request,
+        notes=answer["notes"],
+        vocabulary=answer["tokens"]["sizes"].get("tokens", 0),
+    )
 
 
 def compare_in_memory(model, auto: str, expected: Reference) -> str | None:
     """Compare a model in this process with the reference, bit for bit; it is left as it was.
 
     Returns:
-        What the user has to know about the comparison, if anything.
+        What the user has to know of the comparison, or None.
 
     Raises:
         Unverified: its outputs differ from those of the folder's source with the same tensors.
@@ -176,32 +168,36 @@ def compare_in_memory(model, auto: str, expected: Reference) -> str | None:
     import torch
     from safetensors.torch import load_file
 
-    def failures(copied) -> list:
-        outputs, _ = probes.run_probes(copied, expected.request["probe"], expected.request["probes"][auto])
-        outputs = {f"{auto}/{key}": value for key, value in outputs.items()}
-        return [{"check": "D03", "line": line} for line in loading.compare_outputs(auto, outputs, wanted)]
+    reference_outputs = load_file(expected.outputs)
+    if own := {
+        key.split("/", 1)[1]: value for key, value in reference_outputs.items() if key.startswith("in memory/")
+    }:
+        reference_outputs = {f"{auto}/{key}": value for key, value in own.items()}  # with its own attention
 
-    threads, wanted = torch.get_num_threads(), load_file(expected.outputs)
-    if own := {key.split("/", 1)[1]: value for key, value in wanted.items() if key.startswith("in memory/")}:
-        wanted = {f"{auto}/{key}": value for key, value in own.items()}  # with its own attention
-    runs_with = attention.read(model.config)
+    def failures(compared) -> list[dict]:
+        outputs, _ = probes.run_probes(compared, expected.request["probe"], expected.request["probes"][auto])
+        outputs = {f"{auto}/{key}": value for key, value in outputs.items()}
+        return [{"check": "D03", "line": line} for line in compare_outputs(auto, outputs, reference_outputs)]
+
+    runs_with = attention.implementations(model.config)
     as_it_is = attention.on_cpu(runs_with) and all(p.device.type == "cpu" for p in model.parameters())
+    threads = torch.get_num_threads()
     torch.set_num_threads(expected.request["threads"])
     try:
+        differences = failures(model) if as_it_is else None
         # a model that was itself loaded may lie unaligned in memory; its copy does not
-        found = failures(model) if as_it_is else [None]
-        if found:
+        if differences is None or differences:
             copied = copy.deepcopy(model).cpu()
             if not attention.on_cpu(runs_with):
-                attention.write(copied.config, expected.request["attention"][auto])
-            found = failures(copied)
+                attention.set_implementations(copied.config, expected.request["attention"][auto])
+            differences = failures(copied)
     finally:
         torch.set_num_threads(threads)
-    _raise({"failures": found}, "the folder's source does not compute what this model computes")
+    _raise({"failures": differences}, "the folder's source does not compute what this model computes")
     if attention.on_cpu(runs_with):
         return None
-    used = attention.named(expected.request["attention"][auto])
-    return f"compared with {used}, as {attention.named(runs_with)} does not run on every machine"
+    used = attention.spoken(expected.request["attention"][auto])
+    return f"compared with {used}, as {attention.spoken(runs_with)} does not run on every machine"
 
 
 def staged_load(
@@ -233,14 +229,15 @@ def staged_load(
     """
     here = Path(tempfile.mkdtemp(prefix="staged-", dir=work))
     try:
-        read_only, writable = here / "given", here / "made"
+        read_only = here / "given"
+        writable = here / "made"
         writable.mkdir()
         copy = read_only / "first" / staged.directory.name
         shutil.copytree(staged.directory, copy, copy_function=_link)
         job = {
             **expected.request,
             **({"threads": threads} if threads else {}),
-            "job": "load",
+            "module": "verify.load",
             "target": str(copy),
             "resave": str(writable / "saved"),
             "second": _second_copy(staged, read_only / "second" / staged.directory.name),
@@ -248,13 +245,13 @@ def staged_load(
             "keep": str(keep) if keep else None,
         }
         visible = [staged.directory, read_only, expected.checkpoint, expected.outputs.parent]
-        made = [writable, *([keep.parent] if keep else [])]
-        answer = fence.run(
-            job, work, visible=visible, writable=made, overlay=overlay, hub_home=hub_home, **_limits(staged)
+        directories = [writable, *([keep.parent] if keep else [])]
+        answer = fence.run_sandboxed(
+            job, work, visible=visible, writable=directories, overlay=overlay, hub_home=hub_home, **_limits(staged)
         )
     finally:
         shutil.rmtree(here, ignore_errors=True)
-    _raise(answer, "the staged files do not load as they should")
+    _raise(answer, "the staged files do not load correctly")
     return answer
 
 
@@ -278,13 +275,13 @@ def published_load(
 
     Args:
         resave: also save what was loaded, and load that (D06).
-        examples: programs, of which the first that runs is told in the answer's "example", with what it prints.
+        examples: programs; the first that runs is named in the answer's "example", with what it prints.
     """
     saved = Path(tempfile.mkdtemp(prefix="published-", dir=work))
     job = {
         **expected.request,
         **({"threads": threads} if threads else {}),
-        "job": "load",
+        "module": "verify.load",
         "target": repo,
         "revision": revision,
         "code_revision": code_revision,
@@ -294,13 +291,13 @@ def published_load(
     }
     visible = [hub_home, expected.checkpoint, expected.outputs.parent]
     try:
-        made = [saved, *([keep.parent] if keep else [])]
-        answer = fence.run(
-            job, work, visible=visible, writable=made, hub_home=hub_home, overlay=overlay, **_limits(staged)
+        directories = [saved, *([keep.parent] if keep else [])]
+        answer = fence.run_sandboxed(
+            job, work, visible=visible, writable=directories, hub_home=hub_home, overlay=overlay, **_limits(staged)
         )
     finally:
         shutil.rmtree(saved, ignore_errors=True)
-    _raise(answer, f"{repo} at {revision} does not load as it should")
+    _raise(answer, f"{repo} at {revision} does not load correctly")
     return answer
 
 
@@ -311,8 +308,8 @@ def compare_versions(first: tuple[str, Path], second: tuple[str, Path]) -> list[
     before, after = load_file(first[1]), load_file(second[1])
     lines = []
     for auto in sorted({key.split("/")[0] for key in {*before, *after}}):
-        mine = {key: value for key, value in after.items() if key.startswith(f"{auto}/")}
-        lines += loading.compare_outputs(auto, mine, before, (first[0], second[0]))
+        outputs = {key: value for key, value in after.items() if key.startswith(f"{auto}/")}
+        lines += compare_outputs(auto, outputs, before, (first[0], second[0]))
     return lines
 
 
@@ -336,20 +333,9 @@ def _second_copy(staged: Staged, directory: Path) -> dict | None:
     return {"target": str(directory), "mark": MARK}
 
 
-def _others(staged: Staged) -> dict[str, str]:
-    """Auto classes for what goes with a model, where the checkpoint has the file that they load."""
-    files = {
-        "AutoConfig": ["config.json"],
-        "AutoImageProcessor": ["preprocessor_config.json"],
-        "AutoFeatureExtractor": ["preprocessor_config.json"],
-        "AutoTokenizer": ["tokenizer_config.json"],
-        "AutoProcessor": ["processor_config.json", "preprocessor_config.json"],
-    }
-    return {
-        auto: place
-        for auto, place in staged.auto_map.items()
-        if any((staged.directory / name).exists() for name in files.get(auto, ()))
-    }
+def _limits(staged: Staged) -> dict:
+    size = sum(p.stat().st_size for p in staged.weights)
+    return {"memory": 8 * fence.GIB + 8 * size, "seconds": 600 + size / 5e6}
 
 
 def own_probe(folder: Path) -> dict:
@@ -374,43 +360,11 @@ def own_probe(folder: Path) -> dict:
     return probe
 
 
-def _widest(staged: Staged) -> str:
-    found = {DTYPES.get(tensor.dtype) for tensor in read_tensors(staged.weights)}
-    return "float32" if "float32" in found or not found & {"float16", "bfloat16"} else sorted(found - {None})[0]
-
-
-def _pixels(directory: Path) -> int | None:
-    """Width and height of the pictures that the processor makes, where its settings say so."""
-    try:
-        value = json.loads((directory / "preprocessor_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    for name in ("crop_size", "size", "image_size") if isinstance(value, dict) else ():
-        found = value.get(name)
-        if name == "crop_size" and value.get("do_center_crop") is False:
-            continue
-        if isinstance(found, dict):
-            found = found.get("height") if found.get("height") == found.get("width") else found.get("shortest_edge")
-        if type(found) is int and 0 < found <= 4096:
-            return found
-    return None
-
-
-def _limits(staged: Staged) -> dict:
-    size = sum(p.stat().st_size for p in staged.weights)
-    return {"memory": 8 * fence.GIB + 8 * size, "seconds": 600 + size / 5e6}
-
-
 def _link(source: str, target: str) -> None:
     try:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _dtype(config: dict) -> str | None:
-    name = config.get("torch_dtype") or config.get("dtype")
-    return name if name in DTYPES.values() else None
 
 
 def _raise(answer: dict, what: str) -> None:

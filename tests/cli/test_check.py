@@ -199,7 +199,7 @@ def test_dangerous_code_is_not_run_where_it_cannot_be_fenced(checked, published,
     path.write_text(path.read_text() + "\nimport os\nos.system('true')\n")
     monkeypatch.setattr("pinfold.fence.process.available", lambda: check.fence.Fence(()))
     code, out, err = checked(published, "--run", "--versions", "newest")
-    assert code == 2 and "S02" in out and "cannot fence it" in err and "running its code" not in out
+    assert code == 2 and "S02" in out and "cannot sandbox it" in err and "running its code" not in out
 
 
 def test_fix_shows_a_diff_and_writes_only_when_told(checked, tmp_path, capsys):

@@ -58,7 +58,7 @@ def published(tiny_folder, tiny_checkpoint, tmp_path):
 
 
 def test_a_directory_gives_the_same_numbers_in_4_48_and_the_newest(old_and_new, published):
-    name, rows = compat.run(str(published), ["newest", "4.48.3"])
+    name, rows = compat.load_in_versions(str(published), ["newest", "4.48.3"])
     assert name == str(published) and [row.failure for row in rows] == ["", ""]
     assert rows[0].version == "4.48.3" != rows[1].version
     assert rows[0].hashes == rows[1].hashes and matrix.agree(rows)
@@ -70,7 +70,7 @@ def test_a_folder_that_breaks_in_the_newest_version_is_said_to(old_and_new, publ
     """Without post_init() 4.48 loads a model and 5 does not. The reference needs no loading, so it exists."""
     source = (published / "modeling_tiny.py").read_text()
     (published / "modeling_tiny.py").write_text(source.replace("        self.post_init()\n", ""))
-    _, rows = compat.run(str(published), ["4.48.3", "newest"])
+    _, rows = compat.load_in_versions(str(published), ["4.48.3", "newest"])
     assert rows[0].checks["D01"] == "ok" and "all_tied_weights_keys" in rows[1].failure
     assert "fails in 5." in matrix.summary(rows) and not matrix.agree(rows)
 
@@ -79,7 +79,7 @@ def test_releases_below_the_declared_floor_are_not_run(old_and_new, published):
     path = published / "configuration_tiny.py"
     path.write_text(path.read_text().replace("class TinyConfig", 'MIN_TRANSFORMERS = "5.1"\n\n\nclass TinyConfig'))
     lines = []
-    _, rows = compat.run(str(published), ["4.48.3", "newest"], show=lines.append)
+    _, rows = compat.load_in_versions(str(published), ["4.48.3", "newest"], show=lines.append)
     assert len(rows) == 1 and any("not run: 4.48.3; the folder declares 5.1" in line for line in lines)
 
 
@@ -87,7 +87,7 @@ def test_versions_are_chosen_once_and_in_order(old_and_new):
     own = releases.every_minor()[-1]
     assert matrix.choose(["newest", own, "4.48.3"]) == (["4.48.3", own], [])
     with pytest.raises(UserError, match=r"needs transformers 99\.0 or later"):
-        matrix.choose(["newest"], floor="99.0")
+        matrix.choose(["newest"], lowest_version="99.0")
     minors = [version.rsplit(".", 1)[0] for version in releases.every_minor()]
     assert minors[0] == "4.48" and len(set(minors)) == len(minors) >= 30 and "5.0" in minors
 
@@ -99,7 +99,7 @@ ROWS = [
 
 
 def test_the_table_says_what_passed_what_failed_and_what_was_left_out(tmp_path):
-    path = compat.write_tables("me/x@" + "0" * 40, ROWS, tmp_path / "new")
+    path = matrix.write_tables("me/x@" + "0" * 40, ROWS, tmp_path / "new")
     text = path.read_text()
     brief, (head, _, good, bad) = text.splitlines()[2:6], text.splitlines()[7:11]
     assert brief[0] == "| transformers | checks passed | AutoModel |" and "D01 loading failed" in brief[3]

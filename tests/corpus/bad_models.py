@@ -370,7 +370,7 @@ BAD = [
     Bad(
         "a head that nobody draws",
         "D04",
-        "holds memory that nobody wrote",
+        "holds memory that no code wrote",
         {NO_HEAD_INIT: "        pass\n"},
         version="4.48.3",
         saved={"cls": "CnnModel"},

@@ -108,13 +108,13 @@ def test_every_file_in_the_tree_exists_and_every_link_leads_somewhere():
 def test_the_output_on_the_first_screen_is_what_a_push_prints(place):
     def shape(text):
         text = re.sub(r"\b[0-9a-f]{12,40}\b", "HEX", text)
-        return re.sub(r"[\d.]+|\(fenced:[^)]*\)", "N", re.sub(r"; (half )?fenced[^)]*\)", ")", text)).strip()
+        return re.sub(r"[\d.]+|\(sandboxed:[^)]*\)", "N", re.sub(r"; (partly )?sandboxed[^)]*\)", ")", text)).strip()
 
     shown = [shape(line) for line in block("text", "push to local").splitlines() if line]
     printed = [shape(line) for line in place[2].splitlines()]
     # how far a machine fences is its own matter; that it says so is not
-    assert any("fenced: " in line for line in printed)
-    assert [line for line in shown if line not in printed and "fenced: " not in line] == []
+    assert any("sandboxed: " in line for line in printed)
+    assert [line for line in shown if line not in printed and "sandboxed: " not in line] == []
 
 
 def test_the_lines_that_serve_and_the_snippet_are_what_a_push_prints(place):

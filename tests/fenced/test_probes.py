@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pinfold.fenced.verify import probes
+from pinfold.fenced.verify import losses, probes
 
 
 def model(forward, name="Any", main="input_ids", **config):
@@ -91,7 +91,7 @@ def test_a_folders_own_probe_counts_alone():
 def labels_of(name, logits, **config):
     made = model(text, name=name, **{"vocab_size": 50, **config})
     inputs = probes.probe_inputs(made, {})["pair"]
-    return inputs, probes.label_inputs(made, inputs, {"pair/logits": logits}, "pair")
+    return inputs, losses.label_inputs(made, inputs, {"pair/logits": logits}, "pair")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_model_that_returns_nothing_is_not_taken_for_a_right_one():
 def test_a_loss_that_cannot_be_had_is_left_out_in_words(forward, words):
     made = model(forward, vocab_size=20)
     outputs, _ = probes.run_probes(made, {})
-    assert words in probes.losses(made, {}, outputs, 10**6)["skipped"]
+    assert words in losses.loss_and_gradients(made, {}, outputs, 10**6)["skipped"]
 
 
 def classifier(self, input_ids, labels=None, **kwargs):
@@ -161,27 +161,27 @@ def scaled(self, input_ids, labels=None, num_items_in_batch=None, **kwargs):
 def test_a_gradient_that_a_trainer_would_multiply_is_seen():
     made = model(classifier, vocab_size=20)
     outputs, _ = probes.run_probes(made, {})
-    assert "gradients are multiplied by gradient_accumulation_steps" in probes.accumulates(made, {}, outputs)
+    assert "gradients are multiplied by gradient_accumulation_steps" in losses.accumulates(made, {}, outputs)
     made.accepts_loss_kwargs = False
-    assert probes.accumulates(made, {}, outputs) is None
-    assert probes.accumulates(model(scaled, vocab_size=20), {}, outputs) is None
+    assert losses.accumulates(made, {}, outputs) is None
+    assert losses.accumulates(model(scaled, vocab_size=20), {}, outputs) is None
 
 
 def test_losses_differ_in_words():
     made = model(scaled, vocab_size=20)
     outputs, _ = probes.run_probes(made, {})
-    first = probes.losses(made, {}, outputs, 10**6)
-    assert probes.compare_losses(first, first) is None and first["none"] == [] and made.scale.grad is None
+    first = losses.loss_and_gradients(made, {}, outputs, 10**6)
+    assert losses.compare_losses(first, first) is None and first["none"] == [] and made.scale.grad is None
     with torch.no_grad():
         made.scale += 1
-    assert "loss differs from the model in memory: " in probes.compare_losses(
-        probes.losses(made, {}, outputs, 9), first
+    assert "loss differs from the model in memory: " in losses.compare_losses(
+        losses.loss_and_gradients(made, {}, outputs, 9), first
     )
     same_loss = {**first, "gradients": {"scale": ["0" * 64, 2.0]}}
-    assert "gradient of scale differs from the model in memory: norm 2 instead of" in probes.compare_losses(
+    assert "gradient of scale differs from the model in memory: norm 2 instead of" in losses.compare_losses(
         same_loss, first
     )
-    assert "a gradient is there or missing" in probes.compare_losses(
+    assert "a gradient is there or missing" in losses.compare_losses(
         {**first, "none": ["scale"], "gradients": {}}, first
     )
 
@@ -197,5 +197,7 @@ def test_a_model_keeps_its_modes():
 
 def test_numbers_are_compared_as_numbers():
     nan, plus, minus = torch.tensor([float("nan")]), torch.tensor([0.0]), torch.tensor([-0.0])
-    assert probes.same(nan, nan.clone()) and probes.same(plus, minus) and not probes.same(nan, plus)
-    assert not probes.same(plus, plus.double()) and not probes.same(plus, torch.zeros(2))
+    assert (
+        probes.same_tensor(nan, nan.clone()) and probes.same_tensor(plus, minus) and not probes.same_tensor(nan, plus)
+    )
+    assert not probes.same_tensor(plus, plus.double()) and not probes.same_tensor(plus, torch.zeros(2))

@@ -1,6 +1,7 @@
-"""Run many jobs of verification in one warm process a transformers version, each in a fork of its own.
+"""Run many jobs of the sandbox in one warm process a transformers version, each in a fork.
 
-The real script and the real request; what is left out is the fence and five seconds of imports a job.
+The real script and the real request; what is left out is the sandbox, and five seconds of imports a job. For tests
+whose subject is not the sandbox: the fixture ``forked`` of conftest.py puts it in the sandbox's place.
 """
 
 import json
@@ -8,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 SERVER = """
@@ -19,27 +21,45 @@ specification.loader.exec_module(inside)
 inside.gather()
 import torch
 import transformers
-from transformers import AutoConfig, AutoModel, GenerationMixin, PreTrainedModel
-import transformers.modeling_outputs, _inside.verify.load
+from huggingface_hub import constants
+from transformers import AutoConfig, AutoModel, AutoTokenizer, GenerationMixin, PreTrainedModel
+import transformers.modeling_outputs, _inside.verify.load, _inside.verify.reference
 torch.set_num_threads(1)
+
+
+def use_cache(home):
+    '''Every module has read its place from HF_HOME when it was imported.'''
+    before, after = constants.HF_HUB_CACHE, os.path.join(home, "hub")
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] in ("huggingface_hub", "transformers"):
+            for key, value in list(vars(module).items()):
+                if isinstance(value, str) and value == before:
+                    setattr(module, key, after)
+
+
 print("ready", flush=True)
 for line in sys.stdin:
+    request, hub_home = json.loads(line)
     child = os.fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        inside.main(json.loads(line))
+        if hub_home:
+            use_cache(hub_home)
+        inside.main(request)
         os._exit(0)
     print(os.waitpid(child, 0)[1], flush=True)
 """
 
 
 class Forks:
-    """Stands in for fence.run."""
+    """Stands in for fence.run_sandboxed; several threads may call it."""
 
     def __init__(self, home: Path):
-        self.home, self.servers = home, {}
+        self.home = home
+        self.servers: dict[Path | None, subprocess.Popen] = {}
+        self.lock = threading.Lock()
 
-    def _server(self, overlay):
+    def _server(self, overlay: Path | None) -> subprocess.Popen:
         if overlay not in self.servers:
             home = Path(tempfile.mkdtemp(dir=self.home))
             environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_", "PYTHON"))}
@@ -55,13 +75,15 @@ class Forks:
             assert server.stdout.readline() == "ready\n", (home / "log").read_text()
         return self.servers[overlay]
 
-    def run(self, request, work, *, visible, writable=(), overlay=None, **limits) -> dict:
-        """fence.run's arguments and answer."""
-        server, scratch = self._server(overlay), Path(tempfile.mkdtemp(dir=work))
+    def run(self, request, work, *, visible, writable=(), overlay=None, hub_home=None, **limits) -> dict:
+        """fence.run_sandboxed's arguments and answer."""
+        scratch = Path(tempfile.mkdtemp(dir=work))
         (scratch / "request.json").write_text(json.dumps({**request, "answer": str(scratch / "answer.json")}))
-        server.stdin.write(json.dumps(str(scratch / "request.json")) + "\n")
-        server.stdin.flush()
-        code = server.stdout.readline().strip()
+        with self.lock:
+            server = self._server(overlay)
+            server.stdin.write(json.dumps([str(scratch / "request.json"), hub_home and str(hub_home)]) + "\n")
+            server.stdin.flush()
+            code = server.stdout.readline().strip()
         assert code == "0", f"the job ended with {code}"
         return json.loads((scratch / "answer.json").read_text())
 

@@ -57,7 +57,7 @@ torch.save(model(torch.arange(6)[None]).logits, {path!r})
 """
 
 
-def test_weights_are_published_without_code_and_load_with_both_pins(push, hub, code_repo, weights, tmp_path):
+def test_weights_are_published_without_code_and_load_with_both_pins(forked, push, hub, code_repo, weights, tmp_path):
     repo, sha = code_repo
     code, out, err = push(weights, "--repo", "local/weights-only", "--code-from", f"{repo}@{sha}")
     assert code == 0, out + err

@@ -1,6 +1,7 @@
 """Pushes with a tokenizer: beside a model, alone, and with the files of sentence-transformers.
 
 Through the front door: real pushes to a real server; ids are compared in every transformers version that was made.
+The sandbox is not the subject here: its jobs run in forks of a warm process.
 """
 
 import json
@@ -134,7 +135,7 @@ def minimum(overlay):
 
 
 def test_a_model_with_its_tokenizer_is_verified_with_its_ids(
-    push, hub, repo, tiny_folder, checkpoint, tmp_path, minimum
+    forked, push, hub, repo, tiny_folder, checkpoint, tmp_path, minimum
 ):
     code, out, err = push(tiny_folder, "--checkpoint", checkpoint, "--versions", "minimum")
     assert code == 0, err
@@ -152,7 +153,7 @@ def test_a_model_with_its_tokenizer_is_verified_with_its_ids(
     assert "The tokenizer's ids of fixed texts are the same" in (files / "README.md").read_text()
 
 
-def test_ids_that_staging_changes_stop_the_push(push, repo, tiny_folder, checkpoint, monkeypatch):
+def test_ids_that_staging_changes_stop_the_push(forked, push, repo, tiny_folder, checkpoint, monkeypatch):
     def spoiled(config):
         return {**real(config), "padding_side": "left"}
 
@@ -220,13 +221,13 @@ def test_a_stock_tokenizer_beside_a_model_of_its_own_type_gives_every_version_th
         assert ran(code, tmp_path / "home", path, HF_HUB_OFFLINE="1") == wanted, version
 
 
-def test_a_broken_tokenizer_is_said_in_one_line(push, tiny_folder, checkpoint):
+def test_a_broken_tokenizer_is_said_in_one_line(forked, push, tiny_folder, checkpoint):
     (checkpoint / "tokenizer.json").write_text('{"version": "1.0"}')
     code, _, err = push(tiny_folder, "--checkpoint", checkpoint, "--versions", "newest")
     assert code == 2 and "AutoTokenizer: the checkpoint's tokenizer does not load" in err and err.count("\n") == 1
 
 
-def test_a_checkpoint_without_a_tokenizer_has_no_column_for_it(push, tiny_folder, tiny_checkpoint):
+def test_a_checkpoint_without_a_tokenizer_has_no_column_for_it(forked, push, tiny_folder, tiny_checkpoint):
     code, out, _ = push(tiny_folder, "--checkpoint", tiny_checkpoint, "--versions", "newest", "--dry-run")
     assert code == 0 and "AutoTokenizer" not in out
 
@@ -241,7 +242,9 @@ def test_tokenizer_json_alone_gets_the_settings_that_every_version_needs(tiny_fo
     assert not errors(audit(made.directory, read_folder(made.directory)))
 
 
-def test_a_tokenizer_alone_is_published_and_needs_no_trust(push, hub, repo, tokenizer, tmp_path, overlay, minimum):
+def test_a_tokenizer_alone_is_published_and_needs_no_trust(
+    forked, push, hub, repo, tokenizer, tmp_path, overlay, minimum
+):
     code, out, err = push(tokenizer, "--versions", "minimum", "--tag", "v1")
     assert code == 0, err
     assert "AutoTokenizer: ids equal" in out and " tokens, transformers 4.48.3, 4.57.6, 5.0.0, " in out
@@ -397,7 +400,7 @@ def test_an_adapter_that_imports_a_package_is_found(tmp_path):
     assert any("base_model_name_or_path" in f.sentence and f.severity == "warning" for f in found)
 
 
-def test_a_tokenizer_class_of_the_folder_is_verified_in_every_version(push, tmp_path, minimum):
+def test_a_tokenizer_class_of_the_folder_is_verified_in_every_version(forked, push, tmp_path, minimum):
     source = '''"""Letters."""
 
 from transformers import PreTrainedTokenizer

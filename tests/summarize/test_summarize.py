@@ -443,7 +443,7 @@ def test_from_the_command_line_with_json_and_picture(pinfold, tiny_folder, tiny_
 
     done = pinfold("summarize", tiny_folder, "--set", "width=16", "--json", "it.json", "--picture", "it.png")
     assert done.returncode == 0, done.stderr
-    assert "TinyModel of" in done.stdout and "fenced" in done.stdout and "weights are drawn" in done.stdout
+    assert "TinyModel of" in done.stdout and "sandboxed" in done.stdout and "weights are drawn" in done.stdout
     found = json.loads((tmp_path / "it.json").read_text())
     assert found["modules"][0]["parameters"] == 40 * 16 + 16 * 17 and found["memory"]["training"] > 0
     with Image.open(tmp_path / "it.png") as picture:
@@ -490,7 +490,7 @@ def test_a_repository_is_run_only_when_asked_and_after_its_audit(hub, tiny_check
 
 def test_a_repository_without_its_weights_and_one_whose_code_is_elsewhere(hub, tiny_checkpoint, capsys, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(fence, "run", lambda request, work, **rest: _here(request))
+    monkeypatch.setattr(fence, "run_sandboxed", lambda request, work, **rest: _here(request))
     api = HfApi(endpoint=hub["url"], token=hub["token"])
     files = {p.name: p.read_bytes() for p in sorted(tiny_checkpoint.iterdir()) if p.is_file()}
     config = json.loads(files["config.json"])
@@ -531,7 +531,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("words", MISTAKES)
 def test_a_mistake_is_one_line(words, tmp_path, capsys, monkeypatch, tiny_folder):
-    monkeypatch.setattr(fence, "run", lambda request, work, **rest: _here(request))
+    monkeypatch.setattr(fence, "run_sandboxed", lambda request, work, **rest: _here(request))
     monkeypatch.chdir(tmp_path)
     places = {name: tmp_path / name for name in ("damaged", "empty", "raises", "odd", "alien")}
     for place in places.values():

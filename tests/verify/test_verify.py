@@ -1,6 +1,6 @@
 """Verification: what it lets pass, what it stops and in which words, and what the folder's code gets to see.
 
-Most jobs run in forks of a warm process (forks.py); those that say "fenced" run as users run them.
+Most jobs run in forks of a warm process (the fixture ``forked``); those that say "fenced" run as users run them.
 """
 
 import json
@@ -16,7 +16,6 @@ import torch
 from corpus.bad_models import BAD, without_digest
 from corpus.good_models import save_model, write_model
 from helpers import tiny
-from helpers.forks import Forks
 from safetensors.torch import load_file, save_file
 
 from pinfold.common.errors import UserError
@@ -53,19 +52,6 @@ for _place in pathlib.Path({work!r}).glob("reference-*"):
     except OSError:  # writable in the run that makes the reference only
         pass
 """
-
-
-@pytest.fixture(scope="module")
-def processes(tmp_path_factory):
-    forks = Forks(tmp_path_factory.mktemp("forks"))
-    yield forks
-    forks.close()
-
-
-@pytest.fixture
-def forked(processes, monkeypatch):
-    """Jobs run in forks, not behind the fence."""
-    monkeypatch.setattr(fence, "run", processes.run)
 
 
 @pytest.fixture

@@ -11,7 +11,11 @@ The convention:
 
 On the meta device nothing is computed and no memory taken, and the numbers are the same.
 
-Runs inside the fence as well (inside.py): imports nothing of pinfold, and torch only when it is called.
+Why not torch.utils.flop_counter.FlopCounterMode: it gives a module that has two parents the name under the one that is
+called last, and leaves out half of the operators below (vectors, quantised and fused products, attention on a CPU, the
+LSTM). Operators have to be watched here in any case, for memory and dead units (observe.py).
+
+torch is imported only when a function is called.
 """
 
 import contextlib
@@ -38,15 +42,15 @@ def count(model, inputs: dict) -> dict[str, int]:
 
 
 def _adding(own: dict[str, int], stack: list[str]) -> Callable:
-    def add(operator, arguments, given, result) -> None:
-        if number := cost(operator, arguments, given, result):
+    def add(operator, arguments, keywords, result) -> None:
+        if number := cost(operator, arguments, keywords, result):
             own[stack[-1]] = own.get(stack[-1], 0) + number
 
     return add
 
 
 def summed(own: dict[str, int], names: list[str]) -> dict[str, int]:
-    """What modules have of their own -> what they have with everything below them."""
+    """FLOPs of each module alone -> with all modules below it."""
     totals = dict.fromkeys(["", *names], 0)
     for name, number in own.items():
         parts = name.split(".") if name else []
@@ -120,7 +124,7 @@ def _fused(attention: Callable, query, key, value, attn_mask=None, dropout_p=0.0
 
 @contextlib.contextmanager
 def watching(see: Callable) -> Iterator[None]:
-    """Meanwhile ``see(operator, arguments, given, result)`` is called after each operator that runs."""
+    """Meanwhile ``see(operator, arguments, keywords, result)`` is called after each operator that runs."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -145,17 +149,17 @@ def name_of(operator) -> str:
     return operator._schema.name
 
 
-def cost(operator, arguments: tuple, given: dict, result) -> int:
+def cost(operator, arguments: tuple, keywords: dict, result) -> int:
     """FLOPs of one operator; 0 for what is not counted.
 
     Args:
-        arguments: by position, ``given`` by name.
+        arguments: by position, ``keywords`` by name.
     """
     formula = COSTS.get(name_of(operator))
     if formula is None:
         return 0
     names = [argument.name for argument in operator._schema.arguments]
-    return formula({**dict(zip(names, arguments, strict=False)), **given}, result)
+    return formula({**dict(zip(names, arguments, strict=False)), **keywords}, result)
 
 
 def unknown(operator) -> str | None:
@@ -176,49 +180,49 @@ UNCOUNTED = (
 def _product(left: str, right: str) -> Callable:
     """Matrices (..., n, k) and (..., k, m); a vector is a matrix with one column, or with one row."""
 
-    def formula(given: dict, result) -> int:
-        a, b = given[left], given[right]
+    def formula(arguments: dict, result) -> int:
+        a, b = arguments[left], arguments[right]
         columns = b.shape[-1] if b.dim() > 1 else 1
         return 2 * a.numel() * columns
 
     return formula
 
 
-def _transposed_product(given: dict, result) -> int:
-    return 2 * given["input"].numel() * given["weight"].shape[0]
+def _transposed_product(arguments: dict, result) -> int:
+    return 2 * arguments["input"].numel() * arguments["weight"].shape[0]
 
 
-def _grouped(given: dict, result) -> int:
+def _grouped(arguments: dict, result) -> int:
     """Rows that are sorted by expert: each meets the matrix of one expert only."""
-    a, b = given["self"], given["mat2"]
+    a, b = arguments["self"], arguments["mat2"]
     if a.dim() == 3 and b.dim() == 2:  # the columns belong to experts
         return 2 * a.shape[1] * a.shape[2] * b.shape[1]
     return 2 * a.numel() * b.shape[-1]
 
 
-def _convolution(given: dict, result) -> int:
+def _convolution(arguments: dict, result) -> int:
     """Each output value takes one multiply-add per weight that feeds it; transposed, each input value does."""
-    weight = given["weight"]  # (out, in / groups, *kernel), transposed (in, out / groups, *kernel)
-    values = given["input"] if given.get("transposed") else result
+    weight = arguments["weight"]  # (out, in / groups, *kernel), transposed (in, out / groups, *kernel)
+    values = arguments["input"] if arguments.get("transposed") else result
     return 2 * values.numel() * math.prod(weight.shape[1:])
 
 
-def _attention(given: dict, result) -> int:
+def _attention(arguments: dict, result) -> int:
     """Scores and the weighted sum, over the full matrix: queries (batch, heads, queries, width)."""
-    query, key, value = given["query"], given["key"], given["value"]
+    query, key, value = arguments["query"], arguments["key"], arguments["value"]
     return 2 * query.shape[:-1].numel() * key.shape[-2] * (query.shape[-1] + value.shape[-1])
 
 
-def _recurrent(given: dict, result) -> int:
+def _recurrent(arguments: dict, result) -> int:
     """One direction of one layer: input (steps, batch, width), its weights (gates, width) and (gates, hidden)."""
-    steps = given["input"].shape[:-1].numel()
-    return 2 * steps * (given["weight0"].numel() + given["weight1"].numel())
+    steps = arguments["input"].shape[:-1].numel()
+    return 2 * steps * (arguments["weight0"].numel() + arguments["weight1"].numel())
 
 
-def _bilinear(given: dict, result) -> int:
+def _bilinear(arguments: dict, result) -> int:
     """nn.Bilinear: rows (..., left) times a weight (out, left, right), and what comes out of it times (..., right)."""
-    weight, left = given["i2"], given["i2"].shape[-2]
-    return 2 * given["i1"].numel() // left * (weight.numel() + weight.numel() // left)
+    weight, left = arguments["i2"], arguments["i2"].shape[-2]
+    return 2 * arguments["i1"].numel() // left * (weight.numel() + weight.numel() // left)
 
 
 COSTS = {

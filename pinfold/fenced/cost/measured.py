@@ -1,15 +1,13 @@
-"""What a card's table tells of a model's sizes: what goes in, what comes out, FLOPs, and the stages of its picture.
+"""What a card's table says of a model's sizes: what goes in, what comes out, FLOPs, and the stages of its picture.
 
 The model is built without memory (meta device) wherever its forward runs there, so that a large one costs nothing.
-
-Runs inside the fence (inside.py), in any transformers version: imports nothing of pinfold but its neighbours.
 """
 
-from ..drawing import stages as picture_stages
+from ..drawing.stages import stages
 from ..values import describe
 from . import summary
 
-NOT_TOLD = ("hidden_states", "attentions", "past_key_values", "cross_attentions")
+LEFT_OUT = ("hidden_states", "attentions", "past_key_values", "cross_attentions")
 
 
 def measured(cls, config, request: dict, model=None) -> dict:
@@ -35,8 +33,8 @@ def measured(cls, config, request: dict, model=None) -> dict:
 
 def _stages(*arguments) -> dict:
     try:
-        return picture_stages.stages(*arguments)
-    except Exception:  # of a module's own attributes; a card without a picture is no reason to stop a push
+        return stages(*arguments)
+    except Exception:  # any attribute may raise; a missing picture must not stop a push
         return {}
 
 
@@ -63,10 +61,10 @@ def _sizes(model, request: dict) -> dict:
 def _shapes(output) -> dict[str, list]:
     """Shapes of the tensors that are an output by themselves."""
     named = output.items() if isinstance(output, dict) else [("output", output)]
-    found = {}
+    shapes: dict[str, list] = {}
     for name, value in named:
-        if name not in NOT_TOLD and hasattr(value, "shape"):
-            found[name] = list(value.shape)
+        if name not in LEFT_OUT and hasattr(value, "shape"):
+            shapes[name] = list(value.shape)
         elif name == "output" and isinstance(value, (list, tuple)):
-            found |= {str(i): list(item.shape) for i, item in enumerate(value) if hasattr(item, "shape")}
-    return found
+            shapes |= {str(i): list(item.shape) for i, item in enumerate(value) if hasattr(item, "shape")}
+    return shapes

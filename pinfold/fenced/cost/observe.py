@@ -6,7 +6,7 @@ How it works:
 - ``stepping`` runs forward in training mode, as an optimiser's step would, and counts what autograd keeps for
   backward; with numbers it also runs backward.
 
-Runs inside the fence (inside.py): imports nothing of pinfold but its neighbours, and torch only when it is called.
+torch is imported only when a function is called.
 """
 
 import contextlib
@@ -49,8 +49,8 @@ def storage(tensor):
 
 def held(model) -> set[int]:
     """The memory of parameters and buffers, which is there in any case."""
-    found = (storage(tensor) for tensor in (*model.parameters(), *model.buffers()))
-    return {memory._cdata for memory in found if memory is not None}
+    memories = (storage(tensor) for tensor in (*model.parameters(), *model.buffers()))
+    return {memory._cdata for memory in memories if memory is not None}
 
 
 @contextlib.contextmanager
@@ -59,7 +59,7 @@ def mode(model, training: bool) -> Iterator[None]:
     import torch
 
     modes = {module: module.training for module in model.modules()}
-    kept = [(b, b.detach().clone()) for b in model.buffers()] if training else []
+    buffers = [(b, b.detach().clone()) for b in model.buffers()] if training else []
     model.train(training)
     try:
         with torch.random.fork_rng(devices=[]):
@@ -69,7 +69,7 @@ def mode(model, training: bool) -> Iterator[None]:
         for module, before in modes.items():
             module.training = before
         with torch.no_grad():
-            for buffer, before in kept:  # batch norm's averages
+            for buffer, before in buffers:  # batch norm's averages
                 buffer.copy_(before)
 
 
@@ -91,21 +91,24 @@ def passing(model, inputs: dict) -> dict:
     """
     import torch
 
-    calls, shapes, own, unknown = Counter(), {}, {}, set()
+    calls: Counter = Counter()
+    shapes: dict[str, list] = {}
+    own: dict[str, int] = {}
+    unknown: set[str] = set()
     living = Living(held(model))
     for tensor in tensors(inputs):
         living.add(tensor)
 
     def called(name: str, output) -> None:
         calls[name] += 1
-        found = list(tensors(output))
-        if found and name not in shapes:
-            shapes[name] = [list(found[0].shape), len(found) - 1]
+        parts = list(tensors(output))
+        if parts and name not in shapes:
+            shapes[name] = [list(parts[0].shape), len(parts) - 1]
 
     with mode(model, False), torch.no_grad(), flops.exact(), flops.places(model) as stack:
 
-        def ran(operator, arguments, given, result) -> None:
-            if number := flops.cost(operator, arguments, given, result):
+        def ran(operator, arguments, keywords, result) -> None:
+            if number := flops.cost(operator, arguments, keywords, result):
                 own[stack[-1]] = own.get(stack[-1], 0) + number
             elif name := flops.unknown(operator):
                 unknown.add(name)
@@ -164,25 +167,25 @@ def signals(model, inputs: dict) -> tuple[dict, list]:
 
     with mode(model, False), torch.no_grad(), flops.places(model) as stack:
 
-        def ran(operator, arguments, given, result) -> None:
+        def ran(operator, arguments, keywords, result) -> None:
             name = flops.name_of(operator).removeprefix("aten::").rstrip("_")
             if name in ("convolution", "_convolution"):
                 width[:] = 1, result.shape[1]
             elif flops.name_of(operator) in flops.COSTS and isinstance(result, torch.Tensor):
                 width[:] = -1, result.shape[-1]
-            elif name in RECTIFIERS and (found := _units(result, *width)):
-                rectified.append({"module": stack[-1], "function": name, **found})
+            elif name in RECTIFIERS and (units := _units(result, *width)):
+                rectified.append({"module": stack[-1], "function": name, **units})
 
         with hooked(model, called), flops.watching(ran):
             model(**inputs)
-    found = {}
+    by_module = {}
     for name, (number, mean, squares, largest, zeros, nonfinite) in sums.items():
         std = math.sqrt(squares / number) if number else None
-        found[name] = {
+        by_module[name] = {
             "mean": mean if number else None, "std": std, "max": largest if number else None,
             "zeros": zeros / (number + nonfinite), "nonfinite": nonfinite,
         }  # fmt: skip
-    return found, rectified
+    return by_module, rectified
 
 
 def _moments(tensor) -> list:
@@ -239,12 +242,14 @@ def stepping(model, inputs: dict, labels: dict, backward: bool) -> dict:
     """
     import torch
 
-    own, skipped, kept = {}, held(model), {}
+    own: dict[str, int] = {}
+    skipped = held(model)
+    alive: dict = {}
 
     def pack(tensor):
         memory = storage(tensor)
-        if memory is not None and memory._cdata not in skipped and memory._cdata not in kept:
-            kept[memory._cdata] = memory  # alive until the end, so that no other takes its place
+        if memory is not None and memory._cdata not in skipped and memory._cdata not in alive:
+            alive[memory._cdata] = memory  # until the end, so that no other takes its place
             own[stack[-1]] = own.get(stack[-1], 0) + memory.nbytes()
         return tensor
 
@@ -255,17 +260,17 @@ def stepping(model, inputs: dict, labels: dict, backward: bool) -> dict:
         if backward and loss.requires_grad:
             loss.backward()
     names = [name for name, _ in model.named_modules()]
-    found = {"saved": flops.summed(own, names), "gradients": {}, "loss": None}
+    step = {"saved": flops.summed(own, names), "gradients": {}, "loss": None}
     if backward:
-        found["loss"] = float(loss.detach())
+        step["loss"] = float(loss.detach())
         for name, parameter in model.named_parameters():
             gradient = parameter.grad
             if gradient is not None:
                 gradient = gradient.coalesce().values() if gradient.is_sparse else gradient
                 gradient = float(torch.linalg.vector_norm(gradient, dtype=torch.float64))
-            found["gradients"][name] = gradient
+            step["gradients"][name] = gradient
     model.zero_grad(set_to_none=True)
-    return found
+    return step
 
 
 def _loss(output, labelled: bool):

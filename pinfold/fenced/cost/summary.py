@@ -3,9 +3,7 @@
 How it works:
 - The model is built on the meta device first, which shows whether its weights and gradients fit into memory.
 - Where they do, it is built or loaded, and run on sized inputs: forward, forward with a look at the numbers, one step.
-- Where they do not, the same runs without numbers tell parameters, FLOPs and memory.
-
-Runs inside the fence (inside.py), in any transformers version: imports nothing of pinfold but its neighbours.
+- Where they do not, the same runs without numbers give parameters, FLOPs and memory.
 """
 
 import difflib
@@ -15,11 +13,11 @@ import types
 from collections import Counter
 
 from ..values import describe, last_line
-from ..verify import buffers, probes
+from ..verify import buffers, losses
 from . import observe, sizes
 
 STATES = {"adamw": 2, "sgd": 0, "none": 0}  # numbers that an optimiser keeps for each trainable parameter
-ROWS = (2, 1)  # where nobody asks for a number; models without a token for padding may take but one
+ROWS = (2, 1)  # unless a number is asked for; models without a token for padding may take only one
 FITS = 0.8  # of the memory may be taken by weights and gradients
 
 
@@ -30,14 +28,17 @@ def answer(request: dict) -> dict:
 
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(request["threads"])
-    found = {"failures": [], "notes": [], "transformers": transformers.__version__, "torch": torch.__version__}
+    notes: list[str] = []
+    line, seen = "", {}
     try:
-        found |= _summary(request, found["notes"])
+        seen = _summary(request, notes)
     except sizes.Refused as error:
-        found["failures"] = [{"check": "", "line": str(error)}]
+        line = str(error)
     except Exception as error:
-        found["failures"] = [{"check": "", "line": describe(error)}]
-    return found
+        line = describe(error)
+    failures = [{"check": "", "line": line}] if line else []
+    versions = {"transformers": transformers.__version__, "torch": torch.__version__}
+    return {"failures": failures, "notes": notes, **versions, **seen}
 
 
 def _summary(request: dict, notes: list) -> dict:
@@ -178,17 +179,17 @@ def _observed(model, request: dict, notes: list) -> dict:
 
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     real = device.type != "meta"
-    inputs, made, seen = passed(model, request, device, notes)
+    inputs, arguments, seen = passed(model, request, device, notes)
     output = seen.pop("output")
-    found = {"inputs": {name: [str(t.dtype)[6:], list(t.shape)] for name, t in made.items()}}
-    found |= {"signals": {}, "rectified": [], "peak": seen["peak"], "unknown": seen["unknown"]}
-    if real:
-        found["signals"], found["rectified"] = observe.signals(model, made)
-    step = _step(model, inputs, made, output, real, notes)
-    found |= {"loss": step["loss"], "loss_from": step["from"], "gradients": step["gradients"]}
-    found |= _parameters(model)
-    found["modules"] = _modules(model, seen, step["saved"], STATES[request["optimizer"]])
-    return found
+    signals, rectified = observe.signals(model, arguments) if real else ({}, [])
+    step = _step(model, inputs, arguments, output, real, notes)
+    return {
+        "inputs": {name: [str(t.dtype)[6:], list(t.shape)] for name, t in arguments.items()},
+        "signals": signals, "rectified": rectified, "peak": seen["peak"], "unknown": seen["unknown"],
+        "loss": step["loss"], "loss_from": step["from"], "gradients": step["gradients"],
+        **_parameters(model),
+        "modules": _modules(model, seen, step["saved"], STATES[request["optimizer"]]),
+    }  # fmt: skip
 
 
 def passed(model, request: dict, device, notes: list) -> tuple[dict, dict, dict]:
@@ -199,10 +200,10 @@ def passed(model, request: dict, device, notes: list) -> tuple[dict, dict, dict]
     problem = None
     for batch in [request["batch"]] if request["batch"] else ROWS:
         inputs = sizes.sized_inputs(model, request["probe"], batch, request["length"], request["image_size"])
-        made = {name: t.to(device, floating if t.is_floating_point() else t.dtype) for name, t in inputs.items()}
-        attempts = [made]
-        if device.type == "meta" and "attention_mask" in made:  # it is of ones, and nobody can look into it here
-            attempts.append({name: tensor for name, tensor in made.items() if name != "attention_mask"})
+        moved = {name: t.to(device, floating if t.is_floating_point() else t.dtype) for name, t in inputs.items()}
+        attempts = [moved]
+        if device.type == "meta" and "attention_mask" in moved:  # it is of ones, and no code can look into it here
+            attempts.append({name: tensor for name, tensor in moved.items() if name != "attention_mask"})
         for attempt in attempts:
             try:
                 seen = observe.passing(model, attempt)
@@ -211,7 +212,7 @@ def passed(model, request: dict, device, notes: list) -> tuple[dict, dict, dict]
                     raise
                 problem = error if device.type == "meta" else problem or error
                 continue
-            if attempt is not made:
+            if attempt is not moved:
                 notes.append("without attention_mask, which its forward looks into")
             elif problem:
                 notes.append(f"one row, because two are refused: {last_line(problem)}")
@@ -219,26 +220,26 @@ def passed(model, request: dict, device, notes: list) -> tuple[dict, dict, dict]
     raise problem
 
 
-def _step(model, inputs: dict, made: dict, output, real: bool, notes: list) -> dict:
+def _step(model, inputs: dict, arguments: dict, output, real: bool, notes: list) -> dict:
     """One step, with the model's own loss where labels for it are known."""
     import torch
 
     logits = output.get("logits") if isinstance(output, dict) else None
-    labels = probes.label_inputs(model, inputs, {"it/logits": logits} if logits is not None else {}, "it")
+    labels = losses.label_inputs(model, inputs, {"it/logits": logits} if logits is not None else {}, "it")
     attempts = [({}, "the outputs, weighted by a wave")]
     if isinstance(labels, dict):
-        device = next(iter(made.values())).device
+        device = next(iter(arguments.values())).device
         attempts.insert(0, ({name: t.to(device) for name, t in labels.items()}, "its own, for labels by formula"))
-    for arguments, source in attempts:
+    for label_arguments, source in attempts:
         try:
-            return {**observe.stepping(model, made, arguments, real), "from": source}
+            return {**observe.stepping(model, arguments, label_arguments, real), "from": source}
         except (torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:
             if "can't allocate memory" in str(error):
                 raise
             why = describe(error)
-            what = "with labels" if arguments else "in training mode"
+            what = "with labels" if label_arguments else "in training mode"
             notes.append(f"a step {what} is not possible: {why}")
     return {"saved": {}, "gradients": {}, "loss": None, "from": None}
 
@@ -248,34 +249,35 @@ def _parameters(model) -> dict:
     names: dict[int, list] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
-    found, kinds = {}, {}
+    shapes: dict[str, dict] = {}
+    kinds: dict[tuple, list] = {}
     for name, p in model.named_parameters():
-        found[name] = {"shape": list(p.shape), "trainable": p.requires_grad}
+        shapes[name] = {"shape": list(p.shape), "trainable": p.requires_grad}
         kinds.setdefault((str(p.dtype)[6:], str(p.device), "parameters"), []).append(p)
     for b in model.buffers():
         kinds.setdefault((str(b.dtype)[6:], str(b.device), "buffers"), []).append(b)
-    kinds = [
+    tensors = [
         {"dtype": d, "device": where, "what": what, "numbers": sum(t.numel() for t in of),
          "bytes": sum(t.numel() * t.element_size() for t in of), "floating": of[0].is_floating_point()}
         for (d, where, what), of in kinds.items()
     ]  # fmt: skip
-    return {"parameters": found, "tied": [n for n in names.values() if len(n) > 1], "tensors": kinds}
+    return {"parameters": shapes, "tied": [n for n in names.values() if len(n) > 1], "tensors": tensors}
 
 
 def _modules(model, seen: dict, saved: dict, states: int) -> list:
     """One entry a module. A parameter counts where it has its first name, and a module that is shared likewise."""
     first = {id(p): name.rpartition(".")[0] for name, p in model.named_parameters()}
     shared = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
-    known, found, places = set(), [], {}
+    places: dict[int, str] = {}
+    entries: list[dict] = []
     for name, module in model.named_modules(remove_duplicate=False):
-        if name and id(module) in known:
-            found.append({"name": name, "class": type(module).__name__, "same_as": places[id(module)]})
+        if name and id(module) in places:
+            entries.append({"name": name, "class": type(module).__name__, "same_as": places[id(module)]})
             continue
-        known.add(id(module))
         places[id(module)] = name
         inside = [p for p in module.parameters() if name == "" or f"{first[id(p)]}.".startswith(f"{name}.")]
         trainable = [p for p in inside if p.requires_grad]
-        found.append({
+        entries.append({
             "name": name,
             "class": type(module).__name__,
             "calls": seen["calls"].get(name, 0),
@@ -290,5 +292,5 @@ def _modules(model, seen: dict, saved: dict, states: int) -> list:
             "gradients": sum(p.numel() * p.element_size() for p in trainable),
             "optimizer": states * sum(p.numel() * p.element_size() for p in trainable),
         })  # fmt: skip
-    assert found[0]["parameters"] == sum(p.numel() for p in model.parameters())
-    return found
+    assert entries[0]["parameters"] == sum(p.numel() for p in model.parameters())
+    return entries

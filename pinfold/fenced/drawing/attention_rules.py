@@ -3,12 +3,12 @@
 How it works:
 - The kind of a layer is what its attention or its block says of itself, or a field of the configuration that lists
   one word for each layer, or has one for all. A field that a new configuration of this class would not have is one
-  that the user has passed and nobody reads: it says nothing.
+  that the user has passed and no code reads: it says nothing.
 - ``is_causal``, transformers' own name, says that no token sees later ones. That it is false says nothing: a mask may
   come from outside. So attention is full only where that word is used.
 - A kind that is not known keeps its word, without a rule.
 
-Runs inside the fence (inside.py), and outside of it for the rules: imports nothing of pinfold, nor torch.
+It runs in the sandbox, and outside of it for the rules; nothing imports torch.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ NUMBERS = {
 GLOBALS = ("num_global_tokens", "global_tokens")
 
 
-def read(model, path: str, blocks: list, start: int, layers: int) -> dict:
+def kinds_of_layers(model, path: str, blocks: list, start: int, layers: int) -> dict:
     """The kinds of a stack's layers.
 
     Args:
@@ -45,9 +45,9 @@ def read(model, path: str, blocks: list, start: int, layers: int) -> dict:
         none; "note". Nothing where no block has attention.
     """
     config, known = _configuration(model, path)
-    found = [_layer(block, config, known, start + place, layers) for place, block in enumerate(blocks)]
+    by_block = [_layer(block, config, known, start + place, layers) for place, block in enumerate(blocks)]
     kinds: list[dict] = []
-    for kind in found:
+    for kind in by_block:
         if kind and kind not in kinds:
             kinds.append(kind)
     if not kinds:
@@ -56,14 +56,14 @@ def read(model, path: str, blocks: list, start: int, layers: int) -> dict:
     note = f"{heads} heads" if heads else ""
     if heads and keys and keys != heads:
         note += f", {keys} for keys and values"
-    return {"kinds": kinds, "attention": [kinds.index(kind) if kind else None for kind in found], "note": note}
+    return {"kinds": kinds, "attention": [kinds.index(kind) if kind else None for kind in by_block], "note": note}
 
 
 def _layer(block, config, known: set, place: int, layers: int) -> dict | None:
     parts = [part for _, part in block.named_modules() if NAMES.search(type(part).__name__)]
     if not parts:
         return None
-    causal = next((value for part in parts for value in [_said(part, "is_causal")] if isinstance(value, bool)), None)
+    causal = next((v for v in (_said(part, "is_causal") for part in parts) if isinstance(v, bool)), None)
     word = _word([block, *parts], config, known, place, layers)
     name = re.sub(r"_?(self_)?(attention|attn)$", "", word.lower())
     rule = WORDS.get(name)
@@ -119,26 +119,27 @@ def _is_limited(config, known: set) -> bool:
 def _said(part, name: str):
     try:
         return getattr(part, name, None)
-    except Exception:  # a property of somebody else's
+    except Exception:  # a property may raise anything
         return None
 
 
 def _configuration(model, path: str) -> tuple:
     """The configuration nearest to a stack, and the names of the fields that it has by itself."""
-    found, module = getattr(model, "config", None), model
+    config = getattr(model, "config", None)
+    module = model
     for name in path.split(".")[:-1] if path else ():
         module = getattr(module, name, None)
-        found = getattr(module, "config", None) or found
-    names = set()
-    if found is not None:
+        config = getattr(module, "config", None) or config
+    names: set[str] = set()
+    if config is not None:
         with contextlib.suppress(TypeError, ValueError):  # of a class that is not written in Python
-            names |= {*inspect.signature(type(found).__init__).parameters}
-        names |= {*(getattr(found, "attribute_map", None) or {})}
-        for cls in type(found).__mro__:
+            names |= {*inspect.signature(type(config).__init__).parameters}
+        names |= {*(getattr(config, "attribute_map", None) or {})}
+        for cls in type(config).__mro__:
             names |= {*vars(cls).get("__annotations__", {})} | {n for n in vars(cls) if not n.startswith("_")}
-        with contextlib.suppress(Exception):  # somebody else's may not be made without arguments
-            names |= {*vars(type(found)())}
-    return found, names
+        with contextlib.suppress(Exception):  # not every class can be made without arguments
+            names |= {*vars(type(config)())}
+    return config, names
 
 
 def _whole(config, name: str, known: set, place: int = 0) -> int | None:
@@ -150,7 +151,7 @@ def _whole(config, name: str, known: set, place: int = 0) -> int | None:
 
 def _label(rule: str | None, numbers: dict, word: str, causal: bool | None) -> str:
     number = numbers.get("of")
-    told = (
+    spoken = (
         {
             "full": "full attention" if causal is not None else "attention",
             "causal": "causal attention",
@@ -163,8 +164,8 @@ def _label(rule: str | None, numbers: dict, word: str, causal: bool | None) -> s
         or "attention"
     )
     if rule in ("window", "chunked") and causal:
-        told = f"causal {told}"
-    return f"{told}, {numbers['global']} global" if numbers.get("global") else told
+        spoken = f"causal {spoken}"
+    return f"{spoken}, {numbers['global']} global" if numbers.get("global") else spoken
 
 
 def sees(rule: str, numbers: dict, query: int, key: int) -> bool:

@@ -7,16 +7,15 @@ How it works:
 - Each parameter counts where it has its first name, so that what is tied counts once and the shares sum to 1.
 - Shapes, calls and FLOPs are those of a pass that was seen (observe.py); without one, stages are drawn without them.
 
-Runs inside the fence (inside.py): imports nothing of pinfold but its neighbours, and torch only when it is called.
+Nothing imports torch before it is called.
 """
 
 import itertools
 import re
 from collections import Counter
 
-from . import attention_rules as picture_attention
-from . import titles as picture_titles
-from .titles import is_leaf, weighted
+from . import attention_rules
+from .titles import give_titles, is_leaf, weighted
 
 MOST = 16  # stages: what is more is not read as one picture
 RUNS = 6  # stages that one stack may become
@@ -36,27 +35,28 @@ def stages(model, seen: dict | None = None, inputs: dict | None = None) -> dict:
     Returns:
         "class", "parameters", "flops" (None where unknown) and "inputs" (name -> shape) of the model; "batch", the
         rows of that pass; "stages", each with "name" in the model, "title", "class", "depth", "width", "shape"
-        ("batch" stands for the rows), "parameters", "share", "flops", "flops_share", "note", "start" (its first
+        ("batch" is the number of rows), "parameters", "share", "flops", "flops_share", "note", "start" (its first
         layer's place in its stack), "attention" (for each layer, which of "kinds" it has) and "kinds"
-        (picture_attention.py).
+        (attention_rules.py).
     """
     reading = Reading(model, seen or {}, inputs or {})
     pieces = _in_order(reading, _opened(reading, "", model))
     pieces = _fitted(_with_stem(reading, pieces))
-    found: list[dict] = []
+    drawn: list[dict] = []
     for piece in pieces:
-        found.append(_stage(reading, piece, found[-1]["width"] if found else None))
-    picture_titles.give(reading, pieces, found)
-    if left := reading.total - sum(stage["parameters"] for stage in found):
-        found.append({**_EMPTY, "title": "Other parameters", "parameters": left})
+        drawn.append(_stage(reading, piece, drawn[-1]["width"] if drawn else None))
+    # after all stages, since a title depends on those beside it
+    give_titles(reading, pieces, drawn)
+    if left := reading.total - sum(stage["parameters"] for stage in drawn):
+        drawn.append({**_EMPTY, "title": "Other parameters", "parameters": left})
     total, flops = reading.total, reading.flops("")
-    for stage in found:
+    for stage in drawn:
         stage["share"] = stage["parameters"] / total if total else 0.0
         stage["flops_share"] = stage["flops"] / flops if flops and stage["flops"] is not None else None
     return {
         "class": type(model).__name__, "parameters": total, "flops": flops,
         "inputs": {name: reading.symbols(list(t.shape)) for name, t in (inputs or {}).items() if hasattr(t, "shape")},
-        "batch": reading.batch, "stages": found,
+        "batch": reading.batch, "stages": drawn,
     }  # fmt: skip
 
 
@@ -106,10 +106,10 @@ class Reading:
 
     def shape(self, name: str) -> list | None:
         """Of a module's output; of what ran last in it, where it is not called itself."""
-        found = self.seen.get("shapes") or {}
+        shapes = self.seen.get("shapes") or {}
         own = self.first[id(self.modules[name])]
-        ran = [own] if own in found else [n for n in self.called(name) if n in found][-1:]
-        return list(found[ran[0]][0]) if ran else None
+        ran = [own] if own in shapes else [n for n in self.called(name) if n in shapes][-1:]
+        return list(shapes[ran[0]][0]) if ran else None
 
     def symbols(self, shape: list | None) -> list | None:
         """A shape with "batch" in the place of the rows: the first, or the second where steps come first."""
@@ -186,9 +186,9 @@ def _runs(reading: Reading, path: str, module) -> list[dict]:
 
 
 def _parts(block) -> dict[str, type]:
-    """Classes of what is in a block; kinds of attention are told layer by layer instead (picture_attention.py)."""
+    """Classes of what is in a block; kinds of attention are read layer by layer instead (attention_rules.py)."""
     inside = ((name, part) for name, part in block.named_modules() if name and weighted(part))
-    return {name: type(part) for name, part in inside if not picture_attention.NAMES.search(type(part).__name__)}
+    return {name: type(part) for name, part in inside if not attention_rules.NAMES.search(type(part).__name__)}
 
 
 def _in_order(reading: Reading, pieces: list[dict]) -> list[dict]:
@@ -206,7 +206,7 @@ def _with_stem(reading: Reading, pieces: list[dict]) -> list[dict]:
     first = next((place for place, piece in enumerate(pieces) if piece["stack"]), 0)
     start = next((place for place, piece in enumerate(pieces) if piece["names"]), 0)
     parent = pieces[start]["path"].rpartition(".")[0] if pieces else ""
-    start -= sum(piece["path"] == parent for piece in pieces[:start])  # vectors of its own, as for positions
+    start -= sum(piece["path"] == parent for piece in pieces[:start])  # vectors such as those of positions
     end = start
     while end < first and _is_small(reading, pieces[end], parent):
         end += 1
@@ -259,36 +259,37 @@ def _stage(reading: Reading, piece: dict, before: int | None) -> dict:
         last = piece["start"] + len(names) - 1
         stage["name"] = f"{piece['path']}.{piece['start']}" + (f"-{last}" if len(names) > 1 else "")
     if piece["stack"]:
-        stage |= picture_attention.read(reading.model, piece["path"], blocks, piece["start"], piece["of"])
+        stage |= attention_rules.kinds_of_layers(reading.model, piece["path"], blocks, piece["start"], piece["of"])
     stage["note"] = "; ".join(filter(None, [stage["note"], *_notes(reading, piece, stage)]))
     return stage
 
 
-def _classes(found: Counter, counted: bool) -> str:
+def _classes(classes: Counter, counted: bool) -> str:
     """Two of them at the most, with their numbers where several kinds of block are one stack."""
-    if counted and len(found) > 1:
-        return ", ".join(f"{number} {name}" for name, number in found.most_common(2))
-    return ", ".join(name for name, _ in found.most_common(2))
+    if counted and len(classes) > 1:
+        return ", ".join(f"{number} {name}" for name, number in classes.most_common(2))
+    return ", ".join(name for name, _ in classes.most_common(2))
 
 
 def _notes(reading: Reading, piece: dict, stage: dict) -> list[str]:
     from torch import nn
 
-    found, names = [], piece["names"]
+    notes: list[str] = []
+    names = piece["names"]
     recurrent = [reading.modules[name] for name in names if isinstance(reading.modules[name], nn.RNNBase)]
     if len(recurrent) == len(names) == 1:
         stage["depth"] = recurrent[0].num_layers
     inside = [m for name in names for m in reading.modules[name].modules() if isinstance(m, nn.RNNBase)]
     if any(part.bidirectional for part in inside):
-        found.append("both directions")
+        notes.append("both directions")
     calls = max(map(reading.calls, names), default=0)
     if calls > 1:
-        found.append(f"runs {calls} times")
+        notes.append(f"runs {calls} times")
     if names and reading.order and not any(reading.called(name) for name in names) and stage["parameters"]:
-        found.append("does not run in this class")
+        notes.append("does not run in this class")
     if other := _tied(reading, names):
-        found.append(f"shares a weight with {other}")
-    return found
+        notes.append(f"shares a weight with {other}")
+    return notes
 
 
 def _tied(reading: Reading, names: list[str]) -> str:
@@ -297,9 +298,9 @@ def _tied(reading: Reading, names: list[str]) -> str:
     def inside(parameter: str) -> bool:
         return any(parameter.startswith(f"{name}.") for name in names)
 
-    for found in reading.names.values():
-        if not inside(found[0]) and any(map(inside, found[1:])):
-            return found[0].rpartition(".")[0].rpartition(".")[2] or found[0]
+    for first, *others in reading.names.values():
+        if not inside(first) and any(map(inside, others)):
+            return first.rpartition(".")[0].rpartition(".")[2] or first
     return ""
 
 

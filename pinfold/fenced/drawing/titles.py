@@ -1,9 +1,7 @@
-"""What a stage of a model is called: the field's words, found from names, classes and places.
-
-Runs inside the fence (inside.py): imports nothing of pinfold, and torch only when it is called.
-"""
+"""What a stage of a model is called: the field's words, found from names, classes and places. No torch at import."""
 
 import re
+from collections.abc import Callable
 
 ORDINARY = {"layer", "layers", "h", "block", "blocks", "stage", "stages", "resblocks", "features", "model", "body"}
 HEADS = {
@@ -20,23 +18,23 @@ def is_leaf(module) -> bool:
     return next(module.children(), None) is None
 
 
-def give(reading, pieces: list[dict], found: list[dict]) -> None:
+def give_titles(reading, pieces: list[dict], stages: list[dict]) -> None:
     """A "title" for each stage.
 
     Args:
-        reading: picture_stages.Reading of the model; ``pieces`` are what the stages were made of.
+        reading: stages.Reading of the model; ``pieces`` are what the stages were made of.
     """
     stacks = [place for place, piece in enumerate(pieces) if piece["stack"]]
     groups: dict[tuple, list] = {}
     for place in stacks:
-        groups.setdefault((_trunk(pieces[place]["path"]), found[place]["class"]), []).append(place)
-    for place, (piece, stage) in enumerate(zip(pieces, found, strict=True)):
+        groups.setdefault((_trunk(pieces[place]["path"]), stages[place]["class"]), []).append(place)
+    for place, (piece, stage) in enumerate(zip(pieces, stages, strict=True)):
         if not piece["stack"]:
             stage["title"] = _part_title(reading, piece, stage, bool(stacks) and place > stacks[-1])
             continue
         stage["title"] = _stack_title(piece, stage)
         row = groups[_trunk(piece["path"]), stage["class"]]
-        if len(row) > 1 and len({found[other]["name"] for other in row}) > 1:
+        if len(row) > 1 and len({stages[other]["name"] for other in row}) > 1:
             stage["title"] = f"Stage {row.index(place) + 1}"
         if len(stage["name"]) > len(piece["path"]):  # a part of one list
             places = stage["name"][len(piece["path"]) + 1 :].replace("-", "\u2013")
@@ -50,53 +48,94 @@ def _trunk(path: str) -> str:
 
 def _stack_title(piece: dict, stage: dict) -> str:
     path, last = piece["path"].lower(), piece["path"].rpartition(".")[2]
-    plain = re.sub(r"\d+$", "", last.lower()).strip("_")
-    words = f"{path} {stage['class'].lower()}"
-    base = next((w.capitalize() for w in ("decoder", "encoder") if w in path), None)
-    base = base or next((w.capitalize() for w in ("decoder", "encoder") if w in words), None)
-    kind = next(
-        (w.capitalize() for w in ("vision", "audio", "text") if w in path.split(".")[0:3] or f"{w}_" in path), ""
-    )
-    if base:
-        title = f"{kind} {base.lower()}" if kind else base
+    unnumbered = re.sub(r"\d+$", "", last.lower()).strip("_")
+    side = _first_in(("decoder", "encoder"), path) or _first_in(("decoder", "encoder"), stage["class"].lower())
+    kinds = (w for w in ("vision", "audio", "text") if w in path.split(".")[:3] or f"{w}_" in path)
+    if side:
+        title = f"{next(kinds, '')} {side}".strip().capitalize()
         return f"{title} layers" if stage["depth"] > 1 else f"{title} layer"
-    if plain in ORDINARY or not plain:
+    if unnumbered in ORDINARY or not unnumbered:
         return "Layers" if stage["depth"] > 1 else "Layer"
     return _spoken(last)
 
 
+def _first_in(words: tuple[str, ...], text: str) -> str | None:
+    return next((word for word in words if word in text), None)
+
+
 def _part_title(reading, piece: dict, stage: dict, behind: bool) -> str:
+    """The title of what is not a stack. ``behind``: it comes after the last stack."""
     if piece.get("more"):
         return f"{piece['more']} more parts"
     if not piece["names"]:
         return _spoken(piece["own"][0]) if len(piece["own"]) == 1 else "Learned vectors"
-    from torch import nn
+    part = Part(reading, piece, stage, behind)
+    title = next(title for applies, title in TITLES if applies(part))
+    return title if isinstance(title, str) else title(part)
 
-    modules = [reading.modules[name] for name in piece["names"]]
-    leaves = [part for module in modules for part in module.modules() if is_leaf(part)]
-    holders = [part for part in leaves if weighted(part)]
-    last, kind = piece["path"].rpartition(".")[2], stage["class"].lower()
-    name = last.lower()
-    convolutions = [part for part in holders if hasattr(part, "kernel_size") and hasattr(part, "stride")]
-    embeds = any(isinstance(part, nn.Embedding) for part in holders) and "head" not in kind
-    if piece.get("front") or embeds or ("embed" in name + kind and not isinstance(modules[0], nn.Linear)):
-        if convolutions:
-            patches = all(part.kernel_size == part.stride for part in convolutions)
-            return "Patch embeddings" if patches else "Stem"
-        places = re.fullmatch(r"(wpe|pos\w*|\w*position\w*)", name) and not piece.get("front")
-        return "Position embeddings" if places else "Embeddings" if embeds or "embed" in name + kind else "Stem"
-    if isinstance(modules[0], nn.RNNBase):
-        return type(modules[0]).__name__
-    if "pool" in name or "pool" in kind:
-        return "Pooler" if stage["parameters"] else "Pooling"
-    if holders and all("norm" in type(part).__name__.lower() for part in holders):
-        return "Final norm" if behind else "Norm"
-    if "lm_head" in name or "lmhead" in kind or "mlmhead" in kind or (behind and _gives_words(reading, leaves, stage)):
-        return HEADS["lm_head"]
-    if name in HEADS or name.endswith("_head") or name == "head" or "head" in kind:
-        plural = "Heads" if kind.endswith("heads") else "Head"
-        return _spoken(last) if name.endswith("_head") and name not in HEADS else HEADS.get(name, plural)
-    return "Stem" if "stem" in name else _spoken(last)
+
+class Part:
+    """What is known of a stage that is not a stack, to find its title."""
+
+    def __init__(self, reading, piece: dict, stage: dict, behind: bool):
+        from torch import nn
+
+        self.reading, self.stage, self.behind = reading, stage, behind
+        modules = [reading.modules[name] for name in piece["names"]]
+        self.first = modules[0]
+        self.leaves = [leaf for module in modules for leaf in module.modules() if is_leaf(leaf)]
+        self.holders = [leaf for leaf in self.leaves if weighted(leaf)]  # those with parameters
+        self.spelled = piece["path"].rpartition(".")[2]
+        self.name, self.kind = self.spelled.lower(), stage["class"].lower()
+        self.convolutions = [leaf for leaf in self.holders if hasattr(leaf, "kernel_size") and hasattr(leaf, "stride")]
+        self.is_front = bool(piece.get("front"))
+        self.is_recurrent = isinstance(self.first, nn.RNNBase)
+        looks_up = any(isinstance(leaf, nn.Embedding) for leaf in self.holders) and "head" not in self.kind
+        self.embeds = looks_up or "embed" in self.name + self.kind
+        # a linear layer that is named after embeddings reads them
+        self.leads = self.is_front or looks_up or (self.embeds and not isinstance(self.first, nn.Linear))
+
+    def makes_patches(self) -> bool:
+        return bool(self.convolutions) and all(leaf.kernel_size == leaf.stride for leaf in self.convolutions)
+
+    def is_positions(self) -> bool:
+        return bool(re.fullmatch(r"(wpe|pos\w*|\w*position\w*)", self.name)) and not self.is_front
+
+    def pools(self) -> bool:
+        return "pool" in self.name or "pool" in self.kind
+
+    def normalises(self) -> bool:
+        return bool(self.holders) and all("norm" in type(leaf).__name__.lower() for leaf in self.holders)
+
+    def gives_words(self) -> bool:
+        named = "lm_head" in self.name or "lmhead" in self.kind or "mlmhead" in self.kind
+        return named or (self.behind and _gives_words(self.reading, self.leaves, self.stage))
+
+    def is_head(self) -> bool:
+        return self.name == "head" or "head" in self.kind
+
+
+# The first line that applies gives the title. The order decides where several do: what a layer does at the start of a
+# model comes before its name, and what its class is before what it is called.
+TITLES: list[tuple[Callable[[Part], bool], str | Callable[[Part], str]]] = [
+    (lambda part: part.leads and part.makes_patches(), "Patch embeddings"),
+    (lambda part: part.leads and bool(part.convolutions), "Stem"),
+    (lambda part: part.leads and part.is_positions(), "Position embeddings"),
+    (lambda part: part.leads and part.embeds, "Embeddings"),
+    (lambda part: part.leads, "Stem"),
+    (lambda part: part.is_recurrent, lambda part: type(part.first).__name__),
+    (lambda part: part.pools() and part.stage["parameters"], "Pooler"),
+    (lambda part: part.pools(), "Pooling"),
+    (lambda part: part.normalises() and part.behind, "Final norm"),
+    (lambda part: part.normalises(), "Norm"),
+    (lambda part: part.gives_words(), HEADS["lm_head"]),
+    (lambda part: part.name in HEADS, lambda part: HEADS[part.name]),
+    (lambda part: part.name.endswith("_head"), lambda part: _spoken(part.spelled)),
+    (lambda part: part.is_head() and part.kind.endswith("heads"), "Heads"),
+    (lambda part: part.is_head(), "Head"),
+    (lambda part: "stem" in part.name, "Stem"),
+    (lambda part: True, lambda part: _spoken(part.spelled)),
+]
 
 
 def _gives_words(reading, leaves: list, stage: dict) -> bool:

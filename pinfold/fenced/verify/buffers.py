@@ -1,9 +1,7 @@
 """Tensors of a loaded model that no file holds, against those of a fresh constructor.
 
-transformers 5 builds a model without memory and then gives each buffer some that nobody wrote to, unless the folder's
+transformers 5 builds a model without memory and then gives each buffer some that no code wrote to, unless the folder's
 _init_weights fills it. Such memory can hold the right numbers by luck, so it is dirtied before a model is loaded.
-
-Runs inside the fence (inside.py): imports nothing of pinfold but its neighbours.
 """
 
 import contextlib
@@ -20,40 +18,40 @@ def outside(model, held: set) -> dict:
     """Buffers that the file does not hold, and tensors that are plain attributes of a module: name -> tensor."""
     import torch
 
-    found = {name: buffer for name, buffer in model.named_buffers(remove_duplicate=False) if name not in held}
+    tensors = {name: buffer for name, buffer in model.named_buffers(remove_duplicate=False) if name not in held}
     for path, module in model.named_modules():
         for key, value in vars(module).items():
             if isinstance(value, torch.Tensor):
-                found[f"{path}.{key}".lstrip(".")] = value
+                tensors[f"{path}.{key}".lstrip(".")] = value
             elif isinstance(value, (list, tuple, dict)) and not key.startswith("_"):
                 items = value.items() if isinstance(value, dict) else enumerate(value)
-                found |= {f"{path}.{key}.{i}".lstrip("."): v for i, v in items if isinstance(v, torch.Tensor)}
+                tensors |= {f"{path}.{key}.{i}".lstrip("."): v for i, v in items if isinstance(v, torch.Tensor)}
     parameters = {id(p) for p in model.parameters()}
-    return {name: value for name, value in found.items() if id(value) not in parameters}
+    return {name: value for name, value in tensors.items() if id(value) not in parameters}
 
 
-def compare(found: dict, fresh: dict, drawn: list) -> list[str]:
+def compare(loaded: dict, fresh: dict, drawn: list) -> list[str]:
     """One line for each tensor that is not as a constructor makes it; those drawn at random are left out."""
     lines = []
-    for name, value in found.items():
+    for name, value in loaded.items():
         if name in drawn or name not in fresh:
             continue
         if value.device.type == "meta":
             lines.append(f"buffer {name} differs from a fresh constructor: it has no memory (a tensor on meta)")
-        elif not probes.same(value, fresh[name]):
+        elif not probes.same_tensor(value, fresh[name]):
             lines.append(f"buffer {name} differs from a fresh constructor{_how(value, fresh[name])}")
-    lines += [f"buffer {name} differs from a fresh constructor: it is missing" for name in set(fresh) - set(found)]
+    lines += [f"buffer {name} differs from a fresh constructor: it is missing" for name in set(fresh) - set(loaded)]
     return sorted(lines)
 
 
-def _how(value, wanted) -> str:
-    if value.shape != wanted.shape or value.dtype != wanted.dtype:
-        return f": {value.dtype} {list(value.shape)} instead of {wanted.dtype} {list(wanted.shape)}"
-    first = [[float(x) for x in t.detach().reshape(-1)[:3].double()] for t in (value, wanted)]
+def _how(value, fresh) -> str:
+    if value.shape != fresh.shape or value.dtype != fresh.dtype:
+        return f": {value.dtype} {list(value.shape)} instead of {fresh.dtype} {list(fresh.shape)}"
+    first = [[float(x) for x in t.detach().reshape(-1)[:3].double()] for t in (value, fresh)]
     return ": {} instead of {}".format(*(", ".join(f"{x:.3g}" for x in numbers) for numbers in first))
 
 
-def fresh(cls, config, dtype: str, held: set, seed: int = 0) -> dict:
+def of_fresh_model(cls, config, dtype: str, held: set, seed: int = 0) -> dict:
     """The same tensors of a newly constructed model."""
     model = built(cls, config, dtype, seed)
     return {name: value.detach().clone() for name, value in outside(model, held).items()}
@@ -73,18 +71,21 @@ def built(cls, config, dtype: str, seed: int = 0):
 
 
 def unwritten(model, missing: list) -> list[str]:
-    """Parameters that the file lacks and nobody drew: their memory is what ``dirty`` left, or as strange."""
+    """Parameters that the file lacks and no code drew: their memory is what ``dirtied`` left, or as strange."""
     import torch
 
-    state, odd = model.state_dict(), []
+    state = model.state_dict()
+    odd: list[str] = []
     for name in missing:
         tensor = state.get(name)
         if tensor is None or tensor.device.type == "meta" or not tensor.is_floating_point() or not tensor.numel():
             continue
         size = tensor.detach().abs().float()
-        remnants = (size > 0) & (size < torch.finfo(torch.float32).tiny)  # halves of addresses; nobody draws those
+        remnants = (size > 0) & (
+            size < torch.finfo(torch.float32).tiny
+        )  # halves of addresses; no initialisation draws those
         if not torch.isfinite(size).all() or size.max() > 1e15 or remnants.any():
-            odd.append(f"{name} is not in the file and holds memory that nobody wrote; draw it in _init_weights")
+            odd.append(f"{name} is not in the file and holds memory that no code wrote; draw it in _init_weights")
     return odd
 
 
@@ -97,7 +98,8 @@ def dirtied(sizes: list[int], turn: int = 0) -> Iterator[None]:
     """
     import torch
 
-    blocks, left = [], 8 * LARGEST
+    blocks: list = []
+    left = 8 * LARGEST
     for size in sorted(set(sizes) - {0}, reverse=True):
         for near in (size, size + 64, size + 128, 2 * size + 128):
             # much of what is small is taken by others in between
@@ -105,7 +107,7 @@ def dirtied(sizes: list[int], turn: int = 0) -> Iterator[None]:
             if near <= LARGEST:
                 blocks += [torch.full((near,), PATTERNS[turn % 2], dtype=torch.uint8) for _ in range(count)]
                 left -= near * count
-    kept = blocks[::2]
+    every_second = blocks[::2]
     del blocks
     yield
-    del kept
+    del every_second

@@ -1,18 +1,15 @@
-"""Run a card's example, and keep what it prints.
-
-Runs inside the fence (inside.py), in any transformers version: imports nothing of pinfold but its neighbours.
-"""
+"""Run a card's example, and keep what it prints."""
 
 import contextlib
 import io
 
 from ..values import describe
 
-MOST = 4000  # characters of output; more is no example
+MOST = 4000  # characters of output; more is too long for a card
 
 
-def run(programs: list[str]) -> dict:
-    """Execute the first of some programs that works, each with names of its own.
+def run_first(programs: list[str]) -> dict:
+    """Execute the first of some programs that works, each in a new namespace.
 
     Returns:
         "program" and "output", what it printed; "failed", why those before it do not work, by their number.
@@ -23,7 +20,7 @@ def run(programs: list[str]) -> dict:
         try:
             with contextlib.redirect_stdout(printed):
                 exec(compile(program, "<card>", "exec"), {"__name__": "__main__"})
-        except (Exception, SystemExit) as error:  # of the folder's code; an example is no reason to stop a push
+        except (Exception, SystemExit) as error:  # a broken example must not stop a push
             failed[str(number)] = describe(error)
             continue
         if len(printed.getvalue()) <= MOST:

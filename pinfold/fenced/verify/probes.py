@@ -1,40 +1,38 @@
-"""Inputs made by formula for any model, and what it gives for them: outputs, loss and gradients.
+"""Inputs made by formula for any model, and its outputs on them.
 
 How it works:
 - The inputs follow from the configuration, main_input_name and the signature of forward; no file is needed.
 - Images are sin and cos over their grid; tokens are a ramp over the vocabulary, padded on the right and on the left.
-- Labels follow from the signature, the configuration and the shape of the logits.
 
-Runs inside the fence as well (inside.py): imports nothing of pinfold, and torch only when it is called.
+It runs on both sides of the sandbox; torch is imported only when a function is called.
 """
 
 import contextlib
 import inspect
 import math
+from collections.abc import Iterator
 
-from ..values import describe, flat, sha256
+from ..values import describe, flat
 
 SOUND = ("input_values", "input_features")
 WITHOUT_CACHE = ("past_key_values",)  # another type in each version, and not what is published
-IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
 
 
-def probe_inputs(model, given: dict) -> dict[str, dict]:
+def probe_inputs(model, own: dict) -> dict[str, dict]:
     """Inputs for a model: probe -> name -> tensor. The first probe is the main one.
 
     "pair" has batch size 2 and padding on the right, "single" 1 and no mask, "triple" 3 and padding on the left.
-    ``given`` is the folder's own probe.json, if it has one: name -> {"shape": [...], "values": "wave" or "ramp"}.
+    ``own`` is the folder's probe.json, if it has one: name -> {"shape": [...], "values": "wave" or "ramp"}.
 
     Raises:
-        ValueError: nothing is known of such a forward; the message says what to write.
+        ValueError: this kind of forward is not known; the message says what to write.
     """
-    if given:
-        made = {n: values(s["shape"], s.get("values", "wave"), s.get("modulo")) for n, s in given.items()}
-        return {"own": made}
+    if own:
+        return {"own": {n: values(s["shape"], s.get("values", "wave"), s.get("modulo")) for n, s in own.items()}}
     config, parameters = model.config, inspect.signature(model.forward).parameters
     name = model.main_input_name if model.main_input_name in parameters else next(iter(parameters), "")
-    channels = _first(config, "num_channels", "input_channels", "in_channels", "in_chans")
-    vocabulary = _first(config, "vocab_size")
+    channels = first_field(config, "num_channels", "input_channels", "in_channels", "in_chans")
+    vocabulary = first_field(config, "vocab_size")
     if name in ("pixel_values", "images", "image") or (name != "input_ids" and channels and not vocabulary):
         probes = {probe: {name: _image(config, batch, channels or 3)} for probe, batch in _BATCHES.items()}
     elif name in SOUND:  # also where the outputs are words
@@ -62,7 +60,7 @@ _BATCHES = {"pair": 2, "single": 1, "triple": 3}
 
 
 def _image(config, batch: int, channels: int):
-    size = _first(config, "image_size") or 4 * (_whole(_first(config, "patch_size")) or 16)
+    size = first_field(config, "image_size") or 4 * (_whole(first_field(config, "patch_size")) or 16)
     if isinstance(size, dict):
         size = (size.get("height") or size.get("shortest_edge"), size.get("width") or size.get("shortest_edge"))
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
@@ -73,7 +71,7 @@ def _tokens(model, name: str, parameters, vocabulary: int) -> dict[str, dict]:
     import torch
 
     config, longest, probes = model.config, _longest(model.config), {}
-    pad = _first(config, "pad_token_id")
+    pad = first_field(config, "pad_token_id")
     for probe, length in (("pair", 12), ("single", 7), ("triple", 9)):
         ids = token_ids(config, [_BATCHES[probe], min(length, longest)], vocabulary)
         inputs = probes[probe] = {name: ids}
@@ -85,7 +83,7 @@ def _tokens(model, name: str, parameters, vocabulary: int) -> dict[str, dict]:
                 mask[row, place] = 0
                 if _is_id(pad, vocabulary):
                     ids[row, place] = pad
-        if "token_type_ids" in parameters and probe == "triple" and (_first(config, "type_vocab_size") or 0) > 1:
+        if "token_type_ids" in parameters and probe == "triple" and (first_field(config, "type_vocab_size") or 0) > 1:
             inputs["token_type_ids"] = (torch.arange(ids.shape[1]) >= ids.shape[1] // 2).long().expand_as(ids).clone()
         if type(model).__name__.endswith("ForMultipleChoice"):
             for key, value in list(inputs.items()):
@@ -96,8 +94,8 @@ def _tokens(model, name: str, parameters, vocabulary: int) -> dict[str, dict]:
 
 def token_ids(config, shape: list, vocabulary: int):
     """A ramp over all tokens that are words: the padding token would be masked by some models, the end found."""
-    special = {_first(config, "pad_token_id")}
-    end = _first(config, "eos_token_id") if getattr(config, "is_encoder_decoder", False) else None
+    special = {first_field(config, "pad_token_id")}
+    end = first_field(config, "eos_token_id") if getattr(config, "is_encoder_decoder", False) else None
     special = sorted(i for i in {*special, end} if _is_id(i, vocabulary))
     words = vocabulary - len(special)
     ids = values(shape, "ramp", words if words > 0 else vocabulary)
@@ -114,22 +112,22 @@ def _is_id(token, vocabulary: int) -> bool:
 
 def _longest(config) -> int:
     names = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "block_size")
-    limits = [_whole(_first(config, name)) for name in (*names, "context_length", "seq_length", "max_length")]
+    limits = [_whole(first_field(config, name)) for name in (*names, "context_length", "seq_length", "max_length")]
     return max(1, min([n for n in limits if n] or [12]))
 
 
 def _signal(config, name: str) -> dict[str, list] | None:
     """Shapes for sound, spectrograms and rows of features."""
-    bins = _whole(_first(config, "num_mel_bins", "feature_size"))
-    frames = _whole(_first(config, "max_length"))
+    bins = _whole(first_field(config, "num_mel_bins", "feature_size"))
+    frames = _whole(first_field(config, "max_length"))
     if name == "input_values" and bins and frames:  # a spectrogram, frames first
         return {probe: [batch, frames, bins] for probe, batch in _BATCHES.items()}
     if name == "input_values":
         return {"pair": [2, 4000], "single": [1, 4001], "triple": [3, 3999]}
     if name == "input_features":
-        frames = 2 * (_whole(_first(config, "max_source_positions")) or 1500)
+        frames = 2 * (_whole(first_field(config, "max_source_positions")) or 1500)
         return {probe: [batch, bins or 80, frames] for probe, batch in _BATCHES.items()}
-    width = _whole(_first(config, "input_size", "input_dim", "num_features", "n_features", "in_features"))
+    width = _whole(first_field(config, "input_size", "input_dim", "num_features", "n_features", "in_features"))
     return {"pair": [2, 12, width], "single": [1, 7, width], "triple": [3, 9, width]} if width else None
 
 
@@ -143,12 +141,12 @@ def values(shape: list, kind: str, modulo: int | None = None):
         return torch.sin(torch.arange(math.prod(shape), dtype=torch.float32)).reshape(shape)
     rows, columns = torch.arange(shape[-2], dtype=torch.float32), torch.arange(shape[-1], dtype=torch.float32)
     grid = torch.sin(rows)[:, None] + torch.cos(columns)[None, :]
-    # every channel and every picture gets a scale of its own, so that mixing them up shows
+    # every channel and every picture gets another scale, so that mixing them up shows
     scale = 1 / torch.arange(1, math.prod(shape[:-2]) + 1, dtype=torch.float32)
     return (scale[:, None, None] * grid).reshape(shape)
 
 
-def _first(config, *names: str):
+def first_field(config, *names: str):
     """The first of these fields that is set, in the configuration or in its parts."""
     parts = [config, *(getattr(config, part, None) for part in ("text_config", "vision_config"))]
     return next((v for part in parts for v in (getattr(part, name, None) for name in names) if v is not None), None)
@@ -158,7 +156,7 @@ def _whole(value) -> int | None:
     return value if type(value) is int and value > 0 else None
 
 
-def run_probes(model, given: dict, only: list | None = None) -> tuple[dict, dict]:
+def run_probes(model, own: dict, only: list | None = None) -> tuple[dict, dict]:
     """The model's outputs on its probes, in evaluation mode.
 
     Args:
@@ -171,21 +169,21 @@ def run_probes(model, given: dict, only: list | None = None) -> tuple[dict, dict
 
     outputs: dict = {}
     refused: dict = {}
-    probes = probe_inputs(model, given)
-    with _evaluating(model), torch.no_grad():
+    probes = probe_inputs(model, own)
+    with evaluating(model), torch.no_grad():
         for probe, inputs in probes.items():
             if only is not None and probe not in only:
                 continue
             if "output_hidden_states" in inspect.signature(model.forward).parameters:
                 inputs = {**inputs, "output_hidden_states": True}
             try:
-                found = {f"{probe}/{n}": t for n, t in flat(_call(model, inputs), WITHOUT_CACHE).items()}
+                of_probe = {f"{probe}/{n}": t for n, t in flat(call(model, inputs), WITHOUT_CACHE).items()}
             except Exception as error:
                 if only is not None:
                     raise
                 refused[probe] = error
             else:
-                outputs |= found
+                outputs |= of_probe
     if refused and not outputs:
         raise next(iter(refused.values()))
     if not outputs:
@@ -195,7 +193,7 @@ def run_probes(model, given: dict, only: list | None = None) -> tuple[dict, dict
 
 
 @contextlib.contextmanager
-def _evaluating(model):
+def evaluating(model) -> Iterator[None]:
     """Evaluation mode for a while; each module then gets its own mode back: a frozen batch norm stays frozen."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -206,7 +204,8 @@ def _evaluating(model):
             module.training = training
 
 
-def _call(model, inputs: dict):
+def call(model, inputs: dict):
+    """The model's output with a fixed seed, numbers in its own type."""
     import torch
 
     floating = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
@@ -218,136 +217,12 @@ def _call(model, inputs: dict):
         return model(**inputs)
 
 
-def label_inputs(model, inputs: dict, outputs: dict, probe: str) -> dict | str:
-    """Labels for one probe, as arguments of forward; or why none are known."""
-    import torch
-
-    parameters, config = inspect.signature(model.forward).parameters, model.config
-    ids = inputs.get("decoder_input_ids", inputs.get(model.main_input_name, next(iter(inputs.values()))))
-    batch = len(ids)
-    if {"start_positions", "end_positions"} <= set(parameters):
-        return {"start_positions": torch.arange(batch) % 2, "end_positions": torch.arange(batch) % 3 + 1}
-    if "labels" not in parameters:
-        return "forward takes no labels"
-    logits = outputs.get(f"{probe}/logits")
-    if logits is None:
-        return "forward returns no logits"
-    classes, shape = logits.shape[-1], tuple(logits.shape)
-    if type(model).__name__.endswith("ForMultipleChoice"):
-        return {"labels": torch.arange(batch) % classes}
-    if len(shape) == 3 and not ids.is_floating_point() and shape[:2] == tuple(ids.shape):
-        is_words = classes >= (_first(config, "vocab_size") or math.inf)
-        labels = ids.clone() if is_words else torch.arange(ids.numel()).reshape(ids.shape) % classes
-        mask = inputs.get("attention_mask")
-        if mask is not None and mask.shape == labels.shape:
-            labels = labels.masked_fill(mask == 0, IGNORED)
-        return {"labels": labels}
-    if len(shape) == 1 or (len(shape) == 2 and shape[0] == batch):
-        classes = 1 if len(shape) == 1 else classes
-        kind = getattr(config, "problem_type", None) or (
-            "regression" if classes == 1 else "single_label_classification"
-        )
-        several = torch.arange(batch * classes).reshape(batch, classes)
-        if kind == "regression":
-            return {"labels": (several / several.numel()).reshape(batch if classes == 1 else (batch, classes))}
-        if kind == "multi_label_classification":
-            return {"labels": (several % 2).float()}
-        return {"labels": torch.arange(batch) % classes}
-    return f"no labels are known for logits of {shape}"
-
-
-def losses(model, given: dict, outputs: dict, many: int, again: bool = False) -> dict:
-    """Loss and gradients of the first probe that ran, in evaluation mode (no dropout).
-
-    Args:
-        many: the number of parameters above which memory for gradients is not taken.
-        again: the caller knows that it works, so that an exception is raised.
-
-    Returns:
-        {"loss", "gradients": name -> [sha256, norm], "none": names without gradient}, or {"skipped": why}.
-    """
-    import torch
-
-    parameters = dict(model.named_parameters())
-    if sum(p.numel() for p in parameters.values()) > many:
-        return {"skipped": f"more than {many:,} parameters; gradients would double the memory"}
-    probe = next(iter(outputs)).split("/")[0]
-    inputs = probe_inputs(model, given)[probe]
-    labels = label_inputs(model, inputs, outputs, probe)
-    if isinstance(labels, str):
-        return {"skipped": labels}
-    model.zero_grad(set_to_none=True)
-    try:
-        with _evaluating(model), torch.enable_grad():
-            loss = _loss(_call(model, {**inputs, **labels}))
-            if loss is None:
-                return {"skipped": "forward returns no loss for labels"}
-            loss.backward()
-    except Exception as error:
-        if again:
-            raise
-        return {"skipped": f"forward with labels gave {describe(error)}"}
-    gradients = {name: _digest(p.grad) for name, p in parameters.items() if p.grad is not None}
-    none = sorted(set(parameters) - set(gradients))
-    model.zero_grad(set_to_none=True)
-    return {"loss": float(loss.detach().double()), "gradients": gradients, "none": none}
-
-
-def accumulates(model, given: dict, outputs: dict) -> str | None:
-    """Why a Trainer would multiply this model's gradients, or None. Call it where ``losses`` gave some.
-
-    transformers.Trainer takes a forward with **kwargs for one that divides by num_items_in_batch, unless the class
-    says accepts_loss_kwargs = False, and does not divide by the accumulated steps itself then.
-    """
-    import torch
-
-    kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
-    accepts = getattr(model, "accepts_loss_kwargs", inspect.Parameter.VAR_KEYWORD in kinds)
-    if not accepts:
-        return None
-    probe = next(iter(outputs)).split("/")[0]
-    inputs = probe_inputs(model, given)[probe]
-    labels = label_inputs(model, inputs, outputs, probe)
-    with _evaluating(model), torch.no_grad():
-        once, twice = (float(_loss(_call(model, {**inputs, **labels, "num_items_in_batch": n}))) for n in (10, 20))
-    if math.isclose(once, 2 * twice, rel_tol=0.02, abs_tol=1e-6):
-        return None
-    return (
-        f"{type(model).__name__}.forward takes **kwargs but neither uses num_items_in_batch nor sets "
-        "accepts_loss_kwargs = False: gradients are multiplied by gradient_accumulation_steps."
-    )
-
-
-def _loss(output):
-    import torch
-
-    loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-    if loss is None and isinstance(output, tuple) and output and isinstance(output[0], torch.Tensor):
-        loss = output[0]
-    return loss if isinstance(loss, torch.Tensor) and loss.numel() == 1 and loss.is_floating_point() else None
-
-
-def compare_losses(found: dict, expected: dict) -> str | None:
-    """The first difference between two answers of ``losses``, or None."""
-    if not same_number(found["loss"], expected["loss"]):
-        return f"loss differs from the model in memory: {found['loss']:.9g} instead of {expected['loss']:.9g}"
-    if found["none"] != expected["none"] or set(found["gradients"]) != set(expected["gradients"]):
-        odd = sorted(set(found["gradients"]) ^ set(expected["gradients"]))
-        return f"a gradient is there or missing, unlike in the model in memory: {', '.join(odd[:3])}"
-    odd = [name for name, value in expected["gradients"].items() if found["gradients"][name][0] != value[0]]
-    if odd:
-        norms = f"norm {found['gradients'][odd[0]][1]:.6g} instead of {expected['gradients'][odd[0]][1]:.6g}"
-        more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
-        return f"gradient of {odd[0]} differs from the model in memory: {norms}{more}"
-    return None
-
-
 def same_number(a: float, b: float) -> bool:
     """Equal, or both not a number."""
     return a == b or (a != a and b != b)
 
 
-def same(a, b) -> bool:
+def same_tensor(a, b) -> bool:
     """Whether two tensors are equal bit for bit, as numbers; not a number equals itself here."""
     import torch
 
@@ -356,9 +231,3 @@ def same(a, b) -> bool:
     if torch.equal(a, b):
         return True
     return a.is_floating_point() and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
-
-
-def _digest(tensor) -> list:
-    tensor = tensor.to_dense() if tensor.is_sparse else tensor
-    # adding 0 makes one zero of two, which are the same number
-    return [sha256(tensor + 0.0), float(tensor.double().norm())]

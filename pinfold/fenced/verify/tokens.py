@@ -1,7 +1,4 @@
-"""What a tokenizer makes of fixed texts, so that two loads of it can be compared id by id.
-
-Runs inside the fence (inside.py), in any transformers version: imports nothing of pinfold.
-"""
+"""What a tokenizer makes of fixed texts, so that two loads of it can be compared id by id."""
 
 import hashlib
 import json
@@ -32,25 +29,25 @@ def samples(tokenizer) -> dict:
         calls["mask token"] = lambda: _ids(tokenizer(text))
     if getattr(tokenizer, "pad_token", None):
         calls["padded"] = lambda: _ids(tokenizer([PLAIN, SECOND, ""], padding=True))
-    return {name: _made(call) for name, call in calls.items()}
+    return {name: _result(call) for name, call in calls.items()}
 
 
-def compare(found: dict, expected: dict, versions: tuple) -> list:
-    """D03: the first sample that is not the expected one. ``versions`` made the expected and the found ones."""
+def compare(loaded: dict, expected: dict, versions: tuple) -> list[str]:
+    """D03: the first sample that is not the expected one. ``versions`` made the expected and the loaded ones."""
     where = f"between {versions[0]} and {versions[1]}"
     if versions[0] == versions[1]:
         where = f"between the checkpoint and what was loaded (transformers {versions[1]})"
-    for name in sorted({*found, *expected}):
-        before, after = expected.get(name), found.get(name)
+    for name in sorted({*loaded, *expected}):
+        before, after = expected.get(name), loaded.get(name)
         if before == after:
             continue
         if not isinstance(before, dict) or not isinstance(after, dict):
             return [f"AutoTokenizer: ids of {name!r} differ {where}: {_short(before)} and {_short(after)}"]
-        refused = [made.get("refused") for made in (before, after)]
+        refused = [sample.get("refused") for sample in (before, after)]
         if refused[0] != refused[1] and versions[0] != versions[1]:
-            told = [f"{why or 'ids'} in {version}" for version, why in zip(versions, refused, strict=True)]
-            cure = "raise the folder's MIN_TRANSFORMERS, or mend its class"
-            return [f"AutoTokenizer: the text {name!r} gives {' and '.join(told)}; {cure}"]
+            results = [f"{why or 'ids'} in {version}" for version, why in zip(versions, refused, strict=True)]
+            cure = "raise the folder's MIN_TRANSFORMERS, or fix its class"
+            return [f"AutoTokenizer: the text {name!r} gives {' and '.join(results)}; {cure}"]
         key = next(key for key in sorted({*before, *after}) if before.get(key) != after.get(key))
         values = f"{_short(before.get(key))} and {_short(after.get(key))}"
         absent = key in KEYS and None in (before.get(key), after.get(key))
@@ -59,28 +56,28 @@ def compare(found: dict, expected: dict, versions: tuple) -> list:
     return []
 
 
-def sha256(found: dict) -> str:
+def sha256(samples: dict) -> str:
     """One hash of everything."""
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(samples, sort_keys=True).encode()).hexdigest()
 
 
 def _ids(encoded) -> dict:
-    return {key: _plain(encoded[key]) for key in KEYS if key in encoded}
+    return {key: _integers(encoded[key]) for key in KEYS if key in encoded}
 
 
-def _plain(ids) -> list:
-    return [_plain(each) if isinstance(each, (list, tuple)) else int(each) for each in ids]
+def _integers(ids) -> list:
+    return [_integers(each) if isinstance(each, (list, tuple)) else int(each) for each in ids]
 
 
 def _read_back(tokenizer) -> dict:
-    found = {}
+    texts: dict[str, list] = {}
     for name, text in (("single", PLAIN), ("second", SECOND), ("unicode", UNICODE)):
         ids = tokenizer(text)["input_ids"]
-        found[name] = [tokenizer.decode(ids), tokenizer.decode(ids, skip_special_tokens=True)]
-    return found
+        texts[name] = [tokenizer.decode(ids), tokenizer.decode(ids, skip_special_tokens=True)]
+    return texts
 
 
-def _made(call) -> dict:
+def _result(call) -> dict:
     try:
         return call()
     except Exception as error:

@@ -1,7 +1,4 @@
-"""The tensors of a checkpoint's files, and a model's tensors against them.
-
-Runs inside the fence (inside.py): imports nothing of pinfold but its neighbours.
-"""
+"""The tensors of a checkpoint's files, and a model's tensors against them."""
 
 import re
 
@@ -20,7 +17,8 @@ def align(model) -> bool:
     return not odd
 
 
-def read(files: list) -> dict:
+def read_files(files: list[str]) -> dict:
+    """The tensors of safetensors files, by name."""
     from safetensors.torch import load_file
 
     return {name: tensor for file in files for name, tensor in load_file(file).items()}
@@ -45,13 +43,17 @@ def sizes(model, names: list) -> dict[str, int]:
     return {name: state[name].numel() * state[name].element_size() for name in names}
 
 
-def _place(tensor):
+def _memory(tensor):
     """What two names of one memory have in common."""
     return (tensor.data_ptr(), tuple(tensor.shape)) if tensor.numel() and tensor.device.type != "meta" else id(tensor)
 
 
 def fill(model, tensors: dict) -> dict:
-    """Put the file's tensors into the model; what the file lacks is set by formula."""
+    """Put the file's tensors into the model; what the file lacks is set by formula.
+
+    Returns:
+        Names: "missing" in the file, "unexpected" in it, "mismatched" in shape; "aliases": further names of a tensor.
+    """
     import torch
 
     pairs, state = matched(model, tensors), model.state_dict()
@@ -60,8 +62,8 @@ def fill(model, tensors: dict) -> dict:
         for key, source in pairs.items():
             if key not in mismatched:
                 state[key].copy_(tensors[source])
-    filled = {_place(state[k]): source for k, source in pairs.items() if state[k].numel()}
-    aliases = {k: filled[_place(state[k])] for k in state if k not in pairs and _place(state[k]) in filled}
+    filled = {_memory(state[k]): source for k, source in pairs.items() if state[k].numel()}
+    aliases = {k: filled[_memory(state[k])] for k in state if k not in pairs and _memory(state[k]) in filled}
     missing = sorted(k for k in state if k not in pairs and k not in aliases)
     set_by_formula(model, missing)
     missing = [key for key in missing if not ignored(model, key, "missing")]
@@ -110,9 +112,9 @@ def unmatched(model, info: dict, tensors: dict) -> tuple[list, list]:
     """
     pairs, state, prefix = matched(model, tensors), model.state_dict(), f"{getattr(model, 'base_model_prefix', '')}."
     reported = {k.removeprefix(prefix) if k not in state else k for k in info["missing_keys"]}
-    shared = {_place(state[k]) for k in set(pairs) - reported}
+    shared = {_memory(state[k]) for k in set(pairs) - reported}
     missing = reported | (set(state) - set(pairs))
-    missing = {k for k in missing if k not in state or _place(state[k]) not in shared}
+    missing = {k for k in missing if k not in state or _memory(state[k]) not in shared}
     return sorted(missing), sorted(info["unexpected_keys"])
 
 
@@ -136,7 +138,7 @@ def key_lines(model, missing: list, unexpected: list, tensors: dict, exact: bool
                 return False
             if prefix and (has_base or key.startswith(f"{prefix}.")):
                 return key.startswith(f"{prefix}.")
-            # the base model itself has no head; without a prefix, a module that is partly there is no head either
+            # the base model itself has no head; without a prefix, a module that is partly there is not a head either
             return bool(prefix) or key.split(".")[0] in children
 
         missing = [key for key in missing if of_the_base(key)]
@@ -153,16 +155,18 @@ def tensor_lines(model, tensors: dict, aliases: dict, lossless: bool = False) ->
     """D05: every tensor against the file, under each of its names. ``lossless``: no digit may be lost either."""
     import torch
 
-    pairs, state, odd = {**aliases, **matched(model, tensors)}, model.state_dict(), []
+    pairs = {**aliases, **matched(model, tensors)}
+    state = model.state_dict()
+    odd: list[str] = []
     for key, source in sorted(pairs.items()):
         if key not in state:
             continue
-        wanted, is_ = tensors[source], state[key]
-        if is_.device.type == "meta" or is_.shape != wanted.shape:
-            odd.append(f"{key} ({'no memory' if is_.device.type == 'meta' else _shape(is_)})")
-        elif lossless and not torch.equal(is_.to(wanted.dtype), wanted) and is_.dtype != wanted.dtype:
-            odd.append(f"{key} ({wanted.dtype} in the file, {is_.dtype} after loading)")
-        elif not probes.same(is_, wanted.to(is_.dtype)):
+        stored, loaded = tensors[source], state[key]
+        if loaded.device.type == "meta" or loaded.shape != stored.shape:
+            odd.append(f"{key} ({'no memory' if loaded.device.type == 'meta' else _shape(loaded)})")
+        elif lossless and not torch.equal(loaded.to(stored.dtype), stored) and loaded.dtype != stored.dtype:
+            odd.append(f"{key} ({stored.dtype} in the file, {loaded.dtype} after loading)")
+        elif not probes.same_tensor(loaded, stored.to(loaded.dtype)):
             odd.append(key)
     more = f" (and {len(odd) - 4} more)" if len(odd) > 4 else ""
     return [f"a parameter differs from the file after loading: {', '.join(odd[:4])}{more}"] if odd else []

@@ -1,0 +1,221 @@
+"""The first job of verification: the numbers that every later load has to give, made without transformers' loading.
+
+Every registered model is built straight from the folder's source, the file's tensors are put in with load_state_dict's
+means, and outputs, loss, gradients and buffers are kept. A tokenizer's ids are those that the checkpoint's own files
+give.
+"""
+
+import importlib
+import sys
+import types
+from dataclasses import dataclass, field
+
+from ..cost import measured
+from ..values import describe
+from . import attention, buffers, losses, probes, tokens, weights
+from .answer import Answer, answered
+from .outputs import hash_outputs
+
+
+class Misfit(Exception):
+    """D02: the weights do not fit the class that they were saved from."""
+
+
+@dataclass(frozen=True)
+class SkippedHead:
+    """A class that this checkpoint is not for, such as a head with a layer of the same name and another size."""
+
+    auto: str
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.auto}: {self.name} is not for this checkpoint and not verified: {self.why}"
+
+
+@dataclass
+class HeadReference:
+    """What one model class computes.
+
+    Args:
+        outputs: "probe/name" -> tensor. refused: probes that it does not take -> why.
+        as_in_memory: outputs with the attention of the model in memory, where a load by default runs with another.
+        buffers: tensors that the file does not hold. drawn: those of them that are drawn at random.
+        aliases: further names of tensors in the file. missing: tensors that the file lacks -> bytes.
+        measured: sizes for the card, of the main class alone.
+    """
+
+    auto: str
+    parameters: int
+    aliases: dict[str, str]
+    missing: dict[str, int]
+    buffers: dict
+    drawn: list[str]
+    outputs: dict
+    refused: dict[str, str]
+    losses: dict
+    attention: dict
+    as_in_memory: dict = field(default_factory=dict)
+    measured: dict = field(default_factory=dict)
+
+    @property
+    def probes(self) -> list[str]:
+        """The probes that it takes, in order."""
+        return probe_names(self.outputs)
+
+    def keyed_outputs(self) -> dict:
+        """Outputs under names that no other class has."""
+        own = {f"{self.auto}/{key}": value for key, value in self.outputs.items()}
+        return {f"in memory/{key}": value for key, value in self.as_in_memory.items()} | own
+
+    def notes(self) -> list[str]:
+        """What is left out of the comparison, for the user."""
+        refused = [f"{self.auto}: probe {probe!r} is refused: {why}" for probe, why in self.refused.items()]
+        return refused + [f"{self.auto}: buffer {n} is drawn at random, not compared" for n in self.drawn]
+
+
+def answer(request: dict) -> dict:
+    """Do the job; exceptions become failures."""
+    return answered("reference", reference, request)
+
+
+def reference(request: dict, answer: Answer) -> dict:
+    """What every registered model class computes, its tensors set without transformers' loading."""
+    import torch
+    from safetensors.torch import save_file
+
+    package = types.ModuleType("_folder")
+    package.__path__ = [request["folder"]]
+    sys.modules["_folder"] = package
+    # first, because it needs no weights: a tokenizer that does not load ends the job before they are read
+    ids = _reference_tokens(request, answer) if request.get("tokenizer") else {}
+    if not request["models"] or answer.failures:
+        return answer.as_dict(**ids)
+    tensors = weights.read_files(request["weights"])
+    heads: list[HeadReference] = []
+    skipped: list[SkippedHead] = []
+    for auto, place in request["models"].items():
+        try:
+            head = reference_of_head(auto, place, request, tensors)
+        except Misfit as error:
+            answer.check("D02", [str(error)])
+            return answer.as_dict(hashes={})
+        except Exception as error:
+            what = f"{auto}: {place.split('.')[1]} built from its source in transformers {answer.version} failed"
+            answer.check("D01", [f"{what}: {describe(error)}"])
+            return answer.as_dict(hashes={})
+        if isinstance(head, SkippedHead):
+            skipped.append(head)
+        else:
+            heads.append(head)
+            answer.notes += head.notes()
+    outputs = {key: value for head in heads for key, value in head.keyed_outputs().items()}
+    save_file({key: value.contiguous() for key, value in outputs.items()}, request["outputs"])
+    torch.save({f"{h.auto}/{name}": t for h in heads for name, t in h.buffers.items()}, request["buffers"])
+    main = next((head for head in heads if _class_name(request["models"][head.auto]) == request["architecture"]), None)
+    return answer.as_dict(
+        hashes={h.auto: hash_outputs(outputs, h.auto) for h in heads} | ids.pop("hashes", {}),
+        probes={h.auto: h.probes for h in heads},
+        aliases={h.auto: h.aliases for h in heads},
+        losses={h.auto: h.losses for h in heads},
+        drawn={h.auto: h.drawn for h in heads},
+        missing={h.auto: h.missing for h in heads},
+        attention={h.auto: h.attention for h in heads},
+        parameters=main.parameters if main else 0,
+        measured=main.measured if main else {},
+        skipped_heads=[vars(head) for head in skipped],
+        **ids,
+    )
+
+
+def reference_of_head(auto: str, place: str, request: dict, tensors: dict) -> HeadReference | SkippedHead:
+    """Build one model class from its source, fill it, run it.
+
+    Args:
+        place: "module.Class" of the folder. tensors: of the file.
+
+    Raises:
+        Misfit: the file's tensors are not those of the main class.
+        Exception: whatever the folder's code raises.
+    """
+    module, name = place.split(".")
+    is_main = name == request["architecture"]
+    cls = getattr(importlib.import_module(f"_folder.{module}"), name)
+    if cls.config_class is None:
+        raise TypeError(f"{name}.config_class is missing")
+    config = cls.config_class.from_pretrained(request["checkpoint"])
+    model = buffers.built(cls, config, request["dtype"])
+    held = set(weights.matched(model, tensors))
+    # before the file's tensors are put in, as a fresh constructor leaves them
+    unheld = {key: tensor.detach().clone() for key, tensor in buffers.outside(model, held).items()}
+    report = weights.fill(model, tensors)
+    if not is_main and report["mismatched"]:
+        # another head with a layer of the same name: transformers refuses to load this class from this file
+        return SkippedHead(auto, name, "; ".join(weights.mismatches(model, tensors, report["mismatched"])))
+    drawn = _drawn(cls, config, request, held, unheld)
+    if is_main and (report["missing"] or report["unexpected"] or report["mismatched"]):
+        raise Misfit(weights.misfit(name, model, tensors, report))
+    outputs, refused = probes.run_probes(model, request["probe"])
+    head = HeadReference(
+        auto=auto,
+        parameters=sum(p.numel() for p in model.parameters()),
+        aliases=report["aliases"],
+        missing=weights.sizes(model, report["missing"]),
+        buffers=unheld,
+        drawn=drawn,
+        outputs=outputs,
+        refused=refused,
+        losses=losses.loss_and_gradients(model, request["probe"], outputs, request["many"]),
+        attention=attention.implementations(model.config),
+    )
+    if is_main:
+        is_small = head.parameters <= request["many"]
+        head.measured = measured.measured(cls, config, request, model if is_small else None)
+        if request["in_memory"] not in (None, head.attention):
+            model = None  # the next one takes as much memory
+            head.as_in_memory = _as_in_memory(cls, request, tensors, head.probes)
+    return head
+
+
+def _class_name(place: str) -> str:
+    return place.split(".")[1]
+
+
+def probe_names(outputs: dict) -> list[str]:
+    """The probes of outputs, in order."""
+    return list(dict.fromkeys(key.split("/")[0] for key in outputs))
+
+
+def _as_in_memory(cls, request: dict, tensors: dict, names: list[str]) -> dict:
+    """Outputs on these probes with the attention that the model in memory runs with."""
+    config = cls.config_class.from_pretrained(request["checkpoint"])
+    attention.set_implementations(config, request["in_memory"])
+    model = buffers.built(cls, config, request["dtype"])
+    weights.fill(model, tensors)
+    outputs, _ = probes.run_probes(model, request["probe"], names)
+    return outputs
+
+
+def _reference_tokens(request: dict, answer: Answer) -> dict:
+    """The ids that the checkpoint's own tokenizer files give: by the folder's class, or else by transformers' own."""
+    import transformers
+
+    place, directory = request["tokenizer"]["place"], request["tokenizer"]["directory"]
+    try:
+        cls = transformers.AutoTokenizer
+        if place:
+            module, name = place.split(".")
+            cls = getattr(importlib.import_module(f"_folder.{module}"), name)
+        samples = tokens.samples(cls.from_pretrained(directory))
+    except Exception as error:
+        answer.check("D01", [f"AutoTokenizer: the checkpoint's tokenizer does not load: {describe(error)}"])
+        return {"hashes": {}}
+    return {"hashes": {"AutoTokenizer": tokens.sha256(samples)}, "tokens": samples}
+
+
+def _drawn(cls, config, request: dict, held: set, unheld: dict) -> list:
+    """Buffers that another seed changes: no two loads can agree on them."""
+    if not any(t.is_floating_point() for t in unheld.values()):
+        return []
+    other = buffers.of_fresh_model(cls, config, request["dtype"], held, seed=1)
+    return sorted(n for n, t in unheld.items() if n in other and not probes.same_tensor(t, other[n]))

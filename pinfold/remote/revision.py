@@ -1,0 +1,29 @@
+"""A repository at a revision, opened to be read."""
+
+import contextlib
+from collections.abc import Iterator
+
+from pinfold.common.errors import UserError
+from pinfold.remote.client import Remote
+from pinfold.remote.destination import EMBEDDED, HUB_DATA, opened
+
+
+@contextlib.contextmanager
+def open_revision(target: str, endpoint: str | None) -> Iterator[tuple[Remote, str]]:
+    """A repository to read, and the commit that ``owner/name@revision`` names.
+
+    Raises:
+        UserError: no such repository or revision.
+    """
+    name, _, revision = target.partition("@")
+    local = endpoint == EMBEDDED or (endpoint is None and name.startswith("local/"))
+    if local and not HUB_DATA.exists():
+        raise UserError(f"{target}: no embedded Hub in {HUB_DATA}; name another with --endpoint, or push to it first")
+    with opened(name, name, EMBEDDED if local else endpoint, reading=True) as destination:
+        remote = Remote(destination, revision or "main")
+        sha = remote.head()
+        if sha is None:
+            raise UserError(
+                f"{target} is not on {destination.endpoint}, or needs a token; give a directory or owner/name@revision"
+            )
+        yield remote, sha
