@@ -4,6 +4,7 @@ Only rules about what remote code can do are used, and their messages are replac
 that a call spells out; run.py says why that is not enough alone.
 """
 
+import contextlib
 import io
 import logging
 import re
@@ -64,29 +65,28 @@ def second_opinion(modules: Iterable[Module]) -> Iterator[Finding]:
     finally:
         warnings.formatwarning = format_warning  # bandit replaces it when it is imported
     tests = test_set.BanditTestSet(BanditConfig(), profile={"include": list(RULES)})
-    logger = logging.getLogger("bandit")
     for module in modules:
         if len(module.source) > MOST_SOURCE or not WORDS.search(module.source):
             continue  # the interpreter reads every program
-        level = logger.level
-        logger.setLevel(logging.CRITICAL + 1)
-        visitor = node_visitor.BanditNodeVisitor(
-            module.file,
-            io.BytesIO(module.source.encode("utf-8", "replace")),
-            None,
-            tests,
-            False,
-            {},
-            metrics.Metrics(),
-        )
-        try:
-            visitor.process(module.source)
-        except Exception:  # its rules fail on rare programs; the interpreter reports what it could not read
-            logger.debug("bandit gave up on %s", module.file, exc_info=True)
-        finally:
-            logger.setLevel(level)
+        source = io.BytesIO(module.source.encode("utf-8", "replace"))
+        visitor = node_visitor.BanditNodeVisitor(module.file, source, None, tests, False, {}, metrics.Metrics())
+        with _silenced(logging.getLogger("bandit")) as logger:
+            try:
+                visitor.process(module.source)
+            except Exception:  # its rules fail on rare programs; the interpreter reports what it could not read
+                logger.debug("bandit gave up on %s", module.file, exc_info=True)
         for issue in visitor.tester.results:
             if issue.test_id in RULES:
                 code, severity, words = RULES[issue.test_id]
                 sentence = f"{module.file}:{issue.lineno}: {words} (bandit {issue.test_id})."
                 yield Finding(code, sentence, module.file, issue.lineno, severity=severity)
+
+
+@contextlib.contextmanager
+def _silenced(logger: logging.Logger) -> Iterator[logging.Logger]:
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield logger
+    finally:
+        logger.setLevel(level)

@@ -66,7 +66,8 @@ def call_function(state: State, function: Value, call: Call, scope: Scope) -> Va
     """Report what calling ``function`` does, and return what it can give back.
 
     Of all reports of one line and code the first is kept, so what says most comes first: that the call runs on import
-    and that it runs encoded text, what it does to a function that it is given, and then the rules of its own name.
+    and that it runs encoded text, what it does to a function that it is given, and then the rules of its name (the two
+    do not overlap). What it gives back is worked out last, and only where no rule knows.
     """
     if isinstance(function, (Own, Instance)):
         return _call_own(state, function, call)

@@ -24,7 +24,7 @@ from typing import TypeAlias
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.bandit import second_opinion
 from pinfold.audit.security.interpreter import Interpreter
-from pinfold.audit.security.templates import escape
+from pinfold.audit.security.templates import sandbox_escape
 from pinfold.audit.security.values import printable_excerpt
 from pinfold.common.errors import UserError
 from pinfold.folder.model_folder import ModelFolder, Module
@@ -232,7 +232,7 @@ def _pipelines(value: object) -> Effect | None:
 
 
 def _template(value: object) -> Effect | None:
-    if isinstance(value, str) and (match := escape(value)):
+    if isinstance(value, str) and (match := sandbox_escape(value)):
         return f'holds "{printable_excerpt(match[1])}", with which a template breaks out of its sandbox.', ERROR
     return None
 
@@ -274,7 +274,7 @@ def _other_files(folder: ModelFolder) -> Iterator[Finding]:
                 text = file.read(1 << 20)
         except OSError:
             continue
-        if match := escape(text):
+        if match := sandbox_escape(text):
             line = text.count("\n", 0, match[0]) + 1
             what = f'holds "{printable_excerpt(match[1])}", with which a template breaks out of its sandbox.'
             yield Finding("S14", f"{path.name}:{line}: {what}", path.name, line)

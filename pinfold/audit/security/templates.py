@@ -47,27 +47,46 @@ def _blocks(template: str) -> Iterator[tuple[int, str]]:
             start = None
 
 
-def escape(template: str) -> tuple[int, str] | None:
-    """Where a template names what leads out of its sandbox, and the name; None where it does not.
+def _value(text: re.Match) -> str:
+    """What a text of a template means, its escapes (``\\x5f``) resolved."""
+    return ESCAPED.sub(_unescaped, text[1] if text[1] is not None else text[2])
 
-    Texts that follow one another in one block are also read joined, with their escapes (``\\x5f``) resolved and from
-    their end to their start. Joined texts that messages are made of hold no such name.
-    """
+
+def sandbox_escape(template: str) -> tuple[int, str] | None:
+    """Where a template names what leads out of its sandbox, and the name; None where it does not."""
     template = template[:MOST_CHARACTERS]
     if match := ESCAPES.search(template):
         return match.start(), match[0]
     for start, block in _blocks(template):
-        joined, end = "", None
-        for text in TEXT.finditer(block):
-            value = ESCAPED.sub(_unescaped, text[1] if text[1] is not None else text[2])
-            together = end is not None and text.start() - end < 100 and BETWEEN.fullmatch(block, end, text.start())
-            joined, end = (joined[-200:] if together else "") + value, text.end()
-            if match := ESCAPES.search(joined) or ESCAPES.search(value[::-1]):
-                return start + text.start(), match[0]
-            if len(value) > 3 and any(name.startswith(value) for name in NAMES):
-                return start + text.start(), value  # the rest of the name can be anywhere
-        for index in SUBSCRIPT.finditer(block):
-            texts = [ESCAPED.sub(_unescaped, m[1] if m[1] is not None else m[2]) for m in TEXT.finditer(index[1])]
-            if MAKES.search(TEXT.sub("''", index[1])) and any(map(_is_piece, texts)):
-                return start + index.start(1), index[0]
+        if escape := _escape_in_texts(block) or _escape_in_subscripts(block):
+            position, name = escape
+            return start + position, name
+    return None
+
+
+def _escape_in_texts(block: str) -> tuple[int, str] | None:
+    """Texts that follow one another are read joined as well, and each from its end to its start.
+
+    Joined texts that messages are made of contain no such name.
+    """
+    joined = ""
+    end: int | None = None  # of the text before
+    for text in TEXT.finditer(block):
+        value = _value(text)
+        follows = end is not None and text.start() - end < 100 and BETWEEN.fullmatch(block, end, text.start())
+        joined = (joined[-200:] if follows else "") + value
+        end = text.end()
+        if match := ESCAPES.search(joined) or ESCAPES.search(value[::-1]):
+            return text.start(), match[0]
+        if len(value) > 3 and any(name.startswith(value) for name in NAMES):
+            return text.start(), value  # the rest of the name can be anywhere
+    return None
+
+
+def _escape_in_subscripts(block: str) -> tuple[int, str] | None:
+    """``x[a ~ "ss__"]``: an index put together from something and a piece of a name."""
+    for index in SUBSCRIPT.finditer(block):
+        pieces = [_value(text) for text in TEXT.finditer(index[1])]
+        if MAKES.search(TEXT.sub("''", index[1])) and any(map(_is_piece, pieces)):
+            return index.start(1), index[0]
     return None
