@@ -24,7 +24,7 @@ from pinfold.audit.rules import sentence as sentence_rules
 from pinfold.audit.rules import settings as settings_rules
 from pinfold.audit.rules import ties as tie_rules
 from pinfold.audit.rules import weights as weight_rules
-from pinfold.audit.security import run as security
+from pinfold.audit.security.run import security_findings
 from pinfold.common.errors import UserError
 from pinfold.folder import releases
 from pinfold.folder.filenames import PREPROCESSING
@@ -72,7 +72,7 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit) ->
     if code:
         yield from _code(code, judge_digest="config.json" in configs)
     else:
-        yield from security.security(ModelFolder(directory, {}), [], configs)
+        yield from security_findings(ModelFolder(directory, {}), [], configs)
     yield from sentence_rules.modules(directory)
     if "config.json" in configs or folder is None:
         headers = weight_rules.safetensors(directory)
@@ -113,7 +113,7 @@ def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
     yield from model_rules.registered_at_import(code)
     if judge_digest:
         yield from code_rules.digest(code)
-    yield from security.security(code.folder, code.modules, code.configs)
+    yield from security_findings(code.folder, code.modules, code.configs)
 
 
 def reachable_code(directory: Path, folder: ModelFolder, configs: dict[str, dict]) -> ReachableCode:

@@ -16,7 +16,7 @@ from helpers.processes import ROOT, clean_environment
 from helpers.tiny import write_folder
 
 from pinfold.audit.finding import ERROR, WARNING, Finding, errors
-from pinfold.audit.security.run import CODES, UNSEEN, accepted, security
+from pinfold.audit.security.run import CODES, UNSEEN, accepted, security_findings
 from pinfold.common.errors import UserError
 from pinfold.folder.model_folder import ModelFolder, Module, read_folder
 
@@ -33,7 +33,7 @@ def audit(*sources, configs=None, path="nowhere"):
     """Findings of modules with these texts; the first is modeling_x.py, the others module_1.py, ..."""
     names = ["modeling_x", *(f"module_{number}" for number in range(1, len(sources)))]
     modules = [Module(n, Path(f"{n}.py"), s, ast.parse(s)) for n, s in zip(names, sources, strict=True)]
-    return security(ModelFolder(Path(path), {}), modules, configs or {})
+    return security_findings(ModelFolder(Path(path), {}), modules, configs or {})
 
 
 @pytest.mark.parametrize("name", MALICIOUS)
@@ -59,19 +59,21 @@ def test_a_harmless_near_miss_has_no_error(name):
 
 def test_published_files_of_the_resnet_have_no_finding():
     folder = read_folder(ROOT / "resnet_model")
-    assert security(folder, [m for m in folder.modules.values() if not m.name.startswith("convert_")], {}) == []
+    assert (
+        security_findings(folder, [m for m in folder.modules.values() if not m.name.startswith("convert_")], {}) == []
+    )
 
 
 def test_the_tiny_folder_has_no_finding(tmp_path):
     folder = read_folder(write_folder(tmp_path / "tiny"))
-    assert security(folder, folder.modules.values(), {"config.json": {"model_type": "outside-tiny"}}) == []
+    assert security_findings(folder, folder.modules.values(), {"config.json": {"model_type": "outside-tiny"}}) == []
 
 
 def test_a_hundred_files_of_transformers_have_only_the_expected_findings():
     files = sorted([*TRANSFORMERS.glob("models/*/modeling_*.py"), *TRANSFORMERS.glob("models/*/configuration_*.py")])
     for path in random.Random(0).sample([f for f in files if f.parent.name != "auto"], 100):
         source = path.read_text(encoding="utf-8")
-        for finding in security(
+        for finding in security_findings(
             ModelFolder(Path("nowhere"), {}), [Module(path.stem, path, source, ast.parse(source))], {}
         ):
             assert (finding.file, finding.code) in EXPECTED, str(finding)
@@ -82,7 +84,9 @@ def test_an_expected_finding_in_transformers_still_occurs_and_is_explained(file,
     assert EXPECTED[file, code]
     for path in TRANSFORMERS.glob(f"models/*/{file}"):
         source = path.read_text(encoding="utf-8")
-        findings = security(ModelFolder(Path("nowhere"), {}), [Module(path.stem, path, source, ast.parse(source))], {})
+        findings = security_findings(
+            ModelFolder(Path("nowhere"), {}), [Module(path.stem, path, source, ast.parse(source))], {}
+        )
         assert code in {f.code for f in findings}
 
 
@@ -229,7 +233,9 @@ def test_names_of_the_audited_files_are_quoted_without_control_characters(tmp_pa
     (tmp_path / name).write_text("{{ x.__class__ }}")
     source = "eval('1')\nimport pickle\npickle.loads(x)"
     module = Module("a", Path("modeling\x1b[31m\nx.py"), source, ast.parse(source))
-    findings = security(ModelFolder(tmp_path, {}), [module], {"c\nd.json": {"a": {"trust_remote_code": True}}})
+    findings = security_findings(
+        ModelFolder(tmp_path, {}), [module], {"c\nd.json": {"a": {"trust_remote_code": True}}}
+    )
     assert {f.code for f in findings} == {"S01", "S06", "S14"} and len({f.file for f in findings}) == 3
     assert all((f.sentence + f.file + str(f)).isprintable() for f in findings)
 
@@ -267,7 +273,7 @@ def test_hostile_programs_are_read_in_bounded_time_and_memory(name):
     module = Module("modeling_x", Path("modeling_x.py"), HOSTILE[name], tree)
     tracemalloc.start()
     start = time.monotonic()
-    findings = security(ModelFolder(Path("nowhere"), {}), [module], {})
+    findings = security_findings(ModelFolder(Path("nowhere"), {}), [module], {})
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert time.monotonic() - start < 60 and peak < 300 << 20 and len(findings) <= 60
@@ -290,7 +296,7 @@ def test_thirty_thousand_statements_take_seconds():
     source = "import os\n" + "\n".join(f"x{i} = foo(bar.baz({i}), z='a')" for i in range(30_000))
     tree = ast.parse(source)
     start = time.monotonic()
-    security(ModelFolder(Path("nowhere"), {}), [Module("m", Path("m.py"), source, tree)], {})
+    security_findings(ModelFolder(Path("nowhere"), {}), [Module("m", Path("m.py"), source, tree)], {})
     assert time.monotonic() - start < 20  # 1 s on an idle core
 
 
@@ -299,9 +305,9 @@ def test_a_folder_is_read_in_less_than_a_second():
 import time
 start = time.perf_counter()
 from pinfold.folder.model_folder import read_folder
-from pinfold.audit.security.run import security
+from pinfold.audit.security.run import security_findings
 folder = read_folder({str(ROOT / "resnet_model")!r})
-security(folder, folder.modules.values(), {{}})
+security_findings(folder, folder.modules.values(), {{}})
 print(time.perf_counter() - start)
 """
     environment = clean_environment(ROOT / "runs", PYTHONPATH=str(ROOT))

@@ -46,7 +46,7 @@ MOST_SENTENCE = 2000
 MOST_SOURCE = 1 << 21  # characters that are split into tokens
 
 
-def security(folder: ModelFolder, modules: Iterable[Module], configs: dict[str, dict]) -> list[Finding]:
+def security_findings(folder: ModelFolder, modules: Iterable[Module], configs: dict[str, dict]) -> list[Finding]:
     """Findings S01 to S15, by file and line.
 
     Args:
