@@ -9,78 +9,18 @@ How it works:
 
 import json
 import os
-import sys
 
 from ..values import describe, plain_config
-from . import buffers, example, losses, probes, tokens, weights
+from . import buffers, example, losses, tokens, weights
 from .answer import Answer, answered
+from .further_loads import HALVES, load_in_half, load_second_copy
+from .load_job import LoadJob, arguments_of
 from .outputs import compare_outputs, hash_outputs
-
-HALVES = {"bf16": "bfloat16", "fp16": "float16"}
-FITS = {"bf16": 1e30, "fp16": 1e3}  # outputs up to this size leave the layers below room enough
 
 
 def answer(request: dict) -> dict:
     """Do the job; exceptions become failures."""
     return answered("load", load, request)
-
-
-def _where(request: dict) -> dict:
-    """What every from_pretrained gets; a tokenizer alone has no code to trust."""
-    revisions = {key: request[key] for key in ("revision", "code_revision") if request.get(key)}
-    trusted = {"trust_remote_code": True} if request["models"] else {}
-    return {"pretrained_model_name_or_path": request["target"], **trusted, **revisions}
-
-
-class LoadJob:
-    """One target, what it is compared with, and what its loads gave."""
-
-    def __init__(self, request: dict, answer: Answer):
-        import torch
-        from safetensors.torch import load_file
-
-        self.request, self.answer = request, answer
-        self.dtype = getattr(torch, request["dtype"])
-        self.where = _where(request)
-        self.tensors = weights.read_files(request["weights"])
-        self.expected = load_file(request["outputs"])
-        self.rest = torch.load(request["buffers"], weights_only=True)
-        self.is_large = sum(t.numel() for t in self.tensors.values()) > request["many"]
-        self.hashes: dict[str, str] = {}
-        self.formula: dict[str, list] = {}  # tensors that no file holds, by Auto class
-        self.unexpected: dict[str, list] = {}
-        self.unaligned: list[str] = []
-        self.outputs: dict = {}
-
-    def unheld(self, auto: str) -> dict:
-        """The reference's tensors that no file holds."""
-        return {n.split("/", 1)[1]: t for n, t in self.rest.items() if n.startswith(f"{auto}/")}
-
-    def dirtied(self, auto: str, turn: int):
-        """Meanwhile free memory is dirty, so that a tensor which no code writes to is noticed."""
-        sizes = [t.numel() * t.element_size() for t in self.unheld(auto).values()]
-        return buffers.dirtied([*sizes, *self.request["missing"][auto].values()], turn)
-
-    def open(self, auto: str, turn: int = 0, **more):
-        """Load through an Auto class, from memory that is dirty."""
-        import transformers
-
-        arguments = {"torch_dtype": self.dtype, **self.where, **more}
-        with self.dirtied(auto, turn):
-            return getattr(transformers, auto).from_pretrained(**arguments)
-
-    def buffer_lines(self, auto: str, model, dtype: str) -> list:
-        """D04, against the reference's constructor, and this version's own where they seem to differ."""
-        held = set(weights.matched(model, self.tensors))
-        drawn = self.request["drawn"][auto]
-        unheld = buffers.outside(model, held)
-        if dtype == self.request["dtype"]:
-            lines = buffers.compare(unheld, self.unheld(auto), drawn)
-            if not lines or self.answer.version == self.request["reference_version"]:
-                return lines
-        elif not unheld:
-            return []
-        return buffers.compare(unheld, buffers.of_fresh_model(type(model), model.config, dtype, held), drawn)
 
 
 def load(request: dict, answer: Answer) -> dict:
@@ -111,8 +51,8 @@ def load(request: dict, answer: Answer) -> dict:
             answer.skip(part, "nothing was loaded")
     else:
         for part, dtype in HALVES.items():
-            _load_in_half(job, main, part, dtype)
-        _load_second_copy(job, main)
+            load_in_half(job, main, part, dtype)
+        load_second_copy(job, main)
     _load_others(job)
     job.hashes |= _load_tokens(request, answer)
     if request.get("keep"):
@@ -137,10 +77,10 @@ def _load_auto(job: LoadJob, auto: str, name: str) -> None:
     _check_tensors(job, auto, model, missing, unexpected, exact)
     job.formula[auto] = weights.set_by_formula(model, missing)
     job.unexpected[auto] = unexpected
-    outputs = _outputs(job, auto, model)
+    outputs = job.outputs_of(auto, model)
     if compare_outputs(auto, outputs, job.expected) and not weights.align(model):
         job.unaligned.append(auto)
-        outputs = _outputs(job, auto, model)
+        outputs = job.outputs_of(auto, model)
     versions = (request["reference_version"], answer.version)
     answer.check("D03", compare_outputs(auto, outputs, job.expected, versions))
     job.hashes[auto] = hash_outputs(outputs, auto)
@@ -168,11 +108,6 @@ def _check_tensors(job: LoadJob, auto: str, model, missing: list, unexpected: li
     tensor_lines = weights.tensor_lines(model, job.tensors, job.request["aliases"][auto])
     for check, lines in (("D02", key_lines), ("D04", buffer_lines), ("D05", tensor_lines)):
         job.answer.check(check, [f"{auto}: {line}" for line in lines])
-
-
-def _outputs(job: LoadJob, auto: str, model) -> dict:
-    outputs, _ = probes.run_probes(model, job.request["probe"], job.request["probes"][auto])
-    return {f"{auto}/{key}": value for key, value in outputs.items()}
 
 
 def _compare_losses(job: LoadJob, auto: str, model, outputs: dict, exact: bool) -> None:
@@ -224,79 +159,6 @@ def _load_by_class(job: LoadJob) -> dict[str, tuple[str, str]]:
     return problems
 
 
-def _load_in_half(job: LoadJob, auto: str, part: str, dtype: str) -> None:
-    """The file's tensors cast, the constructor's buffers, and outputs that are numbers."""
-    import torch
-
-    answer, where = job.answer, f"{auto} in {dtype}"
-    if job.is_large:
-        answer.skip(part, f"more than {job.request['many']:,} parameters; a further load takes long")
-        return
-    try:
-        model = job.open(auto, torch_dtype=getattr(torch, dtype))
-    except Exception as error:
-        answer.check("D01", [f"{where}: {describe(error)}"], part)
-        return
-    lines = _not_in_half(model, getattr(torch, dtype))
-    lines += weights.tensor_lines(model, job.tensors, job.request["aliases"][auto])
-    answer.check("D05", [f"{where}: {line}" for line in lines], part)
-    weights.set_by_formula(model, job.formula.get(auto, []))
-    try:
-        lines = job.buffer_lines(auto, model, dtype)
-        answer.check("D04", [f"{where}: {line}" for line in lines], part)
-        outputs = _outputs(job, auto, model)
-    except (RuntimeError, NotImplementedError, TypeError) as error:  # no kernel for it here; it was loaded
-        answer.leave_out(part, f"its tensors are right, but it does not run in {dtype} here: {describe(error)}")
-        return
-    for key, value in outputs.items():
-        expected = job.expected.get(key)
-        if expected is None or not value.is_floating_point() or not torch.isfinite(expected).all():
-            continue
-        if expected.numel() and expected.abs().max() < FITS[part] and not torch.isfinite(value).all():
-            line = f"{where}: output {key.split('/', 1)[1]} is not finite, in {job.request['dtype']} it is"
-            answer.check("D03", [line], part)
-            return
-
-
-def _not_in_half(model, dtype) -> list[str]:
-    """The first parameter that is not of this type, though the class does not ask for that."""
-    names = ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict")
-    exempt = tuple(module for name in names for module in getattr(model, name, None) or ())
-    for name, parameter in model.named_parameters():
-        if parameter.is_floating_point() and parameter.dtype != dtype and not _named(name, exempt):
-            return [f"{name} is {parameter.dtype}"]
-    return []
-
-
-def _named(name: str, modules: tuple) -> bool:
-    return any(module in name.split(".") or module in name for module in modules)
-
-
-def _load_second_copy(job: LoadJob, auto: str) -> None:
-    """D07: another copy of the code, in a folder of the same name, must run its own code."""
-    import torch
-    import transformers
-
-    second = job.request.get("second")
-    if not second:
-        job.answer.skip("D07", "the modules of a repository on the Hub are named after its commit")
-        return
-    try:
-        if job.is_large:
-            config = transformers.AutoConfig.from_pretrained(second["target"], trust_remote_code=True)
-            with torch.device("meta"):
-                model = getattr(transformers, auto).from_config(config, trust_remote_code=True)
-        else:
-            model = job.open(auto, pretrained_model_name_or_path=second["target"])
-    except Exception as error:
-        lines = [f"{auto}: a second copy in a folder of the same name: {describe(error)}"]
-    else:
-        modules = [sys.modules.get(cls.__module__) for cls in type(model).__mro__]
-        right = any(hasattr(module, second["mark"]) for module in modules)
-        lines = [] if right else [f"{auto}: two copies with the same folder name in one process gave the same class"]
-    job.answer.check("D07", lines)
-
-
 def _load_others(job: LoadJob) -> None:
     """Configuration, tokenizer, processor."""
     import transformers
@@ -318,7 +180,7 @@ def _load_tokens(request: dict, answer: Answer) -> dict:
     if not request.get("tokenizer"):
         return {}
     try:
-        samples = tokens.samples(transformers.AutoTokenizer.from_pretrained(**_where(request)))
+        samples = tokens.samples(transformers.AutoTokenizer.from_pretrained(**arguments_of(request)))
     except Exception as error:
         answer.fail("AutoTokenizer", describe(error))
         return {}
@@ -350,5 +212,5 @@ def _reload(job: LoadJob, auto: str, name: str, before: dict, outputs: dict) -> 
         return [f"config.{odd[0]} differs: {str(before.get(odd[0]))[:60]} became {str(after.get(odd[0]))[:60]}"]
     # buffers before outputs, since running a model may change them; outputs are reported first
     buffer_lines = job.buffer_lines(auto, model, request["dtype"])
-    output_lines = compare_outputs(auto, _outputs(job, auto, model), outputs, before="that was saved")
+    output_lines = compare_outputs(auto, job.outputs_of(auto, model), outputs, before="that was saved")
     return [*(f"output differs: {line}" for line in output_lines), *buffer_lines]

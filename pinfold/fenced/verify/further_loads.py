@@ -1,0 +1,83 @@
+"""Loads of the main class after the first: in half precision, and of a second copy of the code."""
+
+import sys
+
+from ..values import describe
+from . import weights
+from .load_job import LoadJob
+
+HALVES = {"bf16": "bfloat16", "fp16": "float16"}
+FITS = {"bf16": 1e30, "fp16": 1e3}  # outputs up to this size leave the layers below room enough
+
+
+def load_in_half(job: LoadJob, auto: str, part: str, dtype: str) -> None:
+    """The file's tensors cast, the constructor's buffers, and outputs that are numbers."""
+    import torch
+
+    answer, where = job.answer, f"{auto} in {dtype}"
+    if job.is_large:
+        answer.skip(part, f"more than {job.request['many']:,} parameters; a further load takes long")
+        return
+    try:
+        model = job.open(auto, torch_dtype=getattr(torch, dtype))
+    except Exception as error:
+        answer.check("D01", [f"{where}: {describe(error)}"], part)
+        return
+    lines = _not_in_half(model, getattr(torch, dtype))
+    lines += weights.tensor_lines(model, job.tensors, job.request["aliases"][auto])
+    answer.check("D05", [f"{where}: {line}" for line in lines], part)
+    weights.set_by_formula(model, job.formula.get(auto, []))
+    try:
+        lines = job.buffer_lines(auto, model, dtype)
+        answer.check("D04", [f"{where}: {line}" for line in lines], part)
+        outputs = job.outputs_of(auto, model)
+    except (RuntimeError, NotImplementedError, TypeError) as error:  # no kernel for it here; it was loaded
+        answer.leave_out(part, f"its tensors are right, but it does not run in {dtype} here: {describe(error)}")
+        return
+    for key, value in outputs.items():
+        expected = job.expected.get(key)
+        if expected is None or not value.is_floating_point() or not torch.isfinite(expected).all():
+            continue
+        if expected.numel() and expected.abs().max() < FITS[part] and not torch.isfinite(value).all():
+            line = f"{where}: output {key.split('/', 1)[1]} is not finite, in {job.request['dtype']} it is"
+            answer.check("D03", [line], part)
+            return
+
+
+def _not_in_half(model, dtype) -> list[str]:
+    """The first parameter that is not of this type, though the class does not ask for that."""
+    names = ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict")
+    exempt = tuple(module for name in names for module in getattr(model, name, None) or ())
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and parameter.dtype != dtype and not _named(name, exempt):
+            return [f"{name} is {parameter.dtype}"]
+    return []
+
+
+def _named(name: str, modules: tuple) -> bool:
+    return any(module in name.split(".") or module in name for module in modules)
+
+
+def load_second_copy(job: LoadJob, auto: str) -> None:
+    """D07: another copy of the code, in a folder of the same name, must run its own code."""
+    import torch
+    import transformers
+
+    second = job.request.get("second")
+    if not second:
+        job.answer.skip("D07", "the modules of a repository on the Hub are named after its commit")
+        return
+    try:
+        if job.is_large:
+            config = transformers.AutoConfig.from_pretrained(second["target"], trust_remote_code=True)
+            with torch.device("meta"):
+                model = getattr(transformers, auto).from_config(config, trust_remote_code=True)
+        else:
+            model = job.open(auto, pretrained_model_name_or_path=second["target"])
+    except Exception as error:
+        lines = [f"{auto}: a second copy in a folder of the same name: {describe(error)}"]
+    else:
+        modules = [sys.modules.get(cls.__module__) for cls in type(model).__mro__]
+        right = any(hasattr(module, second["mark"]) for module in modules)
+        lines = [] if right else [f"{auto}: two copies with the same folder name in one process gave the same class"]
+    job.answer.check("D07", lines)
