@@ -1,6 +1,6 @@
 """Verification: what it lets pass, what it stops and in which words, and what the folder's code gets to see.
 
-Most jobs run in forks of a warm process (the fixture ``forked``); those that say "fenced" run as users run them.
+Most jobs run in forks of a warm process (the fixture ``forked``); those that say "sandboxed" run as users run them.
 """
 
 import json
@@ -72,10 +72,10 @@ def verified(tmp_path, folder, checkpoint):
     return expected, verify.staged_load(staged, expected, work)
 
 
-# --- fenced, as users run it ---
+# --- sandboxed, as users run it ---
 
 
-def test_fenced_a_good_folder_passes_every_check_also_from_two_threads(tmp_path, tiny_folder, tiny_checkpoint):
+def test_sandboxed_a_good_folder_passes_every_check_also_from_two_threads(tmp_path, tiny_folder, tiny_checkpoint):
     staged, work = prepared(tmp_path, tiny_folder, tiny_checkpoint)
     expected, answers = verify.reference(staged, tiny_checkpoint, work), []
 
@@ -96,7 +96,7 @@ def test_fenced_a_good_folder_passes_every_check_also_from_two_threads(tmp_path,
     assert len(answers) == 2 and not list(work.glob("staged-*"))
 
 
-def test_fenced_a_repository_loads_with_the_code_of_another(tmp_path, tiny_folder, tiny_checkpoint):
+def test_sandboxed_a_repository_loads_with_the_code_of_another(tmp_path, tiny_folder, tiny_checkpoint):
     code, sha, code_sha = tmp_path / "code", "a" * 40, "b" * 40
     code.mkdir()
     stage(read_folder(tiny_folder), tiny_checkpoint, code)
@@ -121,7 +121,7 @@ def test_fenced_a_repository_loads_with_the_code_of_another(tmp_path, tiny_folde
     assert answer["checks"]["D06"] == "ok" and answer["checks"]["D07"].startswith("skipped")
 
 
-def test_fenced_a_folder_sees_neither_tokens_nor_home_nor_network(tmp_path, tiny_checkpoint, monkeypatch, hub):
+def test_sandboxed_a_folder_sees_neither_tokens_nor_home_nor_network(tmp_path, tiny_checkpoint, monkeypatch, hub):
     """A folder that reports all that it can reach, with a token planted in each place where one may lie."""
     home = tmp_path / "home"
     (home / ".cache" / "huggingface" / "modules").mkdir(parents=True)
@@ -150,7 +150,7 @@ def test_fenced_a_folder_sees_neither_tokens_nor_home_nor_network(tmp_path, tiny
         assert seen["parent"] is False and seen["processes"] < 6
 
 
-def test_fenced_a_folder_that_never_ends_is_stopped(tmp_path, tiny_checkpoint, monkeypatch):
+def test_sandboxed_a_folder_that_never_ends_is_stopped(tmp_path, tiny_checkpoint, monkeypatch):
     folder = tiny.write_folder(tmp_path / "f", modeling_tiny="import time\ntime.sleep(600)\n" + tiny.MODELING)
     staged, work = prepared(tmp_path, folder, tiny_checkpoint)
     monkeypatch.setattr(verify, "_limits", lambda staged: {"memory": 8 * fence.GIB, "seconds": 8})
@@ -159,7 +159,7 @@ def test_fenced_a_folder_that_never_ends_is_stopped(tmp_path, tiny_checkpoint, m
 
 
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="only Linux limits private memory")
-def test_fenced_a_folder_that_takes_too_much_memory_is_stopped(tmp_path, tiny_checkpoint, monkeypatch):
+def test_sandboxed_a_folder_that_takes_too_much_memory_is_stopped(tmp_path, tiny_checkpoint, monkeypatch):
     folder = tiny.write_folder(tmp_path / "f", modeling_tiny="hog = bytearray(6 << 30)\n" + tiny.MODELING)
     staged, work = prepared(tmp_path, folder, tiny_checkpoint)
     monkeypatch.setattr(verify, "_limits", lambda staged: {"memory": 4 * fence.GIB, "seconds": 120})
