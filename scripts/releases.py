@@ -1,6 +1,6 @@
-"""Make releases.json: which names each transformers release has, read from released packages without importing them.
+"""Make releases.json.gz: the names that each transformers release has, read from its package without importing it.
 
-    python benchmarks/releases.py
+    python scripts/releases.py
 
 Run it again when a new minor release is out: it asks the package index which there are, reads the newest patch of
 each from this environment or from runs/overlays, and fetches what is in neither.
@@ -13,6 +13,7 @@ How it works:
 
 import ast
 import datetime
+import gzip
 import hashlib
 import importlib.util
 import json
@@ -31,7 +32,7 @@ from packaging.version import Version
 from pinfold.common.errors import UserError
 from pinfold.fence.overlays import OVERLAYS
 
-TABLE = Path(__file__).resolve().parents[1] / "pinfold" / "publish" / "releases.json"
+TABLE = Path(__file__).resolve().parents[1] / "pinfold" / "folder" / "releases.json.gz"
 OLDEST = (4, 48)
 # Not imported by anybody: the command line, conversion scripts, and what transformers generates its own models from.
 LEFT_OUT = re.compile(r"^transformers\.(commands|cli)\b|^transformers\.models\..*\.(convert|modular|conversion)_\w+$")
@@ -71,44 +72,48 @@ class Facts:
     classes: dict[str, tuple[set[str], list[str]]] = field(default_factory=dict)
 
 
-def facts(source: str) -> Facts:
+def facts_of(source: str) -> Facts:
     """Read one file. Conditions at its top count on both sides, apart from those for type checkers."""
     tree = ast.parse(source)
-    found = Facts()
+    facts = Facts()
     for node in _statements(tree.body):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found.bound.add(node.name)
-            if any(_called(d) in ("requires", "export") for d in node.decorator_list):
-                found.exports.add(node.name)
-            if isinstance(node, ast.ClassDef) and (node.name in MEMBERS or node.name.endswith(("Mixin", "Cache"))):
-                found.classes[node.name] = _members(node), [ast.unparse(b).split(".")[-1] for b in node.bases]
-            if node.name == "__getattr__":  # answers for the keys of tables at the top of the file
-                found.bound |= _keys(tree, {n.id for n in ast.walk(node) if isinstance(n, ast.Name)})
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                found.bound.add(alias.asname or alias.name.split(".")[0])
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                found.imported.append((node.level, node.module or "", alias.name, alias.asname or alias.name))
-        elif isinstance(node, ast.Delete):
-            found.bound -= {target.id for target in node.targets if isinstance(target, ast.Name)}
-        else:
-            _bind(node, found)
-    if "_LazyModule(" in source and "sys.modules[__name__] =" in source:
-        found.lazy = True
+        _read_statement(node, tree, facts)
+    facts.lazy = "_LazyModule(" in source and "sys.modules[__name__] =" in source
     if "_import_structure" in source:
-        _structure(tree, found)
-    for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call)) if "define_import_structure(" in source else ():
-        if _called(call) == "define_import_structure" and call.args:
-            found.scans.add("models" if '"models"' in ast.unparse(call).replace("'", '"') else "")
-    found.redirects = _redirects(tree, source)
-    found.answers = {w for w in ("TokenizerFast", "ImageProcessorFast") if f'name.endswith("{w}")' in source}
-    found.answers |= _keys(tree, {"SLOW_TO_FAST_CONVERTERS"})
+        _structure(tree, facts)
+    if "define_import_structure(" in source:
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            if _called(call) == "define_import_structure" and call.args:
+                facts.scans.add("models" if '"models"' in ast.unparse(call).replace("'", '"') else "")
+    facts.redirects = _redirects(tree, source)
+    facts.answers = {w for w in ("TokenizerFast", "ImageProcessorFast") if f'name.endswith("{w}")' in source}
+    facts.answers |= _keys(tree, {"SLOW_TO_FAST_CONVERTERS"})
     if "{_module}_fast" in source:
-        found.fast_aliases = "image_processing_"
+        facts.fast_aliases = "image_processing_"
     elif "_LEGACY_FAST_IMAGE_PROCESSOR_MODULE" in source:
-        found.fast_aliases = "image_processing_(?!pil_)"
-    return found
+        facts.fast_aliases = "image_processing_(?!pil_)"
+    return facts
+
+
+def _read_statement(node: ast.stmt, tree: ast.Module, facts: Facts) -> None:
+    """What one statement at the top of a file binds, imports or exports."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        facts.bound.add(node.name)
+        if any(_called(decorator) in ("requires", "export") for decorator in node.decorator_list):
+            facts.exports.add(node.name)
+        if isinstance(node, ast.ClassDef) and (node.name in MEMBERS or node.name.endswith(("Mixin", "Cache"))):
+            facts.classes[node.name] = _members(node), [ast.unparse(base).split(".")[-1] for base in node.bases]
+        if node.name == "__getattr__":  # finds the keys of tables at the top of the file
+            facts.bound |= _keys(tree, {n.id for n in ast.walk(node) if isinstance(n, ast.Name)})
+    elif isinstance(node, ast.Import):
+        facts.bound |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+        for alias in node.names:
+            facts.imported.append((node.level, node.module or "", alias.name, alias.asname or alias.name))
+    elif isinstance(node, ast.Delete):
+        facts.bound -= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    else:
+        _bind(node, facts)
 
 
 def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
@@ -230,7 +235,7 @@ class Release:
                 self.packages.add(name)
             digest = hashlib.sha256(text.encode()).digest()
             if digest not in read:
-                read[digest] = facts(text)
+                read[digest] = facts_of(text)
             self.facts[name] = read[digest]
         self.parts: dict[str, set[str]] = {}
         for name in self.facts:
@@ -424,7 +429,7 @@ def make(versions: list[str]) -> dict:
     of_modules, of_containers = ordinary()
     dropped = {"PreTrainedModel": of_modules, "GenerationMixin": of_modules, "DynamicCache": of_containers}
     return {
-        "made": f"python benchmarks/releases.py, {datetime.date.today()}",
+        "made": f"python scripts/releases.py, {datetime.date.today()}",
         "releases": versions,
         "model_types": grouped([release.model_types for release in releases], minors),
         "members": {c: grouped([r.members(c) - dropped[c] for r in releases], minors) for c in MEMBERS},
@@ -436,7 +441,8 @@ def make(versions: list[str]) -> dict:
 def main() -> int:
     """Read every release and write the table."""
     value = make(newest_patches())
-    TABLE.write_text(json.dumps(value, indent=0) + "\n", encoding="utf-8")
+    text = json.dumps(value, indent=0) + "\n"
+    TABLE.write_bytes(gzip.compress(text.encode(), mtime=0))  # no time: the same table gives the same bytes
     print(f"{TABLE}: {TABLE.stat().st_size / 1e6:.1f} MB")
     return 0
 

@@ -1,11 +1,12 @@
 """Which names and model types each transformers release has, and the lowest release that a folder supports.
 
-The table (releases.json) is made by scripts/releases.py from released packages; the newest patch of each minor
+The table (releases.json.gz) is made by scripts/releases.py from released packages; the newest patch of each minor
 stands for all of it.
 """
 
 import ast
 import functools
+import gzip
 import json
 import re
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from packaging.version import Version
 from pinfold.common.errors import UserError
 from pinfold.folder.model_folder import ModelFolder
 
-TABLE = Path(__file__).with_name("releases.json")
+TABLE = Path(__file__).with_name("releases.json.gz")
 OLDEST = "4.48"
 MEMBER = "member "  # in front of a class whose attribute is taken, where otherwise a module stands
 # What to write instead of a name that is not everywhere. Each of these is right from 4.48 on.
@@ -59,11 +60,12 @@ REPLACEMENTS = {
 
 
 @functools.cache
-def _table() -> dict:
-    return json.loads(TABLE.read_text(encoding="utf-8"))
+def read_table() -> dict:
+    """The table; gzip unpacks it in 8 ms, a better packing in three times that."""
+    return json.loads(gzip.decompress(TABLE.read_bytes()))
 
 
-RELEASES: tuple[str, ...] = tuple(_table()["releases"])
+RELEASES: tuple[str, ...] = tuple(read_table()["releases"])
 MINORS: tuple[str, ...] = tuple(".".join(release.split(".")[:2]) for release in RELEASES)
 
 
@@ -80,14 +82,14 @@ def _expand(ranges: str) -> tuple[str, ...]:
 @functools.cache
 def releases_of_names(kind: str, owner: str) -> dict[str, tuple[str, ...]]:
     """Name -> releases that have it, for one module ("names") or class ("members")."""
-    groups = _table().get(kind, {}).get(owner, {})
+    groups = read_table().get(kind, {}).get(owner, {})
     return {name: _expand(ranges) for ranges, names in groups.items() for name in names.split()}
 
 
 @functools.cache
 def releases_of_modules(kind: str = "modules") -> dict[str, tuple[str, ...]]:
     """Module, or model type ("model_types") -> releases that have it."""
-    return {name: _expand(ranges) for ranges, names in _table().get(kind, {}).items() for name in names.split()}
+    return {name: _expand(ranges) for ranges, names in read_table().get(kind, {}).items() for name in names.split()}
 
 
 def exists(module: str, name: str) -> tuple[str, ...]:
