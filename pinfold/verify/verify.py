@@ -10,7 +10,6 @@ How it works:
 """
 
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -344,20 +343,10 @@ def own_probe(folder: Path) -> dict:
     Raises:
         UserError: it cannot be read, or asks for shapes that nothing can have.
     """
-    path = folder / "probe.json"
-    if not path.exists():
-        return {}
     try:
-        probe = json.loads(path.read_text(encoding="utf-8"))
-        for name, spec in probe.items():
-            shape, modulo = spec["shape"], spec.get("modulo", 1)
-            if not isinstance(shape, list) or not shape or not all(type(n) is int and n > 0 for n in (*shape, modulo)):
-                raise ValueError(f"{name} needs a shape of positive integers, and so is modulo")
-            if math.prod(shape) > 10**8 or spec.get("values", "wave") not in ("wave", "ramp"):
-                raise ValueError(f"{name} may have 100 million values, wave or ramp")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f'{path}: {error}; write {{"name": {{"shape": [2, 16], "values": "wave"}}}}') from None
-    return probe
+        return probes.own_probe(str(folder))
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _link(source: str, target: str) -> None:

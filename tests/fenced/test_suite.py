@@ -1,6 +1,7 @@
 """The suite: a good folder passes all of it, each fault is found by the check that is named for it."""
 
 import json
+import re
 
 import pytest
 from corpus import suite_models
@@ -94,6 +95,22 @@ def test_a_folder_says_what_goes_into_its_models(tmp_path):
     assert common.answer(folder, "AutoModel", "cpu", "same twice")[0] == table.PASSED
     state, sentence = common.answer(folder, "AutoModel", "cpu", "row alone")
     assert (state, sentence) == (table.LEFT, "its inputs are no batch of two rows")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "Expecting property name"),
+        ('{"input_ids": {"shape": [0]}}', "input_ids needs a shape of positive integers"),
+        ('{"input_ids": {"shape": [2, 8], "values": "noise"}}', "input_ids may have 100 million values, wave or ramp"),
+    ],
+)
+def test_a_broken_probe_is_named_itself_and_not_the_configuration(tmp_path, content, words):
+    folder = suite_models.write(tmp_path / "own_model")
+    (folder / "probe.json").write_text(content)
+    with pytest.raises(ValueError, match=re.escape(words)) as caught:
+        common.prepared(folder, "AutoModel", "cpu")
+    assert "probe.json" in str(caught.value) and "suite.json" not in str(caught.value)
 
 
 def classes(folders):

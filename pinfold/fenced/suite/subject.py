@@ -284,15 +284,6 @@ def classes_of(folder: str, places: dict) -> dict:
     return found
 
 
-def own_probe(folder: str) -> dict:
-    """What the folder's probe.json says goes into its models: name -> shape and values."""
-    path = os.path.join(folder, "probe.json")
-    if not os.path.exists(path):
-        return {}
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
-
-
 def prepare(folder: str, classes: dict, auto: str, device: str, directory: str, stored: str | None = None) -> Subject:
     """A subject with the smallest configuration that works.
 
@@ -300,7 +291,7 @@ def prepare(folder: str, classes: dict, auto: str, device: str, directory: str, 
         stored: a directory with the config.json to start from, instead of the class's defaults.
 
     Raises:
-        ValueError: none works; says what to write.
+        ValueError: none works, or probe.json cannot be used; says what to write.
     """
     import torch
 
@@ -308,6 +299,7 @@ def prepare(folder: str, classes: dict, auto: str, device: str, directory: str, 
     torch.backends.cudnn.allow_tf32 = False  # 10 bits on GPUs: more than what rounding may do
     if cls.config_class is None:
         raise ValueError(f"{cls.__name__} has no config_class; set config_class = ... in its body")
+    probe = probes.own_probe(folder)  # before any configuration is tried, which is not what is wrong with it
     own = os.path.join(folder, "suite.json")
     values = {}
     if os.path.exists(own):
@@ -322,7 +314,7 @@ def prepare(folder: str, classes: dict, auto: str, device: str, directory: str, 
             config = start if values else shrink(start, level)
             torch.manual_seed(0)
             model = cls(copy.deepcopy(config)).eval()
-            if probe := own_probe(folder):
+            if probe:
                 return Subject(auto, cls, classes, config, probes.probe_inputs(model, probe)["own"], device, directory)
             inputs = told_apart(inputs_for(model))
             if len(inputs.get("input_ids", (0, 0))) == 1 and getattr(config, "pad_token_id", None) is None:

@@ -9,13 +9,38 @@ It runs on both sides of the sandbox; torch is imported only when a function is 
 
 import contextlib
 import inspect
+import json
 import math
+import os
 from collections.abc import Iterator
 
 from ..values import describe, flat
 
 SOUND = ("input_values", "input_features")
 WITHOUT_CACHE = ("past_key_values",)  # another type in each version, and not what is published
+
+
+def own_probe(folder: str) -> dict:
+    """What a folder's probe.json says goes into its models: name -> {"shape", "values"}; empty where there is none.
+
+    Raises:
+        ValueError: it cannot be read, or asks for shapes that nothing can have.
+    """
+    path = os.path.join(folder, "probe.json")
+    if not os.path.exists(path):
+        return {}
+    try:
+        with open(path, encoding="utf-8") as file:
+            probe = json.load(file)
+        for name, spec in probe.items():
+            shape, modulo = spec["shape"], spec.get("modulo", 1)
+            if not isinstance(shape, list) or not shape or not all(type(n) is int and n > 0 for n in (*shape, modulo)):
+                raise ValueError(f"{name} needs a shape of positive integers, and so is modulo")
+            if math.prod(shape) > 10**8 or spec.get("values", "wave") not in ("wave", "ramp"):
+                raise ValueError(f"{name} may have 100 million values, wave or ramp")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f'{path}: {error}; write {{"name": {{"shape": [2, 16], "values": "wave"}}}}') from None
+    return probe
 
 
 def probe_inputs(model, own: dict) -> dict[str, dict]:
