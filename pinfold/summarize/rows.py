@@ -129,7 +129,7 @@ def parts(row: Row, least: int = 4, most: int = 14) -> list[Row]:
     while len(chosen) < least:
         heavy = max((r for r in chosen if len(r.rows) > 0), key=_weight, default=None)
         inner = [r for r in heavy.rows if r.sums["parameters"] or r.sums["flops"]] if heavy else []
-        if not inner or len(chosen) + len(inner) - 1 > most:
+        if heavy is None or not inner or len(chosen) + len(inner) - 1 > most:
             break
         at = next(i for i, each in enumerate(chosen) if each is heavy)
         chosen[at : at + 1] = [replace(each, label=f"{heavy.label}.{each.label}") for each in inner]

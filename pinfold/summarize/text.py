@@ -40,7 +40,8 @@ def _head(summary: dict[str, Any], name: str) -> Iterator[str]:
         yield from textwrap.wrap(note, WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
-def _costs(summary: dict[str, Any], root: Row, rows: list) -> tuple[list, list]:
+def _costs(summary: dict[str, Any], root: Row, rows: list[tuple[int, Row]]) -> tuple[list[str], list[list[Any]]]:
+    """Heading and lines of the table of what each module is and costs."""
     header = ["module", "output", "parameters", "share", "FLOPs", "weights", "saved", "optimizer"]
     all_parameters = root.sums["parameters"] or 1
     lines = []
@@ -70,7 +71,7 @@ def _calls(row: Row) -> str:
     return "" if row.calls or row.kind.startswith("=") else " no call"
 
 
-def table(header: list[str], lines: list[list]) -> Iterator[str]:
+def table(header: list[str], lines: list[list[Any]]) -> Iterator[str]:
     """Columns as wide as they need to be, the first as wide as the rest leaves it; all but the second to the right."""
     columns = [max(len(str(line[i])) for line in [header, *lines]) for i in range(1, len(header))]
     room = WIDTH - sum(columns) - 2 * len(columns)
@@ -94,6 +95,7 @@ def _label(name: str, kind: str, calls: str, room: int) -> str:
 
 
 def _totals(summary: dict[str, Any], root: Row, optimizer: str) -> Iterator[tuple[str, str]]:
+    """What the whole model is and costs, and what to look at in it."""
     sums = root.sums
     tensors = summary["tensors"]
     trainable = summary["modules"][0]["trainable"]
@@ -151,7 +153,7 @@ def memory(summary: dict[str, Any], root: Row) -> dict[str, Any]:
     return {"inference": sums["weights"] + summary["peak"], "training": training}
 
 
-def _unfolded(root: Row, rows: list) -> list[tuple[int, str, str]]:
+def _unfolded(root: Row, rows: list[tuple[int, Row]]) -> list[tuple[int, str, str]]:
     """Level, label and name of each module whose numbers are shown: every layer, without what is below folded ones."""
     unfolded = []
     folded = None  # the level of a folded row, whose inner rows are left out
@@ -169,11 +171,13 @@ def _numbered(label: str, name: str) -> str:
     return f"{label.rpartition('.')[0]}.{name.rpartition('.')[2]}".lstrip(".")
 
 
-def _signals(summary: dict[str, Any], modules: list) -> tuple[list, list]:
+def _signals(summary: dict[str, Any], modules: list[tuple[int, str, str]]) -> tuple[list[str], list[list[Any]]]:
+    """Heading and lines of the table of outputs and gradients."""
     header = ["module", "mean", "std", "largest", "zeros", "gradient"]
     lines = []
     for level, label, name in modules:
-        values, norm = summary["signals"].get(name), gradient(summary, name)
+        values = summary["signals"].get(name)
+        norm = gradient(summary, name)
         if values is None and norm is None:
             continue
         cells = [""] * 4
@@ -191,6 +195,7 @@ def gradient(summary: dict[str, Any], name: str) -> float | None:
 
 
 def _step(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The loss of one step, parameters without gradient, first NaN, and dead units."""
     if summary["loss"] is not None:
         yield "loss", f"{summary['loss']:.6g} ({summary['loss_from']}), in training mode"
     without = [p for p, n in summary["gradients"].items() if n is None and summary["parameters"][p]["trainable"]]
@@ -272,15 +277,16 @@ def size_text(value: int | None) -> str:
     return "" if value is None else _scaled(value, 1024, (" B", " KiB", " MiB", " GiB", " TiB", " PiB"))
 
 
-def _scaled(value: int, base: int, units: tuple) -> str:
+def _scaled(value: int, base: int, units: tuple[str, ...]) -> str:
     if not value:
         return ""
     power = 0
     while value >= 999.5 * base**power and power < len(units) - 1 and value >= base ** (power + 1) * 0.9995:
         power += 1
     scaled = value / base**power
-    digits = 0 if power == 0 or scaled >= 99.95 else 1 if scaled >= 9.995 else 2
-    return f"{scaled:.{digits}f}{units[power]}"
+    if power == 0 or scaled >= 99.95:
+        return f"{scaled:.0f}{units[power]}"
+    return f"{scaled:.{1 if scaled >= 9.995 else 2}f}{units[power]}"
 
 
 def value_text(value: float | None) -> str:

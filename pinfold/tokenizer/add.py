@@ -45,14 +45,9 @@ def add_tokens(
     except Exception as error:  # of many kinds, as what is read there can be anything
         raise UserError(f"{tokenizer_dir}: {_line(error)}; give a tokenizer that AutoTokenizer loads") from None
     before = len(tokenizer)
-    known = tokenizer.get_vocab()
-    if twice := [token for token, count in Counter(tokens).items() if count > 1]:
-        raise UserError(f"TOKEN={twice[0]!r} given twice; give each once")
-    if present := [token for token in tokens if token in known]:
-        raise UserError(f"TOKEN={present[0]!r} is in the vocabulary already, as {known[present[0]]}; leave it out")
-    if any(not token.strip() for token in tokens):
-        raise UserError("TOKEN is empty; give a word such as '<code>'")
+    _check_tokens(tokenizer, tokens)
     tokenizer.add_tokens(tokens)
+    # only now, as a normalizer may change a token in a text so that it never matches
     if lost := [token for token in tokens if tokenizer.convert_tokens_to_ids(token) not in _ids_of(tokenizer, token)]:
         raise UserError(
             f"TOKEN={lost[0]!r} would never be found: this tokenizer's normalizer changes it in a text; give one of "
@@ -64,17 +59,33 @@ def add_tokens(
             model, loader, options = load_model(checkpoint, folder, Path(work))
             _check_embeddings(model)
             summary += "; " + resize(model, before, len(tokenizer), pad_to_multiple_of)
-            tied = is_tied(model)
-            rows = model.get_input_embeddings().weight.shape[0]
-            model.save_pretrained(directory)
-            try:
-                reloaded = loader.from_pretrained(directory, **options)
-            except Exception as error:  # of a folder's code
-                raise UserError(f"the saved model does not load again: {_line(error)}; nothing was written") from None
-            check_rows(reloaded, rows, tied)
+            _save_model(model, directory, loader, options)
         write_portable(tokenizer, directory)
         check_reload(tokenizer, directory)
     return f"{summary}\nwrote {output}"
+
+
+def _check_tokens(tokenizer: Any, tokens: list[str]) -> None:
+    """Refuse tokens that are given twice, known already or empty."""
+    if twice := [token for token, count in Counter(tokens).items() if count > 1]:
+        raise UserError(f"TOKEN={twice[0]!r} given twice; give each once")
+    known = tokenizer.get_vocab()
+    if present := [token for token in tokens if token in known]:
+        raise UserError(f"TOKEN={present[0]!r} is in the vocabulary already, as {known[present[0]]}; leave it out")
+    if any(not token.strip() for token in tokens):
+        raise UserError("TOKEN is empty; give a word such as '<code>'")
+
+
+def _save_model(model: Any, directory: Path, loader: Any, options: dict[str, Any]) -> None:
+    """Save the model, and check that it loads again with as many rows, tied as before."""
+    tied = is_tied(model)
+    rows = model.get_input_embeddings().weight.shape[0]
+    model.save_pretrained(directory)
+    try:
+        reloaded = loader.from_pretrained(directory, **options)
+    except Exception as error:  # of a folder's code
+        raise UserError(f"the saved model does not load again: {_line(error)}; nothing was written") from None
+    check_rows(reloaded, rows, tied)
 
 
 def _ids_of(tokenizer: Any, token: str) -> list[int]:

@@ -16,7 +16,8 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     """
     if n == 0:
         return 0.0, 1.0
-    share, spread = hits / n, Z95**2 / n
+    share = hits / n
+    spread = Z95**2 / n
     middle = (share + spread / 2) / (1 + spread)
     half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
     return (middle - half if hits else 0.0), (middle + half if hits < n else 1.0)  # exact at the ends

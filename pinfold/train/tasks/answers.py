@@ -3,6 +3,7 @@ and F1 of the answers (Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250).
 """
 
 import json
+import math
 import re
 import string
 from collections import Counter
@@ -28,7 +29,9 @@ Example = tuple[str, str, list[tuple[int, str]]]  # question, text, and answers 
 class Answers(TextTask):
     """Extractive question answering: first and last token of the answer, or none."""
 
-    name, auto, unit = "question-answering", "AutoModelForQuestionAnswering", "questions"
+    name = "question-answering"
+    auto = "AutoModelForQuestionAnswering"
+    unit = "questions"
     defaults = {"epochs": 5, "vocab_size": 8000, "max_length": 256}  # noqa: RUF012 (of the class, as its base says)
     options = frozenset({"tokenizer"})
     keeps_best = new_head = True  # not grouped: evaluation needs the windows in their order
@@ -128,25 +131,35 @@ class Answers(TextTask):
         Args:
             starts, ends: logits, (windows, tokens).
         """
-        import numpy as np
-
-        best: dict[int, tuple[float, str]] = {}
-        none: dict[int, float] = {}
+        best: dict[int, tuple[float, str]] = {}  # by question: score and answer
+        none: dict[int, float] = {}  # by question: the lowest score of no answer in any of its windows
         for item, start, end in zip(self.held, starts, ends, strict=True):
-            row, offsets = item["row"], item["offsets"]
-            none[row] = min(none.get(row, np.inf), float(start[0] + end[0]))
-            likely = [np.argsort(-side[: len(offsets)])[:BEST] for side in (start, end)]
-            for i in likely[0]:
-                for j in likely[1]:
-                    if offsets[i] and offsets[j] and i <= j < i + LONGEST:
-                        score = float(start[i] + end[j])
-                        if row not in best or score > best[row][0]:
-                            best[row] = (score, self.rows[1][row][1][offsets[i][0] : offsets[j][1]])
+            row = item["row"]
+            none[row] = min(none.get(row, math.inf), float(start[0] + end[0]))
+            for score, answer in self._candidates(item, start, end):
+                if row not in best or score > best[row][0]:
+                    best[row] = (score, answer)
         answers = []
         for row in range(len(self.rows[1])):
-            score, text = best.get(row, (-np.inf, ""))
-            answers.append("" if self.some_unanswered and none.get(row, np.inf) > score else text)
+            score, answer = best.get(row, (-math.inf, ""))
+            answers.append("" if self.some_unanswered and none.get(row, math.inf) > score else answer)
         return answers
+
+    def _candidates(self, item: dict[str, Any], start: Any, end: Any) -> Iterator[tuple[float, str]]:
+        """Scores and answers of a window, from its likeliest first and last tokens.
+
+        Args:
+            start, end: logits, (tokens,).
+        """
+        import numpy as np
+
+        offsets = item["offsets"]
+        text = self.rows[1][item["row"]][1]
+        firsts, lasts = (np.argsort(-side[: len(offsets)])[:BEST] for side in (start, end))
+        for i in firsts:
+            for j in lasts:
+                if offsets[i] and offsets[j] and i <= j < i + LONGEST:
+                    yield float(start[i] + end[j]), text[offsets[i][0] : offsets[j][1]]
 
     def scores(self) -> tuple[Any, Any]:
         """Exact match and F1 of each held-out question."""
@@ -170,7 +183,8 @@ class Answers(TextTask):
     def results(self, measured: dict[str, float]) -> tuple[dict[str, Any], int, str]:
         """Exact match and F1 of the questions."""
         exact, f1 = self.scores()
-        hits, count = int(exact.sum()), len(exact)
+        hits = int(exact.sum())
+        count = len(exact)
         low, high = metrics.wilson(hits, count)
         scores = {
             "exact_match": hits / count,
@@ -217,11 +231,14 @@ def load_answers(source: str) -> tuple[str, list[Example]]:
     """
     path = Path(source)
     if source.startswith(PREFIX):
-        rows, name = list(table_questions(source)), source.removeprefix(PREFIX)
+        name = source.removeprefix(PREFIX)
+        rows = list(table_questions(source))
     elif path.is_file() and path.suffix.lower() in TABLES:
-        rows, name = list(table_questions(path)), path.name
+        name = path.name
+        rows = list(table_questions(path))
     elif path.is_file() and path.suffix.lower() == ".json":
-        rows, name = list(squad_questions(path)), path.name
+        name = path.name
+        rows = list(squad_questions(path))
     else:
         what = "questions are read from" if path.exists() else "no such file; give"
         raise UserError(f"--data {source}: {what} {', '.join((*TABLES, '.json of SQuAD'))}, or {PREFIX}OWNER/NAME")

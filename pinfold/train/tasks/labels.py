@@ -16,7 +16,9 @@ from pinfold.train.tasks.tokens import build_model, content_digest, load_tokeniz
 class LabelledText(TextTask):
     """Text classification: one label, several labels, or a number for each text."""
 
-    name, auto, unit = "text-classification", "AutoModelForSequenceClassification", "texts"
+    name = "text-classification"
+    auto = "AutoModelForSequenceClassification"
+    unit = "texts"
     defaults = {"epochs": 5, "vocab_size": 8000, "max_length": 128}  # noqa: RUF012 (of the class, as its base says)
     keeps_best = grouped = new_head = True
     options = frozenset({"tokenizer", "text_column", "label_column", "problem", "class_weights"})
@@ -106,8 +108,8 @@ class LabelledText(TextTask):
         """Accuracy, or the mean absolute error of a regression."""
         import numpy as np
 
-        logits, true = logits_of(prediction), prediction.label_ids
-        self.logits, self.true = logits, true
+        self.logits = logits = logits_of(prediction)
+        self.true = true = prediction.label_ids
         match self.kind:
             case "single_label_classification":
                 return {"accuracy": float((logits.argmax(-1) == true).mean())}

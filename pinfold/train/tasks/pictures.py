@@ -11,13 +11,17 @@ from pinfold.train.metrics import wilson
 from pinfold.train.options import Options
 from pinfold.train.tasks.task import Task, check_sklearn, hold_out
 
-CLASSIFIER, PROCESSOR = "AutoModelForImageClassification", "AutoImageProcessor"
+CLASSIFIER = "AutoModelForImageClassification"
+PROCESSOR = "AutoImageProcessor"
 
 
 class Pictures(Task):
     """Image classification, on a named data set or a folder of class folders."""
 
-    name, auto, processor, unit = "image-classification", CLASSIFIER, "image processor", "pictures"
+    name = "image-classification"
+    auto = CLASSIFIER
+    processor = "image processor"
+    unit = "pictures"
     parts = {"image_processor": PROCESSOR}  # noqa: RUF012 (of the class, as its base says)
     defaults = {"epochs": 10}  # noqa: RUF012
     new_head = True

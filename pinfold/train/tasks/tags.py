@@ -36,7 +36,9 @@ LINES = (".conll", ".iob", ".bio", ".txt")  # a word a line, its tag behind it, 
 class TaggedWords(TextTask):
     """Token classification: a tag for each word of a sentence, read at the word's first token."""
 
-    name, auto, unit = "token-classification", "AutoModelForTokenClassification", "words"
+    name = "token-classification"
+    auto = "AutoModelForTokenClassification"
+    unit = "words"
     defaults = {"epochs": 5, "vocab_size": 8000, "max_length": 128}  # noqa: RUF012 (of the class, as its base says)
     options = frozenset({"tokenizer", "text_column", "label_column"})
     keeps_best = grouped = new_head = True
@@ -113,7 +115,8 @@ class TaggedWords(TextTask):
 
     def metrics(self, prediction: Any) -> dict[str, float]:
         """The accuracy of tags."""
-        true, predicted = prediction.label_ids, logits_of(prediction).argmax(-1)  # (sentences, tokens)
+        true = prediction.label_ids  # (sentences, tokens)
+        predicted = logits_of(prediction).argmax(-1)
         counted = true != IGNORED
         self.answers = [
             ([self.names[i] for i in answer[mask]], [self.names[i] for i in tags[mask]])

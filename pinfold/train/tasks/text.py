@@ -29,7 +29,9 @@ Ends = tuple[list[int], list[int], bool]  # tokens before and after; True: of ea
 class Text(TextTask):
     """Causal language modelling: every token from those before it."""
 
-    name, auto, unit = "causal-lm", "AutoModelForCausalLM", "tokens"
+    name = "causal-lm"
+    auto = "AutoModelForCausalLM"
+    unit = "tokens"
     defaults = {"epochs": 4, "vocab_size": 2000, "block_size": 128}  # noqa: RUF012 (of the class, as its base says)
     options = frozenset({"tokenizer", "packing"})
     held_out_by_default = 0.1
@@ -135,7 +137,8 @@ class MaskedText(Text):
     Which ones follows from seed, epoch and example alone, so that a resumed training masks the same.
     """
 
-    name, auto = "masked-lm", "AutoModelForMaskedLM"
+    name = "masked-lm"
+    auto = "AutoModelForMaskedLM"
     defaults = {"epochs": 4, "vocab_size": 8000, "block_size": 128}  # noqa: RUF012 (of the class, as its base says)
     special_ids = ("pad",)
     rate = 0.15
