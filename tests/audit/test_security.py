@@ -140,6 +140,7 @@ def test_bandit_adds_what_the_interpreter_does_not_report_and_nothing_twice():
 def test_bandit_leaves_the_process_as_it_was(caplog):
     before = warnings.formatwarning
     audit("x = 1")
+    audit("def f(path):\n    return load(path)")  # a word for which bandit's rules are run
     assert warnings.formatwarning is before and not caplog.records
 
 

@@ -69,8 +69,8 @@ def second_opinion(modules: Iterable[Module]) -> Iterator[Finding]:
         if len(module.source) > MOST_SOURCE or not WORDS.search(module.source):
             continue  # the interpreter reads every program
         source = io.BytesIO(module.source.encode("utf-8", "replace"))
-        visitor = node_visitor.BanditNodeVisitor(module.file, source, None, tests, False, {}, metrics.Metrics())
         with _silenced(logging.getLogger("bandit")) as logger:
+            visitor = node_visitor.BanditNodeVisitor(module.file, source, None, tests, False, {}, metrics.Metrics())
             try:
                 visitor.process(module.source)
             except Exception:  # its rules fail on rare programs; the interpreter reports what it could not read

@@ -8,7 +8,7 @@ import re
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.functions import DELETES, OPENERS, PATH_METHODS, PATH_ONLY, WRITERS
 from pinfold.audit.security.lookups import is_dotted_name, look_up, report_variable
-from pinfold.audit.security.names import KEPT, METHODS, canonical, judge
+from pinfold.audit.security.names import METHODS, WATCHED_MODULES, canonical, judge
 from pinfold.audit.security.state import NOTHING_TO_SAY, Rule, Scope, State
 from pinfold.audit.security.values import (
     Call,
@@ -41,7 +41,9 @@ BY_NAME_ONLY = 99  # the position of an argument that is only passed by its name
 def _import_by_text(state: State, path: str, call: Call, scope: Scope) -> Values:
     names = known_strings(call.argument(0, "name"))
     for name in names:
-        severe = not _is_module(name) or canonical(name) in KEPT or judge(canonical(f"{name}.x")) is not None
+        severe = (
+            not _is_module(name) or canonical(name) in WATCHED_MODULES or judge(canonical(f"{name}.x")) is not None
+        )
         words = f'imports "{printable_excerpt(name)}" by a text instead of an import statement'
         state.report("S04", call.node, f"{path}(...) {words}.", ERROR if severe else WARNING)
     if not names:

@@ -20,7 +20,7 @@ from pinfold.audit.security.functions import (
     WRITERS,
 )
 from pinfold.audit.security.lookups import call_getter, name_rule
-from pinfold.audit.security.names import KEPT, LONGEST_PATH, METHODS, canonical, judge
+from pinfold.audit.security.names import LONGEST_PATH, METHODS, WATCHED_MODULES, canonical, judge
 from pinfold.audit.security.state import FUNCTIONS, NOTHING_TO_SAY, Scope, State
 from pinfold.audit.security.values import (
     Call,
@@ -140,7 +140,7 @@ def _report_at_import(state: State, path: str, call: Call) -> None:
         state.report("S12", call.node, f"{path}(...) opens a file when this one is imported.", WARNING)
     elif parts[0] in ("", "builtins") or "()" in path or judge(path):
         return  # a sibling, plain data, a method of something made here, or a name that is reported by itself
-    elif packages.isdisjoint(DEFINES) and parts[0] not in KEPT:
+    elif packages.isdisjoint(DEFINES) and parts[0] not in WATCHED_MODULES:
         state.report("S12", call.node, f"{path}(...) is called when the file is imported.", WARNING)
 
 

@@ -15,6 +15,7 @@ CALLERS: dict[str, tuple[tuple[int, str], tuple[int, str]]] = {
     "threading.Timer": ((1, "function"), (2, "args")),
     "threading.start_new_thread": ((0, "function"), (1, "args")),
 }
+# What calls its first argument with arguments that are not known.
 RUNS_FIRST = re.compile(
     r"^builtins\.(?:map|filter)$|^functools\.reduce$|^itertools\.starmap$|^torch\.utils\.checkpoint\.checkpoint$"
     r"|^(?:torch\.)?(?:multiprocessing|concurrent\.futures)\..*\(\)\."
@@ -95,10 +96,11 @@ OPENERS = {
     "pathlib.Path().open": 0,
     "wave.open": 1,
 }
-# Methods that write or delete: those of a path alone have a name that other objects use as well.
+# Methods that write or delete: PATH_METHODS of whatever object, PATH_ONLY where the object is known to be a path.
 PATH_METHODS = frozenset("write_text write_bytes unlink rmdir symlink_to hardlink_to link_to touch".split())
 PATH_ONLY = frozenset("mkdir rename replace chmod lchmod".split())
 
+# What gives back text that was encoded, and what runs the text or the bytes that it is given.
 DECODERS = re.compile(
     r"^(?:base64\.\w*decode\w*|binascii\.(?:a2b_\w+|unhexlify)|zlib\.decompress\w*(?:\(\)\.decompress)?"
     r"|(?:gzip|bz2|lzma)\.decompress|codecs\.(?:decode|getdecoder\(\)|lookup\(\)\.decode)|builtins\.bytes\.fromhex"
@@ -111,8 +113,7 @@ RUNNERS = re.compile(
     r"|torch\.load|ctypes\.\w+|code\..*)$"
 )
 
-# Packages whose functions define things, and so are expected at import.
-
+# Packages whose functions define things, and so may be called when a file is imported; methods that load something.
 DEFINES = frozenset(
     "torch transformers numpy typing typing_extensions collections dataclasses functools re math enum abc itertools "
     "contextlib warnings copy pathlib packaging logging triton einops timm string torchvision torchaudio PIL "

@@ -12,7 +12,7 @@ from pinfold.audit.security.calls import call_function
 from pinfold.audit.security.computing import elements_of
 from pinfold.audit.security.expressions import Expressions
 from pinfold.audit.security.lookups import look_up
-from pinfold.audit.security.names import KEPT, canonical
+from pinfold.audit.security.names import WATCHED_MODULES, canonical
 from pinfold.audit.security.state import STEPS, FunctionNode, Scope
 from pinfold.audit.security.values import Call, Instance, Own, Ref, Values, imported_paths, printable_excerpt, union
 from pinfold.folder.model_folder import Module
@@ -267,7 +267,7 @@ class Interpreter(Expressions):
                 self.bind_name(name, values, scope)
         elif not node.level and node.module and node.module not in stars:
             stars.append(node.module)
-        if canonical(node.module or "") in KEPT:
+        if canonical(node.module or "") in WATCHED_MODULES:
             words = "import * takes every name of that module"
             self.report("S15", node, f"from {printable_excerpt(node.module)} {words}.")
 

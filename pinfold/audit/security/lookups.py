@@ -5,7 +5,14 @@ import re
 
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.computing import subscript_result
-from pinfold.audit.security.names import INTROSPECTION, KEPT, LONGEST_PATH, METHODS, SECRET_VARIABLES, canonical
+from pinfold.audit.security.names import (
+    INTROSPECTION,
+    LONGEST_PATH,
+    METHODS,
+    SECRET_VARIABLES,
+    WATCHED_MODULES,
+    canonical,
+)
 from pinfold.audit.security.state import NOTHING_TO_SAY, Rule, Scope, State
 from pinfold.audit.security.values import (
     Call,
@@ -82,15 +89,15 @@ def _any_global(state: State, node: ast.AST, scope: Scope) -> list[Values]:
     The functions that matter are reported where they are imported or handed on.
     """
     state.report("S15", node, "looks up a name of this file that is computed at run time.", WARNING)
-    modules = _modules_kept(scope)
+    modules = _watched_modules(scope)
     if modules:
         state.report("S15", node, "can reach every module that this file imports, by a computed name.")
     return modules
 
 
-def _modules_kept(scope: Scope) -> list[Values]:
+def _watched_modules(scope: Scope) -> list[Values]:
     """What the names of this file can be that hold a module which is not handed on."""
-    return [values for values in scope.top().names.values() if not KEPT.isdisjoint(imported_paths(values))]
+    return [values for values in scope.top().names.values() if not WATCHED_MODULES.isdisjoint(imported_paths(values))]
 
 
 def _loaded_module(state: State, index: Values, node: ast.AST, scope: Scope) -> list[Values]:
@@ -148,7 +155,7 @@ def _getattr(state: State, path: str, call: Call, scope: Scope) -> Values:
 def _unknown_attribute(state: State, owners: Values, call: Call, scope: Scope) -> list[Values]:
     paths = imported_paths(owners)
     for path in paths:
-        if path in KEPT or path == "builtins":
+        if path in WATCHED_MODULES or path == "builtins":
             state.report("S15", call.node, f"takes something out of {path} by a name that is computed at run time.")
     if call.open_ended and not owners:
         state.report("S15", call.node, "getattr(*...) takes something out of an object that cannot be followed.")
@@ -157,7 +164,7 @@ def _unknown_attribute(state: State, owners: Values, call: Call, scope: Scope) -
         words = f"follows one computed name after another, beginning at {printable_excerpt(picked[0])}"
         state.report("S15", call.node, f"{words}: any function can be reached that way.")
     groups: list[Values] = []
-    if _has_own_module(owners) and _modules_kept(scope):
+    if _has_own_module(owners) and _watched_modules(scope):
         groups += _any_global(state, call.node, scope)[:1]
     return [*groups, tuple(Picked(path) for path in paths if "()" not in path)]
 
@@ -257,7 +264,7 @@ def _dictionary_method(state: State, path: str, call: Call, scope: Scope) -> Val
     if not dictionary.endswith(".__dict__") and dictionary not in ("builtins.globals()", "builtins.locals()"):
         return NOTHING_TO_SAY
     if method in WHOLE_DICTIONARY:
-        if owner in KEPT:
+        if owner in WATCHED_MODULES:
             words = "is every name of that module; which is used cannot be followed"
             state.report("S15", call.node, f"{path}() {words}.")
         return ()

@@ -37,7 +37,7 @@ REACHED_THROUGH = frozenset(
     "pathlib tempfile runpy inspect".split()
 )
 # Modules that must not be handed on as values, because what is done with them then cannot be followed.
-KEPT = frozenset(
+WATCHED_MODULES = frozenset(
     "os sys subprocess builtins socket shutil ctypes importlib pickle marshal pty urllib urllib.request requests "
     "runpy threading multiprocessing signal atexit gc inspect imp code pkgutil platform cffi dill cloudpickle joblib "
     "shelve httpx aiohttp http http.client ftplib smtplib types operator codecs torch.hub".split()
@@ -337,6 +337,7 @@ INTROSPECTION = frozenset(
     "gi_code cr_code __code__ co_code co_consts func_globals func_code __loader__ __spec__".split()
 )
 
+# Paths and variables in which passwords, keys and tokens are kept.
 SECRET_PLACES = re.compile(
     r"(?:^|[/\\~])\.(?:ssh|aws|netrc|gnupg|kube|azure|docker|git-credentials|pypirc|npmrc|boto|pgpass|bash_history"
     r"|zsh_history|python_history|config/gcloud|cache/huggingface|bashrc|profile|zshrc)(?:[/\\]|$)"
@@ -349,6 +350,7 @@ SECRET_VARIABLES = re.compile(
     re.IGNORECASE,
 )
 
+# Methods and attributes of a path that are paths themselves.
 PATH_PARTS = re.compile(
     r"^pathlib\.Path\(\)\.(?:(?:joinpath|resolve|absolute|with_suffix|with_name|with_stem|rename|replace)\(\)|parent"
     r"|parents)$|^pathlib\.Path\.(?:cwd|home)\(\)$"
@@ -357,7 +359,7 @@ PATH_PARTS = re.compile(
 
 @functools.lru_cache(maxsize=1 << 14)
 def canonical(path: str) -> str:
-    """One name for a thing: ``posix.system`` and ``torch.os.system`` are ``os.system``."""
+    """The one name of a thing: ``posix.system`` and ``torch.os.system`` are ``os.system``."""
     head, _, rest = path.partition("(")
     parts = head.split(".")
     for position in range(len(parts) - 1, 0, -1):
@@ -376,7 +378,9 @@ def canonical(path: str) -> str:
 @functools.lru_cache(maxsize=1 << 14)
 def notable(path: str) -> bool:
     """Whether the name itself can be reported, or handing it on."""
-    return path in KEPT or path in SENSITIVE or path in OPENERS or path in WRITERS or judge(path) is not None
+    return (
+        path in WATCHED_MODULES or path in SENSITIVE or path in OPENERS or path in WRITERS or judge(path) is not None
+    )
 
 
 @functools.lru_cache(maxsize=1 << 14)

@@ -15,10 +15,10 @@ from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.functions import DELETES
 from pinfold.audit.security.names import (
     INTROSPECTION,
-    KEPT,
     LONGEST_PATH,
     SECRET_PLACES,
     SENSITIVE,
+    WATCHED_MODULES,
     canonical,
     judge,
 )
@@ -121,7 +121,7 @@ class State(ABC):
     def report_handed_on(self, values: Values, node: ast.AST) -> None:
         """Report a module or a function whose arguments matter where it leaves what can be followed."""
         for path in [value.path for value in values if isinstance(value, Ref)]:
-            if path in KEPT:
+            if path in WATCHED_MODULES:
                 words = "is handed on as a value; what is done with it cannot be followed"
                 self.report("S15", node, f"the module {path} {words}.")
             elif path in SENSITIVE:
