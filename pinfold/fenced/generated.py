@@ -46,9 +46,9 @@ def limit(seconds: float):
 
 def import_folder(folder: Path, package: str, stems: list[str]) -> dict:
     """The folder's modules, as a package of their own."""
-    made = types.ModuleType(package)
-    made.__path__ = [str(folder)]
-    sys.modules[package] = made
+    module = types.ModuleType(package)
+    module.__path__ = [str(folder)]
+    sys.modules[package] = module
     importlib.invalidate_caches()
     return {stem: importlib.import_module(f"{package}.{stem}") for stem in stems}
 
@@ -63,8 +63,8 @@ def load_auto_tables() -> set[str]:
 
 def loaded_models(but: set[str] = frozenset()) -> list[str]:
     """Modules of single architectures of transformers that are loaded."""
-    found = [m for m in sys.modules if m.startswith("transformers.models.") and m not in but]
-    return sorted(m for m in found if m.split(".")[2] != "auto")
+    names = [m for m in sys.modules if m.startswith("transformers.models.") and m not in but]
+    return sorted(m for m in names if m.split(".")[2] != "auto")
 
 
 def model_classes(modules: dict) -> dict:
@@ -72,7 +72,7 @@ def model_classes(modules: dict) -> dict:
     import torch
     from transformers import PreTrainedModel
 
-    found = {}
+    classes = {}
     for module in modules.values():
         for name, cls in vars(module).items():
             if (
@@ -84,8 +84,8 @@ def model_classes(modules: dict) -> dict:
                 and cls.forward is not torch.nn.Module.forward
                 and not inspect.isabstract(cls)
             ):
-                found[name] = cls
-    return found
+                classes[name] = cls
+    return classes
 
 
 def skeleton(model) -> tuple[list[str], list[str]]:
@@ -111,14 +111,14 @@ def without_cache(model, inputs) -> str:
     """A cache that an attention of one's own ignores changes what is written, and raises nothing."""
     import torch
 
-    given = {**clone(inputs), "max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False}
-    given |= {"output_logits": True, "return_dict_in_generate": True}
+    arguments = {**clone(inputs), "max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False}
+    arguments |= {"output_logits": True, "return_dict_in_generate": True}
     try:
         with torch.no_grad():
-            made = [model.generate(**clone(given), use_cache=cache) for cache in (True, False)]
+            outputs = [model.generate(**clone(arguments), use_cache=cache) for cache in (True, False)]
     except Exception as error:
         return describe_with_place(error)
-    a, b = (torch.stack(m.logits) for m in made)
+    a, b = (torch.stack(m.logits) for m in outputs)
     # One token and a whole text are other shapes, whose sums end in other last bits: norms of small numbers have made
     # 3e-5 of that. Where a cache is left aside, logits differ by as much as they are.
     if torch.allclose(a, b, rtol=0, atol=1e-3 * float(b.abs().max())):
@@ -192,14 +192,14 @@ def check_loss(cls, model, inputs, outputs, seed):
 
     if not takes_labels(cls):
         return
-    found = run_loss(model, inputs, outputs, seed)
-    if found is None:
+    result = run_loss(model, inputs, outputs, seed)
+    if result is None:
         yield (
             "loss",
             "forward takes labels, and gives no loss for any that were tried" + last_reason(model, inputs, outputs),
         )
         return
-    loss, grads, _ = found
+    loss, grads, _ = result
     yield "loss", "" if torch.isfinite(loss).all() else f"the loss is {loss.item()}"
     broken = [n for n, g in grads.items() if not torch.isfinite(g).all()]
     why = f"not finite: {', '.join(broken[:3])}" if broken else "" if grads else "no weight has a gradient"
@@ -227,8 +227,8 @@ def reload(cls, model, inputs, tensors: dict, seed: int) -> str:
     again.eval()
     torch.manual_seed(seed)
     with torch.no_grad():
-        found = flat(again(**clone(inputs)))
-    return differing("outputs", tensors, found)
+        loaded = flat(again(**clone(inputs)))
+    return differing("outputs", tensors, loaded)
 
 
 def differing(what: str, a: dict, b: dict) -> str:
@@ -280,22 +280,22 @@ def check_twin(cls, twin, model, inputs, outputs, seed) -> str:
         other = build(twin, config, seed)
     except Exception as error:
         return f"{twin.__name__} cannot be built from this configuration ({describe_with_place(error)})"
-    ours, theirs = model.state_dict(), other.state_dict()
-    if ours.keys() != theirs.keys():  # an attribute that is called after the architecture: self.bert
-        ours = dict(zip(theirs, ours.values(), strict=False)) if len(ours) == len(theirs) else {}
-    if any(n not in ours or ours[n].shape != t.shape for n, t in theirs.items()):
+    state, twin_state = model.state_dict(), other.state_dict()
+    if state.keys() != twin_state.keys():  # an attribute that is called after the architecture: self.bert
+        state = dict(zip(twin_state, state.values(), strict=False)) if len(state) == len(twin_state) else {}
+    if any(n not in state or state[n].shape != t.shape for n, t in twin_state.items()):
         return f"the weights of {twin.__name__} have other shapes"
-    other.load_state_dict(ours)
-    mine = [type(m).__name__ for m in model.modules()]
-    if len(mine) != len(list(other.modules())):
-        return f"{len(mine)} modules, and {twin.__name__} has {len(list(other.modules()))}"
+    other.load_state_dict(state)
+    modules = [type(m).__name__ for m in model.modules()]
+    if len(modules) != len(list(other.modules())):
+        return f"{len(modules)} modules, and {twin.__name__} has {len(list(other.modules()))}"
     torch.manual_seed(seed)
     try:
         with torch.no_grad():
-            found = other(**clone(inputs))
-        why = differing("outputs", flat(outputs), flat(found))
+            twin_outputs = other(**clone(inputs))
+        why = differing("outputs", flat(outputs), flat(twin_outputs))
         if not why and takes_labels(cls):
-            a, b = run_loss(model, inputs, outputs, seed), run_loss(other, inputs, found, seed)
+            a, b = run_loss(model, inputs, outputs, seed), run_loss(other, inputs, twin_outputs, seed)
             if (a is None) != (b is None):
                 why = "one has a loss and the other none"
             elif a is not None and not torch.equal(a[0], b[0]):
@@ -340,8 +340,8 @@ def check_folder(job: dict, say) -> None:
         say(cls="", check="imports", why=describe_with_place(error))
         return
     say(cls="", check="imports", why="")
-    there = loaded_models(before)
-    say(cls="", check="needs no model of transformers", why=f"loads {', '.join(there[:3])}" if there else "")
+    loaded = loaded_models(before)
+    say(cls="", check="needs no model of transformers", why=f"loads {', '.join(loaded[:3])}" if loaded else "")
     classes = model_classes(modules)
     say(cls="", check="classes", names=list(classes), why="" if classes else "the folder defines no model")
     others: dict = {}

@@ -1,8 +1,8 @@
-"""`pinfold check --suite`: what transformers asks of its own model classes, asked of any folder.
+"""`pinfold check --suite`: the checks that transformers runs on its own model classes, for any folder.
 
 How it works:
 - Every class is built with a tiny configuration and random weights, so neither weights nor a GPU are needed.
-- Its code runs behind the fence, one process for each class, in one transformers version or in several.
+- Its code runs in the sandbox, one process for each class, in one transformers version or in several.
 - A check says that it passed, why it failed, or why it does not apply; one that compared nothing has failed.
 """
 
@@ -18,12 +18,12 @@ from pathlib import Path
 from pinfold.common.errors import UserError, printable
 from pinfold.fence import process as fence
 from pinfold.fence.overlays import find_overlay
-from pinfold.fenced.suite.table import CHECKS, FAILED, LEFT, PASSED, name_of
+from pinfold.fenced.suite.table import CHECKS, FAILED, NOT_APPLICABLE, PASSED, name_of
 from pinfold.fenced.suite.upstream import TABLE
 from pinfold.folder.model_folder import ModelFolder
 
 SECONDS = 900  # for one class
-MARKS = {PASSED: "ok", FAILED: "FAILS", LEFT: "-"}
+MARKS = {PASSED: "ok", FAILED: "FAILS", NOT_APPLICABLE: "-"}
 
 
 @dataclass(frozen=True)
@@ -65,18 +65,18 @@ def run(
     if not places:
         raise UserError(f"{folder.path} registers no model class; call Class.register_for_auto_class in its code")
     _check_stated(folder.path / "suite.json")
-    found: list[Result] = []
+    all_results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary:
         for version in versions:
             for auto, place in places.items():
                 started = time.monotonic()
                 results = _one(folder.path.resolve(), places, auto, version, Path(temporary), only)
-                found += results
+                all_results += results
                 bad = sum(result.state == FAILED for result in results)
                 said = f"{bad} of {len(results)} checks fail" if bad else f"{len(results)} checks, none fails"
                 name = place.split(".")[-1]
                 show(f"  transformers {version:<8} {name}: {said}  [{time.monotonic() - started:.0f} s]")
-    return found
+    return all_results
 
 
 def _check_stated(path: Path) -> None:
@@ -93,7 +93,7 @@ def _check_stated(path: Path) -> None:
 
 
 def _one(folder: Path, places: dict, auto: str, version: str, work: Path, only: list[str] | None) -> list[Result]:
-    """Every check of one class in one version, behind the fence."""
+    """Every check of one class in one version, in the sandbox."""
     request = {
         "module": "suite.table", "folder": str(folder), "places": places, "auto": auto, "threads": 1, "only": only,
         "stored": str(folder) if (folder / "config.json").exists() else None,
@@ -121,7 +121,9 @@ def _read(answer: dict, version: str, auto: str, name: str) -> Iterator[Result]:
                 text = printable(str(each["text"]))
                 yield Result(version, auto, name, str(device), check, state, text, float(each["seconds"]))
     except (LookupError, TypeError, ValueError, AttributeError):
-        raise UserError(f"the suite of {name} gave an answer that makes no sense; see what its code does") from None
+        raise UserError(
+            f"the suite of {name} returned an invalid result; the folder's code may have tampered with it"
+        ) from None
 
 
 def lines(results: list[Result]) -> Iterator[str]:
@@ -132,7 +134,7 @@ def lines(results: list[Result]) -> Iterator[str]:
         place = "" if device == "cpu" else f" on {device}"
         yield f"{number:>3} {name} ({auto}), transformers {version}{place}"
     if not any(device != "cpu" for *_, device in columns):
-        yield "    on a GPU: not run, none is within reach of the fence; tests/helpers/common.py runs them"
+        yield "    on a GPU: not run, as the sandbox has none; tests/helpers/common.py runs them"
     yield ""
     cells = {(result.column, result.check): result.state for result in results}
     checks = list(dict.fromkeys(result.check for result in results))
@@ -141,11 +143,11 @@ def lines(results: list[Result]) -> Iterator[str]:
     for check in checks:
         row = (MARKS.get(cells.get((column, check), ""), "") for column in columns)
         yield f"{check:<{width}} " + "".join(f"{mark:>6}" for mark in row)
-    for state, word in ((PASSED, "passed"), (FAILED, "failed"), (LEFT, "not applicable")):
+    for state, word in ((PASSED, "passed"), (FAILED, "failed"), (NOT_APPLICABLE, "not applicable")):
         counts = [sum(s == state for (c, _), s in cells.items() if c == column) for column in columns]
         yield f"{word:<{width}} " + "".join(f"{count:>6}" for count in counts)
     numbers = {column: number for number, column in enumerate(columns, 1)}
-    for state, title in ((FAILED, "Failed:"), (LEFT, "Not applicable:")):
+    for state, title in ((FAILED, "Failed:"), (NOT_APPLICABLE, "Not applicable:")):
         grouped: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
         for result in results:
             if result.state == state:
@@ -159,11 +161,11 @@ def lines(results: list[Result]) -> Iterator[str]:
 def summary(results: list[Result]) -> str:
     """One line of counts."""
     counts = collections.Counter(result.state for result in results)
-    return f"{counts[PASSED]} passed, {counts[FAILED]} failed, {counts[LEFT]} not applicable"
+    return f"{counts[PASSED]} passed, {counts[FAILED]} failed, {counts[NOT_APPLICABLE]} not applicable"
 
 
 def listing() -> Iterator[str]:
-    """Every check with what users lose without it, and transformers' own tests with what stands for each here."""
+    """Every check with when it fails, and transformers' own tests that have no counterpart."""
     names = [name_of(check) for check in CHECKS]
     width = max(map(len, names))
     for name, check in zip(names, CHECKS, strict=True):

@@ -19,7 +19,7 @@ from pinfold.verify import suite as check_suite
 
 FOLDERS = sorted(path for path in ROOT.glob("*_model") if path.is_dir())
 QUICK = {"AutoModel", "AutoModelForCausalLM", "AutoModelForSequenceClassification"}
-# Faults of our own folders that are known and not mended yet.
+# Faults of our own folders that are known and not fixed yet.
 KNOWN = {}
 
 
@@ -30,13 +30,13 @@ def fine(tmp_path_factory):
 
 def failures(folder, auto, device="cpu"):
     """Check -> sentence, of those that fail; every other one says what it compared or why it does not apply."""
-    found = {}
+    sentences = {}
     for check in common.CHECKS:
         state, sentence = common.answer(folder, auto, device, check)
         assert sentence, (check, state)
         if state == table.FAILED:
-            found[check] = sentence
-    return found
+            sentences[check] = sentence
+    return sentences
 
 
 @pytest.mark.parametrize("auto", [suite_models.BASE, suite_models.WORDS, suite_models.TEXTS])
@@ -83,8 +83,8 @@ def test_pictures_have_as_many_channels_as_the_configuration_says(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "custom_resnet", "input_channels": 1}')
     folder = str(ROOT / "resnet_model")
     classes = common.subject.classes_of(folder, common.places(ROOT / "resnet_model"))
-    it = common.subject.prepare(folder, classes, "AutoModel", "cpu", str(tmp_path), str(tmp_path))
-    assert it.inputs["pixel_values"].shape[1] == 1
+    subject = common.subject.prepare(folder, classes, "AutoModel", "cpu", str(tmp_path), str(tmp_path))
+    assert subject.inputs["pixel_values"].shape[1] == 1
 
 
 def test_a_folder_says_what_goes_into_its_models(tmp_path):
@@ -94,7 +94,7 @@ def test_a_folder_says_what_goes_into_its_models(tmp_path):
     assert list(common.prepared(folder, "AutoModel", "cpu").inputs["input_ids"].shape) == [3, 8]
     assert common.answer(folder, "AutoModel", "cpu", "same twice")[0] == table.PASSED
     state, sentence = common.answer(folder, "AutoModel", "cpu", "row alone")
-    assert (state, sentence) == (table.LEFT, "its inputs are no batch of two rows")
+    assert (state, sentence) == (table.NOT_APPLICABLE, "its inputs cannot be batched in twos")
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def classes(folders):
 
 @pytest.mark.parametrize(("folder", "auto"), [*classes(FOLDERS)])
 def test_our_model_folders_pass(folder, auto):
-    found = failures(folder, auto)
-    assert set(found) == KNOWN.get((folder.name, auto), set()), found
+    sentences = failures(folder, auto)
+    assert set(sentences) == KNOWN.get((folder.name, auto), set()), sentences
 
 
 # What is wrong with transformers' own classes, in the words of the check; every other check passes.
@@ -150,8 +150,8 @@ def test_what_transformers_own_models_fail_is_known(tmp_path, name):
     folder = tmp_path / f"my_{name}"
     eject.main(name, folder, None, "")
     for auto in common.places(folder):
-        found = failures(folder, auto)
-        assert set(found) == UPSTREAM[name].get(auto, set()), (auto, found)
+        sentences = failures(folder, auto)
+        assert set(sentences) == UPSTREAM[name].get(auto, set()), (auto, sentences)
 
 
 def test_the_command_shows_a_table_and_writes_it_as_json(tmp_path, pinfold):
@@ -164,7 +164,7 @@ def test_the_command_shows_a_table_and_writes_it_as_json(tmp_path, pinfold):
     assert "1 FineModel (AutoModel), transformers" in shown and "0 failed" in shown
     assert "  nested configurations (1): no configuration lies inside of it" in shown
     rows = json.loads(report.read_text())["suite"]
-    assert len(rows) == len(table.CHECKS) and {row["state"] for row in rows} == {table.PASSED, table.LEFT}
+    assert len(rows) == len(table.CHECKS) and {row["state"] for row in rows} == {table.PASSED, table.NOT_APPLICABLE}
 
 
 def test_a_failure_is_exit_code_1_and_its_sentence_is_shown(tmp_path, monkeypatch, capsys):
@@ -207,8 +207,8 @@ def test_code_with_a_security_error_is_not_run_without_a_fence(tmp_path, monkeyp
     )
     monkeypatch.setattr(fence, "available", lambda: fence.Fence(()))
     assert command(["check", "--suite", str(folder)]) == 2
-    told = capsys.readouterr()
-    assert "is not run: S" in told.err and "error" in told.out and not (tmp_path / "ran").exists()
+    output = capsys.readouterr()
+    assert "is not run: S" in output.err and "error" in output.out and not (tmp_path / "ran").exists()
 
 
 def test_a_folder_that_cannot_be_made_small_says_what_to_write(tmp_path):
@@ -222,8 +222,8 @@ def test_a_folder_that_cannot_be_made_small_says_what_to_write(tmp_path):
 def test_a_folder_can_say_its_own_tiny_configuration(fine, tmp_path):
     folder = suite_models.write(tmp_path / "own_model")
     (folder / "suite.json").write_text('{"config": {"hidden_size": 24, "num_hidden_layers": 3}}')
-    it = common.prepared(folder, "AutoModel", "cpu")
-    assert (it.config.hidden_size, it.config.num_hidden_layers) == (24, 3)
+    subject = common.prepared(folder, "AutoModel", "cpu")
+    assert (subject.config.hidden_size, subject.config.num_hidden_layers) == (24, 3)
     assert common.answer(folder, "AutoModel", "cpu", "hidden states") == (table.PASSED, "4 hidden_states")
 
 
@@ -232,18 +232,18 @@ def test_a_tiny_configuration_that_is_none_is_one_line(tmp_path, text, capsys):
     folder = suite_models.write(tmp_path / "own_model")
     (folder / "suite.json").write_bytes(text.encode("latin-1"))
     assert command(["check", "--suite", str(folder)]) == 2
-    told = capsys.readouterr().err
-    assert len(told.splitlines()) == 1 and "suite.json: no" in told and 'write {"config": {...}}' in told
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and "suite.json: no" in error and 'write {"config": {...}}' in error
 
 
 def test_a_check_that_compares_nothing_has_failed(fine):
-    it = common.prepared(fine, "AutoModel", "cpu")
-    assert table.result(lambda it: None, it) == (table.FAILED, "the check compared nothing")
+    subject = common.prepared(fine, "AutoModel", "cpu")
+    assert table.result(lambda subject: None, subject) == (table.FAILED, "the check compared nothing")
 
 
 def test_an_answer_that_the_folders_code_has_forged_is_refused():
     for results in ({"cpu": [{"check": "all is well"}]}, [], None, {"cpu": [{"check": "ties", "state": "fine"}]}):
-        with pytest.raises(UserError, match="makes no sense"):
+        with pytest.raises(UserError, match="returned an invalid result"):
             list(check_suite._read({"results": results}, "5.0.0", "AutoModel", "FineModel"))
 
 
@@ -251,7 +251,7 @@ def test_the_list_says_what_each_check_is_for_and_what_has_no_counterpart(capsys
     assert command(["check", "--suite", "--list"]) == 0
     shown = capsys.readouterr().out
     for name, check in common.CHECKS.items():
-        assert name in shown and check.__doc__.startswith("Without it ") and "\n" not in check.__doc__, name
+        assert name in shown and check.__doc__.startswith("Fails when ") and "\n" not in check.__doc__, name
     assert "test_multi_gpu_data_parallel_forward: needs several devices" in shown
     words = {*common.CHECKS, "can be run"}
     for test, said in upstream.TABLE.items():

@@ -35,13 +35,13 @@ def devices() -> list:
 
 def cases(folder: Path, checks: list[str] | None = None) -> list:
     """Every class, device and check of a folder, for parametrize."""
-    found = []
+    parameters = []
     for auto in places(folder):
         for device in devices():
             value, marks = (device, ()) if isinstance(device, str) else (device.values[0], device.marks)
             names = checks or CHECKS
-            found += [pytest.param(auto, value, n, marks=marks, id=f"{auto}-{value}-{n}") for n in names]
-    return found
+            parameters += [pytest.param(auto, value, n, marks=marks, id=f"{auto}-{value}-{n}") for n in names]
+    return parameters
 
 
 @functools.cache
@@ -61,7 +61,7 @@ def answer(folder: Path, auto: str, device: str, check: str) -> tuple[str, str]:
 def ask(folder: Path, auto: str, device: str, check: str) -> None:
     """Pass, fail with the check's sentence, or skip with the reason why it does not apply."""
     state, sentence = answer(folder, auto, device, check)
-    if state == table.LEFT:
+    if state == table.NOT_APPLICABLE:
         pytest.skip(sentence)
     if state == table.FAILED:
         pytest.fail(f"{check}: {sentence}", pytrace=False)

@@ -1,59 +1,59 @@
 """The loss that labels give is the one that its users expect of it."""
 
 from . import outputs
-from .subject import Failed, Left, Subject, loss_of
+from .subject import CheckFailed, NotApplicable, Subject, loss_of
 
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
 KINDS = ("regression", "single_label_classification", "multi_label_classification")
 
 
-def run(it: Subject, model, inputs: dict):
+def run(subject: Subject, model, inputs: dict):
     """(loss, output) without gradients."""
     import torch
 
     torch.manual_seed(0)
     with torch.no_grad():
-        output = model(**it.given(inputs))
+        output = model(**subject.on_device(inputs))
     return loss_of(output), output
 
 
-def labels_matter(it: Subject) -> str:
-    """Without it the loss is about something other than the labels."""
+def labels_matter(subject: Subject) -> str:
+    """Fails when the loss does not depend on the labels."""
     import torch
 
-    labelled, model = it.labelled(), it.model()
-    before, _ = run(it, model, labelled)
+    labelled, model = subject.labelled(), subject.model()
+    before, _ = run(subject, model, labelled)
     names = [n for n in labelled if n.endswith(("labels", "_label", "start_positions", "end_positions"))]
     names = [n for n in names if isinstance(labelled[n], torch.Tensor)]
     if not names:
-        raise Left("its labels are no tensors")
-    again, _ = run(it, model, labelled)
+        raise NotApplicable("its labels are not tensors")
+    again, _ = run(subject, model, labelled)
     if outputs.apart(again, before):
-        raise Failed(f"one batch gives a loss of {before:.6g} and of {again:.6g} in evaluation mode")
+        raise CheckFailed(f"one batch gives a loss of {before:.6g} and of {again:.6g} in evaluation mode")
     for name in names:
         value = labelled[name]
         others = [value.flip(-1), value.flip(0), (value + 1) % 2, value * 0]
         changed = [o for o in others if not torch.equal(o, value)]
-        if changed and not any(outputs.apart(run(it, model, {**labelled, name: o})[0], before) for o in changed):
-            raise Failed(f"the loss is {before:.6g} whatever {name} are given; compute it from them")
+        if changed and not any(outputs.apart(run(subject, model, {**labelled, name: o})[0], before) for o in changed):
+            raise CheckFailed(f"the loss is {before:.6g} whatever {name} are given; compute it from them")
     return f"{', '.join(names)}"
 
 
-def problem_types(it: Subject) -> str:
-    """Without it a classifier trains on the wrong loss for one of the three kinds of labels."""
+def problem_types(subject: Subject) -> str:
+    """Fails when a classifier trains on the wrong loss for one of the three kinds of labels."""
     import torch
     import torch.nn.functional as F
 
-    labelled = it.labelled()
-    _, output = run(it, it.model(), labelled)
+    labelled = subject.labelled()
+    _, output = run(subject, subject.model(), labelled)
     logits = getattr(output, "logits", None)
-    batch = len(next(iter(it.inputs.values())))
-    named = it.cls.__name__.endswith(("SequenceClassification", "ImageClassification", "AudioClassification"))
-    classified = isinstance(logits, torch.Tensor) and tuple(logits.shape) == (batch, it.config.num_labels)
-    registered = it.auto.endswith(("SequenceClassification", "ImageClassification", "AudioClassification"))
-    if "labels" not in it.takes or not classified or not (named or registered):
-        raise Left("it is no classifier with logits of (batch, num_labels)")
-    start = it.with_padding()[0] if it.is_text() else it.configuration()
+    batch = len(next(iter(subject.inputs.values())))
+    named = subject.cls.__name__.endswith(("SequenceClassification", "ImageClassification", "AudioClassification"))
+    classified = isinstance(logits, torch.Tensor) and tuple(logits.shape) == (batch, subject.config.num_labels)
+    registered = subject.auto.endswith(("SequenceClassification", "ImageClassification", "AudioClassification"))
+    if "labels" not in subject.takes or not classified or not (named or registered):
+        raise NotApplicable("it is not a classifier with logits of (batch, num_labels)")
+    start = subject.with_padding()[0] if subject.is_text() else subject.configuration()
     for kind in KINDS:
         for given in (kind, None):
             config = type(start).from_dict(start.to_dict() | {"problem_type": given, **labels_of(kind)})
@@ -64,18 +64,20 @@ def problem_types(it: Subject) -> str:
                 "single_label_classification": torch.arange(batch) % count,
                 "multi_label_classification": (torch.arange(batch * count).reshape(batch, count) % 2).float(),
             }[kind]
-            model = it.model(config)
-            loss, output = run(it, model, {**it.inputs, "labels": labels})
+            model = subject.model(config)
+            loss, output = run(subject, model, {**subject.inputs, "labels": labels})
             measure = {
                 "regression": F.mse_loss,
                 "single_label_classification": F.cross_entropy,
                 "multi_label_classification": F.binary_cross_entropy_with_logits,
             }[kind]
             if loss is None:
-                raise Failed(f"no loss for problem_type={given!r} and labels of a {kind}")
-            if line := outputs.apart(loss.cpu().float(), measure(output.logits.float().cpu(), labels), it.rounding):
+                raise CheckFailed(f"no loss for problem_type={given!r} and labels of a {kind}")
+            if line := outputs.apart(
+                loss.cpu().float(), measure(output.logits.float().cpu(), labels), subject.rounding
+            ):
                 said = f"problem_type={given!r}" if given else f"no problem_type, num_labels={count}"
-                raise Failed(f"the loss for {said} and {kind} labels {line}; see transformers' problem types")
+                raise CheckFailed(f"the loss for {said} and {kind} labels {line}; see transformers' problem types")
     return ", ".join(KINDS)
 
 
@@ -84,40 +86,40 @@ def labels_of(kind: str) -> dict:
     return {"id2label": {i: str(i) for i in range(count)}, "label2id": {str(i): i for i in range(count)}}
 
 
-def ignored_labels(it: Subject) -> str:
-    """Without it padding counts as a word that is to be learnt."""
+def ignored_labels(subject: Subject) -> str:
+    """Fails when padding counts as a word that is to be learnt."""
     import torch
     import torch.nn.functional as F
 
-    labelled = it.labelled()
-    labels, model = labelled.get("labels"), it.model()
-    _, output = run(it, model, labelled)
+    labelled = subject.labelled()
+    labels, model = labelled.get("labels"), subject.model()
+    _, output = run(subject, model, labelled)
     logits = getattr(output, "logits", None)
     if not isinstance(labels, torch.Tensor) or labels.dim() != 2 or labels.is_floating_point():
-        raise Left("its labels are not one for each token")
+        raise NotApplicable("its labels are not one for each token")
     if not isinstance(logits, torch.Tensor) or logits.dim() != 3 or logits.shape[:2] != labels.shape:
-        raise Left("its logits are not (batch, tokens, classes)")
+        raise NotApplicable("its logits are not (batch, tokens, classes)")
 
     def lines(labels) -> list:
         """How the loss differs from the mean cross entropy of each token, and of each next token."""
-        loss, output = run(it, model, {**labelled, "labels": labels})
+        loss, output = run(subject, model, {**labelled, "labels": labels})
         scores = output.logits.float().cpu()
         plain = F.cross_entropy(scores.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
         shifted = F.cross_entropy(scores[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED)
-        return [outputs.apart(loss.cpu().float(), wanted, it.rounding) for wanted in (plain, shifted)]
+        return [outputs.apart(loss.cpu().float(), wanted, subject.rounding) for wanted in (plain, shifted)]
 
     full, labels = lines(labels.clone()), labels.clone()
     labels[0, labels.shape[1] // 2 :] = IGNORED
     half = lines(labels)
-    if it.auto == "AutoModelForCausalLM" and half[1] and not half[0]:
-        raise Failed("the loss is that of the same word and not of the next one; shift labels by one")
+    if subject.auto == "AutoModelForCausalLM" and half[1] and not half[0]:
+        raise CheckFailed("the loss is that of the same word and not of the next one; shift labels by one")
     if all(half):
         more = [n for n in labelled if n.endswith("label")]
         if more:
-            raise Left(f"its loss is a sum with that of {', '.join(more)}")
+            raise NotApplicable(f"its loss is a sum with that of {', '.join(more)}")
         if all(full):
-            raise Left("its loss is another one than the mean cross entropy")
-        raise Failed(
+            raise NotApplicable("its loss is another one than the mean cross entropy")
+        raise CheckFailed(
             f"with {IGNORED} for half a row the loss {half[0]} from the mean cross entropy of the other labels; "
             f"pass ignore_index={IGNORED}"
         )

@@ -17,25 +17,25 @@ def tensors(output) -> dict:
     return flat(output, CACHES)
 
 
-def difference(found: dict, wanted: dict, tolerance: float = 0.0) -> str | None:
-    """The first difference in words, or None. Distances count against the largest number of the wanted tensor."""
-    if set(found) != set(wanted):
-        return f"other outputs: {', '.join(sorted(set(found) ^ set(wanted))[:4])}"
-    for name, tensor in wanted.items():
-        if line := apart(found[name], tensor, tolerance):
+def difference(actual: dict, expected: dict, tolerance: float = 0.0) -> str | None:
+    """The first difference in words, or None. Distances count against the largest number of the expected tensor."""
+    if set(actual) != set(expected):
+        return f"other outputs: {', '.join(sorted(set(actual) ^ set(expected))[:4])}"
+    for name, tensor in expected.items():
+        if line := apart(actual[name], tensor, tolerance):
             return f"{name} {line}"
     return None
 
 
-def apart(found, wanted, tolerance: float = 0.0) -> str | None:
+def apart(actual, expected, tolerance: float = 0.0) -> str | None:
     """How two tensors differ, or None."""
-    if found.shape != wanted.shape:
-        return f"has shape {list(found.shape)} instead of {list(wanted.shape)}"
-    if not found.numel():
+    if actual.shape != expected.shape:
+        return f"has shape {list(actual.shape)} instead of {list(expected.shape)}"
+    if not actual.numel():
         return None
-    if not tolerance and found.dtype != wanted.dtype:
-        return f"is {found.dtype} instead of {wanted.dtype}"
-    a, b = found.detach().double().cpu(), wanted.detach().double().cpu()
+    if not tolerance and actual.dtype != expected.dtype:
+        return f"is {actual.dtype} instead of {expected.dtype}"
+    a, b = actual.detach().double().cpu(), expected.detach().double().cpu()
     same = (a == b) | (a.isnan() & b.isnan())
     if same.all():
         return None

@@ -6,38 +6,40 @@ import json
 
 from ..tiny.fields import nested
 from ..values import plain_config
-from .subject import Failed, Left, Subject
+from .subject import CheckFailed, NotApplicable, Subject
 
 COMMON = ("vocab_size", "hidden_size", "num_attention_heads", "num_hidden_layers")
 
 
-def different(found: dict, wanted: dict) -> str | None:
-    for key in sorted({*found, *wanted}):
-        if found.get(key) != wanted.get(key):
-            return f"{key} is {str(found.get(key))[:60]} instead of {str(wanted.get(key))[:60]}"
+def different(actual: dict, expected: dict) -> str | None:
+    for key in sorted({*actual, *expected}):
+        if actual.get(key) != expected.get(key):
+            return f"{key} is {str(actual.get(key))[:60]} instead of {str(expected.get(key))[:60]}"
     return None
 
 
-def configuration_kept(it: Subject) -> str:
-    """Without it a field of the configuration is another one after saving, and so is the model."""
-    config, cls = it.configuration(), type(it.config)
-    wanted = plain_config(config)
-    directory = it.scratch()
+def configuration_kept(subject: Subject) -> str:
+    """Fails when a field of the configuration changes on saving, and the model with it."""
+    config, cls = subject.configuration(), type(subject.config)
+    expected = plain_config(config)
+    directory = subject.scratch()
     config.save_pretrained(directory)
     ways = {
         "from_dict(to_dict())": cls.from_dict(config.to_dict()),
         "its JSON": cls(**{k: v for k, v in json.loads(config.to_json_string()).items() if k != "model_type"}),
         "save_pretrained and from_pretrained": cls.from_pretrained(directory),
     }
-    for way, found in ways.items():
-        if line := different(plain_config(found), wanted):
-            raise Failed(f"after {way} {line}; take it as an argument of __init__ and keep it under its name")
+    for way, actual in ways.items():
+        if line := different(plain_config(actual), expected):
+            raise CheckFailed(f"after {way} {line}; take it as an argument of __init__ and keep it under its name")
     if field := _ignored(cls):
-        raise Failed(f"{field} keeps its default whatever {cls.__name__}({field}=...) is given; set it in __init__")
-    more = cls.from_dict({**config.to_dict(), "a_field_of_somebody_else": 3})
-    if getattr(more, "a_field_of_somebody_else", None) != 3:
-        raise Failed("a field that the class does not know is lost; pass **kwargs on to super().__init__")
-    return f"{len(wanted)} fields, {len(ways)} ways"
+        raise CheckFailed(
+            f"{field} keeps its default whatever {cls.__name__}({field}=...) is given; set it in __init__"
+        )
+    more = cls.from_dict({**config.to_dict(), "a_field_of_another_program": 3})
+    if getattr(more, "a_field_of_another_program", None) != 3:
+        raise CheckFailed("a field that the class does not know is lost; pass **kwargs on to super().__init__")
+    return f"{len(expected)} fields, {len(ways)} ways"
 
 
 def _ignored(cls) -> str | None:
@@ -60,30 +62,34 @@ def _ignored(cls) -> str | None:
     return None
 
 
-def number_of_labels(it: Subject) -> str:
-    """Without it a classifier comes back with another number of classes."""
-    cls = type(it.config)
+def number_of_labels(subject: Subject) -> str:
+    """Fails when a classifier comes back with another number of classes."""
+    cls = type(subject.config)
     for count in (1, 2, 3, 7):
-        config = cls.from_dict(it.config.to_dict())
+        config = cls.from_dict(subject.config.to_dict())
         config.num_labels = count
-        directory = it.scratch()
+        directory = subject.scratch()
         config.save_pretrained(directory)
-        found = cls.from_pretrained(directory)
-        if found.num_labels != count or len(found.id2label) != count:
-            raise Failed(f"num_labels={count} comes back as {found.num_labels} with {len(found.id2label)} names")
+        loaded = cls.from_pretrained(directory)
+        if loaded.num_labels != count or len(loaded.id2label) != count:
+            raise CheckFailed(
+                f"num_labels={count} comes back as {loaded.num_labels} with {len(loaded.id2label)} names"
+            )
         again = cls.from_pretrained(directory, num_labels=count + 2)
         if again.num_labels != count + 2:
-            raise Failed(f"from_pretrained(num_labels={count + 2}) gives {again.num_labels}; keep num_labels settable")
+            raise CheckFailed(
+                f"from_pretrained(num_labels={count + 2}) gives {again.num_labels}; keep num_labels settable"
+            )
     return "1, 2, 3 and 7"
 
 
-def common_names(it: Subject) -> str:
-    """Without it tools that read hidden_size or num_hidden_layers, as every other model has them, fail."""
-    cls, seen = type(it.config), []
+def common_names(subject: Subject) -> str:
+    """Fails when tools cannot read or set hidden_size or num_hidden_layers, as every other model has them."""
+    cls, seen = type(subject.config), []
     for name in COMMON:
-        if not hasattr(it.config, name):
+        if not hasattr(subject.config, name):
             continue
-        config = it.configuration()
+        config = subject.configuration()
         value = getattr(config, name)
         if not isinstance(value, int) or isinstance(value, bool):
             continue
@@ -91,58 +97,64 @@ def common_names(it: Subject) -> str:
         try:
             setattr(config, name, value)
         except NotImplementedError:  # what transformers' own configurations raise for a field that is computed
-            raise Failed(f"{name} can be read and not set; put it in attribute_map") from None
+            raise CheckFailed(f"{name} can be read and not set; put it in attribute_map") from None
         if getattr(cls.from_dict(config.to_dict()), name) != value:
-            raise Failed(f"{name}={value} is lost in to_dict; put it in attribute_map")
-    text = it.config.get_text_config() if hasattr(it.config, "get_text_config") else it.config
+            raise CheckFailed(f"{name}={value} is lost in to_dict; put it in attribute_map")
+    text = subject.config.get_text_config() if hasattr(subject.config, "get_text_config") else subject.config
     missing = [n for n in ("vocab_size", "hidden_size", "num_hidden_layers") if not hasattr(text, n)]
-    if it.is_text() and missing:
-        raise Failed(f"the configuration has no {', '.join(missing)}; add it, or name yours in attribute_map")
+    if subject.is_text() and missing:
+        raise CheckFailed(f"the configuration has no {', '.join(missing)}; add it, or name yours in attribute_map")
     if not seen:
-        raise Left("it reads no text, and its configuration has none of the common names")
+        raise NotApplicable("it reads no text, and its configuration has none of the common names")
     try:
         cls()
     except Exception as error:
-        raise Failed(f"{cls.__name__}() needs arguments ({error}); give each a default") from None
+        raise CheckFailed(f"{cls.__name__}() needs arguments ({error}); give each a default") from None
     return ", ".join(seen)
 
 
-def documented(it: Subject) -> str:
-    """Without it users cannot tell what to give the model and what comes back."""
+def documented(subject: Subject) -> str:
+    """Fails when users cannot read what the model takes and what it returns."""
     lacking, seen = [], 0
-    common = set(it.classes["AutoModel"].__mro__) if it.cls is not it.classes.get("AutoModel", it.cls) else set()
-    for cls in (it.cls, type(it.config)):
+    common = (
+        set(subject.classes["AutoModel"].__mro__)
+        if subject.cls is not subject.classes.get("AutoModel", subject.cls)
+        else set()
+    )
+    for cls in (subject.cls, type(subject.config)):
         seen += 1
         # a mixin of the folder may describe what its heads share; what all models inherit describes none of them
         own = [cls, *(c for c in cls.__mro__[1:] if c.__module__ == cls.__module__ and c not in common)]
         if not any((vars(c).get("__doc__") or "").strip() for c in own):
             lacking.append(cls.__name__)
-    forward = next(vars(c)["forward"] for c in it.cls.__mro__ if "forward" in vars(c))
+    forward = next(vars(c)["forward"] for c in subject.cls.__mro__ if "forward" in vars(c))
     if not (inspect.unwrap(forward).__doc__ or forward.__doc__ or "").strip():
-        lacking.append(f"{it.cls.__name__}.forward")
-    module = inspect.sys.modules[it.cls.__module__]
+        lacking.append(f"{subject.cls.__name__}.forward")
+    module = inspect.sys.modules[subject.cls.__module__]
     for name, value in vars(module).items():
-        if isinstance(value, type) and value.__module__ == it.cls.__module__ and dataclasses.is_dataclass(value):
+        if isinstance(value, type) and value.__module__ == subject.cls.__module__ and dataclasses.is_dataclass(value):
             seen += 1
             written = (vars(value).get("__doc__") or "").strip()
             if not written or written.startswith(f"{name}("):  # what dataclasses write by themselves
                 lacking.append(name)
     if lacking:
-        raise Failed(f"no docstring: {', '.join(lacking)}; say what it takes, with shapes, and what it returns")
+        raise CheckFailed(f"no docstring: {', '.join(lacking)}; say what it takes, with shapes, and what it returns")
     return f"{seen + 1} docstrings"
 
 
-def nested_configurations(it: Subject) -> str:
-    """Without it a part of a composite model is built from defaults after a reload."""
-    inner = nested(it.config)
+def nested_configurations(subject: Subject) -> str:
+    """Fails when a part of a composite model is built from defaults after a reload."""
+    inner = nested(subject.config)
     if not inner:
-        raise Left("no configuration lies inside of it")
-    directory = it.scratch()
-    it.config.save_pretrained(directory)
-    again = nested(type(it.config).from_pretrained(directory))
+        raise NotApplicable("no configuration lies inside of it")
+    directory = subject.scratch()
+    subject.config.save_pretrained(directory)
+    again = nested(type(subject.config).from_pretrained(directory))
     if len(again) != len(inner):
-        raise Failed(f"{len(inner)} configurations inside of it, {len(again)} after a reload; build them in __init__")
+        raise CheckFailed(
+            f"{len(inner)} configurations inside of it, {len(again)} after a reload; build them in __init__"
+        )
     for before, after in zip(inner, again, strict=True):
         if line := different(plain_config(after), plain_config(before)):
-            raise Failed(f"inside of it {type(before).__name__}: {line} after a reload")
+            raise CheckFailed(f"inside of it {type(before).__name__}: {line} after a reload")
     return f"{len(inner)} configurations"

@@ -3,7 +3,7 @@
 from ..values import describe
 from . import outputs, starting
 from .outputs import HALF
-from .subject import Failed, Left, Subject
+from .subject import CheckFailed, NotApplicable, Subject
 
 CALL = "use weights only by calling their module, and keep blocks whole with _no_split_modules"
 OPERATIONS = 4  # roundings of activations for each of a weight
@@ -14,86 +14,90 @@ SHARES = (0.6, 0.8)  # of the model's size: what "auto" may hold in memory; the 
 ALL_ON_DISK = "device disk is invalid"
 
 
-def half(it: Subject) -> str:
-    """Without it the model cannot be loaded in bfloat16, in which most are run today."""
+def half(subject: Subject) -> str:
+    """Fails when the model cannot be loaded in bfloat16, in which most are run today."""
     import torch
 
-    model = it.model()
-    wanted, directory = it.run(model), it.saved(model)
-    again = it.loaded(directory, torch_dtype=torch.bfloat16)
-    kept = [*(getattr(it.cls, "_keep_in_fp32_modules", None) or ())]
-    kept += [*(getattr(it.cls, "_keep_in_fp32_modules_strict", None) or ())]
-    wide = [n for n, p in again.named_parameters() if p.dtype == torch.float32 and not any(k in n for k in kept)]
+    model = subject.model()
+    expected, directory = subject.run(model), subject.saved(model)
+    again = subject.loaded(directory, torch_dtype=torch.bfloat16)
+    in_float32 = [*(getattr(subject.cls, "_keep_in_fp32_modules", None) or ())]
+    in_float32 += [*(getattr(subject.cls, "_keep_in_fp32_modules_strict", None) or ())]
+    wide = [n for n, p in again.named_parameters() if p.dtype == torch.float32 and not any(k in n for k in in_float32)]
     if wide:
-        raise Failed(f"loaded in bfloat16 {outputs.listed(wide)} stays in float32; see _init_weights for a cast")
+        raise CheckFailed(f"loaded in bfloat16 {outputs.listed(wide)} stays in float32; see _init_weights for a cast")
     inputs = {
         n: v.to(torch.bfloat16) if isinstance(v, torch.Tensor) and v.is_floating_point() else v
-        for n, v in it.inputs.items()
+        for n, v in subject.inputs.items()
     }
-    found = it.run(again, inputs)
-    return _close(it, found, wanted, "in bfloat16")
+    actual = subject.run(again, inputs)
+    return _close(subject, actual, expected, "in bfloat16")
 
 
-def autocast(it: Subject) -> str:
-    """Without it Trainer's bf16=True fails, or trains on numbers that overflow."""
+def autocast(subject: Subject) -> str:
+    """Fails when Trainer's bf16=True raises an error, or trains on numbers that overflow."""
     import torch
 
-    model = it.model()
-    wanted = it.run(model)
-    with torch.autocast(it.device.split(":")[0], torch.bfloat16):
-        found = it.run(model)
+    model = subject.model()
+    expected = subject.run(model)
+    with torch.autocast(subject.device.split(":")[0], torch.bfloat16):
+        actual = subject.run(model)
         model.train()
-        value = it.objective(model)
+        value = subject.objective(model)
     value.backward()
     bad = [n for n, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
     if bad:
-        raise Failed(f"under autocast the gradient of {outputs.listed(bad)} is not finite; compute it in float32")
-    return _close(it, found, wanted, "under autocast")
+        raise CheckFailed(f"under autocast the gradient of {outputs.listed(bad)} is not finite; compute it in float32")
+    return _close(subject, actual, expected, "under autocast")
 
 
-def _close(it: Subject, found: dict, wanted: dict, where: str) -> str:
-    if bad := outputs.infinite({n: t for n, t in found.items() if n in wanted and wanted[n].isfinite().all()}):
-        raise Failed(f"{where} {bad} is not finite; mask with the dtype's own lowest number")
+def _close(subject: Subject, actual: dict, expected: dict, where: str) -> str:
+    if bad := outputs.infinite({n: t for n, t in actual.items() if n in expected and expected[n].isfinite().all()}):
+        raise CheckFailed(f"{where} {bad} is not finite; mask with the dtype's own lowest number")
     # what rounding the weights alone does, all else in float32: nothing in forward can make that smaller
-    weights = it.response(lambda parameter, _: parameter.bfloat16().float())
+    weights = subject.response(lambda parameter, _: parameter.bfloat16().float())
     allowed = max(HALF, OPERATIONS * weights)
     if allowed > MEANINGFUL:
-        raise Left(f"{where} it is finite, and no more can be told: rounding its weights changes it by {weights:.0%}")
-    if line := outputs.difference(found, wanted, allowed):
-        raise Failed(f"{where} {line}, more than {allowed:.0%}; keep sums, norms and softmax in float32")
-    return f"{len(found)} outputs within {allowed:.0%}"
+        raise NotApplicable(
+            f"{where} it is finite, and more cannot be said: rounding its weights changes it by {weights:.0%}"
+        )
+    if line := outputs.difference(actual, expected, allowed):
+        raise CheckFailed(f"{where} {line}, more than {allowed:.0%}; keep sums, norms and softmax in float32")
+    return f"{len(actual)} outputs within {allowed:.0%}"
 
 
-def device_map(it: Subject) -> str:
-    """Without it device_map="auto" refuses the model, or splits a layer whose parts belong together."""
+def device_map(subject: Subject) -> str:
+    """Fails when device_map="auto" refuses the model, or splits a layer whose parts belong together."""
     try:
         import accelerate  # noqa: F401 (transformers needs it for this)
     except ImportError:
-        raise Left("accelerate is not installed: pip install accelerate") from None
-    model = it.model()
-    blocks = getattr(it.cls, "_no_split_modules", None)  # of instances, transformers 5 makes an empty set
+        raise NotApplicable("accelerate is not installed: pip install accelerate") from None
+    model = subject.model()
+    blocks = getattr(subject.cls, "_no_split_modules", None)  # of instances, transformers 5 makes an empty set
     if blocks is None:
-        raise Failed(
+        raise CheckFailed(
             "_no_split_modules is not set: device_map='auto' is refused by transformers 4; name the classes "
             "of blocks that must stay on one device, or [] where anything may be split"
         )
     kinds = {type(module).__name__ for module in model.modules()}
     if blocks and not kinds & set(blocks):
-        raise Failed(f"_no_split_modules names {outputs.listed(sorted(blocks))}, and the model has no such module")
-    if it.device != "cpu":
-        raise Left("the model would fit on this device; it is split on the CPU")
+        raise CheckFailed(
+            f"_no_split_modules names {outputs.listed(sorted(blocks))}, and the model has no such module"
+        )
+    if subject.device != "cpu":
+        raise NotApplicable("the model would fit on this device; it is split on the CPU")
     import transformers
 
     statistics = {n for n, _ in model.named_buffers()} & set(model.state_dict())
     if statistics and int(transformers.__version__.split(".")[0]) < 5:
-        raise Left("transformers 4 loses batch norm's statistics, and all saved buffers, of layers on disk")
-    wanted, directory = it.run(model), it.saved(model)
+        raise NotApplicable("transformers 4 loses batch norm's statistics, and all saved buffers, of layers on disk")
+    expected, directory = subject.run(model), subject.saved(model)
     size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
     said = []
     for share in SHARES:
         limit = {"cpu": int(size * share)}
         try:
-            again = it.loaded(directory, device_map="auto", max_memory=limit, offload_folder=it.scratch())
+            again = subject.loaded(directory, device_map="auto", max_memory=limit, offload_folder=subject.scratch())
         except Exception as error:
             if ALL_ON_DISK not in str(error):
                 raise
@@ -103,45 +107,45 @@ def device_map(it: Subject) -> str:
             continue
         where = " and ".join(places)
         try:
-            found = it.run(again)
+            actual = subject.run(again)
         except Exception as error:
-            raise Failed(f"with device_map='auto', on {where}, it raises {describe(error)}; {CALL}") from None
-        if line := outputs.difference(found, wanted, it.rounding):
-            raise Failed(f"with device_map='auto', on {where}: {line}; {CALL}")
+            raise CheckFailed(f"with device_map='auto', on {where}, it raises {describe(error)}; {CALL}") from None
+        if line := outputs.difference(actual, expected, subject.rounding):
+            raise CheckFailed(f"with device_map='auto', on {where}: {line}; {CALL}")
         said.append(where)
     if not said:
-        raise Left("however much memory there is, no block of it fits")
+        raise NotApplicable("however much memory there is, no block of it fits")
     return f"on {', then on '.join(said)}"
 
 
-def on_its_device(it: Subject) -> str:
-    """Without it the model fails on a GPU, because a tensor is made or left on the CPU."""
-    model = it.fresh()
+def on_its_device(subject: Subject) -> str:
+    """Fails when the model cannot run on a GPU, because a tensor is made or left on the CPU."""
+    model = subject.fresh()
     state = {id(t) for t in [*model.parameters(), *model.buffers()]}
     loose = sorted(n for n, t in starting.constants(model).items() if id(t) not in state)
     if loose:
-        raise Failed(f"{outputs.listed(loose)} is a plain attribute and stays on the CPU; use register_buffer")
-    if it.device != "cpu":
-        model = it.model()
-        elsewhere = [n for n, t in model.state_dict().items() if t.device.type != it.device.split(":")[0]]
+        raise CheckFailed(f"{outputs.listed(loose)} is a plain attribute and stays on the CPU; use register_buffer")
+    if subject.device != "cpu":
+        model = subject.model()
+        elsewhere = [n for n, t in model.state_dict().items() if t.device.type != subject.device.split(":")[0]]
         if elsewhere:
-            raise Failed(f"{outputs.listed(elsewhere)} is not on {it.device} after .to()")
-        wrong = [n for n, t in it.run(model).items() if t.device.type != it.device.split(":")[0]]
+            raise CheckFailed(f"{outputs.listed(elsewhere)} is not on {subject.device} after .to()")
+        wrong = [n for n, t in subject.run(model).items() if t.device.type != subject.device.split(":")[0]]
         if wrong:
-            raise Failed(f"{outputs.listed(wrong)} comes back on another device than {it.device}")
-        return f"{len(state)} tensors on {it.device}"
-    found = shapes_on_a_gpu(it, model)
-    wrong = [n for n, t in found.items() if t.device.type != "cuda"]
+            raise CheckFailed(f"{outputs.listed(wrong)} comes back on another device than {subject.device}")
+        return f"{len(state)} tensors on {subject.device}"
+    results = shapes_on_a_gpu(subject, model)
+    wrong = [n for n, t in results.items() if t.device.type != "cuda"]
     if wrong:
-        raise Failed(f"on a GPU {outputs.listed(wrong)} would be on the CPU; make tensors with device=x.device")
-    return f"{len(state)} tensors; {len(found)} outputs of a GPU that knows shapes alone"
+        raise CheckFailed(f"on a GPU {outputs.listed(wrong)} would be on the CPU; make tensors with device=x.device")
+    return f"{len(state)} tensors; {len(results)} outputs of a GPU that knows shapes alone"
 
 
-def shapes_on_a_gpu(it: Subject, model) -> dict:
+def shapes_on_a_gpu(subject: Subject, model) -> dict:
     """Outputs of a GPU that knows shapes alone, which is enough to see where tensors are made.
 
     Raises:
-        Left: the class reads values.
+        NotApplicable: the class reads values.
     """
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
@@ -157,9 +161,9 @@ def shapes_on_a_gpu(it: Subject, model) -> dict:
                         module._parameters[name] = torch.nn.Parameter(put(parameter), requires_grad=False)
                 for name, buffer in module._buffers.items():
                     module._buffers[name] = None if buffer is None else put(buffer)
-            inputs = {n: put(v) if isinstance(v, torch.Tensor) else v for n, v in it.inputs.items()}
+            inputs = {n: put(v) if isinstance(v, torch.Tensor) else v for n, v in subject.inputs.items()}
             return outputs.tensors(model(**inputs))
     except Exception as error:
         if "same device" in str(error) or "different devices" in str(error):
-            raise Failed(f"on a GPU: {describe(error)}; make tensors with device=x.device") from None
-        raise Left(f"it reads values of tensors, so only a GPU can tell: {describe(error)}") from None
+            raise CheckFailed(f"on a GPU: {describe(error)}; make tensors with device=x.device") from None
+        raise NotApplicable(f"it reads values of tensors, so only a GPU can tell: {describe(error)}") from None

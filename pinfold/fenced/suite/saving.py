@@ -1,4 +1,4 @@
-"""What is saved, loaded, pickled or copied is the same model."""
+"""What is saved, loaded, pickled or copied stays the same model."""
 
 import copy
 import os
@@ -7,18 +7,18 @@ import re
 
 from ..values import sha256
 from . import outputs, starting
-from .subject import Failed, Left, Subject
+from .subject import CheckFailed, NotApplicable, Subject
 
 
 def stored(directory: str) -> dict:
     """Every tensor in the safetensors files of a directory."""
     from safetensors.torch import load_file
 
-    found = {}
+    tensors = {}
     for name in sorted(os.listdir(directory)):
         if name.endswith(".safetensors"):
-            found |= load_file(os.path.join(directory, name))
-    return found
+            tensors |= load_file(os.path.join(directory, name))
+    return tensors
 
 
 def shared(model) -> list[set]:
@@ -30,29 +30,33 @@ def shared(model) -> list[set]:
     return [names for names in places.values() if len(names) > 1]
 
 
-def save_and_load(it: Subject) -> str:
-    """Without it a trained model comes back as another one."""
-    model = it.model()
-    directory = it.saved(model)
-    again, told = it.loaded(directory, output_loading_info=True)
-    odd = [*told["missing_keys"], *told["unexpected_keys"]]
+def save_and_load(subject: Subject) -> str:
+    """Fails when a saved model loads as a different one."""
+    model = subject.model()
+    directory = subject.saved(model)
+    again, report = subject.loaded(directory, output_loading_info=True)
+    odd = [*report["missing_keys"], *report["unexpected_keys"]]
     if odd:
-        raise Failed(f"loading what was saved reports {outputs.listed(sorted(odd))}; correct the names or the ties")
-    state, found = model.state_dict(), again.state_dict()
-    if set(state) != set(found):
-        raise Failed(f"the state has other names after reload: {outputs.listed(sorted(set(state) ^ set(found)))}")
+        raise CheckFailed(
+            f"loading what was saved reports {outputs.listed(sorted(odd))}; correct the names or the ties"
+        )
+    state, loaded_state = model.state_dict(), again.state_dict()
+    if set(state) != set(loaded_state):
+        raise CheckFailed(
+            f"the state has other names after reload: {outputs.listed(sorted(set(state) ^ set(loaded_state)))}"
+        )
     for name, tensor in state.items():
-        if line := outputs.apart(found[name], tensor):
-            raise Failed(f"{name} {line} after reload; see that nothing is drawn or computed again on loading")
-    if line := outputs.difference(it.run(again), it.run(model)):
-        raise Failed(f"after reload {line}, with equal weights; something outside of the state is not kept")
+        if line := outputs.apart(loaded_state[name], tensor):
+            raise CheckFailed(f"{name} {line} after reload; see that nothing is drawn or computed again on loading")
+    if line := outputs.difference(subject.run(again), subject.run(model)):
+        raise CheckFailed(f"after reload {line}, with equal weights; something outside of the state is not kept")
     return f"{len(state)} tensors and all outputs equal"
 
 
-def every_tensor_saved(it: Subject) -> str:
-    """Without it weights are missing in the file, and drawn anew wherever it is loaded."""
-    model = it.model()
-    held, groups = stored(it.saved(model)), shared(model)
+def every_tensor_saved(subject: Subject) -> str:
+    """Fails when weights are missing in the file, and drawn anew wherever it is loaded."""
+    model = subject.model()
+    held, groups = stored(subject.saved(model)), shared(model)
     state = model.state_dict()
     lost = sorted(
         name for name in set(state) - set(held) if not any(name in group and group & set(held) for group in groups)
@@ -64,7 +68,7 @@ def every_tensor_saved(it: Subject) -> str:
         p.numel() for p in {id(p): p for p in state_of(model)}.values()
     )
     if unlike and not whole:
-        raise Failed(f"the file lacks {outputs.listed(unlike)}; take them out of _keys_to_ignore_on_save")
+        raise CheckFailed(f"the file lacks {outputs.listed(unlike)}; take them out of _keys_to_ignore_on_save")
     renamed = f", {len(lost)} of the model's under other names" if lost else ""
     return f"{len(held)} tensors in the file{renamed}"
 
@@ -79,12 +83,12 @@ def content(tensor) -> tuple:
     return tensor.dtype, sha256(tensor)
 
 
-def ignored_keys(it: Subject) -> str:
-    """Without it a weight can be lost, and loading says nothing."""
-    model = it.fresh()
+def ignored_keys(subject: Subject) -> str:
+    """Fails when a weight can be lost, and loading does not report it."""
+    model = subject.fresh()
     tied = {name for group in shared(model) for name in group}
     own = set(model.state_dict())
-    fixed = {n for n, b in model.named_buffers() if not outputs.apart(b, it.fresh(seed=9).get_buffer(n))}
+    fixed = {n for n, b in model.named_buffers() if not outputs.apart(b, subject.fresh(seed=9).get_buffer(n))}
     kinds = {
         "_keys_to_ignore_on_save": "is never saved",
         "_keys_to_ignore_on_load_missing": "is drawn at random in silence where a file lacks it",
@@ -92,73 +96,73 @@ def ignored_keys(it: Subject) -> str:
     }
     count = 0
     for kind, effect in kinds.items():
-        for pattern in getattr(it.cls, kind, None) or ():
+        for pattern in getattr(subject.cls, kind, None) or ():
             count += 1
             # a buffer that a constructor fills by itself is right also where a file lacks it
             harmless = tied | fixed if kind.endswith("missing") else tied
             hit = sorted(name for name in own - harmless if re.search(pattern, name))
             if hit:
-                raise Failed(f"{kind} names {outputs.listed(hit)} ({pattern!r}), which then {effect}; remove it")
+                raise CheckFailed(f"{kind} names {outputs.listed(hit)} ({pattern!r}), which then {effect}; remove it")
     if not count:
-        raise Left("no _keys_to_ignore_on_* is set")
+        raise NotApplicable("no _keys_to_ignore_on_* is set")
     return f"{count} patterns name nothing of the model"
 
 
-def pickles(it: Subject) -> str:
-    """Without it the model reaches no worker process, and its outputs no other rank."""
-    model = it.model()
-    wanted = it.run(model)
+def pickles(subject: Subject) -> str:
+    """Fails when the model cannot be sent to a worker process, or its outputs to another rank."""
+    model = subject.model()
+    expected = subject.run(model)
     config = pickle.loads(pickle.dumps(model.config))
     if config.to_dict() != model.config.to_dict():
-        raise Failed("a pickled configuration comes back as another one; keep its fields plain data")
-    if line := outputs.difference(it.run(pickle.loads(pickle.dumps(model))), wanted):
-        raise Failed(f"of the pickled model {line}; keep state in parameters, buffers and plain attributes")
+        raise CheckFailed("a pickled configuration comes back as another one; keep its fields plain data")
+    if line := outputs.difference(subject.run(pickle.loads(pickle.dumps(model))), expected):
+        raise CheckFailed(f"of the pickled model {line}; keep state in parameters, buffers and plain attributes")
     import torch
 
     with torch.no_grad():
-        given = model(**it.given(it.inputs))
-    if line := outputs.difference(outputs.tensors(pickle.loads(pickle.dumps(given))), outputs.tensors(given)):
-        raise Failed(f"of the pickled output {line}; return a ModelOutput of tensors")
+        output = model(**subject.on_device(subject.inputs))
+    if line := outputs.difference(outputs.tensors(pickle.loads(pickle.dumps(output))), outputs.tensors(output)):
+        raise CheckFailed(f"of the pickled output {line}; return a ModelOutput of tensors")
     return "configuration, model and output"
 
 
-def copies(it: Subject) -> str:
-    """Without it an averaged or a reference copy of the model shares weights with it, or is another model."""
+def copies(subject: Subject) -> str:
+    """Fails when an averaged or a reference copy of the model shares weights with it, or is another model."""
     import torch
 
-    model = it.model()
-    wanted, groups = it.run(model), shared(model)
+    model = subject.model()
+    expected, groups = subject.run(model), shared(model)
     twin = copy.deepcopy(model)
-    if line := outputs.difference(it.run(twin), wanted):
-        raise Failed(f"of a deep copy {line}; keep state in parameters and buffers")
+    if line := outputs.difference(subject.run(twin), expected):
+        raise CheckFailed(f"of a deep copy {line}; keep state in parameters and buffers")
     if sorted(map(sorted, shared(twin))) != sorted(map(sorted, groups)):
-        raise Failed("a deep copy ties other weights than the model; tie by _tied_weights_keys")
+        raise CheckFailed("a deep copy ties other weights than the model; tie by _tied_weights_keys")
     with torch.no_grad():
         for tensor in [*twin.parameters(), *twin.buffers()]:
             tensor.zero_()
-    if line := outputs.difference(it.run(model), wanted):
-        raise Failed(f"after its deep copy was changed {line} in the model; a tensor is shared by both")
+    if line := outputs.difference(subject.run(model), expected):
+        raise CheckFailed(f"after its deep copy was changed {line} in the model; a tensor is shared by both")
     return "equal, and independent"
 
 
-def buffers_after_loading(it: Subject) -> str:
-    """Without it a loaded model computes with memory that nobody wrote to: numbers differ from run to run."""
-    model = it.fresh()
-    directory = it.saved(model)
-    wanted = starting.constants(model)
-    if not wanted:
-        raise Left("it has no buffer, and no tensor as a plain attribute")
+def buffers_after_loading(subject: Subject) -> str:
+    """Fails when a loaded model computes with uninitialised memory: numbers differ from run to run."""
+    model = subject.fresh()
+    directory = subject.saved(model)
+    expected = starting.constants(model)
+    if not expected:
+        raise NotApplicable("it has no buffer, and no tensor as a plain attribute")
     with starting.poisoned():
-        again = it.loaded(directory)
-    found = starting.constants(again)
-    for name, tensor in wanted.items():
-        if name not in found:
-            raise Failed(f"buffer {name} is missing after from_pretrained; register it in __init__")
-        if found[name].device.type == "meta":
-            raise Failed(f"buffer {name} has no memory after from_pretrained; register it with register_buffer")
-        if line := outputs.apart(found[name], tensor):
-            raise Failed(
+        again = subject.loaded(directory)
+    actual = starting.constants(again)
+    for name, tensor in expected.items():
+        if name not in actual:
+            raise CheckFailed(f"buffer {name} is missing after from_pretrained; register it in __init__")
+        if actual[name].device.type == "meta":
+            raise CheckFailed(f"buffer {name} has no memory after from_pretrained; register it with register_buffer")
+        if line := outputs.apart(actual[name], tensor):
+            raise CheckFailed(
                 f"buffer {name} {line} after from_pretrained, from what the constructor makes: its memory is "
                 "uninitialised; fill it in _init_weights, or make it persistent"
             )
-    return f"{len(wanted)} buffers as the constructor makes them"
+    return f"{len(expected)} buffers as the constructor makes them"

@@ -2,7 +2,7 @@
 
 - Weights are moved away from where a class draws them: fresh ones make every layer nearly the identity, and most
   faults too small to be seen.
-- A check says what it compared, or raises Failed with what was found, or Left with why it does not apply.
+- A check says what it compared, or raises CheckFailed with what is wrong, or NotApplicable with why it does not apply.
 """
 
 import copy
@@ -30,11 +30,11 @@ DROPOUT = re.compile(r"(dropout|pdrop|drop_prob|drop_rate|drop_path_rate|dropout
 NOISE = 0.1
 
 
-class Failed(Exception):
+class CheckFailed(Exception):
     """A fault of the model: what was found and what to do."""
 
 
-class Left(Exception):
+class NotApplicable(Exception):
     """A check that does not apply: why, from the model's properties."""
 
 
@@ -78,7 +78,7 @@ class Subject:
 
     def model(self, config=None, seed: int = 0, cls=None):
         """A model whose weights are moved, so that every part of it shows in what it gives."""
-        return stirred(self.fresh(config, seed, cls), seed)
+        return with_moved_weights(self.fresh(config, seed, cls), seed)
 
     def saved(self, model) -> str:
         """A directory that the model was saved to."""
@@ -121,10 +121,10 @@ class Subject:
             for parameter in other.parameters():
                 if parameter.is_floating_point():
                     parameter.copy_(change(parameter, generator))
-        wanted, found = self.run(model), self.run(other)
+        before, changed = self.run(model), self.run(other)
         sizes = [
-            ((found[n] - t).abs().max() / t.abs().max().clamp(min=1e-3)).item()
-            for n, t in wanted.items()
+            ((changed[n] - t).abs().max() / t.abs().max().clamp(min=1e-3)).item()
+            for n, t in before.items()
             if t.is_floating_point() and t.numel() and t.isfinite().all() and t.abs().max() < 1e30
         ]
         return max(sizes, default=0.0)
@@ -137,10 +137,10 @@ class Subject:
 
         torch.manual_seed(0)
         with torch.no_grad():
-            return outputs.tensors(model(**self.given(self.inputs if inputs is None else inputs), **more))
+            return outputs.tensors(model(**self.on_device(self.inputs if inputs is None else inputs), **more))
 
-    def given(self, inputs: dict) -> dict:
-        """Inputs of their own, on the device: a model may write into what it is given."""
+    def on_device(self, inputs: dict) -> dict:
+        """A copy of inputs on the device: a model may write into them."""
         return clone(inputs, self.device)
 
     @property
@@ -160,7 +160,7 @@ class Subject:
 
     def needs_text(self) -> None:
         if not self.is_text():
-            raise Left("forward reads no input_ids of (batch, tokens)")
+            raise NotApplicable("forward reads no input_ids of (batch, tokens)")
 
     def vocabulary(self) -> int:
         return pick(self.config, "vocab_size", default=0)
@@ -176,7 +176,7 @@ class Subject:
         """Inputs with labels that give a loss.
 
         Raises:
-            Left: forward takes none. Failed: it takes some, and gives no loss for any.
+            NotApplicable: forward takes none. CheckFailed: it takes some, and gives no loss for any.
         """
         if self._labels is None:
             self._labels = self._find_labels(model)
@@ -189,17 +189,17 @@ class Subject:
 
         model, tried = model or self.model(), None
         with torch.no_grad():
-            given = model(**self.given(self.inputs))
-            for inputs in labelled(model, self.inputs, given):
+            output = model(**self.on_device(self.inputs))
+            for inputs in labelled(model, self.inputs, output):
                 try:
-                    if loss_of(model(**self.given(inputs))) is not None:
+                    if loss_of(model(**self.on_device(inputs))) is not None:
                         return inputs
                 except Exception as error:
                     tried = tried or error
         if not any("label" in n or n in ("start_positions", "return_loss", "future_values") for n in self.takes):
-            return Left("forward takes no labels")
+            return NotApplicable("forward takes no labels")
         why = f" ({describe(tried)})" if tried else ""
-        return Failed(f"forward takes labels, and gives no loss for any that were tried{why}; return loss first")
+        return CheckFailed(f"forward takes labels, and gives no loss for any that were tried{why}; return loss first")
 
     def objective(self, model, inputs: dict | None = None):
         """A number to be differentiated: the loss, or for a class without one the size of what it gives."""
@@ -207,14 +207,14 @@ class Subject:
 
         try:
             labelled = self.labelled()
-        except Left:
+        except NotApplicable:
             torch.manual_seed(0)
-            given = model(**self.given(inputs or self.inputs))
-            if not (values := floating(given)):
-                raise Left("no output has a gradient") from None
+            output = model(**self.on_device(inputs or self.inputs))
+            if not (values := floating(output)):
+                raise NotApplicable("no output has a gradient") from None
             return sum(value.square().mean() for value in values)
         torch.manual_seed(0)
-        return loss_of(model(**self.given(inputs or labelled)))
+        return loss_of(model(**self.on_device(inputs or labelled)))
 
 
 def floating(output) -> list:
@@ -237,7 +237,7 @@ def loss_of(output):
     return None
 
 
-def stirred(model, seed: int = 0):
+def with_moved_weights(model, seed: int = 0):
     """Add noise to every floating parameter that is trained; a padding row stays at zero."""
     import torch
     from torch import nn
@@ -263,7 +263,7 @@ def torch_noise(tensor, generator):
     return torch.randn(tensor.shape, generator=generator).to(tensor)
 
 
-def told_apart(inputs: dict) -> dict:
+def with_distinct_choices(inputs: dict) -> dict:
     """Inputs whose choices differ: the same text twice gives the same score, whatever is learnt."""
     ids = inputs.get("input_ids")
     if ids is not None and ids.dim() == 3 and bool((ids == ids[:, :1]).all()):
@@ -277,11 +277,11 @@ def classes_of(folder: str, places: dict) -> dict:
     if package not in sys.modules:
         sys.modules[package] = types.ModuleType(package)
         sys.modules[package].__path__ = [folder]
-    found = {}
+    models = {}
     for auto, place in places.items():
         module, name = place.split(".")
-        found[auto] = getattr(importlib.import_module(f"{package}.{module}"), name)
-    return found
+        models[auto] = getattr(importlib.import_module(f"{package}.{module}"), name)
+    return models
 
 
 def prepare(folder: str, classes: dict, auto: str, device: str, directory: str, stored: str | None = None) -> Subject:
@@ -316,10 +316,10 @@ def prepare(folder: str, classes: dict, auto: str, device: str, directory: str, 
             model = cls(copy.deepcopy(config)).eval()
             if probe:
                 return Subject(auto, cls, classes, config, probes.probe_inputs(model, probe)["own"], device, directory)
-            inputs = told_apart(inputs_for(model))
+            inputs = with_distinct_choices(inputs_for(model))
             if len(inputs.get("input_ids", (0, 0))) == 1 and getattr(config, "pad_token_id", None) is None:
                 config.pad_token_id = 0  # without one a classifier of text reads one row; tiny uses no id below 3
-                inputs = told_apart(inputs_for(cls(copy.deepcopy(config)).eval()))
+                inputs = with_distinct_choices(inputs_for(cls(copy.deepcopy(config)).eval()))
             return Subject(auto, cls, classes, config, inputs, device, directory)
         except Exception as error:
             reasons.append(describe(error))

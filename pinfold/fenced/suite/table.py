@@ -17,11 +17,11 @@ from . import (
     saving,
     shapes,
     starting,
-    subject,
     text,
     ties,
     training,
 )
+from .subject import CheckFailed, NotApplicable, classes_of, prepare
 
 CHECKS = (
     papers.configuration_kept, papers.nested_configurations, papers.number_of_labels, papers.common_names,
@@ -41,22 +41,22 @@ CHECKS = (
     graphs.compiles, graphs.exports,
     text.cache_changes_nothing, text.prompts_in_a_batch, text.static_cache, text.beams, text.keeps_settings,
 )  # fmt: skip
-PASSED, FAILED, LEFT = "passed", "failed", "not applicable"
+PASSED, FAILED, NOT_APPLICABLE = "passed", "failed", "not applicable"
 
 
 def name_of(check) -> str:
     return check.__name__.replace("_", " ")
 
 
-def result(check, it) -> tuple[str, str]:
-    """(state, sentence) of one check. What a model raises is its failure; a check that compares nothing is none."""
+def result(check, subject) -> tuple[str, str]:
+    """(state, sentence) of one check. What a model raises is its failure; a check that compares nothing has failed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            said = check(it)
-    except subject.Left as left:
-        return LEFT, str(left)
-    except subject.Failed as failed:
+            said = check(subject)
+    except NotApplicable as reason:
+        return NOT_APPLICABLE, str(reason)
+    except CheckFailed as failed:
         return FAILED, str(failed)
     except (Exception, SystemExit) as error:  # a folder's code may raise anything
         return FAILED, f"it raises {describe(error)}"
@@ -70,21 +70,21 @@ def run(
 ) -> list:
     """Results of one class: dicts of check, state, text and seconds. Never raises."""
     directory = tempfile.mkdtemp()
-    found = []
+    results = []
     try:
-        it = subject.prepare(folder, subject.classes_of(folder, places), auto, device, directory, stored)
+        subject = prepare(folder, classes_of(folder, places), auto, device, directory, stored)
         for check in CHECKS:
             if only is None or name_of(check) in only:
                 started = time.monotonic()
-                state, said = result(check, it)
+                state, said = result(check, subject)
                 seconds = round(time.monotonic() - started, 2)
-                found.append({"check": name_of(check), "state": state, "text": said, "seconds": seconds})
+                results.append({"check": name_of(check), "state": state, "text": said, "seconds": seconds})
     except (Exception, SystemExit) as error:
         said = str(error) if isinstance(error, ValueError) else describe(error)
-        found.append({"check": "can be run", "state": FAILED, "text": said, "seconds": 0.0})
+        results.append({"check": "can be run", "state": FAILED, "text": said, "seconds": 0.0})
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    return found
+    return results
 
 
 @functools.cache
@@ -96,15 +96,15 @@ def devices() -> tuple:
 
 
 def answer(request: dict) -> dict:
-    """Run what the request names, in the fence."""
+    """Run what the request names, in the sandbox."""
     import torch
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(request["threads"])
-    found = {}
+    results = {}
     for device in devices():
         arguments = (request["folder"], request["places"], request["auto"], device, request["stored"])
-        found[device] = run(*arguments, request.get("only"))
-    return {"failures": [], "results": found, "transformers": transformers.__version__}
+        results[device] = run(*arguments, request.get("only"))
+    return {"failures": [], "results": results, "transformers": transformers.__version__}

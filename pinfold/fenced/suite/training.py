@@ -4,13 +4,13 @@ import contextlib
 
 from ..values import clone
 from . import outputs
-from .subject import Failed, Left, Subject
+from .subject import CheckFailed, NotApplicable, Subject
 
 # One backward pass or four add the same numbers in another order, and Trainer divides by a rounded count.
 ACCUMULATED = 1e-3
 
 
-def trained(it: Subject, model, rows: list, batch: int, accumulate: int) -> dict:
+def trained(subject: Subject, model, rows: list, batch: int, accumulate: int) -> dict:
     """How the weights change in one step of plain gradient descent at a rate of 1: the gradients."""
     import torch
     import transformers
@@ -18,12 +18,13 @@ def trained(it: Subject, model, rows: list, batch: int, accumulate: int) -> dict
     try:
         import accelerate  # noqa: F401 (Trainer needs it)
     except ImportError:
-        raise Left("accelerate is not installed: pip install accelerate") from None
+        raise NotApplicable("accelerate is not installed: pip install accelerate") from None
     options = {
-        "output_dir": it.scratch(), "per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulate,
-        "max_steps": 1, "learning_rate": 1.0, "optim": "sgd", "lr_scheduler_type": "constant", "max_grad_norm": 0.0,
+        "output_dir": subject.scratch(), "per_device_train_batch_size": batch,
+        "gradient_accumulation_steps": accumulate, "max_steps": 1, "learning_rate": 1.0,
+        "optim": "sgd", "lr_scheduler_type": "constant", "max_grad_norm": 0.0,
         "report_to": [], "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True,
-        "dataloader_pin_memory": False, "remove_unused_columns": False, "use_cpu": it.device == "cpu",
+        "dataloader_pin_memory": False, "remove_unused_columns": False, "use_cpu": subject.device == "cpu",
     }  # fmt: skip
     before = {n: p.detach().cpu().clone() for n, p in model.named_parameters()}
     trainer = transformers.Trainer(
@@ -37,7 +38,7 @@ def trained(it: Subject, model, rows: list, batch: int, accumulate: int) -> dict
     return {n: before[n] - p.detach().cpu() for n, p in model.named_parameters()}
 
 
-def rows_of(it: Subject) -> list:
+def rows_of(subject: Subject) -> list:
     """Four labelled rows, two and two the same in words.
 
     With labels for tokens some rows have fewer, unless the class says accepts_loss_kwargs = False: then Trainer takes
@@ -45,16 +46,16 @@ def rows_of(it: Subject) -> list:
     """
     import torch
 
-    labelled = it.labelled()
+    labelled = subject.labelled()
     tensors = {n: v for n, v in labelled.items() if isinstance(v, torch.Tensor) and v.dim() and len(v) == 2}
     if len(tensors) < len(labelled) or not {"labels", "start_positions"} & set(tensors):
-        raise Left("its labelled inputs are no batch of two rows")
+        raise NotApplicable("its labelled inputs cannot be batched in twos")
     rows = [{n: v[i % 2].clone() for n, v in tensors.items()} for i in range(4)]
     for i, row in enumerate(rows):
         labels = row.get("labels")
         if (
             labels is not None
-            and counts_tokens(it)
+            and counts_tokens(subject)
             and labels.dim() == 1
             and not labels.is_floating_point()
             and len(labels) > 4
@@ -63,73 +64,73 @@ def rows_of(it: Subject) -> list:
     return rows
 
 
-def counts_tokens(it: Subject) -> bool:
-    """Whether Trainer tells the class how many labels a step has: it asks the signature in the same way."""
-    return getattr(it.cls, "accepts_loss_kwargs", it.takes_keywords)
+def counts_tokens(subject: Subject) -> bool:
+    """Whether Trainer passes the number of labels in a step: it reads the signature in the same way."""
+    return getattr(subject.cls, "accepts_loss_kwargs", subject.takes_keywords)
 
 
-def model_for(it: Subject):
+def model_for(subject: Subject):
     import torch
 
-    config = it.with_padding()[0] if it.is_text() else it.configuration()
-    model = it.model(config)
+    config = subject.with_padding()[0] if subject.is_text() else subject.configuration()
+    model = subject.model(config)
     for module in model.modules():
         if isinstance(module, torch.nn.modules.dropout._DropoutNd):  # one that no field sets to 0
             module.p = 0.0
     return model
 
 
-def trainer_step(it: Subject) -> str:
-    """Without it the model cannot be fine-tuned with transformers.Trainer."""
-    rows = rows_of(it)
-    model = model_for(it)
+def trainer_step(subject: Subject) -> str:
+    """Fails when the model cannot be fine-tuned with transformers.Trainer."""
+    rows = rows_of(subject)
+    model = model_for(subject)
     frozen = {n for n, p in model.named_parameters() if not p.requires_grad}
-    found = trained(it, model, rows, 4, 1)
-    if bad := outputs.infinite(found):
-        raise Failed(f"after one step of Trainer {bad} is not finite; see the loss")
-    changed = [n for n, t in found.items() if t.abs().max() > 0]
+    changes = trained(subject, model, rows, 4, 1)
+    if bad := outputs.infinite(changes):
+        raise CheckFailed(f"after one step of Trainer {bad} is not finite; see the loss")
+    changed = [n for n, t in changes.items() if t.abs().max() > 0]
     if not changed:
-        raise Failed("one step of Trainer changes no weight; see that the output begins with the loss")
+        raise CheckFailed("one step of Trainer changes no weight; see that the output begins with the loss")
     if wrong := sorted(frozen & set(changed)):
-        raise Failed(f"one step of Trainer changes {wrong[0]}, which the class freezes")
-    return f"{len(changed)} of {len(found)} weights changed"
+        raise CheckFailed(f"one step of Trainer changes {wrong[0]}, which the class freezes")
+    return f"{len(changed)} of {len(changes)} weights changed"
 
 
-def accumulation(it: Subject) -> str:
-    """Without it gradient accumulation trains with gradients that are as many times too large."""
+def accumulation(subject: Subject) -> str:
+    """Fails when gradient accumulation multiplies the gradients by the number of accumulated batches."""
     from torch import nn
 
-    rows = rows_of(it)
-    model = model_for(it)
+    rows = rows_of(subject)
+    model = model_for(subject)
     norms = [n for n, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if norms:
-        return _accumulates_in_evaluation(it, rows)
-    once, four = trained(it, model, rows, 4, 1), trained(it, model_for(it), rows, 1, 4)
+        return _accumulates_in_evaluation(subject, rows)
+    once, four = trained(subject, model, rows, 4, 1), trained(subject, model_for(subject), rows, 1, 4)
     return compared(once, four)
 
 
 def compared(once: dict, four: dict) -> str:
     if line := outputs.difference(four, once, ACCUMULATED):
         ratio = sum(t.double().norm() for t in four.values()) / sum(t.double().norm() for t in once.values())
-        raise Failed(
+        raise CheckFailed(
             f"four batches of 1 accumulated give {ratio:.3g} times the gradient of one batch of 4 ({line}); divide "
             "by num_items_in_batch, or set accepts_loss_kwargs = False"
         )
     return f"{len(once)} gradients, 1 x 4 against 4 x 1"
 
 
-def _accumulates_in_evaluation(it: Subject, rows: list) -> str:
+def _accumulates_in_evaluation(subject: Subject, rows: list) -> str:
     """Batch norm sees other batches when they are split, so it is held at its running statistics."""
     from torch import nn
 
     def held():
-        model = model_for(it)
+        model = model_for(subject)
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
                 module.train = lambda mode=True, module=module: module
         return model
 
-    return compared(trained(it, held(), clone(rows), 4, 1), trained(it, held(), clone(rows), 1, 4)) + (
+    return compared(trained(subject, held(), clone(rows), 4, 1), trained(subject, held(), clone(rows), 1, 4)) + (
         ", batch norm held"
     )

@@ -1,4 +1,4 @@
-"""transformers' own common tests of a model, and which check here stands for each, or why none does.
+"""transformers' own common tests of a model, and which check here covers each, or why none does.
 
 The tests of ModelTesterMixin, GenerationTesterMixin, TrainingTesterMixin and ConfigTester, which transformers does not
 install. Their names change from release to release; one that only some releases have is in the table all the same.
@@ -40,7 +40,7 @@ TABLE = {
     "test_eager_padding_matches_padding_free_with_position_ids": KERNELS,
     "test_enable_input_require_grads": "checkpointing",
     "test_enable_input_require_grads_with_gradient_checkpointing": "checkpointing",
-    "test_feed_forward_chunking": "chunking of the feed-forward layer is an option of few classes, set by nobody",
+    "test_feed_forward_chunking": "chunking the feed-forward layer is an option of few classes that users do not set",
     "test_flash_attention_2_continue_generate_with_position_ids": KERNELS,
     "test_flash_attention_2_padding_matches_padding_free_with_position_ids": KERNELS,
     "test_flash_attention_3_padding_matches_padding_free_with_position_ids": KERNELS,
