@@ -21,7 +21,7 @@ from .tiny.labels import labelled
 from .tiny.model import build, run_loss, takes_labels, tiny_model
 from .tiny.rules import LEVELS
 from .values import clone, describe_with_place, flat
-from .verify.probes import same
+from .verify.probes import same_tensor
 
 KINDS = ("modeling", "configuration")
 
@@ -235,7 +235,7 @@ def differing(what: str, a: dict, b: dict) -> str:
     if a.keys() != b.keys():
         return f"{what} of one only: {', '.join(sorted(a.keys() ^ b.keys())[:3])}"
     for name in a:
-        if not same(a[name], b[name]):
+        if not same_tensor(a[name], b[name]):
             return f"{what} differ: {name}"
     return ""
 
