@@ -1,7 +1,7 @@
 """What runs in the fresh process of a verification: a folder's classes are imported, built, run and described.
 
 How it works
-- A folder is imported as the loader of remote code does: a package of its own, whose modules see only each other.
+- A folder is imported as the loader of remote code does: a separate package, whose modules see only each other.
 - Every result is a text or a digest, so that two processes, one with a folder and one with another, can be compared.
 - As a script, with the path of a JSON request, it writes a line of JSON for each check (see verify.py).
 """
@@ -108,7 +108,7 @@ def default_skeleton(cls) -> dict:
 
 
 def without_cache(model, inputs) -> str:
-    """A cache that an attention of one's own ignores changes what is written, and raises nothing."""
+    """A cache that a hand-written attention ignores changes what is written, and raises nothing."""
     import torch
 
     arguments = {**clone(inputs), "max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False}
@@ -145,7 +145,7 @@ def check_class(cls, seconds: float, twins: dict | None = None, origin=None, see
 
     Args:
         twins: classes that it must equal, by the name of the check.
-        origin: the class that it was made from; what cannot be run of that is no fault of this one.
+        origin: the class that it was made from; what cannot be run of that is not a fault of this one.
     """
     with limit(seconds):
         try:
@@ -320,11 +320,11 @@ def answer(job: dict) -> dict:
 
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
-    with open(job["told"], "a", encoding="utf-8") as told:
+    with open(job["told"], "a", encoding="utf-8") as results:
 
         def say(**line) -> None:
-            told.write(json.dumps(line) + "\n")
-            told.flush()
+            results.write(json.dumps(line) + "\n")
+            results.flush()
 
         check_folder(job, say)
     return {"failures": []}

@@ -83,7 +83,7 @@ def pair(subject: Subject) -> dict:
     """Inputs of two rows that differ.
 
     Raises:
-        NotApplicable: the inputs are no rows.
+        NotApplicable: the inputs are not rows.
     """
     import torch
 

@@ -9,7 +9,7 @@ from ..values import CACHES, flat
 ROUNDING = 2e-5
 # bfloat16 keeps 8 bits, an error of 0.4 % an operation; a tiny model has some dozens of them.
 HALF = 0.1
-MAGNIFIED = 10  # of what one rounding of each weight does, which stands for the roundings of all operations
+MAGNIFIED = 10  # of what one rounding of each weight does, in place of the roundings of all operations
 
 
 def tensors(output) -> dict:

@@ -166,4 +166,4 @@ def shapes_on_a_gpu(subject: Subject, model) -> dict:
     except Exception as error:
         if "same device" in str(error) or "different devices" in str(error):
             raise CheckFailed(f"on a GPU: {describe(error)}; make tensors with device=x.device") from None
-        raise NotApplicable(f"it reads values of tensors, so only a GPU can tell: {describe(error)}") from None
+        raise NotApplicable(f"it reads values of tensors, so only a GPU can show this: {describe(error)}") from None

@@ -272,7 +272,7 @@ def with_distinct_choices(inputs: dict) -> dict:
 
 
 def classes_of(folder: str, places: dict) -> dict:
-    """Import a folder's classes, by Auto class, as a package of its own."""
+    """Import a folder's classes, by Auto class, as a separate package."""
     package = "_folder_" + hashlib.sha256(os.path.realpath(folder).encode()).hexdigest()[:12]
     if package not in sys.modules:
         sys.modules[package] = types.ModuleType(package)
