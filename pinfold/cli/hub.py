@@ -179,11 +179,11 @@ def _gc(args: argparse.Namespace) -> int:
     faults: list[str] = []
     total, verb = 0, "would remove" if args.dry_run else "removed"
     with claimed(args.data):
-        for found in garbage(args.data, args.older_than, faults):
-            total += found.size
-            said = str(found)
+        for removable in garbage(args.data, args.older_than, faults):
+            total += removable.size
+            said = str(removable)
             if not args.dry_run:
-                found.remove()
+                removable.remove()
             print(f"{verb} {said}", flush=True)
     for fault in faults:
         print(printable(fault), file=sys.stderr)

@@ -86,12 +86,12 @@ def garbage(data: Path, days: float, faults: list[str]) -> Iterator[Garbage]:
             if "mirror" in repo.settings and not _is_free(stack, import_lock(data, repo.kind, repo.id)):
                 continue
             try:
-                found = _garbage_of(repo, where, before)
+                removable = _garbage_of(repo, where, before)
             except DAMAGE as error:
                 faults.append(f"{where}: left as it is, because {reason(error)}; run pinfold hub verify")
                 continue
-            if found.git or found.large or found.temporary:
-                yield found
+            if removable.git or removable.large or removable.temporary:
+                yield removable
 
 
 def import_lock(data: Path, kind: str, repo_id: str) -> Path:
@@ -204,6 +204,6 @@ def _changed(path: Path) -> float:
 
 def reason(error: BaseException) -> str:
     if isinstance(error, KeyError):
-        found = error.args[0] if error.args else b"?"
-        return f"{found.decode() if isinstance(found, bytes) else found} is not there"
+        missing = error.args[0] if error.args else b"?"
+        return f"{missing.decode() if isinstance(missing, bytes) else missing} is not there"
     return f"{os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error}"[:200]

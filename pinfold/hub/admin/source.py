@@ -45,19 +45,19 @@ class Source:
     def remote_files(self, revision: str) -> tuple[str, bool, list[RemoteFile]]:
         """(commit, private, files) of a revision."""
         quoted = urllib.parse.quote(revision, safe="")
-        found = self._json(f"{self.endpoint}/api/{self.kind}/{self.repo_id}/revision/{quoted}?blobs=true")
+        described = self._json(f"{self.endpoint}/api/{self.kind}/{self.repo_id}/revision/{quoted}?blobs=true")
         try:
-            sha = re.fullmatch(r"[0-9a-f]{40}", found["sha"])[0]
-            files = [self._file(each) for each in found["siblings"]]
-            return sha, bool(found.get("private")), files
+            sha = re.fullmatch(r"[0-9a-f]{40}", described["sha"])[0]
+            files = [self._file(each) for each in described["siblings"]]
+            return sha, bool(described.get("private")), files
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{self.endpoint} answers as no Hub does; check --from") from error
 
     @staticmethod
-    def _file(found: dict) -> RemoteFile:
+    def _file(described: dict) -> RemoteFile:
         """One file as the source describes it. Its hashes become names of files here, so they have to be hashes."""
-        path, size, blob = found["rfilename"], found["size"], found.get("blobId") or ""
-        sha256 = (found.get("lfs") or {}).get("sha256")
+        path, size, blob = described["rfilename"], described["size"], described.get("blobId") or ""
+        sha256 = (described.get("lfs") or {}).get("sha256")
         if not isinstance(path, str) or type(size) is not int or size < 0:
             raise ValueError("a file without a name or a size")
         if (blob and not re.fullmatch(r"[0-9a-f]{40}", blob)) or (

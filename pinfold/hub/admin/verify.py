@@ -106,22 +106,22 @@ def _verify_history(repo: Repository, pending: set[bytes], seen: Verified) -> It
 def _inside(repo: Repository, sha: bytes, what: str) -> list[tuple[bytes, str]]:
     """(object, how to name it) of all that an object names, after a look at its hash."""
     _check_hash(repo, sha)
-    found = repo.git.object_store[sha]
-    if isinstance(found, Commit):
-        parents = [(each, f"commit {each.decode()}") for each in found.parents]
-        return [*parents, (found.tree, f"the tree of {what}")]
-    if not isinstance(found, Tree):
+    git_object = repo.git.object_store[sha]
+    if isinstance(git_object, Commit):
+        parents = [(each, f"commit {each.decode()}") for each in git_object.parents]
+        return [*parents, (git_object.tree, f"the tree of {what}")]
+    if not isinstance(git_object, Tree):
         return []
     return [
         (item.sha, f"{item.path.decode('utf-8', 'replace')!r} ({item.sha.decode()})")
-        for item in found.items()
+        for item in git_object.items()
         if item.mode != 0o160000
     ]
 
 
 def _wrong_time(repo: Repository, sha: bytes) -> str:
-    found = repo.git.object_store[sha]
-    times = (found.commit_time, found.author_time) if isinstance(found, Commit) else ()
+    git_object = repo.git.object_store[sha]
+    times = (git_object.commit_time, git_object.author_time) if isinstance(git_object, Commit) else ()
     return next((str(each)[:40] for each in times if not 0 <= each <= LAST_TIME), "")
 
 

@@ -59,20 +59,20 @@ def paths_info(call: ApiCall) -> Response:
     repo = auth.repository(call)
     sha = resolve_revision(repo, call.params["revision"])
     form = call.form()
-    wanted = list(dict.fromkeys(path.strip("/") for path in form.get("paths", []) if path.strip("/")))
+    asked_paths = list(dict.fromkeys(path.strip("/") for path in form.get("paths", []) if path.strip("/")))
     expand = form.get("expand", ["false"])[0].lower() in ("true", "1")
-    if expand and len(wanted) > MAX_EXPANDED:
+    if expand and len(asked_paths) > MAX_EXPANDED:
         raise Refused(413, f"expand is for at most {MAX_EXPANDED} paths; send several requests")
-    if len(wanted) > MAX_PATHS:
+    if len(asked_paths) > MAX_PATHS:
         raise Refused(413, f"at most {MAX_PATHS} paths are looked up at a time; send several requests")
-    entries = [repo.load(*found) for found in _found(repo, sha, wanted)]
+    entries = [repo.load(*row) for row in _present(repo, sha, asked_paths)]
     last = _last_commits(repo, sha, {each.path for each in entries}) if expand else {}
     return answer([{**_described(each), **(_last(last[each.path]) if expand else {})} for each in entries])
 
 
-def _found(repo: Repository, sha: str, wanted: list[str]) -> list[tuple[str, int, str]]:
+def _present(repo: Repository, sha: str, asked_paths: list[str]) -> list[tuple[str, int, str]]:
     """(path, mode, sha1) of those paths that are there. A directory is read once, whatever is asked of it."""
-    directories = {path.rpartition("/")[0] for path in wanted}
+    directories = {path.rpartition("/")[0] for path in asked_paths}
     present: dict[str, tuple[str, int, str]] = {}
     if len(directories) > MAX_DIRECTORIES:
         present = {each[0]: each for each in repo.paths(sha, "", recursive=True)}
@@ -80,7 +80,7 @@ def _found(repo: Repository, sha: str, wanted: list[str]) -> list[tuple[str, int
         for directory in directories:
             with contextlib.suppress(Missing):
                 present |= {each[0]: each for each in repo.paths(sha, directory)}
-    return [present[path] for path in wanted if path in present]
+    return [present[path] for path in asked_paths if path in present]
 
 
 def commits(call: ApiCall) -> Response:
@@ -95,15 +95,15 @@ def commits(call: ApiCall) -> Response:
             break
         title, _, message = each.message.decode("utf-8", "replace").partition("\n")
         said = {"title": title, "message": message.strip("\n")}
-        found = {
+        described = {
             "id": each.id.decode(),
             **said,
             "authors": [{"user": author_name(each), "avatar": ""}],
             "date": date(each.commit_time),
         }
         if formatted:
-            found["formatted"] = {name: escape(text) for name, text in said.items()}
-        shown.append(found)
+            described["formatted"] = {name: escape(text) for name, text in said.items()}
+        shown.append(described)
     return answer(shown, headers=link)
 
 
@@ -111,8 +111,8 @@ def refs(call: ApiCall) -> Response:
     repo = auth.repository(call)
 
     def listed(prefix: str) -> list[dict[str, str]]:
-        found = repo.refs(prefix).items()
-        return [{"name": name, "ref": f"{prefix}{name}", "targetCommit": sha} for name, sha in found]
+        targets = repo.refs(prefix).items()
+        return [{"name": name, "ref": f"{prefix}{name}", "targetCommit": sha} for name, sha in targets]
 
     body = {"branches": listed("refs/heads/"), "tags": listed("refs/tags/"), "converts": []}
     if call.flag("include_prs"):
@@ -147,14 +147,14 @@ def _header(repo: Repository, entry: Entry) -> dict[str, Any]:
 def lfs_files(call: ApiCall) -> Response:
     """The large files of main, for the owner: who looks at what takes room."""
     repo = auth.repository(call, write=True)
-    sha, found = resolve_revision(repo, "main"), []
+    sha, large_files = resolve_revision(repo, "main"), []
     pushed = date(repo.commit(sha).commit_time)
     for path, where in sorted(repo.files(sha).items()):
         pointer = repo.load(path, *where).pointer
         if pointer and lfs.owns(repo, pointer):
             named = {"fileOid": pointer.oid, "oid": pointer.oid, "filename": path, "size": pointer.size}
-            found.append({**named, "pushedAt": pushed, "ref": "refs/heads/main"})
-    return answer_page(call, found, call.number("cursor", 0), ENTRIES_PER_PAGE)
+            large_files.append({**named, "pushedAt": pushed, "ref": "refs/heads/main"})
+    return answer_page(call, large_files, call.number("cursor", 0), ENTRIES_PER_PAGE)
 
 
 def resolve_revision(repo: Repository, revision: str) -> str:
@@ -170,45 +170,45 @@ def answer_page(
     """A slice of a list. Only what is on the page is described, because that reads objects; None is left out."""
     following = start + size
     headers = call.next_page(following) if following < len(items) else {}
-    found = [described(each) for each in items[start:following]]
-    return answer([each for each in found if each is not None], headers=headers)
+    described_items = [described(each) for each in items[start:following]]
+    return answer([each for each in described_items if each is not None], headers=headers)
 
 
 def _described(entry: Entry) -> dict[str, Any]:
-    found = {"type": "directory" if entry.content is None else "file", "path": entry.path, "oid": entry.oid}
-    found["size"] = entry.size
+    described = {"type": "directory" if entry.content is None else "file", "path": entry.path, "oid": entry.oid}
+    described["size"] = entry.size
     if entry.pointer:
-        found["lfs"] = {
+        described["lfs"] = {
             "oid": entry.pointer.oid,
             "size": entry.size,
             "pointerSize": len(entry.pointer.text()),
         }
-    return found
+    return described
 
 
 def _last_commits(repo: Repository, sha: str, paths: set[str]) -> dict[str, Commit]:
     """The commit that made each path what it is; the oldest looked at for what is older than that."""
     missing = {path: oid for path, oid in _oids(repo, sha, paths).items() if path in paths}
-    found, after = {}, repo.commit(sha)
+    changed_by, after = {}, repo.commit(sha)
     for number, commit in enumerate(repo.history(sha)):
         if commit.tree != after.tree:
             before = _oids(repo, commit.id.decode(), missing.keys())
             for path in [path for path, oid in missing.items() if before.get(path) != oid]:
-                found[path] = after
+                changed_by[path] = after
                 del missing[path]
         if not missing or number == MAX_HISTORY:
             break
         after = commit
-    return found | dict.fromkeys(missing, after)
+    return changed_by | dict.fromkeys(missing, after)
 
 
 def _oids(repo: Repository, sha: str, paths: Iterable[str]) -> dict[str, str]:
     """The sha1 of everything that is in the directories of these paths."""
-    found: dict[str, str] = {}
+    oids: dict[str, str] = {}
     for directory in {path.rpartition("/")[0] for path in paths}:
         with contextlib.suppress(Missing):
-            found |= {path: oid for path, _, oid in repo.paths(sha, directory)}
-    return found
+            oids |= {path: oid for path, _, oid in repo.paths(sha, directory)}
+    return oids
 
 
 def _last(commit: Commit) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def listed(call: ApiCall) -> Response:
     kind, status, author = call.query("type") or "all", call.query("status") or "all", call.query("author")
     if kind not in ("all", "discussion", "pull_request") or status not in ("all", "open", "closed"):
         raise Refused(400, "type is all, discussion or pull_request; status is all, open or closed")
-    found = [
+    matching = [
         each
         for each in discussions.all_of(repo)
         if kind in ("all", "pull_request" if each.pull else "discussion")
@@ -35,22 +35,25 @@ def listed(call: ApiCall) -> Response:
         and author in (None, each.author)
     ]
     page = call.number("p", 0, MAX_PAGE)
-    shown = [_summary(repo, each) for each in found[page * PER_PAGE :][:PER_PAGE]]
-    return answer({"discussions": shown, "count": len(found), "start": page * PER_PAGE, "numClosedDiscussions": 0})
+    shown = [_summary(repo, each) for each in matching[page * PER_PAGE :][:PER_PAGE]]
+    return answer({"discussions": shown, "count": len(matching), "start": page * PER_PAGE, "numClosedDiscussions": 0})
 
 
 def details(call: ApiCall) -> Response:
     repo = auth.repository(call)
-    found = _find(call, repo)
-    body = _summary(repo, found)
-    events = list(found.events)
-    if found.pull:
-        events += [_commit(each) for each in pulls.commits(repo, found)]
+    discussion = _find(call, repo)
+    body = _summary(repo, discussion)
+    events = list(discussion.events)
+    if discussion.pull:
+        events += [_commit(each) for each in pulls.commits(repo, discussion)]
         events.sort(key=lambda each: each["createdAt"])
-        body["changes"] = {"base": found.target.removeprefix("refs/heads/"), "mergeCommitId": found.merged or None}
-        body["filesWithConflicts"] = pulls.conflicts(repo, found)
+        body["changes"] = {
+            "base": discussion.target.removeprefix("refs/heads/"),
+            "mergeCommitId": discussion.merged or None,
+        }
+        body["filesWithConflicts"] = pulls.conflicts(repo, discussion)
         if call.flag("diff"):
-            body["diff"] = pulls.diff(repo, found)
+            body["diff"] = pulls.diff(repo, discussion)
     return answer({**body, "events": events})
 
 
@@ -78,10 +81,10 @@ def add_comment(call: ApiCall) -> Response:
     repo, user = _participant(call)
     new = discussions.comment(user.name, _text(call.json(), "comment", MAX_COMMENT))
     with repo.lock:
-        found = _find(call, repo)
-        discussions.check_room(repo, found, user.name, is_comment=True)
-        found.events.append(new)
-        discussions.save(repo, found)
+        discussion = _find(call, repo)
+        discussions.check_room(repo, discussion, user.name, is_comment=True)
+        discussion.events.append(new)
+        discussions.save(repo, discussion)
     return answer({"newMessage": new})
 
 
@@ -89,23 +92,23 @@ def edit_comment(call: ApiCall) -> Response:
     repo, user = _participant(call)
     text = _text(call.json(), "content", MAX_COMMENT)
     with repo.lock:
-        found, comment = _comment(call, repo)
+        discussion, comment = _comment(call, repo)
         if comment["author"]["name"] != user.name:
             raise Refused(403, f"only {comment['author']['name']} may edit this comment")
         if comment["data"]["hidden"]:
             raise Refused(400, "this comment is hidden and stays so")
         discussions.edit(comment, user.name, text)
-        discussions.save(repo, found)
+        discussions.save(repo, discussion)
     return answer({"updatedComment": comment})
 
 
 def hide_comment(call: ApiCall) -> Response:
     repo, user = _participant(call)
     with repo.lock:
-        found, comment = _comment(call, repo)
+        discussion, comment = _comment(call, repo)
         _only(user, repo, comment["author"]["name"], "hide this comment")
         discussions.hide(comment, user.name)
-        discussions.save(repo, found)
+        discussions.save(repo, discussion)
     return answer({"updatedComment": comment})
 
 
@@ -113,13 +116,13 @@ def rename(call: ApiCall) -> Response:
     repo, user = _participant(call)
     title = _text(call.json(), "title", MAX_TITLE)
     with repo.lock:
-        found = _find(call, repo)
-        _only(user, repo, found.author, "rename this")
-        discussions.check_room(repo, found, user.name, is_comment=False)
-        new = discussions.event("title-change", user.name, {"from": found.title, "to": title})
-        found.title = title
-        found.events.append(new)
-        discussions.save(repo, found)
+        discussion = _find(call, repo)
+        _only(user, repo, discussion.author, "rename this")
+        discussions.check_room(repo, discussion, user.name, is_comment=False)
+        new = discussions.event("title-change", user.name, {"from": discussion.title, "to": title})
+        discussion.title = title
+        discussion.events.append(new)
+        discussions.save(repo, discussion)
     return answer({"newTitle": new})
 
 
@@ -130,13 +133,13 @@ def change_status(call: ApiCall) -> Response:
     if status not in ("open", "closed"):
         raise Refused(400, "status must be open or closed; merge a pull request with /merge")
     with repo.lock:
-        found = _find(call, repo)
-        _only(user, repo, found.author, "open or close this")
-        if found.status in (status, "merged"):
-            raise Refused(400, f"{found.num} is {found.status} already")
-        discussions.check_room(repo, found, user.name, is_comment=False)
-        new = _status(found, user.name, status, request)
-        discussions.save(repo, found)
+        discussion = _find(call, repo)
+        _only(user, repo, discussion.author, "open or close this")
+        if discussion.status in (status, "merged"):
+            raise Refused(400, f"{discussion.num} is {discussion.status} already")
+        discussions.check_room(repo, discussion, user.name, is_comment=False)
+        new = _status(discussion, user.name, status, request)
+        discussions.save(repo, discussion)
     return answer({"newStatus": new})
 
 
@@ -144,14 +147,14 @@ def merge(call: ApiCall) -> Response:
     repo = auth.repository(call, write=True)
     request = call.json() if call.body.strip() not in (b"", b"null") else {}
     with repo.lock:
-        found = _find(call, repo)
-        if not found.pull:
-            raise Refused(400, f"{found.num} is a discussion; only a pull request can be merged")
+        discussion = _find(call, repo)
+        if not discussion.pull:
+            raise Refused(400, f"{discussion.num} is a discussion; only a pull request can be merged")
         text = _text(request, "comment", MAX_COMMENT) if request.get("comment") else ""
-        pulls.merge(repo, found, call.user.name, text, faults.reach)
-        _status(found, call.user.name, "merged", request)
-        discussions.save(repo, found)
-    return answer({"mergeCommitId": found.merged})
+        pulls.merge(repo, discussion, call.user.name, text, faults.reach)
+        _status(discussion, call.user.name, "merged", request)
+        discussions.save(repo, discussion)
+    return answer({"mergeCommitId": discussion.merged})
 
 
 def _participant(call: ApiCall) -> tuple[Repository, User]:
@@ -170,26 +173,28 @@ def _only(user: User, repo: Repository, author: str, what: str) -> None:
 
 def _find(call: ApiCall, repo: Repository) -> Discussion:
     number = call.params["number"]
-    found = discussions.load(repo, int(number)) if number.isascii() and number.isdigit() and len(number) < 8 else None
-    if found is None or found.num < 1:
+    discussion = (
+        discussions.load(repo, int(number)) if number.isascii() and number.isdigit() and len(number) < 8 else None
+    )
+    if discussion is None or discussion.num < 1:
         raise Refused(404, f"{repo.id} has no discussion {number[:40]}")
-    return found
+    return discussion
 
 
 def _comment(call: ApiCall, repo: Repository) -> tuple[Discussion, dict[str, Any]]:
-    found = _find(call, repo)
-    for each in found.events:
+    discussion = _find(call, repo)
+    for each in discussion.events:
         if each["type"] == "comment" and each["id"] == call.params["comment"]:
-            return found, each
-    raise Refused(404, f"discussion {found.num} has no comment {call.params['comment'][:40]}")
+            return discussion, each
+    raise Refused(404, f"discussion {discussion.num} has no comment {call.params['comment'][:40]}")
 
 
-def _status(found: Discussion, author: str, status: str, request: dict[str, Any]) -> dict[str, Any]:
+def _status(discussion: Discussion, author: str, status: str, request: dict[str, Any]) -> dict[str, Any]:
     if request.get("comment"):
-        found.events.append(discussions.comment(author, _text(request, "comment", MAX_COMMENT)))
+        discussion.events.append(discussions.comment(author, _text(request, "comment", MAX_COMMENT)))
     new = discussions.event("status-change", author, {"status": status})
-    found.status = status
-    found.events.append(new)
+    discussion.status = status
+    discussion.events.append(new)
     return new
 
 
@@ -201,15 +206,15 @@ def _text(request: dict[str, Any], name: str, limit: int) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _summary(repo: Repository, found: Discussion) -> dict[str, Any]:
+def _summary(repo: Repository, discussion: Discussion) -> dict[str, Any]:
     return {
-        "num": found.num,
-        "title": found.title,
-        "author": discussions.person(found.author),
-        "createdAt": date(found.created),
-        "status": found.status,
-        "isPullRequest": found.pull,
-        "numComments": sum(each["type"] == "comment" for each in found.events),
+        "num": discussion.num,
+        "title": discussion.title,
+        "author": discussions.person(discussion.author),
+        "createdAt": date(discussion.created),
+        "status": discussion.status,
+        "isPullRequest": discussion.pull,
+        "numComments": sum(each["type"] == "comment" for each in discussion.events),
         "pinned": False,
         "locked": False,
         "repo": {"name": repo.id, "type": repo.kind.removesuffix("s")},

@@ -141,8 +141,8 @@ def _takes_parts(request: dict[str, Any]) -> bool:
     return isinstance(transfers, list) and "multipart" in transfers
 
 
-def _asked(found: object) -> Pointer:
-    oid, size = (found.get("oid"), found.get("size")) if isinstance(found, dict) else (None, None)
+def _asked(requested: object) -> Pointer:
+    oid, size = (requested.get("oid"), requested.get("size")) if isinstance(requested, dict) else (None, None)
     if not isinstance(oid, str) or not lfs.OID.fullmatch(oid) or type(size) is not int:
         raise Refused(400, "an object needs its oid as 64 hex digits and its size as a number")
     if not 0 <= size <= lfs.MAX_OBJECT:
@@ -151,10 +151,10 @@ def _asked(found: object) -> Pointer:
 
 
 def _download(call: ApiCall, repo: Repository, pointer: Pointer) -> dict[str, Any]:
-    found = {"oid": pointer.oid, "size": pointer.size}
+    described = {"oid": pointer.oid, "size": pointer.size}
     if not lfs.owns(repo, pointer):  # somebody else's private file is not to be had by naming its sha256
-        return {**found, "error": {"code": 404, "message": "this repository has not received this object"}}
-    return {**found, "authenticated": True, "actions": {"download": _action(call, repo, pointer, lfs.DOWNLOAD)}}
+        return {**described, "error": {"code": 404, "message": "this repository has not received this object"}}
+    return {**described, "authenticated": True, "actions": {"download": _action(call, repo, pointer, lfs.DOWNLOAD)}}
 
 
 def _action(call: ApiCall, repo: Repository, pointer: Pointer, operation: str) -> dict[str, Any]:
@@ -165,16 +165,16 @@ def _action(call: ApiCall, repo: Repository, pointer: Pointer, operation: str) -
 
 
 def _instructions(call: ApiCall, repo: Repository, pointer: Pointer, in_parts: bool) -> dict[str, Any]:
-    found = {"oid": pointer.oid, "size": pointer.size}
+    described = {"oid": pointer.oid, "size": pointer.size}
     if lfs.owns(repo, pointer):
-        return found
+        return described
     verify_at = f"{call.base_url}/{repo.url_path}.git/info/lfs/objects/verify"
     if in_parts and pointer.size > call.hub.part_size:
         send = multipart.actions(call, repo, pointer)
     else:
         send = _action(call, repo, pointer, lfs.UPLOAD)
     actions = {"upload": send, "verify": {"href": verify_at}}
-    return {**found, "authenticated": True, "actions": actions}
+    return {**described, "authenticated": True, "actions": actions}
 
 
 async def upload(call: ApiCall) -> Response:

@@ -150,12 +150,12 @@ def _answer(repo: Repository, asked: _Request, refs: dict[bytes, bytes], write: 
 
 def _refs(repo: Repository) -> dict[bytes, bytes]:
     """HEAD first, as git lists them. A ref that leads to no commit is left out: `pinfold hub verify` reports it."""
-    found = {}
+    peelable = {}
     for name, sha in sorted(repo.git.get_refs().items()):
         with contextlib.suppress(KeyError):
             packs.peel(repo.git.object_store, sha)
-            found[name] = sha
-    return {b"HEAD": found[b"HEAD"], **found} if b"HEAD" in found else found
+            peelable[name] = sha
+    return {b"HEAD": peelable[b"HEAD"], **peelable} if b"HEAD" in peelable else peelable
 
 
 def _lines(body: bytes) -> Iterator[bytes | None]:

@@ -51,7 +51,7 @@ def repo_payload(
         **_OF_KIND[repo.kind](repo, content),
     }
     if blobs:
-        info["siblings"] = [sibling(repo.load(path, *found)) for path, found in sorted(files.items())]
+        info["siblings"] = [sibling(repo.load(path, *where)) for path, where in sorted(files.items())]
     elif siblings:
         info["siblings"] = [{"rfilename": path} for path in sorted(files)]
     if details and repo.kind == "models":
@@ -69,8 +69,8 @@ def expanded_payload(repo: Repository, sha: str, names: list[str]) -> dict[str, 
         info["usedStorage"] = stored_bytes(repo)
     if "baseModels" in names and (models := card_tags.texts((info["cardData"] or {}).get("base_model"))):
         info["baseModels"] = {"relation": (info["cardData"] or {}).get("base_model_relation"), "models": models}
-    found = {name: info[name] for name in names if info.get(name) is not None}
-    return {"_id": repo.id, "id": repo.id, **({"modelId": repo.id} if repo.kind == "models" else {}), **found}
+    asked_fields = {name: info[name] for name in names if info.get(name) is not None}
+    return {"_id": repo.id, "id": repo.id, **({"modelId": repo.id} if repo.kind == "models" else {}), **asked_fields}
 
 
 def _card(repo: Repository, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
@@ -101,16 +101,16 @@ _OF_KIND = {"models": _model, "datasets": _dataset, "spaces": _space}
 
 
 def _model_details(repo: Repository, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
-    found = {}
+    details = {}
     if config := read_json(repo, files, "config.json"):
         known = ("architectures", "model_type", "auto_map", "quantization_config")
         with contextlib.suppress(ValueError):  # nested too deep to be passed on
-            found["config"] = card_tags.as_json({name: config[name] for name in known if name in config})
+            details["config"] = card_tags.as_json({name: config[name] for name in known if name in config})
         if info := _transformers_info(config):
-            found["transformersInfo"] = info
+            details["transformersInfo"] = info
     if weights := safetensors(repo, files):
-        found["safetensors"] = weights
-    return found
+        details["safetensors"] = weights
+    return details
 
 
 def _transformers_info(config: dict[str, Any]) -> dict[str, Any] | None:
@@ -153,8 +153,8 @@ def shards(repo: Repository, files: dict[str, tuple[int, str]], index: str) -> l
         return []
     directory = index.rpartition("/")[0]
     names = {each for each in mapping.values() if isinstance(each, str)}
-    found = sorted(f"{directory}/{name}".lstrip("/") for name in names)
-    return found[:MAX_SHARDS]
+    paths = sorted(f"{directory}/{name}".lstrip("/") for name in names)
+    return paths[:MAX_SHARDS]
 
 
 def read_json(repo: Repository, files: dict[str, tuple[int, str]], path: str) -> dict[str, Any] | None:
@@ -172,11 +172,11 @@ def read_json(repo: Repository, files: dict[str, tuple[int, str]], path: str) ->
 
 def sibling(entry: Entry) -> dict[str, Any]:
     """A file in a description."""
-    found = {"rfilename": entry.path, "blobId": entry.oid, "size": entry.size}
+    described = {"rfilename": entry.path, "blobId": entry.oid, "size": entry.size}
     if entry.pointer:
-        found["lfs"] = {
+        described["lfs"] = {
             "sha256": entry.pointer.oid,
             "size": entry.size,
             "pointerSize": len(entry.pointer.text()),
         }
-    return found
+    return described

@@ -24,10 +24,10 @@ def repos(call: ApiCall) -> Response:
     sort = call.query("sort") or "lastModified"
     if sort not in SORTS:
         raise Refused(400, f"sort {sort[:40]!r} is unknown; use {', '.join(SORTS)}")
-    found = [row for row in _readable(call) if guarded(row, False, _is_asked_for, call, row)]
-    found.sort(key=lambda row: row.id)
+    matching = [row for row in _readable(call) if guarded(row, False, _is_asked_for, call, row)]
+    matching.sort(key=lambda row: row.id)
     order = {"createdAt": lambda row: row.created, "lastModified": lambda row: row.time}.get(sort, lambda row: 0)
-    found.sort(key=order, reverse=call.query("direction") != "1")
+    matching.sort(key=order, reverse=call.query("direction") != "1")
     limit = min(call.number("limit", ENTRIES_PER_PAGE), ENTRIES_PER_PAGE)
 
     def shown(row: Glance) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def repos(call: ApiCall) -> Response:
         return described | (info.expanded_payload(repo, row.sha, ["config"]) if repo.kind == "models" else {})
 
     start = call.number("cursor", 0)
-    return answer_page(call, found, start, max(limit, 1), lambda row: guarded(row, None, shown, row))
+    return answer_page(call, matching, start, max(limit, 1), lambda row: guarded(row, None, shown, row))
 
 
 def tags_by_type(call: ApiCall) -> Response:
@@ -59,7 +59,7 @@ def tags_by_type(call: ApiCall) -> Response:
             kind = next((name for name in ("pipeline_tag", "library_name") if described.get(name) == tag), kind)
             name = kind.removesuffix("_name")
             groups.setdefault(name, {})[tag] = {"id": tag, "label": tag.rpartition(":")[2], "type": name}
-    return answer({name: sorted(found.values(), key=lambda each: each["id"]) for name, found in groups.items()})
+    return answer({name: sorted(group.values(), key=lambda each: each["id"]) for name, group in groups.items()})
 
 
 def _readable(call: ApiCall) -> list[Glance]:

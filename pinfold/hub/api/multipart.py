@@ -190,8 +190,8 @@ def complete(call: ApiCall, repo: Repository, pointer: Pointer) -> bool:
 
 
 def _marks(at: Path) -> dict[int, str]:
-    found = (re.fullmatch(r"([1-9][0-9]{0,4})-([0-9a-f]{64})", path.name) for path in at.glob("*-*"))
-    return {int(match[1]): match[2] for match in found if match}
+    matches = (re.fullmatch(r"([1-9][0-9]{0,4})-([0-9a-f]{64})", path.name) for path in at.glob("*-*"))
+    return {int(match[1]): match[2] for match in matches if match}
 
 
 def _finish(call: ApiCall, at: Path, repo: Repository, pointer: Pointer) -> None:

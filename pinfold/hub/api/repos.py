@@ -130,8 +130,8 @@ def overview(call: ApiCall) -> Response:
     name = call.params["user"]
     counts = {}
     for kind in KINDS.values():
-        found = call.hub.store.all(kind, name) if re.fullmatch(SEGMENT, name) else ()
-        counts[f"num{kind.capitalize()}"] = sum(auth.may_read(repo, call.user) for repo in found)
+        repositories = call.hub.store.all(kind, name) if re.fullmatch(SEGMENT, name) else ()
+        counts[f"num{kind.capitalize()}"] = sum(auth.may_read(repo, call.user) for repo in repositories)
     if not any(counts.values()) and (call.user is None or call.user.name != name):
         raise Refused(404, f"there is no user {name[:96]!r}")
     return answer({"user": name, "fullname": name, "avatarUrl": "", "isPro": False, "type": "user", **counts})
@@ -140,13 +140,13 @@ def overview(call: ApiCall) -> Response:
 def own(call: ApiCall) -> Response:
     """What a user's repositories take, the largest first."""
     user = auth.require_user(call.user)
-    found = [
+    sizes = [
         (repo, info.stored_bytes(repo))
         for kind in KINDS.values()
         for repo in call.hub.store.all(kind, user.name)
         if repo.ref("refs/heads/main")  # of one without, nobody knows when it was changed
     ]
-    total = sum(size for _, size in found) or 1
+    total = sum(size for _, size in sizes) or 1
     return answer(
         [
             {
@@ -157,7 +157,7 @@ def own(call: ApiCall) -> Response:
                 "storage": size,
                 "storagePercent": size / total,
             }
-            for repo, size in sorted(found, key=lambda each: -each[1])
+            for repo, size in sorted(sizes, key=lambda each: -each[1])
         ]
     )
 
@@ -222,10 +222,10 @@ def _space(request: dict[str, Any]) -> dict[str, Any]:
         raise Refused(501, f"{_NOTHING_RUNS}, so secrets are not taken")
     if request.get("sdk") not in _SDKS:
         raise Refused(400, f"a space needs an sdk: {', '.join(_SDKS)}")
-    found = {name: request[name] for name in _SPACE_FIELDS if name in request}
-    if len(json.dumps(found)) > MAX_SPACE_SETTINGS:
+    space = {name: request[name] for name in _SPACE_FIELDS if name in request}
+    if len(json.dumps(space)) > MAX_SPACE_SETTINGS:
         raise Refused(413, f"the settings of a space may have {MAX_SPACE_SETTINGS} characters")
-    return found
+    return space
 
 
 def private(request: dict[str, Any], default: bool | None) -> bool | None:
@@ -233,7 +233,7 @@ def private(request: dict[str, Any], default: bool | None) -> bool | None:
     visibility = request.get("visibility")
     if visibility not in (None, "public", "private"):
         raise Refused(400, f"visibility {visibility!r} is not supported here; use public or private")
-    found = request.get("private") if visibility is None else visibility == "private"
-    if not isinstance(found, bool | None):
+    asked = request.get("private") if visibility is None else visibility == "private"
+    if not isinstance(asked, bool | None):
         raise Refused(400, "private must be true or false")
-    return default if found is None else found
+    return default if asked is None else asked

@@ -67,15 +67,15 @@ def highlighted_lines(code: str, name: str | None) -> list[Markup]:
     code = code.replace("\r\n", "\n").replace("\r", "\n")
     known = _BY_NAME.get((name or "").lower())
     if known is None or _is_slow(code, known):
-        found = [escape(line) for line in code.split("\n")]
+        html_lines = [escape(line) for line in code.split("\n")]
     else:
         lexer = get_lexer_by_name(known, stripnl=False, ensurenl=False)
         # The formatter closes and reopens its spans at each line end.
-        found = [Markup(line) for line in colour(code, lexer, _FORMATTER).split("\n")]
-    found = [_marked(line) for line in found]
-    return found[:-1] if len(found) > 1 and not found[-1] else found
+        html_lines = [Markup(line) for line in colour(code, lexer, _FORMATTER).split("\n")]
+    html_lines = [_marked(line) for line in html_lines]
+    return html_lines[:-1] if len(html_lines) > 1 and not html_lines[-1] else html_lines
 
 
 def _marked(line: Markup) -> Markup:
     """Characters that make a line read otherwise than it runs are shown as escapes. They stand in no tag."""
-    return Markup(CONTROL.sub(lambda found: f"<mark>{printable(found[0])}</mark>", line))
+    return Markup(CONTROL.sub(lambda match: f"<mark>{printable(match[0])}</mark>", line))

@@ -72,51 +72,51 @@ def compare_commits(repo: Repository, base: str | None, head: str, code_only: bo
         source = moved.get(path, path)
         old = repo.load(source, *before[source]) if source in before else None
         new = repo.load(path, *after[path]) if path in after else None
-        found = _file(path, old, new, room, deadline)
-        room -= len(found.lines)
-        files.append(found)
+        file_diff = _file(path, old, new, room, deadline)
+        room -= len(file_diff.lines)
+        files.append(file_diff)
     return Difference(files, len(changed) - len(files))
 
 
 def _moved(before: dict, after: dict, changed: list[str]) -> dict[str, str]:
     """New path -> old path of files that only changed their names."""
     gone: dict[str, str] = {before[path][1]: path for path in changed if path not in after}
-    found = {}
+    moved = {}
     for path in changed:
         if path not in before and after[path][1] in gone:
-            found[path] = gone.pop(after[path][1])
-    return found
+            moved[path] = gone.pop(after[path][1])
+    return moved
 
 
 def _file(path: str, old: Entry | None, new: Entry | None, room: int, deadline: float) -> FileDiff:
     renamed = old is not None and new is not None and old.path != new.path
     what = "added" if old is None else "deleted" if new is None else "renamed" if renamed else "changed"
-    found = FileDiff(path, what, _side(old), _side(new), old_path=old.path if renamed else "")
+    file_diff = FileDiff(path, what, _side(old), _side(new), old_path=old.path if renamed else "")
     if renamed and old.oid == new.oid:
-        return _with(found, reason="Renamed without changes.")
+        return _with(file_diff, reason="Renamed without changes.")
     sides = [each for each in (old, new) if each is not None]
     if any(each.pointer for each in sides):
-        return _with(found, reason="A large file: its content is not compared.")
+        return _with(file_diff, reason="A large file: its content is not compared.")
     if any(b"\0" in (each.content or b"")[:8192] for each in sides):
-        return _with(found, reason="A binary file: its content is not compared.")
+        return _with(file_diff, reason="A binary file: its content is not compared.")
     if any(each.size > MAX_FILE for each in sides):
-        return _with(found, reason=f"Longer than {MAX_FILE // 1024} kB: its lines are not compared.")
+        return _with(file_diff, reason=f"Longer than {MAX_FILE // 1024} kB: its lines are not compared.")
     before, after = (_lines(each) for each in (old, new))
     if max(len(before), len(after)) > MAX_FILE_LINES:
-        return _with(found, reason=f"More than {MAX_FILE_LINES:,} lines: they are not compared.")
+        return _with(file_diff, reason=f"More than {MAX_FILE_LINES:,} lines: they are not compared.")
     if time.monotonic() > deadline:
-        return _with(found, reason="Not compared: the files above took long enough.")
+        return _with(file_diff, reason="Not compared: the files above took long enough.")
     lines = _unified(before, after)
     added, removed = (sum(line.kind == kind for line in lines) for kind in ("add", "del"))
     if len(lines) > room:
         lines, reason = [], f"Not shown: the page is full at {MAX_LINES:,} lines."
     else:
         reason = "" if lines else "An empty file." if old is None or new is None else "Only its mode changed."
-    return _with(found, lines=lines, added=added, removed=removed, reason=reason)
+    return _with(file_diff, lines=lines, added=added, removed=removed, reason=reason)
 
 
-def _with(found: FileDiff, **values: object) -> FileDiff:
-    return FileDiff(**{**found.__dict__, **values})
+def _with(file_diff: FileDiff, **values: object) -> FileDiff:
+    return FileDiff(**{**file_diff.__dict__, **values})
 
 
 def _side(entry: Entry | None) -> Side | None:
@@ -141,22 +141,22 @@ def _unified(before: list[str], after: list[str]) -> list[Line]:
     if start is None:
         start = min(len(before), len(after))
     skipped = max(start - _CONTEXT, 0)
-    found: list[Line] = []
+    lines: list[Line] = []
     old = new = 0
     for text in difflib.unified_diff(before[skipped:], after[skipped:], lineterm="", n=_CONTEXT):
-        if text.startswith(("---", "+++")) and not found:
+        if text.startswith(("---", "+++")) and not lines:
             continue
         if match := re.match(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@", text):
             old, new = (int(match[at]) + skipped for at in (1, 3))
             counts = [match[at] or "1" for at in (2, 4)]
-            found.append(Line("hunk", f"@@ -{old},{counts[0]} +{new},{counts[1]} @@"))
+            lines.append(Line("hunk", f"@@ -{old},{counts[0]} +{new},{counts[1]} @@"))
         elif text.startswith("+"):
-            found.append(Line("add", text[1:], None, new))
+            lines.append(Line("add", text[1:], None, new))
             new += 1
         elif text.startswith("-"):
-            found.append(Line("del", text[1:], old, None))
+            lines.append(Line("del", text[1:], old, None))
             old += 1
         else:
-            found.append(Line("same", text[1:], old, new))
+            lines.append(Line("same", text[1:], old, new))
             old, new = old + 1, new + 1
-    return found
+    return lines

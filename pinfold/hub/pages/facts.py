@@ -60,34 +60,34 @@ class Facts:
 
     @property
     def task(self) -> str:
-        found = self.metadata.get("pipeline_tag")
-        return found[:60] if isinstance(found, str) else ""
+        pipeline_tag = self.metadata.get("pipeline_tag")
+        return pipeline_tag[:60] if isinstance(pipeline_tag, str) else ""
 
     @property
     def rows(self) -> list[tuple[str, list[str]]]:
         """(label, values) of what the metadata has."""
-        found = ((label, _texts(self.metadata.get(name))) for label, name in _FIELDS)
-        return [(label, values) for label, values in found if values]
+        labelled = ((label, _texts(self.metadata.get(name))) for label, name in _FIELDS)
+        return [(label, values) for label, values in labelled if values]
 
     @property
     def metrics(self) -> list[tuple[str, str, str]]:
         """(dataset, metric, value) of model-index."""
-        found = []
+        metrics = []
         for result in _dicts(each.get("results") for each in _dicts([self.metadata.get("model-index")])):
             dataset = result.get("dataset")
             name = dataset.get("name") or dataset.get("type") if isinstance(dataset, dict) else ""
             for metric in _dicts([result.get("metrics")]):
                 value = metric.get("value")
                 value = f"{value:.6g}" if isinstance(value, float) else str(value)
-                found.append((str(name)[:100], str(metric.get("name") or metric.get("type"))[:60], value[:40]))
-        return found[:MAX_METRICS]
+                metrics.append((str(name)[:100], str(metric.get("name") or metric.get("type"))[:60], value[:40]))
+        return metrics[:MAX_METRICS]
 
 
 def facts_of(repo: Repository, sha: str) -> Facts:
     """The facts of a commit, read once; for each repository, because whether it holds the large files differs."""
     key = (str(repo.path), sha)
-    found = _facts.get(key) or _read(repo, sha)
-    return remembered(_facts, REMEMBERED, key, lambda: found) if found.complete else found
+    facts = _facts.get(key) or _read(repo, sha)
+    return remembered(_facts, REMEMBERED, key, lambda: facts) if facts.complete else facts
 
 
 def snippet(place: Place, facts: Facts) -> str:
@@ -109,15 +109,15 @@ def _auto_class(config: dict[str, Any]) -> str | None:
     models = [name for name in named if re.fullmatch("AutoModel[A-Za-z0-9]*", name)]
     architectures = [each for each in _list(config.get("architectures")) if isinstance(each, str)]
     own = [name for name in models if any(each.rpartition(".")[2] in architectures for each in named[name])]
-    if found := own or sorted(models, key=lambda name: name == "AutoModel"):
-        return found[0]
+    if likeliest := own or sorted(models, key=lambda name: name == "AutoModel"):
+        return likeliest[0]
     return "AutoModel" if isinstance(config.get("model_type"), str) else None
 
 
 def _read(repo: Repository, sha: str) -> Facts:
     listed, sizes = repo.files(sha), {}
-    for path, found in listed.items():  # one at a time: together they may not fit into memory
-        sizes[path] = repo.load(path, *found).size
+    for path, where in listed.items():  # one at a time: together they may not fit into memory
+        sizes[path] = repo.load(path, *where).size
 
     def content(path: str) -> bytes:
         return (repo.load(path, *listed[path]).content if path in listed else None) or b""
@@ -186,5 +186,5 @@ def _dicts(values: Any) -> list[dict[str, Any]]:
 
 
 def _texts(value: Any) -> list[str]:
-    found = [str(each)[:100] for each in _list(value) if isinstance(each, str | int | float) and str(each).strip()]
-    return [*found[:MAX_VALUES], f"and {len(found) - MAX_VALUES} more"] if len(found) > MAX_VALUES else found
+    texts = [str(each)[:100] for each in _list(value) if isinstance(each, str | int | float) and str(each).strip()]
+    return [*texts[:MAX_VALUES], f"and {len(texts) - MAX_VALUES} more"] if len(texts) > MAX_VALUES else texts

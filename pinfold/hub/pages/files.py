@@ -63,14 +63,14 @@ def tree(call: ApiCall) -> Response:
     """What is in a directory: folders first."""
     here, path = place_of(call), call.params.get("path", "").strip("/")
     try:
-        found = here.repo.paths(here.sha, path)
+        listed = here.repo.paths(here.sha, path)
     except Missing as error:
         raise Refused(404, str(error), "EntryNotFound", headers={"X-Repo-Commit": here.sha}) from error
-    found.sort(key=lambda each: (each[1] & 0o170000 != 0o040000, each[0]))
+    listed.sort(key=lambda each: (each[1] & 0o170000 != 0o040000, each[0]))
     current = max(call.number("page", 1), 1)
     key = (str(here.repo.path), here.sha, path)
-    changes = remembered(_changes, REMEMBERED, key, lambda: _last_changes(here.repo, here.sha, path, found))
-    shown = found[(current - 1) * PER_PAGE : current * PER_PAGE]
+    changes = remembered(_changes, REMEMBERED, key, lambda: _last_changes(here.repo, here.sha, path, listed))
+    shown = listed[(current - 1) * PER_PAGE : current * PER_PAGE]
     rows = [Row(here.repo.load(*each), changes.get(each[0])) for each in shown]
     return page(
         call,
@@ -78,18 +78,18 @@ def tree(call: ApiCall) -> Response:
         place=here,
         path=path,
         rows=rows,
-        total=len(found),
+        total=len(listed),
         current=current,
-        pages=max(-(-len(found) // PER_PAGE), 1),
+        pages=max(-(-len(listed) // PER_PAGE), 1),
         crumbs=crumbs(path),
         names=revision_names(here.repo),
         last=Change.of(here.repo.commit(here.sha)),
     )
 
 
-def _last_changes(repo: Repository, sha: str, path: str, found: list[tuple[str, int, str]]) -> dict[str, Change]:
+def _last_changes(repo: Repository, sha: str, path: str, listed: list[tuple[str, int, str]]) -> dict[str, Change]:
     """The newest commit that made each entry what it is; an entry that is older than what is searched has none."""
-    missing = {each: oid for each, _, oid in found}
+    missing = {each: oid for each, _, oid in listed}
     changes: dict[str, Change] = {}
     after: Change | None = None
     for seen, commit in enumerate(repo.history(sha)):

@@ -116,20 +116,20 @@ class _Writer(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in _ATTRIBUTES:
             return
-        given = {name: value or "" for name, value in attrs}
-        kept = {name: value for name, value in given.items() if self._fits(tag, name, value)}
-        if identity := slug(given.get("id", "")) if given.get("id") else "":
-            kept["id"] = self._anchor(identity)
+        written = {name: value or "" for name, value in attrs}
+        allowed = {name: value for name, value in written.items() if self._fits(tag, name, value)}
+        if identity := slug(written.get("id", "")) if written.get("id") else "":
+            allowed["id"] = self._anchor(identity)
         if tag == "img":
-            self.out.append(self._picture(given, kept))
+            self.out.append(self._picture(written, allowed))
         elif tag == "source":
-            address = self._address(given.get("srcset", "").strip().partition(" ")[0], "resolve")
+            address = self._address(written.get("srcset", "").strip().partition(" ")[0], "resolve")
             if address and not _is_remote(address):
-                self.out.append(_tag("source", {**kept, "srcset": address}))
+                self.out.append(_tag("source", {**allowed, "srcset": address}))
         elif tag in _VOID:
-            self.out.append(_tag(tag, kept))
+            self.out.append(_tag(tag, allowed))
         elif tag == "a":
-            self._start(tag, *self._link(given, kept))
+            self._start(tag, *self._link(written, allowed))
         elif tag == "pre":
             self._start_code()
         elif tag == "table":
@@ -140,11 +140,11 @@ class _Writer(HTMLParser):
             self._start(tag, '<div align="center">', "</div>")
         elif re.fullmatch("h[1-6]", tag):
             self.level = min(int(tag[1]) + 1, self.level + 1, 6)
-            self._start(tag, _tag(f"h{self.level}", kept), f"</h{self.level}>")
+            self._start(tag, _tag(f"h{self.level}", allowed), f"</h{self.level}>")
         else:
             if tag == "th" and any(name == "thead" for name, _, _ in self.open):
-                kept.setdefault("scope", "col")
-            self._start(tag, _tag(tag, kept), f"</{tag}>")
+                allowed.setdefault("scope", "col")
+            self._start(tag, _tag(tag, allowed), f"</{tag}>")
 
     def handle_endtag(self, tag: str) -> None:
         if tag in _VOID or not self.open or self.open[-1][0] != tag:
@@ -188,12 +188,12 @@ class _Writer(HTMLParser):
 
     def _anchor(self, name: str) -> str:
         """A name of its own: prefixed, so that it is none of the page's."""
-        found = name
-        while found in self.anchors:
+        unused = name
+        while unused in self.anchors:
             self.anchors[name] += 1
-            found = f"{name}-{self.anchors[name]}"
-        self.anchors[found] = 1
-        return f"{self.prefix}{found}"
+            unused = f"{name}-{self.anchors[name]}"
+        self.anchors[unused] = 1
+        return f"{self.prefix}{unused}"
 
     def _fits(self, tag: str, name: str, value: str) -> bool:
         if name not in _ATTRIBUTES[tag]:
@@ -202,21 +202,21 @@ class _Writer(HTMLParser):
             return tag == "span" and value in TOKEN_CLASSES
         return name in ("title", "alt") or (name in _SIMPLE and bool(_SIMPLE[name].fullmatch(value)))
 
-    def _link(self, given: dict[str, str], kept: dict[str, str]) -> tuple[str, str]:
-        address = self._address(given.get("href", ""), "blob")
+    def _link(self, written: dict[str, str], allowed: dict[str, str]) -> tuple[str, str]:
+        address = self._address(written.get("href", ""), "blob")
         if address is None:
-            return _tag("span", kept), "</span>"
+            return _tag("span", allowed), "</span>"
         if _is_remote(address):
-            kept["rel"] = "nofollow noopener noreferrer"
-        return _tag("a", {**kept, "href": address}), "</a>"
+            allowed["rel"] = "nofollow noopener noreferrer"
+        return _tag("a", {**allowed, "href": address}), "</a>"
 
-    def _picture(self, given: dict[str, str], kept: dict[str, str]) -> str:
-        address = self._address(given.get("src", ""), "resolve")
+    def _picture(self, written: dict[str, str], allowed: dict[str, str]) -> str:
+        address = self._address(written.get("src", ""), "resolve")
         linked = any(tag == "a" for tag, _, _ in self.open)
         name = posixpath.basename(urlsplit(address).path) if address else ""
-        said = given.get("alt", "").strip() or ("" if "alt" in given and not linked else unquote(name))
+        said = written.get("alt", "").strip() or ("" if "alt" in written and not linked else unquote(name))
         if address and not _is_remote(address):
-            return _tag("img", {**kept, "src": address, "alt": said, "loading": "lazy"})
+            return _tag("img", {**allowed, "src": address, "alt": said, "loading": "lazy"})
         said = escape(said or "picture")
         if address is None or linked:
             return said

@@ -53,13 +53,13 @@ def home(call: ApiCall) -> Response:
 
 def _is_here(call: ApiCall, facts: Facts) -> dict[str, str]:
     """Which base models and datasets of the metadata have a page on this server, and its address."""
-    found = {}
+    addresses = {}
     for label, values in facts.rows:
         kind = {"Base model": "models", "Datasets": "datasets"}.get(label)
         for value in values if kind else ():
             if may_open(call, value, kind):
-                found[value] = f"/{value}" if kind == "models" else f"/{kind}/{value}"
-    return found
+                addresses[value] = f"/{value}" if kind == "models" else f"/{kind}/{value}"
+    return addresses
 
 
 def commits(call: ApiCall) -> Response:
@@ -68,8 +68,8 @@ def commits(call: ApiCall) -> Response:
     start = call.query("from") or here.sha
     if not _SHA.fullmatch(start):
         raise Refused(400, "from must be a commit of 40 hex digits")
-    found = list(islice(here.repo.history(resolve_revision(here.repo, start)), PER_PAGE + 1))
-    changes = [Change.of(each) for each in found]
+    listed = list(islice(here.repo.history(resolve_revision(here.repo, start)), PER_PAGE + 1))
+    changes = [Change.of(each) for each in listed]
     older = changes[PER_PAGE].sha if len(changes) > PER_PAGE else None
     return page(call, "commits.html", place=here, changes=changes[:PER_PAGE], older=older, newest=start == here.sha)
 
@@ -86,12 +86,12 @@ def commit(call: ApiCall) -> Response:
 def refs(call: ApiCall) -> Response:
     """Branches, tags and pull requests, with where they stand."""
     here = place_of(call)
-    found = {
+    sections = {
         title: [(f"{prefix}{name}" if prefix == PR_PREFIX else name, _change(here.repo, sha)) for name, sha in listed]
         for title, prefix in (("Branches", "refs/heads/"), ("Tags", "refs/tags/"), ("Pull requests", PR_PREFIX))
         if (listed := list(here.repo.refs(prefix).items()))
     }
-    return page(call, "refs.html", place=here, found=found)
+    return page(call, "refs.html", place=here, sections=sections)
 
 
 def _change(repo: Repository, sha: str) -> Change:
@@ -130,9 +130,9 @@ def compare(call: ApiCall) -> Response:
 
 def _between(repo: Repository, old: str, new: str) -> list[Change] | None:
     """The commits that lead from one to the other, or None when they do not, or are too many."""
-    found = []
+    changes = []
     for each in islice(repo.history(new), MAX_BETWEEN + 1):
         if each.id.decode() == old:
-            return found
-        found.append(Change.of(each))
+            return changes
+        changes.append(Change.of(each))
     return None

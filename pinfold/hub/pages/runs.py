@@ -99,9 +99,9 @@ def find(files: Files) -> Code:
             pending.append(posixpath.normpath(local.partition(".")[0] + ".py"))
     if _GENERATE in files:
         pending.append(_GENERATE)
-    found, missing, cut = _closure(list(dict.fromkeys(pending)), files)
+    reached, missing, cut = _closure(list(dict.fromkeys(pending)), files)
     return Code(
-        tuple(found),
+        tuple(reached),
         tuple(each[:MAX_SAID] for each in missing),
         tuple(dict.fromkeys(foreign)),
         tuple(files.unread.items()),
@@ -157,8 +157,8 @@ def _references(content: Any) -> Iterator[str]:
             yield from _references(value)
 
 
-def _text(found: dict[str, Any], name: str) -> bool:
-    return isinstance(found.get(name), str)
+def _text(part: dict[str, Any], name: str) -> bool:
+    return isinstance(part.get(name), str)
 
 
 def _modules(content: Any) -> Iterator[str]:
@@ -179,16 +179,16 @@ def _pipeline(content: Any, files: Files) -> Iterator[str]:
 
 def _closure(pending: list[str], files: Files) -> tuple[list[str], list[str], bool]:
     """(files, missing files, whether there are more): a breadth-first walk through the imports."""
-    found, missing, room = [], [], MAX_SOURCE
+    reached, missing, room = [], [], MAX_SOURCE
     seen = set(pending)
     while pending:
         path = pending.pop(0)
         if path not in files:
             missing.append(path)
             continue
-        if len(found) == MAX_CODE_FILES:
-            return found, missing, True
-        found.append(path)
+        if len(reached) == MAX_CODE_FILES:
+            return reached, missing, True
+        reached.append(path)
         try:
             content = files.read(path, MAX_MODULE, room)
             room -= len(content)
@@ -204,7 +204,7 @@ def _closure(pending: list[str], files: Files) -> tuple[list[str], list[str], bo
         more = [each for each in dict.fromkeys(imported) if each in files and each not in seen]
         seen.update(more)
         pending += more
-    return found, missing, False
+    return reached, missing, False
 
 
 def _source(content: bytes) -> str:
@@ -222,18 +222,18 @@ def _source(content: bytes) -> str:
 def _loosely(path: str, source: str) -> list[str]:
     """Files that transformers downloads beside a module, whether a statement of it imports them or not."""
     names = [name for pattern in _LOOSE for name in pattern.findall(source)]
-    found = [f"{form}.py" for name in names for form in (name, name.replace(".", "/"))]
-    return [posixpath.normpath(posixpath.join(posixpath.dirname(path), each)) for each in found]
+    candidates = [f"{form}.py" for name in names for form in (name, name.replace(".", "/"))]
+    return [posixpath.normpath(posixpath.join(posixpath.dirname(path), each)) for each in candidates]
 
 
 def _imported(path: str, tree: ast.Module) -> list[str]:
     """Files that a module's relative imports may mean."""
-    folder, found = posixpath.dirname(path), []
+    folder, candidates = posixpath.dirname(path), []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             above, module = [".."] * (node.level - 1), (node.module or "").replace(".", "/")
             base = posixpath.normpath(posixpath.join(folder, *above, module))
             # Of `from .a import b`, b is a module when a is a folder.
             names = ["__init__", *(each.name for each in node.names)]
-            found += [f"{base}.py", *(posixpath.normpath(posixpath.join(base, f"{each}.py")) for each in names)]
-    return found
+            candidates += [f"{base}.py", *(posixpath.normpath(posixpath.join(base, f"{each}.py")) for each in names)]
+    return candidates

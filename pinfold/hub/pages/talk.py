@@ -23,14 +23,14 @@ PER_PAGE = 50
 def listing(call: ApiCall) -> Response:
     """All of a repository's, newest first."""
     here, current = place_of(call), max(call.number("page", 1), 1)
-    found = discussions.all_of(here.repo)
+    listed = discussions.all_of(here.repo)
     return page(
         call,
         "discussions.html",
         place=here,
-        shown=found[(current - 1) * PER_PAGE : current * PER_PAGE],
+        shown=listed[(current - 1) * PER_PAGE : current * PER_PAGE],
         current=current,
-        pages=max(-(-len(found) // PER_PAGE), 1),
+        pages=max(-(-len(listed) // PER_PAGE), 1),
     )
 
 
@@ -38,20 +38,20 @@ def discussion(call: ApiCall) -> Response:
     """One of them."""
     here, number = place_of(call), call.params["number"]
     short = number.isascii() and number.isdigit() and len(number) < 8
-    found = discussions.load(here.repo, int(number)) if short else None
-    if found is None:
+    thread = discussions.load(here.repo, int(number)) if short else None
+    if thread is None:
         raise Refused(404, f"{here.repo.id} has no discussion {number[:20]!r}")
-    tip = here.repo.ref(found.ref) if found.pull else None
-    base = _base(here.repo, found, tip) if tip else None
+    tip = here.repo.ref(thread.ref) if thread.pull else None
+    base = _base(here.repo, thread, tip) if tip else None
     return page(
         call,
         "discussion.html",
         place=here,
-        found=found,
-        said=[_event(here, at, each) for at, each in enumerate(found.events)],
+        thread=thread,
+        said=[_event(here, at, each) for at, each in enumerate(thread.events)],
         tip=tip,
         commits=_commits(here.repo, base, tip) if tip else [],
-        at_tip=Place(here.repo, found.ref, tip) if tip else None,
+        at_tip=Place(here.repo, thread.ref, tip) if tip else None,
         difference=compare_commits(here.repo, base, tip) if tip else None,
     )
 
@@ -70,19 +70,19 @@ def _event(here: Place, at: int, event: dict[str, Any]) -> dict[str, Any]:
     return {"author": event["author"]["name"], "time": event["createdAt"], "html": html, "text": texts.get(kind, kind)}
 
 
-def _base(repo: Repository, found: Discussion, tip: str) -> str | None:
+def _base(repo: Repository, thread: Discussion, tip: str) -> str | None:
     """The newest commit that a pull request shares with its branch; what is merged as it was knows where it began."""
-    target = repo.ref(found.target)
+    target = repo.ref(thread.target)
     shared = {each.id for each in islice(repo.history(target), MAX_SEARCHED)} if target else set()
     first = next((each.id.decode() for each in islice(repo.history(tip), MAX_SEARCHED) if each.id in shared), None)
-    return found.base or None if first in (tip, None) and found.base else first
+    return thread.base or None if first in (tip, None) and thread.base else first
 
 
 def _commits(repo: Repository, base: str | None, tip: str) -> list[Change]:
     """A pull request's own commits, newest first."""
-    found = []
+    changes = []
     for commit in islice(repo.history(tip), MAX_SEARCHED):
         if commit.id.decode() == base:
             break
-        found.append(Change.of(commit))
-    return found
+        changes.append(Change.of(commit))
+    return changes

@@ -68,29 +68,29 @@ class Tokens:
         """Forget a token, named by its id. A running server refuses it from its next request on."""
         with lock(self.path.with_name("tokens.lock")):
             stored = self._stored()
-            found = [key for key in stored if len(token_id) >= ID and key.endswith(token_id)]
-            if len(found) != 1:
+            matching = [key for key in stored if len(token_id) >= ID and key.endswith(token_id)]
+            if len(matching) != 1:
                 raise UserError(f"there is no token {token_id!r}; pinfold hub tokens lists them by id")
-            gone = stored.pop(found[0])
+            gone = stored.pop(matching[0])
             self._write(stored)
         return gone["user"], gone["role"]
 
     def _stored(self) -> dict[str, dict]:
         """What the file says, by the hashes of the tokens."""
         try:
-            found = json.loads(self.path.read_text())
+            stored = json.loads(self.path.read_text())
         except FileNotFoundError:
             return {}
         except (ValueError, RecursionError) as error:
             raise self._damaged("it is no JSON") from error
-        if not isinstance(found, dict):
+        if not isinstance(stored, dict):
             raise self._damaged("it is no JSON object")
-        for each in found.values():
+        for each in stored.values():
             if not isinstance(each, dict) or not isinstance(each.get("user"), str) or each.get("role") not in ROLES:
                 raise self._damaged("a token has no user or no role")
             if not isinstance(each.get("created", 0), int) or not 0 <= each.get("created", 0) <= LAST_TIME:
                 raise self._damaged("a token was made at no time")
-        return found
+        return stored
 
     def _damaged(self, reason: str) -> UserError:
         return UserError(f"{self.path} is damaged: {reason}; put a copy back, or remove it and make new tokens")

@@ -57,12 +57,12 @@ def load(repo: Repository, number: int) -> Discussion | None:
         raise Damaged(f"{repo.kind}/{repo.id}: discussions/{number}.json is damaged: {error}") from error
 
 
-def check_room(repo: Repository, found: Discussion, user: str, is_comment: bool) -> None:
+def check_room(repo: Repository, discussion: Discussion, user: str, is_comment: bool) -> None:
     """Refuse what would fill a discussion. Nobody can fill it so that its owner could not settle it any more."""
-    if is_comment and len(found.events) >= MAX_EVENTS:
-        raise Refused(413, f"discussion {found.num} is full, with {MAX_EVENTS} events; open another")
-    if user != repo.namespace and sum(each["author"]["name"] == user for each in found.events) >= MAX_OF_ONE_USER:
-        raise Refused(413, f"{user} has {MAX_OF_ONE_USER} events in discussion {found.num}, which is the limit")
+    if is_comment and len(discussion.events) >= MAX_EVENTS:
+        raise Refused(413, f"discussion {discussion.num} is full, with {MAX_EVENTS} events; open another")
+    if user != repo.namespace and sum(each["author"]["name"] == user for each in discussion.events) >= MAX_OF_ONE_USER:
+        raise Refused(413, f"{user} has {MAX_OF_ONE_USER} events in discussion {discussion.num}, which is the limit")
 
 
 def save(repo: Repository, discussion: Discussion) -> None:
@@ -74,7 +74,7 @@ def save(repo: Repository, discussion: Discussion) -> None:
 
 def all_of(repo: Repository) -> list[Discussion]:
     """Newest first."""
-    return [found for number in sorted(_numbers(repo), reverse=True) if (found := load(repo, number))]
+    return [discussion for number in sorted(_numbers(repo), reverse=True) if (discussion := load(repo, number))]
 
 
 def next_number(repo: Repository, user: str) -> int:
@@ -92,9 +92,9 @@ def next_number(repo: Repository, user: str) -> int:
 def open_number(repo: Repository, ref: str) -> None:
     """Refuse a commit to a pull request that is merged or closed."""
     number = ref.removeprefix(PR_PREFIX)
-    found = load(repo, int(number)) if ref.startswith(PR_PREFIX) and number.isdigit() else None
-    if found and found.status not in OPEN:
-        raise Refused(403, f"pull request {number} is {found.status}; open a new one")
+    discussion = load(repo, int(number)) if ref.startswith(PR_PREFIX) and number.isdigit() else None
+    if discussion and discussion.status not in OPEN:
+        raise Refused(403, f"pull request {number} is {discussion.status}; open a new one")
 
 
 def _numbers(repo: Repository) -> set[int]:
@@ -130,15 +130,15 @@ def comment(author: str, text: str) -> dict[str, Any]:
     return event("comment", author, {**data, "numEdits": 0})
 
 
-def edit(found: dict[str, Any], author: str, text: str) -> None:
-    data = found["data"]
+def edit(posted: dict[str, Any], author: str, text: str) -> None:
+    data = posted["data"]
     data["history"] = [*data["history"], data["latest"]][-MAX_EDITS:]
     data["latest"], data["edited"], data["numEdits"] = _version(author, text), True, data["numEdits"] + 1
 
 
-def hide(found: dict[str, Any], author: str) -> None:
+def hide(posted: dict[str, Any], author: str) -> None:
     """For good: the text is gone from the file too."""
-    data = found["data"]
+    data = posted["data"]
     data["latest"], data["history"] = _version(author, "This comment has been hidden"), []
     data["hidden"], data["hiddenBy"], data["hiddenReason"] = True, author, ""
 

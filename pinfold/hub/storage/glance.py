@@ -46,8 +46,8 @@ def glances(store: Store, kind: str) -> Iterator[Glance]:
                 continue
             repo_id = f"{namespace.name}/{entry.name.removesuffix('.git')}"
             damaged = Glance(repo_id, Path(entry.path), True, 0, b"", "", 0, damaged=True)
-            if found := guarded(damaged, damaged, _glance, store, kind, repo_id, entry.path):
-                yield found
+            if glance := guarded(damaged, damaged, _glance, store, kind, repo_id, entry.path):
+                yield glance
 
 
 def guarded(row: Glance, otherwise: Value | None, look: Callable[..., Value], *given: Any) -> Value | None:
@@ -73,8 +73,8 @@ def _glance(store: Store, kind: str, repo_id: str, path: str) -> Glance | None:
     except FileNotFoundError:  # deleted while we look
         return None
     try:
-        told = json.loads(settings)
-        private, created = told["private"], told["created"]
+        content = json.loads(settings)
+        private, created = content["private"], content["created"]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise Damaged(f"{kind}/{repo_id}: hub.json is damaged: {error}") from error
     if not isinstance(private, bool) or not isinstance(created, int):
@@ -85,8 +85,8 @@ def _glance(store: Store, kind: str, repo_id: str, path: str) -> Glance | None:
 
 def remembered(cache: dict[Hashable, Any], limit: int, key: Hashable, make: Callable[[], Value]) -> Value:
     """What `make` returned for this key; the oldest entries make room."""
-    if key in cache and (found := cache.get(key)) is not None:
-        return found
+    if key in cache and (known := cache.get(key)) is not None:
+        return known
     value = make()
     while len(cache) >= limit:
         with contextlib.suppress(RuntimeError, StopIteration, KeyError):  # another thread was faster

@@ -12,24 +12,24 @@ _SUBMODULE = 0o160000  # names a commit of another repository
 
 def ancestors(store: BaseObjectStore, tips: Iterable[bytes], edge: Iterable[bytes] = ()) -> set[bytes]:
     """These commits and all before them. Commits of `edge` count as having no parents."""
-    edge, found, pending = set(edge), set(), list(tips)
+    edge, reached, pending = set(edge), set(), list(tips)
     while pending:
         sha = pending.pop()
-        if sha not in found:
-            found.add(sha)
+        if sha not in reached:
+            reached.add(sha)
             if sha not in edge:
                 pending += store[sha].parents
-    return found
+    return reached
 
 
 def peel(store: BaseObjectStore, sha: bytes) -> tuple[bytes, list[bytes]]:
     """The commit that a ref's value leads to, and the tag objects on the way. KeyError where there is none."""
-    tags, found = [], store[sha]
-    while isinstance(found, Tag):
+    tags, target = [], store[sha]
+    while isinstance(target, Tag):
         tags.append(sha)
-        sha = found.object[1]
-        found = store[sha]
-    if not isinstance(found, Commit):
+        sha = target.object[1]
+        target = store[sha]
+    if not isinstance(target, Commit):
         raise KeyError(sha)
     return sha, tags
 
@@ -42,10 +42,10 @@ def add_files(store: BaseObjectStore, tree: bytes, seen: dict[bytes, None]) -> N
         if sha in seen:
             continue
         seen[sha] = None
-        found = store[sha]
-        if not isinstance(found, Tree):
+        git_object = store[sha]
+        if not isinstance(git_object, Tree):
             raise KeyError(sha)
-        for item in found.items():
+        for item in git_object.items():
             if item.mode == 0o040000:
                 pending.append(item.sha)
             elif item.mode != _SUBMODULE:

@@ -33,12 +33,12 @@ def start(repo: Repository, pull: Discussion) -> str:
 
 def commits(repo: Repository, pull: Discussion) -> list:
     """Its own commits, oldest first."""
-    tip, first, found = repo.ref(pull.ref), start(repo, pull), []
+    tip, first, own = repo.ref(pull.ref), start(repo, pull), []
     for commit in repo.history(tip) if tip else ():
         if commit.id.decode() == first:
             break
-        found.append(commit)
-    return found[::-1]
+        own.append(commit)
+    return own[::-1]
 
 
 def diff(repo: Repository, pull: Discussion) -> str:

@@ -88,12 +88,12 @@ class Repository:
 
     def _read_settings(self) -> dict[str, Any]:
         try:
-            found = json.loads((self.path / "hub.json").read_text())
+            settings = json.loads((self.path / "hub.json").read_text())
         except (OSError, ValueError, RecursionError) as error:
             raise self._unusable(error, "hub.json") from error
-        if wrong := _wrong_in(found):
+        if wrong := _wrong_in(settings):
             raise Damaged(f"{self.kind}/{self.id}: hub.json is damaged: {wrong}")
-        return found
+        return settings
 
     def _unusable(self, error: Exception, what: str) -> Exception:
         if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
@@ -242,14 +242,14 @@ class Repository:
 
     def _peel(self, sha: bytes) -> str:
         try:
-            found = self.git.object_store[sha]
-            while isinstance(found, Tag):
-                found = self.git.object_store[found.object[1]]
+            git_object = self.git.object_store[sha]
+            while isinstance(git_object, Tag):
+                git_object = self.git.object_store[git_object.object[1]]
         except _BROKEN as error:
             raise self._unusable(error, f"the object {sha[:40].decode('ascii', 'replace')}") from error
-        if not isinstance(found, Commit):
+        if not isinstance(git_object, Commit):
             raise KeyError(sha)
-        return found.id.decode()
+        return git_object.id.decode()
 
     # Reading ---------------------------------------------------------------------------------
 
@@ -287,12 +287,14 @@ class Repository:
 
     def entries(self, sha: str, paths: Iterable[str]) -> dict[str, Entry]:
         """Those of these paths that are there. Each directory is read once, however many of them are in it."""
-        found: dict[str, tuple[int, str]] = {}
-        wanted = dict.fromkeys(paths)
-        for directory in {path.rpartition("/")[0] for path in wanted}:
+        present: dict[str, tuple[int, str]] = {}
+        asked = dict.fromkeys(paths)
+        for directory in {path.rpartition("/")[0] for path in asked}:
             with contextlib.suppress(Missing):
-                found |= {path: (mode, oid) for path, mode, oid in self._walk(sha, directory, False) if path in wanted}
-        return {path: self.load(path, *found[path]) for path in wanted if path in found}
+                present |= {
+                    path: (mode, oid) for path, mode, oid in self._walk(sha, directory, False) if path in asked
+                }
+        return {path: self.load(path, *present[path]) for path in asked if path in present}
 
     def load(self, path: str, mode: int, oid: str) -> Entry:
         """Read the object behind a path."""
@@ -305,10 +307,10 @@ class Repository:
         tree = self._object(self.commit(sha).tree)
         for name in directory.split("/") if directory else ():
             try:
-                found = tree[name.encode("utf-8", "replace")]
+                child = tree[name.encode("utf-8", "replace")]
             except KeyError:
-                found = (_SUBMODULE, b"")
-            tree = None if found[0] == _SUBMODULE else self._object(found[1])
+                child = (_SUBMODULE, b"")
+            tree = None if child[0] == _SUBMODULE else self._object(child[1])
             if not isinstance(tree, Tree):
                 raise Missing(f"{directory!r} is not a directory")
         pending = [(f"{directory}/" if directory else "", tree)]
@@ -327,16 +329,16 @@ class Repository:
     def write_blob(self, content: bytes) -> str:
         return self.add_object(Blob.from_string(content))
 
-    def add_object(self, found: ShaFile) -> str:
+    def add_object(self, git_object: ShaFile) -> str:
         """A loose object. Not dulwich's way: its lock file stays where the disk is full, and blocks the next try."""
-        sha = found.id.decode()
+        sha = git_object.id.decode()
         path = self.path / "objects" / sha[:2] / sha[2:]
         try:
             os.utime(path)  # young again, for gc
         except FileNotFoundError:
             with contextlib.suppress(FileExistsError):
                 path.parent.mkdir()  # not parents=True: a repository deleted meanwhile must not come back
-            write_atomically(path, found.as_legacy_object(), mode=0o444, sync=False)
+            write_atomically(path, git_object.as_legacy_object(), mode=0o444, sync=False)
         return sha
 
     def write_tree(self, files: dict[str, tuple[int, str]]) -> str:
