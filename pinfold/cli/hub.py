@@ -98,7 +98,7 @@ def _days(text: str) -> float:
     except ValueError:
         days = -1.0
     if not 0 <= days < 1e5:
-        raise argparse.ArgumentTypeError(f"{text!r} is no age; give days from 0 to 99999, such as 30")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days; give from 0 to 99999, such as 30")
     return days
 
 
@@ -120,7 +120,7 @@ def main(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise missing_extra("hub", "hub", error) from error
     if args.action in NEEDS_DATA and not args.data.is_dir():
-        raise UserError(f"--data {args.data}: there is no such directory; name the one that pinfold hub serves")
+        raise UserError(f"--data {args.data}: the directory does not exist; name the one that pinfold hub serves")
     prepare(args.data)
     if args.action:
         return ACTIONS[args.action](args)
@@ -238,7 +238,7 @@ def _check_name(name: str) -> str:
 
     namespace, _, short = name.partition("/")
     if not all(re.fullmatch(SEGMENT, part) for part in (namespace, short)) or namespace.lower() in RESERVED:
-        raise UserError(f"{name!r} is no name of a repository; use NAMESPACE/NAME of letters, digits, '-', '_', '.'")
+        raise UserError(f"{name!r} is not a repository name; use NAMESPACE/NAME of letters, digits, '-', '_', '.'")
     return name
 
 
@@ -247,7 +247,7 @@ def _endpoint(url: str) -> str:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and parts.hostname and not parts.username and not parts.query
         good = good and parts.port != 0 and re.fullmatch(r"[!-~]+", url)
-    except ValueError:  # brackets without an end, a port that is no number
+    except ValueError:  # brackets without an end, a port that is not a number
         good = False
     if not good:
         raise UserError(f"--from {url!r} must be an address such as https://huggingface.co, without a user or a query")
@@ -260,7 +260,9 @@ def _variable(name: str | None) -> str | None:
     if not (value := os.environ.get(name, "").strip()):
         raise UserError(f"--token-from-env {name}: the variable is not set; export it first")
     if not re.fullmatch(r"[!-~]+", value):  # never shown: what is wrong with it is in the middle of a secret
-        raise UserError(f"--token-from-env {name}: the variable holds no token: there are spaces or line ends inside")
+        raise UserError(
+            f"--token-from-env {name}: the variable does not hold a token: there are spaces or line ends inside"
+        )
     return value
 
 

@@ -147,7 +147,7 @@ def test_verify_names_every_kind_of_damage(data):
     assert blob in damaged(object_at, None) and "a.txt" in damaged(object_at, b"nonsense")
     assert "another hash" in damaged(object_at, zlib.compress(b"blob 1\0b"))
     assert tree in damaged(repo / "objects" / tree[:2] / tree[2:], None)
-    assert "refs/heads/main leads to no commit" in damaged(repo / "refs/heads/main", b"1" * 40 + b"\n")
+    assert "refs/heads/main does not lead to a commit" in damaged(repo / "refs/heads/main", b"1" * 40 + b"\n")
     assert "no branch main" in damaged(repo / "refs/heads/main", None)
     assert "hub.json" in damaged(repo / "hub.json", b"{")
     assert "hub.json" in damaged(repo / "hub.json", None)
@@ -242,7 +242,7 @@ def test_damage_of_one_repository_is_a_reason_and_never_a_traceback(data):
 def test_verify_names_a_commit_whose_time_is_no_date(data):
     sha = rewritten(data / "repos/models/me/model.git", commit_time=10**13)
     lines = pinfold(data, "verify", code=1).stdout
-    assert lines == f"models/me/model: commit {sha} has the time 10000000000000, which is no date\n"
+    assert lines == f"models/me/model: commit {sha} has the time 10000000000000, which is not a date\n"
 
 
 def test_a_damaged_list_of_tokens_is_one_line_and_a_503(data):
@@ -276,5 +276,5 @@ def test_a_directory_that_is_not_there_is_one_line_and_is_not_made(tmp_path, act
         [sys.executable, "-m", "pinfold", "hub", *action, "--data", str(tmp_path / "none")],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
-    assert done.returncode == 2 and "there is no such directory" in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and "the directory does not exist" in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "none").exists()

@@ -350,7 +350,7 @@ RUNS = {  # what a repository holds, the file that its page must name, and what 
         "modeling_x.py",
         "could not be read written in utf-7",
     ),
-    "not Python": (imports("(" * 5000), "modeling_x.py", "no Python that this server understands"),
+    "not Python": (imports("(" * 5000), "modeling_x.py", "not Python that this server understands"),
     "long reference": (maps("config.json", {"auto_map": {"A": f"modeling_x.{'X' * 400}"}}), "modeling_x.py", ""),
     "pipeline": (maps("config.json", {"custom_pipelines": {"a": {"impl": "modeling_x.P"}}}), "modeling_x.py", ""),
     "video": ({"video_preprocessor_config.json": EVIL_MAP, "modeling_x.py": ""}, "modeling_x.py", ""),

@@ -23,7 +23,7 @@ from pinfold.hub.storage.repository import Pointer, Repository
 from pinfold.hub.storage.store import KINDS, Store
 
 DAY = 24 * 3600
-MAX_POINTER = 1024  # bytes; a larger blob is no pointer
+MAX_POINTER = 1024  # bytes; a larger blob is not a pointer
 _LOOSE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{38}")
 # What dulwich, zlib and json raise for damaged files.
 DAMAGE = (
@@ -101,7 +101,7 @@ def import_lock(data: Path, kind: str, repo_id: str) -> Path:
 
 
 def _is_free(stack: contextlib.ExitStack, path: Path) -> bool:
-    """Hold an import's lock for as long as the stack lasts, or tell that an import runs."""
+    """Hold an import's lock for as long as the stack lasts, or say that an import runs."""
     try:
         stack.enter_context(lock(path, wait=False))
         return True

@@ -68,7 +68,7 @@ def _files_of(folder: Path) -> Iterator[tuple[str, Path]]:
             path = Path(directory) / name
             if not path.is_file() or not any(path.resolve().is_relative_to(each) for each in inside):
                 raise UserError(
-                    f"{printable(str(path))} leads out of the folder or is no file; remove it or copy the file"
+                    f"{printable(str(path))} leads out of the folder or is not a file; remove it or copy the file"
                 )
             yield _checked(path.relative_to(folder).as_posix(), check_new_path), path
 

@@ -51,7 +51,7 @@ class Source:
             files = [self._file(each) for each in described["siblings"]]
             return sha, bool(described.get("private")), files
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise UserError(f"{self.endpoint} answers as no Hub does; check --from") from error
+            raise UserError(f"{self.endpoint} does not answer as a Hub; check --from") from error
 
     @staticmethod
     def _file(described: dict) -> RemoteFile:
@@ -63,7 +63,7 @@ class Source:
         if (blob and not re.fullmatch(r"[0-9a-f]{40}", blob)) or (
             sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256)
         ):
-            raise ValueError("a hash that is none")
+            raise ValueError("not a hash")
         return RemoteFile(path, size, blob, sha256 or None)
 
     def download(self, sha: str, path: str, target: Path, size: int, report: Callable[[int], None]) -> None:

@@ -68,7 +68,7 @@ def _verify_refs(repo: Repository, commits: set[bytes]) -> Iterator[str]:
             for tag in tags:
                 _check_hash(repo, tag)
         except DAMAGE as error:
-            yield f"{name.decode('utf-8', 'replace')} leads to no commit: {reason(error)}"
+            yield f"{name.decode('utf-8', 'replace')} does not lead to a commit: {reason(error)}"
     for name, what in ((b"refs/heads/main", "branch main"), (b"HEAD", "HEAD")):
         if name not in names:
             yield f"there is no {what}"
@@ -94,7 +94,7 @@ def _verify_history(repo: Repository, pending: set[bytes], seen: Verified) -> It
                 needs = each not in left_out if name.startswith("commit ") else needed
                 (queue if needs else later).append((each, name))
             if wrong := _wrong_time(repo, sha):
-                yield f"{what} has the time {wrong}, which is no date"
+                yield f"{what} has the time {wrong}, which is not a date"
             if pointer := pointer_in(repo, sha):
                 pointers[pointer] = needed or pointers.get(pointer, False)
         except DAMAGE as error:

@@ -138,7 +138,7 @@ def safetensors_headers(call: ApiCall) -> Response:
 
 
 def _header(repo: Repository, entry: Entry) -> dict[str, Any]:
-    length = lfs.tensor_header(repo, entry).length  # refuses what is no header
+    length = lfs.tensor_header(repo, entry).length  # refuses what is not a header
     with lfs.open_entry(repo, entry) as file:
         file.seek(8)
         return json.loads(file.read(length))

@@ -158,7 +158,7 @@ def merge(call: ApiCall) -> Response:
 
 
 def _participant(call: ApiCall) -> tuple[Repository, User]:
-    """The repository and who speaks: a read token may not, and nobody anonymously."""
+    """The repository and who speaks: a read token may not, nor a request without one."""
     repo = auth.repository(call)
     user = auth.require_user(call.user)
     if user.role != "write":

@@ -152,7 +152,7 @@ def _asked(requested: object) -> Pointer:
 
 def _download(call: ApiCall, repo: Repository, pointer: Pointer) -> dict[str, Any]:
     described = {"oid": pointer.oid, "size": pointer.size}
-    if not lfs.owns(repo, pointer):  # somebody else's private file is not to be had by naming its sha256
+    if not lfs.owns(repo, pointer):  # another repository's private file must not be had by naming its sha256
         return {**described, "error": {"code": 404, "message": "this repository has not received this object"}}
     return {**described, "authenticated": True, "actions": {"download": _action(call, repo, pointer, lfs.DOWNLOAD)}}
 

@@ -149,7 +149,7 @@ def _answer(repo: Repository, asked: _Request, refs: dict[bytes, bytes], write: 
 
 
 def _refs(repo: Repository) -> dict[bytes, bytes]:
-    """HEAD first, as git lists them. A ref that leads to no commit is left out: `pinfold hub verify` reports it."""
+    """HEAD first, as git lists them. A ref without a commit is left out: `pinfold hub verify` reports it."""
     peelable = {}
     for name, sha in sorted(repo.git.get_refs().items()):
         with contextlib.suppress(KeyError):

@@ -11,7 +11,7 @@ from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.repository import Entry, Repository
 from pinfold.hub.storage.times import date
 
-# Fields that clients may ask for by name. What is not known here (nothing runs, nobody counts) is left out.
+# Fields that clients may ask for by name. What is not known here (nothing runs, nothing is counted) is left out.
 _COMMON = (
     "author cardData createdAt disabled gated lastModified likes private resourceGroup sha siblings tags "
     "trendingScore usedStorage xetEnabled"

@@ -99,7 +99,7 @@ async def receive_part(call: ApiCall) -> Response:
 def _opened(at: Path, number: str) -> BinaryIO:
     with _one_of(_WRITING, at):
         at.mkdir(parents=True, exist_ok=True)
-        for mark in at.glob(f"{number}-*"):  # what it stands for is about to be overwritten
+        for mark in at.glob(f"{number}-*"):  # the part that it marks is about to be overwritten
             mark.unlink(missing_ok=True)
         return open(os.open(at / "content", os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
 
@@ -199,8 +199,8 @@ def _finish(call: ApiCall, at: Path, repo: Repository, pointer: Pointer) -> None
     with _one_of(_FINISHING, at):
         try:
             with _one_of(_WRITING, at):
-                os.rename(at / "content", content)  # from here on nobody writes to it
-                shutil.rmtree(at, ignore_errors=True)  # also when the parts are wrong: nobody knows which
+                os.rename(at / "content", content)  # from here on nothing writes to it
+                shutil.rmtree(at, ignore_errors=True)  # also when the parts are wrong: which of them is not known
             oid = sha256_of_file(content) if content.stat().st_size == pointer.size else ""
             if oid == pointer.oid:
                 lfs.place(content, lfs.object_path(repo, pointer.oid))

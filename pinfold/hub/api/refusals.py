@@ -26,7 +26,7 @@ OF_A_REPOSITORY = [
     ("DELETE", "/like", _LIKES),
     ("GET", "/user-access-request/{what}", _ACCESS),
     ("POST", "/user-access-request/{what}", _ACCESS),
-    ("GET", "/leaderboard", (501, "leaderboards are not kept here; results stand in the model cards")),
+    ("GET", "/leaderboard", (501, "leaderboards are not kept here; results are in the model cards")),
 ]
 OF_A_SPACE = [
     *(("GET", f"/{each}", _SPACES) for each in ("runtime", "secrets", "variables", "logs/{what}")),

@@ -48,7 +48,7 @@ def delete(call: ApiCall) -> Response:
 
 
 def move(call: ApiCall) -> Response:
-    """Another name for a repository. The old one leads to it for as long as nobody takes it."""
+    """Another name for a repository. The old one leads to it until another repository takes it."""
     request = call.json()
     kind = _kind(request)
     source, target = (_split(request.get(each), each) for each in ("fromRepo", "toRepo"))
@@ -67,7 +67,7 @@ def move(call: ApiCall) -> Response:
 
 
 def duplicate(call: ApiCall) -> Response:
-    """A copy with history, branches and tags, of which discussions and pull requests are no part."""
+    """A copy with history, branches and tags, without its discussions and pull requests."""
     repo = auth.repository(call)
     request = call.json()
     namespace, name = _split(request.get("repository"), "repository")
@@ -144,7 +144,7 @@ def own(call: ApiCall) -> Response:
         (repo, info.stored_bytes(repo))
         for kind in KINDS.values()
         for repo in call.hub.store.all(kind, user.name)
-        if repo.ref("refs/heads/main")  # of one without, nobody knows when it was changed
+        if repo.ref("refs/heads/main")  # without it, when it was changed is not known
     ]
     total = sum(size for _, size in sizes) or 1
     return answer(

@@ -77,5 +77,5 @@ def highlighted_lines(code: str, name: str | None) -> list[Markup]:
 
 
 def _marked(line: Markup) -> Markup:
-    """Characters that make a line read otherwise than it runs are shown as escapes. They stand in no tag."""
+    """Characters that make a line read otherwise than it runs are shown as escapes. None of them is inside a tag."""
     return Markup(CONTROL.sub(lambda match: f"<mark>{printable(match[0])}</mark>", line))

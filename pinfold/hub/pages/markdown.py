@@ -155,7 +155,7 @@ class _Writer(HTMLParser):
         if tag[1:].isdigit():
             ending = self._end_heading(start, said, "<img" in inside, ending)
         elif not said.strip() and "<img" not in inside:
-            if tag == "th":  # a header that says nothing is none
+            if tag == "th":  # a header without a text becomes a plain cell
                 self.out[start] = re.sub(' scope="[a-z]+"', "", self.out[start]).replace("<th", "<td", 1)
                 ending = "</td>"
             elif tag == "a":
@@ -187,7 +187,7 @@ class _Writer(HTMLParser):
         return f"{link}{ending}" if "<a " not in "".join(self.out[start:]) else ending
 
     def _anchor(self, name: str) -> str:
-        """A name of its own: prefixed, so that it is none of the page's."""
+        """A name that is not used yet: prefixed, so that it is not one of the page's."""
         unused = name
         while unused in self.anchors:
             self.anchors[name] += 1

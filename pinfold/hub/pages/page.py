@@ -131,7 +131,7 @@ def login(call: ApiCall) -> Response:
 
 
 def may_open(call: ApiCall, repo_id: str, kind: str = "models") -> bool:
-    """Whether a name in somebody's text is a repository here that this user may see."""
+    """Whether a name in a user's text is a repository here that this user may see."""
     try:
         repo = call.hub.store.find(kind, repo_id)
     except Damaged:

@@ -84,7 +84,7 @@ def commit(call: ApiCall) -> Response:
 
 
 def refs(call: ApiCall) -> Response:
-    """Branches, tags and pull requests, with where they stand."""
+    """Branches, tags and pull requests, with the commit of each."""
     here = place_of(call)
     sections = {
         title: [(f"{prefix}{name}" if prefix == PR_PREFIX else name, _change(here.repo, sha)) for name, sha in listed]
@@ -99,7 +99,7 @@ def _change(repo: Repository, sha: str) -> Change:
 
 
 def compare(call: ApiCall) -> Response:
-    """Two revisions side by side. A form without an address of its own comes here to get one."""
+    """Two revisions side by side. A form that has only two fields is redirected to the address of the comparison."""
     here = place_of(call)
     if "range" not in call.params:
         base, head = call.query("base") or "main", call.query("head") or "main"

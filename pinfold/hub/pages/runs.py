@@ -22,7 +22,7 @@ MAX_SETTINGS = 8 * 2**20  # and of all of them
 MAX_MODULE = 2**19  # bytes of one Python file
 MAX_SOURCE = 2**20  # and of all of them: parsing a megabyte can take seconds, in which nothing else runs
 MAX_CODE_FILES = 200
-MAX_SAID = 300  # characters of a name that somebody made up
+MAX_SAID = 300  # characters of a made-up name
 _SETTINGS = re.compile(r"(?i).*config.*|modules\.json|model_index\.json")
 _GENERATE = "custom_generate/generate.py"  # transformers runs it without any setting that names it
 _FILENAME = "code-of-a-repository"
@@ -31,7 +31,7 @@ _LOOSE = (
     re.compile(r"^[^\S\n]*import\s+\.(\S+)\s*$", re.M),
     re.compile(r"^[^\S\n]*from\s+\.(\S+)\s+import", re.M),
 )
-warnings.filterwarnings("ignore", module=_FILENAME)  # of somebody else's escapes
+warnings.filterwarnings("ignore", module=_FILENAME)  # about a stranger's escapes
 
 
 class Unreadable(ValueError):
@@ -78,7 +78,7 @@ class Files:
             return file.read()
 
     def settings(self, path: str, room: int = MAX_JSON) -> Any:
-        """The content of a JSON file; None, and a note, when there is no reading it."""
+        """The content of a JSON file; None, and a note, when it cannot be read."""
         try:
             return json.loads(self.read(path, MAX_JSON, room))
         except Unreadable as error:
@@ -119,7 +119,7 @@ def strings(value: Any) -> list[str]:
 
 
 def _named(files: Files) -> Iterator[str]:
-    """References to classes, in every JSON file beside the config: each library has settings of its own."""
+    """References to classes, in every JSON file beside the config: each library has its own settings."""
     room = MAX_SETTINGS
     must = [path for path in files.listed if "/" not in path and path.endswith(".json") and _SETTINGS.fullmatch(path)]
     others = [path for path in files.listed if "/" not in path and path.endswith(".json") and path not in must]
@@ -131,7 +131,7 @@ def _named(files: Files) -> Iterator[str]:
         content = files.settings(path, room)
         room -= min(size, room)
         if path in others:
-            files.unread.pop(path, None)  # whatever it is, it is no settings
+            files.unread.pop(path, None)  # whatever it is, it does not hold settings
         if path == "modules.json":
             yield from _modules(content)
         if path == "model_index.json":
@@ -143,7 +143,7 @@ def _named(files: Files) -> Iterator[str]:
 
 
 def _references(content: Any) -> Iterator[str]:
-    """What auto_map and custom_pipelines say, wherever they stand."""
+    """What auto_map and custom_pipelines say, wherever they are."""
     if isinstance(content, dict):
         for name, value in content.items():
             if name == "auto_map":
@@ -200,7 +200,7 @@ def _closure(pending: list[str], files: Files) -> tuple[list[str], list[str], bo
         try:
             imported += _imported(path, ast.parse(source, _FILENAME))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
-            files.unread[path] = "no Python that this server understands"
+            files.unread[path] = "not Python that this server understands"
         more = [each for each in dict.fromkeys(imported) if each in files and each not in seen]
         seen.update(more)
         pending += more

@@ -22,7 +22,7 @@ def repository(call: ApiCall, write: bool = False) -> Repository:
         repo = call.hub.store.find(call.kind, call.repo_id)
     except Damaged:
         if call.user is None or call.user.name != call.params["namespace"]:
-            repo = None  # nobody knows any more whether it was private
+            repo = None  # whether it was private is not known any more
         else:
             raise
     if repo is None or not may_read(repo, call.user):
@@ -47,7 +47,7 @@ def refuse_basic(call: ApiCall) -> None:
 
 
 def no_repository(user: User | None) -> Refused:
-    """The one answer for a missing repository and for somebody else's private one."""
+    """The one answer for a missing repository and for another user's private one."""
     if user is None:
         headers = {"WWW-Authenticate": 'Bearer realm="pinfold"'}
         return Refused(401, "Repository not found, or private and no token given", "RepoNotFound", headers=headers)

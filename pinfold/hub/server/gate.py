@@ -78,7 +78,7 @@ class Gate:
         if self.hub.closed and not _OPEN.fullmatch(scope["path"]):
             user = self.hub.tokens.user(headers.get(b"authorization"))
             if user is None:
-                reason = "this server answers nobody without a token; make one with: pinfold hub token NAME"
+                reason = "this server answers only requests with a token; make one with: pinfold hub token NAME"
                 raise Refused(401, reason, headers=CHALLENGE)
 
     def _is_ours(self, host: str) -> bool:

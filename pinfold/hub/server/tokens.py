@@ -82,14 +82,14 @@ class Tokens:
         except FileNotFoundError:
             return {}
         except (ValueError, RecursionError) as error:
-            raise self._damaged("it is no JSON") from error
+            raise self._damaged("it is not JSON") from error
         if not isinstance(stored, dict):
-            raise self._damaged("it is no JSON object")
+            raise self._damaged("it is not a JSON object")
         for each in stored.values():
             if not isinstance(each, dict) or not isinstance(each.get("user"), str) or each.get("role") not in ROLES:
                 raise self._damaged("a token has no user or no role")
             if not isinstance(each.get("created", 0), int) or not 0 <= each.get("created", 0) <= LAST_TIME:
-                raise self._damaged("a token was made at no time")
+                raise self._damaged("a token has an invalid creation time")
         return stored
 
     def _damaged(self, reason: str) -> UserError:
@@ -124,7 +124,7 @@ class Tokens:
         key = token_hash(_password(token) if scheme.lower() == "basic" else token.strip())
         user = self._session.get(key) or self._users.get(key)
         if scheme.lower() not in ("bearer", "basic") or user is None:
-            # The clients compare the header with this text, so the cure stands in the body only.
+            # The clients compare the header with this text, so the cure is in the body only.
             headers = {"X-Error-Message": _INVALID}
             if scheme.lower() == "basic":
                 headers |= CHALLENGE

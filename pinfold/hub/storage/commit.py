@@ -54,7 +54,8 @@ def check_new_path(path: Any) -> str:
         if ":" in part or part[-1] in ". " or part.partition(".")[0].rstrip(" ").lower() in _DEVICES:
             raise Refused(
                 400,
-                f"path {path[:200]!r} is none on Windows; use no ':', no '.' or space at an end, no name as 'nul'",
+                f"path {path[:200]!r} is not allowed on Windows; leave out ':', a '.' or space at the end of a name, "
+                "and names such as 'nul'",
             )
     return path
 
@@ -160,7 +161,7 @@ def _content(repo: Repository, value: dict[str, Any]) -> bytes:
         raise Refused(413, f"a file inside a commit may have {MAX_INLINE} bytes; use LFS")
     pointer = Pointer.parse(content)
     if pointer and not lfs.owns(repo, pointer):
-        raise Refused(400, f"a file is a git-lfs pointer to {pointer.oid}; upload the file that it stands for")
+        raise Refused(400, f"a file is a git-lfs pointer to {pointer.oid}; upload the file itself")
     return content
 
 
@@ -256,7 +257,7 @@ def _changed(repo: Repository, draft: Draft, parent: str) -> dict[str, tuple[int
 def check_clashes(files: Iterable[str], before: Iterable[str]) -> None:
     """A name is a file or a directory, not both, and no other name's twin where case or accents do not count.
 
-    Twins of a mirrored history stay: refusing every commit to it would help nobody.
+    Twins of a mirrored history stay: refusing every commit to it would not help.
     """
     if clash := sorted(_directories(files) & set(files)):
         raise Refused(400, f"{clash[0]!r} would be both a file and a directory; delete one of them in the same commit")

@@ -21,8 +21,8 @@ PR_PREFIX = "refs/pr/"
 OPEN = ("open", "draft")
 MAX_TITLE = 300
 MAX_COMMENT = 65_536
-MAX_EVENTS = 1000  # after so many nobody comments; its end can still be written
-MAX_OF_ONE_USER = 200  # in a discussion of somebody else's repository
+MAX_EVENTS = 1000  # after so many no comment is taken; its end can still be written
+MAX_OF_ONE_USER = 200  # in a discussion of another user's repository
 MAX_DISCUSSIONS = 10_000
 MAX_EDITS = 50  # older versions of a comment are forgotten
 
@@ -58,7 +58,7 @@ def load(repo: Repository, number: int) -> Discussion | None:
 
 
 def check_room(repo: Repository, discussion: Discussion, user: str, is_comment: bool) -> None:
-    """Refuse what would fill a discussion. Nobody can fill it so that its owner could not settle it any more."""
+    """Refuse what would fill a discussion. Its owner can settle it even when others have filled it."""
     if is_comment and len(discussion.events) >= MAX_EVENTS:
         raise Refused(413, f"discussion {discussion.num} is full, with {MAX_EVENTS} events; open another")
     if user != repo.namespace and sum(each["author"]["name"] == user for each in discussion.events) >= MAX_OF_ONE_USER:

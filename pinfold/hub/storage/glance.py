@@ -108,7 +108,7 @@ def _tip(store: Store, kind: str, repo_id: str, path: str) -> tuple[str, int] | 
         return _made(repo, repo.resolve("main"), path) if repo else None
     except Missing:
         if head:
-            raise Damaged(f"{kind}/{repo_id}: refs/heads/main is damaged: it leads to no commit") from None
+            raise Damaged(f"{kind}/{repo_id}: refs/heads/main is damaged: it does not lead to a commit") from None
         return None
 
 

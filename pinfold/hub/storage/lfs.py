@@ -1,7 +1,7 @@
 """Large files: objects named by their sha256, kept per repository and received through signed URLs.
 
 A repository owns what it received. With one store for all, a commit naming the sha256 of
-somebody's private file would be enough to download it.
+a private file elsewhere would be enough to download it.
 """
 
 import hashlib

@@ -112,7 +112,7 @@ class Repository:
             yield
 
     def change(self, **settings: Any) -> None:
-        """Change what hub.json says, and nothing of it that somebody else has changed meanwhile."""
+        """Change what hub.json says, and nothing that another process has changed meanwhile."""
         with self.present(), lock(self.path / "settings-lock"):
             self.settings = {**self._read_settings(), **settings}
             write_atomically(self.path / "hub.json", json.dumps(self.settings).encode())
@@ -131,7 +131,7 @@ class Repository:
     def _named(self, prefix: str) -> dict[bytes, bytes]:
         try:
             return self.git.refs.as_dict(prefix.rstrip("/").encode())
-        except _BROKEN as error:  # packed-refs that is none
+        except _BROKEN as error:  # packed-refs cannot be read
             raise self._unusable(error, "the list of refs") from error
 
     def ref(self, name: str) -> str | None:
@@ -142,7 +142,7 @@ class Repository:
         sha = self._value(encoded)
         try:
             return self._peel(sha) if sha else None
-        except KeyError:  # it leads to no commit
+        except KeyError:  # it does not lead to a commit
             return None
 
     def _value(self, name: bytes) -> bytes | None:
@@ -200,7 +200,7 @@ class Repository:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-            except _OCCUPIED as error:  # somebody else's git holds it, or a/b was asked for where a is a branch
+            except _OCCUPIED as error:  # another git program holds it, or a/b was asked for where a is a branch
                 raise Moved(name) from error
             try:
                 with open(file, "wb") as opened:
@@ -358,17 +358,17 @@ class Repository:
 def _wrong_in(settings: object) -> str:
     """What of hub.json cannot be right, or nothing."""
     if not isinstance(settings, dict):
-        return "it is no JSON object"
+        return "it is not a JSON object"
     if not isinstance(settings.get("private"), bool):
         return "private is neither true nor false"
     created = settings.get("created")
     if type(created) is not int or not 0 <= created <= LAST_TIME:
-        return "created is no time"
+        return "created is not a time"
     mirror = settings.get("mirror", {})
     complete = mirror.get("complete", []) if isinstance(mirror, dict) else None
     if not isinstance(complete, list) or not all(isinstance(each, str) for each in complete):
-        return "mirror is no origin"
-    return "" if isinstance(settings.get("space", {}), dict) else "space is no JSON object"
+        return "mirror does not name an origin"
+    return "" if isinstance(settings.get("space", {}), dict) else "space is not a JSON object"
 
 
 def valid_ref(name: str) -> bool:

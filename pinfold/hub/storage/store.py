@@ -53,11 +53,11 @@ class Store:
                         os.unlink(os.path.join(directory, name))
 
     def leftovers(self) -> list[Path]:
-        """What is in DATA/tmp and was made by this server; anything else there is somebody's."""
+        """What is in DATA/tmp and was made by this server; anything else there is left alone."""
         return [each for each in self.temporary.glob("*") if _TEMPORARY.fullmatch(each.name) and not each.is_symlink()]
 
     def find(self, kind: str, repo_id: str) -> "Repository | None":
-        """A repository by its name, or by one that it had and that nobody has taken since."""
+        """A repository by its name, or by one that it had and that is still free."""
         for _ in range(MAX_MOVES):
             path = self.path(kind, repo_id)
             try:
@@ -72,7 +72,7 @@ class Store:
         for path in sorted((self.root / kind).glob(f"{namespace}/*.git")):
             try:
                 repo = self.find(kind, f"{path.parent.name}/{path.name.removesuffix('.git')}")
-            except Damaged as error:  # one of them is no reason to show none
+            except Damaged as error:  # the others are shown all the same
                 print(printable(str(error)), file=sys.stderr, flush=True)
                 continue
             if repo is not None:  # deleted while we walk
@@ -156,7 +156,7 @@ class Store:
     def path(self, kind: str, repo_id: str) -> Path:
         namespace, _, name = repo_id.partition("/")
         if not (re.fullmatch(SEGMENT, namespace) and re.fullmatch(SEGMENT, name)):
-            return self.root / kind / "invalid"  # a name nobody can create is a name nobody can find
+            return self.root / kind / "invalid"  # what cannot be created cannot be found
         return self.root / kind / namespace / f"{name}.git"
 
     def lock(self, path: Path) -> threading.RLock:

@@ -6,7 +6,7 @@ LAST_TIME = 253_402_300_799  # the end of the year 9999, the last second that ca
 
 
 def moment(seconds: float) -> datetime:
-    """The time of a commit. A mirrored history may hold any number; the nearest date stands for it."""
+    """The time of a commit. A mirrored history may hold any number; the nearest date is taken."""
     return datetime.fromtimestamp(min(max(seconds, 0), LAST_TIME), timezone.utc)
 
 
