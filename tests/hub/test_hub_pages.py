@@ -25,7 +25,8 @@ POLICY = (
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with ThreadServer(tmp_path_factory.mktemp("hub") / "data") as running:
+    # a process apart, as several tests measure how long an answer takes
+    with Server(tmp_path_factory.mktemp("hub") / "data", "--quiet") as running:
         running.made = hub_site.build(running)
         running.tokens = {name: running.token(name) for name in ("alice", "bob", "carol")}
         yield running
@@ -100,7 +101,7 @@ def test_private_repositories_are_listed_for_their_owner_only(server):
 
 
 def test_a_list_of_hundreds_has_pages_and_is_quick(tmp_path):
-    """Copies of one repository: the front door makes 40 a second, and the list does not care. Timed, so a process apart."""
+    """Copies of one repository: the front door makes 40 a second, and the list does not care. Timed, so a process."""
     with Server(tmp_path / "data", "--quiet") as server:
         token = server.token("many")
         server.create("many/r0000", token)
@@ -982,9 +983,9 @@ def test_static_files_are_revalidated(server):
 
 
 def test_no_template_has_a_script_or_style_inside():
-    from pinfold.hub.pages.page import PAGES
+    from pinfold.hub.pages.page import STATIC, TEMPLATES
 
-    for path in PAGES.glob("*.html"):
+    for path in TEMPLATES.glob("*.html"):
         text = path.read_text()
         assert not re.search(r"<style|\bstyle=|<script(?! src)|\son\w+=|\|\s*safe|autoescape|https?://", text), path
-    assert not re.search(r"@import|url\(|https?:", (PAGES / "style.css").read_text())
+    assert not re.search(r"@import|url\(|https?:", (STATIC / "style.css").read_text())
