@@ -27,7 +27,10 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-from pinfold.convert import couplings, eject, finish, verify  # noqa: E402
+from pinfold.convert import eject, verify  # noqa: E402
+from pinfold.convert.write.couplings import conversion_keys  # noqa: E402
+from pinfold.convert.write.facts import coupling_facts  # noqa: E402
+from pinfold.convert.write.registrations import auto_classes  # noqa: E402
 from pinfold.fenced import generated as inside  # noqa: E402
 from pinfold.fenced.tiny.config import shrink  # noqa: E402
 from pinfold.fenced.tiny.inputs import inputs_for  # noqa: E402
@@ -179,7 +182,7 @@ def structure(stem: str) -> dict:
             return {"error": f"imports {', '.join(there[:3])}"}
         renamed = {d.name: d.origin.rpartition(".")[2] for d in conversion.definitions.values() if d.origin}
         result: dict = {"same": 0, "different": [], "untestable": []}
-        for new, old in couplings.facts(conversion).classes.items():
+        for new, old in coupling_facts(conversion).classes.items():
             a, b = original(conversion, new), getattr(ours, new, None)
             if not isinstance(a, type) or not issubclass(a, transformers.PreTrainedModel):
                 continue
@@ -223,7 +226,7 @@ def numbers(name: str) -> dict:
         result: dict = {"classes": {}, "check": checker.stdout.strip().splitlines()[-1:]}
         result["faults"] = re.findall(r"^.*\berror\b.*$", checker.stdout, re.M)[:3]
         ours = importlib.import_module(f"{folder.name}.modeling_{conversion.name}")
-        known = couplings.facts(conversion).classes
+        known = coupling_facts(conversion).classes
         registered = re.findall(r'^(\w+)\.register_for_auto_class\("(\w+)"\)', Path(ours.__file__).read_text(), re.M)
         for new in dict(registered):
             autos = [auto for cls, auto in registered if cls == new][::-1]
@@ -487,7 +490,7 @@ def main() -> int:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     # once, for every process
-    finish.auto_classes(), couplings.conversion_keys(), inside.load_auto_tables()
+    auto_classes(), conversion_keys(), inside.load_auto_tables()
     for module in ("modeling_utils", "modeling_layers", "masking_utils", "generation", "loss.loss_utils"):
         importlib.import_module(f"transformers.{module}")
     done = json.loads(args.out.read_text()) if args.out.exists() and (args.resume or args.stems or args.named) else {}

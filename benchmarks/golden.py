@@ -33,7 +33,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 import golden_sides  # noqa: E402
 
 from pinfold.common.errors import UserError  # noqa: E402
-from pinfold.convert import build, finish, source  # noqa: E402
+from pinfold.convert import convert as converter  # noqa: E402
+from pinfold.convert.read import modules  # noqa: E402
+from pinfold.convert.read.workspace import Conversion  # noqa: E402
+from pinfold.convert.write.finish import finish  # noqa: E402
 from pinfold.fenced import generated as inside  # noqa: E402
 from pinfold.fenced.values import describe_with_place  # noqa: E402
 
@@ -60,9 +63,9 @@ def generated_from(path: Path) -> dict[str, Path]:
     return {p.name: p for p in others if f"/{path.name}" in p.read_text(encoding="utf-8")[:1500]}
 
 
-def convert(path: Path) -> build.Conversion:
+def convert(path: Path) -> Conversion:
     with out_of_reach(path):
-        return build.convert(path, f"transformers.models.{path.parent.name}")
+        return converter.convert(path, f"transformers.models.{path.parent.name}")
 
 
 HIDDEN: set[tuple[str, str]] = set()
@@ -71,7 +74,7 @@ HIDDEN: set[tuple[str, str]] = set()
 @contextlib.contextmanager
 def out_of_reach(path: Path):
     """While a file is converted, what was generated from it is neither found nor opened."""
-    found, made = source.find, generated_from(path).values()
+    found, made = modules.find, generated_from(path).values()
 
     def find(module: str) -> Path | None:
         there = found(module)
@@ -80,11 +83,11 @@ def out_of_reach(path: Path):
         return there
 
     HIDDEN.update((p.parent.name, p.stem) for p in made)
-    source.find = find
+    modules.find = find
     try:
         yield
     finally:
-        source.find = found
+        modules.find = found
         HIDDEN.clear()
 
 
@@ -97,7 +100,7 @@ def watch(event: str, args: tuple) -> None:
 
 
 sys.addaudithook(watch)
-source.public_classes()  # where public names lie: of all files, once, before any is hidden
+modules.public_classes()  # where public names lie: of all files, once, before any is hidden
 
 
 def compare(path: Path) -> tuple[float, dict[str, str]]:
@@ -107,7 +110,7 @@ def compare(path: Path) -> tuple[float, dict[str, str]]:
     return time.perf_counter() - started, compare_texts(path, conversion)
 
 
-def compare_texts(path: Path, conversion: build.Conversion) -> dict[str, str]:
+def compare_texts(path: Path, conversion: Conversion) -> dict[str, str]:
     found = {}
     for name, shipped in generated_from(path).items():
         if name not in conversion.files:
@@ -125,13 +128,13 @@ def compare_texts(path: Path, conversion: build.Conversion) -> dict[str, str]:
     return found
 
 
-def lay_out(path: Path, conversion: build.Conversion, folder: Path) -> tuple[list[str], bool]:
+def lay_out(path: Path, conversion: Conversion, folder: Path) -> tuple[list[str], bool]:
     """Write the folder as a user gets it, with the handwritten files beside the modular one that it refers to.
 
     Returns:
         The made modules, and whether a handwritten file needs another model.
     """
-    made, generated = finish.finish(conversion), generated_from(path)
+    made, generated = finish(conversion), generated_from(path)
     # what someone wrote for this model by hand stands for what would come along, as it does in transformers
     made = {n: t for n, t in made.items() if n in generated or not (path.parent / n).exists()}
     for name, text in made.items():

@@ -4,8 +4,9 @@ import ast
 import textwrap
 from collections import Counter
 
-from pinfold.convert import eject, source
-from pinfold.convert.build import kind_of
+from pinfold.convert import eject
+from pinfold.convert.read import sources
+from pinfold.convert.read.model import kind_of
 
 WIDTH = 100
 # what a subclass overrides by name alone says nothing about the base
@@ -18,12 +19,12 @@ def describe(name: str) -> list[str]:
     lines = [f"{base.model_type}: transformers.models.{base.package}, modeling_{base.stem}.py", ""]
     for stem in base.configurations:
         module = base.module("configuration", stem)
-        file = source.load(source.find(module), module.rpartition(".")[0])
+        file = sources.load_module(module)
         for cls in file.classes():
             if kind_of(cls) == "configuration":
                 lines += [f"{cls}: parameters and defaults", *parameters(file.items[cls].node), ""]
     module = base.module("modeling")
-    file = source.load(source.find(module), module.rpartition(".")[0])
+    file = sources.load_module(module)
     changed, classes = overridden(base.package)
     for cls in file.classes():
         node = file.items[cls].node

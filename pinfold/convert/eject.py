@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.common.errors import UserError
-from pinfold.convert import build, couplings, files, finish, names, parts, source
+from pinfold.convert import files
+from pinfold.convert.convert import new_workspace
+from pinfold.convert.read import modules, names, sources
+from pinfold.convert.read.model import kind_of
+from pinfold.convert.read.prefixes import all_classes
+from pinfold.convert.read.workspace import Conversion
+from pinfold.convert.write import parts
+from pinfold.convert.write.facts import config_of, model_type_of
+from pinfold.convert.write.finish import formatted
 
 EXTRAS = {
     "tokenizer": ("tokenization_",),
@@ -41,7 +49,7 @@ class Base:
 
 
 def models_folder() -> Path:
-    return source.find("transformers.models").parent
+    return modules.find("transformers.models").parent
 
 
 def stems() -> dict[str, str]:
@@ -63,9 +71,9 @@ def find_base(name: str) -> Base:
 
     files = stems()
     packages = sorted({*files.values()})
-    known = {names.plain(x): x for x in [*packages, *files, *CONFIG_MAPPING_NAMES]}
-    wanted = names.plain(name)
-    wanted = names.plain(OTHER_NAMES.get(wanted, name))
+    known = {names.normalized(x): x for x in [*packages, *files, *CONFIG_MAPPING_NAMES]}
+    wanted = names.normalized(name)
+    wanted = names.normalized(OTHER_NAMES.get(wanted, name))
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, 5, 0.6)
         near += [k for k in known if wanted and (wanted in k or (k in wanted and len(k) > 3)) and k not in near]
@@ -75,7 +83,7 @@ def find_base(name: str) -> Base:
         )
         raise UserError(f"{name!r} is no model of this transformers; {nearest}")
     found = known[wanted]
-    types = {t: c for t, c in CONFIG_MAPPING_NAMES.items() if names.plain(t) == wanted}
+    types = {t: c for t, c in CONFIG_MAPPING_NAMES.items() if names.normalized(t) == wanted}
     if found in files and not types:
         return of_file(found, files[found])
     model_type = next(iter(types), "")
@@ -84,7 +92,7 @@ def find_base(name: str) -> Base:
     here = [s for s, p in files.items() if p == package]
     if not here:
         raise UserError(f"{name!r} has no model of its own in transformers (a tokenizer or a processor alone)")
-    configuration = source.public_classes().get(cls, "").rpartition(".configuration_")[2]
+    configuration = modules.public_classes().get(cls, "").rpartition(".configuration_")[2]
     if configuration in here:
         stem = configuration
     elif package in here or len(here) == 1:
@@ -104,17 +112,17 @@ def of_file(stem: str, package: str, model_type: str = "") -> Base:
 
 def public(module: str) -> list[str]:
     """Classes of a module that it exports, or all but the private ones."""
-    path = source.find(module)
+    path = modules.find(module)
     if path is None:
         return []
-    file = source.load(path, module.rpartition(".")[0])
+    file = sources.load(path, module.rpartition(".")[0])
     listed = file.exported if file.exported is not None else [c for c in file.classes() if not c.startswith("_")]
     return [n for n in listed if n in file.items and file.items[n].kind == "class"]
 
 
 def prefix_of(out: Path, base: Base) -> str:
     """`My` for my_llama/; a folder that is not called after the model gives `My` too."""
-    plain, package = names.plain(out.name), names.plain(base.package)
+    plain, package = names.normalized(out.name), names.normalized(base.package)
     if plain.endswith(package) and len(plain) > len(package):
         return names.camel(re.split(r"_?" + re.escape(base.package), out.name)[0]) or "My"
     return "My"
@@ -164,7 +172,7 @@ def shared_module(base: Base, kind: str) -> list[str]:
     }[kind]
     value = table.get(base.model_type)
     listed = list(value.values()) if isinstance(value, dict) else [value] if isinstance(value, str) else []
-    return list(dict.fromkeys(m for m in (source.public_classes().get(c) for c in listed) if m))
+    return list(dict.fromkeys(m for m in (modules.public_classes().get(c) for c in listed) if m))
 
 
 def parts_elsewhere(base: Base) -> dict[str, list[str]]:
@@ -172,16 +180,16 @@ def parts_elsewhere(base: Base) -> dict[str, list[str]]:
 
     MaskFormer's Swin is one: reached through AutoBackbone alone, no import tells of it.
     """
-    text = source.find(base.module("modeling")).read_text(encoding="utf-8")
+    text = modules.find(base.module("modeling")).read_text(encoding="utf-8")
     autos = set(re.findall(r"\b(Auto\w+)\._?from_config\(", text))
     found: dict[str, list[str]] = {}
     for path in sorted((models_folder() / base.package).glob("configuration_*.py")) if autos else ():
-        for item in source.load(path, f"transformers.models.{base.package}").items.values():
-            kind = couplings.model_type_of(item.text) if item.kind == "class" else None
+        for item in sources.load(path, f"transformers.models.{base.package}").items.values():
+            kind = model_type_of(item.text) if item.kind == "class" else None
             for auto in autos if kind and item.name in text else ():
                 cls = parts.auto_tables().get(auto, {}).get(kind, "")
-                module = source.public_classes().get(cls, base.module("modeling"))
-                if source.package_of(module) == base.package and module != base.module("modeling"):
+                module = modules.public_classes().get(cls, base.module("modeling"))
+                if modules.package_of(module) == base.package and module != base.module("modeling"):
                     found.setdefault(module, []).append(cls)
     return found
 
@@ -191,7 +199,7 @@ def modular(base: Base, prefix: str, kinds: list[str]) -> tuple[str, str]:
     name = f"{names.lower(prefix)}_{base.package}"
     files = [base.module("configuration", s) for s in base.configurations] + [base.module("modeling")]
     taken = {m: public(m) for m in files} | parts_elsewhere(base) | others(base, kinds)
-    package_classes = build.all_classes(base.module("modeling"))
+    package_classes = all_classes(base.module("modeling"))
     old = names.cased_prefix(base.package, package_classes) or ""
     renaming = names.Renaming(base.package, old, name, prefix + old) if old else None
     imports, classes, seen, made = [], [], set(), set()
@@ -201,7 +209,7 @@ def modular(base: Base, prefix: str, kinds: list[str]) -> tuple[str, str]:
         if not listed:
             continue
         imports.append(f"from {module} import {', '.join(sorted(listed))}")
-        file = source.load(source.find(module), module.rpartition(".")[0])
+        file = sources.load_module(module)
         for cls in listed:
             new = renaming.word(cls) if renaming else cls
             new = new if new != cls else prefix + cls
@@ -209,7 +217,7 @@ def modular(base: Base, prefix: str, kinds: list[str]) -> tuple[str, str]:
                 continue
             made.add(new)
             body = "    pass"
-            kind = couplings.model_type_of(file.items[cls].text) if build.kind_of(cls) == "configuration" else None
+            kind = model_type_of(file.items[cls].text) if kind_of(cls) == "configuration" else None
             if kind:
                 changed = renaming.word(kind) if renaming else kind
                 changed = changed if changed != kind else f"{names.lower(prefix)}_{kind}"
@@ -315,14 +323,13 @@ def test_saved_and_loaded_it_gives_the_same_numbers(tmp_path):
         assert torch.equal(old, new), key
     assert again.config.model_type == "{type}"
 {forward}'''
-
 FORWARD = """    with torch.no_grad():
         old, new = model(**inputs(model)), again(**inputs(model))
     assert torch.equal(old[0], new[0]) and torch.isfinite(old[0]).all()
 """
 
 
-def test_text(conversion: build.Conversion, folder: str, modeling: str, forward: bool) -> str:
+def test_text(conversion: Conversion, folder: str, modeling: str, forward: bool) -> str:
     """A test file for the main class of the folder."""
     found = re.findall(r'^(\w+)\.register_for_auto_class\("(AutoModel\w*)"\)', modeling, re.MULTILINE)
     order = [x for x in found if x[1] == "AutoModel"] + found
@@ -330,23 +337,24 @@ def test_text(conversion: build.Conversion, folder: str, modeling: str, forward:
         return ""
     model, auto = order[0]
     classes = {n.name: n for n in ast.parse(modeling).body if isinstance(n, ast.ClassDef)}
-    config = couplings.config_of(classes, classes[model])
+    config = config_of(classes, classes[model])
     text = next((d.text for d in conversion.definitions.values() if d.name == config), None)
     if config is None or text is None:
         return ""
     return TEST.format(
         name=conversion.name, folder=folder, config=config, model=model, auto=f"transformers.{auto}",
-        type=couplings.model_type_of(text) or conversion.name, forward=FORWARD if forward else "",
+        type=model_type_of(text) or conversion.name, forward=FORWARD if forward else "",
     )  # fmt: skip
 
 
-def make(base: Base, prefix: str, kinds: list[str], folder: str, into: Path) -> build.Conversion:
+def make(base: Base, prefix: str, kinds: list[str], folder: str, into: Path) -> Conversion:
     """Write all files of an ejected model into an empty folder."""
     name, text = modular(base, prefix, kinds)
     path = into / f"modular_{name}.py"
-    path.write_text(finish.ruff(path.name, text, path), encoding="utf-8")
-    conversion = build.convert(path)
-    texts = finish.finish(conversion)
+    path.write_text(formatted(path.name, text, path), encoding="utf-8")
+    generated = new_workspace().convert(path)
+    conversion = generated.conversion
+    texts = generated.texts
     files.write(texts, into)
     (into / "card.md").write_text(card(base, prefix, name), encoding="utf-8")
     forward = True
@@ -356,7 +364,7 @@ def make(base: Base, prefix: str, kinds: list[str], folder: str, into: Path) -> 
     return conversion
 
 
-def eject(name: str, out: Path, prefix: str | None = None, kinds: tuple[str, ...] = ()) -> build.Conversion:
+def eject(name: str, out: Path, prefix: str | None = None, kinds: tuple[str, ...] = ()) -> Conversion:
     """Write a built-in model as a self-contained folder.
 
     Args:
@@ -392,14 +400,3 @@ def eject(name: str, out: Path, prefix: str | None = None, kinds: tuple[str, ...
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return conversion
-
-
-def main(name: str, out: Path, prefix: str | None, wanted: str) -> list[str]:
-    """Lines to print after an ejection."""
-    kinds = tuple(k.strip().replace("-", "_") for k in wanted.split(",") if k.strip())
-    conversion = eject(name, out, prefix, kinds)
-    files = ", ".join(sorted(p.name for p in out.iterdir() if p.name != "__init__.py"))
-    lines = [f"{out}: {files}"]
-    lines += [f"note: {n}" for n in conversion.notes]
-    lines.append(f"change modular_{conversion.name}.py, then run: python main.py {out}/modular_{conversion.name}.py")
-    return lines

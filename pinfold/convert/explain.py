@@ -2,44 +2,46 @@
 
 import re
 
-from pinfold.convert import build, finish
-from pinfold.convert.merge import merge
+from pinfold.convert.merge.members import Body, Member, raises_attribute_error, split_class
+from pinfold.convert.read import modules
+from pinfold.convert.read.model import Definition, kind_of
+from pinfold.convert.read.workspace import Conversion
 
 HEAD = ("name", "file", "made from", "how")
 
 
-def table(conversion: build.Conversion) -> list[str]:
+def table(conversion: Conversion) -> list[str]:
     """One line a definition, in columns: its name, its file, what it was made from, and what was done."""
     seen, rows = set(), [HEAD]
     for made in conversion.definitions.values():
         if id(made) not in seen:
             seen.add(id(made))
-            origin = finish.shown(made.origin) if made.origin else conversion.path.name
+            origin = modules.shown_symbol(made.origin) if made.origin else conversion.path.name
             rows.append((made.name, file_of(conversion, made), origin, how(conversion, made)))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]) for row in rows]
     return [*(line.rstrip() for line in lines), *(f"note: {note}" for note in conversion.notes)]
 
 
-def file_of(conversion: build.Conversion, made: build.Definition) -> str:
+def file_of(conversion: Conversion, made: Definition) -> str:
     """The kinds of files that hold a definition: a function that two of them need is in both."""
     if made.kind == "class":
-        kind = build.kind_of(made.name)
+        kind = kind_of(made.name)
         return "modeling" if conversion.inline and kind == "configuration" else kind
     files = (name for name, text in conversion.files.items() if f"\n{made.text}" in f"\n{text}")
     return ", ".join(sorted(name.removesuffix(f"_{conversion.name}.py") for name in files))
 
 
-def how(conversion: build.Conversion, made: build.Definition) -> str:
+def how(conversion: Conversion, made: Definition) -> str:
     """What was done with what a definition was made from."""
     if not made.origin:
         return "as it is written"
     old = made.origin.rpartition(".")[2]
     if made.order[0] or made.context is None:
         return "taken along" + (f", was {old}" if old != made.name else "")
-    child = merge.split(conversion.module.items[made.name].text)
-    parent = merge.split(made.context.renamed.items[made.context.rename(old)].text)
-    whole = merge.split(made.text)
+    child = split_class(conversion.module.items[made.name].text)
+    parent = split_class(made.context.renamed.items[made.context.rename(old)].text)
+    whole = split_class(made.text)
     done: dict[str, list[str]] = {}
     for member in child.members:
         if member.kind not in ("pass", "docstring"):
@@ -47,9 +49,9 @@ def how(conversion: build.Conversion, made: build.Definition) -> str:
     return "; ".join(f"{what}: {', '.join(keys)}" for what, keys in done.items()) or f"{old} under another name"
 
 
-def change(member: merge.Member, parent: merge.Body, whole: merge.Body) -> str:
+def change(member: Member, parent: Body, whole: Body) -> str:
     theirs = parent.find(member.key)
-    if merge.raises_attribute_error(member.node) and (theirs is not None or member.kind != "method"):
+    if raises_attribute_error(member.node) and (theirs is not None or member.kind != "method"):
         return "removed"
     if theirs is None:
         return "added"

@@ -17,6 +17,25 @@ VERSIONS = re.compile(r"^# pinfold (\S+), transformers ([^\s:]*\w)", re.MULTILIN
 LONGEST = 24  # lines of a difference that are shown
 
 
+SKIPPED = {".git", ".venv", "venv", "node_modules", "runs", "__pycache__", "site-packages"}
+
+
+def find_modular(paths: list[Path]) -> list[Path]:
+    """The modular files that a user names, or every one below the current folder.
+
+    Raises:
+        UserError: one is not a modular file.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"{path} is not a file; give modular_x.py, or nothing for every one below this folder")
+        if not path.name.startswith("modular_") or path.suffix != ".py":
+            raise UserError(
+                f"{path} is not called modular_<name>.py, which gives modeling_<name>.py its name; rename it"
+            )
+    return paths or sorted(p for p in Path().rglob("modular_*.py") if not SKIPPED & set(p.parts))
+
+
 def is_made(path: Path, modular: str = "") -> bool:
     """Whether main.py wrote a file, from this modular file."""
     try:

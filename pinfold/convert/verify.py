@@ -1,12 +1,12 @@
-"""Verification of a generated folder: its classes run behind a fence, and equal what they were made from.
+"""Verification of a generated folder: its classes run in a sandbox, and equal what they were made from.
 
 How it works
-- The process has no network and none of the user's secrets (publish/fence.py), and the folder is imported in it as the
-  loader of remote code does.
+- The process has no network and none of the user's secrets (fence/process.py), and the folder is imported in it as
+  the loader of remote code does (fenced/generated.py).
 - Each model class is built tiny, run, trained a step, saved and loaded again. Where the modular file changes neither
   the class nor anything that it uses, it is compared with the class upstream.
 - Where it changes something, two independent ways of making the class are compared: the one in which the texts of
-  methods are joined, and the one of keep.py, in which Python itself says what a subclass and super() mean.
+  methods are joined, and the one of merge/keep.py, in which Python itself says what a subclass and super() mean.
 """
 
 import ast
@@ -21,22 +21,40 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.common.errors import UserError, printable
-from pinfold.convert import build, files, finish, nearby, source
+from pinfold.convert import files
+from pinfold.convert.convert import new_workspace
+from pinfold.convert.read import modules
+from pinfold.convert.read.model import Definition, Vendored, kind_of
+from pinfold.convert.read.resolve import resolve
+from pinfold.convert.read.workspace import Conversion, Generated, Workspace
+from pinfold.convert.write.finish import require_ruff
 from pinfold.fence import process as fence
 
-OTHER = "keeps_inheritance"  # the folder that keep.py makes
+OTHER = "keeps_inheritance"  # the folder in which subclasses stay subclasses
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at; `why` is empty where it is as it should be."""
+    """One thing that was looked at; `why` says what is wrong, and is empty where nothing is."""
 
     cls: str
     name: str
     why: str = ""
 
 
-def verify(folder: Path, seconds: float = 60, progress: bool = True) -> list[Check]:
+@dataclass(frozen=True)
+class Verification:
+    """The checks of a folder, and notes on modular files with which it could not be compared."""
+
+    checks: list[Check]
+    notes: list[str]
+
+    @property
+    def failed(self) -> list[Check]:
+        return [check for check in self.checks if check.why]
+
+
+def verify(folder: Path, seconds: float = 60, progress: bool = True) -> Verification:
     """Check every model class of a generated folder.
 
     Args:
@@ -45,27 +63,28 @@ def verify(folder: Path, seconds: float = 60, progress: bool = True) -> list[Che
     Raises:
         UserError: the folder holds no generated file.
     """
-    finish.require_ruff()
-    nearby.forget()
-    made = sorted(p for p in folder.glob("*.py") if files.is_made(p))
-    if not made:
+    require_ruff()
+    workspace = new_workspace()
+    generated = sorted(p for p in folder.glob("*.py") if files.is_made(p))
+    if not generated:
         raise UserError(f"{folder} holds no file that main.py made; run main.py there first")
-    found = [Check("", "text", why) for p in made if (why := leftover(p))]
+    checks = [Check("", "text", why) for p in generated if (why := leftover(p))]
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary:
         work = Path(temporary)
-        known = sources(folder)
-        changed = kept_apart(folder, known.paths, work / OTHER)
-        made_from, unchanged = origins(known.paths)
+        known = sources(folder, workspace)
+        changed = kept_apart(folder, known.paths, work / OTHER, workspace)
+        upstream_classes, unchanged = origins(known.paths, workspace)
         job = {
             "folder": str(folder.resolve()),
-            "stems": [p.stem for p in made if p.stem.startswith(("configuration_", "modeling_"))],
-            "origins": made_from,
+            "stems": [p.stem for p in generated if p.stem.startswith(("configuration_", "modeling_"))],
+            "origins": upstream_classes,
             "twins": unchanged,
             "other": str(work / OTHER) if changed else "",
             "changed": changed,
             "seconds": seconds,
         }
-        return found + known.edited + list(run(job, work, seconds, progress))
+        checks += [*known.edited, *run_sandboxed(job, work, seconds, progress)]
+    return Verification(checks, known.notes)
 
 
 @dataclass(frozen=True)
@@ -77,46 +96,53 @@ class Sources:
     edited: list[Check]
 
 
-def sources(folder: Path) -> Sources:
+def sources(folder: Path, workspace: Workspace) -> Sources:
     """What a folder was made from, as far as upstream is still what it was then."""
-    found = Sources([], [], [])
+    known = Sources([], [], [])
     for path in sorted(folder.glob("modular_*.py")):
         try:
-            texts = nearby.converted(path, files.INLINE in files.recorded(path)).texts
+            texts = as_recorded(path, workspace).texts
         except UserError as error:
-            found.notes.append(f"not compared with what {path.name} was made from: {error}")
+            known.notes.append(f"not compared with what {path.name} was made from: {error}")
             continue
         if changed := files.changed_upstream(texts, folder):
-            told = f"{', '.join(changed[:3])}{' and more' if changed[3:] else ''} changed upstream since"
-            found.notes.append(f"not compared with what {path.name} was made from: {told}")
+            listed = f"{', '.join(changed[:3])}{' and more' if changed[3:] else ''}"
+            known.notes.append(f"not compared with what {path.name} was made from: {listed} changed upstream since")
             continue
-        found.paths.append(path)
+        known.paths.append(path)
         if files.drift(texts, folder, files.left_over(texts, path)):
-            found.edited.append(Check("", "files", f"they are not what {path.name} gives now; run main.py"))
-    return found
+            known.edited.append(Check("", "files", f"they are not what {path.name} gives now; run main.py"))
+    return known
 
 
-def kept_apart(folder: Path, paths: list[Path], other: Path) -> list[str]:
+def as_recorded(path: Path, workspace: Workspace, keep: bool = False) -> Generated:
+    """The conversion of a modular file with the options of the files that are there."""
+    return workspace.convert(path, files.INLINE in files.recorded(path), keep)
+
+
+def kept_apart(folder: Path, paths: list[Path], other: Path, workspace: Workspace) -> list[str]:
     """Write the folder once more, with subclasses that stay subclasses; the classes that are made otherwise there."""
     shutil.copytree(folder, other, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors", ".*"))
     changed: set[str] = set()
     for path in paths:
-        inline = files.INLINE in files.recorded(path)
-        joined, kept = nearby.converted(path, inline), nearby.converted(path, inline, keep=True)
-        for name, text in kept.texts.items():
+        joined = as_recorded(path, workspace).conversion
+        subclassed = as_recorded(path, workspace, keep=True)
+        for name, text in subclassed.texts.items():
             (other / name).write_text(text, encoding="utf-8")
-        mine, theirs = joined.conversion.definitions, kept.conversion.definitions
-        changed |= users_of(joined.conversion, {n for n in mine if n in theirs and theirs[n].text != mine[n].text})
+        definitions = subclassed.conversion.definitions
+        different = {n for n, d in joined.definitions.items() if n in definitions and definitions[n].text != d.text}
+        changed |= users_of(joined, different)
     return sorted(changed)
 
 
-def users_of(conversion: build.Conversion, names: set[str]) -> set[str]:
+def users_of(conversion: Conversion, names: set[str]) -> set[str]:
     """Classes that use any of these, directly or by way of others, and these themselves."""
-    found, more = set(), set(names)
+    users: set[str] = set()
+    more = set(names)
     while more:
-        found |= more
-        more = {n for n, d in conversion.definitions.items() if d.uses & found} - found
-    return {n for n in found if conversion.definitions[n].kind == "class"}
+        users |= more
+        more = {n for n, d in conversion.definitions.items() if d.uses & users} - users
+    return {n for n in users if conversion.definitions[n].kind == "class"}
 
 
 def leftover(path: Path) -> str:
@@ -135,51 +161,53 @@ def leftover(path: Path) -> str:
     return ""
 
 
-def origins(paths: list[Path]) -> tuple[dict[str, tuple[str, str]], list[str]]:
+def origins(paths: list[Path], workspace: Workspace) -> tuple[dict[str, tuple[str, str]], list[str]]:
     """Upstream's class of each class, and those that the modular file leaves as they are, with all that they use.
 
     Returns:
         {class: (module, class there)}, and names of classes.
     """
-    found: dict[str, tuple[str, str]] = {}
+    upstream: dict[str, tuple[str, str]] = {}
     unchanged = []
     for path in paths:
-        conversion = nearby.converted(path, files.INLINE in files.recorded(path)).conversion
-        for made in conversion.definitions.values():
-            module, _, name = made.origin.rpartition(".")
-            if made.kind == "class" and module.startswith(source.TRANSFORMERS):
-                found[made.name] = module, name
-                unchanged += [made.name] if same(conversion, made, set()) else []
-    return found, unchanged
+        conversion = as_recorded(path, workspace).conversion
+        for definition in conversion.definitions.values():
+            module, _, name = definition.origin.rpartition(".")
+            if definition.kind == "class" and module.startswith(modules.TRANSFORMERS):
+                upstream[definition.name] = module, name
+                unchanged += [definition.name] if is_upstreams(conversion, definition, set()) else []
+    return upstream, unchanged
 
 
-def same(conversion: build.Conversion, made: build.Definition, seen: set[int]) -> bool:
+def is_upstreams(conversion: Conversion, definition: Definition, seen: set[int]) -> bool:
     """Whether a definition, and all that it uses but configurations, is upstream's under another name."""
-    if id(made) in seen:
+    context = definition.context
+    if id(definition) in seen:
         return True
-    seen.add(id(made))
-    if not made.origin or made.context is None:
+    seen.add(id(definition))
+    if not definition.origin or context is None:
         return False
-    upstream = made.context.rename(made.origin.rpartition(".")[2])
-    item = made.context.renamed.items.get(upstream)
-    if item is None or plain(made.text, made.name) != plain(item.text, upstream):
+    upstream = context.rename(definition.origin.rpartition(".")[2])
+    item = context.renamed.items.get(upstream)
+    if item is None or meaning_of(definition.text, definition.name) != meaning_of(item.text, upstream):
         return False
-    for used in made.uses:
-        other = build.resolve(conversion, used, made.context)
-        models = isinstance(other, build.Definition) and build.kind_of(other.name) == "modeling"
-        if models and not (other.origin in meant(made.context, used) and same(conversion, other, seen)):
+    for used in definition.uses:
+        other = resolve(conversion, used, context)
+        if not isinstance(other, Definition) or kind_of(other.name) != "modeling":
+            continue
+        if other.origin not in upstream_meaning(context, used) or not is_upstreams(conversion, other, seen):
             return False
     return True
 
 
-def meant(context: build.Vendored, new: str) -> set[str]:
+def upstream_meaning(context: Vendored, new: str) -> set[str]:
     """What upstream's file calls by the old form of a name: another architecture's class may have taken its place."""
-    own = {f"{context.module}.{n}" for n in context.original.items if context.rename(n) == new}
-    taken = (i for n, i in context.original.imports.items() if new in (n, context.rename(n)))
-    return own | {f"{i.module}.{i.name}" for i in taken}
+    defined = {f"{context.module}.{n}" for n in context.original.items if context.rename(n) == new}
+    imported = (i for n, i in context.original.imports.items() if new in (n, context.rename(n)))
+    return defined | {f"{i.module}.{i.name}" for i in imported}
 
 
-def plain(text: str, name: str) -> str:
+def meaning_of(text: str, name: str) -> str:
     """A definition's meaning: without comments, docstrings and its own name."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
@@ -192,24 +220,25 @@ def plain(text: str, name: str) -> str:
     return ast.dump(tree)
 
 
-def run(job: dict, work: Path, seconds: float, progress: bool) -> Iterator[Check]:
-    """The checks that the fenced process reports; a class in which it dies is one that failed."""
-    told = work / "told"
-    told.mkdir()
-    job |= {"told": str(told / "checks.jsonl")}
+def run_sandboxed(job: dict, work: Path, seconds: float, progress: bool) -> Iterator[Check]:
+    """The checks that the sandboxed process reports; a class in which it dies is one that failed."""
+    reports = work / "told"
+    reports.mkdir()
+    report = reports / "checks.jsonl"
+    job |= {"told": str(report)}
     paths = [Path(job["folder"]), *([Path(job["other"])] if job["other"] else [])]
     limits = {"memory": 12 * fence.GIB, "seconds": 40 * seconds}
     died = ""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         request = {"module": "generated", **job}
-        done = pool.submit(fence.run_sandboxed, request, work, visible=paths, writable=[told], **limits)
-        show_progress(done, Path(job["told"]), progress)
+        done = pool.submit(fence.run_sandboxed, request, work, visible=paths, writable=[reports], **limits)
+        show_progress(done, report, progress)
         try:
             done.result()
         except UserError as error:
             died = str(error)
     current = ""
-    for line in lines_of(Path(job["told"])):
+    for line in lines_of(report):
         if line["check"] == "starts":
             current = line["cls"]
         else:
@@ -243,20 +272,12 @@ def show_progress(done: concurrent.futures.Future, path: Path, progress: bool) -
             print(f"  {printable(current)} ({names.index(current) + 1} of {len(names)})", file=sys.stderr, flush=True)
 
 
-def table(checks: list[Check]) -> list[str]:
-    """A line for each class that is as it should be, and one for each check that is not."""
+def table(verification: Verification) -> list[str]:
+    """A line for each class with the checks that it passes, one for each check that fails, and the notes."""
     lines = []
-    for cls in dict.fromkeys(c.cls for c in checks):
-        mine = [c for c in checks if c.cls == cls]
-        good = ", ".join(c.name for c in mine if not c.why)
-        lines += [f"differs  {cls or 'folder':<36} {c.name}: {printable(c.why)}" for c in mine if c.why]
-        if good:
-            lines.append(f"ok       {cls or 'folder':<36} {good}")
-    return lines
-
-
-def main(folder: Path) -> int:
-    """Print the table; 1 when something differs."""
-    checks = verify(folder)
-    print("\n".join([*table(checks), *(f"note     {printable(note)}" for note in sources(folder).notes)]))
-    return 1 if any(c.why for c in checks) else 0
+    for cls in dict.fromkeys(c.cls for c in verification.checks):
+        checks = [c for c in verification.checks if c.cls == cls]
+        lines += [f"differs  {cls or 'folder':<36} {c.name}: {printable(c.why)}" for c in checks if c.why]
+        if passed := ", ".join(c.name for c in checks if not c.why):
+            lines.append(f"ok       {cls or 'folder':<36} {passed}")
+    return [*lines, *(f"note     {printable(note)}" for note in verification.notes)]

@@ -310,14 +310,14 @@ def _generated(path: Path) -> tuple[str, list[str]]:
     Raises:
         UserError: the first check that fails.
     """
-    from pinfold.convert import verify as made
+    from pinfold.convert.verify import verify as verify_generated
 
-    checks = made.verify(path, progress=False)
-    if bad := [c for c in checks if c.why]:
+    verification = verify_generated(path, progress=False)
+    if bad := verification.failed:
         raise UserError(f"{path}: {bad[0].cls or 'folder'}: {bad[0].name}: {bad[0].why}; see: main.py --verify")
-    classes = dict.fromkeys(c.cls for c in checks if c.cls)
-    looked = dict.fromkeys(c.name for c in checks if c.cls)
-    return f"{len(classes)} generated classes: {', '.join(looked)}", made.sources(path).notes
+    classes = dict.fromkeys(c.cls for c in verification.checks if c.cls)
+    looked = dict.fromkeys(c.name for c in verification.checks if c.cls)
+    return f"{len(classes)} generated classes: {', '.join(looked)}", verification.notes
 
 
 def _fetch_code(code_from: CodeFrom, destination: Destination, work: Path) -> Path:

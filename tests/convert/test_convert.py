@@ -11,8 +11,11 @@ import torch
 import transformers
 
 from pinfold.cli.main import main
-from pinfold.convert import build, docstrings, names
-from pinfold.convert.merge import merge
+from pinfold.convert.convert import convert
+from pinfold.convert.lowest import docstrings
+from pinfold.convert.merge.classes import merge_class
+from pinfold.convert.merge.members import split_class
+from pinfold.convert.read import names
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = Path(transformers.__file__).parent / "models"
@@ -194,18 +197,18 @@ def test_a_generated_file_that_is_read_only_is_not_replaced(tmp_path):
 
 def test_super_with_code_after_an_early_return_keeps_pythons_meaning():
     """The parent's body cannot be pasted there: it stays a method of its own."""
-    parent = merge.split("class A(B):\n    def f(self, x):\n        if x:\n            return 1\n        return 2")
-    child = merge.split("class C(A):\n    def f(self, x):\n        super().f(x)\n        return 3")
+    parent = split_class("class A(B):\n    def f(self, x):\n        if x:\n            return 1\n        return 2")
+    child = split_class("class C(A):\n    def f(self, x):\n        super().f(x)\n        return 3")
     space: dict = {"B": object}
-    exec(merge.merge(child, parent, "here").text(), space)  # what the merge made of the two lines above
+    exec(merge_class(child, parent).text(), space)  # what the merge made of the two lines above
     assert space["C"]().f(1) == 3 and space["C"]().f(0) == 3
 
 
 def test_super_that_is_assigned_keeps_pythons_meaning():
-    parent = merge.split("class A(B):\n    def f(self, x):\n        return x + 1")
-    child = merge.split("class C(A):\n    def f(self, x):\n        y = super().f(x)\n        return y * 10")
+    parent = split_class("class A(B):\n    def f(self, x):\n        return x + 1")
+    child = split_class("class C(A):\n    def f(self, x):\n        y = super().f(x)\n        return y * 10")
     space: dict = {"B": object}
-    exec(merge.merge(child, parent, "here").text(), space)
+    exec(merge_class(child, parent).text(), space)
     assert space["C"]().f(2) == 30
 
 
@@ -260,7 +263,7 @@ if __name__ == "__main__":
 
 
 def test_what_binds_no_name_comes_along_and_what_a_class_is_marked_with_stays(tmp_path):
-    made = build.convert(write(tmp_path, STATEMENTS)).files["modeling_my.py"]
+    made = convert(write(tmp_path, STATEMENTS)).files["modeling_my.py"]
     assert 'ALL_ATTENTION_FUNCTIONS["mine"] = attention' in made and 'for name in ("yours", "theirs"):' in made
     assert '@use_kernel_forward_from_hub("RMSNorm")\nclass MyRMSNorm(' in made
     assert "import collections.abc\n" in made and "__main__" not in made
@@ -272,25 +275,25 @@ def test_what_binds_no_name_comes_along_and_what_a_class_is_marked_with_stays(tm
 
 
 def test_marks_that_only_rename_an_argument_stand_beside_the_parents():
-    parent = merge.split("class A(B):\n    @one\n    @deprecate_kwarg('x')\n    def f(self):\n        pass")
-    child = merge.split("class C(A):\n    @deprecate_kwarg('x')\n    def f(self):\n        return 1")
-    assert "    @one\n    @deprecate_kwarg('x')\n    def f" in merge.merge(child, parent, "here").text()
-    child = merge.split("class C(A):\n    @two\n    def f(self):\n        return 1")
-    assert "@one" not in merge.merge(child, parent, "here").text()
+    parent = split_class("class A(B):\n    @one\n    @deprecate_kwarg('x')\n    def f(self):\n        pass")
+    child = split_class("class C(A):\n    @deprecate_kwarg('x')\n    def f(self):\n        return 1")
+    assert "    @one\n    @deprecate_kwarg('x')\n    def f" in merge_class(child, parent).text()
+    child = split_class("class C(A):\n    @two\n    def f(self):\n        return 1")
+    assert "@one" not in merge_class(child, parent).text()
 
 
 def test_a_static_methods_arguments_begin_with_its_first():
-    parent = merge.split("class A(B):\n    @staticmethod\n    def f(x, y=None):\n        return x if y is None else y")
-    child = merge.split("class C(A):\n    @staticmethod\n    def f(x, y=None):\n        return super().f(x, y)")
+    parent = split_class("class A(B):\n    @staticmethod\n    def f(x, y=None):\n        return x if y is None else y")
+    child = split_class("class C(A):\n    @staticmethod\n    def f(x, y=None):\n        return super().f(x, y)")
     space: dict = {"B": object}
-    exec(merge.merge(child, parent, "here").text(), space)  # what the merge made of the two lines above
+    exec(merge_class(child, parent).text(), space)  # what the merge made of the two lines above
     assert space["C"].f(1) == 1 and space["C"].f(1, 2) == 2
 
 
 def test_helpers_of_two_image_processors_stay_apart(tmp_path):
     """DETR's file for torch and its file for PIL each have a `masks_to_boxes`, of tensors and of arrays."""
     head = "from transformers.models.detr."
-    made = build.convert(
+    made = convert(
         write(
             tmp_path,
             f"{head}image_processing_detr import DetrImageProcessor\n"

@@ -13,8 +13,9 @@ from helpers.processes import ROOT, clean_environment, listen_to_ctrl_c
 
 from pinfold.cli.main import main
 from pinfold.common.errors import UserError
-from pinfold.convert import files, nearby, verify
-from pinfold.convert.merge import merge
+from pinfold.convert import files, verify
+from pinfold.convert.convert import new_workspace
+from pinfold.convert.merge import unroll
 
 MY = '''
 from transformers import LlamaConfig
@@ -74,7 +75,6 @@ def convert(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments) -> tuple[int, str, str]:
-        nearby.forget()
         code = main(["convert", *map(str, arguments)])
         return code, *capsys.readouterr()
 
@@ -98,7 +98,7 @@ def test_files_take_from_each_other_in_any_order_and_import_nothing_of_each_othe
     code = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     assert "my_model" not in code and not re.search(r"\b(My|Llama)[A-Z]", code)
     assert str(tmp_path) not in text
-    checks = verify.verify(tmp_path / "other_model", progress=False)
+    checks = verify.verify(tmp_path / "other_model", progress=False).checks
     assert not [c for c in checks if c.why]
     assert {c.cls for c in checks if c.name == "as with inheritance"} == {"OtherForCausalLM", "OtherModel"}
     # a change of the first file is a change of the second
@@ -139,7 +139,7 @@ class SoftForMaskedLM(BERTForMaskedLM):
 """)  # fmt: skip
     code, _, err = convert("soft_model/modular_soft.py")
     assert code == 0, err
-    checks = verify.verify(tmp_path / "soft_model", progress=False)
+    checks = verify.verify(tmp_path / "soft_model", progress=False).checks
     assert not [c for c in checks if c.why]
     assert {"loss", "gradients", "as with inheritance"} <= {c.name for c in checks if c.cls == "SoftForMaskedLM"}
 
@@ -175,7 +175,7 @@ def test_many_files_are_converted_side_by_side_into_the_same_bytes(convert, tmp_
     code, out, err = convert()
     assert code == 0, err
     assert out.splitlines()[0].startswith("m0_model/modular_m0.py -> ") and len(out.splitlines()) == 8
-    alone = nearby.converted(tmp_path / "m5_model" / "modular_m5.py").texts
+    alone = new_workspace().convert(tmp_path / "m5_model" / "modular_m5.py").texts
     assert (tmp_path / "m5_model" / "modeling_m5.py").read_text() == alone["modeling_m5.py"]
 
 
@@ -205,18 +205,16 @@ def test_the_table_says_what_each_definition_was_made_from_and_how(convert, tmp_
 
 def test_a_merge_that_loses_a_line_is_found_by_the_other_way_of_making_the_class(tmp_path, monkeypatch):
     path = write(tmp_path, "my", MY)
-    paste = merge.paste
+    paste = unroll.paste
 
     def forgetful(rows, at, theirs, node, parent):
         kept = [m for m in theirs if "self.num_key_value_groups" not in m.text]
         return [m for m in paste(rows, at, kept, node, parent) if "0.5" not in m.text]
 
-    monkeypatch.setattr(merge, "paste", forgetful)
-    nearby.forget()
-    files.write({n: t for n, t in nearby.converted(path).texts.items()}, path.parent)
-    found = [c for c in verify.verify(path.parent, progress=False) if c.why]
-    nearby.forget()
-    assert found, "both ways agree, though one lost a line"
+    monkeypatch.setattr(unroll, "paste", forgetful)
+    files.write({n: t for n, t in new_workspace().convert(path).texts.items()}, path.parent)
+    failed = verify.verify(path.parent, progress=False).failed
+    assert failed, "both ways agree, though one lost a line"
 
 
 INLINE = """
@@ -272,7 +270,7 @@ def test_a_generated_folder_that_was_edited_by_hand_is_not_pushed(convert, tmp_p
     convert()
     modeling = path.parent / "modeling_my.py"
     modeling.write_text(modeling.read_text() + "\nX = 1\n")
-    checks = verify.verify(path.parent, progress=False)
+    checks = verify.verify(path.parent, progress=False).checks
     assert [c.name for c in checks if c.why] == ["files"]
 
 
@@ -281,9 +279,9 @@ def test_what_changed_upstream_since_is_said_and_not_compared(convert, tmp_path)
     convert()
     for file in path.parent.glob("*_my.py"):
         file.write_text(re.sub(r"(modeling_llama\.LlamaMLP) [0-9a-f]{16}", r"\1 " + "0" * 16, file.read_text()))
-    known = verify.sources(path.parent)
+    known = verify.sources(path.parent, new_workspace())
     assert not known.paths and "LlamaMLP changed upstream since" in known.notes[0]
-    checks = verify.verify(path.parent, progress=False)
+    checks = verify.verify(path.parent, progress=False).checks
     assert not [c for c in checks if c.why] and "as with inheritance" not in {c.name for c in checks}
 
 

@@ -14,7 +14,8 @@ import transformers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from pinfold.common.errors import UserError
-from pinfold.convert import build, source
+from pinfold.convert.convert import convert, new_workspace
+from pinfold.convert.read import sources
 
 MODELS = Path(transformers.__file__).parent / "models"
 
@@ -40,18 +41,16 @@ def edit(lines: list[str], random_: random.Random) -> list[str]:
     return [*lines[:at], re.sub(r"[()\[\]{}:,]", "", lines[at], count=1), *lines[at + 1 :]]
 
 
-def outcome(path: Path, text: str, monkey) -> str:
+def outcome(path: Path, text: str) -> str:
     """What came of a text in the place of a file: "made", "refused", or the exception."""
     package = f"transformers.models.{path.parent.name}"
-    real = source.load
+    workspace = new_workspace()
+    load = workspace.load
     try:
-        parsed = source.parse(text, path, package)
-        monkey(lambda p, k: parsed if p == path else real(p, k))
-        try:
-            for name, made in build.convert(path, package).files.items():
-                compile(made, name, "exec")
-        finally:
-            monkey(real)
+        parsed = sources.parse(text, path, package)
+        workspace.load = lambda p, k: parsed if p == path else load(p, k)
+        for name, made in convert(path, package, workspace=workspace).files.items():
+            compile(made, name, "exec")
     except UserError as error:
         return "refused" if len(str(error).splitlines()) == 1 else f"more than one line: {error}"
     except Exception as error:
@@ -67,7 +66,7 @@ def run(count: int, seed: int) -> tuple[collections.Counter, dict[str, str], flo
         path = random_.choice(paths)
         text = "\n".join(edit(path.read_text(encoding="utf-8").split("\n"), random_))
         started = time.perf_counter()
-        found = outcome(path, text, lambda new: setattr(source, "load", new))
+        found = outcome(path, text)
         longest = max(longest, time.perf_counter() - started)
         counted[found] += 1
         first.setdefault(found, f"{path.name}, edit {number} of seed {seed}")

@@ -21,8 +21,10 @@ import pytest
 import torch
 
 from pinfold.common.errors import UserError
-from pinfold.convert import build, files, finish
-from pinfold.convert.merge import merge
+from pinfold.convert import files
+from pinfold.convert.convert import new_workspace
+from pinfold.convert.merge.classes import merge_class
+from pinfold.convert.merge.members import split_class
 
 USERS = Path(__file__).resolve().parents[1] / "corpus" / "modular_users"
 IDS = torch.arange(20).view(2, 10) % 13 + 3
@@ -93,7 +95,7 @@ def convert(folder: Path, name: str, text: str, helpers: dict[str, str] | None =
         (folder / file).write_text(helper, encoding="utf-8")
     path = folder / f"modular_{name}.py"
     path.write_text(text, encoding="utf-8")
-    texts = finish.finish(build.convert(path))
+    texts = new_workspace().convert(path).texts
     files.write(texts, folder)
     return texts
 
@@ -436,7 +438,7 @@ def test_a_merged_class_does_what_the_subclass_does(pair):
             return asyncio.run(found)
         return list(found) if hasattr(found, "__next__") else found
 
-    merged = merge.merge(merge.split(child), merge.split(parent), "here").text()
+    merged = merge_class(split_class(child), split_class(parent)).text()
     assert answer(merged) == answer(f"{parent}\n\n\n{child}")
 
 
@@ -472,7 +474,7 @@ class PlainForCausalLM(LlamaForCausalLM):
 )
 def test_how_a_file_is_typed_does_not_matter(change, tmp_path):
     (tmp_path / "modular_plain.py").write_bytes(change(PLAIN))
-    typed = finish.finish(build.convert(tmp_path / "modular_plain.py"))
+    typed = new_workspace().convert(tmp_path / "modular_plain.py").texts
     assert typed == convert(tmp_path / "other", "plain", PLAIN)
 
 
@@ -527,7 +529,7 @@ def test_a_mistake_is_one_line_with_file_and_line(name, tmp_path):
     path = tmp_path / "modular_x.py"
     path.write_bytes(text)
     with pytest.raises(UserError) as error:
-        finish.finish(build.convert(path))
+        new_workspace().convert(path)
     assert told in str(error.value) and len(str(error.value).splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["modular_x.py"]
 

@@ -10,7 +10,12 @@ import pytest
 
 from pinfold.cli.main import main
 from pinfold.common.errors import UserError
-from pinfold.convert import build, couplings, describe, eject
+from pinfold.convert import convert, describe, eject
+from pinfold.convert.read.model import kind_of
+from pinfold.convert.write import couplings
+from pinfold.convert.write.attributes import keep_attributes
+from pinfold.convert.write.facts import Facts
+from pinfold.convert.write.imports import absolute_imports, optional_imports
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
@@ -75,7 +80,7 @@ def run(folder: Path, *more: str) -> subprocess.CompletedProcess:
 def ejected(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ejected")
     for name in CASES:
-        eject.main(name, folder / f"my_{name}", None, "")
+        eject.eject(name, folder / f"my_{name}")
     return folder
 
 
@@ -135,7 +140,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     def fail(*_):
         raise UserError("no")
 
-    monkeypatch.setattr(eject.finish, "finish", fail)
+    monkeypatch.setattr(convert, "finish", fail)
     with pytest.raises(UserError):
         eject.eject("bert", tmp_path / "my_bert")
     assert not list(tmp_path.iterdir())
@@ -197,7 +202,7 @@ def test_tokenizers_and_processors_come_along_and_are_found_by_auto_classes(tmp_
         "whisper": "tokenizer,feature_extractor,processor",
     }  # fmt: skip
     for name, kinds in wanted.items():
-        eject.main(name, tmp_path / f"my_{name}", None, kinds)
+        assert main(["convert", "--eject", name, str(tmp_path / f"my_{name}"), "--with", kinds]) == 0
     sizes = f"TEXT = {TEXT | {'max_position_embeddings': 77}}\nPICTURE = {PICTURE}\n"
     result = subprocess.run(
         [sys.executable, "-c", sizes + KINDS], cwd=tmp_path, capture_output=True, text=True, timeout=120,
@@ -206,14 +211,14 @@ def test_tokenizers_and_processors_come_along_and_are_found_by_auto_classes(tmp_
     assert result.returncode == 0, result.stderr[-2000:]
     assert main(["check", str(tmp_path / "my_clip")]) == 0 and "0 errors" in capsys.readouterr().out
     with pytest.raises(UserError, match="any of tokenizer"):
-        eject.main("bert", tmp_path / "other", None, "tokeniser")
+        eject.eject("bert", tmp_path / "other", kinds=("tokeniser",))
 
 
 def test_parts_of_other_files_and_other_models_come_along(tmp_path):
     """BLIP has two text embeddings, DPR takes BERT, MaskFormer reaches its Swin through AutoBackbone alone."""
     texts = {}
     for name in ("blip", "dpr", "maskformer"):
-        eject.main(name, tmp_path / f"my_{name}", None, "")
+        eject.eject(name, tmp_path / f"my_{name}")
         texts[name] = (tmp_path / f"my_{name}/modeling_my_{name}.py").read_text()
         assert not re.search(r"^ *(import|from) transformers\.models\.", texts[name], re.MULTILINE)
     assert "\nclass MyBlipTextEmbeddings(" in texts["blip"] and "\nclass MyBlipTextEmbeddings2(" in texts["blip"]
@@ -238,9 +243,9 @@ def test_an_optional_import_goes_into_a_try():
     text = (
         "import torch\n\n\ndef f():\n    if on():\n        import deepspeed\n    import os\n    return deepspeed, os\n"
     )
-    new = couplings.optional_imports(text)
+    new = optional_imports(text)
     assert "        try:" in new and "            import deepspeed\n        except ImportError:\n" in new
-    assert "    import os\n" in new and couplings.optional_imports(new) == new
+    assert "    import os\n" in new and optional_imports(new) == new
     compile(new, "text", "exec")
 
 
@@ -264,16 +269,16 @@ def test_a_renamed_class_keeps_its_loss():
 
 
 def test_attributes_keep_their_names_and_model_types_do_not():
-    known = couplings.Facts("my_bert", lows={"my_bert": "bert"})
+    known = Facts("my_bert", lows={"my_bert": "bert"})
     text = 'class C:\n    model_type = "my_bert"\n    base_model_prefix = "my_bert"\n    x = self.my_bert\n'
-    new = couplings.keep_attributes(text, known)
+    new = keep_attributes(text, known)
     assert 'model_type = "my_bert"' in new and 'base_model_prefix = "bert"' in new and "self.bert" in new
 
 
 def test_types_of_other_architectures_keep_their_name():
-    known = couplings.Facts("my_vibevoice", lows={"my_vibevoice": "vibevoice"}, of_type={"my_vibevoice": "C"})
+    known = Facts("my_vibevoice", lows={"my_vibevoice": "vibevoice"}, of_type={"my_vibevoice": "C"})
     text = 'x = Spec(model_type="my_vibevoice_asr")\ny = Spec(model_type="my_vibevoice")\n'
-    new = couplings.keep_attributes(text, known)
+    new = keep_attributes(text, known)
     assert '"vibevoice_asr"' in new and '"my_vibevoice"' in new
 
 
@@ -282,7 +287,7 @@ def test_imports_inside_of_functions_are_absolute():
         "def f():\n    from ..auto.modeling_auto import AutoModel\n    from ...utils import logging\n\n\n"
         "if TYPE_CHECKING:\n    from transformers.models.bert.modeling_bert import BertModel\n"
     )
-    new = couplings.inner_imports(text)
+    new = absolute_imports(text)
     assert "    from transformers import AutoModel\n    from transformers.utils import logging" in new
     assert "TYPE_CHECKING" not in new and "bert" not in new
 
@@ -299,4 +304,4 @@ def test_ids_that_the_model_reads_are_fields():
 
 
 def test_the_kinds_that_can_be_asked_for_have_an_auto_class():
-    assert all(build.kind_of(x) in couplings.AUTO_OF_KIND for x in ("ATokenizer", "AProcessor", "AFeatureExtractor"))
+    assert all(kind_of(x) in couplings.AUTO_OF_KIND for x in ("ATokenizer", "AProcessor", "AFeatureExtractor"))

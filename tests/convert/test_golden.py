@@ -39,7 +39,7 @@ def test_a_generated_file_is_out_of_reach_while_it_is_made(golden):
     with golden.out_of_reach(path):
         for open_it in (
             (path.parent / "modeling_gemma2.py").read_text,
-            lambda: golden.source.find("transformers.models.gemma2.modeling_gemma2"),
+            lambda: golden.modules.find("transformers.models.gemma2.modeling_gemma2"),
         ):
             with pytest.raises(PermissionError, match="is generated from"):
                 open_it()

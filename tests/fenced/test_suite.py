@@ -148,7 +148,7 @@ UPSTREAM = {
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "vit" else pytest.mark.sweep) for n in UPSTREAM])
 def test_what_transformers_own_models_fail_is_known(tmp_path, name):
     folder = tmp_path / f"my_{name}"
-    eject.main(name, folder, None, "")
+    eject.eject(name, folder)
     for auto in common.places(folder):
         sentences = failures(folder, auto)
         assert set(sentences) == UPSTREAM[name].get(auto, set()), (auto, sentences)

@@ -17,7 +17,7 @@ def inlined(files: dict[str, str], name: str, path) -> dict[str, str]:
         return files
     if second not in files:
         raise UserError(f"{path}:1: --inline-config: there is no model to put the configuration into; leave it out")
-    configuration, model = parts(files[first]), parts(files[second], f".configuration_{name}")
+    configuration, model = file_parts(files[first]), file_parts(files[second], f".configuration_{name}")
     there = {n: ast.unparse(node) for node in model[3] for n in bound(node)}
     body = []
     for node, text in zip(configuration[3], configuration[2], strict=True):
@@ -36,7 +36,7 @@ def inlined(files: dict[str, str], name: str, path) -> dict[str, str]:
     return {second: text, **others}
 
 
-def parts(text: str, but: str = "") -> tuple[str, list[str], list[str], list[ast.stmt]]:
+def file_parts(text: str, but: str = "") -> tuple[str, list[str], list[str], list[ast.stmt]]:
     """A file's leading comments, imports (with guarded ones), other statements, and the trees of these.
 
     Args:

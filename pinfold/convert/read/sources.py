@@ -1,26 +1,14 @@
 """A Python file taken apart without being run: top-level items with their text, imports, and what each item uses."""
 
 import ast
-import importlib.util
 import os
-import re
 import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from pinfold.common.errors import UserError
-
-TRANSFORMERS = "transformers"
-WORD = re.compile(r"[A-Za-z_]\w*")
-# what a file's name has in front of the architecture's
-KIND = re.compile(
-    r"^(modular|modeling|configuration|tokenization(_fast)?|image_processing(_pil|_fast)?|video_processing|"
-    r"feature_extraction|processing)_(?=.)"
-)
-
-# files that are no modeling code: what they define lands in files of their own
-KINDED = re.compile(r"(configuration|tokenization|processing|image_processing|feature_extraction|video_processing)_")
+from pinfold.convert.read import modules, names
 
 
 @dataclass
@@ -77,19 +65,19 @@ def used_names(node: ast.AST) -> frozenset[str]:
         if isinstance(part, ast.Name):
             found.add(part.id)
         elif isinstance(part, ast.arg) and part.annotation is not None:
-            found |= quoted(part.annotation)
+            found |= quoted_names(part.annotation)
         elif isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)) and part.returns is not None:
-            found |= quoted(part.returns)
+            found |= quoted_names(part.returns)
         elif isinstance(part, ast.AnnAssign):
-            found |= quoted(part.annotation)
+            found |= quoted_names(part.annotation)
     return frozenset(found)
 
 
-def quoted(annotation: ast.expr) -> set[str]:
+def quoted_names(annotation: ast.expr) -> set[str]:
     found = set()
     for part in ast.walk(annotation):
         if isinstance(part, ast.Constant) and isinstance(part.value, str):
-            found |= set(WORD.findall(part.value))
+            found |= set(names.WORD.findall(part.value))
     return found
 
 
@@ -157,12 +145,10 @@ def check_relative(source: Source, node: ast.stmt) -> None:
 
 
 def neighbour(source: Source, node: ast.ImportFrom) -> str | None:
-    """The name of a file of this repository that a modular file takes from (see nearby.py), as `find` reads it."""
+    """The name of a file of this repository that a modular file takes from, as `find` reads it."""
     if source.package or not source.path.name.startswith("modular_"):
         return None
-    from pinfold.convert import nearby
-
-    found = nearby.locate(source.path, node.level, node.module or "")
+    found = modules.locate(source.path, node.level, node.module or "")
     return f"{found.parent}.{found.stem}" if found else None
 
 
@@ -187,8 +173,8 @@ def read_import(source: Source, node: ast.stmt, guard: str, otherwise: str) -> b
                 source.stars.append((module, node.lineno))
                 continue
             name = alias.asname or alias.name
-            within = module == TRANSFORMERS and source.package.startswith(f"{TRANSFORMERS}.models.")
-            place = public_classes().get(alias.name, module) if within else module  # UDOP writes it so
+            within = module == modules.TRANSFORMERS and source.package.startswith(f"{modules.TRANSFORMERS}.models.")
+            place = modules.public_classes().get(alias.name, module) if within else module  # UDOP writes it so
             source.imports[name] = Import(place, alias.name, name, guard, otherwise, node.lineno)
         return True
     if isinstance(node, ast.Import):
@@ -238,7 +224,7 @@ def absolute_inside(text: str, node: ast.stmt, start: int, package: str) -> str:
     for part in ast.walk(node):
         if isinstance(part, ast.ImportFrom) and part.level and package:
             module = absolute(part, package)
-            if not is_model_module(module):
+            if not modules.is_model_module(module):
                 told = "." * part.level + (part.module or "")
                 at = part.lineno - start
                 lines[at] = lines[at].replace(f"from {told} import", f"from {module} import", 1)
@@ -302,76 +288,17 @@ def is_dots(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.value.value is ...
 
 
-@lru_cache(maxsize=4096)
-def find(module: str) -> Path | None:
-    """The file of a module of transformers, found by path: nothing is imported but the package's own root.
-
-    A file of this repository is named by its folder's path and its stem: /here/bert_model.modeling_bert.
-    """
-    if os.path.isabs(module):
-        return Path(f"{module.rpartition('.')[0]}{os.sep}{module.rpartition('.')[2]}.py")
-    root, _, rest = module.partition(".")
-    if root != TRANSFORMERS:
-        return None
-    spec = importlib.util.find_spec(root)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    base = Path(spec.submodule_search_locations[0], *rest.split("."))
-    for path in (base.with_name(base.name + ".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
-
-
-@lru_cache(maxsize=1024)
-def has(module: str, name: str | None) -> bool:
-    """Whether a generic module of transformers says the name at all (one does not: `logger` of transformers.utils)."""
-    path = find(module) if module.startswith(f"{TRANSFORMERS}.") and name else None
-    return path is None or bool(re.search(rf"\b{name}\b", read(path)) or find(f"{module}.{name}"))
-
-
-@lru_cache(maxsize=256)
-def is_model_module(module: str) -> bool:
-    """A file of one architecture, or of this repository, which must not be imported by what is generated."""
-    if os.path.isabs(module):
-        return True
-    parts = module.split(".")
-    return parts[:2] == [TRANSFORMERS, "models"] and len(parts) >= 3 and parts[2] != "auto"
-
-
-def package_of(module: str) -> str:
-    """The lower-case name of a module's architecture: `llama` of transformers.models.llama.modeling_llama."""
-    if not os.path.isabs(module):
-        return module.split(".")[2]
-    folder, _, stem = module.rpartition(".")
-    if KIND.match(stem):
-        return KIND.sub("", stem)
-    return next((name for name in architectures(folder) if stem.endswith(f"_{name}")), stem)  # attention_bert
-
-
-@lru_cache(maxsize=256)
-def architectures(folder: str) -> list[str]:
-    """What the models of a folder of this repository are called, by the names of their files."""
-    return sorted({KIND.sub("", p.stem) for p in Path(folder).glob("mod*_*.py")}, key=len, reverse=True)
-
-
-def purpose(module: str) -> str:
-    """What a file is for: `image_processing_pil` of transformers.models.detr.image_processing_pil_detr."""
-    found = KIND.match(module.rpartition(".")[2])
-    return found[0] if found else ""
-
-
-def inner_imports(file: Source) -> tuple[dict[str, Import], set[int]]:
+def imports_beside(file: Source) -> tuple[dict[str, Import], set[int]]:
     """What functions of an installed file import from beside it, and the lines that say so: one file will hold all."""
     found: dict[str, Import] = {}
     lines: set[int] = set()
-    if os.path.isabs(file.package) or KINDED.match(file.path.stem):
+    if os.path.isabs(file.package) or modules.OTHER_KINDS.match(file.path.stem):
         return found, lines
     tree = ast.parse(file.text)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level == 1 and node not in tree.body:
             module = absolute(node, file.package)
-            if node.lineno not in file.import_lines and is_model_module(module):
+            if node.lineno not in file.import_lines and modules.is_model_module(module):
                 found |= {a.asname or a.name: Import(module, a.name, a.asname or a.name) for a in node.names}
                 lines |= set(range(node.lineno, node.end_lineno + 1))
     return found, lines
@@ -379,72 +306,33 @@ def inner_imports(file: Source) -> tuple[dict[str, Import], set[int]]:
 
 def auto_module(module: str, name: str) -> str:
     """Where a name of the Auto classes' modules is imported from: transformers itself, if it is public there."""
-    file = find(module)
+    file = modules.find(module)
     listed = load(file, module.rpartition(".")[0]).exported if file else None
-    return module if listed is not None and name not in listed else TRANSFORMERS
-
-
-def shown(module: str) -> str:
-    """A module's name for people: the same wherever the repository lies."""
-    folder, _, stem = module.rpartition(".")
-    return f"{Path(folder).name}.{stem}" if os.path.isabs(module) else module
+    return module if listed is not None and name not in listed else modules.TRANSFORMERS
 
 
 def load(path: Path, package: str) -> Source:
-    """A file taken apart; one of this repository that main.py makes, as it would be made now.
+    """A file taken apart, as it is on the disk; Workspace.load has what main.py would make of it now.
 
     Raises:
         UserError: it cannot be read, or is not Python.
     """
-    if package.startswith(TRANSFORMERS):
+    if package.startswith(modules.TRANSFORMERS):
         inside = path.name == "__init__.py" and package.count(".") > 1  # esm.openfold_utils: relative to itself
         return load_installed(path, f"{package}.{path.parent.name}" if inside else package)
-    if os.path.isabs(package):
-        from pinfold.convert import nearby
+    return parse_cached(modules.read(path), path, package)
 
-        made = nearby.made(path)
-        if made is not None:
-            return parse_once(made, path, package)
-    return parse_once(read(path), path, package)
+
+def load_module(module: str) -> Source:
+    """The file of an installed module, by its dotted name."""
+    return load(modules.find(module), module.rpartition(".")[0])
 
 
 @lru_cache(maxsize=512)
 def load_installed(path: Path, package: str) -> Source:
-    return parse(read(path), path, package)
+    return parse(modules.read(path), path, package)
 
 
 @lru_cache(maxsize=64)
-def parse_once(text: str, path: Path, package: str) -> Source:
+def parse_cached(text: str, path: Path, package: str) -> Source:
     return parse(text, path, package)
-
-
-def read(path: Path) -> str:
-    """
-    Raises:
-        UserError: one line with the file, and the line where it is not UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")  # with or without a mark of byte order
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}:{line}: this is not UTF-8; save it as UTF-8, nothing was written") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); nothing was written") from None
-
-
-@lru_cache(maxsize=1)
-def public_classes() -> dict[str, str]:
-    """Module of each class that `from transformers import X` gives, for those of one architecture."""
-    found = {}
-    spec = importlib.util.find_spec(TRANSFORMERS)
-    models = Path(spec.submodule_search_locations[0]) / "models"
-    for path in sorted(models.glob("*/*.py")):
-        if path.name.startswith(("modular_", "convert_", "__init__")) or path.parent.name == "auto":
-            continue
-        text = path.read_text(encoding="utf-8")
-        at = text.rfind("__all__")
-        if at < 0:
-            continue
-        for name in re.findall(r"[\"'](\w+)[\"']", text[at:]):
-            found.setdefault(name, f"{TRANSFORMERS}.models.{path.parent.name}.{path.stem}")
-    return found

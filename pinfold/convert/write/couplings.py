@@ -10,76 +10,23 @@ import ast
 import functools
 import re
 import sys
-from dataclasses import dataclass, field
 
-from pinfold.convert import build, heads, names, parts, source
+from pinfold.convert.edits import last_name, replaced, segment
+from pinfold.convert.read.model import kind_of
+from pinfold.convert.read.workspace import Conversion
+from pinfold.convert.write import heads, parts
+from pinfold.convert.write.attributes import keep_attributes
+from pinfold.convert.write.facts import Facts, config_of, coupling_facts
+from pinfold.convert.write.imports import absolute_imports, optional_imports
 
-# packages that are there wherever transformers and torch are
-ALWAYS = {"torch", "transformers", "numpy", "packaging", "huggingface_hub", "safetensors", "tqdm", "regex", "yaml"}
-OPTIONAL = "# an optional package: the loader wants what is imported outside of try"
 REGISTER = "register_checkpoint_conversion_mapping"
 
 
-@dataclass
-class Facts:
-    """What of a conversion the couplings depend on."""
-
-    name: str = ""  # of the modular file: my_llama
-    classes: dict[str, str] = field(default_factory=dict)  # new name -> the class upstream that it was made from
-    types: dict[str, str] = field(default_factory=dict)  # new model_type -> the one upstream
-    configs: frozenset[str] = frozenset()  # new names of configuration classes
-    of_type: dict[str, str] = field(default_factory=dict)  # new model_type -> configuration class
-    lows: dict[str, str] = field(default_factory=dict)  # new lower-case prefix -> upstream's, of copies
-
-
-def facts(conversion: "build.Conversion") -> Facts:
-    """Read them from a conversion."""
-    found = Facts(conversion.name)
-    configs = set()
-    for name, made in conversion.definitions.items():
-        if made.kind != "class" or name != made.name:
-            continue
-        if made.origin:
-            found.classes[name] = made.origin.rpartition(".")[2]
-        if build.kind_of(name) != "configuration":
-            continue
-        configs.add(name)
-        new = model_type_of(made.text)
-        if new is None:
-            continue
-        found.of_type[new] = name
-        if made.origin:
-            module, _, old = made.origin.rpartition(".")
-            item = source.load(source.find(module), module.rpartition(".")[0]).items.get(old)
-            before = model_type_of(item.text) if item else None
-            if before and before != new:
-                found.types[new] = before
-    found.configs = frozenset(configs)
-    for vendored in conversion.vendored.values():
-        renaming = vendored.renaming
-        if renaming is not None and renaming.new_lower.endswith(f"_{renaming.old_lower}"):
-            found.lows[renaming.new_lower] = renaming.old_lower
-    return found
-
-
-def model_type_of(text: str) -> str | None:
-    for node in ast.parse(text).body[0].body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        if (
-            isinstance(target, ast.Name)
-            and target.id == "model_type"
-            and isinstance(node.value, ast.Constant)
-            and isinstance(node.value.value, str)
-        ):
-            return node.value.value
-    return None
-
-
-def apply(conversion: "build.Conversion", kind: str, text: str) -> str:
+def apply(conversion: Conversion, kind: str, text: str) -> str:
     """A generated file's text with every coupling mended; what cannot be is noted in the conversion."""
-    known = facts(conversion)
+    known = coupling_facts(conversion)
     text = keep_attributes(text, known)
-    text = inner_imports(text)
+    text = absolute_imports(text)
     text = optional_imports(text)
     if kind == "modeling":
         text = config_guards(text, known.configs)
@@ -127,172 +74,6 @@ def accumulation(text: str) -> str:
     return "\n".join(lines)
 
 
-# --- editing by position ---------------------------------------------------------------------------------------------
-
-
-def replaced(text: str, edits: list[tuple[ast.AST, str]]) -> str:
-    """Replace the source of nodes; the rest keeps its comments and its form."""
-    raw, starts = text.encode(), [0]
-    for line in text.split("\n"):
-        starts.append(starts[-1] + len(line.encode()) + 1)
-    spots = [
-        (starts[n.lineno - 1] + n.col_offset, starts[n.end_lineno - 1] + n.end_col_offset, new) for n, new in edits
-    ]
-    for a, b, new in sorted(spots, reverse=True):
-        raw = raw[:a] + new.encode() + raw[b:]
-    return raw.decode()
-
-
-def segment(text: str, node: ast.AST) -> str:
-    return ast.get_source_segment(text, node) or ast.unparse(node)
-
-
-# --- names of attributes ---------------------------------------------------------------------------------------------
-
-
-def keep_attributes(text: str, known: Facts) -> str:
-    """`self.my_bert` is `self.bert` again where MyBert is a copy of Bert; model types keep their new name.
-
-    The attributes' names are the weights' names: renamed, no published checkpoint of the original would load. A
-    prefix of its own (`My` for `Bert`) is no copy, and follows the modular file's names.
-    """
-    for new, old in known.lows.items():
-        text = one_attribute(text, new, old, known)
-    return text
-
-
-def one_attribute(text: str, new: str, old: str, known: Facts) -> str:
-    pattern = re.compile(rf"(?<![a-zA-Z0-9]){re.escape(new)}(?![a-z0-9])")
-    if not pattern.search(text):
-        return text
-    kept = type_positions(ast.parse(text), lambda t: t in known.of_type or pattern.sub(old, t) not in model_types())
-    lines, out = text.split("\n"), []
-    for number, line in enumerate(lines, 1):
-        if re.match(rf"\s*from \.\w+_{re.escape(known.name)} import", line):
-            out.append(line)
-            continue
-
-        def back(match: re.Match, number=number, line=line) -> str:
-            column = len(line[: match.start()].encode())
-            return match[0] if any(a <= (number, column) < b for a, b in kept) else old
-
-        out.append(pattern.sub(back, line))
-    return "\n".join(out)
-
-
-@functools.lru_cache(maxsize=1)
-def model_types() -> frozenset[str]:
-    """The types of models that transformers has."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-
-    return frozenset(CONFIG_MAPPING_NAMES)
-
-
-def type_positions(tree: ast.AST, ours) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where string constants stand for a model type, not for an attribute of the same name.
-
-    A type of another architecture whose name begins with this one's (vibevoice_asr, for vibevoice) is not among them:
-    `ours` says whether a type is of this folder.
-    """
-    spots = []
-
-    def keep(node: ast.AST | None, surely: bool = False) -> None:
-        for part in ast.walk(node) if node is not None else ():
-            if isinstance(part, ast.Constant) and isinstance(part.value, str) and (surely or ours(part.value)):
-                spots.append(((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)))
-
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Assign, ast.AnnAssign)):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if any(last_name(t) == "model_type" for t in targets):
-                keep(node.value, surely=True)
-        elif isinstance(node, ast.Compare) and "model_type" in ast.unparse(node):
-            keep(node)
-        elif isinstance(node, ast.Subscript) and "MAPPING" in ast.unparse(node.value):
-            keep(node.slice)
-        elif isinstance(node, ast.keyword) and node.arg == "model_type":
-            keep(node.value)
-        elif isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            first = node.args[0] if node.args else None
-            about_type = isinstance(first, ast.Constant) and first.value == "model_type"
-            if called.endswith("for_model") or called == "AutoConfig.register":
-                keep(first)
-            elif about_type and len(node.args) > 1:
-                keep(node.args[1])
-        elif isinstance(node, ast.Dict):
-            for key, value in zip(node.keys, node.values, strict=True):
-                if isinstance(key, ast.Constant) and key.value == "model_type":
-                    keep(value)
-    return spots
-
-
-def last_name(node: ast.AST) -> str:
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-        return str(node.slice.value)
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-# --- imports ---------------------------------------------------------------------------------------------------------
-
-
-def optional_imports(text: str) -> str:
-    """An import of an optional package inside of a function or a condition goes into a try that raises it again.
-
-    The loader refuses a folder if any package that it imports outside of try is missing, also where the code asks
-    first whether it is there: wav2vec2 would need deepspeed, which is used with deepspeed only.
-    """
-    tree, edits = ast.parse(text), []
-
-    def visit(node: ast.AST, inside: bool) -> None:
-        for part in ast.iter_child_nodes(node):
-            if isinstance(part, ast.Try):
-                continue
-            if isinstance(part, (ast.Import, ast.ImportFrom)) and inside and needs_try(part):
-                pad = " " * part.col_offset
-                body = segment(text, part)
-                body = "\n".join("    " + line if n else line for n, line in enumerate(body.split("\n")))
-                edits.append((part, f"try:  {OPTIONAL}\n{pad}    {body}\n{pad}except ImportError:\n{pad}    raise"))
-            visit(part, inside or not isinstance(part, ast.Module))
-
-    visit(tree, False)
-    return replaced(text, edits) if edits else text
-
-
-def needs_try(node: ast.Import | ast.ImportFrom) -> bool:
-    if isinstance(node, ast.ImportFrom):
-        roots = [] if node.level else [(node.module or "").split(".")[0]]
-    else:
-        roots = [a.name.split(".")[0] for a in node.names]
-    return any(r not in ALWAYS and r not in sys.stdlib_module_names for r in roots)
-
-
-def inner_imports(text: str) -> str:
-    """A relative import in a function or a condition, of what lies above one architecture's folder, is absolute.
-
-    What is for type checkers only and names an architecture of transformers goes.
-    """
-    lines = text.split("\n")
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not node.orelse:
-            theirs = [n for n in node.body if isinstance(n, ast.ImportFrom) and source.is_model_module(n.module or "")]
-            for part in [node] if len(theirs) == len(node.body) else theirs:
-                lines[part.lineno - 1 : part.end_lineno] = [""] * (part.end_lineno - part.lineno + 1)
-        elif isinstance(node, ast.ImportFrom) and node.level > 1:
-            where = "." * node.level + (node.module or "")
-            module = source.absolute(node, "transformers.models.any")
-            if module.startswith("transformers.models.auto"):
-                module = source.auto_module(module, node.names[0].name)
-            line = lines[node.lineno - 1]
-            lines[node.lineno - 1] = line.replace(f"from {where} import", f"from {module} import", 1)
-    return "\n".join(lines)
-
-
-# --- guards ----------------------------------------------------------------------------------------------------------
-
-
 def config_guards(text: str, configs: frozenset[str]) -> str:
     """`isinstance(x, XConfig)` in the modeling file asks for the name of the class instead.
 
@@ -318,9 +99,6 @@ def config_guards(text: str, configs: frozenset[str]) -> str:
                 new = f"(isinstance({value}, ({', '.join(others)},)) or {new})"
             edits.append((node, new))
     return replaced(text, edits) if edits else text
-
-
-# --- loss ------------------------------------------------------------------------------------------------------------
 
 
 def loss_of(name: str) -> str | None:
@@ -362,9 +140,6 @@ def losses(text: str, classes: dict[str, str]) -> str:
                 (last, f'{segment(text, last)}\n\n    loss_type = property(lambda self: "{wanted}", lambda *_: None)')
             )
     return replaced(text, edits) if edits else text
-
-
-# --- names of published weights --------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=1)
@@ -417,8 +192,6 @@ else:
 """
 
 
-# --- fields that the base class had --------------------------------------------------------------------------------
-
 SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "decoder_start_token_id")
 
 
@@ -451,21 +224,6 @@ def special_tokens(text: str, modeling: str) -> str:
     return "\n".join(lines)
 
 
-def config_of(classes: dict[str, ast.ClassDef], node: ast.ClassDef | None) -> str | None:
-    """Which configuration a model's class has, by itself or by its bases in the same file."""
-    while node is not None:
-        for part in node.body:
-            if isinstance(part, ast.AnnAssign) and last_name(part.target) == "config":
-                return ast.unparse(part.annotation).strip("\"'")
-            if isinstance(part, ast.Assign) and last_name(part.targets[0]) == "config_class":
-                return ast.unparse(part.value)
-        node = next((classes[b.id] for b in node.bases if isinstance(b, ast.Name) and b.id in classes), None)
-    return None
-
-
-# --- names in strings ------------------------------------------------------------------------------------------------
-
-
 def dangling(text: str) -> list[str]:
     """Notes: classes named as strings (`_no_split_modules`, `_can_record_outputs`) that this file does not have."""
     tree = ast.parse(text)
@@ -483,8 +241,6 @@ def dangling(text: str) -> list[str]:
                     found.append(f"{node.name}._no_split_modules names {word.value}, which this folder does not have")
     return list(dict.fromkeys(found))
 
-
-# --- classes beside the model ----------------------------------------------------------------------------------------
 
 AUTO_OF_KIND = {
     "tokenization": "AutoTokenizer",
@@ -507,15 +263,9 @@ def register_others(text: str, kind: str, own: set[str]) -> str:
             and node.bases  # BERT's BasicTokenizer is a helper
             and node.name in own
             and node.bases  # a helper with such a name is none
-            and build.kind_of(node.name) == kind
+            and kind_of(node.name) == kind
             and not node.name.endswith("Kwargs")
             and f"{node.name}.register_for_auto_class" not in text
         ):
             lines.append(f'{node.name}.register_for_auto_class("{AUTO_OF_KIND[kind]}")')
     return text.rstrip() + "\n\n\n" + "\n".join(lines) + "\n" if lines else text
-
-
-def renamed_type(old: str, renaming: names.Renaming, prefix: str) -> str:
-    """`clip_text_model` -> `my_clip_text_model`; a type that does not carry the name gets the prefix in front."""
-    new = renaming.word(old)
-    return new if new != old else f"{prefix}_{old}"

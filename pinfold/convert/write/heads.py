@@ -9,7 +9,9 @@ import ast
 import functools
 import textwrap
 
-from pinfold.convert import couplings, parts, source
+from pinfold.convert.read import modules, sources
+from pinfold.convert.write import parts
+from pinfold.convert.write.facts import Facts
 
 MODULE = "transformers.modeling_layers"
 GENERIC = "Generic"
@@ -19,10 +21,10 @@ ASKS = "AutoModel.from_config(config)"
 @functools.lru_cache(maxsize=1)
 def generic_inits() -> dict[str, str]:
     """Generic class -> the body of its __init__."""
-    path = source.find(MODULE)
+    path = modules.find(MODULE)
     if path is None:  # transformers before 4.52
         return {}
-    file, found = source.load(path, "transformers"), {}
+    file, found = sources.load(path, "transformers"), {}
     for name, item in file.items.items():
         if item.kind != "class" or not name.startswith(f"{GENERIC}For"):
             continue
@@ -35,7 +37,7 @@ def generic_inits() -> dict[str, str]:
     return found
 
 
-def own_bodies(text: str, known: "couplings.Facts") -> tuple[str, list[str]]:
+def own_bodies(text: str, known: Facts) -> tuple[str, list[str]]:
     """The text with every generic head on a body of this file, and notes on heads for which there is none."""
     tree, edits, notes, rows = ast.parse(text), [], [], text.split("\n")
     here = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
@@ -84,7 +86,7 @@ def place(node: ast.ClassDef, made: str, rows: list[str]) -> tuple[int, int, str
     return at, at, f"{made}\n"
 
 
-def body_of(node: ast.ClassDef, generic: str, here: dict, known: "couplings.Facts") -> str | None:
+def body_of(node: ast.ClassDef, generic: str, here: dict, known: Facts) -> str | None:
     """The class that AutoModel would give upstream, under its new name, if this file has it."""
     end = generic.removeprefix(GENERIC)
     if node.name.endswith(end):

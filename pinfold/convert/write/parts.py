@@ -8,7 +8,8 @@ import ast
 import functools
 import re
 
-from pinfold.convert import couplings
+from pinfold.convert.edits import replaced, segment
+from pinfold.convert.write.facts import Facts
 
 OWN_PARTS = "_own_part"
 FUNCTION = '''
@@ -63,7 +64,7 @@ def from_config_calls(tree: ast.AST) -> list[ast.Call]:
     return found
 
 
-def own_parts(text: str, known: "couplings.Facts") -> str:
+def own_parts(text: str, known: Facts) -> str:
     """`AutoModel.from_config(config.text_config)` makes this file's own class where the type is one of its own."""
     if OWN_PARTS in text:
         return text
@@ -87,7 +88,7 @@ def own_parts(text: str, known: "couplings.Facts") -> str:
         auto = call.func.value.id
         if any(a == auto for a, _ in [*ours, *theirs]):
             edits.append((call, f"{OWN_PARTS}({auto}, {text_between(text, call.func, call)}"))
-    text = couplings.replaced(text, edits).rstrip() + "\n\n\n" + written("_OWN_PARTS", ours)
+    text = replaced(text, edits).rstrip() + "\n\n\n" + written("_OWN_PARTS", ours)
     if not theirs:
         return text + FUNCTION
     return with_auto_config(text + written("_THEIR_PARTS", theirs) + FUNCTION_FOR_BOTH)
@@ -110,11 +111,11 @@ def with_auto_config(text: str) -> str:
 
 def text_between(text: str, function: ast.AST, call: ast.Call) -> str:
     """What follows the parenthesis of a call, up to and with the closing one."""
-    whole, head = couplings.segment(text, call), couplings.segment(text, function)
+    whole, head = segment(text, call), segment(text, function)
     return whole[len(head) :].lstrip()[1:]
 
 
-def part_configurations(text: str, known: "couplings.Facts") -> str:
+def part_configurations(text: str, known: Facts) -> str:
     """Own types of sub-configurations go into AutoConfig's table, from which composites look them up.
 
     The root's is not among them: a root class that is registered at import is taken for built-in code when it is

@@ -18,16 +18,16 @@ def camel(snake: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in re.split(r"[_\W]+", snake) if part)
 
 
-def plain(name: str) -> str:
+def normalized(name: str) -> str:
     return re.sub(r"[_\W]", "", name).lower()
 
 
 def cased_prefix(name: str, classes: list[str]) -> str | None:
     """How classes of the architecture `name` begin: `qwen2_vl` and Qwen2VLConfig give `Qwen2VL`."""
-    wanted, found = plain(name), Counter()
+    wanted, found = normalized(name), Counter()
     for cls in classes:
         for end in range(len(wanted), len(cls) + 1):
-            if plain(cls[:end]) == wanted and not cls[end : end + 1].islower():
+            if normalized(cls[:end]) == wanted and not cls[end : end + 1].islower():
                 # Ernie4_5_MoeConfig begins with Ernie4_5_Moe, and Kimi_K25_Model with Kimi_K25_
                 while cls[end : end + 1] == "_":
                     end += 1

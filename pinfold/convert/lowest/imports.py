@@ -1,0 +1,130 @@
+"""Imports of helpers that older releases lack give way to stand-ins."""
+
+import ast
+import re
+from pathlib import Path
+
+from pinfold.common.errors import UserError
+from pinfold.convert.edits import replaced, segment
+from pinfold.convert.lowest.version import DECLARED
+from pinfold.convert.read import modules, sources
+from pinfold.convert.read.model import global_names
+from pinfold.convert.read.sources import Source
+from pinfold.convert.read.workspace import Conversion
+from pinfold.folder import releases
+
+STAND_INS = Path(__file__).with_name("stand_ins.py")
+
+
+def with_stand_ins(text: str, conversion: Conversion, floor: str) -> str:
+    """Drop imports that nothing needs any more, and put stand-ins in the place of those that come too late."""
+    parts = sources.load(STAND_INS, "")
+    tree = ast.parse(text)
+    used = set(global_names(text))
+    for node in tree.body:  # an import is no use of its name
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            used -= {a.asname or a.name.split(".")[0] for a in node.names}
+    body = "\n".join("" if isinstance(n, (ast.Import, ast.ImportFrom)) else segment(text, n) for n in tree.body)
+    used = set(global_names(body)) | decorated(tree)
+    edits, wanted = [], {n for n in used if n in parts.items and n not in top_level(tree)}
+    for node in tree.body:
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        kept = []
+        for alias in node.names:
+            name = alias.asname or alias.name
+            if name not in used or name in parts.items:
+                continue
+            ours = not node.level and node.module.split(".")[0] == modules.TRANSFORMERS
+            late = releases.absent(node.module, alias.name, floor) if ours else ()
+            if late:
+                raise UserError(
+                    f"{conversion.path}: {DECLARED} is {floor}, but {name} of {node.module} is not in transformers "
+                    f"{releases.describe(late)} and has no stand-in; declare a later one, or write {name} out"
+                )
+            kept.append(alias.name + (f" as {alias.asname}" if alias.asname else ""))
+        level = "." * node.level
+        edits.append((node, f"from {level}{node.module} import {', '.join(kept)}" if kept else "pass"))
+    text = replaced(text, edits)
+    text = re.sub(r"^pass\n", "", text, flags=re.MULTILINE)
+    check_calls(text, parts, wanted, conversion)
+    return put_in(text, parts, wanted)
+
+
+def decorated(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        for each in getattr(node, "decorator_list", []):
+            found |= {n.id for n in ast.walk(each) if isinstance(n, ast.Name)}
+    return found
+
+
+def top_level(tree: ast.Module) -> set[str]:
+    return {n.name for n in tree.body if isinstance(n, (ast.ClassDef, ast.FunctionDef))}
+
+
+def check_calls(text: str, parts: Source, wanted: set[str], conversion: Conversion) -> None:
+    """A stand-in does what models of this family ask of the helper; what asks for more is refused.
+
+    Raises:
+        UserError: an argument that the stand-in does not take.
+    """
+    overlays = re.search(r"\b(?:or_mask_function|and_mask_function|block_sequence_ids)\b", text)
+    if overlays and "create_causal_mask" in wanted:
+        raise UserError(
+            f"{conversion.path}: {DECLARED} cannot be had: masks with {overlays[0]} have no stand-in for older "
+            f"releases; leave {DECLARED} out"
+        )
+    for node in ast.walk(ast.parse(text)):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in wanted):
+            continue
+        made = parts.items[node.func.id].node
+        if not isinstance(made, ast.FunctionDef):
+            continue
+        known = {a.arg for a in made.args.args + made.args.kwonlyargs}
+        more = sorted(k.arg for k in node.keywords if k.arg and k.arg not in known)
+        if more:
+            raise UserError(
+                f"{conversion.path}: {DECLARED} cannot be had: {node.func.id}({more[0]}=...) has no stand-in for "
+                f"older releases; leave {DECLARED} out"
+            )
+
+
+def put_in(text: str, parts: Source, wanted: set[str]) -> str:
+    """The file with stand-ins, what they use, and what that imports, in front of its first definition."""
+    found, queue = set(), sorted(wanted)
+    imported = set()
+    while queue:
+        name = queue.pop()
+        if name in found:
+            continue
+        found.add(name)
+        item = parts.items[name]
+        for each in item.names or (name,):
+            found.add(each)
+        for other in sorted(global_names(item.text) | decorated(ast.parse(item.text))):
+            if other in parts.items and other not in found:
+                queue.append(other)
+            elif other in parts.imports:
+                imported.add(other)
+    tree = ast.parse(text)
+    if not found:
+        return text
+    lines = text.split("\n")
+    there = {a.asname or a.name for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names}
+    first = next(n for n in tree.body if not isinstance(n, (ast.Import, ast.ImportFrom)) and not is_text(n))
+    line = min([first.lineno, *(d.lineno for d in getattr(first, "decorator_list", []))])
+    while line > 1 and lines[line - 2].startswith("#"):
+        line -= 1
+    seen, bodies = set(), []
+    for name, item in parts.items.items():
+        if name in found and id(item) not in seen:
+            seen.add(id(item))
+            bodies.append(re.sub(r"^# --- .*\n+", "", item.text, flags=re.MULTILINE).replace("  # noqa: B905", ""))
+    new = sorted(parts.imports[i].line() for i in imported if i not in there)
+    added = "\n".join(new) + "\n\n\n" + "\n\n\n".join(bodies) + "\n\n\n"
+    return "\n".join([*lines[: line - 1], added, *lines[line - 1 :]])
+
+
+def is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
