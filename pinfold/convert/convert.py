@@ -30,7 +30,7 @@ def convert(
 
     Args:
         path: modular_x.py.
-        package: dotted name of its package, where it is part of one; "" for a file of its own.
+        package: dotted name of its package, where it is part of one; "" for a file that is not.
         inline: put the configuration into the modeling file.
         keep: leave classes that can be subclasses of what they were made from.
         workspace: what the command has converted so far; default: nothing.
@@ -63,15 +63,21 @@ def convert(
 
 def unused_parts(conversion: Conversion, bases: dict) -> None:
     """Notes of classes that replace nothing: MyMlp(LlamaMLP), beside which MyMLP is made and used."""
-    used = {name for made in conversion.definitions.values() for name in made.uses - set(made.names)}
+    used = {name for definition in conversion.definitions.values() for name in definition.uses - set(definition.names)}
     for name, base in bases.items():
         if base is None or name in used or kind_of(name) != "modeling":
             continue
         vendored = conversion.vendored[base[0]]
-        theirs = vendored.rename(base[1])
-        made = conversion.definitions.get(theirs)
-        if theirs != name and theirs in used and made is not None and made.order[0] == 1 and made.context is vendored:
+        replaced = vendored.rename(base[1])
+        definition = conversion.definitions.get(replaced)
+        if (
+            replaced != name
+            and replaced in used
+            and definition is not None
+            and definition.order[0] == 1
+            and definition.context is vendored
+        ):
             line = conversion.module.items[name].line
             conversion.notes.append(
-                f"line {line}: nothing uses {name}, and {base[1]} stays in its place; call it {theirs} to replace it"
+                f"line {line}: nothing uses {name}, and {base[1]} stays in its place; call it {replaced} to replace it"
             )

@@ -57,13 +57,13 @@ def short(text: str, indent: int) -> str:
 
 def parameters(node: ast.ClassDef) -> list[str]:
     """Annotated fields (transformers 5) or the arguments of __init__, with their defaults."""
-    found = []
+    listed = []
     for part in node.body:
         if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name) and part.value is not None:
-            found.append(f"{part.target.id}={ast.unparse(part.value)}")
+            listed.append(f"{part.target.id}={ast.unparse(part.value)}")
         elif isinstance(part, ast.FunctionDef) and part.name == "__init__":
-            found += [x for x in arguments(part) if x != "self" and not x.startswith("*")]
-    return [short(", ".join(found) or "none of its own", 4)]
+            listed += [x for x in arguments(part) if x != "self" and not x.startswith("*")]
+    return [short(", ".join(listed) or "none that it declares itself", 4)]
 
 
 def arguments(node: ast.FunctionDef) -> list[str]:
@@ -71,10 +71,10 @@ def arguments(node: ast.FunctionDef) -> list[str]:
     a = node.args
     plain = a.posonlyargs + a.args
     defaults = [None] * (len(plain) - len(a.defaults)) + list(a.defaults)
-    found = [x.arg + (f"={ast.unparse(d)}" if d else "") for x, d in zip(plain, defaults, strict=True)]
-    found += [f"*{a.vararg.arg}"] if a.vararg else ["*"] if a.kwonlyargs else []
-    found += [x.arg + (f"={ast.unparse(d)}" if d else "") for x, d in zip(a.kwonlyargs, a.kw_defaults, strict=True)]
-    return found + ([f"**{a.kwarg.arg}"] if a.kwarg else [])
+    listed = [x.arg + (f"={ast.unparse(d)}" if d else "") for x, d in zip(plain, defaults, strict=True)]
+    listed += [f"*{a.vararg.arg}"] if a.vararg else ["*"] if a.kwonlyargs else []
+    listed += [x.arg + (f"={ast.unparse(d)}" if d else "") for x, d in zip(a.kwonlyargs, a.kw_defaults, strict=True)]
+    return listed + ([f"**{a.kwarg.arg}"] if a.kwarg else [])
 
 
 def signature(node: ast.FunctionDef) -> str:
@@ -105,12 +105,12 @@ def overridden(package: str) -> tuple[Counter, Counter]:
 
 
 def members(node: ast.ClassDef) -> set[str]:
-    found = set()
+    names = set()
     for part in node.body:
         if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            found.add(part.name)
+            names.add(part.name)
         elif isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
-            found.add(part.target.id)
+            names.add(part.target.id)
         elif isinstance(part, ast.Assign):
-            found |= {t.id for t in part.targets if isinstance(t, ast.Name)}
-    return found - DULL
+            names |= {t.id for t in part.targets if isinstance(t, ast.Name)}
+    return names - DULL

@@ -54,11 +54,11 @@ def method_named(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
 
 def assigned_names(node: ast.AST) -> set[str]:
     """Names that a class's body or a method sets."""
-    found = set()
+    names = set()
     for part in ast.walk(node):
         targets = part.targets if isinstance(part, ast.Assign) else [getattr(part, "target", None)]
-        found |= {last_name(t) for t in targets if t is not None}
-    return found
+        names |= {last_name(t) for t in targets if t is not None}
+    return names
 
 
 def with_lines(text: str, more: list[tuple[int, list[str]]]) -> str:

@@ -1,4 +1,4 @@
-"""`--eject llama my_llama/`: a built-in model as a folder of its own, and the modular file from which to change it.
+"""`--eject llama my_llama/`: a built-in model as a self-contained folder, with the modular file that changes it.
 
 How it works
 - The name is looked up among transformers' model types, spelled in any way.
@@ -54,44 +54,42 @@ def models_folder() -> Path:
 
 def stems() -> dict[str, str]:
     """modeling_<stem>.py -> package, of every built-in model."""
-    found = {}
+    packages = {}
     for path in sorted(models_folder().glob("*/modeling_*.py")):
         if path.parent.name != "auto" and not path.stem.startswith(("modeling_tf_", "modeling_flax_")):
-            found[path.stem.removeprefix("modeling_")] = path.parent.name
-    return found
+            packages[path.stem.removeprefix("modeling_")] = path.parent.name
+    return packages
 
 
 def find_base(name: str) -> Base:
     """The model that a user means.
 
     Raises:
-        UserError: there is none, with the nearest names; or it has no model of its own.
+        UserError: transformers does not have it, with the nearest names; or it has only a tokenizer or a processor.
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES, model_type_to_module_name
 
-    files = stems()
-    packages = sorted({*files.values()})
-    known = {names.normalized(x): x for x in [*packages, *files, *CONFIG_MAPPING_NAMES]}
-    wanted = names.normalized(name)
-    wanted = names.normalized(OTHER_NAMES.get(wanted, name))
-    if wanted not in known:
-        near = difflib.get_close_matches(wanted, known, 5, 0.6)
-        near += [k for k in known if wanted and (wanted in k or (k in wanted and len(k) > 3)) and k not in near]
+    packages_of_files = stems()
+    folders = sorted({*packages_of_files.values()})
+    known = {names.normalized(x): x for x in [*folders, *packages_of_files, *CONFIG_MAPPING_NAMES]}
+    key = names.normalized(name)
+    key = names.normalized(OTHER_NAMES.get(key, name))
+    if key not in known:
+        near = difflib.get_close_matches(key, known, 5, 0.6)
+        near += [k for k in known if key and (key in k or (k in key and len(k) > 3)) and k not in near]
         shown = ", ".join(dict.fromkeys(known[k] for k in near[:5]))
-        nearest = (
-            f"the nearest: {shown}" if shown else "none is called like it; transformers' documentation lists them"
-        )
-        raise UserError(f"{name!r} is no model of this transformers; {nearest}")
-    found = known[wanted]
-    types = {t: c for t, c in CONFIG_MAPPING_NAMES.items() if names.normalized(t) == wanted}
-    if found in files and not types:
-        return of_file(found, files[found])
+        nearest = f"the nearest: {shown}" if shown else "no name is similar; transformers' documentation lists them"
+        raise UserError(f"{name!r} is not a model of this transformers; {nearest}")
+    known_name = known[key]
+    types = {t: c for t, c in CONFIG_MAPPING_NAMES.items() if names.normalized(t) == key}
+    if known_name in packages_of_files and not types:
+        return of_file(known_name, packages_of_files[known_name])
     model_type = next(iter(types), "")
-    package = model_type_to_module_name(model_type) if model_type else found
+    package = model_type_to_module_name(model_type) if model_type else known_name
     cls = types.get(model_type, "")
-    here = [s for s, p in files.items() if p == package]
+    here = [s for s, p in packages_of_files.items() if p == package]
     if not here:
-        raise UserError(f"{name!r} has no model of its own in transformers (a tokenizer or a processor alone)")
+        raise UserError(f"{name!r} has no model in transformers, only a tokenizer or a processor")
     configuration = modules.public_classes().get(cls, "").rpartition(".configuration_")[2]
     if configuration in here:
         stem = configuration
@@ -105,8 +103,8 @@ def find_base(name: str) -> Base:
 def of_file(stem: str, package: str, model_type: str = "") -> Base:
     """The base that modeling_<stem>.py holds."""
     folder = models_folder() / package
-    there = [p.stem.removeprefix("configuration_") for p in sorted(folder.glob("configuration_*.py"))]
-    chosen = [stem] if stem in there else [s for s in there if stem.startswith(s) or s == package] or there
+    available = [p.stem.removeprefix("configuration_") for p in sorted(folder.glob("configuration_*.py"))]
+    chosen = [stem] if stem in available else [s for s in available if stem.startswith(s) or s == package] or available
     return Base(package, model_type or stem, stem, chosen)
 
 
@@ -134,25 +132,25 @@ def others(base: Base, kinds: list[str]) -> dict[str, list[str]]:
     Raises:
         UserError: this model has none of that kind.
     """
-    found: dict[str, list[str]] = {}
+    classes_of: dict[str, list[str]] = {}
     for kind in kinds:
         if kind not in EXTRAS:
             raise UserError(f"--with {kind}: give any of {', '.join(EXTRAS)}, separated by commas")
-        modules = []
+        module_names = []
         for path in sorted((models_folder() / base.package).glob(f"{EXTRAS[kind][0]}*.py")):
-            modules.append(f"transformers.models.{base.package}.{path.stem}")
-        if not modules:
-            modules = shared_module(base, kind)
-        if not modules:
+            module_names.append(f"transformers.models.{base.package}.{path.stem}")
+        if not module_names:
+            module_names = shared_module(base, kind)
+        if not module_names:
             raise UserError(
-                f"--with {kind}: {base.model_type} has none of its own in transformers; leave it out, the stock one "
+                f"--with {kind}: {base.model_type} has none in transformers; leave it out, the stock one "
                 "is loaded by name"
             )
-        for module in modules:
+        for module in module_names:
             classes = [c for c in public(module) if not c.endswith("Kwargs")]
             if classes:
-                found[module] = classes
-    return found
+                classes_of[module] = classes
+    return classes_of
 
 
 def shared_module(base: Base, kind: str) -> list[str]:
@@ -178,11 +176,11 @@ def shared_module(base: Base, kind: str) -> list[str]:
 def parts_elsewhere(base: Base) -> dict[str, list[str]]:
     """Module -> classes that an Auto class makes for a type of this architecture, in another of its modeling files.
 
-    MaskFormer's Swin is one: reached through AutoBackbone alone, no import tells of it.
+    MaskFormer's Swin is one: it is reached through AutoBackbone alone, and no import names it.
     """
     text = modules.find(base.module("modeling")).read_text(encoding="utf-8")
     autos = set(re.findall(r"\b(Auto\w+)\._?from_config\(", text))
-    found: dict[str, list[str]] = {}
+    classes_of: dict[str, list[str]] = {}
     for path in sorted((models_folder() / base.package).glob("configuration_*.py")) if autos else ():
         for item in sources.load(path, f"transformers.models.{base.package}").items.values():
             kind = model_type_of(item.text) if item.kind == "class" else None
@@ -190,19 +188,21 @@ def parts_elsewhere(base: Base) -> dict[str, list[str]]:
                 cls = parts.auto_tables().get(auto, {}).get(kind, "")
                 module = modules.public_classes().get(cls, base.module("modeling"))
                 if modules.package_of(module) == base.package and module != base.module("modeling"):
-                    found.setdefault(module, []).append(cls)
-    return found
+                    classes_of.setdefault(module, []).append(cls)
+    return classes_of
 
 
 def modular(base: Base, prefix: str, kinds: list[str]) -> tuple[str, str]:
     """Name and text of the modular file."""
     name = f"{names.lower(prefix)}_{base.package}"
-    files = [base.module("configuration", s) for s in base.configurations] + [base.module("modeling")]
-    taken = {m: public(m) for m in files} | parts_elsewhere(base) | others(base, kinds)
+    configuration_and_model = [base.module("configuration", s) for s in base.configurations] + [
+        base.module("modeling")
+    ]
+    taken = {m: public(m) for m in configuration_and_model} | parts_elsewhere(base) | others(base, kinds)
     package_classes = all_classes(base.module("modeling"))
     old = names.cased_prefix(base.package, package_classes) or ""
     renaming = names.Renaming(base.package, old, name, prefix + old) if old else None
-    imports, classes, seen, made = [], [], set(), set()
+    imports, classes, seen, new_names = [], [], set(), set()
     for module, listed in taken.items():
         listed = [c for c in listed if c not in seen]
         seen |= set(listed)
@@ -213,9 +213,9 @@ def modular(base: Base, prefix: str, kinds: list[str]) -> tuple[str, str]:
         for cls in listed:
             new = renaming.word(cls) if renaming else cls
             new = new if new != cls else prefix + cls
-            if new in made:  # an older spelling of the same name, kept upstream for those who import it
+            if new in new_names:  # an older spelling of the same name, kept upstream for those who import it
                 continue
-            made.add(new)
+            new_names.add(new)
             body = "    pass"
             kind = model_type_of(file.items[cls].text) if kind_of(cls) == "configuration" else None
             if kind:
@@ -331,8 +331,8 @@ FORWARD = """    with torch.no_grad():
 
 def test_text(conversion: Conversion, folder: str, modeling: str, forward: bool) -> str:
     """A test file for the main class of the folder."""
-    found = re.findall(r'^(\w+)\.register_for_auto_class\("(AutoModel\w*)"\)', modeling, re.MULTILINE)
-    order = [x for x in found if x[1] == "AutoModel"] + found
+    registered = re.findall(r'^(\w+)\.register_for_auto_class\("(AutoModel\w*)"\)', modeling, re.MULTILINE)
+    order = [x for x in registered if x[1] == "AutoModel"] + registered
     if not order:
         return ""
     model, auto = order[0]
@@ -358,9 +358,9 @@ def make(base: Base, prefix: str, kinds: list[str], folder: str, into: Path) -> 
     files.write(texts, into)
     (into / "card.md").write_text(card(base, prefix, name), encoding="utf-8")
     forward = True
-    made = test_text(conversion, folder, texts.get(f"modeling_{name}.py", ""), forward)
-    if made:
-        (into / f"test_{name}.py").write_text(made, encoding="utf-8")
+    test = test_text(conversion, folder, texts.get(f"modeling_{name}.py", ""), forward)
+    if test:
+        (into / f"test_{name}.py").write_text(test, encoding="utf-8")
     return conversion
 
 
@@ -378,9 +378,9 @@ def eject(name: str, out: Path, prefix: str | None = None, kinds: tuple[str, ...
     """
     base = find_base(name)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there already; nothing was written: give a folder that does not exist")
+        raise UserError(f"{out} is there already, and nothing was written; give a folder that does not exist")
     if not re.fullmatch(r"[A-Za-z_]\w*", out.name):
-        raise UserError(f"{out.name!r} is no name of a Python package: give a folder such as my_{base.package}")
+        raise UserError(f"{out.name!r} is not a name of a Python package; give a folder such as my_{base.package}")
     prefix = prefix if prefix is not None else prefix_of(out, base)
     if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", prefix):
         raise UserError(f"--prefix {prefix!r} must begin class names: a capital, then letters and digits, as in My")

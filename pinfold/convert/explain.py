@@ -13,35 +13,35 @@ HEAD = ("name", "file", "made from", "how")
 def table(conversion: Conversion) -> list[str]:
     """One line a definition, in columns: its name, its file, what it was made from, and what was done."""
     seen, rows = set(), [HEAD]
-    for made in conversion.definitions.values():
-        if id(made) not in seen:
-            seen.add(id(made))
-            origin = modules.shown_symbol(made.origin) if made.origin else conversion.path.name
-            rows.append((made.name, file_of(conversion, made), origin, how(conversion, made)))
+    for definition in conversion.definitions.values():
+        if id(definition) not in seen:
+            seen.add(id(definition))
+            origin = modules.shown_symbol(definition.origin) if definition.origin else conversion.path.name
+            rows.append((definition.name, file_of(conversion, definition), origin, how(conversion, definition)))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]) for row in rows]
     return [*(line.rstrip() for line in lines), *(f"note: {note}" for note in conversion.notes)]
 
 
-def file_of(conversion: Conversion, made: Definition) -> str:
+def file_of(conversion: Conversion, definition: Definition) -> str:
     """The kinds of files that hold a definition: a function that two of them need is in both."""
-    if made.kind == "class":
-        kind = kind_of(made.name)
+    if definition.kind == "class":
+        kind = kind_of(definition.name)
         return "modeling" if conversion.inline and kind == "configuration" else kind
-    files = (name for name, text in conversion.files.items() if f"\n{made.text}" in f"\n{text}")
+    files = (name for name, text in conversion.files.items() if f"\n{definition.text}" in f"\n{text}")
     return ", ".join(sorted(name.removesuffix(f"_{conversion.name}.py") for name in files))
 
 
-def how(conversion: Conversion, made: Definition) -> str:
+def how(conversion: Conversion, definition: Definition) -> str:
     """What was done with what a definition was made from."""
-    if not made.origin:
+    if not definition.origin:
         return "as it is written"
-    old = made.origin.rpartition(".")[2]
-    if made.order[0] or made.context is None:
-        return "taken along" + (f", was {old}" if old != made.name else "")
-    child = split_class(conversion.module.items[made.name].text)
-    parent = split_class(made.context.renamed.items[made.context.rename(old)].text)
-    whole = split_class(made.text)
+    old = definition.origin.rpartition(".")[2]
+    if definition.order[0] or definition.context is None:
+        return "taken along" + (f", was {old}" if old != definition.name else "")
+    child = split_class(conversion.module.items[definition.name].text)
+    parent = split_class(definition.context.renamed.items[definition.context.rename(old)].text)
+    whole = split_class(definition.text)
     done: dict[str, list[str]] = {}
     for member in child.members:
         if member.kind not in ("pass", "docstring"):

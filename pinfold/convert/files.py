@@ -71,12 +71,12 @@ def left_over(files: dict[str, str], modular: Path) -> list[Path]:
 def check_free(files: dict[str, str], folder: Path, overwrite: bool = False) -> None:
     """
     Raises:
-        UserError: a file is there that this program did not make, or that somebody has made read-only.
+        UserError: a file is there that this program did not make, or that is read-only.
     """
     for name in files:
         path = folder / name
         if path.exists() and not path.is_file():
-            raise UserError(f"{path} is no file, and cannot be replaced; move it away, nothing was changed")
+            raise UserError(f"{path} is not a file, and cannot be replaced; move it away, nothing was changed")
         if path.exists() and not overwrite and not is_made(path):
             raise UserError(f"{path} is there and was not made from a modular file; move it away, or add --overwrite")
         # os.replace asks the folder only, and os.access says yes to root
@@ -132,22 +132,22 @@ def restore(before: dict[Path, bytes | None]) -> None:
 
 def drift(files: dict[str, str], folder: Path, old: list[Path] = ()) -> list[str]:
     """What differs between the files that are there and those that would be made, and what changed upstream."""
-    found = [f"{path} is left over from an earlier form; run main.py" for path in old]
+    lines = [f"{path} is left over from an earlier form; run main.py" for path in old]
     for name, text in files.items():
         path = folder / name
         if not path.exists():
-            found.append(f"{path} is missing; run main.py")
+            lines.append(f"{path} is missing; run main.py")
             continue
-        there = path.read_text(encoding="utf-8", errors="replace")
-        if without_versions(there) == without_versions(text):
+        written = path.read_text(encoding="utf-8", errors="replace")
+        if without_versions(written) == without_versions(text):
             continue
-        found.append(f"{path} differs{upstream(there, text)}")
-        both = (x.splitlines() for x in (there, text))
+        lines.append(f"{path} differs{upstream(written, text)}")
+        both = (x.splitlines() for x in (written, text))
         shown = list(difflib.unified_diff(*both, "there", "would be", n=0, lineterm=""))[2:]
-        found += [f"    {line[:150]}" for line in shown[:LONGEST]]
+        lines += [f"    {line[:150]}" for line in shown[:LONGEST]]
         if len(shown) > LONGEST:
-            found.append(f"    and {len(shown) - LONGEST} lines more")
-    return found
+            lines.append(f"    and {len(shown) - LONGEST} lines more")
+    return lines
 
 
 def without_versions(text: str) -> str:
@@ -157,25 +157,25 @@ def without_versions(text: str) -> str:
 
 def changed_upstream(files: dict[str, str], folder: Path) -> list[str]:
     """Symbols that were taken and are something else now."""
-    found = set()
+    changed = set()
     for name, text in files.items():
         path = folder / name
         before = dict(TAKEN.findall(path.read_text(encoding="utf-8", errors="replace"))) if path.exists() else {}
         now = dict(TAKEN.findall(text))
-        found |= {k for k in now if k in before and before[k] != now[k]}
-    return sorted(found)
+        changed |= {k for k in now if k in before and before[k] != now[k]}
+    return sorted(changed)
 
 
-def upstream(there: str, text: str) -> str:
+def upstream(written: str, text: str) -> str:
     """What happened since to the symbols that were taken, by their hashes."""
-    before, now = dict(TAKEN.findall(there)), dict(TAKEN.findall(text))
-    told = {
+    before, now = dict(TAKEN.findall(written)), dict(TAKEN.findall(text))
+    changes = {
         "changed upstream": [k for k in now if k in before and before[k] != now[k]],
         "no longer taken": [k for k in before if k not in now],
         "newly taken": [k for k in now if k not in before],
     }
-    words = [f"{what}: {', '.join(sorted(names))}" for what, names in told.items() if names]
-    old, new = VERSIONS.search(there), VERSIONS.search(text)
+    words = [f"{what}: {', '.join(sorted(names))}" for what, names in changes.items() if names]
+    old, new = VERSIONS.search(written), VERSIONS.search(text)
     if words and old and new and old[2] != new[2]:
         words.append(f"made with transformers {old[2]}, and this is {new[2]}")
     return "".join(f"; {w}" for w in words)

@@ -304,7 +304,8 @@ def test_what_changed_upstream_since_is_said_and_not_compared(convert, tmp_path)
         ),
         (
             "class MyModel(MyOther): pass\nclass MyOther(MyModel): pass",
-            "1: MyModel derives from MyOther, which line 2 defines; a base stands above what derives from it",
+            "1: MyModel derives from MyOther, which line 2 defines; a base must come before the "
+            "classes that derive from it",
         ),
     ],
 )

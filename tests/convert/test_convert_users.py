@@ -517,7 +517,7 @@ BAD = {
         "modular_x.py:5: class X is in line 1 as well",
     ),
     "no class": (b"x = 1\n", "modular_x.py:1: it has no class"),
-    "a class in an if": (b"if True:\n    class X:\n        pass\n", "modular_x.py:2: class X stands inside another"),
+    "a class in an if": (b"if True:\n    class X:\n        pass\n", "modular_x.py:2: class X is inside another"),
     "zero byte": (b"\nx = 1\0\n", "modular_x.py:2: "),
     "too deep": (b"x = " + b"(" * 500 + b")" * 500 + b"\n", "modular_x.py:"),
 }

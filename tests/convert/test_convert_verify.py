@@ -34,15 +34,46 @@ def made(tmp_path_factory):
     return folder
 
 
-def damaged(made: Path, place: Path, old: str, new: str, name: str = "modeling_my.py") -> list[verify.Check]:
-    folder = place / "my_model"
+# Kinds of damage, each to a copy of one model: what is replaced by what.
+HIDES_A_KEY = """    def state_dict(self, *a, **k):
+        state = super().state_dict(*a, **k)
+        state.pop('model.norm.weight', None)
+        return state
+
+"""
+FORWARD = "    def forward(\n        self,\n        input_ids"
+DAMAGES = {
+    "scaled": ("return self.weight * ", "return 1.001 * self.weight * "),
+    "imported": (
+        "import torch\n", "import torch\nfrom transformers.models.gemma.modeling_gemma import GemmaMLP\n",
+    ),
+    "uncached": ("if cache is not None:\n            key_states", "if False:\n            key_states"),
+    "doubled": ("loss = self.loss_function(", "loss = 2 * self.loss_function("),
+    "unbuilt": ("self.lm_head = nn.Linear(", "self.lm_head = nn.Linearr("),
+    "keyless": (FORWARD, HIDES_A_KEY + FORWARD),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory) -> list[verify.Check]:
+    """What one verification says of a folder with all damaged models, and one that is as it was generated."""
+    folder = tmp_path_factory.mktemp("verify") / "damaged_model"
     folder.mkdir()
-    for path in made.glob("*.py"):
-        (folder / path.name).write_text(path.read_text())
-    text = (folder / name).read_text()
-    assert old in text
-    (folder / name).write_text(text.replace(old, new, 1))
+    paths = []
+    for name in ("good", *DAMAGES):
+        paths.append(folder / f"modular_{name}.py")
+        paths[-1].write_text(MODULAR.replace("My", name.capitalize()))
+    assert main(["convert", *map(str, paths)]) == 0
+    for name, (old, new) in DAMAGES.items():
+        path = folder / f"modeling_{name}.py"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
     return verify.verify(folder, progress=False).failed
+
+
+def of_model(failed: list[verify.Check], name: str) -> list[verify.Check]:
+    return [c for c in failed if c.cls.startswith(name.capitalize())]
 
 
 def test_a_good_folder_passes_every_check(made):
@@ -52,47 +83,36 @@ def test_a_good_folder_passes_every_check(made):
     assert {"builds and runs", "loss", "gradients", "save and load", "generate", "as upstream"} <= names
 
 
-def test_a_changed_output_is_found(made, tmp_path):
-    found = damaged(made, tmp_path, "return self.weight * ", "return 1.001 * self.weight * ")
-    assert any(c.name == "as upstream" and "outputs differ" in c.why for c in found), found
+def test_a_model_beside_damaged_ones_passes_every_check(failed):
+    assert not of_model(failed, "good")
 
 
-def test_an_import_of_a_model_is_found(made, tmp_path):
-    line = "import torch\n"
-    found = damaged(made, tmp_path, line, line + "from transformers.models.gemma.modeling_gemma import GemmaMLP\n")
-    assert any(c.name == "text" and "gemma" in c.why for c in found), found
-    assert any(c.name == "needs no model of transformers" for c in found), found
+def test_a_changed_output_is_found(failed):
+    checks = of_model(failed, "scaled")
+    assert any(c.name == "as upstream" and "outputs differ" in c.why for c in checks), failed
 
 
-def test_a_cache_that_is_left_aside_is_found(made, tmp_path):
-    found = damaged(
-        made, tmp_path, "if cache is not None:\n            key_states", "if False:\n            key_states"
-    )
-    assert any(c.name == "generate without a cache" and "logits differ" in c.why for c in found), found
+def test_an_import_of_a_model_is_found(failed):
+    assert any(c.name == "text" and "modeling_imported.py" in c.why and "gemma" in c.why for c in failed), failed
+    assert any(c.name == "needs no model of transformers" for c in failed), failed
 
 
-def test_a_broken_loss_is_found(made, tmp_path):
-    found = damaged(made, tmp_path, "loss = self.loss_function(", "loss = 2 * self.loss_function(")
-    assert any(c.name == "as upstream" and "loss is" in c.why for c in found), found
+def test_a_cache_that_is_left_aside_is_found(failed):
+    checks = of_model(failed, "uncached")
+    assert any(c.name == "generate without a cache" and "logits differ" in c.why for c in checks), failed
 
 
-def test_a_class_that_cannot_be_built_is_found(made, tmp_path):
-    found = damaged(made, tmp_path, "self.lm_head = nn.Linear(", "self.lm_head = nn.Linearr(")
-    assert any(c.name == "builds and runs" and "Linearr" in c.why for c in found), found
+def test_a_broken_loss_is_found(failed):
+    assert any(c.name == "as upstream" and "loss is" in c.why for c in of_model(failed, "doubled")), failed
 
 
-def test_a_missing_key_is_found(made, tmp_path):
-    change = (
-        "state = super().state_dict(*a, **k)\n        state.pop('model.norm.weight', None)\n        return state\n"
-    )
-    head = "    def state_dict(self, *a, **k):\n        " + change
-    found = damaged(
-        made,
-        tmp_path,
-        "    def forward(\n        self,\n        input_ids",
-        head + "\n    def forward(\n        self,\n        input_ids",
-    )
-    assert any(c.why for c in found), found
+def test_a_class_that_cannot_be_built_is_found(failed):
+    checks = of_model(failed, "unbuilt")
+    assert any(c.name == "builds and runs" and "Linearr" in c.why for c in checks), failed
+
+
+def test_a_missing_key_is_found(failed):
+    assert of_model(failed, "keyless"), failed
 
 
 def test_a_folder_without_generated_files_is_a_mistake(tmp_path):

@@ -1,4 +1,4 @@
-"""benchmarks/golden.py on a sample of 40 of transformers' own modular files; (c), the behaviour, on eight of them."""
+"""benchmarks/golden.py on samples of transformers' own modular files; (c), the behaviour, on eight of them."""
 
 import importlib.util
 from pathlib import Path
@@ -19,12 +19,13 @@ def golden():
     return module
 
 
-def test_of_a_sample_nearly_all_is_as_in_transformers(golden):
-    rows = [golden.judge(path, 20, text_only=True) for path in golden.chosen(40, 0)]
-    told = {key: {r["name"]: r[key] for r in rows if r[key]} for key in "abd"}
+@pytest.mark.parametrize("count", [12, pytest.param(40, marks=pytest.mark.slow)])
+def test_of_a_sample_nearly_all_is_as_in_transformers(golden, count):
+    rows = [golden.judge(path, 20, text_only=True) for path in golden.chosen(count, 0)]
+    failed = {key: {r["name"]: r[key] for r in rows if r[key]} for key in "abd"}
     texts = [why for r in rows for why in r["texts"].values()]
-    assert not told["a"] and len(told["b"]) <= 1 and len(told["d"]) <= 12, told
-    assert sum(not t for t in texts) >= 0.8 * len(texts), told["d"]
+    assert not failed["a"] and len(failed["b"]) <= 1 and len(failed["d"]) <= 0.3 * count, failed
+    assert sum(not t for t in texts) >= 0.8 * len(texts), failed["d"]
 
 
 @pytest.mark.parametrize("name", BEHAVIOUR)

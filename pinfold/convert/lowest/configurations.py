@@ -45,12 +45,12 @@ def one_configuration(text: str, node: ast.ClassDef, fields: list[ast.AnnAssign]
         )
         value = name
         if isinstance(each.value, ast.Call):
-            given = {k.arg: segment(text, k.value) for k in each.value.keywords}
-            if "default_factory" in given:
-                default, value = "None", f"({given['default_factory']})() if {name} is None else {name}"
+            arguments = {k.arg: segment(text, k.value) for k in each.value.keywords}
+            if "default_factory" in arguments:
+                default, value = "None", f"({arguments['default_factory']})() if {name} is None else {name}"
                 kind += " | None"
-            elif "default" in given:
-                default = given["default"]
+            elif "default" in arguments:
+                default = arguments["default"]
                 checks += interval_check(name, each.value)
             else:
                 raise UserError(f"{conversion.path}: {DECLARED} cannot be had: {name}'s default is {default}")
@@ -76,12 +76,12 @@ def one_configuration(text: str, node: ast.ClassDef, fields: list[ast.AnnAssign]
     body += [*checks, *(f"        self.{v.name}()" for v in validators)]
     passed = "".join(f"{n}=self.{n}, " for n in names if n in BASE_FIELDS)
     body.append(f"        super().__init__({passed}**kwargs)")
-    made = [*head, "        **kwargs,", "    ):", *body, *after]
+    init = [*head, "        **kwargs,", "    ):", *body, *after]
     if rotary:
-        made += ROTARY_NAMES.split("\n")
+        init += ROTARY_NAMES.split("\n")
     old = method_named(node, "__post_init__")
     gone = [(n.lineno, n.end_lineno) for n in fields] + ([(old.lineno, old.end_lineno)] if old else [])
-    return with_lines_and_gone(text, [(fields[-1].end_lineno, made)], gone)
+    return with_lines_and_gone(text, [(fields[-1].end_lineno, init)], gone)
 
 
 def name_of(node: ast.ClassDef, part: ast.FunctionDef) -> str:
@@ -89,7 +89,7 @@ def name_of(node: ast.ClassDef, part: ast.FunctionDef) -> str:
 
 
 def interval_check(name: str, call: ast.Call) -> list[str]:
-    """`interval(min=0.0, max=1.0)(default=0.02)`: the check that it stands for."""
+    """`interval(min=0.0, max=1.0)(default=0.02)`: the check that it means."""
     ends = {k.arg: ast.unparse(k.value) for k in getattr(call.func, "keywords", [])}
     low, high = ends.get("min"), ends.get("max")
     if low is None or high is None:

@@ -68,12 +68,12 @@ def described(node: ast.FunctionDef, owner: str) -> list[str]:
     """Lines of the docstring of a forward."""
     labels = next((LABELS[end] for end in LABELS if owner.endswith(end)), EACH_TOKEN)
     known = ARGUMENTS | {"labels": f"{labels}; gives a loss"}
-    given = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)][1:]
-    lines = [f"            {name}: {known[name]}." for name in given if name in known]
-    told = f'        """Returns {ast.unparse(node.returns)}.' if node.returns else '        """Run the model.'
+    parameters = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)][1:]
+    lines = [f"            {name}: {known[name]}." for name in parameters if name in known]
+    opening = f'        """Returns {ast.unparse(node.returns)}.' if node.returns else '        """Run the model.'
     if not lines:
-        return [f'{told}"""']
-    return [told, "", "        Args:", *lines, '        """']
+        return [f'{opening}"""']
+    return [opening, "", "        Args:", *lines, '        """']
 
 
 def _lacks(node: ast.ClassDef | ast.FunctionDef) -> bool:
@@ -83,7 +83,7 @@ def _lacks(node: ast.ClassDef | ast.FunctionDef) -> bool:
 
 
 def _before(text: str, node: ast.ClassDef | ast.FunctionDef) -> int:
-    """The number of the line that ends a signature: before remarks that stand above the first statement."""
+    """The number of the line that ends a signature: before comments above the first statement."""
     lines, number = text.split("\n"), _first(node) - 1
     while not lines[number - 1].strip() or lines[number - 1].startswith(f"{' ' * (node.col_offset + 4)}#"):
         number -= 1

@@ -21,16 +21,16 @@ def with_stand_ins(text: str, conversion: Conversion, floor: str) -> str:
     parts = sources.load(STAND_INS, "")
     tree = ast.parse(text)
     used = set(global_names(text))
-    for node in tree.body:  # an import is no use of its name
+    for node in tree.body:  # an import does not count as a use of its name
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             used -= {a.asname or a.name.split(".")[0] for a in node.names}
     body = "\n".join("" if isinstance(n, (ast.Import, ast.ImportFrom)) else segment(text, n) for n in tree.body)
     used = set(global_names(body)) | decorated(tree)
-    edits, wanted = [], {n for n in used if n in parts.items and n not in top_level(tree)}
+    edits, replaced_names = [], {n for n in used if n in parts.items and n not in top_level(tree)}
     for node in tree.body:
         if not isinstance(node, ast.ImportFrom):
             continue
-        kept = []
+        names = []
         for alias in node.names:
             name = alias.asname or alias.name
             if name not in used or name in parts.items:
@@ -42,46 +42,46 @@ def with_stand_ins(text: str, conversion: Conversion, floor: str) -> str:
                     f"{conversion.path}: {DECLARED} is {floor}, but {name} of {node.module} is not in transformers "
                     f"{releases.describe(late)} and has no stand-in; declare a later one, or write {name} out"
                 )
-            kept.append(alias.name + (f" as {alias.asname}" if alias.asname else ""))
+            names.append(alias.name + (f" as {alias.asname}" if alias.asname else ""))
         level = "." * node.level
-        edits.append((node, f"from {level}{node.module} import {', '.join(kept)}" if kept else "pass"))
+        edits.append((node, f"from {level}{node.module} import {', '.join(names)}" if names else "pass"))
     text = replaced(text, edits)
     text = re.sub(r"^pass\n", "", text, flags=re.MULTILINE)
-    check_calls(text, parts, wanted, conversion)
-    return put_in(text, parts, wanted)
+    check_calls(text, parts, replaced_names, conversion)
+    return put_in(text, parts, replaced_names)
 
 
 def decorated(tree: ast.AST) -> set[str]:
-    found = set()
+    names = set()
     for node in ast.walk(tree):
         for each in getattr(node, "decorator_list", []):
-            found |= {n.id for n in ast.walk(each) if isinstance(n, ast.Name)}
-    return found
+            names |= {n.id for n in ast.walk(each) if isinstance(n, ast.Name)}
+    return names
 
 
 def top_level(tree: ast.Module) -> set[str]:
     return {n.name for n in tree.body if isinstance(n, (ast.ClassDef, ast.FunctionDef))}
 
 
-def check_calls(text: str, parts: Source, wanted: set[str], conversion: Conversion) -> None:
+def check_calls(text: str, parts: Source, replaced_names: set[str], conversion: Conversion) -> None:
     """A stand-in does what models of this family ask of the helper; what asks for more is refused.
 
     Raises:
         UserError: an argument that the stand-in does not take.
     """
     overlays = re.search(r"\b(?:or_mask_function|and_mask_function|block_sequence_ids)\b", text)
-    if overlays and "create_causal_mask" in wanted:
+    if overlays and "create_causal_mask" in replaced_names:
         raise UserError(
             f"{conversion.path}: {DECLARED} cannot be had: masks with {overlays[0]} have no stand-in for older "
             f"releases; leave {DECLARED} out"
         )
     for node in ast.walk(ast.parse(text)):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in wanted):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in replaced_names):
             continue
-        made = parts.items[node.func.id].node
-        if not isinstance(made, ast.FunctionDef):
+        stand_in = parts.items[node.func.id].node
+        if not isinstance(stand_in, ast.FunctionDef):
             continue
-        known = {a.arg for a in made.args.args + made.args.kwonlyargs}
+        known = {a.arg for a in stand_in.args.args + stand_in.args.kwonlyargs}
         more = sorted(k.arg for k in node.keywords if k.arg and k.arg not in known)
         if more:
             raise UserError(
@@ -90,38 +90,40 @@ def check_calls(text: str, parts: Source, wanted: set[str], conversion: Conversi
             )
 
 
-def put_in(text: str, parts: Source, wanted: set[str]) -> str:
+def put_in(text: str, parts: Source, replaced_names: set[str]) -> str:
     """The file with stand-ins, what they use, and what that imports, in front of its first definition."""
-    found, queue = set(), sorted(wanted)
+    needed, queue = set(), sorted(replaced_names)
     imported = set()
     while queue:
         name = queue.pop()
-        if name in found:
+        if name in needed:
             continue
-        found.add(name)
+        needed.add(name)
         item = parts.items[name]
         for each in item.names or (name,):
-            found.add(each)
+            needed.add(each)
         for other in sorted(global_names(item.text) | decorated(ast.parse(item.text))):
-            if other in parts.items and other not in found:
+            if other in parts.items and other not in needed:
                 queue.append(other)
             elif other in parts.imports:
                 imported.add(other)
     tree = ast.parse(text)
-    if not found:
+    if not needed:
         return text
     lines = text.split("\n")
-    there = {a.asname or a.name for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names}
+    imported_already = {
+        a.asname or a.name for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names
+    }
     first = next(n for n in tree.body if not isinstance(n, (ast.Import, ast.ImportFrom)) and not is_text(n))
     line = min([first.lineno, *(d.lineno for d in getattr(first, "decorator_list", []))])
     while line > 1 and lines[line - 2].startswith("#"):
         line -= 1
     seen, bodies = set(), []
     for name, item in parts.items.items():
-        if name in found and id(item) not in seen:
+        if name in needed and id(item) not in seen:
             seen.add(id(item))
             bodies.append(re.sub(r"^# --- .*\n+", "", item.text, flags=re.MULTILINE).replace("  # noqa: B905", ""))
-    new = sorted(parts.imports[i].line() for i in imported if i not in there)
+    new = sorted(parts.imports[i].line() for i in imported if i not in imported_already)
     added = "\n".join(new) + "\n\n\n" + "\n\n\n".join(bodies) + "\n\n\n"
     return "\n".join([*lines[: line - 1], added, *lines[line - 1 :]])
 

@@ -30,11 +30,11 @@ def cache_names(text: str) -> str:
         inside: set[int] = set()
         for part in ast.walk(node):
             if isinstance(part, ast.Call) and "Output" in last_name(part.func):
-                for given in part.keywords:
-                    if given.arg == "cache":
-                        value = renamed_cache(segment(text, given.value))
-                        edits.append((given, f"**with_cache({value})"))
-                        inside |= {id(x) for x in ast.walk(given)}
+                for keyword in part.keywords:
+                    if keyword.arg == "cache":
+                        value = renamed_cache(segment(text, keyword.value))
+                        edits.append((keyword, f"**with_cache({value})"))
+                        inside |= {id(x) for x in ast.walk(keyword)}
         for part in ast.walk(node):
             if id(part) in inside:
                 continue
@@ -73,23 +73,23 @@ def older_calls(text: str) -> str:
         elif name == "DynamicCache" and node.keywords:
             edits.append((node, "DynamicCache()"))
         elif name.endswith(".update") and any(k.arg == "kwargs" for k in node.keywords):
-            given = [segment(text, x) for x in (node.func.value, *node.args, node.keywords[-1].value)]
-            edits.append((node, f"update_cache({', '.join(given)})"))
+            arguments = [segment(text, x) for x in (node.func.value, *node.args, node.keywords[-1].value)]
+            edits.append((node, f"update_cache({', '.join(arguments)})"))
         elif name.startswith("init."):
             edits.append((node.func, f"nn.{name}"))
         elif name.endswith("._init_weights") and name.partition("._")[0] in ("super()", "PreTrainedModel"):
             edits.append((node, f"draw_weights(self, {segment(text, node.args[-1])})"))
     for node in classes_in(text):
         if node.name.endswith("ForCausalLM"):
-            found = [n.func for n in ast.walk(node) if isinstance(n, ast.Call)]
-            edits += [(f, "causal_lm_loss") for f in found if ast.unparse(f) == "self.loss_function"]
+            called = [n.func for n in ast.walk(node) if isinstance(n, ast.Call)]
+            edits += [(f, "causal_lm_loss") for f in called if ast.unparse(f) == "self.loss_function"]
     return replaced(text, edits) if edits else text
 
 
 def older_models(text: str) -> str:
-    """What the base class of older releases wants to be told, and examples of another model's use left out."""
-    edits, found = [], classes_in(text)
-    for node in found:
+    """With what the base class of older releases needs to know, and without examples of another model's use."""
+    edits, nodes = [], classes_in(text)
+    for node in nodes:
         own = {n.name for n in node.body if isinstance(n, ast.FunctionDef)}
         here, init, added = assigned_in_body(node), method_named(node, "__init__"), []
         if "PreTrainedModel" in base_names(node):
@@ -113,7 +113,7 @@ def older_models(text: str) -> str:
         if any(HEADS.match(b) for b in base_names(node)):
             body = next((b for b in base_names(node) if b.endswith("PreTrainedModel")), "")
             body = body.removesuffix("PreTrainedModel") + "Model"
-            if body in {n.name for n in found}:
+            if body in {n.name for n in nodes}:
                 added = [f"    body_class = {body}", *added]
         if added:
             last, lines = node.body[-1], text.split("\n")

@@ -1,4 +1,4 @@
-"""Stand-ins for transformers' helpers that came late, changed or went: floor.py copies their source into a folder.
+"""Stand-ins for transformers' helpers that came late, changed or went: imports.py copies their source into a folder.
 
 Each is called what it is called in transformers, and needs only what every release from 4.48 on has. Nothing of this
 file is run by the converter. Two rules: no name of a helper that a model's file could have (they are copied side by

@@ -16,7 +16,7 @@ def declared_version(conversion: Conversion) -> str | None:
     """The lowest release that the modular file asks for, or None.
 
     Raises:
-        UserError: it is no version from 4.48 on.
+        UserError: it is not a version from 4.48 on.
     """
     item = conversion.module.items.get(DECLARED)
     if item is None:

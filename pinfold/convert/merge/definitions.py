@@ -99,7 +99,7 @@ def is_pretrained(base: str) -> bool:
 
 
 def split_arguments(text: str) -> list[str]:
-    """What stands between the commas of a call's parentheses."""
+    """The arguments of a call, of which the text is what the parentheses hold."""
     call = ast.parse(f"f({text})", mode="eval").body
     return [ast.unparse(a) for a in call.args] + [f"{k.arg}={ast.unparse(k.value)}" for k in call.keywords]
 

@@ -104,8 +104,8 @@ def repeats(row: Member, body: list[Member]) -> bool:
 def bindings(call: ast.Call, node: ast.FunctionDef, parent: ast.FunctionDef, rows: list[Member]) -> list[Member]:
     """Rule 4: `parameter = argument` for arguments of super() that say something else than the parent's own names.
 
-    In a modular file both methods share their names, so an argument that is one of the parent's parameters stands
-    for it wherever it is written.
+    In a modular file both methods share their names, so an argument that is one of the parent's parameters means
+    it wherever it is written.
     """
     names = arguments_of(parent)
     arguments = call_arguments(call, node, parent)
@@ -137,7 +137,7 @@ def call_arguments(call: ast.Call, node: ast.FunctionDef, parent: ast.FunctionDe
     arguments = dict(zip(names, positional, strict=False))
     arguments |= {k.arg: k.value for k in call.keywords if k.arg in names}
     defaults = {a.arg: default for a, default in with_defaults(parent) if default is not None}
-    # what neither the call nor the subclass speaks of
+    # what neither the call nor the subclass names
     return arguments | {n: defaults[n] for n in names if n not in arguments and n not in own and n in defaults}
 
 

@@ -1,4 +1,4 @@
-"""What an imported name stands for: the model file, and the symbol in it."""
+"""What an imported name means: the model file, and the symbol in it."""
 
 import ast
 import os
@@ -10,15 +10,15 @@ from pinfold.convert.read.workspace import Conversion
 
 
 def reference(conversion: Conversion, name: str) -> tuple[str, str] | None:
-    """The model file and the symbol that an imported name stands for, or None."""
-    found = conversion.module.imports.get(name)
-    if found is None or found.name is None:
+    """The model file and the symbol that an imported name means, or None."""
+    imported = conversion.module.imports.get(name)
+    if imported is None or imported.name is None:
         return None
-    if found.module == modules.TRANSFORMERS and not found.name.startswith("Auto"):
-        module = modules.public_classes().get(found.name)
-        return (module, found.name) if module else None
-    if modules.is_model_module(found.module) and found.module != own_module(conversion, found.module):
-        return spelled(conversion, *defined(conversion, found.module, found.name))
+    if imported.module == modules.TRANSFORMERS and not imported.name.startswith("Auto"):
+        module = modules.public_classes().get(imported.name)
+        return (module, imported.name) if module else None
+    if modules.is_model_module(imported.module) and imported.module != own_module(conversion, imported.module):
+        return spelled(conversion, *defined(conversion, imported.module, imported.name))
     return None
 
 
@@ -39,10 +39,10 @@ def defined(conversion: Conversion, module: str, name: str) -> tuple[str, str]:
     module = conversion.workspace.generated_module(module, name) if os.path.isabs(module) else module
     path = modules.find(module)
     file = conversion.workspace.load_module(module) if path else None
-    found = file.imports.get(name) if file is not None and name not in file.items else None
-    if found is None or found.name is None or not modules.is_model_module(found.module):
+    imported = file.imports.get(name) if file is not None and name not in file.items else None
+    if imported is None or imported.name is None or not modules.is_model_module(imported.module):
         return module, name
-    return defined(conversion, found.module, found.name)
+    return defined(conversion, imported.module, imported.name)
 
 
 def own_module(conversion: Conversion, module: str) -> str | None:
@@ -57,25 +57,26 @@ def base_of(conversion: Conversion, node: ast.ClassDef) -> tuple[str, str, int] 
     Raises:
         UserError: two of them.
     """
-    found = []
+    symbols = []
     for number, base in enumerate(node.bases):
         if isinstance(base, ast.Name):
             symbol = reference(conversion, base.id)
             if symbol is not None:
                 file = original(symbol[0], conversion, node.lineno)
                 if symbol[1] in file.items:
-                    found.append((*symbol, number))
+                    symbols.append((*symbol, number))
                 elif symbol[1] not in file.imports:
                     raise UserError(
                         f"{conversion.path}:{node.lineno}: {modules.shown(symbol[0])} has no {symbol[1]}; it has "
                         f"{', '.join(file.classes()[:8])}"
                     )
-    if len(found) > 1:
+    if len(symbols) > 1:
+        first, second = (symbol[1] for symbol in symbols[:2])
         raise UserError(
-            f"{conversion.path}:{node.lineno}: {node.name} has two bases of models, {found[0][1]} and {found[1][1]}; "
+            f"{conversion.path}:{node.lineno}: {node.name} has two bases of models, {first} and {second}; "
             "inherit from one, and write out what the other gives"
         )
-    return found[0] if found else None
+    return symbols[0] if symbols else None
 
 
 def original(module: str, conversion: Conversion, line: int = 0) -> Source:

@@ -15,7 +15,7 @@ FILE_KIND = re.compile(
     r"^(modular|modeling|configuration|tokenization(_fast)?|image_processing(_pil|_fast)?|video_processing|"
     r"feature_extraction|processing)_(?=.)"
 )
-# files that are no modeling code: what they define lands in files of their own
+# files of other kinds than modeling code: what they define goes into files of the same kind
 OTHER_KINDS = re.compile(
     r"(configuration|tokenization|processing|image_processing|feature_extraction|video_processing)_"
 )
@@ -76,8 +76,8 @@ def architectures(folder: str) -> list[str]:
 
 def purpose(module: str) -> str:
     """What a file is for: `image_processing_pil` of transformers.models.detr.image_processing_pil_detr."""
-    found = FILE_KIND.match(module.rpartition(".")[2])
-    return found[0] if found else ""
+    match = FILE_KIND.match(module.rpartition(".")[2])
+    return match[0] if match else ""
 
 
 def shown(module: str) -> str:
@@ -103,7 +103,7 @@ def read(path: Path) -> str:
 @lru_cache(maxsize=1)
 def public_classes() -> dict[str, str]:
     """Module of each class that `from transformers import X` gives, for those of one architecture."""
-    found = {}
+    modules = {}
     spec = importlib.util.find_spec(TRANSFORMERS)
     models = Path(spec.submodule_search_locations[0]) / "models"
     for path in sorted(models.glob("*/*.py")):
@@ -114,8 +114,8 @@ def public_classes() -> dict[str, str]:
         if at < 0:
             continue
         for name in re.findall(r"[\"'](\w+)[\"']", text[at:]):
-            found.setdefault(name, f"{TRANSFORMERS}.models.{path.parent.name}.{path.stem}")
-    return found
+            modules.setdefault(name, f"{TRANSFORMERS}.models.{path.parent.name}.{path.stem}")
+    return modules
 
 
 LIBRARIES = {"torch", "transformers", "numpy"}
@@ -137,19 +137,19 @@ def locate(path: Path, level: int, module: str) -> Path | None:
     else:
         places = upwards(folder)
     for place in places:
-        found = place.joinpath(*parts).with_suffix(".py")
-        if found.is_file() and place.joinpath(*parts).suffix == "":
-            return found
+        file = place.joinpath(*parts).with_suffix(".py")
+        if file.is_file() and place.joinpath(*parts).suffix == "":
+            return file
     return None
 
 
 def upwards(folder: Path) -> list[Path]:
     """The folder and those around it, as far as the repository or the current directory goes; at least one."""
-    found = [folder, *folder.parents]
-    for number, place in enumerate(found):
+    folders = [folder, *folder.parents]
+    for number, place in enumerate(folders):
         if (place / ".git").exists() or (number and place == Path.cwd()):
-            return found[: number + 1]
-    return found[:2]
+            return folders[: number + 1]
+    return folders[:2]
 
 
 def shown_path(path: Path) -> str:

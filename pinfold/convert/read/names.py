@@ -24,16 +24,16 @@ def normalized(name: str) -> str:
 
 def cased_prefix(name: str, classes: list[str]) -> str | None:
     """How classes of the architecture `name` begin: `qwen2_vl` and Qwen2VLConfig give `Qwen2VL`."""
-    wanted, found = normalized(name), Counter()
+    normal, counted = normalized(name), Counter()
     for cls in classes:
-        for end in range(len(wanted), len(cls) + 1):
-            if normalized(cls[:end]) == wanted and not cls[end : end + 1].islower():
+        for end in range(len(normal), len(cls) + 1):
+            if normalized(cls[:end]) == normal and not cls[end : end + 1].islower():
                 # Ernie4_5_MoeConfig begins with Ernie4_5_Moe, and Kimi_K25_Model with Kimi_K25_
                 while cls[end : end + 1] == "_":
                     end += 1
-                found[cls[:end]] += 1
+                counted[cls[:end]] += 1
                 break
-    return found.most_common(1)[0][0] if found else None
+    return counted.most_common(1)[0][0] if counted else None
 
 
 @dataclass(frozen=True)
@@ -94,18 +94,18 @@ def infer(old_cased: str, pairs: list[tuple[str, str]], default: str = "", share
 
     Args:
         default: the prefix of the modular file itself, which wins where several are as common; else the last does.
-        shared: what both names end with is no prefix, as transformers' own converter has it, if that is not a whole
+        shared: what both names end with is not a prefix, as transformers' own converter has it, if that is not a whole
             name: (`MyVLDenseMLP`, `OurDenseMLP`) of OurDense gives `MyVL`.
     """
-    found: Counter = Counter()
+    counted: Counter = Counter()
     for new, old in pairs:
         if old.startswith(old_cased):
             rest = common_end(new, old) if shared and default else ""
             rest = rest if rest not in ("", old) else old[len(old_cased) :]
             if rest and new.endswith(rest) and len(new) > len(rest):
                 prefix = new[: -len(rest)]
-                found[default if shared and len(prefix) < len(default) and default in new else prefix] += 1
-    most = [prefix for prefix, count in found.items() if count == max(found.values())]
+                counted[default if shared and len(prefix) < len(default) and default in new else prefix] += 1
+    most = [prefix for prefix, count in counted.items() if count == max(counted.values())]
     return (default if default in most else most[-1]) if most else None
 
 

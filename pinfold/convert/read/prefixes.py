@@ -13,25 +13,25 @@ def cased_prefix(conversion: Conversion, module: str, classes: list[str]) -> str
     """How an architecture's classes begin: as its name, in its file or in another, else as its configuration does."""
     package = modules.package_of(module)
     every = conversion.workspace.classes(module) if os.path.isabs(module) else all_classes(module)
-    found = names.cased_prefix(package, classes) or names.cased_prefix(package, every)
-    if found is None:  # HunYuanDenseV1Config of hunyuan_v1_dense, Speech2TextConfig of speech_to_text
+    prefix = names.cased_prefix(package, classes) or names.cased_prefix(package, every)
+    if prefix is None:  # HunYuanDenseV1Config of hunyuan_v1_dense, Speech2TextConfig of speech_to_text
         others = [c for c in classes if "Config" not in c]
         configs = {c.removesuffix("Config") for c in every if c.endswith("Config")} - {""}
         alike = {c: sum(x.startswith(c) for x in others) for c in sorted(configs)}
-        found = max(alike, key=alike.get, default=None)
-        if found is not None and 2 * alike[found] < len(others):
-            found = None
-    return found
+        prefix = max(alike, key=alike.get, default=None)
+        if prefix is not None and 2 * alike[prefix] < len(others):
+            prefix = None
+    return prefix
 
 
 def all_classes(module: str) -> list[str]:
     """Classes of every file of an installed architecture."""
     path = modules.find(module)
-    found = []
+    classes = []
     for file in sorted(path.parent.glob("*.py")):
         if not file.name.startswith(("modular_", "convert_", "__init__")):
-            found += re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
-    return found
+            classes += re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return classes
 
 
 def find_prefixes(conversion: Conversion, bases: dict) -> None:
@@ -41,19 +41,19 @@ def find_prefixes(conversion: Conversion, bases: dict) -> None:
             pairs.setdefault(base[0], []).append((new, base[1]))
     of_package: dict[str, Counter] = {}
     default = names.cased_prefix(conversion.name, conversion.module.classes()) or ""
-    for module, found in pairs.items():
+    for module, named in pairs.items():
         package = modules.package_of(module)
-        there = lookup.original(module, conversion).classes()
-        old = cased_prefix(conversion, module, there)
-        prefix = names.infer(old, found, default, bool(conversion.module.package)) if old else None
+        classes = lookup.original(module, conversion).classes()
+        old = cased_prefix(conversion, module, classes)
+        prefix = names.infer(old, named, default, bool(conversion.module.package)) if old else None
         if prefix and default and prefix != default:
             # MyText for Llama, where there are classes LlamaText...: what comes along would get names of those
             before = prefix.replace(default, old)
-            prefix = default if before != prefix and any(c.startswith(before) for c in there) else prefix
+            prefix = default if before != prefix and any(c.startswith(before) for c in classes) else prefix
         if prefix:
-            two_prefixes(conversion, old, found)
+            two_prefixes(conversion, old, named)
             conversion.prefixes[module] = prefix
-            of_package.setdefault(package, Counter())[prefix] += len(found)
+            of_package.setdefault(package, Counter())[prefix] += len(named)
     for package, counted in of_package.items():
         conversion.prefixes[package] = counted.most_common(1)[0][0]
     commonest = sum(of_package.values(), Counter()).most_common(1)

@@ -18,7 +18,7 @@ from pinfold.convert.read.workspace import Conversion
 def check(conversion: Conversion) -> None:
     """
     Raises:
-        UserError: the file is empty, defines a class twice, or speaks of something that is not there.
+        UserError: the file is empty, defines a class twice, or names something that does not exist.
     """
     module, path = conversion.module, conversion.path
     if not module.classes():
@@ -26,8 +26,8 @@ def check(conversion: Conversion) -> None:
         if nested:
             first = min(nested, key=lambda n: n.lineno)
             raise UserError(
-                f"{path}:{first.lineno}: class {first.name} stands inside another statement, and no class stands at "
-                "the top of the file; move it there"
+                f"{path}:{first.lineno}: class {first.name} is inside another statement, and the file has no class at "
+                "its top level; move it there"
             )
         raise UserError(f"{path}:1: it has no class; write one, as in: class MyModel(LlamaModel): pass")
     lines: dict[str, int] = {}
@@ -39,28 +39,28 @@ def check(conversion: Conversion) -> None:
                     "another name"
                 )
             lines[node.name] = node.lineno
-    for found in module.imports.values():
-        if found.name is not None and not found.guard:
-            is_there(conversion, found)
+    for imported in module.imports.values():
+        if imported.name is not None and not imported.guard:
+            is_there(conversion, imported)
     through_modules(conversion)
     for name in module.classes():
         known_bases(conversion, module.items[name].node)
 
 
-def is_there(conversion: Conversion, found: Import) -> None:
+def is_there(conversion: Conversion, imported: Import) -> None:
     """
     Raises:
         UserError: a name that transformers, or a file of this repository, does not have.
     """
-    if found.module.split(".")[0] != modules.TRANSFORMERS and not modules.is_model_module(found.module):
+    if imported.module.split(".")[0] != modules.TRANSFORMERS and not modules.is_model_module(imported.module):
         return
-    if found.module == modules.TRANSFORMERS:
+    if imported.module == modules.TRANSFORMERS:
         listed = dir(importlib.import_module(modules.TRANSFORMERS))
-        if found.name in listed or modules.find(f"{found.module}.{found.name}"):
+        if imported.name in listed or modules.find(f"{imported.module}.{imported.name}"):
             return
     else:
-        lookup.original(found.module, conversion, found.at)
-        module, name = lookup.defined(conversion, found.module, found.name)
+        lookup.original(imported.module, conversion, imported.at)
+        module, name = lookup.defined(conversion, imported.module, imported.name)
         path = modules.find(module)
         file = conversion.workspace.load_module(module)
         listed = [*file.items, *file.imports]
@@ -68,9 +68,11 @@ def is_there(conversion: Conversion, found: Import) -> None:
             return
         if path.name == "__init__.py":  # it fills itself when it is asked
             return
-    near = difflib.get_close_matches(found.name, listed, 3, 0.6)
-    told = f"the nearest: {', '.join(near)}" if near else "python main.py --describe NAME shows what a model has"
-    raise UserError(f"{conversion.path}:{found.at}: {modules.shown(found.module)} has no {found.name}; {told}")
+    near = difflib.get_close_matches(imported.name, listed, 3, 0.6)
+    cure = f"the nearest: {', '.join(near)}" if near else "python main.py --describe NAME shows what a model has"
+    raise UserError(
+        f"{conversion.path}:{imported.at}: {modules.shown(imported.module)} has no {imported.name}; {cure}"
+    )
 
 
 def known_bases(conversion: Conversion, node: ast.ClassDef) -> None:
@@ -100,7 +102,7 @@ def above(conversion: Conversion, node: ast.ClassDef, item: Item, base: str) -> 
     """
     where = f"{conversion.path}:{node.lineno}: {node.name} derives from {base}, which"
     if item.line >= node.lineno:
-        raise UserError(f"{where} line {item.line} defines; a base stands above what derives from it")
+        raise UserError(f"{where} line {item.line} defines; a base must come before the classes that derive from it")
     if item.kind == "class" or not isinstance(item.node, (ast.Assign, ast.AnnAssign)):
         return
     value = item.node.value
@@ -115,7 +117,9 @@ def through_modules(conversion: Conversion) -> None:
         UserError: a model's module is imported, or something of transformers' models is written transformers.X.
     """
     module = conversion.module
-    whole = {alias: found for alias, found in module.imports.items() if not found.guard and is_whole(found)}
+    whole = {
+        alias: imported for alias, imported in module.imports.items() if not imported.guard and is_whole(imported)
+    }
     for node in ast.walk(ast.parse(module.text)):
         if not isinstance(node, ast.Attribute):
             continue
@@ -123,25 +127,27 @@ def through_modules(conversion: Conversion) -> None:
         alias = next((a for a in whole if written.startswith(f"{a}.")), None)
         if alias is None:
             continue
-        found = whole[alias]
-        path = ".".join([found.module, *([found.name] if found.name else []), written.removeprefix(f"{alias}.")])
+        imported = whole[alias]
+        path = ".".join(
+            [imported.module, *([imported.name] if imported.name else []), written.removeprefix(f"{alias}.")]
+        )
         place, _, name = path.rpartition(".")
         if place == modules.TRANSFORMERS:
-            there = not name.startswith("Auto") and name in modules.public_classes()
+            exists = not name.startswith("Auto") and name in modules.public_classes()
         else:
-            there = modules.is_model_module(place) and modules.find(place) is not None
-        if there:
+            exists = modules.is_model_module(place) and modules.find(place) is not None
+        if exists:
             raise UserError(
                 f"{conversion.path}:{node.lineno}: {written} is reached through a module, which would stay as it is; "
                 f"write: from {place} import {name}"
             )
 
 
-def is_whole(found: Import) -> bool:
+def is_whole(imported: Import) -> bool:
     """Whether an import is of a module of transformers, not of a name in it."""
-    if found.module.split(".")[0] != modules.TRANSFORMERS and not modules.is_model_module(found.module):
+    if imported.module.split(".")[0] != modules.TRANSFORMERS and not modules.is_model_module(imported.module):
         return False
-    return found.name is None or modules.find(f"{found.module}.{found.name}") is not None
+    return imported.name is None or modules.find(f"{imported.module}.{imported.name}") is not None
 
 
 def where_is(name: str) -> str | None:

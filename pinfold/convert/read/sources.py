@@ -60,25 +60,25 @@ class Source:
 
 def used_names(node: ast.AST) -> frozenset[str]:
     """Names that a statement reads, with those in annotations that are strings."""
-    found = set()
+    used = set()
     for part in ast.walk(node):
         if isinstance(part, ast.Name):
-            found.add(part.id)
+            used.add(part.id)
         elif isinstance(part, ast.arg) and part.annotation is not None:
-            found |= quoted_names(part.annotation)
+            used |= quoted_names(part.annotation)
         elif isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)) and part.returns is not None:
-            found |= quoted_names(part.returns)
+            used |= quoted_names(part.returns)
         elif isinstance(part, ast.AnnAssign):
-            found |= quoted_names(part.annotation)
-    return frozenset(found)
+            used |= quoted_names(part.annotation)
+    return frozenset(used)
 
 
 def quoted_names(annotation: ast.expr) -> set[str]:
-    found = set()
+    words = set()
     for part in ast.walk(annotation):
         if isinstance(part, ast.Constant) and isinstance(part.value, str):
-            found |= set(names.WORD.findall(part.value))
-    return found
+            words |= set(names.WORD.findall(part.value))
+    return words
 
 
 def absolute(node: ast.ImportFrom, package: str) -> str:
@@ -104,10 +104,10 @@ def parse(text: str, path: Path, package: str) -> Source:
             if path.name.startswith("modular_"):  # what only the compiler sees: a parameter twice, return outside
                 compile(text, str(path), "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        before, zero, _ = text.partition("\0")  # of which no Python tells the line
+        before, zero, _ = text.partition("\0")  # whose line no Python reports
         line = getattr(error, "lineno", None) or (before.count("\n") + 1 if zero else 1)
         why = getattr(error, "msg", None) or str(error) or "it is nested too deep"
-        raise UserError(f"{path}:{line}: {why}; mend it, nothing was written") from None
+        raise UserError(f"{path}:{line}: {why}; fix it, nothing was written") from None
     source, lines = Source(path, text, package), text.split("\n")
     above = 0  # last line of the statement before
     for number, node in enumerate(tree.body):
@@ -137,9 +137,9 @@ def check_relative(source: Source, node: ast.stmt) -> None:
     if source.package or not isinstance(node, ast.ImportFrom) or not node.level or neighbour(source, node):
         return
     if node.level > 1 or not node.module or "." in node.module:
-        told = f"from {'.' * node.level}{node.module or ''} import {', '.join(a.name for a in node.names)}"
+        written = f"from {'.' * node.level}{node.module or ''} import {', '.join(a.name for a in node.names)}"
         raise UserError(
-            f"{source.path}:{node.lineno}: {told} is not found in a folder loaded from a Hub; "
+            f"{source.path}:{node.lineno}: {written} is not found in a folder loaded from a Hub; "
             "put the file beside this one, and write: from .file import name"
         )
 
@@ -148,8 +148,8 @@ def neighbour(source: Source, node: ast.ImportFrom) -> str | None:
     """The name of a file of this repository that a modular file takes from, as `find` reads it."""
     if source.package or not source.path.name.startswith("modular_"):
         return None
-    found = modules.locate(source.path, node.level, node.module or "")
-    return f"{found.parent}.{found.stem}" if found else None
+    path = modules.locate(source.path, node.level, node.module or "")
+    return f"{path.parent}.{path.stem}" if path else None
 
 
 def refuse_whole(source: Source, module: str, line: int) -> None:
@@ -189,7 +189,7 @@ def read_import(source: Source, node: ast.stmt, guard: str, otherwise: str) -> b
 
 
 def guarded_imports(source: Source, node: ast.stmt, lines: list[str]) -> bool:
-    """`if is_x_available(): import x`, with an else, or try and except: kept as it stands, where it binds imports."""
+    """`if is_x_available(): import x`, with an else, or try and except: kept as written, where it binds imports."""
     inside = [n for n in node.body if isinstance(n, (ast.Import, ast.ImportFrom))]
     if not inside:
         return False
@@ -225,9 +225,9 @@ def absolute_inside(text: str, node: ast.stmt, start: int, package: str) -> str:
         if isinstance(part, ast.ImportFrom) and part.level and package:
             module = absolute(part, package)
             if not modules.is_model_module(module):
-                told = "." * part.level + (part.module or "")
+                relative = "." * part.level + (part.module or "")
                 at = part.lineno - start
-                lines[at] = lines[at].replace(f"from {told} import", f"from {module} import", 1)
+                lines[at] = lines[at].replace(f"from {relative} import", f"from {module} import", 1)
     return "\n".join(lines)
 
 
@@ -268,9 +268,9 @@ def add_item(source: Source, node: ast.stmt, text: str, line: int) -> None:
 
 
 def laid_out(node: ast.stmt, depth: int = 0) -> bool:
-    """Whether classes and functions are indented by four spaces, and each statement begins on a line of its own.
+    """Whether classes and functions are indented by four spaces, and each statement begins on a new line.
 
-    Only then can texts of two files stand in one class; others are written anew, without their comments.
+    Only then can texts of two files be put into one class; others are written anew, without their comments.
     """
     above = node.lineno
     for part in node.body:
@@ -290,18 +290,18 @@ def is_dots(node: ast.stmt) -> bool:
 
 def imports_beside(file: Source) -> tuple[dict[str, Import], set[int]]:
     """What functions of an installed file import from beside it, and the lines that say so: one file will hold all."""
-    found: dict[str, Import] = {}
+    imports: dict[str, Import] = {}
     lines: set[int] = set()
     if os.path.isabs(file.package) or modules.OTHER_KINDS.match(file.path.stem):
-        return found, lines
+        return imports, lines
     tree = ast.parse(file.text)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level == 1 and node not in tree.body:
             module = absolute(node, file.package)
             if node.lineno not in file.import_lines and modules.is_model_module(module):
-                found |= {a.asname or a.name: Import(module, a.name, a.asname or a.name) for a in node.names}
+                imports |= {a.asname or a.name: Import(module, a.name, a.asname or a.name) for a in node.names}
                 lines |= set(range(node.lineno, node.end_lineno + 1))
-    return found, lines
+    return imports, lines
 
 
 def auto_module(module: str, name: str) -> str:

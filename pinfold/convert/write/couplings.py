@@ -1,4 +1,4 @@
-"""What a class's new name breaks where nothing says so: mended in the renamed text, one function for each.
+"""What a class's new name breaks where nothing says so: fixed in the renamed text, one function for each.
 
 transformers couples a model to its name in places that no import shows: the loss is picked by the class's name,
 published weights are renamed by model type, sub-models are found in tables by their configuration's class, guards ask
@@ -23,7 +23,7 @@ REGISTER = "register_checkpoint_conversion_mapping"
 
 
 def apply(conversion: Conversion, kind: str, text: str) -> str:
-    """A generated file's text with every coupling mended; what cannot be is noted in the conversion."""
+    """A generated file's text with every coupling fixed; what cannot be is noted in the conversion."""
     known = coupling_facts(conversion)
     text = keep_attributes(text, known)
     text = absolute_imports(text)
@@ -107,22 +107,26 @@ def loss_of(name: str) -> str | None:
 
     if name in LOSS_MAPPING:
         return name
-    found = re.findall(f"({'|'.join(LOSS_MAPPING)})", name)
-    return found[0] if found else None
+    matches = re.findall(f"({'|'.join(LOSS_MAPPING)})", name)
+    return matches[0] if matches else None
 
 
 def losses(text: str, classes: dict[str, str]) -> str:
     """`self.loss_type = ...` after super().__init__ where the new name would give another loss than the old one.
 
     PreTrainedModel.__init__ sets it from the class's name, in every version, so that a class attribute would be
-    overwritten; a class without an __init__ of its own gets a property that cannot be.
+    overwritten; a class without an __init__ gets a property that cannot be.
     """
     edits = []
     for node in ast.parse(text).body:
         if not isinstance(node, ast.ClassDef) or node.name not in classes:
             continue
-        wanted, own = loss_of(classes[node.name]), loss_of(node.name)
-        if wanted is None or own in (wanted, node.name) or not re.search(r"For[A-Z]|Model|Head", classes[node.name]):
+        upstream, own = loss_of(classes[node.name]), loss_of(node.name)
+        if (
+            upstream is None
+            or own in (upstream, node.name)
+            or not re.search(r"For[A-Z]|Model|Head", classes[node.name])
+        ):
             continue
         body = segment(text, node)
         if "loss_type" in body or not any(
@@ -132,12 +136,15 @@ def losses(text: str, classes: dict[str, str]) -> str:
         init = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
         call = next((n for n in init.body if ast.unparse(n).startswith("super().__init__(")), None) if init else None
         if call is not None:
-            line = f'{segment(text, call)}\n{" " * call.col_offset}self.loss_type = "{wanted}"'
+            line = f'{segment(text, call)}\n{" " * call.col_offset}self.loss_type = "{upstream}"'
             edits.append((call, line))
         else:
             last = node.body[-1]
             edits.append(
-                (last, f'{segment(text, last)}\n\n    loss_type = property(lambda self: "{wanted}", lambda *_: None)')
+                (
+                    last,
+                    f'{segment(text, last)}\n\n    loss_type = property(lambda self: "{upstream}", lambda *_: None)',
+                )
             )
     return replaced(text, edits) if edits else text
 
@@ -202,16 +209,16 @@ def special_tokens(text: str, modeling: str) -> str:
     are there only if config.json says so, and reading another is an AttributeError.
     """
     classes = {n.name: n for n in ast.parse(modeling).body if isinstance(n, ast.ClassDef)}
-    wanted: dict[str, set[str]] = {}
+    read_by: dict[str, set[str]] = {}
     for node in classes.values():
         config = config_of(classes, node)
         for part in ast.walk(node) if config else ():
             read = isinstance(part, ast.Attribute) and part.attr in SPECIAL and isinstance(part.ctx, ast.Load)
             if read and ast.unparse(part.value) in ("config", "self.config"):
-                wanted.setdefault(config, set()).add(part.attr)
+                read_by.setdefault(config, set()).add(part.attr)
     lines = text.split("\n")
     for node in reversed(ast.parse(text).body):
-        if not isinstance(node, ast.ClassDef) or node.name not in wanted or "Config" not in node.name:
+        if not isinstance(node, ast.ClassDef) or node.name not in read_by or "Config" not in node.name:
             continue
         fields = [n for n in node.body if isinstance(n, ast.AnnAssign)]
         bases = [ast.unparse(b) for b in node.bases]
@@ -219,7 +226,7 @@ def special_tokens(text: str, modeling: str) -> str:
         if not fields or not plain or any(getattr(n, "name", "") == "__init__" for n in node.body):
             continue
         whole = segment(text, node)
-        missing = [n for n in SPECIAL if n in wanted[node.name] and not re.search(rf"\b{n}\b", whole)]
+        missing = [n for n in SPECIAL if n in read_by[node.name] and not re.search(rf"\b{n}\b", whole)]
         lines[fields[-1].end_lineno : fields[-1].end_lineno] = [f"    {n}: int | None = None" for n in missing]
     return "\n".join(lines)
 
@@ -231,15 +238,15 @@ def dangling(text: str) -> list[str]:
         a.asname or a.name for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names
     }
     known |= set(dir(sys.modules.get("torch.nn"))) if "torch.nn" in sys.modules else set()
-    found = []
+    notes = []
     for node in tree.body:
         for part in node.body if isinstance(node, ast.ClassDef) else ():
             if not isinstance(part, ast.Assign) or last_name(part.targets[0]) != "_no_split_modules":
                 continue
             for word in ast.walk(part.value):
                 if isinstance(word, ast.Constant) and isinstance(word.value, str) and word.value not in known:
-                    found.append(f"{node.name}._no_split_modules names {word.value}, which this folder does not have")
-    return list(dict.fromkeys(found))
+                    notes.append(f"{node.name}._no_split_modules names {word.value}, which this folder does not have")
+    return list(dict.fromkeys(notes))
 
 
 AUTO_OF_KIND = {

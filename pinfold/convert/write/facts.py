@@ -22,32 +22,32 @@ class Facts:
 
 def coupling_facts(conversion: Conversion) -> Facts:
     """Read them from a conversion."""
-    found = Facts(conversion.name)
+    facts = Facts(conversion.name)
     configs = set()
-    for name, made in conversion.definitions.items():
-        if made.kind != "class" or name != made.name:
+    for name, definition in conversion.definitions.items():
+        if definition.kind != "class" or name != definition.name:
             continue
-        if made.origin:
-            found.classes[name] = made.origin.rpartition(".")[2]
+        if definition.origin:
+            facts.classes[name] = definition.origin.rpartition(".")[2]
         if kind_of(name) != "configuration":
             continue
         configs.add(name)
-        new = model_type_of(made.text)
+        new = model_type_of(definition.text)
         if new is None:
             continue
-        found.of_type[new] = name
-        if made.origin:
-            module, _, old = made.origin.rpartition(".")
+        facts.of_type[new] = name
+        if definition.origin:
+            module, _, old = definition.origin.rpartition(".")
             item = conversion.workspace.load_module(module).items.get(old)
             before = model_type_of(item.text) if item else None
             if before and before != new:
-                found.types[new] = before
-    found.configs = frozenset(configs)
+                facts.types[new] = before
+    facts.configs = frozenset(configs)
     for vendored in conversion.vendored.values():
         renaming = vendored.renaming
         if renaming is not None and renaming.new_lower.endswith(f"_{renaming.old_lower}"):
-            found.lows[renaming.new_lower] = renaming.old_lower
-    return found
+            facts.lows[renaming.new_lower] = renaming.old_lower
+    return facts
 
 
 def model_type_of(text: str) -> str | None:

@@ -19,7 +19,7 @@ from pinfold.convert.write import couplings, inline
 from pinfold.convert.write.registrations import registrations
 
 FUTURE = "from __future__ import annotations"
-NO_LINT = "# ruff: noqa"  # what there is to mend is in the modular file, or upstream
+NO_LINT = "# ruff: noqa"  # what there is to fix is in the modular file, or upstream
 
 
 def finish(conversion: Conversion) -> dict[str, str]:
@@ -36,7 +36,7 @@ def finish(conversion: Conversion) -> dict[str, str]:
             kind = name.removesuffix(f"_{conversion.name}.py")
             conversion.files[name] = lower(conversion, kind, text, declared)
     lowest = declared or lowest_version(conversion)
-    texts, found = {}, {}
+    texts, finished = {}, {}
     for name, text in conversion.files.items():
         kind = name.removesuffix(f"_{conversion.name}.py")
         texts[name] = with_config_class(text) + "\n".join(registrations(conversion, kind, text, lowest))
@@ -54,12 +54,12 @@ def finish(conversion: Conversion) -> dict[str, str]:
         head = [f"{files.MARK}{conversion.path.name}: edit that file, and run main.py again."]
         head += [f"{files.OPTIONS}{files.INLINE}"] if conversion.inline else []
         head += [*provenance(conversion), NO_LINT, licence]
-        found[name] = "\n".join(head) + f"\n\n{guard}{body.lstrip()}".replace("\n\n\n\n", "\n\n\n")
-    return found
+        finished[name] = "\n".join(head) + f"\n\n{guard}{body.lstrip()}".replace("\n\n\n\n", "\n\n\n")
+    return finished
 
 
 def with_config_class(text: str) -> str:
-    """`config: XConfig` of a base class tells transformers 5 alone which configuration it has."""
+    """`config: XConfig` of a base class says only to transformers 5 which configuration it has."""
     if re.search(r"^    config_class\b", text, re.MULTILINE):
         return text
     return re.sub(r"^(    config: (\w+Config))$", r"\1\n    config_class = \2", text, flags=re.MULTILINE)
@@ -83,8 +83,8 @@ def upstream_licence(conversion: Conversion) -> str:
 def provenance(conversion: Conversion) -> list[str]:
     """Versions, and the sha256 (its first 16 digits) of the source of every symbol that was taken."""
     lines = [f"# pinfold {__version__}, transformers {transformers.__version__}. Taken from there:"]
-    for made in sorted({d.origin for d in conversion.definitions.values() if d.origin}, key=modules.shown_symbol):
-        lines.append(f"#   {modules.shown_symbol(made)} {source_digest(conversion, made)}")
+    for origin in sorted({d.origin for d in conversion.definitions.values() if d.origin}, key=modules.shown_symbol):
+        lines.append(f"#   {modules.shown_symbol(origin)} {source_digest(conversion, origin)}")
     return lines if len(lines) > 1 else [lines[0].replace(" Taken from there:", "")]
 
 

@@ -24,7 +24,7 @@ def generic_inits() -> dict[str, str]:
     path = modules.find(MODULE)
     if path is None:  # transformers before 4.52
         return {}
-    file, found = sources.load(path, "transformers"), {}
+    file, bodies = sources.load(path, "transformers"), {}
     for name, item in file.items.items():
         if item.kind != "class" or not name.startswith(f"{GENERIC}For"):
             continue
@@ -32,9 +32,9 @@ def generic_inits() -> dict[str, str]:
         init = next((n for n in tree.body[0].body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
         if init is not None and ASKS in ast.unparse(init):
             lines = item.text.split("\n")[init.body[0].lineno - 1 : init.end_lineno]
-            kept = [line for line in lines if not line.lstrip().startswith("#")]
-            found[name] = textwrap.dedent("\n".join(kept)).strip()
-    return found
+            code = [line for line in lines if not line.lstrip().startswith("#")]
+            bodies[name] = textwrap.dedent("\n".join(code)).strip()
+    return bodies
 
 
 def own_bodies(text: str, known: Facts) -> tuple[str, list[str]]:
@@ -56,8 +56,8 @@ def own_bodies(text: str, known: Facts) -> tuple[str, list[str]]:
         lines = lines.replace("super().__init__(config)", f"super({generic}, self).__init__(config)", 1)
         init = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
         if init is None:
-            made = f"def __init__(self, config):\n{textwrap.indent(lines, '    ')}"
-            edits.append(place(node, textwrap.indent(made, "    "), rows))
+            text_of_init = f"def __init__(self, config):\n{textwrap.indent(lines, '    ')}"
+            edits.append(place(node, textwrap.indent(text_of_init, "    "), rows))
             continue
         call = next((n for n in init.body if ast.unparse(n) == "super().__init__(config)"), None)
         if call is not None:
@@ -72,18 +72,18 @@ def own_bodies(text: str, known: Facts) -> tuple[str, list[str]]:
     return "\n".join(rows), notes
 
 
-def place(node: ast.ClassDef, made: str, rows: list[str]) -> tuple[int, int, str]:
+def place(node: ast.ClassDef, method: str, rows: list[str]) -> tuple[int, int, str]:
     """Lines to replace, and by what, so that a class has a method in front of its others, or instead of `pass`."""
     last = node.body[-1]
     if isinstance(last, ast.Pass) or (isinstance(last, ast.Expr) and getattr(last.value, "value", None) is ...):
         head = rows[last.lineno - 1].encode()[: last.col_offset].decode().rstrip()  # class X(Y): pass
-        return last.lineno - 1, last.end_lineno, f"{head}\n{made}" if head else made
+        return last.lineno - 1, last.end_lineno, f"{head}\n{method}" if head else method
     fields = [n for n in node.body if not isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
     if fields:
-        return fields[-1].end_lineno, fields[-1].end_lineno, f"\n{made}"
+        return fields[-1].end_lineno, fields[-1].end_lineno, f"\n{method}"
     first = node.body[0]
     at = min([first.lineno, *(d.lineno for d in first.decorator_list)]) - 1
-    return at, at, f"{made}\n"
+    return at, at, f"{method}\n"
 
 
 def body_of(node: ast.ClassDef, generic: str, here: dict, known: Facts) -> str | None:
@@ -96,8 +96,8 @@ def body_of(node: ast.ClassDef, generic: str, here: dict, known: Facts) -> str |
     parents = {ast.unparse(b) for b in node.bases if ast.unparse(b).endswith("PreTrainedModel")}
     by_old = {old: new for new, old in known.classes.items() if new in here}
     for old in known.types.values():
-        found = by_old.get(parts.auto_tables().get("AutoModel", {}).get(old, ""))
-        if found and parents & {ast.unparse(b) for b in here[found].bases}:
-            return found
-    mine = [n for n in here if n.endswith("Model") and parents & {ast.unparse(b) for b in here[n].bases}]
-    return mine[0] if len(mine) == 1 else None
+        body = by_old.get(parts.auto_tables().get("AutoModel", {}).get(old, ""))
+        if body and parents & {ast.unparse(b) for b in here[body].bases}:
+            return body
+    models = [n for n in here if n.endswith("Model") and parents & {ast.unparse(b) for b in here[n].bases}]
+    return models[0] if len(models) == 1 else None

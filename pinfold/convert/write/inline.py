@@ -16,13 +16,15 @@ def inlined(files: dict[str, str], name: str, path) -> dict[str, str]:
     if first not in files:
         return files
     if second not in files:
-        raise UserError(f"{path}:1: --inline-config: there is no model to put the configuration into; leave it out")
+        raise UserError(
+            f"{path}:1: --inline-config: the file has no model to put the configuration into; leave it out"
+        )
     configuration, model = file_parts(files[first]), file_parts(files[second], f".configuration_{name}")
-    there = {n: ast.unparse(node) for node in model[3] for n in bound(node)}
+    in_model = {n: ast.unparse(node) for node in model[3] for n in bound(node)}
     body = []
     for node, text in zip(configuration[3], configuration[2], strict=True):
-        same = [n for n in bound(node) if n in there]
-        if same and ast.unparse(node) != there[same[0]]:
+        same = [n for n in bound(node) if n in in_model]
+        if same and ast.unparse(node) != in_model[same[0]]:
             raise UserError(
                 f"{path}:1: --inline-config: the configuration and the model each have a {same[0]}; rename one"
             )
@@ -56,7 +58,7 @@ def file_parts(text: str, but: str = "") -> tuple[str, list[str], list[str], lis
         )
         if isinstance(node, ast.ImportFrom) and but and "." * node.level + (node.module or "") == but:
             continue
-        late = guarded and bodies  # what stands at the end of a file, such as names of published weights
+        late = guarded and bodies  # what is at the end of a file, such as names of published weights
         if (isinstance(node, (ast.Import, ast.ImportFrom)) or guarded) and not late:
             imports.append(written)
         else:

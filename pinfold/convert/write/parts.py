@@ -41,17 +41,17 @@ def auto_tables() -> dict[str, dict[str, str]]:
     """Auto class -> model type -> class, as transformers lists them."""
     from transformers.models.auto import modeling_auto
 
-    found: dict[str, dict[str, str]] = {}
+    tables: dict[str, dict[str, str]] = {}
     for name, auto in vars(modeling_auto).items():
         mapping = getattr(auto, "_model_mapping", None)
         if isinstance(auto, type) and mapping is not None:
             listed = {k: v if isinstance(v, str) else v[0] for k, v in mapping._model_mapping.items() if v}
-            found[name] = listed
-    return found
+            tables[name] = listed
+    return tables
 
 
 def from_config_calls(tree: ast.AST) -> list[ast.Call]:
-    found = []
+    calls = []
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Call)
@@ -60,12 +60,12 @@ def from_config_calls(tree: ast.AST) -> list[ast.Call]:
             and isinstance(node.func.value, ast.Name)
             and node.func.value.id.startswith("Auto")
         ):
-            found.append(node)
-    return found
+            calls.append(node)
+    return calls
 
 
 def own_parts(text: str, known: Facts) -> str:
-    """`AutoModel.from_config(config.text_config)` makes this file's own class where the type is one of its own."""
+    """`AutoModel.from_config(config.text_config)` makes this file's class where the type is one of this file's."""
     if OWN_PARTS in text:
         return text
     tree = ast.parse(text)
@@ -148,8 +148,8 @@ def built_in_parts(text: str) -> list[str]:
     """Notes: where transformers' own code of another architecture runs inside of this one."""
     tree = ast.parse(text)
     calls = {f"{c.func.value.id}.from_config" for c in from_config_calls(tree)}
-    found = [ast.unparse(n.args[0]) for n in ast.walk(tree) if own_call(n) and n.args]
-    calls |= set(found)
+    own = [ast.unparse(n.args[0]) for n in ast.walk(tree) if own_call(n) and n.args]
+    calls |= set(own)
     calls |= {n for n in ("load_backbone",) if re.search(rf"\b{n}\(", text)}
     if not calls:
         return []

@@ -76,7 +76,7 @@ def add_exported(conversion: Conversion, roots: dict[str, list[str]], placed: se
         if item.kind == "class" or name in placed or name not in exported:
             continue
         kinds = [kind_of(word) for word in names.WORD.findall(item.text)] if name == "__getattr__" else []
-        # a __getattr__ goes to the classes that it speaks of
+        # a __getattr__ goes to the classes that it names
         kind = next((k for k in kinds if k in roots and k != "modeling"), "modeling")
         roots[kind if kind in roots else next(iter(roots))].append(name)
 
@@ -174,7 +174,7 @@ def submodules(conversion: Conversion, name: str, definition: Definition) -> dic
 
 
 def elsewhere(name: str, kind: str) -> bool:
-    """Whether a class has a file of its own; the file for PIL must not need the one for torchvision."""
+    """Whether a class has another file; the file for PIL must not need the one for torchvision."""
     return kind_of(name) != kind and not (kind == "image_processing_pil" and kind_of(name) == "image_processing")
 
 

@@ -43,24 +43,24 @@ def registrations(conversion: Conversion, kind: str, text: str, lowest: str) -> 
     for node in classes.values():
         if node.name not in conversion.module.items:
             continue
-        made = conversion.definitions.get(node.name)
+        definition = conversion.definitions.get(node.name)
         if kind == "configuration":
             if any(isinstance(n, (ast.Assign, ast.AnnAssign)) and "model_type" in ast.unparse(n) for n in node.body):
                 lines.append(f"{node.name}.register_for_auto_class()")
         elif kind == "modeling" and not node.name.endswith("PreTrainedModel"):
             if root and (config_of(classes, node) or root) != root:
                 continue  # a tower: config.json is the whole model's
-            autos = exact.get(made.origin.rpartition(".")[2], []) if made and made.origin else []
-            if not autos and is_model(conversion, made):
+            autos = exact.get(definition.origin.rpartition(".")[2], []) if definition and definition.origin else []
+            if not autos and is_model(conversion, definition):
                 auto = next((a for e, a in ends.items() if node.name.endswith(e)), None)
                 auto = auto or ("AutoModel" if node.name.endswith("Model") else None)
                 autos = [auto] if auto else []
             everywhere = [a for a in autos if not releases.absent(modules.TRANSFORMERS, a, lowest)]
             for auto in everywhere or autos[-1:]:
-                models.setdefault(auto, []).append((is_whole(made, auto), node.name))
+                models.setdefault(auto, []).append((is_whole(definition, auto), node.name))
     lines.sort(key=lambda line: line.partition(".")[0] == root)  # the last one is AutoConfig's
     # of several classes for one Auto class (the towers of CLIP and CLIP itself) the whole model's; else the first
-    first = {auto: next((name for whole, name in found if whole), found[0][1]) for auto, found in models.items()}
+    first = {auto: next((name for whole, name in listed if whole), listed[0][1]) for auto, listed in models.items()}
     chosen: dict[str, list[str]] = {}
     for auto, name in first.items():
         chosen.setdefault(name, []).append(auto)
@@ -68,13 +68,13 @@ def registrations(conversion: Conversion, kind: str, text: str, lowest: str) -> 
     return ["\n", *lines, ""] if lines else []
 
 
-def is_whole(made: Definition | None, auto: str) -> bool:
+def is_whole(definition: Definition | None, auto: str) -> bool:
     """Whether a class is what an Auto class gives for its architecture's own model type."""
     from transformers.models.auto import modeling_auto
 
-    if made is None or not made.origin:
+    if definition is None or not definition.origin:
         return False
-    module, _, name = made.origin.rpartition(".")
+    module, _, name = definition.origin.rpartition(".")
     package = modules.package_of(module)
     table = getattr(modeling_auto, auto)._model_mapping._model_mapping
     listed = [table.get(package), table.get(package.replace("_", "-"))]
@@ -94,11 +94,11 @@ def root_configuration(conversion: Conversion) -> str | None:
     return None
 
 
-def is_model(conversion: Conversion, made: Definition | None) -> bool:
+def is_model(conversion: Conversion, definition: Definition | None) -> bool:
     """Whether a class has PreTrainedModel among its ancestors, as far as this file shows them."""
-    if made is None or made.kind != "class":
+    if definition is None or definition.kind != "class":
         return False
-    for base in ast.parse(made.text).body[0].bases:
+    for base in ast.parse(definition.text).body[0].bases:
         name = ast.unparse(base)
         if name == "PreTrainedModel" or is_model(conversion, conversion.definitions.get(name)):
             return True
