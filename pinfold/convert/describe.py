@@ -83,7 +83,8 @@ def signature(node: ast.FunctionDef) -> str:
 
 def overridden(package: str) -> tuple[Counter, Counter]:
     """How often modular files override each member of this package's classes, and subclass each class."""
-    changed, classes = Counter(), Counter()
+    changed = Counter()
+    classes = Counter()
     for path in sorted(eject.models_folder().glob("*/modular_*.py")):
         text = path.read_text(encoding="utf-8")
         if f".{package}." not in text:

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 def replaced(text: str, edits: list[tuple[ast.AST, str]]) -> str:
     """Replace the source of nodes; the rest keeps its comments and its form."""
-    raw, starts = text.encode(), [0]
+    raw = text.encode()
+    starts = [0]
     for line in text.split("\n"):
         starts.append(starts[-1] + len(line.encode()) + 1)
     spots = [

@@ -120,7 +120,8 @@ def public(module: str) -> list[str]:
 
 def prefix_of(out: Path, base: Base) -> str:
     """`My` for my_llama/; a folder that is not called after the model gives `My` too."""
-    plain, package = names.normalized(out.name), names.normalized(base.package)
+    plain = names.normalized(out.name)
+    package = names.normalized(base.package)
     if plain.endswith(package) and len(plain) > len(package):
         return names.camel(re.split(r"_?" + re.escape(base.package), out.name)[0]) or "My"
     return "My"
@@ -202,7 +203,10 @@ def modular(base: Base, prefix: str, kinds: list[str]) -> tuple[str, str]:
     package_classes = all_classes(base.module("modeling"))
     old = names.cased_prefix(base.package, package_classes) or ""
     renaming = names.Renaming(base.package, old, name, prefix + old) if old else None
-    imports, classes, seen, new_names = [], [], set(), set()
+    imports = []
+    classes = []
+    seen = set()
+    new_names = set()
     for module, listed in taken.items():
         listed = [c for c in listed if c not in seen]
         seen |= set(listed)

@@ -12,7 +12,8 @@ HEAD = ("name", "file", "made from", "how")
 
 def table(conversion: Conversion) -> list[str]:
     """One line a definition, in columns: its name, its file, what it was made from, and what was done."""
-    seen, rows = set(), [HEAD]
+    seen = set()
+    rows = [HEAD]
     for definition in conversion.definitions.values():
         if id(definition) not in seen:
             seen.add(id(definition))

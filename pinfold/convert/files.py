@@ -94,7 +94,9 @@ def write(files: dict[str, str], folder: Path, overwrite: bool = False, old: lis
         UserError: a file is there that this program did not make, or it cannot be written.
     """
     check_free(files, folder, overwrite)
-    temporary, before, package = [], {}, folder / "__init__.py"
+    temporary = []
+    before = {}
+    package = folder / "__init__.py"
     try:
         for name, text in files.items():
             beside = folder / f".{name}.{os.getpid()}"
@@ -168,14 +170,16 @@ def changed_upstream(files: dict[str, str], folder: Path) -> list[str]:
 
 def upstream(written: str, text: str) -> str:
     """What happened since to the symbols that were taken, by their hashes."""
-    before, now = dict(TAKEN.findall(written)), dict(TAKEN.findall(text))
+    before = dict(TAKEN.findall(written))
+    now = dict(TAKEN.findall(text))
     changes = {
         "changed upstream": [k for k in now if k in before and before[k] != now[k]],
         "no longer taken": [k for k in before if k not in now],
         "newly taken": [k for k in now if k not in before],
     }
     words = [f"{what}: {', '.join(sorted(names))}" for what, names in changes.items() if names]
-    old, new = VERSIONS.search(written), VERSIONS.search(text)
+    old = VERSIONS.search(written)
+    new = VERSIONS.search(text)
     if words and old and new and old[2] != new[2]:
         words.append(f"made with transformers {old[2]}, and this is {new[2]}")
     return "".join(f"; {w}" for w in words)

@@ -259,7 +259,8 @@ def lines_of(path: Path) -> list[dict]:
 
 def show_progress(done: concurrent.futures.Future, path: Path, progress: bool) -> None:
     """One line a class, where all of it takes more than a few seconds."""
-    started, shown = time.monotonic(), ""
+    started = time.monotonic()
+    shown = ""
     while not done.done():
         concurrent.futures.wait([done], 0.3)
         if not progress or time.monotonic() - started < 5:

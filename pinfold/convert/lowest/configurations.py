@@ -35,7 +35,9 @@ def with_inits(text: str, conversion: Conversion) -> str:
 def one_configuration(text: str, node: ast.ClassDef, fields: list[ast.AnnAssign], conversion: Conversion) -> str:
     """A dataclass's fields, and its __post_init__, as an __init__."""
     lines = text.split("\n")
-    head, body, checks = ["    def __init__(", "        self,"], [], []
+    head = ["    def __init__(", "        self,"]
+    body = []
+    checks = []
     for each in fields:
         name = each.target.id
         kind = re.sub(r"\bRopeParameters \| | \| RopeParameters\b", "", ast.unparse(each.annotation))
@@ -47,7 +49,8 @@ def one_configuration(text: str, node: ast.ClassDef, fields: list[ast.AnnAssign]
         if isinstance(each.value, ast.Call):
             arguments = {k.arg: segment(text, k.value) for k in each.value.keywords}
             if "default_factory" in arguments:
-                default, value = "None", f"({arguments['default_factory']})() if {name} is None else {name}"
+                default = "None"
+                value = f"({arguments['default_factory']})() if {name} is None else {name}"
                 kind += " | None"
             elif "default" in arguments:
                 default = arguments["default"]
@@ -91,7 +94,8 @@ def name_of(node: ast.ClassDef, part: ast.FunctionDef) -> str:
 def interval_check(name: str, call: ast.Call) -> list[str]:
     """`interval(min=0.0, max=1.0)(default=0.02)`: the check that it means."""
     ends = {k.arg: ast.unparse(k.value) for k in getattr(call.func, "keywords", [])}
-    low, high = ends.get("min"), ends.get("max")
+    low = ends.get("min")
+    high = ends.get("max")
     if low is None or high is None:
         return []
     return [

@@ -84,7 +84,8 @@ def _lacks(node: ast.ClassDef | ast.FunctionDef) -> bool:
 
 def _before(text: str, node: ast.ClassDef | ast.FunctionDef) -> int:
     """The number of the line that ends a signature: before comments above the first statement."""
-    lines, number = text.split("\n"), _first(node) - 1
+    lines = text.split("\n")
+    number = _first(node) - 1
     while not lines[number - 1].strip() or lines[number - 1].startswith(f"{' ' * (node.col_offset + 4)}#"):
         number -= 1
     return number

@@ -26,7 +26,8 @@ def with_stand_ins(text: str, conversion: Conversion, floor: str) -> str:
             used -= {a.asname or a.name.split(".")[0] for a in node.names}
     body = "\n".join("" if isinstance(n, (ast.Import, ast.ImportFrom)) else segment(text, n) for n in tree.body)
     used = set(global_names(body)) | decorated(tree)
-    edits, replaced_names = [], {n for n in used if n in parts.items and n not in top_level(tree)}
+    edits = []
+    replaced_names = {n for n in used if n in parts.items and n not in top_level(tree)}
     for node in tree.body:
         if not isinstance(node, ast.ImportFrom):
             continue
@@ -92,7 +93,8 @@ def check_calls(text: str, parts: Source, replaced_names: set[str], conversion: 
 
 def put_in(text: str, parts: Source, replaced_names: set[str]) -> str:
     """The file with stand-ins, what they use, and what that imports, in front of its first definition."""
-    needed, queue = set(), sorted(replaced_names)
+    needed = set()
+    queue = sorted(replaced_names)
     imported = set()
     while queue:
         name = queue.pop()
@@ -118,7 +120,8 @@ def put_in(text: str, parts: Source, replaced_names: set[str]) -> str:
     line = min([first.lineno, *(d.lineno for d in getattr(first, "decorator_list", []))])
     while line > 1 and lines[line - 2].startswith("#"):
         line -= 1
-    seen, bodies = set(), []
+    seen = set()
+    bodies = []
     for name, item in parts.items.items():
         if name in needed and id(item) not in seen:
             seen.add(id(item))

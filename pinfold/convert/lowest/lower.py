@@ -46,7 +46,9 @@ def lower(conversion: Conversion, kind: str, text: str, floor: str) -> str:
 
 def decorators(text: str) -> str:
     """Those that decorate go; one that renames the cache stays on models, as the function that does it here."""
-    tree, spans, edits = ast.parse(text), [], []
+    tree = ast.parse(text)
+    spans = []
+    edits = []
     owners = [(node, node) for node in tree.body]
     owners += [(owner, node) for owner in tree.body if isinstance(owner, ast.ClassDef) for node in owner.body]
     for owner, node in owners:

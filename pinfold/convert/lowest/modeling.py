@@ -23,7 +23,8 @@ HEADS = re.compile(r"^GenericFor\w+$")
 
 def cache_names(text: str) -> str:
     """`cache` is past_key_values again where transformers 5.24 has renamed it."""
-    tree, edits = ast.parse(text), []
+    tree = ast.parse(text)
+    edits = []
     for node in functions_in(tree):
         if not any(is_rename(d) for d in node.decorator_list):
             continue
@@ -61,7 +62,8 @@ def is_rename(node: ast.expr) -> bool:
 
 def older_calls(text: str) -> str:
     """Calls that are written otherwise in older releases."""
-    tree, edits = ast.parse(text), []
+    tree = ast.parse(text)
+    edits = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and node.value == "colwise_gather_output":
             edits.append((node, '"colwise_rep"'))  # the name that every release knows
@@ -88,10 +90,13 @@ def older_calls(text: str) -> str:
 
 def older_models(text: str) -> str:
     """With what the base class of older releases needs to know, and without examples of another model's use."""
-    edits, nodes = [], classes_in(text)
+    edits = []
+    nodes = classes_in(text)
     for node in nodes:
         own = {n.name for n in node.body if isinstance(n, ast.FunctionDef)}
-        here, init, added = assigned_in_body(node), method_named(node, "__init__"), []
+        here = assigned_in_body(node)
+        init = method_named(node, "__init__")
+        added = []
         if "PreTrainedModel" in base_names(node):
             values = {
                 "_supports_flash_attn_2": here.get("_supports_flash_attn"),  # up to 4.52
@@ -116,7 +121,8 @@ def older_models(text: str) -> str:
             if body in {n.name for n in nodes}:
                 added = [f"    body_class = {body}", *added]
         if added:
-            last, lines = node.body[-1], text.split("\n")
+            last = node.body[-1]
+            lines = text.split("\n")
             spot = span_of(last)
             spot.end_col_offset = len(lines[last.end_lineno - 1].encode())  # with the remark behind it
             before = "" if ast.unparse(last) in ("...", "pass") else segment(text, spot)

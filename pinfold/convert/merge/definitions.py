@@ -26,7 +26,9 @@ def own_definitions(conversion: Conversion, bases: dict[str, Base | None]) -> No
         if id(item) in seen:
             continue
         seen.add(id(item))
-        text, context, origin = item.text, None, ""
+        text = item.text
+        context = None
+        origin = ""
         if item.kind == "class" and bases[name] is not None:
             context, text, origin = merged_class(conversion, item, bases[name])
         for mentioned in global_names(text):

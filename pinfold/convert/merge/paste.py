@@ -37,7 +37,9 @@ def paste(
        and above the assignments of 4: nothing can be set before the module is one.
     6. self.post_init() is called once, at the end of all of it.
     """
-    before, call, after = rows[:at], rows[at], rows[at + 1 :]
+    before = rows[:at]
+    call = rows[at]
+    after = rows[at + 1 :]
     body, after = without_deleted(theirs, after)
     moved = movable(after, {m.key for m in body if m.key})
     pasted = with_later_assignments(body, moved)

@@ -122,7 +122,8 @@ def undecorated(theirs: Member, node: ast.FunctionDef) -> str:
 
 def free_name(attribute: str, parent: Body) -> str:
     """What the parent's own is called in the merged class; a parent that was merged itself may keep its parent's."""
-    private, number = f"_inherited_{attribute.strip('_')}", 1
+    private = f"_inherited_{attribute.strip('_')}"
+    number = 1
     while parent.find(private):
         number += 1
         private = f"_inherited{number}_{attribute.strip('_')}"

@@ -66,7 +66,8 @@ def can_bind(statement: ast.stmt, node: ast.FunctionDef, parent: ast.FunctionDef
     that it has for something else, would be the parent's as well.
     """
     call = statement_super(statement, node.name)
-    own, theirs = parameters(node), arguments_of(parent)
+    own = parameters(node)
+    theirs = arguments_of(parent)
     known = {*own, *theirs[: len(call.args)], *(k.arg for k in call.keywords)}
     starred = any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords)
     if starred and not known.issuperset(theirs):

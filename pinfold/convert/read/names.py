@@ -24,7 +24,8 @@ def normalized(name: str) -> str:
 
 def cased_prefix(name: str, classes: list[str]) -> str | None:
     """How classes of the architecture `name` begin: `qwen2_vl` and Qwen2VLConfig give `Qwen2VL`."""
-    normal, counted = normalized(name), Counter()
+    normal = normalized(name)
+    counted = Counter()
     for cls in classes:
         for end in range(len(normal), len(cls) + 1):
             if normalized(cls[:end]) == normal and not cls[end : end + 1].islower():
@@ -72,7 +73,8 @@ class Renaming:
         """All of a source text; words in `keep` (what it imports from elsewhere) and methods of tensors stay."""
 
         def new(match: re.Match) -> str:
-            word, at = match[0], match.start()
+            word = match[0]
+            at = match.start()
             if word in keep:
                 return word
             if word == self.old_lower and text[at - 1 : at] == "." and text[match.end() : match.end() + 1] == "(":

@@ -79,7 +79,8 @@ def two_prefixes(conversion: Conversion, old: str, pairs: list[tuple[str, str]])
     own = names.normalized(conversion.name)
     if len(most) < 2 or any(own.startswith(names.normalized(p)) or names.normalized(p).startswith(own) for p in most):
         return
-    a, b = first[most[0]], first[most[1]]
+    a = first[most[0]]
+    b = first[most[1]]
     raise UserError(
         f"{conversion.path}:{conversion.module.items[b].line}: {a} and {b} give {old} two names, {most[0]} and "
         f"{most[1]}; begin both with one of them"

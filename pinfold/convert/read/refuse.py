@@ -20,7 +20,8 @@ def check(conversion: Conversion) -> None:
     Raises:
         UserError: the file is empty, defines a class twice, or names something that does not exist.
     """
-    module, path = conversion.module, conversion.path
+    module = conversion.module
+    path = conversion.path
     if not module.classes():
         nested = [n for n in ast.walk(ast.parse(module.text)) if isinstance(n, ast.ClassDef)]
         if nested:

@@ -108,7 +108,8 @@ def parse(text: str, path: Path, package: str) -> Source:
         line = getattr(error, "lineno", None) or (before.count("\n") + 1 if zero else 1)
         why = getattr(error, "msg", None) or str(error) or "it is nested too deep"
         raise UserError(f"{path}:{line}: {why}; fix it, nothing was written") from None
-    source, lines = Source(path, text, package), text.split("\n")
+    source = Source(path, text, package)
+    lines = text.split("\n")
     above = 0  # last line of the statement before
     for number, node in enumerate(tree.body):
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
@@ -235,9 +236,11 @@ def add_item(source: Source, node: ast.stmt, text: str, line: int) -> None:
     names: list[str] = []
     kind = "other"
     if isinstance(node, ast.ClassDef):
-        kind, names = "class", [node.name]
+        kind = "class"
+        names = [node.name]
     elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        kind, names = "function", [node.name]
+        kind = "function"
+        names = [node.name]
     elif isinstance(node, (ast.Assign, ast.AnnAssign)):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = [

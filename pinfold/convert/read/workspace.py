@@ -114,7 +114,8 @@ class Workspace:
         path = modules.find(module)
         if not path.name.startswith("modular_"):
             return module
-        folder, texts = module.rpartition(".")[0], self.convert(path).texts
+        folder = module.rpartition(".")[0]
+        texts = self.convert(path).texts
         for file in sorted(texts, key=lambda n: not n.startswith(kind_of(name) + "_")):
             if name in sources.parse_cached(texts[file], path.with_name(file), folder).items:
                 return f"{folder}.{file.removesuffix('.py')}"
@@ -122,7 +123,8 @@ class Workspace:
 
     def classes(self, module: str) -> list[str]:
         """Classes of every file of a folder that is called after the same architecture."""
-        path, package = modules.find(module), modules.package_of(module)
+        path = modules.find(module)
+        package = modules.package_of(module)
         names = []
         for file in sorted(path.parent.glob(f"*_{package}.py")):
             text = self.generated_text(file) or modules.read(file)

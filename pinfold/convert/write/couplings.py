@@ -121,7 +121,8 @@ def losses(text: str, classes: dict[str, str]) -> str:
     for node in ast.parse(text).body:
         if not isinstance(node, ast.ClassDef) or node.name not in classes:
             continue
-        upstream, own = loss_of(classes[node.name]), loss_of(node.name)
+        upstream = loss_of(classes[node.name])
+        own = loss_of(node.name)
         if (
             upstream is None
             or own in (upstream, node.name)

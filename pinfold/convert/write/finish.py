@@ -36,7 +36,8 @@ def finish(conversion: Conversion) -> dict[str, str]:
             kind = name.removesuffix(f"_{conversion.name}.py")
             conversion.files[name] = lower(conversion, kind, text, declared)
     lowest = declared or lowest_version(conversion)
-    texts, finished = {}, {}
+    texts = {}
+    finished = {}
     for name, text in conversion.files.items():
         kind = name.removesuffix(f"_{conversion.name}.py")
         texts[name] = with_config_class(text) + "\n".join(registrations(conversion, kind, text, lowest))

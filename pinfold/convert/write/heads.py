@@ -24,7 +24,8 @@ def generic_inits() -> dict[str, str]:
     path = modules.find(MODULE)
     if path is None:  # transformers before 4.52
         return {}
-    file, bodies = sources.load(path, "transformers"), {}
+    file = sources.load(path, "transformers")
+    bodies = {}
     for name, item in file.items.items():
         if item.kind != "class" or not name.startswith(f"{GENERIC}For"):
             continue
@@ -39,7 +40,10 @@ def generic_inits() -> dict[str, str]:
 
 def own_bodies(text: str, known: Facts) -> tuple[str, list[str]]:
     """The text with every generic head on a body of this file, and notes on heads for which there is none."""
-    tree, edits, notes, rows = ast.parse(text), [], [], text.split("\n")
+    tree = ast.parse(text)
+    edits = []
+    notes = []
+    rows = text.split("\n")
     here = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
     for node in here.values():
         generic = next((ast.unparse(b) for b in node.bases if ast.unparse(b) in generic_inits()), None)

@@ -17,7 +17,8 @@ def optional_imports(text: str) -> str:
     The loader refuses a folder if any package that it imports outside of try is missing, also where the code asks
     first whether it is there: wav2vec2 would need deepspeed, which is used with deepspeed only.
     """
-    tree, edits = ast.parse(text), []
+    tree = ast.parse(text)
+    edits = []
 
     def visit(node: ast.AST, inside: bool) -> None:
         for part in ast.iter_child_nodes(node):

@@ -2,24 +2,27 @@
 
 import ast
 import re
+from pathlib import Path
 
 from pinfold.common.errors import UserError
 
 
-def inlined(files: dict[str, str], name: str, path) -> dict[str, str]:
+def inlined(files: dict[str, str], name: str, path: Path) -> dict[str, str]:
     """The files of a conversion without configuration_<name>.py.
 
     Raises:
         UserError: there is no modeling file, or both have something else under one name.
     """
-    first, second = f"configuration_{name}.py", f"modeling_{name}.py"
+    first = f"configuration_{name}.py"
+    second = f"modeling_{name}.py"
     if first not in files:
         return files
     if second not in files:
         raise UserError(
             f"{path}:1: --inline-config: the file has no model to put the configuration into; leave it out"
         )
-    configuration, model = file_parts(files[first]), file_parts(files[second], f".configuration_{name}")
+    configuration = file_parts(files[first])
+    model = file_parts(files[second], f".configuration_{name}")
     in_model = {n: ast.unparse(node) for node in model[3] for n in bound(node)}
     body = []
     for node, text in zip(configuration[3], configuration[2], strict=True):
@@ -44,8 +47,13 @@ def file_parts(text: str, but: str = "") -> tuple[str, list[str], list[str], lis
     Args:
         but: a relative import that is left out.
     """
-    tree, lines = ast.parse(text), text.split("\n")
-    imports, bodies, nodes, above, head = [], [], [], 0, []
+    tree = ast.parse(text)
+    lines = text.split("\n")
+    imports = []
+    bodies = []
+    nodes = []
+    above = 0
+    head = []
     for node in tree.body:
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
         between = [x for x in lines[above : first - 1] if x.startswith("#")]

@@ -111,7 +111,8 @@ def with_auto_config(text: str) -> str:
 
 def text_between(text: str, function: ast.AST, call: ast.Call) -> str:
     """What follows the parenthesis of a call, up to and with the closing one."""
-    whole, head = segment(text, call), segment(text, function)
+    whole = segment(text, call)
+    head = segment(text, function)
     return whole[len(head) :].lstrip()[1:]
 
 
