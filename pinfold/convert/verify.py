@@ -83,7 +83,7 @@ def verify(folder: Path, seconds: float = 60, progress: bool = True) -> Verifica
             "changed": changed,
             "seconds": seconds,
         }
-        checks += [*known.edited, *run_sandboxed(job, work, seconds, progress)]
+        checks += [*known.edited, *reported_checks(job, work, seconds, progress)]
     return Verification(checks, known.notes)
 
 
@@ -220,7 +220,7 @@ def meaning_of(text: str, name: str) -> str:
     return ast.dump(tree)
 
 
-def run_sandboxed(job: dict, work: Path, seconds: float, progress: bool) -> Iterator[Check]:
+def reported_checks(job: dict, work: Path, seconds: float, progress: bool) -> Iterator[Check]:
     """The checks that the sandboxed process reports; a class in which it dies is one that failed."""
     reports = work / "told"
     reports.mkdir()

@@ -41,7 +41,7 @@ def with_stand_ins(text: str, conversion: Conversion, floor: str) -> str:
             if late:
                 raise UserError(
                     f"{conversion.path}: {DECLARED} is {floor}, but {name} of {node.module} is not in transformers "
-                    f"{releases.describe(late)} and has no stand-in; declare a later one, or write {name} out"
+                    f"{releases.release_ranges(late)} and has no stand-in; declare a later one, or write {name} out"
                 )
             names.append(alias.name + (f" as {alias.asname}" if alias.asname else ""))
         level = "." * node.level

@@ -28,12 +28,12 @@ def declared_version(conversion: Conversion) -> str | None:
                 f"{conversion.path}:{item.line}: {DECLARED} is {value}, and this is transformers "
                 f"{transformers.__version__}, which could not load the result; ask for at most this one"
             )
-        if Version(value) >= Version(releases.FLOOR):
+        if Version(value) >= Version(releases.OLDEST):
             return value
     except (InvalidVersion, TypeError):
         pass
     raise UserError(
-        f'{conversion.path}:{item.line}: {DECLARED} must be a version from {releases.FLOOR} on, such as "4.57", not '
+        f'{conversion.path}:{item.line}: {DECLARED} must be a version from {releases.OLDEST} on, such as "4.57", not '
         f"{ast.unparse(item.node).partition(' = ')[2]}"
     )
 
