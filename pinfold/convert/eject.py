@@ -333,7 +333,7 @@ FORWARD = """    with torch.no_grad():
 """
 
 
-def test_text(conversion: Conversion, folder: str, modeling: str, forward: bool) -> str:
+def test_text(conversion: Conversion, folder: str, modeling: str) -> str:
     """A test file for the main class of the folder."""
     registered = re.findall(r'^(\w+)\.register_for_auto_class\("(AutoModel\w*)"\)', modeling, re.MULTILINE)
     order = [x for x in registered if x[1] == "AutoModel"] + registered
@@ -347,7 +347,7 @@ def test_text(conversion: Conversion, folder: str, modeling: str, forward: bool)
         return ""
     return TEST.format(
         name=conversion.name, folder=folder, config=config, model=model, auto=f"transformers.{auto}",
-        type=model_type_of(text) or conversion.name, forward=FORWARD if forward else "",
+        type=model_type_of(text) or conversion.name, forward=FORWARD,
     )  # fmt: skip
 
 
@@ -361,8 +361,7 @@ def make(base: Base, prefix: str, kinds: list[str], folder: str, into: Path) -> 
     texts = generated.texts
     files.write(texts, into)
     (into / "card.md").write_text(card(base, prefix, name), encoding="utf-8")
-    forward = True
-    test = test_text(conversion, folder, texts.get(f"modeling_{name}.py", ""), forward)
+    test = test_text(conversion, folder, texts.get(f"modeling_{name}.py", ""))
     if test:
         (into / f"test_{name}.py").write_text(test, encoding="utf-8")
     return conversion
