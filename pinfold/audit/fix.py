@@ -1,8 +1,8 @@
-"""Mend what is mechanical and safe: the same model, written as every transformers release reads it.
+"""Fix what is mechanical and safe: the same model, written as every transformers release reads it.
 
 How it works:
 - Code is changed at the places that its syntax tree gives, JSON at its top-level keys; all other bytes stay.
-- Nothing is guessed: where a fault has more than one cure there is no fix, ``unmended`` says why, the finding stays.
+- Nothing is guessed: where a fault has more than one cure there is no fix, ``unfixed`` says why, the finding stays.
 - Nothing here imports or executes the folder, and only ``apply`` writes.
 """
 
@@ -47,7 +47,7 @@ class Fix:
 
 
 def fixes(directory: Path, folder: ModelFolder) -> list[Fix]:
-    """Everything that can be mended in a directory; nothing is written.
+    """Everything that can be fixed in a directory; nothing is written.
 
     Args:
         directory: holds config.json and the like, as far as they are there.
@@ -66,7 +66,7 @@ def fixes(directory: Path, folder: ModelFolder) -> list[Fix]:
     return found
 
 
-def unmended(folder: ModelFolder) -> list[str]:
+def unfixed(folder: ModelFolder) -> list[str]:
     """One line for each fault in the code that has no mechanical cure: where it is, and why."""
     return [reason for module in folder.modules.values() for reason in _Code(folder, module).read().reasons]
 
@@ -134,7 +134,7 @@ class _Code:
         self.reasons: list[str] = []
 
     def fix(self) -> Fix:
-        """The mended file; the same text where nothing is to be done, or where it would not be Python any more."""
+        """The fixed file; the same text where nothing is to be done, or where it would no longer be Python."""
         self.read()
         after = self.text
         for first, last, new, _ in sorted(self.edits, reverse=True):

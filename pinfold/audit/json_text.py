@@ -13,7 +13,7 @@ class JsonText:
         text: the file's text, with its own line ends.
 
     Raises:
-        ValueError: it is no JSON object. RecursionError: it is nested too deeply.
+        ValueError: it is not a JSON object. RecursionError: it is nested too deeply.
     """
 
     def __init__(self, text: str):
@@ -39,7 +39,7 @@ class JsonText:
                 place += 1
 
     def set(self, key: str, value: object) -> None:
-        """Set a key where it stands, or as the last one."""
+        """Set a key where it is, or as the last one."""
         members = self._members()
         mine = [member for member in members if member[0] == key]
         if mine:

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 from pinfold.audit.finding import Finding
 from pinfold.folder.model_folder import ModelFolder, Module, root
@@ -39,7 +40,7 @@ class ReachableCode:
 
     @functools.cached_property
     def models(self) -> list[str]:
-        """PreTrainedModel classes that somebody can build: registered, built in the code, or without subclasses."""
+        """PreTrainedModel classes that can be built: registered, built in the code, or without subclasses."""
         registered = {place.split(".")[-1] for auto, place in self.auto_map.items() if auto.startswith("AutoModel")}
         built = {
             node.func.id
@@ -98,7 +99,7 @@ class ReachableCode:
 
     @functools.cached_property
     def buffers(self) -> dict[str, set[str]]:
-        """Class -> names of its buffers; "" stands for one whose name is computed."""
+        """Class -> names of its buffers; "" for one whose name is computed."""
         found: dict[str, set[str]] = {}
         for name in self.classes:
             own = found[name] = set()
@@ -178,7 +179,7 @@ def assignments(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None]]:
         yield node.target, node.value
 
 
-def is_self_attribute(node: ast.AST | None) -> bool:
+def is_self_attribute(node: ast.AST | None) -> TypeGuard[ast.Attribute]:
     """Whether it is self.name."""
     return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
 

@@ -135,7 +135,7 @@ def read_configs(directory: Path) -> dict[str, dict]:
     """The JSON files that transformers reads, by name.
 
     Raises:
-        UserError: one is no JSON object, too large, or a link out of the folder.
+        UserError: one is not a JSON object, too large, or a link out of the folder.
     """
     found = {}
     for name in CONFIGS:
@@ -158,7 +158,7 @@ def snippets(text: str, code_revision: bool = False) -> Iterator[Finding]:
     """P23: loading code in a README that is not pinned to a commit.
 
     Judged are calls of from_pretrained and pipeline in code fences. Those that load a directory, or a repository of
-    somebody else without trust_remote_code, run no code of this one.
+    another author without trust_remote_code, run no code of this one.
     """
     found = []
     for fence in re.finditer(r"^([ \t]*)(```+|~~~+)[^\n]*\n(.*?)(?:^[ \t]*\2|\Z)", text, re.DOTALL | re.MULTILINE):

@@ -177,7 +177,7 @@ def mend(target: str, yes: bool) -> int:
     check_files(directory)
     folder = read_modules(directory)
     found = fix.fixes(directory, folder)
-    for line in fix.unmended(folder):
+    for line in fix.unfixed(folder):
         print(printable(line))
     if not found:
         print("nothing here can be mended mechanically")

@@ -7,7 +7,7 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u206
 
 
 def printable(text: str) -> str:
-    """Text of somebody else's files, such that it cannot steer a terminal.
+    """Text of untrusted files, with its control characters escaped, so that it cannot steer a terminal.
 
     >>> printable("a\x1b[31m")
     'a\\\\x1b[31m'

@@ -113,7 +113,7 @@ class Module:
 
     @functools.cached_property
     def imports(self) -> dict[str, tuple[str, str]]:
-        """What a name that was imported stands for: local name -> (module with leading dots, name there)."""
+        """What an imported name refers to: local name -> (module with leading dots, name there)."""
         found: dict[str, tuple[str, str]] = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.ImportFrom):
@@ -403,7 +403,7 @@ def _definitions(tree: ast.Module) -> list[ast.ClassDef]:
 def code_digest(sources: dict[str, str]) -> str:
     """A digest of all code files, each read with a blank CODE_DIGEST.
 
-    It stands in the configuration file because transformers 5 shares a configuration module between two local
+    It is in the configuration file because transformers 5 shares a configuration module between two local
     folders whose configuration files are equal, and then runs the first folder's model code for the second.
     """
     digest = hashlib.sha256()

@@ -1,7 +1,7 @@
 """Which names and model types each transformers release has, and the lowest release that a folder supports.
 
 The table (releases.json.gz) is made by scripts/releases.py from released packages; the newest patch of each minor
-stands for all of it.
+represents all of it.
 """
 
 import ast
@@ -20,7 +20,7 @@ from pinfold.folder.model_folder import ModelFolder
 
 TABLE = Path(__file__).with_name("releases.json.gz")
 OLDEST = "4.48"
-MEMBER = "member "  # in front of a class whose attribute is taken, where otherwise a module stands
+MEMBER = "member "  # in front of a class whose attribute is taken, where otherwise a module is
 # What to write instead of a name that is not everywhere. Each of these is right from 4.48 on.
 REPLACEMENTS = {
     "PreTrainedConfig": "PretrainedConfig",
@@ -158,7 +158,7 @@ def lowest_version(folder: ModelFolder) -> str:
     """The lowest transformers release that a folder declares: MIN_TRANSFORMERS in a configuration file.
 
     Raises:
-        UserError: it is no release such as "4.57".
+        UserError: it is not a release such as "4.57".
     """
     for module in sorted(folder.modules.values(), key=lambda m: not m.name.startswith("configuration")):
         for node in module.tree.body:
@@ -168,7 +168,7 @@ def lowest_version(folder: ModelFolder) -> str:
             value = node.value.value if isinstance(node.value, ast.Constant) else None
             if not (isinstance(value, str) and re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?", value)):
                 raise UserError(
-                    f"{module.path}:{node.lineno}: MIN_TRANSFORMERS = {module.text(node.value, 40)} is no release; "
+                    f"{module.path}:{node.lineno}: MIN_TRANSFORMERS = {module.text(node.value, 40)} is not a release; "
                     f'write one in quotes, such as "{OLDEST}"'
                     if node.value is not None
                     else f'{module.path}:{node.lineno}: MIN_TRANSFORMERS has no value; write one such as "{OLDEST}"'

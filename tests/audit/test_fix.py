@@ -132,7 +132,7 @@ def changed(directory, **values) -> dict:
 
 def test_a_clean_folder_needs_no_fix(staged):
     assert codes(staged) == set() and fix.fixes(staged, read_modules(staged)) == []
-    assert fix.diff([]) == "" and fix.unmended(read_modules(staged)) == []
+    assert fix.diff([]) == "" and fix.unfixed(read_modules(staged)) == []
 
 
 def test_post_init_is_added_and_the_model_loads_in_transformers_5(staged, tmp_path):
@@ -276,7 +276,7 @@ def test_a_configuration_class_that_the_file_does_not_know_is_not_guessed(staged
     edit(staged / "modeling_tiny.py", "    config_class = TinyConfig\n")
     edit(staged / "modeling_tiny.py", "from .configuration_tiny import TinyConfig", "from . import configuration_tiny")
     assert fix.fixes(staged, read_modules(staged)) == []
-    (reason,) = fix.unmended(read_modules(staged))
+    (reason,) = fix.unfixed(read_modules(staged))
     assert reason.startswith("modeling_tiny.py:") and "no config_class" in reason
 
 
@@ -362,7 +362,7 @@ def test_an_init_whose_end_is_not_plain_is_left_with_a_reason(tmp_path, body):
     text = SHELL.format("):\n        super().__init__(config)\n" + body)
     folder = tiny.write_folder(tmp_path / "folder", modeling_tiny=text, layers_tiny=None)
     assert fix.fixes(folder, read_modules(folder)) == []
-    (reason,) = fix.unmended(read_modules(folder))
+    (reason,) = fix.unfixed(read_modules(folder))
     assert reason.startswith("modeling_tiny.py:") and "post_init" in reason
 
 
@@ -425,7 +425,7 @@ def test_a_tie_whose_source_is_not_plain_is_left_with_a_reason(tmp_path, edits):
         text = text.replace(old, new)
     folder = tiny.write_folder(tmp_path / "folder", modeling_tiny=text)
     assert fix.fixes(folder, read_modules(folder)) == []
-    (reason,) = fix.unmended(read_modules(folder))
+    (reason,) = fix.unfixed(read_modules(folder))
     assert "tied" in reason and reason.startswith("modeling_tiny.py:")
 
 

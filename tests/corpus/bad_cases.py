@@ -140,8 +140,8 @@ BAD = {
     "P04 gpt2": Bad("P04", [(J, {"model_type": "gpt2"})], 'Use "custom-gpt2"'),
     "P04 newest": Bad("P04", [(J, {"model_type": "modernbert"})], "stock model with random weights"),
     "P04 class": Bad("P04", [(C, '"custom-good"', '"resnet"'), (J, {"model_type": "other"})], 'model_type "resnet"'),
-    "P04 number": Bad("P04", [(J, {"model_type": 5})], "model_type 5 is no name"),
-    "P04 list": Bad("P04", [(J, {"model_type": ["bert"]})], "is no name"),
+    "P04 number": Bad("P04", [(J, {"model_type": 5})], "model_type 5 is not a name"),
+    "P04 list": Bad("P04", [(J, {"model_type": ["bert"]})], "is not a name"),
     # P05
     "P05 trust": Bad("P05", [(J, {"trust_remote_code": True})], 'config.json must not contain "trust_remote_code"'),
     "P05 attention": Bad("P05", [(J, {"_attn_implementation_internal": "kernels/evil"})], "what code is run"),

@@ -30,7 +30,7 @@ ALWAYS_SET = (  # noqa: SIM905
 
 
 def config_class(code: ReachableCode) -> Iterator[Finding]:
-    """P15: arguments without default, no **kwargs, attributes that nobody sets."""
+    """P15: arguments without default, no **kwargs, attributes that are not set."""
     for cls in code.config_classes:
         yield from _arguments(code, cls)
     if code.config_classes and not any(code.folder.is_stock(cls) for cls in code.config_classes):
@@ -81,13 +81,13 @@ def _attributes(code: ReachableCode) -> Iterator[Finding]:
     named = wanted if wanted in code.config_classes else code.config_classes[-1]
     stored = code.configs.get("config.json", {})
     composite = any(name.endswith("_config") for name in known - set(ALWAYS_SET))  # config may be that of a part there
-    told = set()
+    reported: set[str] = set()
     models = {place.split(".")[0] for auto, place in code.auto_map.items() if auto.startswith("AutoModel")}
     for module in code.folder.closure(sorted(models)):
         for name, node in _ConfigReads(code, module).reads():
-            if name in known or name in told or name.startswith("__"):
+            if name in known or name in reported or name.startswith("__"):
                 continue
-            told.add(name)
+            reported.add(name)
             here = f"{module.file}:{node.lineno}: "
             yield Finding(
                 "P15",
@@ -152,7 +152,7 @@ def _set_by_call(call: ast.Call, cls: ast.ClassDef) -> set[str] | None:
 
 
 def _names_its_argument(node: ast.AST | None, cls: ast.ClassDef) -> bool:
-    """Inside a __setattr__ of its own, super().__setattr__(name, value) sets nothing new."""
+    """Inside the class's __setattr__, super().__setattr__(name, value) sets nothing new."""
     overrides = [s for s in cls.body if isinstance(s, ast.FunctionDef) and s.name == "__setattr__"]
     return any(isinstance(node, ast.Name) and node.id in {a.arg for a in s.args.args} for s in overrides)
 
@@ -184,7 +184,7 @@ class _ConfigReads:
             or (call_name(call) == "getattr" and len(call.args) > 2)
         }
 
-    def reads(self) -> Iterator[tuple[str, ast.expr]]:
+    def reads(self) -> Iterator[tuple[str, ast.Attribute | ast.Call]]:
         """(attribute, where), in the order of the text: what was written above is there."""
         pending: list[tuple[ast.AST, _Scope]] = [(self.module.tree, _Scope(config=True, self_config=True))]
         while pending:

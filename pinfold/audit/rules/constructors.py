@@ -26,7 +26,7 @@ FACTORIES = (  # noqa: SIM905
     "normal bernoulli tril_indices triu_indices hann_window hamming_window kaiser_window blackman_window "
     "bartlett_window asarray range fftfreq rfftfreq"
 ).split()
-# Functions of torch and methods of tensors whose result is no tensor.
+# Functions of torch and methods of tensors whose result is not a tensor.
 PLAIN = (  # noqa: SIM905
     "size dim numel ndimension element_size stride is_floating_point is_complex is_contiguous data_ptr get_device "
     "type is_tensor device Size finfo iinfo get_default_dtype item tolist numpy storage_offset register_hook "
@@ -47,7 +47,7 @@ class _Body:
 
     Args:
         names: what local names and "self.x" hold: META, PARAMETER, CPU or nothing.
-        module: the file it stands in.
+        module: the file that it is in.
     """
 
     code: ReachableCode
@@ -315,7 +315,8 @@ def _function(code: ReachableCode, module: Module, name: str) -> tuple[Module, a
 
 def constructors(code: ReachableCode) -> Iterator[Finding]:
     """P14, P14b and P14c in the constructors of torch modules and in what they call."""
-    told, left = set(), [CALLS]
+    reported: set[tuple[str, int]] = set()
+    left = [CALLS]
     for cls in code.torch_modules:
         module, node = code.folder.classes[cls]
         for init in node.body:
@@ -324,8 +325,8 @@ def constructors(code: ReachableCode) -> Iterator[Finding]:
             body = _Body(code, module, cls, seen=frozenset({id(init)}), left=left)
             body.run(init.body)
             for rule, where, fault, prefix in body.found:
-                if (rule, id(fault)) not in told:
-                    told.add((rule, id(fault)))
+                if (rule, id(fault)) not in reported:
+                    reported.add((rule, id(fault)))
                     yield _finding(rule, where, fault, prefix)
 
 

@@ -76,11 +76,12 @@ def helpers(code: ReachableCode) -> Iterator[Finding]:
     """P07: files that only other helpers import."""
     folder = code.folder
     for entry in sorted({place.split(".")[0] for place in code.auto_map.values()} & set(folder.modules)):
-        direct, told = {entry, *folder.modules[entry].siblings()}, set()
+        direct = {entry, *folder.modules[entry].siblings()}
+        reported: set[str] = set()
         for module in folder.closure([entry]):
             for helper in module.siblings():
-                if helper in folder.modules and helper not in direct | told:
-                    told.add(helper)
+                if helper in folder.modules and helper not in direct | reported:
+                    reported.add(helper)
                     line = next((i for i, text in enumerate(module.lines, 1) if f".{helper}" in text), 1)
                     yield Finding(
                         "P07",

@@ -35,7 +35,7 @@ class _Write:
     """A tensor that ``_init_weights`` writes.
 
     Args:
-        names: what the tensor is called; several where a local name stands for it.
+        names: what the tensor is called; several where a local name refers to several.
         classes: those that an isinstance test around it allows, None without a test.
         how: "init" through torch.nn.init or transformers.initialization, "view" likewise on a part of the tensor,
             "foreign" by another function, "place" in place.
@@ -105,7 +105,7 @@ class Initialisation:
         )
 
     def fills(self, cls: str, name: str) -> bool:
-        """Whether a buffer of a class is written, as far as isinstance tests tell."""
+        """Whether a buffer of a class is written, as far as isinstance tests show."""
         lineage = {*self.code.folder.lineage(cls), "Module"}
         below = {other for other in self.code.classes if cls in self.code.folder.lineage(other)}
         fitting = (w for w in self.writes if name in w.names or "" in w.names or not name)
@@ -113,7 +113,7 @@ class Initialisation:
 
 
 def buffers(code: ReachableCode, initialisation: Initialisation) -> Iterator[Finding]:
-    """P12: buffers that are in no file and that nobody fills after loading."""
+    """P12: buffers that no file holds and that are not filled after loading."""
     for cls in code.torch_modules:
         module, node = code.folder.classes[cls]
         for name, where in _non_persistent(node):
@@ -199,7 +199,7 @@ def _cure(write: _Write) -> str:
 def _writes(module: Module, function: ast.FunctionDef, code: ReachableCode, aliases: dict) -> Iterator[_Write]:
     """Everything that a function writes, with the isinstance tests around it.
 
-    ``aliases`` are the tensors that its arguments stand for; local names are added to them.
+    ``aliases`` are the tensors that its arguments refer to; local names are added to them.
     """
     known = {*code.folder.classes, *module.imports}
     stack: list[tuple[ast.AST, frozenset[str] | None, bool]] = [(s, None, False) for s in reversed(function.body)]

@@ -231,7 +231,7 @@ class _Uses:
 
 
 def _releases_with(place: str, name: str, loaded: bool = False) -> Iterable[str]:
-    """Releases that have it; all of them for what the table leaves out, and for what needs no word of its own.
+    """Releases that have it; all of them for what the table leaves out, and for what needs no finding.
 
     Args:
         loaded: the module was imported, which is judged where that is written.
@@ -265,7 +265,7 @@ def _ours(module: str | None) -> bool:
 
 
 def _aliases(module: Module) -> dict[str, str]:
-    """What stands for a module of transformers in this file: name -> module."""
+    """Names for modules of transformers in this file: name -> module."""
     found: dict[str, str] = {}
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Import):

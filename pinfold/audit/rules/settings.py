@@ -16,7 +16,7 @@ FORBIDDEN_KEYS = ("trust_remote_code", "_attn_implementation_internal")
 
 
 def auto_map(config: dict) -> dict:
-    """The entries of a file's auto_map; none where it is no table."""
+    """The entries of a file's auto_map; none where it is not a table."""
     found = config.get("auto_map")
     return found if isinstance(found, dict) else {}
 
@@ -107,7 +107,7 @@ def model_type(configs: dict, code: ReachableCode | None) -> Iterator[Finding]:
     places = {"config.json": config.get("model_type")} if config is not None else {}
     if config is not None and not isinstance(places["config.json"], (str, type(None))):
         shown = _short(places["config.json"])
-        yield Finding("P04", f'model_type {shown} is no name. Use one such as "custom-model".', "config.json")
+        yield Finding("P04", f'model_type {shown} is not a name. Use one such as "custom-model".', "config.json")
         return
     if code is not None:
         for cls in code.config_classes:
