@@ -9,16 +9,22 @@ DEMO := runs/resnet-digits
 VERSIONS ?= all
 # The demos that it publishes; each is trained first.
 DEMOS := resnet-digits sentiment-demo
-# The checkpoints that benchmarks/compat_bert.py makes: between them every head of bert_model, with its weights.
+# The checkpoints that scripts/compat_bert.py makes: between them every head of bert_model, with its weights.
 BERTS := bert-words bert-classes bert-answers
-# The same of benchmarks/compat_decoder.py and decoder_model.
+# The same of scripts/compat_decoder.py and decoder_model.
 DECODERS := decoder-words decoder-classes decoder-tokens decoder-answers
 DECODER_DEMO := runs/decoder-demo
 SENTIMENT_DEMO := runs/sentiment-demo
 BERT_DEMO := runs/bert-demo
+# Tests of text and files, which start no model: "make quick".
+QUICK := tests/test_structure.py tests/audit tests/card/test_card.py tests/card/test_card_check.py \
+  tests/card/test_card_facts.py tests/cli/test_arguments.py tests/common tests/docs/test_pages.py tests/folder \
+  tests/hub/test_hub_pages.py tests/hub/test_hub_requests.py tests/staging
+# What the type checker reads.
+TYPED := $(addprefix pinfold/,common folder audit staging push card remote)
 
 .DEFAULT_GOAL := help
-.PHONY: help install push demo-decoder demo-sentiment demo-bert test sweep lint compat bench serve
+.PHONY: help install push demo-decoder demo-sentiment demo-bert quick test test-all sweep durations lint compat bench serve
 
 # A virtual environment whose interpreter is gone is as good as none.
 ifneq ($(wildcard $(STAMP)),)
@@ -34,11 +40,14 @@ help:
 	@echo "make demo-bert      train a small BERT on Python's documentation, ready for push.py"
 	@echo "make demo-sentiment train a sentiment analyzer on texts that people have rated, ready for push.py"
 	@echo "make serve     train and publish the four demos (once, some minutes), and browse them on http://127.0.0.1:7870"
-	@echo "make test      run the tests"
+	@echo "make quick     the tests that start no model"
+	@echo "make test      the tests but for the slow ones"
+	@echo "make test-all  all of them, as CI does"
 	@echo "make sweep     the same in more versions and for more classes"
-	@echo "make lint      ruff check and format"
+	@echo "make durations the slowest fifty tests; writes the order in which files run"
+	@echo "make lint      ruff, codespell and mypy"
 	@echo "make compat    load the published models in every transformers minor from 4.48 (VERSIONS=minimum: in four)"
-	@echo "make bench     print every number that README quotes"
+	@echo "make bench     print every number that the pages quote"
 
 install: $(STAMP)
 
@@ -91,15 +100,35 @@ $(eval $(call published,bert_model,$(BERT_DEMO)))
 serve: $(STAMP) $(SHOWN)
 	$(BIN)/pinfold hub --data runs/hub --port 7870
 
-test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Older transformers beside .venv, which many tests load models in; made once.
+OVERLAYS := runs/overlays/.minimum
+$(OVERLAYS): $(STAMP)
+	$(BIN)/pinfold compat make minimum
+	@touch $@
 
-sweep: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m sweep
+# A file's tests stay on one worker, as they share models; the longest files come first (tests/durations.json).
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+quick: $(STAMP)
+	$(PYTEST) $(QUICK)
+
+test: $(OVERLAYS)
+	$(PYTEST)
+
+test-all: $(OVERLAYS)
+	$(PYTEST) -m "not sweep"
+
+sweep: $(OVERLAYS)
+	$(PYTEST) -m sweep
+
+durations: $(OVERLAYS)
+	$(PYTEST) --durations=50 --durations-min=1 --save-durations
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/mypy $(TYPED)
 
 compat: $(STAMP) $(foreach name,$(DEMOS),runs/$(name)/model.safetensors)
 	$(BIN)/pinfold compat make $(VERSIONS)
@@ -107,8 +136,8 @@ compat: $(STAMP) $(foreach name,$(DEMOS),runs/$(name)/model.safetensors)
 	  $(BIN)/pinfold push $${name%%-*}_model --checkpoint runs/$$name --versions newest || exit 1; \
 	  $(BIN)/pinfold compat run local/$$name@main --versions $(VERSIONS) || exit 1; \
 	done
-	$(if $(strip $(BERTS)),$(BIN)/python benchmarks/compat_bert.py)
-	$(if $(strip $(DECODERS)),$(BIN)/python benchmarks/compat_decoder.py)
+	$(if $(strip $(BERTS)),$(BIN)/python scripts/compat_bert.py)
+	$(if $(strip $(DECODERS)),$(BIN)/python scripts/compat_decoder.py)
 	for name in $(BERTS) $(DECODERS); do \
 	  kind=$${name%%-*}; \
 	  $(BIN)/pinfold push $${kind}_model --checkpoint runs/compat-$$kind/$$name --versions newest || exit 1; \

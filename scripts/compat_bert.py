@@ -1,6 +1,6 @@
 """Make the small BERT checkpoints that ``make compat`` publishes and loads in every transformers release.
 
-    python benchmarks/compat_bert.py   # into runs/compat-bert
+    python scripts/compat_bert.py   # into runs/compat-bert
 
 Three hold the weights of all eight classes, none newly drawn at a load; each has all four kinds of attention:
 - bert-words (BERTForPreTraining, with a tokenizer) for BERTModel, masked words and the next sentence as well.

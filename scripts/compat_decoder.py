@@ -1,6 +1,6 @@
 """Make the small decoder checkpoints that ``make compat`` publishes and loads in every transformers release.
 
-    python benchmarks/compat_decoder.py   # into runs/compat-decoder
+    python scripts/compat_decoder.py   # into runs/compat-decoder
 
 Between them the weights of all five classes, none newly drawn at a load:
 - decoder-words (DecoderForCausalLM, with a tokenizer): tied embeddings, shared keys, stretched rotary positions.

@@ -1,12 +1,14 @@
 """What several test files share: embedded Hubs, overlays of older transformers, and the command line."""
 
+import collections
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from helpers import tiny
+from helpers import demos, tiny
 from helpers.forks import Forks
 from helpers.processes import ROOT, clean_environment
 
@@ -14,6 +16,34 @@ from pinfold.fence import overlays
 from pinfold.fence import process as fence
 from pinfold.remote import destination
 from pinfold.verify import verify
+
+DURATIONS = ROOT / "tests" / "durations.json"
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--save-durations", action="store_true", help="write the seconds of each file, to order the next run"
+    )
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first: a worker that gets one at the end keeps all waiting."""
+    seconds = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    items.sort(key=lambda item: -seconds.get(item.path.relative_to(ROOT).as_posix(), 0))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter, config):
+    if not config.getoption("--save-durations"):
+        return
+    seconds = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    measured = collections.Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration") and hasattr(report, "nodeid"):
+                measured[report.nodeid.split("::")[0]] += report.duration
+    seconds |= {file: round(total) for file, total in measured.items() if total >= 1}
+    DURATIONS.write_text(json.dumps(dict(sorted(seconds.items())), indent=1) + "\n")
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +113,13 @@ def tiny_checkpoint(tiny_folder, tmp_path_factory) -> Path:
     """A checkpoint of it, with three labels."""
     labels = {0: "no", 1: "perhaps", 2: "yes"}
     return tiny.save_checkpoint(tiny_folder, tmp_path_factory.mktemp("checkpoints") / "tiny-three", id2label=labels)
+
+
+@pytest.fixture(scope="session")
+def resnet_demo(tmp_path_factory) -> demos.Demo:
+    """The demo of `make push`, made once for all workers; copy_to before anything is changed in it."""
+    base = tmp_path_factory.getbasetemp()
+    return demos.resnet_demo(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
 
 
 @pytest.fixture(scope="session")

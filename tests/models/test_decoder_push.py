@@ -23,7 +23,7 @@ VERSIONS = ("4.48.3", "4.57.6", "5.0.0", "newest")
 
 def tokenizer():
     """The one that make compat gives its checkpoint."""
-    path = ROOT / "benchmarks" / "compat_decoder.py"
+    path = ROOT / "scripts" / "compat_decoder.py"
     specification = importlib.util.spec_from_file_location("compat_decoder", path)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)

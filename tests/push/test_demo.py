@@ -1,6 +1,5 @@
 """The demo from pictures to pinned load, through the front door: the command line, real servers, fresh processes."""
 
-import json
 import re
 import subprocess
 import sys
@@ -28,19 +27,10 @@ def script(code, cwd, endpoint, overlay=None, **environment):
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def demo(resnet_demo, tmp_path_factory):
     """Trained and pushed as `make push` does it: (working directory, sha, what training measured)."""
-    cwd = tmp_path_factory.mktemp("demo")
-    (cwd / "resnet_model").symlink_to(ROOT / "resnet_model")
-    environment = clean_environment(cwd / "home", PYTHONPATH=str(ROOT))
-    train = ["train", "resnet_model", "--data", "digits", "--output", "runs/resnet-digits"]
-    for arguments in (train, ["push"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "pinfold", *arguments], cwd=cwd, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-    sha = re.search(r"Published local/resnet-digits at ([0-9a-f]{40})", done.stdout)[1]
-    return cwd, sha, json.loads((cwd / "runs" / "resnet-digits" / "eval_results.json").read_text())
+    copy = resnet_demo.copy_to(tmp_path_factory.mktemp("demo"))
+    return copy.directory, copy.sha, copy.evaluation
 
 
 @pytest.fixture
@@ -54,7 +44,7 @@ ACCURACY = """
 import sys
 sys.path.append({root!r})
 import torch
-from pinfold.pictures import held_out, load_data
+from pinfold.train.data.pictures import held_out, load_data
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 pinned = dict(pretrained_model_name_or_path="local/resnet-digits", revision={sha!r}, trust_remote_code=True)
 model = AutoModelForImageClassification.from_pretrained(**pinned)
