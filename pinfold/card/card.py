@@ -1,7 +1,7 @@
 """The model card: front matter, a region generated from facts, and the human half from the folder's card.md.
 
-On a second push only the generated region and the computed keys are written anew. What somebody edited on the Hub
-stays: the end marker records what was pushed, so that an edit there can be told from one in card.md.
+On a second push only the generated region and the computed keys are written anew. Text that was edited on
+the Hub stays: the end marker records what was pushed, which shows whether the Hub's text or card.md has changed.
 """
 
 import hashlib
@@ -15,9 +15,10 @@ from pinfold.audit.security.run import UNSEEN
 from pinfold.card import facts as card_facts
 from pinfold.card.check import PIPELINES
 from pinfold.card.curve import PICTURE
-from pinfold.card.facts import Facts, plain
+from pinfold.card.facts import Facts, code_span, escape_markdown
 from pinfold.card.picture import picture
 from pinfold.card.snippet import main_auto_class, may_be_shown, printed, snippet
+from pinfold.card.sources import Sources
 from pinfold.common.errors import UserError
 from pinfold.folder.contents import has_tokenizer
 from pinfold.folder.human_half import HumanHalf, parse_card
@@ -43,7 +44,7 @@ TASKS = {
 IMAGE_TASKS = {"AutoModel": "image-feature-extraction"}
 
 
-def metadata(staged: Staged, human: HumanHalf, name: str) -> dict:
+def metadata(staged: Staged, human: HumanHalf, name: str, sources: Sources) -> dict:
     """Front matter: what people wrote, and what the files say of the model of this name."""
     if staged.tokenizer_only:
         tags = list(dict.fromkeys([*(human.metadata.get("tags") or []), "tokenizer"]))
@@ -53,20 +54,21 @@ def metadata(staged: Staged, human: HumanHalf, name: str) -> dict:
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", auto.removeprefix("AutoModelFor")).lower()
     task = (IMAGE_TASKS if image else {}).get(auto) or TASKS.get(auto, words)
     tags = list(dict.fromkeys([*(human.metadata.get("tags") or []), "custom_code", staged.config["model_type"]]))
-    found = {"pipeline_tag": task} if task in PIPELINES else {}  # the Hub refuses one that it does not know
-    if staged.conversion and staged.conversion.repo:
-        found["base_model"] = staged.conversion.repo
-    if staged.evaluation:
-        found["model-index"] = staged.evaluation.model_index(name)
-    return {**found, **human.metadata, "library_name": "transformers", "tags": tags}
+    computed: dict = {"pipeline_tag": task} if task in PIPELINES else {}  # the Hub refuses one that it does not know
+    if sources.conversion and sources.conversion.repo:
+        computed["base_model"] = sources.conversion.repo
+    if sources.evaluation:
+        computed["model-index"] = sources.evaluation.model_index(name)
+    return {**computed, **human.metadata, "library_name": "transformers", "tags": tags}
 
 
 def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Facts) -> str:
     """A complete card that pins ``revision``."""
     template = Path(__file__).with_name("card_template.md").read_text(encoding="utf-8")
-    front = metadata(staged, human, repo.split("/")[-1])
+    sources = facts.sources
+    front = metadata(staged, human, repo.split("/")[-1], sources)
     program, output = _example(staged, repo, revision, facts)
-    drawn = (picture.PICTURE, picture.FALLBACK) if staged.picture else ()
+    drawn = (picture.PICTURE, picture.FALLBACK) if facts.picture else ()
     pictures = [name for name in drawn if (staged.directory / name).is_file()]
     region = (
         _environment()
@@ -74,7 +76,7 @@ def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Fa
         .render(
             name=repo.split("/")[-1],
             summary=card_facts.summary(staged, facts),
-            picture=staged.picture if pictures else "",
+            picture=facts.picture if pictures else "",
             picture_files=pictures,
             table=card_facts.table(staged, facts, str(front["license"])),
             tokenizer_only=staged.tokenizer_only,
@@ -86,16 +88,18 @@ def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Fa
             code_from=staged.code_from,
             looked_for=card_facts.LOOKED_FOR,
             unseen=UNSEEN,
-            curve=staged.curve,
+            curve=sources.losses,
             curve_file=PICTURE,
-            evaluation=staged.evaluation,
-            training=staged.training,
-            conversion=staged.conversion,
+            evaluation=sources.evaluation,
+            training=sources.training,
+            conversion=sources.conversion,
             versions=facts.versions,
             heads=[(auto, names) for auto, names in facts.heads if auto in staged.auto_map],
             unaligned=facts.unaligned,
             autos=sorted(auto for auto in staged.auto_map if auto.startswith("AutoModel")),
-            findings=[(finding.code, plain(str(finding).removeprefix(finding.code))) for finding in facts.findings],
+            findings=[
+                (finding.code, escape_markdown(str(finding).removeprefix(finding.code))) for finding in facts.findings
+            ],
             revision=revision,
             date=facts.date,
             made_with=", ".join(f"{name} {version}" for name, version in facts.made_with.items()),
@@ -120,7 +124,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
     )
     number = lambda value: f"{value:.3f}" if value < 100 else f"{value:.1f}"  # noqa: E731
-    environment.filters |= {"plain": plain, "code": card_facts.code, "number": number}
+    environment.filters |= {"plain": escape_markdown, "code": code_span, "number": number}
     return environment
 
 
@@ -135,35 +139,45 @@ def merge(card: str, remote: str | None, human: HumanHalf) -> tuple[str, list[st
     if remote is None:
         return card, []
     remote = _normal(remote)
-    found, body = parse_card(remote, "README.md on the Hub")
-    own, rest = parse_card(card, "the new card")
-    theirs = found.get("license", own["license"])
-    if theirs not in (own["license"], [own["license"]]):
-        raise UserError(f"license={own['license']} in card.md, {theirs} on the Hub; make them agree")
+    hub_metadata, hub_body = parse_card(remote, "README.md on the Hub")
+    own, body = parse_card(card, "the new card")
+    hub_license = hub_metadata.get("license", own["license"])
+    if hub_license not in (own["license"], [own["license"]]):
+        raise UserError(f"license={own['license']} in card.md, {hub_license} on the Hub; make them agree")
     notes = [
-        f"card: {key}={found[key]!r} stays as the Hub has it; card.md says {human.metadata[key]!r}"
+        f"card: {key}={hub_metadata[key]!r} stays as the Hub has it; card.md says {human.metadata[key]!r}"
         for key in human.metadata
-        if key not in ("tags", "license") and found.get(key, human.metadata[key]) != human.metadata[key]
+        if key not in ("tags", "license") and hub_metadata.get(key, human.metadata[key]) != human.metadata[key]
     ]
-    theirs = {key: value for key, value in found.items() if key in human.metadata or key not in own}
-    earlier = END.split(body.partition(BEGIN)[2])[0]
-    for key, trace in TRACES.items():
-        if trace in earlier and key not in human.metadata:
-            theirs.pop(key, None)  # that was an earlier push, of weights that are not these
-    theirs["license"] = own["license"]
-    theirs_tags = found.get("tags") if isinstance(found.get("tags"), list) else []
-    tags = list(dict.fromkeys([*(tag for tag in theirs_tags if isinstance(tag, str)), *own["tags"]]))
-    before, text, mark = _parts(body)
-    # a README that holds nothing but a licence, as the Hub makes one, was edited by nobody
+    front = _merged_metadata(own, hub_metadata, human, earlier=END.split(hub_body.partition(BEGIN)[2])[0])
+    before, text, mark = _parts(hub_body)
+    region = generated_region(body)
+    # a README that holds nothing but a license, as the Hub makes one, was not edited by a person
     if text == human.text or mark == _mark(text) or (not text and mark in (None, "foreign")):
-        return _join({**own, **theirs, "tags": tags}, generated(rest), human.text, _mark(human.text), before), notes
+        return _join(front, region, human.text, _mark(human.text), before), notes
     notes.append("card: the text that was edited on the Hub stays; card.md's is not used")
     # the old mark stays, so that the next push sees an edited text again
-    return _join({**own, **theirs, "tags": tags}, generated(rest), text, mark or "foreign", before), notes
+    return _join(front, region, text, mark or "foreign", before), notes
+
+
+def _merged_metadata(own: dict, hub_metadata: dict, human: HumanHalf, earlier: str) -> dict:
+    """The new card's keys, and those that people wrote on the Hub.
+
+    Args:
+        earlier: the generated region that the Hub has.
+    """
+    stays = {key: value for key, value in hub_metadata.items() if key in human.metadata or key not in own}
+    for key, trace in TRACES.items():
+        if trace in earlier and key not in human.metadata:
+            stays.pop(key, None)  # set by an earlier push, of other weights than these
+    hub_tags = hub_metadata.get("tags")
+    tags = [tag for tag in hub_tags if isinstance(tag, str)] if isinstance(hub_tags, list) else []
+    tags = list(dict.fromkeys([*tags, *own["tags"]]))
+    return {**own, **stays, "license": own["license"], "tags": tags}
 
 
 def pinned(card: str) -> set[str]:
-    """The commits that the generated region pins; a person's own snippets are none of ours."""
+    """The commits that the generated region pins; a person's own snippets do not count."""
     begin = card.find(BEGIN)
     end = END.search(card, begin) if begin >= 0 else None
     lines = card[begin : end.start()].splitlines() if end else []
@@ -172,9 +186,9 @@ def pinned(card: str) -> set[str]:
 
 def human_part(card: str) -> tuple[dict, str, str]:
     """Everything but the generated region: what "nothing changed" compares."""
-    found, body = parse_card(_normal(card), "README.md")
+    front, body = parse_card(_normal(card), "README.md")
     before, text, _ = _parts(body)
-    return found, before, text
+    return front, before, text
 
 
 def _normal(card: str) -> str:
@@ -192,12 +206,12 @@ def _parts(body: str) -> tuple[str, str, str | None]:
 
 
 def _unmarked(text: str) -> str:
-    """Text without regions that somebody has copied, and without marks that have lost their counterpart."""
+    """Text without regions that were copied, and without marks that have lost their counterpart."""
     whole = re.compile(f"{re.escape(BEGIN)}.*?{END.pattern}", re.DOTALL)
     return END.sub("", whole.sub("", text)).replace(BEGIN, "").strip()
 
 
-def generated(body: str) -> str:
+def generated_region(body: str) -> str:
     """The region that a push writes."""
     return body[body.index(BEGIN) + len(BEGIN) : END.search(body).start()].strip("\n")
 

@@ -20,7 +20,7 @@ class Curve:
     train: list[tuple[int, float]]
     held: list[tuple[int, float]]
 
-    def told(self) -> str:
+    def sentence(self) -> str:
         """One sentence, which is also the picture's text alternative."""
         (_, first), (steps, last) = self.train[0], self.train[-1]
         text = f"The training loss goes from {first:.3g} to {last:.3g}, logged last at step {steps}"
@@ -32,7 +32,7 @@ class Curve:
         return text
 
 
-def read(checkpoint: Path) -> Curve | None:
+def read_losses(checkpoint: Path) -> Curve | None:
     """The losses that a checkpoint's training has logged; None where there are fewer than three."""
     try:
         rows = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
@@ -47,7 +47,7 @@ def read(checkpoint: Path) -> Curve | None:
     return Curve(*points) if len(points[0]) > 2 else None
 
 
-def draw(curve: Curve, path: Path) -> bool:
+def draw_losses(curve: Curve, path: Path) -> bool:
     """Write the picture. False where Pillow (pip install 'pinfold[vision]') is missing, and nothing is written."""
     try:
         from PIL import Image, ImageDraw, ImageFont

@@ -1,14 +1,15 @@
 """How good a checkpoint is, for the card: read from the eval_results.json that `pinfold train` leaves.
 
-It is told only of the weights that it was measured of: their hashes stand in the file.
+It counts only for the weights that it was measured of: their hashes are in the file.
 """
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pinfold.card.provenance import hashes_of_weights
 
 FILE = "eval_results.json"
 # key in the file -> name in the card, and type in model-index (of https://huggingface.co/docs/hub/model-cards)
@@ -29,7 +30,7 @@ METRICS = {
 # key of a baseline's metrics in the file -> what it is
 BASELINES = {"bag_of_words": "a bag of words", "commonest_tags": "the commonest tag of each word"}
 HUB_TASKS = {"masked-lm": "fill-mask", "causal-lm": "text-generation"}  # where the Hub's name is another
-MOST_CLASSES = 40  # rows of a table that somebody still reads
+MOST_CLASSES = 40  # rows of a table that is still readable
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Evaluation:
     unit: str = "examples"  # what n counts
 
     def model_index(self, name: str) -> list[dict]:
-        """The front matter's model-index; its data set is none of the Hub's, which the type says."""
+        """The front matter's model-index; the type says that its data set is not one of the Hub's."""
         metrics = [{"type": METRICS[m.key][1], "name": m.name, "value": round(m.value, 6)} for m in self.metrics]
         dataset = {"name": self.dataset, "type": "unknown", "split": self.split}
         return [
@@ -74,22 +75,21 @@ class Evaluation:
         ]
 
 
-def read(checkpoint: Path, sha256: Callable[[Path], str]) -> tuple[Evaluation | None, str]:
+def read_evaluation(checkpoint: Path) -> tuple[Evaluation | None, str]:
     """The evaluation, and else why there is none; "" where there is no file, or one of another program."""
     try:
-        found = json.loads((checkpoint / FILE).read_text(encoding="utf-8"))
-        weights = found["weights"]
-        told = _evaluation(found)
+        content = json.loads((checkpoint / FILE).read_text(encoding="utf-8"))
+        weights = content["weights"]
+        evaluation = _evaluation(content)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None, ""
-    there = {path.name: sha256(path) for path in sorted(checkpoint.glob("*.safetensors"))}
-    if weights != there:
+    if weights != hashes_of_weights(checkpoint):
         return None, "measured of other weights than these"
-    return told, ""
+    return evaluation, ""
 
 
-def _evaluation(found: dict[str, Any]) -> Evaluation:
-    measured = found["metrics"]
+def _evaluation(content: dict[str, Any]) -> Evaluation:
+    measured = content["metrics"]
     baseline = next((key for key in BASELINES if key in measured), "")
     simple = measured.get(baseline, {})
     metrics = []
@@ -101,18 +101,23 @@ def _evaluation(found: dict[str, Any]) -> Evaluation:
             )
     if not metrics:
         raise ValueError("no metric")
-    if int(found["n"]) < 1:
+    if int(content["n"]) < 1:
         raise ValueError("of nothing")
     each = measured.get("per_class", {})
     classes = [
         (str(n), float(c["precision"]), float(c["recall"]), float(c["f1"]), int(c["n"])) for n, c in each.items()
     ]
-    data, split = found["dataset"], found["split"]
     return Evaluation(
-        str(found["task"]), str(data["name"]), str(data["description"]), str(split["name"]), int(found["n"]), metrics,
-        classes if len(classes) <= MOST_CLASSES else [], BASELINES.get(baseline, ""),
-        str(found.get("unit", "examples")),
-    )  # fmt: skip
+        task=str(content["task"]),
+        dataset=str(content["dataset"]["name"]),
+        description=str(content["dataset"]["description"]),
+        split=str(content["split"]["name"]),
+        n=int(content["n"]),
+        metrics=metrics,
+        classes=classes if len(classes) <= MOST_CLASSES else [],
+        baseline=BASELINES.get(baseline, ""),
+        unit=str(content.get("unit", "examples")),
+    )
 
 
 def _interval(ends: Any) -> tuple[float, float] | None:

@@ -1,6 +1,6 @@
 """What a card's sentences and tables say, from the staged files and from what a push found out.
 
-Texts of a folder's author pass `plain` on their way into Markdown, names in backticks pass `code`.
+Texts of a folder's author pass `escape_markdown` on their way into Markdown, names in backticks pass `code_span`.
 """
 
 import ast
@@ -13,6 +13,7 @@ from pathlib import Path
 from pinfold.audit.finding import Finding
 from pinfold.card.picture import picture
 from pinfold.card.snippet import UNSHOWN, main_auto_class
+from pinfold.card.sources import Sources
 from pinfold.common.files import cached_sha256
 from pinfold.common.safetensors import DTYPES, read_tensors
 from pinfold.folder.model_folder import Module
@@ -61,6 +62,7 @@ class Facts:
         measured: sizes, as measured.py gives them. example: the snippet's program and what it printed, as example.py
             gives them, with the "programs" that it was chosen from. made_with: software -> version. date: of the card.
         drawn: Auto class -> tensors that no file holds, random for users. unaligned: equal only once copied.
+        sources: what lies beside the weights. picture: what the picture of the architecture shows.
     """
 
     parameters: int
@@ -74,19 +76,23 @@ class Facts:
     date: str = ""
     drawn: dict[str, list[str]] = field(default_factory=dict)
     unaligned: bool = False
+    sources: Sources = field(default_factory=Sources)
+    picture: str = ""
 
     @property
     def heads(self) -> list[tuple[str, str]]:
         """(Auto class, names) of what transformers draws at random, because the files do not hold it."""
-        found = [
-            (auto, [n for n in names if isinstance(n, str)]) for auto, names in sorted(self.drawn.items()) if names
-        ]
-        return [(auto, ", ".join(map(code, names[:4])) + (", ..." if len(names) > 4 else "")) for auto, names in found]
+        heads = []
+        for auto, tensors in sorted(self.drawn.items()):
+            if tensors:
+                names = [name for name in tensors if isinstance(name, str)]
+                heads.append((auto, ", ".join(map(code_span, names[:4])) + (", ..." if len(names) > 4 else "")))
+        return heads
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Measured sizes, checked: the process that says them has run somebody's code."""
+    """Measured sizes, checked: the process that measured them has run the folder's code."""
 
     inputs: dict[str, tuple[str, list[int]]]
     outputs: dict[str, list[int]]
@@ -94,16 +100,16 @@ class Sizes:
     unknown: list[str]  # operators that are not in that number
 
     @classmethod
-    def read(cls, told: dict) -> "Sizes | None":
+    def read(cls, measured: dict) -> "Sizes | None":
         """None where nothing was measured, or what is said cannot be sizes.
 
         >>> Sizes.read({"why": "RuntimeError"}) is None
         True
         """
         try:
-            inputs = {_name(n): (_name(dtype), _shape(shape)) for n, (dtype, shape) in told["inputs"].items()}
-            outputs = {_name(n): _shape(shape) for n, shape in told["outputs"].items()}
-            flops, unknown = told["flops"], [str(name)[:80] for name in told["unknown"]]
+            inputs = {_name(n): (_name(dtype), _shape(shape)) for n, (dtype, shape) in measured["inputs"].items()}
+            outputs = {_name(n): _shape(shape) for n, shape in measured["outputs"].items()}
+            flops, unknown = measured["flops"], [str(name)[:80] for name in measured["unknown"]]
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
         return cls(inputs, outputs, flops, unknown) if type(flops) is int and 0 <= flops < 10**24 and inputs else None
@@ -121,19 +127,19 @@ def _shape(sizes: list) -> list[int]:
     return sizes
 
 
-def plain(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text as one line that is neither Markdown nor HTML.
 
-    >>> plain("a|b  <i>")
+    >>> escape_markdown("a|b  <i>")
     'a\\\\|b \\\\<i\\\\>'
     """
     return re.sub(r"([\\`*_{}\[\]<>|~&])", r"\\\1", " ".join(UNSHOWN.sub(" ", str(text)).split()))
 
 
-def code(text: str) -> str:
+def code_span(text: str) -> str:
     """A name as code within a table: in backticks, more of them than the name itself holds, and without a bar.
 
-    >>> code("a_b"), code("a`b")
+    >>> code_span("a_b"), code_span("a`b")
     ('`a_b`', '`` a`b ``')
     """
     line = " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", str(text)).split()).replace("|", "\\|")
@@ -164,7 +170,8 @@ def size_of(count: int) -> str:
 def summary(staged: Staged, facts: Facts) -> str:
     """One sentence: what it is."""
     if staged.tokenizer_only:
-        return f"A tokenizer with {facts.vocabulary:,} tokens, of transformers' class `{plain(staged.architecture)}`."
+        cls = escape_markdown(staged.architecture)
+        return f"A tokenizer with {facts.vocabulary:,} tokens, of transformers' class `{cls}`."
     auto, sizes = main_auto_class(staged), Sizes.read(facts.measured)
     kind = KINDS.get(auto, "model")
     count = amount(facts.parameters)
@@ -175,17 +182,17 @@ def summary(staged: Staged, facts: Facts) -> str:
     if labels and auto != "AutoModel" and "Classification" in auto:
         details.append(f"{len(labels)} labels" if len(labels) > 1 else "one number")
     origin = ""
-    if staged.conversion:
-        origin = f", converted from {plain(staged.conversion.source)}"
-    elif staged.training and staged.training.data:
-        origin = f", trained on {plain(staged.training.data.split(':')[0])}"
+    if facts.sources.conversion:
+        origin = f", converted from {escape_markdown(facts.sources.conversion.source)}"
+    elif facts.sources.training and facts.sources.training.data:
+        origin = f", trained on {escape_markdown(facts.sources.training.data.split(':')[0])}"
     article = "An" if re.match(r"8|11[.,M ]|18[.,M ]", count) else "A"
     return f"{article} {count}-parameter {kind}, `{staged.architecture}` ({', '.join(details)}){origin}."
 
 
 def table(staged: Staged, facts: Facts, licence: str) -> list[tuple[str, str]]:
     """The facts on one look: (what, Markdown)."""
-    return [(what, told) for what, told in _rows(staged, facts, licence) if told]
+    return [(what, value) for what, value in _rows(staged, facts, licence) if value]
 
 
 def _rows(staged: Staged, facts: Facts, licence: str) -> Iterator[tuple[str, str]]:
@@ -199,7 +206,7 @@ def _rows(staged: Staged, facts: Facts, licence: str) -> Iterator[tuple[str, str
         if sizes.flops:
             unit = next((u for u in (("T", 12), ("G", 9), ("M", 6)) if sizes.flops >= 10 ** u[1]), ("", 0))
             short = f"{sizes.flops / 10 ** unit[1]:.3g} {unit[0]}" if unit[1] else f"{sizes.flops}"
-            more = f", without {', '.join(map(code, sizes.unknown[:3]))}" if sizes.unknown else ""
+            more = f", without {', '.join(map(code_span, sizes.unknown[:3]))}" if sizes.unknown else ""
             yield "FLOPs of that", f"{short} (a multiply-add is 2{more})"
     context = next((config[name] for name in CONTEXT if type(config.get(name)) is int), None)
     yield "Context length", f"{context:,} tokens" if context else ""
@@ -211,12 +218,12 @@ def _rows(staged: Staged, facts: Facts, licence: str) -> Iterator[tuple[str, str
         "Size of the " + ("weights" if staged.weights else "files"),
         f"{size_of(total)} in {parts} file{'s' * (parts > 1)}",
     )
-    yield "Licence", plain(licence)
-    if staged.conversion:
-        at = f" at {code(staged.conversion.revision)}" if staged.conversion.revision else ""
-        yield "Converted from", plain(staged.conversion.source) + at
-        yield "Licence of the source", plain(staged.conversion.licence)
-    yield "Trained on", plain(staged.training.data) if staged.training else ""
+    yield "Licence", escape_markdown(licence)
+    if facts.sources.conversion:
+        at = f" at {code_span(facts.sources.conversion.revision)}" if facts.sources.conversion.revision else ""
+        yield "Converted from", escape_markdown(facts.sources.conversion.source) + at
+        yield "Licence of the source", escape_markdown(facts.sources.conversion.licence)
+    yield "Trained on", escape_markdown(facts.sources.training.data) if facts.sources.training else ""
     yield "Same numbers in", f"transformers {', '.join(facts.versions)}" if facts.versions else ""
 
 
@@ -228,17 +235,18 @@ def _held(staged: Staged, parameters: int) -> str:
         held[kind] = held.get(kind, 0) + tensor.parameters
     if list(held.values()) == [parameters]:
         return f" of {next(iter(held))}"
-    told = " and ".join(f"{n:,} of {kind}" for kind, n in sorted(held.items(), key=lambda pair: -pair[1]))
-    return f"; {'with buffers, ' if sum(held.values()) > parameters else ''}the files hold {told}" if told else ""
+    numbers = " and ".join(f"{n:,} of {kind}" for kind, n in sorted(held.items(), key=lambda pair: -pair[1]))
+    buffers = "with buffers, " if sum(held.values()) > parameters else ""
+    return f"; {buffers}the files hold {numbers}" if numbers else ""
 
 
 def _named(shapes: dict) -> str:
-    found = []
+    tensors = []
     for name, value in shapes.items():
         dtype, shape = value if isinstance(value, tuple) else ("", value)
         inside = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
-        found.append(f"`{name}` {f'{dtype} ' if dtype else ''}({inside})")
-    return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+        tensors.append(f"`{name}` {f'{dtype} ' if dtype else ''}({inside})")
+    return ", ".join(tensors[:4]) + (f" and {len(tensors) - 4} more" if len(tensors) > 4 else "")
 
 
 def files(staged: Staged) -> list[dict]:
@@ -276,13 +284,13 @@ def sums(staged: Staged) -> dict[str, tuple[int, str]]:
 
 
 def missing(staged: Staged, facts: Facts) -> list[str]:
-    """What a reader would look for, and nobody knows."""
+    """What a reader would look for, and is not known."""
     if staged.tokenizer_only:
         return []
     known = {
-        "evaluation": staged.evaluation,
-        "training data": staged.conversion or (staged.training and staged.training.data),
+        "evaluation": facts.sources.evaluation,
+        "training data": facts.sources.conversion or (facts.sources.training and facts.sources.training.data),
         "sizes of a forward pass": Sizes.read(facts.measured),
-        "picture": staged.picture or (staged.directory / picture.PICTURE).exists(),
+        "picture": facts.picture or (staged.directory / picture.PICTURE).exists(),
     }
     return [name for name, value in known.items() if not value]

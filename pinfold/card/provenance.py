@@ -1,19 +1,21 @@
 """Where a checkpoint's weights come from, for the card: how they were trained, or what they were converted from.
 
 Read from files that lie beside the weights: trainer_state.json of transformers' Trainer, training.json of
-`pinfold train`, conversion.json of a folder's convert script. Nothing is told that does not stand in one of them.
+`pinfold train`, conversion.json of a folder's convert script. Nothing else is said.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pinfold.common.files import cached_sha256
+
 STATE, TRAINING, CONVERSION = "trainer_state.json", "training.json", "conversion.json"
 MOST_TEXT = 300
-# Arguments that name places of somebody's machine, or accounts, or say nothing of the result.
+# Arguments that name places of a machine, or accounts, or say nothing of the result.
 PRIVATE = re.compile(
     r"dir$|path|token|hub_|run_name|report_to|logging|deepspeed|^ddp|checkpoint$|^local_rank$|trackio|url"
     r"|^log_|tqdm|^project$|key|secret|passw|user|mail|host"
@@ -54,46 +56,50 @@ class Conversion:
 
     @property
     def repo(self) -> str:
-        """The source as the Hub names it; "" where it is no repository."""
+        """The source as the Hub names it; "" where it is not a repository."""
         return self.source if re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", self.source, re.ASCII) else ""
 
 
-def training(checkpoint: Path, drawn: bool = False) -> Training | None:
+def read_training(checkpoint: Path, drawn: bool = False) -> Training | None:
     """What is known of the training that left this checkpoint; None where nothing is.
 
     Args:
         drawn: a picture shows the losses already.
     """
-    state, told = _read(checkpoint / STATE), _read(checkpoint / TRAINING)
-    log = _log(state)
-    settings = _dict(told.get("settings"))
-    rows = [(name, text) for name, text in _rows(state, [] if drawn else log, told, settings) if text]
+    state = _read_object(checkpoint / STATE)
+    report = _read_object(checkpoint / TRAINING)
+    settings = _dict(report.get("settings"))
+    log = [] if drawn else _log(state)
+    rows = [(name, text) for name, text in _rows(state, log, report, settings) if text]
     data = _dict(settings.get("data"))
     what = ": ".join(_text(data.get(key)) for key in ("name", "description") if data.get(key))
     if not rows and not what:
         return None
-    return Training(what, rows, _public(told.get("changed")), _public(told.get("arguments")))
+    return Training(what, rows, _public(report.get("changed")), _public(report.get("arguments")))
 
 
-def conversion(checkpoint: Path, sha256: Callable[[Path], str]) -> Conversion | None:
+def read_conversion(checkpoint: Path) -> Conversion | None:
     """What the weights of this checkpoint were converted from; None where nothing says so, or they are others now."""
-    told = _read(checkpoint / CONVERSION)
-    source = _text(told.get("source"))
-    there = {path.name: sha256(path) for path in sorted(checkpoint.glob("*.safetensors"))}
-    if not source or told.get("weights") != there:
+    report = _read_object(checkpoint / CONVERSION)
+    source = _text(report.get("source"))
+    if not source or report.get("weights") != hashes_of_weights(checkpoint):
         return None
-    difference = next(
-        (told[k] for k in ("max_abs_logit_difference", "max_abs_difference") if _number(told.get(k))), None
-    )
-    probe, versions = told.get("probe"), _dict(told.get("versions"))
+    differences = (report.get(key) for key in ("max_abs_logit_difference", "max_abs_difference"))
+    difference = next(filter(_number, differences), None)
+    probe, versions = report.get("probe"), _dict(report.get("versions"))
     return Conversion(
-        source, _text(told.get("revision")), _text(told.get("license")), difference, _text(told.get("dtype")),
+        source, _text(report.get("revision")), _text(report.get("license")), difference, _text(report.get("dtype")),
         " x ".join(map(str, probe)) if isinstance(probe, list) and all(type(n) is int for n in probe) else "",
         ", ".join(f"{_text(name)} {_text(version)}" for name, version in versions.items()),
     )  # fmt: skip
 
 
-def _rows(state: dict, log: list[dict], told: dict, settings: dict) -> Iterator[tuple[str, str]]:
+def hashes_of_weights(directory: Path) -> dict[str, str]:
+    """sha256 of each safetensors file, by name."""
+    return {path.name: cached_sha256(path) for path in sorted(directory.glob("*.safetensors"))}
+
+
+def _rows(state: dict, log: list[dict], report: dict, settings: dict) -> Iterator[tuple[str, str]]:
     steps, epochs = state.get("global_step"), state.get("epoch")
     if type(steps) is int and steps > 0:
         yield "steps", f"{steps:,}" + (f" ({epochs:.4g} epochs)" if _number(epochs) else "")
@@ -111,11 +117,11 @@ def _rows(state: dict, log: list[dict], told: dict, settings: dict) -> Iterator[
     split = _dict(settings.get("split"))
     if _number(split.get("fraction")):
         yield "held out", f"{split['fraction']:.0%} of the data" + (", by class" if split.get("stratified") else "")
-    yield "hardware", _text(told.get("hardware"))
-    runtime = told.get("seconds") or next((r["train_runtime"] for r in _log(state)[::-1] if "train_runtime" in r), 0)
+    yield "hardware", _text(report.get("hardware"))
+    runtime = report.get("seconds") or next((r["train_runtime"] for r in _log(state)[::-1] if "train_runtime" in r), 0)
     if _number(runtime) and runtime > 0:
         yield "wall time", duration(runtime)
-    versions = _dict(told.get("versions"))
+    versions = _dict(report.get("versions"))
     yield "software", ", ".join(f"{_text(name)} {_text(version)}" for name, version in versions.items())
 
 
@@ -135,10 +141,10 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
-def _public(given: Any) -> dict[str, Any]:
-    """Arguments whose values say something to everybody."""
-    found = {}
-    for name, value in _dict(given).items():
+def _public(arguments: Any) -> dict[str, Any]:
+    """Arguments whose values mean something to every reader."""
+    public = {}
+    for name, value in _dict(arguments).items():
         if (
             PRIVATE.search(str(name))
             or not isinstance(value, str | bool | int | float)
@@ -147,16 +153,15 @@ def _public(given: Any) -> dict[str, Any]:
             continue
         if isinstance(value, str) and (not value or len(value) > 60 or re.search(r"[/\\\n]|hf_\w{16}", value)):
             continue
-        found[str(name)] = value
-    return found
+        public[str(name)] = value
+    return public
 
 
-def _read(path: Path) -> dict:
+def _read_object(path: Path) -> dict:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return _dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):
         return {}
-    return _dict(found)
 
 
 def _dict(value: Any) -> dict:

@@ -1,7 +1,7 @@
 """One repository on a Hub: what it holds, and commits that are known to be ours.
 
 How it works:
-- A commit names the parent it was made for, so that somebody else's commit in between is a refusal, not a loss.
+- A commit names the parent it was made for, so that someone else's commit in between is a refusal, not a loss.
 - Each commit's description has a nonce. After any doubt (a lost answer, a client that found nothing to do) the
   history is searched for it; a sha is believed only when its tree equals the files here.
 - The client waits without limit by default; here every request has a deadline.
@@ -31,9 +31,13 @@ from pinfold.common.errors import UserError
 from pinfold.common.files import cached_sha256
 from pinfold.remote.destination import Destination
 
-NONCE = "pinfold-push:"
+NONCE = "pinfold-push:"  # opens the description of every commit that a push makes
 DEADLINE = 300.0  # seconds without a byte
 AGAIN = "run the same command again: it finds out what has arrived"
+
+
+class ConflictError(UserError):
+    """Someone else committed to the branch since its head was read."""
 
 
 class Remote:
@@ -131,7 +135,8 @@ class Remote:
         """One commit on top of ``parent``; returns its sha once its tree was seen to hold what was sent.
 
         Raises:
-            UserError: somebody else committed first, the Hub refused, or it cannot be reached.
+            ConflictError: someone else committed first.
+            UserError: the Hub refused, or it cannot be reached.
         """
         nonce = f"{NONCE} {secrets.token_hex(16)}"
         operations = [CommitOperationAdd(name, str(path)) for name, path in sorted(add.items())]
@@ -161,7 +166,7 @@ class Remote:
             raise (
                 self.explain(problem, "committing", AGAIN)
                 if problem
-                else UserError(f"{self.repo}: these files are there already, in somebody else's commit; {AGAIN}")
+                else UserError(f"{self.repo}: these files are there already, in someone else's commit; {AGAIN}")
             )
         sent = {operation.path_in_repo: operation.upload_info.sha256.hex() for operation in operations[: len(add)]}
         self.compare(sha, add, delete, sent)
@@ -249,7 +254,7 @@ class Remote:
                 f"{where} refuses {doing}: {said or 'no permission'}; use a token that may write to {self.repo}"
             )
         if status == 412:
-            return UserError(f"somebody else committed to {self.repo} meanwhile; run the same command again")
+            return ConflictError(f"someone else committed to {self.repo} meanwhile; run the same command again")
         if status == 507:
             return UserError(f"{where} has no space left; free some and {cure or AGAIN}")
         if status:

@@ -1,21 +1,38 @@
-"""What a push changes on a Hub: the commit of files, the tag, and what belongs to somebody else and stays."""
+"""What a push changes on a Hub: the commit of files and the tag. Files of other people stay."""
 
-import argparse
 import contextlib
 import difflib
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from pinfold.card import card
 from pinfold.common.errors import UserError
 from pinfold.folder.contents import is_models
 from pinfold.folder.filenames import INDEX, MANIFEST, WEIGHTS
-from pinfold.remote.client import Remote, same
+from pinfold.remote.client import NONCE, Remote, same
 from pinfold.staging.stage import Staged
 
 OURS_ALWAYS = {"README.md", ".gitattributes"}
+
+
+@dataclass(frozen=True)
+class CommitOptions:
+    """What a commit of files may be asked for.
+
+    Args:
+        private: of a repository that is created. message: the commit's title.
+        prune: also delete files that no push wrote, after a question.
+        pin: make no new commit; the files have to be in this one.
+    """
+
+    private: bool = False
+    create_pr: bool = False
+    tag: str | None = None
+    message: str | None = None
+    prune: bool = False
+    pin: str | None = None
 
 
 def _is_models(text: str | None) -> bool:
@@ -26,7 +43,7 @@ def _is_models(text: str | None) -> bool:
 
 
 def plan(remote: Remote, staged: Staged, head: str, work: Path) -> tuple[dict[str, Path], list[str], list[str]]:
-    """What to add, what to delete (only what an earlier push of ours wrote), and what is somebody else's.
+    """What to add, what to delete (only what an earlier push of ours wrote), and what is not ours.
 
     Raises:
         UserError: a tokenizer alone would take the place of a model.
@@ -48,49 +65,68 @@ def plan(remote: Remote, staged: Staged, head: str, work: Path) -> tuple[dict[st
     return add, delete, foreign
 
 
-def code_commit(
-    remote: Remote, staged: Staged, args: argparse.Namespace, work: Path, exists: bool, done
-) -> tuple[str, bool]:
-    """The commit that holds the staged files: a new one, or the earlier one that already does."""
-    if args.pin:
-        remote.compare(args.pin, {n: staged.directory / n for n in staged.files})
-        done(f"{args.pin} holds these files")
-        return args.pin, False
+def commit_files(
+    remote: Remote,
+    staged: Staged,
+    options: CommitOptions,
+    work: Path,
+    exists: bool,
+    pinned_by: Callable[[str], set[str]],
+    show: Callable[[str], None],
+) -> tuple[str, bool, str]:
+    """The commit that holds the staged files: a new one, or the earlier one that already does.
+
+    Args:
+        pinned_by: the commits that a README.md pins.
+        show: called with news while the commit is made.
+
+    Returns:
+        Its sha, whether it is new, and what was done in words.
+    """
+    if options.pin:
+        remote.compare(options.pin, {n: staged.directory / n for n in staged.files})
+        return options.pin, False, f"{options.pin} holds these files"
     if not exists or remote.head() is None:
-        remote.create(args.private)
+        remote.create(options.private)
     head = remote.head()
     add, delete, foreign = plan(remote, staged, head, work)
-    if args.prune and foreign:
-        delete += _asked(foreign)
+    if options.prune and foreign:
+        delete += _confirmed(foreign)
         foreign = [name for name in foreign if name not in delete]
+    _refuse_rivals(remote, foreign)
+    if foreign:
+        show(f"(left alone on the Hub: {', '.join(foreign[:6])}{', …' * (len(foreign) > 6)})")
+    if not add and not delete:
+        sha = _earlier_commit(remote, staged, head, work, pinned_by)
+        return sha, False, f"nothing changed, {sha} holds these files"
+    if options.tag:
+        check_tag(remote, options.tag)
+    message = options.message or f"Publish {staged.architecture} with pinfold"
+    sha = remote.commit(message, head, add, delete, options.create_pr, on_wait=show)
+    return sha, True, f"{sha} ({len(add)} files{f', {len(delete)} deleted' if delete else ''})"
+
+
+def _refuse_rivals(remote: Remote, foreign: list[str]) -> None:
+    """
+    Raises:
+        UserError: weights that no push wrote would be loaded instead of ours.
+    """
     rivals = [n for n in foreign if n in (WEIGHTS, INDEX) or (n.endswith(".safetensors") and n.startswith("model"))]
     if rivals:
         raise UserError(f"{remote.repo} holds {', '.join(rivals)}, which would be loaded instead; delete with --prune")
-    if foreign:
-        print(f"(left alone on the Hub: {', '.join(foreign[:6])}{', …' * (len(foreign) > 6)}) ", end="")
-    if not add and not delete:
-        sha = _earlier_commit(remote, staged, head, work)
-        done(f"nothing changed, {sha} holds these files")
-        return sha, False
-    if args.tag:
-        check_tag(remote, args.tag)
-    message = args.message or f"Publish {staged.architecture} with pinfold"
-    sha = remote.commit(
-        message, head, add, delete, args.create_pr, on_wait=lambda line: print(line, end=" ", flush=True)
-    )
-    done(f"{sha} ({len(add)} files{f', {len(delete)} deleted' if delete else ''})")
-    return sha, True
 
 
-def _earlier_commit(remote: Remote, staged: Staged, head: str, work: Path) -> str:
-    """The commit that the card pins, or else the newest of ours, that holds these files; the head where none is."""
+def _earlier_commit(
+    remote: Remote, staged: Staged, head: str, work: Path, pinned_by: Callable[[str], set[str]]
+) -> str:
+    """The commit that the card pins, or else the newest of ours, that holds these files; otherwise the head."""
     files = {name: staged.directory / name for name in staged.files}
-    for sha in card.pinned(remote.read("README.md", head, work) or ""):
+    for sha in pinned_by(remote.read("README.md", head, work) or ""):
         with contextlib.suppress(UserError):
             remote.compare(sha, files)
             return sha
     for entry in remote.commits():
-        if "pinfold-push:" not in (entry.message or ""):
+        if NONCE not in (entry.message or ""):
             continue
         tree = remote.tree(entry.commit_id)
         if all(same(path, tree.get(name)) for name, path in files.items()):
@@ -106,7 +142,8 @@ def _parent_tree(remote: Remote, sha: str) -> dict[str, str]:
     return remote.tree(ids[position + 1]) if position + 1 < len(ids) else {}
 
 
-def _asked(foreign: list[str]) -> list[str]:
+def _confirmed(foreign: list[str]) -> list[str]:
+    """Those files, if the user agrees to delete them."""
     if not sys.stdin.isatty():
         raise UserError("--prune asks before it deletes; run it in a terminal, or delete with `hf repos delete-files`")
     print("\n  " + "\n  ".join(foreign), flush=True)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from pinfold.card import curve, evaluation, provenance
 from pinfold.common.errors import UserError
 from pinfold.common.files import cached_sha256, read_json, sha256_of_file, write_json
 from pinfold.common.safetensors import DTYPES, read_header, read_tensors
@@ -29,7 +28,12 @@ from pinfold.staging.weights import _stage_weights
 
 @dataclass
 class Staged:
-    """What will be uploaded, and what will not."""
+    """What will be uploaded, and what will not.
+
+    Args:
+        code: names of the code's files. left_out: (name, reason) of what stays here.
+        code_from: the repository that holds the code, where it is not published with the weights.
+    """
 
     directory: Path
     folder: ModelFolder
@@ -38,32 +42,27 @@ class Staged:
     code: list[str]
     left_out: list[tuple[str, str]]
     code_from: CodeFrom | None = None
-    curve: str = ""  # what the picture of its training's loss shows
-    evaluation: "evaluation.Evaluation | None" = None
-    training: "provenance.Training | None" = None
-    conversion: "provenance.Conversion | None" = None
-    picture: str = ""  # what the picture of the architecture shows
 
-    def place(self, value: str) -> str:
+    def qualified_entry(self, entry: str) -> str:
         """An auto_map entry as it is published: with the repository that holds the code, where that is another."""
-        return f"{self.code_from.repo}--{value}" if self.code_from else value
+        return f"{self.code_from.repo}--{entry}" if self.code_from else entry
 
     def check_unchanged(self) -> None:
         """Compare the staged files with the manifest: the folder's own code was run since.
 
         Raises:
-            UserError: a file is another one now.
+            UserError: a file has changed.
         """
-        wanted = json.loads((self.directory / MANIFEST).read_text(encoding="utf-8"))["files"]
-        changed = [n for n, sum_ in wanted.items() if n != MANIFEST and sha256_of_file(self.directory / n) != sum_]
-        if changed or set(self.files) - set(wanted) - {MANIFEST}:
+        listed = json.loads((self.directory / MANIFEST).read_text(encoding="utf-8"))["files"]
+        changed = [name for name, hash_ in listed.items() if sha256_of_file(self.directory / name) != hash_]
+        if changed or set(self.files) - set(listed) - {MANIFEST}:
             raise UserError(f"staged files changed while they were verified ({', '.join(changed[:3])}); run it again")
 
     @property
     def files(self) -> list[str]:
         """Every staged file but the card, relative, sorted."""
-        found = (p.relative_to(self.directory).as_posix() for p in self.directory.rglob("*") if p.is_file())
-        return sorted(name for name in found if name != "README.md")
+        names = (p.relative_to(self.directory).as_posix() for p in self.directory.rglob("*") if p.is_file())
+        return sorted(name for name in names if name != "README.md")
 
     @property
     def weights(self) -> list[Path]:
@@ -113,13 +112,7 @@ def stage(
     _stage_sentence_modules(checkpoint, directory)
     write_json(directory / "config.json", _published_config(staged, checkpoint))
     _stage_pictures(words or folder.path, directory)
-    losses, place = curve.read(checkpoint), directory / curve.PICTURE
-    if losses and not place.exists() and curve.draw(losses, place):
-        staged.curve = losses.told()
-    staged.evaluation, why = evaluation.read(checkpoint, cached_sha256)
-    staged.conversion = provenance.conversion(checkpoint, cached_sha256)
-    staged.training = None if staged.conversion else provenance.training(checkpoint, bool(staged.curve))
-    staged.left_out = _left_out(staged, checkpoint, {p.name for p in weights}, why)
+    staged.left_out = _left_out(staged, checkpoint, {p.name for p in weights})
     write_manifest(staged)
     return staged
 
@@ -136,11 +129,11 @@ def stage_tokenizer(directory: Path, checkpoint: Path) -> Staged:
             "pinfold push MODEL_FOLDER --checkpoint DIR"
         )
     staged = Staged(directory, ModelFolder(checkpoint, {}), {}, {}, [], [])
-    given = read_json(checkpoint / TOKENIZER_CONFIG, "") if (checkpoint / TOKENIZER_CONFIG).exists() else {}
+    original = read_json(checkpoint / TOKENIZER_CONFIG, "") if (checkpoint / TOKENIZER_CONFIG).exists() else {}
     _stage_preprocessing(staged, checkpoint)
     value = read_json(directory / TOKENIZER_CONFIG, "save_pretrained writes one")
-    if "auto_map" in given:  # there is no code that it could name; the audit says so
-        write_json(directory / TOKENIZER_CONFIG, {**value, "auto_map": given["auto_map"]})
+    if "auto_map" in original:  # there is no code that it could name; the audit says so
+        write_json(directory / TOKENIZER_CONFIG, {**value, "auto_map": original["auto_map"]})
     kind = str(value.get("tokenizer_class") or "PreTrainedTokenizerFast")
     staged.config["architectures"] = [kind]
     # transformers 5 asks for it, and up to 5.12 at least does not load a tokenizer offline that has none
@@ -238,7 +231,7 @@ def _stage_sentence_modules(checkpoint: Path, directory: Path) -> None:
         if kind.endswith(".Normalize") and not source.exists():
             continue  # an empty directory, which git does not keep
         if source.is_symlink() or not source.is_dir():
-            raise UserError(f"{checkpoint / 'modules.json'}: {path} is no directory here; save the model again")
+            raise UserError(f"{checkpoint / 'modules.json'}: {path} is not a directory here; save the model again")
         pickles = [p.name for p in source.iterdir() if p.suffix in PICKLES]
         if pickles and not (source / WEIGHTS).exists():
             raise UserError(f"{source / pickles[0]} is a pickle; save it again with sentence-transformers >= 2.3")
@@ -253,14 +246,19 @@ def _preprocessing_map(staged: Staged, value: dict) -> dict:
     """The folder's classes that a tokenizer's or processor's JSON names, as its auto_map."""
     names = {value.get(key) for key in ("tokenizer_class", "processor_class", "image_processor_type")}
     names |= {value.get("feature_extractor_type"), value.get("video_processor_type")}
-    found: dict = {}
-    for auto, place in staged.auto_map.items():
-        if auto.startswith("AutoModel") or auto == "AutoConfig" or place.split(".")[-1] not in names:
+    auto_map: dict = {}
+    for auto, entry in staged.auto_map.items():
+        cls = entry.split(".")[-1]
+        if auto.startswith("AutoModel") or auto == "AutoConfig" or cls not in names:
             continue
-        fast = staged.folder.kind(place.split(".")[-1]) == "tokenizer" and "Fast" in place
-        place = staged.place(place)
-        found[auto] = ([None, place] if fast else [place, None]) if auto == "AutoTokenizer" else place
-    return found
+        published = staged.qualified_entry(entry)
+        if auto != "AutoTokenizer":
+            auto_map[auto] = published
+        elif staged.folder.kind(cls) == "tokenizer" and "Fast" in entry:
+            auto_map[auto] = [None, published]
+        else:
+            auto_map[auto] = [published, None]
+    return auto_map
 
 
 def _published_config(staged: Staged, checkpoint: Path) -> dict:
@@ -269,13 +267,10 @@ def _published_config(staged: Staged, checkpoint: Path) -> dict:
     for private in ("_name_or_path", "_attn_implementation_autoset", "auto_map"):
         config.pop(private, None)  # a path of the trainer's machine; a note to itself; derived anew
     # AutoConfig's map names models; tokenizers and processors are found there by older versions as well
-    config["auto_map"] = {
-        auto: [staged.place(place), None] if auto == "AutoTokenizer" else staged.place(place)
-        for auto, place in staged.auto_map.items()
-    }
-    if auto_tokenizer := staged.auto_map.get("AutoTokenizer"):
-        fast, auto_tokenizer = "Fast" in auto_tokenizer, staged.place(auto_tokenizer)
-        config["auto_map"]["AutoTokenizer"] = [None, auto_tokenizer] if fast else [auto_tokenizer, None]
+    config["auto_map"] = {auto: staged.qualified_entry(entry) for auto, entry in staged.auto_map.items()}
+    if tokenizer := config["auto_map"].get("AutoTokenizer"):
+        fast = "Fast" in staged.auto_map["AutoTokenizer"]
+        config["auto_map"]["AutoTokenizer"] = [None, tokenizer] if fast else [tokenizer, None]
     models = {v.split(".")[-1]: k for k, v in staged.auto_map.items() if k.startswith(("AutoModel", "AutoBackbone"))}
     named = [name for name in config.get("architectures") or [] if name in models]
     if not named and len(models) > 1:
@@ -303,37 +298,29 @@ def _stage_pictures(words: Path, directory: Path) -> None:
     inside = words.resolve()
     for path in sorted(p for pattern in ("*", "*/*", "*/*/*") for p in words.glob(pattern)):
         name = path.relative_to(words).as_posix()
-        wanted = path.suffix.lower() in PICTURES or ("/" not in name and PAPERS.fullmatch(name))
-        if wanted and name in text and path.is_file() and path.resolve().is_relative_to(inside):
+        publishable = path.suffix.lower() in PICTURES or ("/" not in name and PAPERS.fullmatch(name))
+        if publishable and name in text and path.is_file() and path.resolve().is_relative_to(inside):
             (directory / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, directory / name)
 
 
-def _left_out(staged: Staged, checkpoint: Path, weights: set[str], why: str = "") -> list[tuple[str, str]]:
-    """What stays here, with the reason; `why` an evaluation is not told."""
+def _left_out(staged: Staged, checkpoint: Path, weights: set[str]) -> list[tuple[str, str]]:
+    """What stays here, with the reason."""
     taken = {name.split("/")[0] for name in staged.files}
     taken |= {*weights, *sentence.places(checkpoint), INDEX, "config.json", "README.md", MANIFEST, "__pycache__"}
-    found = []
+    left_out = []
     for path in sorted(checkpoint.iterdir()):
-        if path.name in taken or path.name.startswith(".") or (path.is_dir() and path.name in ("runs",)):
+        if path.name in taken or path.name.startswith(".") or (path.is_dir() and path.name == "runs"):
             continue
         if path.suffix in PICKLES:
             reason = "a pickle"
         elif path.suffix == ".py":
             reason = f"code comes from {staged.code_from.repo if staged.code_from else 'the folder'}"
-        elif path.name == "trainer_state.json" and staged.curve:
-            reason = f"{curve.PICTURE} shows what it holds"
-        elif path.name == evaluation.FILE and (staged.evaluation or why):
-            reason = why or "the card tells what it holds"
-        elif (path.name in (provenance.STATE, provenance.TRAINING) and staged.training) or (
-            path.name == provenance.CONVERSION and staged.conversion
-        ):
-            reason = "the card tells what it holds"
         else:
             reason = "not part of a published model"
-        found.append((path.name + "/" * path.is_dir(), reason))
-    known = {name for name, _ in found}
-    for module in staged.folder.modules.values() if not staged.code_from else ():
-        if module.file not in taken and module.file not in known:
-            found.append((module.file, "no registered class reaches it"))
-    return found
+        left_out.append((path.name + "/" * path.is_dir(), reason))
+    if staged.code_from:
+        return left_out
+    listed = {name for name, _ in left_out}
+    unreached = [module.file for module in staged.folder.modules.values() if module.file not in taken | listed]
+    return [*left_out, *((file, "no registered class reaches it") for file in unreached)]

@@ -114,7 +114,7 @@ def _reference_request(
         "models": models,
         "in_memory": runs_with if runs_with and attention.on_cpu(runs_with) else None,
         "places": {
-            auto: entries[auto] if isinstance(entries.get(auto), str) else staged.place(place)
+            auto: entries[auto] if isinstance(entries.get(auto), str) else staged.qualified_entry(place)
             for auto, place in models.items()
         },
         "others": inputs.other_classes(staged),

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from pinfold.card import card, curve, provenance, snippet
+from pinfold.card.sources import Sources, read_sources
 from pinfold.common.errors import UserError
 from pinfold.common.files import sha256_of_file
 from pinfold.folder import human_half
@@ -26,8 +27,9 @@ def human(text="## Intended uses\n\nTests.", **metadata):
     return human_half.HumanHalf({"license": "mit", "language": "en", **metadata}, text)
 
 
-def rendered(staged, half, revision=SHA):
-    return card.render(staged, half, "me/tiny", revision, card.Facts(410, '"torch"', ["5.0.0"]))
+def rendered(staged, half, revision=SHA, sources=None):
+    sources = sources or Sources()
+    return card.render(staged, half, "me/tiny", revision, card.Facts(410, '"torch"', ["5.0.0"], sources=sources))
 
 
 def front(text):
@@ -208,14 +210,16 @@ def test_the_losses_of_a_training_become_a_picture_with_a_text_of_its_own(tiny_f
     for place in places:
         place.mkdir()
     made = [stage(read_folder(tiny_folder), checkpoint, place) for place in places]
+    sources = [read_sources(checkpoint, place) for place in places]
     told = "The training loss goes from 3 to 0.1, logged last at step 30; held out, it is 0.25 at the end"
-    text = rendered(made[0], human())
+    text = rendered(made[0], human(), sources=sources[0])
     assert f"## Training\n\n![{told}](loss_curve.png)\n" in text and "loss_curve.png` |" in text
     pictures = [Image.open(each.directory / "loss_curve.png").convert("RGB") for each in made]
     colours = {pixel for _, pixel in pictures[0].getcolors(1 << 24)}
     assert {(0x25, 0x63, 0xEB), (0xC2, 0x41, 0x0C)} <= colours  # both lines are there
     assert pictures[0].tobytes() == pictures[1].tobytes()
-    assert ("trainer_state.json", "loss_curve.png shows what it holds") in made[0].left_out
+    assert sources[0].why_left_out() == {"trainer_state.json": "loss_curve.png shows what it holds"}
+    assert "trainer_state.json" in dict(made[0].left_out)
 
 
 def test_the_loss_of_the_best_weights_is_not_taken_for_that_of_the_last_step(tmp_path):
@@ -223,9 +227,9 @@ def test_the_loss_of_the_best_weights_is_not_taken_for_that_of_the_last_step(tmp
     held = [{"step": 10, "eval_loss": 0.5}, {"step": 20, "eval_loss": 0.8}, {"step": 20, "eval_loss": 0.5}]
     log = [{"step": s, "loss": 3 / s} for s in range(1, 21)] + held
     (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": log}))
-    found = curve.read(tmp_path)
+    found = curve.read_losses(tmp_path)
     assert found.held == [(10, 0.5), (20, 0.8)]
-    assert found.told().endswith("; held out, it is 0.8 at the end, and was lowest after 10 steps, 0.5")
+    assert found.sentence().endswith("; held out, it is 0.8 at the end, and was lowest after 10 steps, 0.5")
 
 
 def losses(*rows):
@@ -237,12 +241,12 @@ def losses(*rows):
 )
 def test_numbers_beyond_all_measure_are_not_drawn(tmp_path, rows):
     (tmp_path / "trainer_state.json").write_text(losses(*rows))
-    assert curve.read(tmp_path) is None
+    assert curve.read_losses(tmp_path) is None
 
 
 def test_losses_that_are_all_the_same_are_drawn(tmp_path):
     (tmp_path / "trainer_state.json").write_text(losses((1, 0.0), (2, 0.0), (3, 0.0)))
-    assert curve.draw(curve.read(tmp_path), tmp_path / "x.png")
+    assert curve.draw_losses(curve.read_losses(tmp_path), tmp_path / "x.png")
 
 
 @pytest.mark.parametrize(
@@ -260,11 +264,12 @@ def test_a_training_that_logged_nothing_has_no_section(text, tiny_folder, tiny_c
     (checkpoint / "trainer_state.json").write_text(text)
     (tmp_path / "staged").mkdir()
     staged = stage(read_folder(tiny_folder), checkpoint, tmp_path / "staged")
-    assert "loss_curve.png" not in staged.files and "## Training" not in rendered(staged, human())
+    sources = read_sources(checkpoint, staged.directory)
+    assert "loss_curve.png" not in staged.files and "## Training" not in rendered(staged, human(), sources=sources)
 
 
 def evaluated(tiny_folder, tiny_checkpoint, path, **changes):
-    """A staged copy of the checkpoint with what `pinfold train` would have measured of it."""
+    """A staged copy of the checkpoint with what `pinfold train` would have measured of it, and what was read."""
     shutil.copytree(tiny_checkpoint, path / "checkpoint")
     weights = {p.name: sha256_of_file(p) for p in (path / "checkpoint").glob("*.safetensors")}
     told = {
@@ -279,22 +284,24 @@ def evaluated(tiny_folder, tiny_checkpoint, path, **changes):
     }  # fmt: skip
     (path / "checkpoint" / "eval_results.json").write_text(json.dumps(told))
     (path / "staged").mkdir()
-    return stage(read_folder(tiny_folder), path / "checkpoint", path / "staged")
+    staged = stage(read_folder(tiny_folder), path / "checkpoint", path / "staged")
+    return staged, read_sources(path / "checkpoint", path / "staged")
 
 
 def test_an_evaluation_is_told_in_tables_and_in_the_front_matter(tiny_folder, tiny_checkpoint, tmp_path):
     from huggingface_hub import ModelCard
     from markdown_it import MarkdownIt
 
-    made = evaluated(tiny_folder, tiny_checkpoint, tmp_path)
-    text = rendered(made, human())
+    staged, sources = evaluated(tiny_folder, tiny_checkpoint, tmp_path)
+    text = rendered(staged, human(), sources=sources)
     assert "| metric | value | 95 % interval | a bag of words |\n" in text
     assert "| Accuracy | 0.900 | 0.880 to 0.920 | 0.810 |\n| Macro F1 | 0.895 |  |  |\n" in text and "Loss" not in text
     assert "on 1,200 held-out examples of re\\|views: texts of \\<b\\>re\\|views\\</b\\>.\n" in text
     assert "| a\\|b | 0.500 | 0.250 | 0.333 | 7 |" in text
     page = MarkdownIt("commonmark").enable("table").render(text.split("---\n", 2)[2])
     assert page.count("<table>") == 4 and "<b>" not in page and "<td>a|b</td>" in page
-    assert ("eval_results.json", "the card tells what it holds") in made.left_out
+    assert sources.why_left_out() == {"eval_results.json": "the card tells what it holds"}
+    assert "eval_results.json" in dict(staged.left_out)
     result = ModelCard(text).data.eval_results  # as the Hub's own client reads it
     assert [(r.metric_name, r.metric_type, r.metric_value) for r in result] == [
         ("Accuracy", "accuracy", 0.9), ("Macro F1", "f1", 0.895),
@@ -305,19 +312,22 @@ def test_an_evaluation_is_told_in_tables_and_in_the_front_matter(tiny_folder, ti
 def test_an_evaluation_of_other_weights_is_not_told_and_an_earlier_one_goes(tiny_folder, tiny_checkpoint, tmp_path):
     for name in ("first", "second", "third"):
         (tmp_path / name).mkdir()
-    before = rendered(evaluated(tiny_folder, tiny_checkpoint, tmp_path / "first"), human())
-    other = evaluated(tiny_folder, tiny_checkpoint, tmp_path / "second", weights={"model.safetensors": "0" * 64})
-    assert other.evaluation is None and ("eval_results.json", "measured of other weights than these") in other.left_out
-    after = rendered(other, human(), OTHER)
+    first, sources = evaluated(tiny_folder, tiny_checkpoint, tmp_path / "first")
+    before = rendered(first, human(), sources=sources)
+    other, sources = evaluated(
+        tiny_folder, tiny_checkpoint, tmp_path / "second", weights={"model.safetensors": "0" * 64}
+    )
+    assert sources.evaluation is None and "eval_results.json" in dict(other.left_out)
+    assert sources.why_left_out() == {"eval_results.json": "measured of other weights than these"}
+    after = rendered(other, human(), OTHER, sources)
     assert "## Evaluation" not in after and "model-index" not in front(after)
     assert "model-index" not in front(card.merge(after, before, human())[0])
     # somebody's own stays, and so does one in card.md
     own = before.replace("Measured by `pinfold train`", "Measured by hand")
     assert "model-index" in front(card.merge(after, own, human())[0])
     kept = human(**{"model-index": [{"name": "mine"}]})
-    assert front(rendered(evaluated(tiny_folder, tiny_checkpoint, tmp_path / "third"), kept))["model-index"] == [
-        {"name": "mine"}
-    ]
+    third, sources = evaluated(tiny_folder, tiny_checkpoint, tmp_path / "third")
+    assert front(rendered(third, kept, sources=sources))["model-index"] == [{"name": "mine"}]
 
 
 @pytest.mark.parametrize(
@@ -332,7 +342,8 @@ def test_an_evaluation_of_other_weights_is_not_told_and_an_earlier_one_goes(tiny
     ],
 )
 def test_an_evaluation_with_numbers_that_are_none_says_nothing_wrong(tiny_folder, tiny_checkpoint, tmp_path, changes):
-    text = rendered(evaluated(tiny_folder, tiny_checkpoint, tmp_path, **changes), human())
+    staged, sources = evaluated(tiny_folder, tiny_checkpoint, tmp_path, **changes)
+    text = rendered(staged, human(), sources=sources)
     assert "nan" not in text.lower().replace("finan", "") and "-3 " not in text
 
 
@@ -342,4 +353,6 @@ def test_a_file_of_another_program_is_left_alone(text, tiny_folder, tiny_checkpo
     (tmp_path / "checkpoint" / "eval_results.json").write_text(text)
     (tmp_path / "staged").mkdir()
     made = stage(read_folder(tiny_folder), tmp_path / "checkpoint", tmp_path / "staged")
-    assert made.evaluation is None and ("eval_results.json", "not part of a published model") in made.left_out
+    sources = read_sources(tmp_path / "checkpoint", tmp_path / "staged")
+    assert sources.evaluation is None and sources.why_left_out() == {}
+    assert ("eval_results.json", "not part of a published model") in made.left_out

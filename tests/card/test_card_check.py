@@ -21,7 +21,7 @@ def staged(tiny_folder, tiny_checkpoint, tmp_path_factory):
 def checked(staged, text="## Uses\n\nTests.", change=lambda text: text, **metadata):
     half = human_half.HumanHalf({"license": "mit", **metadata}, text)
     whole = change(card.render(staged, half, "me/tiny", SHA, card.Facts(410, '"torch"', ["5.0.0"])))
-    return card_check.problems(whole, card.generated(whole), staged.directory, card_facts.sums(staged))
+    return card_check.problems(whole, card.generated_region(whole), staged.directory, card_facts.sums(staged))
 
 
 @pytest.mark.parametrize(

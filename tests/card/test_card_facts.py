@@ -15,6 +15,7 @@ from pinfold.card import card, provenance, snippet
 from pinfold.card import check as card_check
 from pinfold.card import facts as card_facts
 from pinfold.card.evaluation import Evaluation, Metric
+from pinfold.card.sources import Sources
 from pinfold.common.files import sha256_of_file
 from pinfold.fenced.verify import example
 from pinfold.folder import human_half
@@ -121,10 +122,11 @@ def made(staged, changes, more, human, name="tiny"):
     config = dict(staged.config)
     if labels := changes.pop("labels", None):
         config["id2label"] = labels
+    sources = {key: changes.pop(key) for key in ("evaluation", "training", "conversion") if key in changes}
     it = replace(staged, config=config, **changes)
     human = {"license": "mit", "text": "## Uses\n\nTests.", **human}
     half = human_half.HumanHalf({k: v for k, v in human.items() if k != "text"}, human["text"])
-    return it, half, card.render(it, half, f"me/{name}", SHA, facts(**more))
+    return it, half, card.render(it, half, f"me/{name}", SHA, facts(sources=Sources(**sources), **more))
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS)
@@ -132,8 +134,8 @@ def made(staged, changes, more, human, name="tiny"):
 def test_every_combination_of_facts_gives_a_valid_card(staged, combination, name):
     it, half, text = made(staged, *COMBINATIONS[combination], name=name)
     text.encode("utf-8")
-    assert card_check.problems(text, card.generated(text), it.directory, card_facts.sums(it)) == []
-    assert "\n\n\n" not in card.generated(text)
+    assert card_check.problems(text, card.generated_region(text), it.directory, card_facts.sums(it)) == []
+    assert "\n\n\n" not in card.generated_region(text)
     tree = MarkdownIt("commonmark").enable("table").parse(text.split("\n---\n", 1)[1].split("<!-- pinfold: end")[0])
     raw = [t.content for token in tree for t in [token, *(token.children or [])] if t.type.startswith("html")]
     allowed = r"(<!--[^>]*-->|</?(details|summary|sub)>|All arguments of the training|\s)*"
@@ -170,14 +172,16 @@ def test_a_missing_fact_leaves_no_trace_and_is_said(staged):
         assert word not in text, word
     wanted = ["evaluation", "training data", "sizes of a forward pass", "picture"]
     assert card_facts.missing(it, facts(measured={})) == wanted
-    assert card_facts.missing(replace(it, conversion=CONVERSION), facts()) == ["evaluation", "picture"]
+    assert card_facts.missing(it, facts(sources=Sources(conversion=CONVERSION))) == ["evaluation", "picture"]
 
 
 def test_a_tokenizer_alone_is_told_as_one(only_tokenizer):
     half = human_half.HumanHalf({"license": "mit"}, "Words.")
     text = card.render(only_tokenizer, half, "me/words", SHA, facts(vocabulary=2, measured={}))
     assert (
-        card_check.problems(text, card.generated(text), only_tokenizer.directory, card_facts.sums(only_tokenizer))
+        card_check.problems(
+            text, card.generated_region(text), only_tokenizer.directory, card_facts.sums(only_tokenizer)
+        )
         == []
     )
     assert "A tokenizer with 2 tokens" in text and "trust_remote_code=True" not in text and "Nothing of this" in text
@@ -186,7 +190,7 @@ def test_a_tokenizer_alone_is_told_as_one(only_tokenizer):
 
 def test_the_table_of_a_converted_model(staged):
     it, _, text = made(staged, {"conversion": CONVERSION}, {}, {})
-    rows = dict(card_facts.table(it, facts(), "mit"))
+    rows = dict(card_facts.table(it, facts(sources=Sources(conversion=CONVERSION)), "mit"))
     assert rows["Converted from"] == f"timm/resnet18 at `{'b' * 40}`"
     assert rows["FLOPs of that"] == "4.9 G (a multiply-add is 2)"
     assert rows["Input → output"] == "`input_ids` int64 (1, 12), `attention_mask` int64 (1, 12) → `logits` (1, 3)"
@@ -215,7 +219,7 @@ def test_training_is_read_from_what_any_trainer_leaves(tmp_path):
     ]
     state = {"global_step": 9, "epoch": 3.0, "log_history": [*log, {"step": 9, "train_runtime": 4000.0}]}
     (tmp_path / "trainer_state.json").write_text(json.dumps(state))
-    found = provenance.training(tmp_path)
+    found = provenance.read_training(tmp_path)
     assert found.rows == [
         ("steps", "9 (3 epochs)"),
         ("training loss, first and last logged", "2.000, 0.500"),
@@ -223,7 +227,7 @@ def test_training_is_read_from_what_any_trainer_leaves(tmp_path):
         ("wall time", "1 h 7 min"),
     ]
     assert found.data == "" and found.changed == found.arguments == {}
-    assert [name for name, _ in provenance.training(tmp_path, drawn=True).rows] == ["steps", "wall time"]
+    assert [name for name, _ in provenance.read_training(tmp_path, drawn=True).rows] == ["steps", "wall time"]
 
 
 def test_arguments_that_name_places_or_accounts_are_not_told(tmp_path):
@@ -233,7 +237,7 @@ def test_arguments_that_name_places_or_accounts_are_not_told(tmp_path):
         "bf16": False, "note": "a\nb", "lr_scheduler_kwargs": {"a": 1},
     }  # fmt: skip
     (tmp_path / "training.json").write_text(json.dumps({"arguments": arguments, "changed": arguments, "seconds": 5}))
-    found = provenance.training(tmp_path)
+    found = provenance.read_training(tmp_path)
     assert found.arguments == found.changed == {"optim": "adamw", "seed": 3, "bf16": False}
 
 
@@ -241,7 +245,7 @@ def test_arguments_that_name_places_or_accounts_are_not_told(tmp_path):
 def test_a_training_that_says_nothing_is_none(tmp_path, text):
     (tmp_path / "trainer_state.json").write_text(text)
     (tmp_path / "training.json").write_text(text)
-    assert provenance.training(tmp_path) is None
+    assert provenance.read_training(tmp_path) is None
 
 
 def test_a_conversion_is_told_of_the_weights_that_it_made_only(tiny_checkpoint, tmp_path):
@@ -249,10 +253,9 @@ def test_a_conversion_is_told_of_the_weights_that_it_made_only(tiny_checkpoint, 
     weights = {path.name: sha256_of_file(path) for path in directory.glob("*.safetensors")}
     told = {"source": "o/base", "revision": "d" * 40, "max_abs_difference": 0.0, "weights": weights, "probe": [1, "x"]}
     (directory / "conversion.json").write_text(json.dumps(told))
-    converted = provenance.conversion(directory, sha256_of_file)
-    assert converted == provenance.Conversion("o/base", "d" * 40, difference=0.0)
+    assert provenance.read_conversion(directory) == provenance.Conversion("o/base", "d" * 40, difference=0.0)
     (directory / "conversion.json").write_text(json.dumps(told | {"weights": {"model.safetensors": "0" * 64}}))
-    assert provenance.conversion(directory, sha256_of_file) is None
+    assert provenance.read_conversion(directory) is None
 
 
 # What was found to break a card ---------------------------------------------------------------

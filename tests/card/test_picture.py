@@ -134,8 +134,8 @@ def test_a_resnet_50_is_the_table_of_its_paper():
         (1, 64, [56, 56]), (3, 256, [56, 56]), (4, 512, [28, 28]), (6, 1024, [14, 14]), (3, 2048, [7, 7]),
     ]  # fmt: skip
     assert rows[5:] == [(1, 2048, []), (1, 1000, [])] and found["parameters"] == 25_557_032
-    assert picture.told(found).startswith("ResnetModelForImageClassification with 25.6 M parameters, from input")
-    assert "Stage 3 \u00d7 6 to batch \u00d7 1024 \u00d7 14 \u00d7 14, 27.8 %" in picture.told(found)
+    assert picture.sentence(found).startswith("ResnetModelForImageClassification with 25.6 M parameters, from input")
+    assert "Stage 3 \u00d7 6 to batch \u00d7 1024 \u00d7 14 \u00d7 14, 27.8 %" in picture.sentence(found)
 
 
 def test_tied_embeddings_count_once_and_are_told():
@@ -391,7 +391,7 @@ def test_names_that_are_no_names_give_a_sound_picture(text, tmp_path):
     for element in root.findall("{*}text"):
         assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", element.text)
         assert len(element.text) < 120
-    assert not set(picture.told(found)) & set('<>[]()&"`*\\|!\n')
+    assert not set(picture.sentence(found)) & set('<>[]()&"`*\\|!\n')
     assert picture.png(found, tmp_path / "it.png")
 
 
@@ -408,7 +408,7 @@ DAMAGED = [
 @pytest.mark.parametrize("found", DAMAGED, ids=range(len(DAMAGED)))
 def test_an_answer_that_is_none_is_drawn_as_far_as_it_goes(found, tmp_path):
     parsed(picture.svg(found))
-    assert isinstance(picture.told(found), str) and picture.png(found, tmp_path / "it.png")
+    assert isinstance(picture.sentence(found), str) and picture.png(found, tmp_path / "it.png")
 
 
 def test_the_png_is_the_same_picture_and_both_are_the_same_every_time(tmp_path):

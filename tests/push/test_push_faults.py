@@ -230,7 +230,7 @@ def test_files_that_somebody_else_committed_first_are_not_reported_as_ours(
 
     monkeypatch.setattr(HfApi, "create_commit", first_theirs)
     code, _, err = push()
-    assert code == 2 and ("somebody else" in err), err
+    assert code == 2 and ("someone else" in err), err
     code, out, err = push()
     assert code == 0 and "nothing changed" in out, err
     assert publishing(client) == []
@@ -260,7 +260,7 @@ def test_two_pushers_at_once(quick, serve, tmp_path, port, tiny_folder, tiny_che
     for thread in threads:
         thread.join()
     failed = [who for who, value in results.items() if not isinstance(value, str)]
-    assert len(failed) == 1 and "somebody else committed to local/faulty meanwhile" in str(results[failed[0]])
+    assert len(failed) == 1 and "someone else committed to local/faulty meanwhile" in str(results[failed[0]])
     assert len(publishing(client)) == 1
     again = Remote(place).commit(
         f"Publish {failed[0]}", Remote(place).head(), {"who.txt": tmp_path / f"{failed[0]}.txt"}
@@ -271,7 +271,7 @@ def test_two_pushers_at_once(quick, serve, tmp_path, port, tiny_folder, tiny_che
 def test_a_crash_between_the_two_commits_is_finished_by_the_next_push(quick, serve, push, tmp_path, port, monkeypatch):
     serve()
     with monkeypatch.context() as broken:
-        broken.setattr("pinfold.push.steps._pin", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr("pinfold.push.steps.Push.pin", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
         code, _, _ = push()
     client = api(tmp_path, port)
     assert code == 130 and "README.md" not in client.list_repo_files(NAME)

@@ -53,7 +53,7 @@ def svg(found: dict) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
         f'viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="t d">',
         f'<title id="t">{escape("Architecture of " + (clean(found.get("class")) or "a model"))}</title>',
-        f'<desc id="d">{escape(told(found))}.{masks}</desc>',
+        f'<desc id="d">{escape(sentence(found))}.{masks}</desc>',
         f"<style>{_style()}</style>",
         f'<rect class="a" width="{WIDTH}" height="{height}" rx="8"/>',
         *map(_element, shapes),
@@ -97,24 +97,26 @@ def _element(shape) -> str:
     return f'<text class="{names}" x="{_number(shape.x)}" y="{_number(shape.y)}"{size}>{escape(shape.text)}</text>'
 
 
-def told(found: dict) -> str:
+def sentence(found: dict) -> str:
     """One sentence, which is also the picture's text alternative; nothing in it is markup, in Markdown or HTML."""
     found = found if isinstance(found, dict) else {}
     total = number_of(found.get("parameters"))
     parts = []
     for stage in read(found):
         depth, width = int(number_of(stage.get("depth"), 10**6)), int(number_of(stage.get("width")))
-        text = clean(stage.get("title"), 60)
-        text += f" {TIMES} {depth}" if depth > 1 else ""
-        shape = shape_text(stage.get("shape"))
-        text += f" to {shape}" if shape else f" of width {width}" if width else ""
+        part = clean(stage.get("title"), 60)
+        part += f" {TIMES} {depth}" if depth > 1 else ""
+        if shape := shape_text(stage.get("shape")):
+            part += f" to {shape}"
+        elif width:
+            part += f" of width {width}"
         if share := number_of(stage.get("share")):
-            text += f", {percent(share)}"
+            part += f", {percent(share)}"
         kinds = [clean(k.get("label"), 60) for k in listed(stage.get("kinds"))[:5] if isinstance(k, dict)]
-        parts.append(text + (f", {' and '.join(kinds)}" if kinds else ""))
-    sentence = f"{clean(found.get('class')) or 'Model'} with {count(total)} parameters, from input to output: "
-    sentence = (sentence + "; ".join(parts)).replace("<", "under ")
-    return " ".join(sentence.translate(UNSAFE).replace(" ;", ";").replace(" ,", ",").split())
+        parts.append(part + (f", {' and '.join(kinds)}" if kinds else ""))
+    text = f"{clean(found.get('class')) or 'Model'} with {count(total)} parameters, from input to output: "
+    text = (text + "; ".join(parts)).replace("<", "under ")
+    return " ".join(text.translate(UNSAFE).replace(" ;", ";").replace(" ,", ",").split())
 
 
 def png(found: dict, path: Path) -> bool:

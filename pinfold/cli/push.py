@@ -1,0 +1,66 @@
+"""Publish a model folder and its weights: audited, verified before and after, pinned to the commit.
+
+Without --repo the destination is the embedded Hub of this machine. The steps, in order: load, stage, audit, verify,
+card, commit, verify again from the Hub, pin. A step that fails ends the push with one line and exit code 2.
+
+PATH may also be a tokenizer's directory, without a model; its card.md lies in it.
+
+Example: pinfold push resnet_model --checkpoint runs/resnet-digits --repo me/resnet-digits
+"""
+
+import argparse
+from pathlib import Path
+
+from pinfold.push.options import DEMO, PushOptions
+from pinfold.push.steps import publish
+from pinfold.remote.destination import EMBEDDED
+from pinfold.staging.checkpoint import CodeFrom
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``pinfold push``."""
+    add = parser.add_argument
+    add("path", nargs="?", type=Path, metavar="PATH", help=f"model folder (default: the demo, {DEMO[0]})")
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="DIR",
+        help="saved by save_pretrained (default: PATH, or its one in runs/)",
+    )
+    add("--repo", metavar="OWNER/NAME", help="default: local/<name of the checkpoint> on the embedded Hub")
+    add("--private", action="store_true", help="create the repository as private")
+    add("--branch", default="main", help="branch to commit to; created when missing (default: main)")
+    add("--create-pr", action="store_true", help="open a pull request instead; pin it after the merge with --pin")
+    add("--tag", help="also give the commit this tag")
+    add("--dry-run", action="store_true", help="do everything but the upload, and show the differences to the Hub")
+    add("--endpoint", metavar="URL", help=f'a Hub\'s address, or "{EMBEDDED}"; beats HF_ENDPOINT')
+    add("--max-shard-size", default="5GB", metavar="SIZE", help="split larger weights (default: 5GB)")
+    add("--message", help="title of the commit")
+    add(
+        "--prune",
+        action="store_true",
+        help="also delete files on the Hub that no push wrote, after a question",
+    )
+    add(
+        "--code-from",
+        metavar="OWNER/NAME@SHA",
+        help="publish weights for code that is in another repository, pinned as well (PATH then holds card.md)",
+    )
+    add(
+        "--versions",
+        nargs="+",
+        metavar="VERSION",
+        help="transformers releases to verify with, or minimum / all (default: those of minimum that are installed)",
+    )
+    add(
+        "--pin",
+        metavar="SHA",
+        help="upload nothing; pin the card to this existing commit (such as a merged pull request)",
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run a push from the command line."""
+    values = {name: value for name, value in vars(args).items() if name not in ("verb", "code_from")}
+    publish(PushOptions(**values, code_from=CodeFrom.parse(args.code_from) if args.code_from else None))
+    return 0

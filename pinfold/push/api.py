@@ -1,0 +1,89 @@
+"""``push(model, ...)``: publish a model in memory, with the steps of the command line."""
+
+import inspect
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pinfold.common.errors import UserError
+from pinfold.push.options import PushOptions
+from pinfold.push.steps import Published, publish
+from pinfold.staging.checkpoint import CodeFrom
+
+
+def push(
+    model: Any,
+    repo: str | None = None,
+    *,
+    tokenizer: Any = None,
+    processor: Any = None,
+    folder: str | Path | None = None,
+    private: bool = False,
+    branch: str = "main",
+    tag: str | None = None,
+    endpoint: str | None = None,
+    token: str | None = None,
+    message: str | None = None,
+    max_shard_size: str = "5GB",
+    code_from: str | None = None,
+    versions: list[str] | None = None,
+) -> Published:
+    """Publish a model in memory, from a script or a notebook; the same steps as the command line.
+
+    Args:
+        model: a PreTrainedModel whose class lies in a model folder (a file, not a notebook cell).
+        repo: "owner/name"; None publishes to the embedded Hub as local/<model_type>.
+        tokenizer, processor: saved with it; anything with save_pretrained.
+        folder: where the code is; found from the model's class by default.
+        endpoint: a Hub's URL, or "embedded"; beats HF_ENDPOINT.
+        code_from: "owner/name@SHA" of a repository whose code these weights use; none is uploaded then.
+        versions: transformers releases to verify with; those of the minimum matrix that are installed by default.
+
+    Returns:
+        Published, with the commit and the snippet that loads it.
+
+    Raises:
+        UserError: one line that says what to do; nothing is visible on the Hub then, unless the line says so.
+    """
+    if not hasattr(model, "save_pretrained") or not hasattr(getattr(model, "config", None), "model_type"):
+        raise UserError(f"{type(model).__name__} is not a PreTrainedModel; derive its class from PreTrainedModel")
+    source = Path(folder) if folder else _folder_of(model)
+    with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary:
+        checkpoint = Path(temporary) / re.sub(r"\W+", "-", model.config.model_type)
+        for part in (model, tokenizer, processor):
+            if part is not None:
+                part.save_pretrained(checkpoint)
+        options = PushOptions(
+            path=source,
+            checkpoint=checkpoint,
+            repo=repo,
+            private=private,
+            branch=branch,
+            tag=tag,
+            endpoint=endpoint,
+            max_shard_size=max_shard_size,
+            message=message,
+            code_from=CodeFrom.parse(code_from) if code_from else None,
+            versions=versions,
+        )
+        return publish(options, token=token, model=model)
+
+
+def _folder_of(model: Any) -> Path:
+    """The directory of the file that defines the model's class."""
+    cls = type(model)
+    try:
+        file = inspect.getfile(cls)
+    except (TypeError, OSError):
+        file = ""
+    if cls.__module__ == "__main__" and not Path(file).name.startswith("modeling"):
+        raise UserError(
+            f"{cls.__name__} is defined in a notebook or script; move it to a folder with configuration_*.py and "
+            "modeling_*.py and import it from there"
+        )
+    if ".transformers.models." in f".{cls.__module__}":
+        raise UserError(
+            f"{cls.__name__} is part of transformers; use model.push_to_hub, which needs no code on the Hub"
+        )
+    return Path(file).parent
