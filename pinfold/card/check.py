@@ -77,14 +77,15 @@ def _metadata(front: dict) -> Iterator[str]:
     licence = front.get("license")
     if not isinstance(licence, str) or licence not in LICENCES:
         near = _near(licence, LICENCES)
-        yield f"license={licence!r} is no word of the Hub's{near}; write other, with license_name and license_link"
+        cure = "use `other` with license_name and license_link"
+        yield f"license={licence!r} is not a license the Hub knows{near}; {cure}"
     elif licence == "other":
         for name in ("license_name", "license_link"):
             if not isinstance(front.get(name), str):
                 yield f"license: other needs {name}; add the line to card.md"
     task = front.get("pipeline_tag")
     if task is not None and not (isinstance(task, str) and task in PIPELINES):
-        yield f"pipeline_tag={task!r} is no task of the Hub's{_near(task, PIPELINES)}; correct it in card.md"
+        yield f"pipeline_tag={task!r} is not a task the Hub knows{_near(task, PIPELINES)}; correct it in card.md"
     for name in ("base_model", "datasets"):
         values = front.get(name)
         for value in values if isinstance(values, list) else [values] if values is not None else []:
@@ -92,7 +93,7 @@ def _metadata(front: dict) -> Iterator[str]:
                 yield f"{name}={value!r} is not the name of a repository; write owner/name, or leave it out"
     relation = front.get("base_model_relation")
     if relation is not None and relation not in RELATIONS:
-        yield f"base_model_relation={relation!r} is none of the Hub's; use {', '.join(RELATIONS)}"
+        yield f"base_model_relation={relation!r} is not a relation the Hub knows; use {', '.join(RELATIONS)}"
     for name in ("tags", "datasets", "metrics", "language"):
         value = front.get(name)
         whole = isinstance(value, str) and name != "tags"
@@ -150,7 +151,7 @@ def _finite(value: object) -> bool:
 def _text(body: str, links: list[str], directory: Path) -> Iterator[str]:
     for token in _flat(MarkdownIt("commonmark").enable("table").parse(body)):
         if token.type == "text" and (found := UNFINISHED.search(token.content)):
-            yield f"{found[0]!r} stands in the text; finish it, or leave it out"
+            yield f"{found[0]!r} is in the text; finish it, or leave it out"
         if token.type in ("html_block", "html_inline"):
             shown = re.sub(r"<!--.*?-->", "", token.content, flags=re.DOTALL)
             links = [*links, *("".join(found).split(" ")[0] for found in ADDRESS.findall(shown))]
@@ -185,7 +186,7 @@ def _code(generated: str) -> Iterator[str]:
         lines = [line for line in token.content.splitlines() if not line.startswith("#")]
         for revision in REVISION.findall("\n".join(lines)):
             if not re.fullmatch("[0-9a-f]{40}", revision):
-                yield f"block {number} pins revision={revision!r}, which is no commit"
+                yield f"block {number} pins revision={revision!r}, which is not a commit"
         if token.info.strip() == "python":
             try:
                 compile(token.content, "<card>", "exec")
@@ -194,7 +195,7 @@ def _code(generated: str) -> Iterator[str]:
 
 
 def _files(generated: str, sums: dict[str, tuple[int, str]]) -> Iterator[str]:
-    told = {name.replace("\\|", "|"): (int(size), digest) for _, name, _, size, digest in ROW.findall(generated)}
+    listed = {name.replace("\\|", "|"): (int(size), digest) for _, name, _, size, digest in ROW.findall(generated)}
     for name, entry in sums.items():
-        if told.get(name) != entry:
+        if listed.get(name) != entry:
             yield f"the table of files does not say of {name} what its bytes are"

@@ -3,9 +3,9 @@
 How it works:
 - A folder or a repository is read for every known way in which remote code goes wrong, and for code that does more
   than compute. Nothing of it is imported or executed, and of weights only the headers are downloaded.
-- With --run it is loaded in several transformers versions, behind the fence, after its audit was shown.
-- With --suite every model class of it has to do what transformers asks of its own: fenced, made small, no weights.
-- With --fix what can be mended mechanically is shown as a diff, and written after a question.
+- With --run it is loaded in several transformers versions, in a sandbox, after its audit was shown.
+- With --suite every model class gets the checks that transformers runs on its own models, sandboxed and made small.
+- With --fix automatic fixes are shown as a diff, and written after a question.
 - Exit code 0: no error found. 1: errors found. 2: it cannot be checked.
 
 Example: pinfold check some-org/some-model@main --run
@@ -169,18 +169,18 @@ def _run(report, target, source, versions, checkpoint, endpoint, work, show) -> 
         return matrix.measure(loaded, chosen, work, show=lambda row: show(matrix.progress(row)))
 
 
-def mend(target: str, yes: bool) -> int:
-    """Show what can be mended mechanically, and write it after a question. Exit code 1 when nothing was written."""
+def fix_folder(target: str, yes: bool) -> int:
+    """Show automatic fixes, and write them after a question. Exit code 1 when nothing was written."""
     directory = Path(target)
     if not directory.is_dir():
-        raise UserError(f"--fix works on a folder on this machine, and {target} is none; download it first")
+        raise UserError(f"--fix needs a local folder; {target} is not one. Download it first")
     check_files(directory)
     folder = read_modules(directory)
     found = fix.fixes(directory, folder)
     for line in fix.unfixed(folder):
         print(printable(line))
     if not found:
-        print("nothing here can be mended mechanically")
+        print("nothing to fix automatically")
         return 0
     print(printable(fix.diff(found)))
     codes = ", ".join(sorted({code for each in found for code in each.codes}))
@@ -202,11 +202,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("target", nargs="?", metavar="PATH|OWNER/NAME[@REVISION]", help="a folder, or a repository on a Hub")
     add("--run", action="store_true", help="also load it, fenced, in several transformers versions")
-    add("--suite", action="store_true", help="also check every model class as transformers does its own, fenced")
-    add("--list", action="store_true", help="with --suite and nothing else: its checks, and what they leave out")
+    add("--suite", action="store_true", help="also run transformers' common model checks on every class, sandboxed")
+    add("--list", action="store_true", help="with --suite: list the checks and what they do not cover, then exit")
     add("--versions", nargs="+", metavar="VERSION", help="with --run or --suite: such as 4.48.3; or minimum, or all")
     add("--checkpoint", type=Path, metavar="DIR", help="with --run: weights for a folder that holds none")
-    add("--fix", action="store_true", help="show what can be mended mechanically as a diff, and write it")
+    add("--fix", action="store_true", help="show automatic fixes as a diff and apply them after you confirm")
     add("--yes", action="store_true", help="with --fix: write without a question")
     add("--json", type=Path, metavar="FILE", help="also write the report as JSON")
     add("--endpoint", metavar="URL", help=f'a Hub, or "{EMBEDDED}" (the default for local/...)')
@@ -223,7 +223,7 @@ def main(args: argparse.Namespace) -> int:
         return 0
     if args.target is None:
         raise UserError("name what to check: a folder, or a repository as owner/name[@revision]")
-    if args.fix and mend(args.target, args.yes) and not args.yes:
+    if args.fix and fix_folder(args.target, args.yes) and not args.yes:
         return 1
     say = functools.partial(print, flush=True)
     outcome = check(

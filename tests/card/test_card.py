@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import pytest
 import yaml
@@ -167,7 +166,7 @@ def test_tags_on_the_hub_that_are_no_words_are_left_out(staged):
 
 def test_a_base_model_of_an_earlier_conversion_goes_with_its_weights(staged):
     conversion = provenance.Conversion("timm/resnet18", licence="mit")
-    before = rendered(replace(staged, conversion=conversion), human())
+    before = rendered(staged, human(), sources=Sources(conversion=conversion))
     assert "base_model: timm/resnet18\n" in before
     assert "base_model" not in front(card.merge(rendered(staged, human()), before, human())[0])
 

@@ -27,9 +27,9 @@ def checked(staged, text="## Uses\n\nTests.", change=lambda text: text, **metada
 @pytest.mark.parametrize(
     ("metadata", "words"),
     [
-        ({"license": "apache2"}, "license='apache2' is no word of the Hub's (is it apache-2.0?)"),
+        ({"license": "apache2"}, "license='apache2' is not a license the Hub knows (is it apache-2.0?)"),
         ({"license": "other"}, "license: other needs license_name"),
-        ({"pipeline_tag": "image-clasification"}, "is no task of the Hub's (is it image-classification?)"),
+        ({"pipeline_tag": "image-clasification"}, "is not a task the Hub knows (is it image-classification?)"),
         ({"license": "other", "license_name": "mine", "license_link": "LICENSE"}, "LICENSE is linked"),
         ({"base_model": "o/x", "base_model_relation": "cousin"}, "base_model_relation='cousin'"),
         ({"base_model": "./runs/base"}, "base_model='./runs/base' is not the name of a repository"),
@@ -58,7 +58,7 @@ def test_metadata_that_a_hub_refuses(staged, metadata, words):
         ("![a](../secret.png)", "../secret.png is linked"),
         ('<img src="x/y.png">', "x/y.png is linked"),
         ("![a](missing.png 'title')", "missing.png is linked"),
-        ("More Information Needed", "'More Information Needed' stands in the text"),
+        ("More Information Needed", "'More Information Needed' is in the text"),
         ("TODO: write this", "'TODO:' stands"),
         ("Hello {{ name }}", "'{{ name }}' stands"),
         ("<img src=x.png>", "x.png is linked"),
@@ -98,7 +98,7 @@ def test_changed_bytes_and_numbers_are_noticed(staged, tmp_path):
     digest = next(iter(card_facts.sums(staged).values()))[1]
     assert any("table of files" in line for line in checked(staged, change=lambda t: t.replace(digest, "0" * 64)))
     found = checked(staged, change=lambda t: t.replace(f'revision="{SHA}"', 'revision="main"'))
-    assert any("pins revision='main', which is no commit" in line for line in found)
+    assert any("pins revision='main', which is not a commit" in line for line in found)
     assert any(
         "is not Python" in line for line in checked(staged, change=lambda t: t.replace("from transformers", "from"))
     )

@@ -378,7 +378,7 @@ def test_the_line_for_pip_names_the_release_that_the_folder_declares(quick, push
     [
         ("```python\nAutoModel.from_pretrained('a/b', trust_remote_code=True)\n```", "card: card.md: P23"),
         ("[a](missing.md)", "missing.md is linked and not published"),
-        ("More Information Needed", "stands in the text"),
+        ("More Information Needed", "is in the text"),
     ],
 )
 def test_a_card_that_a_reader_would_find_broken_stops_before_anything_is_there(
@@ -394,8 +394,8 @@ def test_a_card_that_a_reader_would_find_broken_stops_before_anything_is_there(
 def test_words_that_a_hub_does_not_know_stop_at_once(quick, push, repo, copies):
     text = (copies[0] / "card.md").read_text()
     for old, new, words in (
-        ("license: mit", "license: mti", "license='mti' is no word of the Hub's (is it mit?)"),
-        ("text-classification", "text-clasification", "is no task of the Hub's (is it text-classification?)"),
+        ("license: mit", "license: mti", "license='mti' is not a license the Hub knows (is it mit?)"),
+        ("text-classification", "text-clasification", "is not a task the Hub knows (is it text-classification?)"),
     ):
         (copies[0] / "card.md").write_text(text.replace(old, new))
         code, out, err = push()
