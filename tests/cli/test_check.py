@@ -211,7 +211,7 @@ def test_fix_shows_a_diff_and_writes_only_when_told(checked, tmp_path, capsys):
     code, out, _ = checked(folder, "--fix", "--yes")
     assert code == 0 and "written: modeling_tiny.py (P10)" in out and "0 errors" in out
     code, out, _ = checked(folder, "--fix")
-    assert code == 0 and "nothing here can be mended mechanically" in out
+    assert code == 0 and "nothing to fix automatically" in out
 
 
 def test_what_an_author_says_about_a_finding_is_repeated_and_changes_nothing(checked, tmp_path):
