@@ -297,7 +297,7 @@ def test_an_answer_of_another_kind_is_no_answer(staged, unknown):
 
 
 def test_a_program_that_ends_the_process_is_no_example():
-    assert example.run(["raise SystemExit", "print(2)"])["output"] == "2\n"
+    assert example.run_first(["raise SystemExit", "print(2)"])["output"] == "2\n"
 
 
 def test_pictures_and_papers_that_the_card_names_are_published(tiny_checkpoint, tmp_path):
@@ -319,11 +319,11 @@ def test_pictures_and_papers_that_the_card_names_are_published(tiny_checkpoint, 
 
 def test_the_first_example_that_runs_is_told_with_what_it_prints():
     programs = ["import nothing_of_that_name", "print('x' * 10**6)", "print('sea', 1)\nprint()", "print(2)"]
-    found = example.run(programs)
+    found = example.run_first(programs)
     assert found["program"] == 2 and found["output"] == "sea 1\n\n"
     assert found["failed"]["0"].startswith("ModuleNotFoundError") and "1000001" in found["failed"]["1"]
     assert snippet.printed(found["output"]) == ["# sea 1"]
-    assert "program" not in example.run(["1 / 0"])
+    assert "program" not in example.run_first(["1 / 0"])
 
 
 def test_what_was_printed_stays_inside_of_its_block():
