@@ -213,7 +213,9 @@ def _unmarked(text: str) -> str:
 
 def generated_region(body: str) -> str:
     """The region that a push writes."""
-    return body[body.index(BEGIN) + len(BEGIN) : END.search(body).start()].strip("\n")
+    end = END.search(body)
+    assert end, "a rendered card has both marks"
+    return body[body.index(BEGIN) + len(BEGIN) : end.start()].strip("\n")
 
 
 def _mark(text: str) -> str:

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import yaml
@@ -124,7 +125,7 @@ def _is_repo(value: object) -> bool:
     return isinstance(value, str) and not value.startswith((".", "/"))
 
 
-def _index(index: object) -> Iterator[str]:
+def _index(index: Any) -> Iterator[str]:
     if index is None:
         return
     try:

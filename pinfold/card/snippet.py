@@ -64,15 +64,15 @@ def parts(staged: Staged) -> dict[str, str]:
     """What is loaded: the name of a variable -> the Auto class that gives it."""
     if staged.tokenizer_only:
         return {"tokenizer": "AutoTokenizer"}
-    found = {"model": main_auto_class(staged)}
+    loads = {"model": main_auto_class(staged)}
     if has_tokenizer(staged.directory):
-        found["tokenizer"] = "AutoTokenizer"
+        loads["tokenizer"] = "AutoTokenizer"
     if (staged.directory / "processor_config.json").exists():
-        found["processor"] = "AutoProcessor"
+        loads["processor"] = "AutoProcessor"
     elif (staged.directory / "preprocessor_config.json").exists():
         audio = "AutoFeatureExtractor" in staged.auto_map
-        found["processor"] = "AutoFeatureExtractor" if audio else "AutoImageProcessor"
-    return found
+        loads["processor"] = "AutoFeatureExtractor" if audio else "AutoImageProcessor"
+    return loads
 
 
 def snippet(staged: Staged, repo: str, revision: str, first: tuple[str, ...] = ()) -> str:
@@ -140,16 +140,16 @@ def _uses(staged: Staged, inputs: dict):
         words = WITH_WORDS.get(auto, generic)
         if auto == "AutoModelForSequenceClassification":
             kind = staged.config.get("problem_type") or ("regression" if len(_labels(staged)) == 1 else None)
-            words = NUMBERS.get(kind, words)
+            words = NUMBERS.get(kind, words) if kind else words
         text = f'"{TEXT}"'
         if auto == "AutoModelForMaskedLM":
             text = 'f"The sea was {tokenizer.mask_token} again."'
         elif auto == "AutoModelForQuestionAnswering":
             text = f'"{QUESTION}", "{CONTEXT}"'
-        asked = f'inputs = tokenizer({text}, return_tensors="pt")'
-        yield [], [asked, *words]
+        encode = f'inputs = tokenizer({text}, return_tensors="pt")'
+        yield [], [encode, *words]
         if words is not generic:
-            yield [], [asked, *generic]
+            yield [], [encode, *generic]
     if loads.get("processor") == "AutoImageProcessor":
         picture = (
             'picture = Image.radial_gradient("L").convert("RGB")  # a picture of your own: Image.open("picture.png")'

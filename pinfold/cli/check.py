@@ -176,15 +176,15 @@ def fix_folder(target: str, yes: bool) -> int:
         raise UserError(f"--fix needs a local folder; {target} is not one. Download it first")
     check_files(directory)
     folder = read_modules(directory)
-    found = fix.fixes(directory, folder)
+    fixes = fix.fixes(directory, folder)
     for line in fix.unfixed(folder):
         print(printable(line))
-    if not found:
+    if not fixes:
         print("nothing to fix automatically")
         return 0
-    print(printable(fix.diff(found)))
-    codes = ", ".join(sorted({code for each in found for code in each.codes}))
-    question = f"write these changes to {len(found)} file{'s' * (len(found) > 1)} ({codes})?"
+    print(printable(fix.diff(fixes)))
+    codes = ", ".join(sorted({code for each in fixes for code in each.codes}))
+    question = f"write these changes to {len(fixes)} file{'s' * (len(fixes) > 1)} ({codes})?"
     if not yes:
         if not sys.stdin.isatty():
             print(f"nothing was written; to write it: pinfold check {target} --fix --yes")
@@ -192,8 +192,8 @@ def fix_folder(target: str, yes: bool) -> int:
         if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
             print("nothing was written")
             return 1
-    fix.apply(found)
-    print(f"written: {', '.join(each.file for each in found)} ({codes})")
+    fix.apply(fixes)
+    print(f"written: {', '.join(each.file for each in fixes)} ({codes})")
     return 0
 
 

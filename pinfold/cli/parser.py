@@ -17,24 +17,24 @@ class OneLineParser(argparse.ArgumentParser):
         self.set_defaults(parser=self)  # of the innermost verb, as its defaults are set last
 
     def add_subparsers(self, **kwargs: Any) -> Any:
-        made = super().add_subparsers(**kwargs)
-        self.verbs[kwargs["metavar"]] = made.choices
-        return made
+        actions = super().add_subparsers(**kwargs)
+        self.verbs[kwargs["metavar"]] = actions.choices
+        return actions
 
     def parse_args(self, args: list[str] | None = None, namespace: Any = None) -> Any:
         """As argparse's, but it is the verb that knows its options, and not the whole command."""
-        found, rest = self.parse_known_args(args, namespace)
-        parser = found.__dict__.pop("parser")
+        parsed, rest = self.parse_known_args(args, namespace)
+        parser = parsed.__dict__.pop("parser")
         if rest:
             parser.error(f"unrecognized arguments: {' '.join(rest)}{parser.near(rest)}")
-        return found
+        return parsed
 
-    def near(self, given: list[str]) -> str:
+    def near(self, arguments: list[str]) -> str:
         """The option that the first unknown one may have been meant to be."""
         options = [option for option in self._option_string_actions if option.startswith("--")]
-        wrong = next((text.split("=")[0] for text in given if text.startswith("--")), "")
-        found = difflib.get_close_matches(wrong, options, n=1)
-        return f" (is it {found[0]}?)" if found else ""
+        wrong = next((text.split("=")[0] for text in arguments if text.startswith("--")), "")
+        closest = difflib.get_close_matches(wrong, options, n=1)
+        return f" (is it {closest[0]}?)" if closest else ""
 
     def error(self, message: str) -> NoReturn:
         """One line on stderr, exit code 2."""

@@ -12,7 +12,7 @@ def printable(text: str) -> str:
     >>> printable("a\x1b[31m")
     'a\\\\x1b[31m'
     """
-    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return CONTROL.sub(lambda character: character[0].encode("unicode_escape").decode(), text)
 
 
 class UserError(Exception):

@@ -4,6 +4,7 @@ A step that fails ends the push with one line; nothing is visible on the Hub bef
 """
 
 import contextlib
+import functools
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -278,10 +279,13 @@ class Push:
             UserError: the first failure, and in which versions there is one.
         """
         answers: dict = {}
-        code = {"hub_home": self.hub_home, "code_revision": staged.code_from.sha} if staged.code_from else {}
+        hub_home = self.hub_home if staged.code_from else None
+        code_revision = staged.code_from.sha if staged.code_from else None
 
         def loading(overlay: Path | None) -> dict:
-            answers[overlay] = verify.staged_load(staged, expected, self.work, overlay=overlay, **code)
+            answers[overlay] = verify.staged_load(
+                staged, expected, self.work, overlay=overlay, hub_home=hub_home, code_revision=code_revision
+            )
             return answers[overlay]
 
         size = sum(path.stat().st_size for path in staged.weights)
@@ -341,12 +345,14 @@ class Push:
             self.remote.snapshot(code, self.hub_home)
             sizes = card_facts.Sizes.read(expected.measured)
             programs = snippet.examples(staged, self.remote.repo, code, sizes.inputs if sizes else None)
-            loading = {"hub_home": self.hub_home, "repo": self.remote.repo, "revision": code}
-            loading["code_revision"] = self.options.code_from and self.options.code_from.sha
+            load = functools.partial(
+                verify.published_load, staged, expected, self.work, hub_home=self.hub_home, repo=self.remote.repo,
+                revision=code, code_revision=self.options.code_from.sha if self.options.code_from else None,
+            )  # fmt: skip
             try:
-                loaded = verify.published_load(staged, expected, self.work, **loading, examples=programs)
+                loaded = load(examples=programs)
             except UserError:  # perhaps it was the example alone that failed
-                loaded = verify.published_load(staged, expected, self.work, **loading)
+                loaded = load()
             equal = "ids" if self.inputs.kind == "tokenizer" else "tensors and outputs"
             done(f"loaded at {code[:12]} from an empty cache: {equal} equal")
         example = loaded.get("example")
@@ -368,7 +374,7 @@ class Push:
             old = self.remote.read("README.md", head, self.work)
             text, notes = make_card(staged, self.human, self.remote.repo, code, facts, old)
             same_words = old is not None and card.human_part(old) == card.human_part(text)
-            if old == text or (same_words and card.pinned(old) == {code}):
+            if old == text or (same_words and old is not None and card.pinned(old) == {code}):
                 return "the card already pins this commit"
             path = self.work / "README.md"
             path.write_text(text, encoding="utf-8", newline="\n")

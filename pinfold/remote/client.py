@@ -13,7 +13,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
@@ -97,8 +97,8 @@ class Remote:
             entries = self.api.list_repo_tree(self.repo, revision=revision, recursive=True)
             return {e.path: e.lfs.sha256 if e.lfs else e.blob_id for e in entries if isinstance(e, RepoFile)}
 
-    def read(self, path: str, revision: str, work: Path) -> str | None:
-        """A text file at a revision; None where there is none."""
+    def read(self, path: str, revision: str | None, work: Path) -> str | None:
+        """A text file at a revision (None: the default branch's newest); None where there is no such file."""
         with self.saying(f"reading {path}"):
             try:
                 local = self.api.hf_hub_download(self.repo, path, revision=revision, cache_dir=work / "read")
@@ -128,7 +128,7 @@ class Remote:
         message: str,
         parent: str | None,
         add: dict[str, Path],
-        delete: list[str] = (),
+        delete: Sequence[str] = (),
         create_pr: bool = False,
         on_wait: Callable[[str], None] = lambda line: None,
     ) -> str:
@@ -173,7 +173,7 @@ class Remote:
         return sha
 
     def compare(
-        self, sha: str, files: dict[str, Path], absent: list[str] = (), sent: dict[str, str] | None = None
+        self, sha: str, files: dict[str, Path], absent: Sequence[str] = (), sent: dict[str, str] | None = None
     ) -> None:
         """Check that a commit's tree holds these very bytes.
 

@@ -89,6 +89,8 @@ def commit_files(
     if not exists or remote.head() is None:
         remote.create(options.private)
     head = remote.head()
+    if head is None:
+        raise UserError(f"{remote.repo} was created and has no branch {remote.branch} yet; run the same command again")
     add, delete, foreign = plan(remote, staged, head, work)
     if options.prune and foreign:
         delete += _confirmed(foreign)

@@ -13,6 +13,7 @@ import math
 import re
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from pinfold.card.picture.text import (
     DASH,
@@ -34,7 +35,10 @@ LARGE, TITLE, TEXT = 17, 15, 13  # 13 is more than 11 where the picture is shown
 BAR, THUMB, CELLS = 7, 48, 12
 LEFT, RIGHT = MARGIN + PADDING, WIDTH - MARGIN - PADDING
 MOST_STAGES, MOST_KINDS, MOST_INPUTS, MOST_LAYERS = 24, 5, 4, 400
-SHOWN = {"of": {"window": 2, "strided": 4, "chunked": 4}, "causal": 4}  # numbers of a thumbnail, which is no scale
+SHOWN: dict[str, Any] = {
+    "of": {"window": 2, "strided": 4, "chunked": 4},
+    "causal": 4,
+}  # numbers of a thumbnail, which is no scale
 
 
 @dataclass(frozen=True)
@@ -78,17 +82,17 @@ class Text:
     end: bool = False
 
 
-def read(found: dict) -> list[dict]:
+def stages_of(drawing: dict) -> list[dict]:
     """The stages that can be drawn."""
-    known = [stage for stage in listed(found.get("stages")) if isinstance(stage, dict)]
+    known = [stage for stage in listed(drawing.get("stages")) if isinstance(stage, dict)]
     return known[:MOST_STAGES]
 
 
-def layout(found: dict) -> tuple[int, list]:
+def layout(drawing: dict) -> tuple[int, list]:
     """The height of the picture, and its shapes in the order in which they are drawn."""
     shapes: list = []
-    y = _head(found, shapes)
-    parts = read(found)
+    y = _head(drawing, shapes)
+    parts = stages_of(drawing)
     for place, stage in enumerate(parts):
         follows = place > 0 and not _begins(stage)
         if place == 0 or not follows:
@@ -104,20 +108,21 @@ def _begins(stage: dict) -> bool:
     return ("embeddings" in title.lower() and not title.startswith("Position")) or "does not run" in note
 
 
-def _head(found: dict, shapes: list) -> float:
+def _head(drawing: dict, shapes: list) -> float:
     """The model's name, its sums with the colours of the bars, and what goes in."""
     y = MARGIN + LARGE
-    name = clean(found.get("class"))
+    name = clean(drawing.get("class"))
     shapes.append(_text(MARGIN, y, name, LARGE, "ink", WIDTH - 2 * MARGIN, bold=True))
-    batch = number_of(found.get("batch")) or 1
-    told = [("parameters", f"{count(number_of(found.get('parameters')))} parameters")]
-    if number_of(found.get("flops")):
-        told.append(("flops", f"{count(number_of(found['flops']) / batch)} FLOPs per row"))
+    batch = number_of(drawing.get("batch")) or 1
+    sums = [("parameters", f"{count(number_of(drawing.get('parameters')))} parameters")]
+    if number_of(drawing.get("flops")):
+        sums.append(("flops", f"{count(number_of(drawing['flops']) / batch)} FLOPs per row"))
     y, x = y + 24, MARGIN
-    for role, text in told:
+    for role, text in sums:
         shapes += [Rect(x, y - 10, 10, 10, role, radius=2), _text(x + 16, y, text, TEXT, "soft", 180)]
         x += 204
-    inputs = found.get("inputs") if isinstance(found.get("inputs"), dict) else {}
+    inputs = drawing.get("inputs")
+    inputs = inputs if isinstance(inputs, dict) else {}
     y += 10
     for name, shape in list(inputs.items())[:MOST_INPUTS]:
         text = f"{shortened(clean(name), TEXT, 170)}  {shape_text(shape)}"
@@ -207,8 +212,8 @@ def _strip(which: list, y: float) -> list:
     each, gap = (RIGHT - LEFT) / len(which), int(len(which) < 100)
     places: dict[str, list] = {}
     at = 0
-    for kind, run in groupby(which):
-        run = len(list(run))
+    for kind, layers in groupby(which):
+        run = len(list(layers))
         role = f"kind{kind}" if type(kind) is int and 0 <= kind < MOST_KINDS else "track"
         starts = range(at, at + run) if gap else [at]
         width = each - 1 if gap else each * run
@@ -220,8 +225,8 @@ def _strip(which: list, y: float) -> list:
 def _ranges(places: list[int]) -> str:
     """Places in words: layers 0-2, 5."""
     runs = [[n for _, n in run] for _, run in groupby(enumerate(places), key=lambda pair: pair[1] - pair[0])]
-    told = [str(run[0]) if len(run) == 1 else f"{run[0]}{DASH}{run[-1]}" for run in runs]
-    return f"layer{'s' if len(places) > 1 else ''} {', '.join(told)}"
+    ranges = [str(run[0]) if len(run) == 1 else f"{run[0]}{DASH}{run[-1]}" for run in runs]
+    return f"layer{'s' if len(places) > 1 else ''} {', '.join(ranges)}"
 
 
 def _thumbnail(rule: str | None, numbers, x: float, y: float, role: str) -> list:
@@ -236,12 +241,12 @@ def _thumbnail(rule: str | None, numbers, x: float, y: float, role: str) -> list
     for query in range(CELLS):
         row = [picture_attention.sees(rule, small, query, key) for key in range(CELLS)]
         at = 0
-        for seen, run in groupby(row):
-            run = len(list(run))
+        for seen, keys in groupby(row):
+            run = len(list(keys))
             if seen:
                 places.append((x + at * cell, y + query * cell, run * cell, cell))
             at += run
-    joined = []
+    joined: list[tuple[float, float, float, float]] = []
     for place in places:  # rows that are the same in one
         above = next((p for p in joined if (p[0], p[2], p[1] + p[3]) == (place[0], place[2], place[1])), None)
         if above:

@@ -2,7 +2,7 @@
 
 How it works:
 - picture_stages.py reads the stages inside the fence; what it gives is plain data, which is drawn here, outside.
-- picture_layout.py lays the shapes out once; two small writers turn them into SVG and, with Pillow, into PNG.
+- layout.py lays the shapes out once; two small writers turn them into SVG and, with Pillow, into PNG.
 - The SVG needs nothing from elsewhere: no font, no script, no link. It has a ground of its own, as a page can be light
   where its reader's system is dark. The same stages give the same bytes.
 """
@@ -11,7 +11,7 @@ import functools
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from pinfold.card.picture.layout import WIDTH, Cells, Line, Rect, layout, read
+from pinfold.card.picture.layout import WIDTH, Cells, Line, Rect, layout, stages_of
 from pinfold.card.picture.text import DASH, MORE, TIMES, clean, count, listed, number_of, percent, shape_text
 
 PICTURE, FALLBACK = "architecture.svg", "architecture.png"
@@ -35,25 +35,25 @@ SIMPLER = str.maketrans({TIMES: "x", MORE: "...", DASH: "-"})  # what Pillow's o
 UNSAFE = str.maketrans(dict.fromkeys('<>[]()&"`*\\|!', " "))
 
 
-def draw(found: dict, path: Path) -> None:
+def draw(drawing: dict, path: Path) -> None:
     """Write architecture.svg.
 
     Args:
-        found: what picture_stages.stages gave.
+        drawing: what fenced/drawing/stages.py gave.
     """
-    path.write_text(svg(found), encoding="utf-8", newline="\n")
+    path.write_text(svg(drawing), encoding="utf-8", newline="\n")
 
 
-def svg(found: dict) -> str:
+def svg(drawing: dict) -> str:
     """The picture as text."""
-    found = found if isinstance(found, dict) else {}
-    height, shapes = layout(found)
-    masks = " Small squares show which keys (across) a query (down) sees, not to scale." if _has_masks(found) else ""
+    drawing = drawing if isinstance(drawing, dict) else {}
+    height, shapes = layout(drawing)
+    masks = " Small squares show which keys (across) a query (down) sees, not to scale." if _has_masks(drawing) else ""
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
         f'viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="t d">',
-        f'<title id="t">{escape("Architecture of " + (clean(found.get("class")) or "a model"))}</title>',
-        f'<desc id="d">{escape(sentence(found))}.{masks}</desc>',
+        f'<title id="t">{escape("Architecture of " + (clean(drawing.get("class")) or "a model"))}</title>',
+        f'<desc id="d">{escape(sentence(drawing))}.{masks}</desc>',
         f"<style>{_style()}</style>",
         f'<rect class="a" width="{WIDTH}" height="{height}" rx="8"/>',
         *map(_element, shapes),
@@ -62,8 +62,10 @@ def svg(found: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _has_masks(found: dict) -> bool:
-    return any(isinstance(k, dict) and k.get("rule") for stage in read(found) for k in listed(stage.get("kinds")))
+def _has_masks(drawing: dict) -> bool:
+    return any(
+        isinstance(k, dict) and k.get("rule") for stage in stages_of(drawing) for k in listed(stage.get("kinds"))
+    )
 
 
 def _style() -> str:
@@ -97,12 +99,12 @@ def _element(shape) -> str:
     return f'<text class="{names}" x="{_number(shape.x)}" y="{_number(shape.y)}"{size}>{escape(shape.text)}</text>'
 
 
-def sentence(found: dict) -> str:
+def sentence(drawing: dict) -> str:
     """One sentence, which is also the picture's text alternative; nothing in it is markup, in Markdown or HTML."""
-    found = found if isinstance(found, dict) else {}
-    total = number_of(found.get("parameters"))
+    drawing = drawing if isinstance(drawing, dict) else {}
+    total = number_of(drawing.get("parameters"))
     parts = []
-    for stage in read(found):
+    for stage in stages_of(drawing):
         depth, width = int(number_of(stage.get("depth"), 10**6)), int(number_of(stage.get("width")))
         part = clean(stage.get("title"), 60)
         part += f" {TIMES} {depth}" if depth > 1 else ""
@@ -114,18 +116,18 @@ def sentence(found: dict) -> str:
             part += f", {percent(share)}"
         kinds = [clean(k.get("label"), 60) for k in listed(stage.get("kinds"))[:5] if isinstance(k, dict)]
         parts.append(part + (f", {' and '.join(kinds)}" if kinds else ""))
-    text = f"{clean(found.get('class')) or 'Model'} with {count(total)} parameters, from input to output: "
+    text = f"{clean(drawing.get('class')) or 'Model'} with {count(total)} parameters, from input to output: "
     text = (text + "; ".join(parts)).replace("<", "under ")
     return " ".join(text.translate(UNSAFE).replace(" ;", ";").replace(" ,", ",").split())
 
 
-def png(found: dict, path: Path) -> bool:
+def png(drawing: dict, path: Path) -> bool:
     """Write the same picture as PNG. False where Pillow (pip install 'pinfold[vision]') is missing."""
     try:
         from PIL import Image, ImageDraw
     except ImportError:
         return False
-    height, shapes = layout(found if isinstance(found, dict) else {})
+    height, shapes = layout(drawing if isinstance(drawing, dict) else {})
     image = Image.new("RGB", (WIDTH * SCALE, height * SCALE), LIGHT["ground"])
     pen = ImageDraw.Draw(image)
     for shape in shapes:
