@@ -30,7 +30,7 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from helpers import hub_support  # noqa: E402
+from helpers.hub import hub_support  # noqa: E402
 from huggingface_hub import CommitOperationAdd, HfApi  # noqa: E402
 
 from pinfold.remote.client import Remote  # noqa: E402

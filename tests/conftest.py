@@ -133,7 +133,7 @@ def hub(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """`pinfold hub` as a user starts it, for one file of tests."""
-    from helpers.hub_support import Server
+    from helpers.hub.hub_support import Server
 
     with Server(tmp_path_factory.mktemp("hub") / "data") as running:
         yield running

@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "watch": {"common", "folder", "audit", "card", "remote", "verify"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
-LARGE = {"pinfold", "rules", "suite", "templates"}  # folders that may have more than 14 entries
+LARGE = {"pinfold", "rules", "suite", "templates", "modular_users"}  # folders that may have more than 14 entries
 VAGUE = {"found", "given", "told", "made", "wanted", "kept"}  # names that say when, not what
 
 
@@ -162,14 +162,17 @@ def test_nobody_imports_the_embedded_hub_or_the_command_line():
 
 
 def test_folders_are_small_enough_to_read():
-    for directory in (PACKAGE, *PACKAGE.rglob("*/")):
+    for directory in (PACKAGE, *PACKAGE.rglob("*/"), *(ROOT / "tests").rglob("*/")):
         if directory.name not in LARGE and "__pycache__" not in directory.parts:
             entries = [path.name for path in directory.iterdir() if path.name != "__pycache__"]
             assert len(entries) <= 14, (directory, sorted(entries))
 
 
 def test_names_say_what_they_hold():
-    """At most one of the vague names in a function, and "found" in at most twenty of all."""
+    """At most one of the vague names in a function, and "found" in at most twenty of all.
+
+    stand_ins.py is copied into generated folders, whose bytes stay; its names are transformers'.
+    """
     with_found = []
     for name, path in modules().items():
         for function in ast.walk(ast.parse(path.read_text())):
@@ -178,7 +181,7 @@ def test_names_say_what_they_hold():
                 vague = VAGUE & (
                     stored | {argument.arg for argument in ast.walk(function) if isinstance(argument, ast.arg)}
                 )
-                assert len(vague) <= 1, (name, function.name, vague)
+                assert len(vague) <= 1 or name.endswith(".stand_ins"), (name, function.name, vague)
                 with_found += [f"{name}.{function.name}"] if "found" in vague else []
     assert len(with_found) <= 20, with_found
 

@@ -7,7 +7,7 @@ import re
 import struct
 
 import pytest
-from helpers.hub_support import GENERATIONS, ROOT, Server, ThreadServer, client, file
+from helpers.hub.hub_support import GENERATIONS, ROOT, Server, ThreadServer, client, file
 
 # Services that a Hub of files does not have; the README names them.
 SERVICES = re.compile(r"collection|webhook|job|bucket|paper|inference|organization|follow|zero_gpu")

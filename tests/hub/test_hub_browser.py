@@ -5,8 +5,8 @@ import importlib.util
 import shutil
 
 import pytest
-from helpers import hub_site
-from helpers.hub_support import Server
+from helpers.hub import hub_site
+from helpers.hub.hub_support import Server
 
 CHROMIUM = shutil.which("chromium")
 for _needed, _found in {

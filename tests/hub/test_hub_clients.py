@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.hub_support import GENERATIONS, Server, client, environment, file, sha256, user_of
+from helpers.hub.hub_support import GENERATIONS, Server, client, environment, file, sha256, user_of
 
 
 @pytest.fixture(params=GENERATIONS)

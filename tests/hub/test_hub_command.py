@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers.hub_support import ROOT, Server
+from helpers.hub.hub_support import ROOT, Server
 
 from pinfold.common.errors import UserError
 from pinfold.hub.server.tokens import Tokens

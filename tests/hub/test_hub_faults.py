@@ -11,7 +11,7 @@ import threading
 import urllib.request
 
 import pytest
-from helpers.hub_support import GENERATIONS, Server, client, file, large
+from helpers.hub.hub_support import GENERATIONS, Server, client, file, large
 
 from pinfold.hub.server.tokens import Tokens
 from pinfold.hub.storage import discussions

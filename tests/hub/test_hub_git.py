@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from helpers.hub_support import file, large, sha256
+from helpers.hub.hub_support import file, large, sha256
 
 WEIGHTS = os.urandom(400_000)
 

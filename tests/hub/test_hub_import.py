@@ -10,7 +10,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from helpers.hub_support import ROOT, Server, client, file, large, sha256
+from helpers.hub.hub_support import ROOT, Server, client, file, large, sha256
 
 from pinfold.common.files import lock
 from pinfold.hub.storage.repository import Pointer

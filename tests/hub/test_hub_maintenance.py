@@ -9,7 +9,7 @@ import zlib
 
 import pytest
 from dulwich.repo import Repo
-from helpers.hub_support import ROOT, Server, file, large, sha256
+from helpers.hub.hub_support import ROOT, Server, file, large, sha256
 
 
 def pinfold(data, *arguments: str, code: int = 0) -> subprocess.CompletedProcess:

@@ -6,7 +6,7 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-from helpers.hub_support import GENERATIONS, Server, client, large, sha256
+from helpers.hub.hub_support import GENERATIONS, Server, client, large, sha256
 
 PART = 1_000_000
 SIZE = 3_500_000

@@ -12,8 +12,8 @@ from urllib.parse import unquote
 
 import pytest
 from dulwich.repo import Repo
-from helpers import hub_site
-from helpers.hub_support import Server, ThreadServer, Tokens, file, large, sha256
+from helpers.hub import hub_site
+from helpers.hub.hub_support import Server, ThreadServer, Tokens, file, large, sha256
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 REPO = "/alice/resnet50d"

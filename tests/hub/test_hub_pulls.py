@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from helpers.hub_support import GENERATIONS, Server, ThreadServer, client, file, large, user_of
+from helpers.hub.hub_support import GENERATIONS, Server, ThreadServer, client, file, large, user_of
 
 
 @pytest.fixture(scope="module")

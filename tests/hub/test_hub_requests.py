@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from dulwich.repo import Repo
-from helpers.hub_support import file, large, seed, sha256
+from helpers.hub.hub_support import file, large, seed, sha256
 
 from pinfold.common.errors import UserError
 from pinfold.hub.api import card_tags

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from helpers.hub_support import ROOT, Server, file, large, sha256
+from helpers.hub.hub_support import ROOT, Server, file, large, sha256
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The storm of tests/helpers/hub_storm.py, in its short form; run that file for a thousand faults."""
+"""The storm of tests/helpers/hub/hub_storm.py, in its short form; run that file for a thousand faults."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ STORMS = [
 
 @pytest.mark.parametrize(("faults", "least"), STORMS)
 def test_no_fault_loses_or_tears_a_commit(faults, least):
-    storm = ROOT / "tests" / "helpers" / "hub_storm.py"
+    storm = ROOT / "tests" / "helpers" / "hub" / "hub_storm.py"
     done = subprocess.run(
         [sys.executable, str(storm), "--faults", str(faults), "--seed", "3"],
         capture_output=True, text=True, timeout=500,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from helpers.hub_support import Server, client, environment
+from helpers.hub.hub_support import Server, client, environment
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BertConfig, BertModel, RobertaConfig, RobertaModel
 

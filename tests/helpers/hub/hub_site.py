@@ -5,7 +5,7 @@ import json
 import struct
 from urllib.parse import quote
 
-from helpers.hub_support import Server, file, large
+from helpers.hub.hub_support import Server, file, large
 
 CARD = """---
 license: apache-2.0

@@ -24,7 +24,7 @@ from pinfold.hub.server.tokens import Tokens
 from pinfold.hub.storage.repository import FILE
 from pinfold.hub.storage.store import Store
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GENERATIONS = ["huggingface_hub 2.x", "huggingface_hub 0.x", "huggingface_hub 1.x"]
 OVERLAYS = dict(zip(GENERATIONS[1:], ("4.57.6", "5.0.0"), strict=True))  # transformers that bring the others
 

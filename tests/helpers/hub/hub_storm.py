@@ -1,6 +1,6 @@
 """A storm over the embedded Hub: faults by the hundred while real clients push, and what has to hold after each.
 
-    python tests/helpers/hub_storm.py --faults 1000 --seed 0
+    python tests/helpers/hub/hub_storm.py --faults 1000 --seed 0
 
 How it works:
 - Pushers use pinfold's own Remote (which finds its commit again) and the bare client (which is run again).
@@ -41,7 +41,7 @@ from pinfold.hub.server.tokens import Tokens
 from pinfold.remote.client import Remote
 from pinfold.remote.destination import Destination
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 USER, REPOSITORIES, RACERS = "storm", 4, 4
 POINTS = ["exit-inside-put", "exit-before-commit", "exit-inside-commit", "exit-after-commit"]
 FAULTS = ["put-drop", "lose-answer", *POINTS, "kill -9", "race", "full disk", "stale lock", "held lock", "clock jump"]
