@@ -1,4 +1,4 @@
-"""`pinfold hub`, whose clock and faults are set through standard input: the server under tests/helpers/hub/hub_storm.py.
+"""`pinfold hub` with its clock and faults set through standard input: the server under hub_storm.py.
 
 One command a line: "clock SECONDS" shifts the time, "arm NAME" plans a fault of pinfold/hub/storage/faults.py for the
 next time that its point is reached, "disarm" takes it back. Each is answered by a line.
