@@ -23,7 +23,7 @@ from pinfold.audit.reachable import assignments, call_name, chain, is_none, is_s
 from pinfold.common.errors import UserError
 from pinfold.common.safetensors import DTYPES, read_tensors
 from pinfold.folder.filenames import PREPROCESSING
-from pinfold.folder.model_folder import ModelFolder, Module, read_text
+from pinfold.folder.model_folder import ModelFolder, Module, located, read_text
 from pinfold.folder.releases import lowest_version
 from pinfold.folder.tokenizer_files import TOKENIZER, portable_tokenizer
 
@@ -57,42 +57,42 @@ def fixes(directory: Path, folder: ModelFolder) -> list[Fix]:
         UserError: a file that would be changed is a link out of the directory.
     """
     directory = Path(directory)
-    found = [_Code(folder, module).fix() for module in folder.modules.values()]
-    found += _settings(directory, folder)
-    found = [fix for fix in found if fix.after != fix.before]
-    for fix in found:
+    possible = [_Code(folder, module).fix() for module in folder.modules.values()]
+    possible += _settings(directory, folder)
+    changes = [fix for fix in possible if fix.after != fix.before]
+    for fix in changes:
         if not fix.path.resolve().is_relative_to(directory.resolve()):
             raise UserError(f"{fix.path}: links out of the folder; put the file itself there")
-    return found
+    return changes
 
 
 def unfixed(folder: ModelFolder) -> list[str]:
     """One line for each fault in the code that has no mechanical cure: where it is, and why."""
-    return [reason for module in folder.modules.values() for reason in _Code(folder, module).read().reasons]
+    return [reason for module in folder.modules.values() for reason in _Code(folder, module).find_edits().reasons]
 
 
-def diff(found: list[Fix]) -> str:
+def diff(changes: list[Fix]) -> str:
     """A unified diff of all of them."""
     lines: list[str] = []
-    for fix in found:
+    for fix in changes:
         before, after = LINE_END.split(fix.before), LINE_END.split(fix.after)
         lines += difflib.unified_diff(before, after, f"a/{fix.file}", f"b/{fix.file}", lineterm="")
     return "\n".join(lines)
 
 
-def apply(found: list[Fix]) -> None:
+def apply(changes: list[Fix]) -> None:
     """Write all files, or none: what was written is put back when a later one fails.
 
     Raises:
         UserError: a file is not what it was when the fixes were made.
     """
-    for fix in found:
+    for fix in changes:
         if _read(fix.path) != fix.before:
             raise UserError(f"{fix.path}: changed since it was read; run it again")
     written: list[tuple[Path, Fix]] = []
     replaced: list[Fix] = []
     try:
-        for fix in found:
+        for fix in changes:
             written.append((_write_beside(fix.path.resolve(), fix.after), fix))
         for temporary, fix in written:
             os.replace(temporary, fix.path.resolve())
@@ -135,7 +135,7 @@ class _Code:
 
     def fix(self) -> Fix:
         """The fixed file; the same text where nothing is to be done, or where it would no longer be Python."""
-        self.read()
+        self.find_edits()
         after = self.text
         for first, last, new, _ in sorted(self.edits, reverse=True):
             after = after[:first] + new + after[last:]
@@ -146,13 +146,13 @@ class _Code:
         codes = sorted({code for *_, code in self.edits}) if after != self.text else []
         return Fix(self.module.path, self.text, after, codes)
 
-    def read(self) -> "_Code":
+    def find_edits(self) -> "_Code":
         """Find all changes."""
         models = [name for name in self.folder.classes if self.folder.kind(name) == "model"]
         built = [name for name in models if self.folder.is_concrete(name)]
         # an abstract base is left alone: when its __init__ ends, the weights that its heirs tie are not there yet
         inits = [self.folder.method(name, "__init__") for name in built]
-        for cls, init in dict.fromkeys(found for found in inits if found is not None):
+        for cls, init in dict.fromkeys(init for init in inits if init is not None):
             if self.here(cls):
                 self.post_init(cls, init)
         for cls in models:
@@ -170,7 +170,7 @@ class _Code:
         return [owner for owner in self.folder.lineage(cls) if self.folder.kind(owner) == "model"][-1]
 
     def say(self, node: ast.AST, words: str) -> None:
-        self.reasons.append(f"{self.module.file}:{node.lineno}: {words}")
+        self.reasons.append(f"{self.module.file}:{located(node).lineno}: {words}")
 
     def offset(self, line: int, column: int) -> int:
         """A place of the syntax tree, whose columns count bytes, as a place in the text."""
@@ -179,13 +179,15 @@ class _Code:
 
     def indent(self, node: ast.AST) -> str | None:
         """The white space in front of a node; None where it does not begin its line."""
-        before = self.text[self.starts[node.lineno - 1] : self.offset(node.lineno, node.col_offset)]
+        place = located(node)
+        before = self.text[self.starts[place.lineno - 1] : self.offset(place.lineno, place.col_offset)]
         return before if not before.strip() else None
 
     def after_line(self, node: ast.AST, new: str, code: str) -> None:
         """Add a line below a node."""
-        if node.end_lineno < len(self.starts):
-            place = self.starts[node.end_lineno]
+        last_line = located(node).end_lineno
+        if last_line < len(self.starts):
+            place = self.starts[last_line]
             self.edits.append((place, place, new + self.end, code))
         else:  # the last line of a file that ends without a line end
             self.edits.append((len(self.text), len(self.text), self.end + new, code))
@@ -242,20 +244,20 @@ class _Code:
                     self.replace(value, f'{{"{key}": "{source}.weight"}}', "P11")
 
     def replace(self, node: ast.expr, new: str, code: str) -> None:
-        first = self.offset(node.lineno, node.col_offset)
-        self.edits.append((first, self.offset(node.end_lineno, node.end_col_offset), new, code))
+        place = located(node)
+        first = self.offset(place.lineno, place.col_offset)
+        last = self.offset(place.end_lineno, place.end_col_offset)
+        self.edits.append((first, last, new, code))
 
     def config_class(self, cls: str) -> None:
         """P16: the only configuration class, where the file knows it by name."""
-        wanted = self.folder.config_class(self.folder.auto_map())
+        config = self.folder.config_class(self.folder.auto_map())
         node = self.folder.classes[cls][1]
-        names = [n for n, (place, original) in self.module.imports.items() if place[:1] == "." and original == wanted]
-        if (
-            wanted
-            and self.folder.classes[wanted][0] is self.module
-            and self.folder.classes[wanted][1].lineno < node.lineno
-        ):
-            names = [wanted]
+        names = [n for n, (place, original) in self.module.imports.items() if place[:1] == "." and original == config]
+        if config:
+            home, definition = self.folder.classes[config]
+            if home is self.module and definition.lineno < node.lineno:
+                names = [config]
         first = node.body[0]
         indent = self.indent(first)
         if not names or indent is None:
@@ -288,14 +290,20 @@ def _assigned(folder: ModelFolder, cls: str, name: str) -> ast.expr | None:
 
 def _input_embeddings(folder: ModelFolder, cls: str, depth: int = 0) -> str | None:
     """The path of the word embeddings below a class: what it says itself, else the only ones over a vocabulary."""
-    found = folder.method(cls, "get_input_embeddings")
-    if found and depth < 4:
-        returns = [node.value for node in own_nodes(found[1]) if isinstance(node, ast.Return)]
+    getter = folder.method(cls, "get_input_embeddings")
+    if getter and depth < 4:
+        returns = [node.value for node in own_nodes(getter[1]) if isinstance(node, ast.Return)]
         if len(returns) != 1:
             return None
-        value, asks = returns[0], False
-        if isinstance(value, ast.Call) and call_name(value) == "get_input_embeddings":
-            value, asks = value.func.value, True
+        value = returns[0]
+        asks = False
+        if (
+            isinstance(value, ast.Call)
+            and isinstance(value.func, ast.Attribute)
+            and value.func.attr == "get_input_embeddings"
+        ):
+            value = value.func.value
+            asks = True
         names = chain(value)
         if names[:1] != ["self"] or len(names) < 2 or not _has(folder, cls, names[1]):
             return None
@@ -338,14 +346,13 @@ def _settings(directory: Path, folder: ModelFolder) -> Iterator[Fix]:
         codes["config.json"] |= _tokenizer_class(texts, directory)
     if Version(lowest_version(folder)) < Version("5.0"):
         for name, text in texts.items():
-            given = text.value
-            keys = given if name == "tokenizer_config.json" else {"tokenizer_class"}
-            tokenizer = {key: given[key] for key in keys if key in given}
+            keys = text.value if name == "tokenizer_config.json" else {"tokenizer_class"}
+            tokenizer = {key: text.value[key] for key in keys if key in text.value}
             portable = portable_tokenizer(tokenizer)
             for key in [key for key in tokenizer if key not in portable]:
                 text.remove(key)
             for key, value in portable.items():
-                if value != given.get(key):
+                if value != text.value.get(key):
                     text.set(key, value)
             codes[name] |= {"P22b"} if portable != tokenizer else set()
     for name, text in texts.items():
@@ -354,30 +361,33 @@ def _settings(directory: Path, folder: ModelFolder) -> Iterator[Fix]:
 
 def _auto_map(texts: dict[str, JsonText], folder: ModelFolder) -> set[str]:
     """P01 and P02: an entry for each class that the folder registers; code in another repository stays there."""
-    config, codes = texts["config.json"], set()
-    given = config.value.get("auto_map")
-    given = dict(given) if isinstance(given, dict) else {}
+    config = texts["config.json"]
+    existing = config.value.get("auto_map")
+    entries = dict(existing) if isinstance(existing, dict) else {}
     elsewhere = {auto for n, t in texts.items() if n != "config.json" for auto in t.value.get("auto_map") or ()}
-    if any("--" in str(place) for place in given.values()):
-        return codes
+    if any("--" in str(place) for place in entries.values()):
+        return set()
+    codes: set[str] = set()
     for auto, place in folder.auto_map().items() if folder.modules else ():
         right: object = place
         if auto == "AutoTokenizer":
             right = [None, place] if "Fast" in place else [place, None]
-        if auto not in given and auto not in elsewhere:
-            given[auto] = right
+        if auto not in entries and auto not in elsewhere:
+            entries[auto] = right
             codes.add("P01")
-        elif auto in given and not _leads_somewhere(given[auto], auto, folder):
-            given[auto] = right
+        elif auto in entries and not _leads_somewhere(entries[auto], auto, folder):
+            entries[auto] = right
             codes.add("P02")
     if codes:
-        config.set("auto_map", given)
+        config.set("auto_map", entries)
     return codes
 
 
 def _leads_somewhere(value: object, auto: str, folder: ModelFolder) -> bool:
-    pair = auto == "AutoTokenizer" and isinstance(value, list) and len(value) == 2 and any(value)
-    for place in [p for p in value if p is not None] if pair else [value]:
+    places = [value]
+    if auto == "AutoTokenizer" and isinstance(value, list) and len(value) == 2 and any(value):
+        places = [place for place in value if place is not None]
+    for place in places:
         module, _, cls = place.partition(".") if isinstance(place, str) else ("", "", "")
         if module not in folder.modules:
             return False
@@ -401,15 +411,15 @@ def _ties(config: JsonText, folder: ModelFolder) -> set[str]:
 
 def _dtype(config: JsonText, directory: Path) -> set[str]:
     """P20: the dtype that all tensors have, under the name that all releases read."""
-    given = [config.value[key] for key in ("torch_dtype", "dtype") if config.value.get(key) is not None]
-    if not given or "quantization_config" in config.value or not all(isinstance(value, str) for value in given):
+    declared = [config.value[key] for key in ("torch_dtype", "dtype") if config.value.get(key) is not None]
+    if not declared or "quantization_config" in config.value or not all(isinstance(name, str) for name in declared):
         return set()
     weights = [p for p in sorted(directory.glob("*.safetensors")) if p.is_file()]
     try:
         stored = {DTYPES.get(tensor.dtype) for tensor in read_tensors(weights)} - {None}
     except UserError:  # the audit says what is wrong with them
         return set()
-    if len(stored) != 1 or (given[0] in ("auto", *stored) and "dtype" not in config.value):
+    if len(stored) != 1 or (declared[0] in ("auto", *stored) and "dtype" not in config.value):
         return set()
     config.remove("dtype")
     config.set("torch_dtype", stored.pop())

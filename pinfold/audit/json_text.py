@@ -24,26 +24,32 @@ class JsonText:
 
     def _members(self) -> list[tuple[str, int, int, int]]:
         """(key, where it begins, where its value begins, where that ends) of each member."""
-        decoder, found = json.JSONDecoder(), []
+        decoder = json.JSONDecoder()
+        members: list[tuple[str, int, int, int]] = []
         place = self.text.index("{") + 1
         while True:
-            place = SPACE.match(self.text, place).end()
+            place = self._skip_space(place)
             if self.text[place] == "}":
-                return found
+                return members
             key, after = decoder.raw_decode(self.text, place)
-            value = SPACE.match(self.text, SPACE.match(self.text, after).end() + 1).end()
+            value = self._skip_space(self._skip_space(after) + 1)
             _, end = decoder.raw_decode(self.text, value)
-            found.append((key, place, value, end))
-            place = SPACE.match(self.text, end).end()
+            members.append((key, place, value, end))
+            place = self._skip_space(end)
             if self.text[place] == ",":
                 place += 1
+
+    def _skip_space(self, place: int) -> int:
+        """The next place that holds no white space."""
+        space = SPACE.match(self.text, place)
+        return space.end() if space else place
 
     def set(self, key: str, value: object) -> None:
         """Set a key where it is, or as the last one."""
         members = self._members()
-        mine = [member for member in members if member[0] == key]
-        if mine:
-            _, _, first, last = mine[-1]
+        existing = [member for member in members if member[0] == key]
+        if existing:
+            _, _, first, last = existing[-1]
             self.text = self.text[:first] + self._written(value) + self.text[last:]
         elif members:
             end, gap = members[-1][3], self._gap(members)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from pinfold.audit.finding import Finding
-from pinfold.folder.model_folder import ModelFolder, Module, root
+from pinfold.folder.model_folder import ModelFolder, Module, located, root
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -84,34 +84,34 @@ class ReachableCode:
     @functools.cached_property
     def parameters(self) -> dict[str, dict[str, ast.AST]]:
         """Class -> the parameters that it makes by hand: name -> where."""
-        found: dict[str, dict[str, ast.AST]] = {}
+        parameters: dict[str, dict[str, ast.AST]] = {}
         for name in self.classes:
-            own = found[name] = {}
+            own = parameters[name] = {}
             for node in ast.walk(self.folder.classes[name][1]):
                 for target, value in assignments(node):
                     if is_self_attribute(target) and makes(value, "Parameter"):
                         own[target.attr] = node
                 if isinstance(node, ast.Call) and call_name(node) == "register_parameter":
-                    given = string(argument(node, 0, "name"))
-                    if given and not is_none(argument(node, 1, "param")):
-                        own[given] = node
-        return found
+                    registered = string(argument(node, 0, "name"))
+                    if registered and not is_none(argument(node, 1, "param")):
+                        own[registered] = node
+        return parameters
 
     @functools.cached_property
     def buffers(self) -> dict[str, set[str]]:
         """Class -> names of its buffers; "" for one whose name is computed."""
-        found: dict[str, set[str]] = {}
+        buffers: dict[str, set[str]] = {}
         for name in self.classes:
-            own = found[name] = set()
+            own = buffers[name] = set()
             for node in ast.walk(self.folder.classes[name][1]):
                 if isinstance(node, ast.Call) and call_name(node) == "register_buffer":
                     own.add(string(argument(node, 0, "name")) or "")
                 for target, value in assignments(node):
                     if is_self_attribute(target) and makes(value, "Buffer"):
                         own.add(target.attr)
-        return found
+        return buffers
 
-    def builds_module(self, value: ast.expr | None) -> bool:
+    def builds_module(self, value: ast.expr | None) -> TypeGuard[ast.Call]:
         """Whether an expression makes a new torch module, or a parameter: nn.Linear(...), Block(...)."""
         if not isinstance(value, ast.Call):
             return False
@@ -126,7 +126,7 @@ class ReachableCode:
     def finding(self, rule: str, words: str, cls: str, node: ast.AST | None = None, **more) -> Finding:
         """A finding whose sentence begins with the place of a class, or of a node in it."""
         module, own = self.folder.classes[cls]
-        line = (node or own).lineno
+        line = located(node or own).lineno
         return Finding(rule, f"{module.file}:{line}: {words}", module.file, line, **more)
 
 
@@ -158,6 +158,16 @@ def argument(call: ast.Call, position: int, name: str) -> ast.expr | None:
 def string(node: ast.AST | None) -> str | None:
     """The value of a string constant."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def word(node: ast.AST) -> str:
+    """The value of a string constant, or the name of an attribute; "" for any other node."""
+    return node.attr if isinstance(node, ast.Attribute) else string(node) or ""
+
+
+def is_try(node: ast.AST) -> TypeGuard[ast.Try]:
+    """A try with except, or with except*, which the syntax tree of Python 3.10 does not know."""
+    return isinstance(node, (ast.Try, getattr(ast, "TryStar", ast.Try)))
 
 
 def is_none(node: ast.AST | None) -> bool:

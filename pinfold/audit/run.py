@@ -1,9 +1,8 @@
 """Read a folder for the ways in which remote code goes wrong. Nothing is imported or executed.
 
 Each rule is a function that yields findings; its code (P01, ...) and words stay the same from release to release, so
-that they can be searched for. Rules about JSON files are in settings_rules and sentence_rules, about weights in
-weight_rules, about files of code in code_rules, about classes in model_rules, tie_rules, init_rules, tensor_rules and
-config_rules. What an audit cannot see: what the code computes.
+that they can be searched for. They are in rules/, one file for each subject. What an audit cannot see: what the code
+computes.
 """
 
 import ast
@@ -31,8 +30,10 @@ from pinfold.folder.filenames import PREPROCESSING
 from pinfold.folder.model_folder import ModelFolder, read_text
 
 __all__ = ["Finding", "audit", "snippets"]
-CONFIGS = ("config.json", "tokenizer_config.json", "generation_config.json", *PREPROCESSING)
-CONFIGS += ("sentence_bert_config.json", "config_sentence_transformers.json", "adapter_config.json")
+CONFIGS = (
+    *("config.json", "tokenizer_config.json", "generation_config.json", *PREPROCESSING),
+    *("sentence_bert_config.json", "config_sentence_transformers.json", "adapter_config.json"),
+)
 SETTINGS = 10_000_000  # bytes of a JSON file
 README = 1_000_000
 
@@ -61,7 +62,7 @@ def audit(
 def _findings(directory: Path, folder: ModelFolder | None, code_from, commit) -> Iterator[Finding]:
     configs = read_configs(directory)
     code = reachable_code(directory, folder, configs) if folder is not None else None
-    custom = bool(code and any(folder.kind(name) == "model" for name in folder.classes))
+    custom = folder is not None and any(folder.kind(name) == "model" for name in folder.classes)
     custom = custom or "auto_map" in configs.get("config.json", {})
     if "config.json" in configs and custom and folder is not None:
         yield from settings_rules.missing_entries(configs, folder, code_from)
@@ -112,7 +113,7 @@ def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
     yield from model_rules.base_prefix(code)
     yield from model_rules.registered_at_import(code)
     if judge_digest:
-        yield from code_rules.digest(code)
+        yield from code_rules.outdated_digest(code)
     yield from security_findings(code.folder, code.modules, code.configs)
 
 
@@ -127,7 +128,8 @@ def reachable_code(directory: Path, folder: ModelFolder, configs: dict[str, dict
         if isinstance(entry, str) and re.fullmatch(r"(.+--)?\w+\.\w+", entry)
     }
     every = [place.split(".")[0] for place in (*places.values(), *named.values())]
-    lowest = tuple(int(part) for part in releases.lowest_version(folder).split(".")[:2])
+    major, minor = releases.lowest_version(folder).split(".")[:2]
+    lowest = int(major), int(minor)
     return ReachableCode(directory, folder, folder.closure(every), {**named, **places}, lowest, configs)
 
 
@@ -137,21 +139,22 @@ def read_configs(directory: Path) -> dict[str, dict]:
     Raises:
         UserError: one is not a JSON object, too large, or a link out of the folder.
     """
-    found = {}
+    configs: dict[str, dict] = {}
     for name in CONFIGS:
         path = directory / name
         if not path.is_symlink() and not path.exists():
             continue
         text = read_text(path, directory, SETTINGS, "save the checkpoint again")
         try:
-            found[name] = json.loads(text)
+            content = json.loads(text)
         except (ValueError, RecursionError, MemoryError) as error:
             reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
             raise UserError(f"{path}: not JSON ({reason}); save the checkpoint again") from None
-        if not isinstance(found[name], dict):
-            kind = type(found[name]).__name__
+        if not isinstance(content, dict):
+            kind = type(content).__name__
             raise UserError(f"{path}: holds {kind}, not an object; save the checkpoint again")
-    return found
+        configs[name] = content
+    return configs
 
 
 def snippets(text: str, code_revision: bool = False) -> Iterator[Finding]:
@@ -160,18 +163,19 @@ def snippets(text: str, code_revision: bool = False) -> Iterator[Finding]:
     Judged are calls of from_pretrained and pipeline in code fences. Those that load a directory, or a repository of
     another author without trust_remote_code, run no code of this one.
     """
-    found = []
+    loads: list[tuple[int, dict[str, str]]] = []
     for fence in re.finditer(r"^([ \t]*)(```+|~~~+)[^\n]*\n(.*?)(?:^[ \t]*\2|\Z)", text, re.DOTALL | re.MULTILINE):
         first = text.count("\n", 0, fence.start(3)) + 1
-        found += [(first + line, arguments) for line, arguments in _loads(fence[3])]
-    own = {a["repo"] for _, a in found if a.get("trust_remote_code") or a.get("revision")}
-    for line, given in found:
-        repo = given["repo"]
-        local = repo.startswith((".", "/", "~")) or (repo and "/" not in repo and not given.get("trust_remote_code"))
-        if local or (repo and own and repo not in own and not given.get("trust_remote_code")):
+        loads += [(first + line, arguments) for line, arguments in _loads(fence[3])]
+    own = {a["repo"] for _, a in loads if a.get("trust_remote_code") or a.get("revision")}
+    for line, arguments in loads:
+        repo = arguments["repo"]
+        trusted = arguments.get("trust_remote_code")
+        local = repo.startswith((".", "/", "~")) or (repo and "/" not in repo and not trusted)
+        if local or (repo and own and repo not in own and not trusted):
             continue
         for key in ("revision", "code_revision") if code_revision else ("revision",):
-            if not re.fullmatch(r"[0-9a-f]{40}", given.get(key, "")):
+            if not re.fullmatch(r"[0-9a-f]{40}", arguments.get(key, "")):
                 yield Finding(
                     "P23", f'README: from_pretrained snippet has no {key}="<40 hex>". (line {line})', "README.md", line
                 )
@@ -184,9 +188,9 @@ def _loads(code: str) -> Iterator[tuple[int, dict[str, str]]]:
         tree = ast.parse("\n".join(lines))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         for match in re.finditer(r"from_pretrained\s*\(([^()]*(?:\([^()]*\)[^()]*)*)", code):
-            given = dict(re.findall(r"(\w+)\s*=\s*[\"']?([\w./-]*)", match[1]))
+            written = dict(re.findall(r"(\w+)\s*=\s*[\"']?([\w./-]*)", match[1]))
             repo = re.match(r"\s*[\"']([^\"']*)", match[1])
-            yield code.count("\n", 0, match.start()), {**given, "repo": repo[1] if repo else ""}
+            yield code.count("\n", 0, match.start()), {**written, "repo": repo[1] if repo else ""}
         return
     names = {
         node.targets[0].id: node.value
@@ -201,11 +205,11 @@ def _loads(code: str) -> Iterator[tuple[int, dict[str, str]]]:
     for call in calls(tree):
         if call_name(call) != "from_pretrained":
             continue
-        given = {k.arg: text(k.value) for k in call.keywords if k.arg}
+        arguments = {k.arg: text(k.value) for k in call.keywords if k.arg}
         for spread in (k.value for k in call.keywords if k.arg is None):
             spread = names.get(spread.id, spread) if isinstance(spread, ast.Name) else spread
             if isinstance(spread, ast.Dict):
                 pairs = zip(spread.keys, spread.values, strict=True)
-                given |= {string(key): text(value) for key, value in pairs if string(key)}
-        first = text(call.args[0]) if call.args else given.get("pretrained_model_name_or_path", "")
-        yield call.lineno - 1, {**given, "repo": first}
+                arguments |= {name: text(value) for key, value in pairs if (name := string(key))}
+        first = text(call.args[0]) if call.args else arguments.get("pretrained_model_name_or_path", "")
+        yield call.lineno - 1, {**arguments, "repo": first}

@@ -51,7 +51,7 @@ def check_files(directory: Path) -> None:
 
 def code_elsewhere(directory: Path) -> dict[str, set[str]]:
     """Repositories that the auto_map entries point to -> the Auto classes that they serve."""
-    found: dict[str, set[str]] = {}
+    served: dict[str, set[str]] = {}
     names = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
     for path in (directory / name for name in names):
         try:
@@ -62,5 +62,5 @@ def code_elsewhere(directory: Path) -> dict[str, set[str]]:
         for auto, value in entries:
             for entry in value if isinstance(value, list) else [value]:
                 if isinstance(entry, str) and "--" in entry:
-                    found.setdefault(entry.split("--")[0], set()).add(auto)
-    return found
+                    served.setdefault(entry.split("--")[0], set()).add(auto)
+    return served

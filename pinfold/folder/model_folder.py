@@ -13,6 +13,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, cast
 
 from pinfold.common.errors import UserError
 
@@ -63,6 +64,20 @@ DIGEST_LINE = re.compile(r"^CODE_DIGEST\s*(?::\s*str\s*)?=.*$", re.MULTILINE)
 LARGEST, ALL_FILES, DEEPEST, MOST_CLASSES = 1_000_000, 10_000_000, 200, 2000
 
 
+class Located(Protocol):
+    """A node that has a place in its file, as parsing sets it; modules, operators and contexts have none."""
+
+    lineno: int
+    col_offset: int
+    end_lineno: int
+    end_col_offset: int
+
+
+def located(node: ast.AST) -> Located:
+    """A node whose place is asked for. Callers come with statements, expressions and arguments only."""
+    return cast(Located, node)
+
+
 @dataclass
 class Module:
     """One Python file of the folder."""
@@ -83,18 +98,19 @@ class Module:
 
     @functools.cached_property
     def _siblings(self) -> list[str]:
-        found = [name for pair in RELATIVE_IMPORT.findall(self.source) for name in pair if name]
+        names = [name for pair in RELATIVE_IMPORT.findall(self.source) for name in pair if name]
         for node in ast.walk(self.tree):
             if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
-                found.append(node.module.split(".")[0])
-        return list(dict.fromkeys(found))
+                names.append(node.module.split(".")[0])
+        return list(dict.fromkeys(names))
 
     def text(self, node: ast.AST, limit: int = 120) -> str:
         """A node as it is written, on one line. Needs no recursion, so depth is no danger."""
-        lines = self.lines[node.lineno - 1 : node.end_lineno]
+        place = located(node)
+        lines = self.lines[place.lineno - 1 : place.end_lineno]
         if lines:  # columns count bytes of UTF-8
-            lines[-1] = lines[-1].encode()[: node.end_col_offset].decode(errors="replace")
-            lines[0] = lines[0].encode()[node.col_offset :].decode(errors="replace")
+            lines[-1] = lines[-1].encode()[: place.end_col_offset].decode(errors="replace")
+            lines[0] = lines[0].encode()[place.col_offset :].decode(errors="replace")
         words = " ".join(" ".join(lines).split())
         return words if len(words) <= limit else words[: limit - 3] + "..."
 
@@ -114,16 +130,16 @@ class Module:
     @functools.cached_property
     def imports(self) -> dict[str, tuple[str, str]]:
         """What an imported name refers to: local name -> (module with leading dots, name there)."""
-        found: dict[str, tuple[str, str]] = {}
+        imports: dict[str, tuple[str, str]] = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.ImportFrom):
                 place = "." * node.level + (node.module or "")
-                found |= {alias.asname or alias.name: (place, alias.name) for alias in node.names}
+                imports |= {alias.asname or alias.name: (place, alias.name) for alias in node.names}
             elif isinstance(node, ast.Import):
                 for alias in node.names:
                     top = alias.name.split(".")[0]
-                    found[alias.asname or top] = (alias.name, alias.name) if alias.asname else ("", top)
-        return found
+                    imports[alias.asname or top] = (alias.name, alias.name) if alias.asname else ("", top)
+        return imports
 
 
 @dataclass
@@ -141,33 +157,33 @@ class ModelFolder:
                 for kind, roots in KINDS.items():
                     if text in roots:
                         return kind
-                if text not in self.classes and (kind := stock_kind(text, place)):
-                    return kind
+                if text not in self.classes and (of_stock := stock_kind(text, place)):
+                    return of_stock
         return None
 
     def bases(self, name: str) -> list[tuple[str, str]]:
         """Base classes in order, under their own names, each with the module that it was imported from, or ""."""
         module, node = self.classes[name]
-        found = []
+        bases = []
         for base in node.bases:
             base = base.value if isinstance(base, ast.Subscript) else base
             if isinstance(base, ast.Attribute):
-                found.append((base.attr, "transformers" if root(base) == "transformers" else ""))
+                bases.append((base.attr, "transformers" if root(base) == "transformers" else ""))
             elif isinstance(base, ast.Name):
                 place, original = module.imports.get(base.id, ("", base.id))
-                found.append((base.id if base.id in self.classes else original, place))
-        return found
+                bases.append((base.id if base.id in self.classes else original, place))
+        return bases
 
     def lineage(self, name: str) -> list[str]:
         """The class and its bases in this folder, nearest first."""
-        found: dict[str, None] = {}
+        lineage: dict[str, None] = {}
         queue = collections.deque([name])
         while queue:
             name = queue.popleft()
-            if name in self.classes and name not in found:
-                found[name] = None
+            if name in self.classes and name not in lineage:
+                lineage[name] = None
                 queue += [base for base, _ in self.bases(name)]
-        return list(found)
+        return list(lineage)
 
     def is_stock(self, name: str) -> bool:
         """Whether it derives from a model, configuration, ... of transformers' own, whose code is not seen here."""
@@ -188,28 +204,27 @@ class ModelFolder:
 
     def packages(self, modules: list[Module] | None = None) -> list[str]:
         """Top-level packages outside of the standard library that the files import, sorted."""
-        found = set()
+        packages = set()
         for module in self.modules.values() if modules is None else modules:
             for node in ast.walk(module.tree):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                     names = [node.module]
-                found |= {name.split(".")[0] for name in names}
-        return sorted(found - sys.stdlib_module_names - set(self.modules))
+                packages |= {name.split(".")[0] for name in names}
+        return sorted(packages - sys.stdlib_module_names - set(self.modules))
 
     def attribute(self, cls: str, attribute: str) -> ast.expr | None:
         """The value assigned to a class attribute, here or in a base class of this folder."""
         for owner in self.lineage(cls):
             for statement in self.classes[owner][1].body:
-                alone = [getattr(statement, "target", None)]
-                targets = statement.targets if isinstance(statement, ast.Assign) else alone
+                targets, value = assigned(statement)
                 if any(isinstance(t, ast.Name) and t.id == attribute for t in targets):
-                    return statement.value
+                    return value
         return None
 
     def registrations(self) -> dict[str, str]:
         """Auto class -> "module.Class" for each ``X.register_for_auto_class(...)`` in the folder."""
-        found: dict[str, str] = {}
+        registered: dict[str, str] = {}
         for module in self.modules.values():
             for statement in module.tree.body:
                 call = statement.value if isinstance(statement, ast.Expr) else None
@@ -218,35 +233,35 @@ class ModelFolder:
                 if call.func.attr != "register_for_auto_class" or not isinstance(call.func.value, ast.Name):
                     continue
                 cls = call.func.value.id
-                given = [*call.args, *(k.value for k in call.keywords)]
-                if given and isinstance(given[0], ast.Constant) and isinstance(given[0].value, str):
-                    auto = given[0].value
+                arguments = [*call.args, *(k.value for k in call.keywords)]
+                if arguments and isinstance(arguments[0], ast.Constant) and isinstance(arguments[0].value, str):
+                    auto = arguments[0].value
                 else:
                     auto = DEFAULT_AUTO.get(self.kind(cls) or "", "AutoModel")
                 if cls in self.classes:
-                    found[auto] = f"{self.classes[cls][0].name}.{cls}"
-        return found
+                    registered[auto] = f"{self.classes[cls][0].name}.{cls}"
+        return registered
 
     def auto_map(self) -> dict[str, str]:
         """The complete auto_map: what the folder registers, else what its class names say."""
-        found = self.registrations()
-        if not any(auto.startswith("AutoModel") for auto in found):
+        auto_map = self.registrations()
+        if not any(auto.startswith("AutoModel") for auto in auto_map):
             models = [name for name in self.classes if self.kind(name) == "model" and self.is_concrete(name)]
             bases = [name for name in models if self.head(name) is None]
             for name in models:
                 if auto := self.head(name):
-                    found.setdefault(auto, f"{self.classes[name][0].name}.{name}")
+                    auto_map.setdefault(auto, f"{self.classes[name][0].name}.{name}")
             if bases:  # the one that heads are named after, else the last one written
                 named = [n for n in bases if n.endswith("Model")]
                 chosen = (named or bases)[-1]
-                found.setdefault("AutoModel", f"{self.classes[chosen][0].name}.{chosen}")
-        if "AutoConfig" not in found and (config := self.config_class(found)):
-            found["AutoConfig"] = f"{self.classes[config][0].name}.{config}"
+                auto_map.setdefault("AutoModel", f"{self.classes[chosen][0].name}.{chosen}")
+        if "AutoConfig" not in auto_map and (config := self.config_class(auto_map)):
+            auto_map["AutoConfig"] = f"{self.classes[config][0].name}.{config}"
         for name in self.classes:
             kind = self.kind(name)
             if kind not in (None, "config", "model"):
-                found.setdefault(DEFAULT_AUTO[kind], f"{self.classes[name][0].name}.{name}")
-        return dict(sorted(found.items()))
+                auto_map.setdefault(DEFAULT_AUTO[kind], f"{self.classes[name][0].name}.{name}")
+        return dict(sorted(auto_map.items()))
 
     def config_class(self, auto_map: dict[str, str]) -> str | None:
         """The configuration class that the models name, else the only one there is."""
@@ -282,6 +297,15 @@ class ModelFolder:
         return [reached[name] for name in sorted(reached)]
 
 
+def assigned(statement: ast.stmt) -> tuple[list[ast.expr], ast.expr | None]:
+    """The targets of an assignment, with or without an annotation or an operator, and its value."""
+    if isinstance(statement, ast.Assign):
+        return statement.targets, statement.value
+    if isinstance(statement, (ast.AnnAssign, ast.AugAssign)):
+        return [statement.target], statement.value
+    return [], None
+
+
 def root(node: ast.expr) -> str:
     """The name that a chain of attributes, items and calls starts with, or ""."""
     while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
@@ -306,9 +330,9 @@ def read_folder(path: str | Path) -> ModelFolder:
     """
     folder = read_modules(path)
     if not any(folder.kind(name) == "model" for name in folder.classes):
-        found = ", ".join(m.file for m in folder.modules.values()) or "no Python files"
+        files = ", ".join(m.file for m in folder.modules.values()) or "no Python files"
         raise UserError(
-            f"{path}: no file here defines a PreTrainedModel (found {found}); "
+            f"{path}: no file here defines a PreTrainedModel (found {files}); "
             "a model folder has configuration_*.py and modeling_*.py"
         )
     return folder
@@ -377,7 +401,8 @@ def _parse(file: Path, source: str) -> ast.Module:
     except (ValueError, RecursionError, MemoryError) as error:
         reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
         raise UserError(f"{file}: {reason}; {cure}") from None
-    level, depth = [tree], 0
+    level: list[ast.AST] = [tree]
+    depth = 0
     while level:
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         depth += 1
@@ -389,15 +414,16 @@ def _parse(file: Path, source: str) -> ast.Module:
 
 def _definitions(tree: ast.Module) -> list[ast.ClassDef]:
     """Classes at the top of a module, those in its conditions and guards included."""
-    found, queue = [], collections.deque(tree.body)
+    classes: list[ast.ClassDef] = []
+    queue = collections.deque(tree.body)
     while queue:
         node = queue.popleft()
         if isinstance(node, ast.ClassDef):
-            found.append(node)
+            classes.append(node)
         elif isinstance(node, (ast.If, ast.Try, ast.With)):
             queue += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
             queue += [child for handler in getattr(node, "handlers", ()) for child in handler.body]
-    return found
+    return classes
 
 
 def code_digest(sources: dict[str, str]) -> str:

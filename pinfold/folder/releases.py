@@ -16,7 +16,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from pinfold.common.errors import UserError
-from pinfold.folder.model_folder import ModelFolder
+from pinfold.folder.model_folder import ModelFolder, assigned
 
 TABLE = Path(__file__).with_name("releases.json.gz")
 OLDEST = "4.48"
@@ -72,11 +72,11 @@ MINORS: tuple[str, ...] = tuple(".".join(release.split(".")[:2]) for release in 
 @functools.cache
 def _expand(ranges: str) -> tuple[str, ...]:
     """Releases of such ranges as "4.48-4.52 5.0-"; the last goes up to the newest."""
-    found: list[str] = []
+    releases: list[str] = []
     for part in ranges.split():
         first, last = part.split("-")
-        found += RELEASES[MINORS.index(first) : MINORS.index(last) + 1 if last else None]
-    return tuple(found)
+        releases += RELEASES[MINORS.index(first) : MINORS.index(last) + 1 if last else None]
+    return tuple(releases)
 
 
 @functools.cache
@@ -101,8 +101,8 @@ def exists(module: str, name: str) -> tuple[str, ...]:
 
 def absent(module: str, name: str, lowest: str = OLDEST) -> tuple[str, ...]:
     """Releases from the lowest supported one on in which it does not."""
-    there = exists(module, name)
-    return tuple(release for release in releases_from(lowest) if release not in there)
+    having = exists(module, name)
+    return tuple(release for release in releases_from(lowest) if release not in having)
 
 
 def model_types(release: str | None = None) -> frozenset[str]:
@@ -162,15 +162,15 @@ def lowest_version(folder: ModelFolder) -> str:
     """
     for module in sorted(folder.modules.values(), key=lambda m: not m.name.startswith("configuration")):
         for node in module.tree.body:
-            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            targets, literal = assigned(node)
             if not any(isinstance(t, ast.Name) and t.id == "MIN_TRANSFORMERS" for t in targets):
                 continue
-            value = node.value.value if isinstance(node.value, ast.Constant) else None
+            value = literal.value if isinstance(literal, ast.Constant) else None
             if not (isinstance(value, str) and re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?", value)):
                 raise UserError(
-                    f"{module.path}:{node.lineno}: MIN_TRANSFORMERS = {module.text(node.value, 40)} is not a release; "
+                    f"{module.path}:{node.lineno}: MIN_TRANSFORMERS = {module.text(literal, 40)} is not a release; "
                     f'write one in quotes, such as "{OLDEST}"'
-                    if node.value is not None
+                    if literal is not None
                     else f'{module.path}:{node.lineno}: MIN_TRANSFORMERS has no value; write one such as "{OLDEST}"'
                 )
             return max(OLDEST, value, key=Version)

@@ -42,20 +42,21 @@ def _arguments(code: ReachableCode, cls: str) -> Iterator[Finding]:
     init = next((s for s in node.body if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
     if init is None:
         for field in node.body:  # fields, as transformers 5 turns them into arguments
-            bare = isinstance(field, ast.AnnAssign) and field.value is None and isinstance(field.target, ast.Name)
-            if bare and "ClassVar" not in module.text(field.annotation):
+            if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
+                continue
+            if field.value is None and "ClassVar" not in module.text(field.annotation):
                 yield _lacks_default(code, cls, field.target.id, field)
         return
-    given = init.args
-    positional = [*given.posonlyargs, *given.args]
-    required = positional[1 : len(positional) - len(given.defaults)]
-    required += [a for a, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
+    signature = init.args
+    positional = [*signature.posonlyargs, *signature.args]
+    required = positional[1 : len(positional) - len(signature.defaults)]
+    required += [a for a, default in zip(signature.kwonlyargs, signature.kw_defaults, strict=True) if default is None]
     for each in required:
         yield _lacks_default(code, cls, each.arg, each)
-    if given.kwarg is None:
+    if signature.kwarg is None:
         yield code.finding("P15", f"{cls}.__init__: no **kwargs.", cls, init, fix=_PASS_ON)
-    elif not any(isinstance(n, ast.Name) and n.id == given.kwarg.arg for n in ast.walk(init)):
-        words = f"{cls}.__init__: **{given.kwarg.arg} is not passed on."
+    elif not any(isinstance(n, ast.Name) and n.id == signature.kwarg.arg for n in ast.walk(init)):
+        words = f"{cls}.__init__: **{signature.kwarg.arg} is not passed on."
         yield code.finding("P15", words, cls, init, fix=_PASS_ON)
 
 
@@ -77,8 +78,8 @@ def _attributes(code: ReachableCode) -> Iterator[Finding]:
             if own is None:  # names that are computed
                 return
             known |= own
-    wanted = code.auto_map.get("AutoConfig", "").split(".")[-1]
-    named = wanted if wanted in code.config_classes else code.config_classes[-1]
+    registered = code.auto_map.get("AutoConfig", "").split(".")[-1]
+    named = registered if registered in code.config_classes else code.config_classes[-1]
     stored = code.configs.get("config.json", {})
     composite = any(name.endswith("_config") for name in known - set(ALWAYS_SET))  # config may be that of a part there
     reported: set[str] = set()
@@ -189,12 +190,9 @@ class _ConfigReads:
         pending: list[tuple[ast.AST, _Scope]] = [(self.module.tree, _Scope(config=True, self_config=True))]
         while pending:
             node, scope = pending.pop()
-            name = None
-            if isinstance(node, ast.Attribute):
-                name = self._attribute(node, scope)
-            elif isinstance(node, ast.Call):
-                name = self._getattr(node, scope)
-            if name:
+            if isinstance(node, ast.Attribute) and (name := self._attribute(node, scope)):
+                yield name, node
+            if isinstance(node, ast.Call) and (name := self._getattr(node, scope)):
                 yield name, node
             pending += reversed(self._parts(node, scope))
 

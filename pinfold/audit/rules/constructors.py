@@ -18,8 +18,9 @@ from pinfold.audit.reachable import (
     is_none,
     is_self_attribute,
     string,
+    word,
 )
-from pinfold.folder.model_folder import Module
+from pinfold.folder.model_folder import Module, located
 
 FACTORIES = (  # noqa: SIM905
     "arange linspace logspace zeros ones empty full rand randn randint randperm eye tensor as_tensor scalar_tensor "
@@ -62,7 +63,7 @@ class _Body:
     left: list[int] = field(default_factory=lambda: [CALLS])
     known: dict[int, str | None] = field(default_factory=dict)
 
-    def run(self, statements: list[ast.stmt]) -> None:
+    def walk(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
             self.statement(statement)
 
@@ -71,28 +72,28 @@ class _Body:
             return
         if isinstance(node, (ast.If, ast.While)):
             self.expressions(node.test)
-            if not any("meta" in (string(n) or getattr(n, "attr", "")) for n in ast.walk(node.test)):
+            if not any("meta" in word(n) for n in ast.walk(node.test)):
                 self.truth(node.test)
-                self.run(node.body)
-            self.run(node.orelse)
+                self.walk(node.body)
+            self.walk(node.orelse)
         elif isinstance(node, (ast.For, ast.AsyncFor)):
             self.expressions(node.iter)
             self.loop(node.target, node.iter)
-            self.run(node.body)
-            self.run(node.orelse)
+            self.walk(node.body)
+            self.walk(node.orelse)
         elif isinstance(node, (ast.With, ast.AsyncWith)):
             for item in node.items:
                 self.expressions(item.context_expr)
             cpu = any(self.is_cpu(item.context_expr) for item in node.items)
             self.on_cpu += cpu
-            self.run(node.body)
+            self.walk(node.body)
             self.on_cpu -= cpu
         elif isinstance(node, ast.Try):
             for part in (node.body, *(handler.body for handler in node.handlers), node.orelse, node.finalbody):
-                self.run(part)
+                self.walk(part)
         elif isinstance(node, ast.Match):
             for case in node.cases:
-                self.run(case.body)
+                self.walk(case.body)
         else:
             self.simple(node)
 
@@ -112,11 +113,12 @@ class _Body:
         """Names of a loop; those of enumerate and zip one by one."""
         targets = target.elts if isinstance(target, ast.Tuple) else []
         called = call_name(source) if isinstance(source, ast.Call) else ""
-        if called == "enumerate" and len(targets) == 2 and source.args:
+        arguments = source.args if isinstance(source, ast.Call) else []
+        if called == "enumerate" and len(targets) == 2 and arguments:
             self.bind(targets[0], None)
-            self.loop(targets[1], source.args[0])
-        elif called == "zip" and len(targets) == len(source.args):
-            for each, values in zip(targets, source.args, strict=True):
+            self.loop(targets[1], arguments[0])
+        elif called == "zip" and len(targets) == len(arguments):
+            for each, values in zip(targets, arguments, strict=True):
                 self.loop(each, values)
         else:
             self.bind(target, self.kind(source))
@@ -185,11 +187,15 @@ class _Body:
 
     def enter(self, node: ast.Call) -> str | None:
         """Walk a function of the folder that is called; the kind of what it returns."""
-        func, target, cls = node.func, None, ""
+        func = node.func
+        target: tuple[Module, ast.FunctionDef] | None = None
+        cls = ""
         if is_self_attribute(func) and self.cls:
-            found = self.code.folder.method(self.cls, func.attr)
-            if found and found[1].name not in ("__init__", "forward", "_init_weights"):
-                target, cls = (self.code.folder.classes[found[0]][0], found[1]), self.cls
+            method = self.code.folder.method(self.cls, func.attr)
+            if method and method[1].name not in ("__init__", "forward", "_init_weights"):
+                owner, function = method
+                target = self.code.folder.classes[owner][0], function
+                cls = self.cls
         elif isinstance(func, ast.Name):
             target = _function(self.code, self.module, func.id)
         if target is None or id(target[1]) in self.seen or len(self.seen) > 5 or self.left[0] <= 0:
@@ -202,7 +208,7 @@ class _Body:
         inner.constructor = bool(cls)
         positional = [a.arg for a in function.args.args if a.arg != "self"]
         inner.names |= {a: self.kind(value) for a, value in zip(positional, node.args, strict=False)}
-        inner.run(function.body)
+        inner.walk(function.body)
         self.found += inner.found
         if cls:
             self.names |= {k: v for k, v in inner.names.items() if k.startswith("self.")}
@@ -296,12 +302,12 @@ class _Body:
 
 def _inputs(call: ast.Call) -> list[ast.expr]:
     """Arguments, those in lists and tuples included: torch.cat([a, b])."""
-    found: list[ast.expr] = []
+    inputs: list[ast.expr] = []
     for value in (*call.args, *(k.value for k in call.keywords)):
-        found += value.elts if isinstance(value, (ast.List, ast.Tuple)) else [value]
+        inputs += value.elts if isinstance(value, (ast.List, ast.Tuple)) else [value]
         if isinstance(value, (ast.ListComp, ast.GeneratorExp)):
-            found.append(value.elt)
-    return found
+            inputs.append(value.elt)
+    return inputs
 
 
 def _function(code: ReachableCode, module: Module, name: str) -> tuple[Module, ast.FunctionDef] | None:
@@ -323,7 +329,7 @@ def constructors(code: ReachableCode) -> Iterator[Finding]:
             if not isinstance(init, ast.FunctionDef) or init.name != "__init__":
                 continue
             body = _Body(code, module, cls, seen=frozenset({id(init)}), left=left)
-            body.run(init.body)
+            body.walk(init.body)
             for rule, where, fault, prefix in body.found:
                 if (rule, id(fault)) not in reported:
                     reported.add((rule, id(fault)))
@@ -345,5 +351,6 @@ def _finding(rule: str, module: Module, node: ast.AST, prefix: str) -> Finding:
             "Build it from a configuration; its weights are part of this checkpoint.",
         ),
     }[rule]
-    sentence = f'{module.file}:{node.lineno}: "{prefix}{module.text(node, 80)}" {words}'
-    return Finding(rule, sentence, module.file, node.lineno, fix=cures)
+    line = located(node).lineno
+    sentence = f'{module.file}:{line}: "{prefix}{module.text(node, 80)}" {words}'
+    return Finding(rule, sentence, module.file, line, fix=cures)

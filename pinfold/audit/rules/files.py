@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator
 
 from pinfold.audit.finding import Finding
-from pinfold.audit.reachable import ReachableCode, call_name, string
+from pinfold.audit.reachable import ReachableCode, call_name, is_try, string
 from pinfold.common.errors import UserError
 from pinfold.common.front_matter import split_front_matter
-from pinfold.folder.model_folder import DIGEST_LINE, Module, code_digest, read_text
+from pinfold.folder.model_folder import DIGEST_LINE, Module, assigned, code_digest, located, read_text
 
 # As in transformers.dynamic_module_utils.get_relative_imports, but for the beginning of a line (see RELATIVE_IMPORT).
 LOADED_TEXT = re.compile(r"^[^\S\n]*(?:from\s+\.(\S+)\s+import|import\s+\.(\S+)[^\S\n]*$)", re.MULTILINE)
@@ -46,8 +46,8 @@ def relative_imports(code: ReachableCode) -> Iterator[Finding]:
             if isinstance(node, ast.ImportFrom):
                 lines |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
                 name = node.module or ""
-                found = node.level == 1 and name in here and name in seen
-                if not found and (node.level or name.split(".")[0] in ours):
+                findable = node.level == 1 and name in here and name in seen
+                if not findable and (node.level or name.split(".")[0] in ours):
                     yield _unfindable(module.file, node.lineno, module.text(node), name)
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names if alias.name.split(".")[0] in ours]
@@ -55,10 +55,15 @@ def relative_imports(code: ReachableCode) -> Iterator[Finding]:
                     yield _unfindable(module.file, node.lineno, module.text(node), names[0])
         # the loader matches raw text, so a docstring that looks like an import is one to it
         for match in LOADED_TEXT.finditer(module.source):
-            sibling = next(name for name in match.groups() if name)
-            line = module.line(match.start(match.lastindex))
+            sibling, start = _captured(match)
+            line = module.line(start)
             if line not in lines and sibling not in here:
                 yield _unfindable(module.file, line, module.lines[line - 1].strip()[:120], sibling)
+
+
+def _captured(match: re.Match[str]) -> tuple[str, int]:
+    """The name that one of a pattern's alternatives holds, and where it begins."""
+    return next((name, match.start(group)) for group, name in enumerate(match.groups(), 1) if name)
 
 
 def _unfindable(file: str, line: int, statement: str, name: str) -> Finding:
@@ -131,7 +136,7 @@ def _required(tree: ast.Module, lowest: tuple[int, int]) -> Iterator[tuple[str, 
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             if not getattr(node, "level", 0):
                 yield from ((name.split(".")[0], node) for name in names)
-        elif isinstance(node, ast.Try) or type(node).__name__ == "TryStar":
+        elif is_try(node):
             inside = guarded or any(_catches_import(handler) for handler in node.handlers)
             # 4.48 cuts out what lies between try and except and keeps the rest
             after = inside if lowest >= READS_SYNTAX else guarded
@@ -171,16 +176,17 @@ def _cut_out(node: ast.If) -> int:
 
 def _in_strings(module: Module) -> Iterator[tuple[str, int]]:
     """Imports in docstrings: to 4.48 they are imports like any other."""
-    strings = {
-        line
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.end_lineno != node.lineno
-        for line in range(node.lineno, node.end_lineno + 1)
-    }
-    for match in IMPORTED_TEXT.finditer(module.source) if strings else ():
-        line = module.line(match.start(match.lastindex))
-        name = match[match.lastindex].split(".")[0]
-        if line in strings and name.isidentifier():
+    docstring_lines: set[int] = set()
+    for node in ast.walk(module.tree):
+        if string(node) is not None:
+            place = located(node)
+            if place.end_lineno != place.lineno:
+                docstring_lines |= set(range(place.lineno, place.end_lineno + 1))
+    for match in IMPORTED_TEXT.finditer(module.source) if docstring_lines else ():
+        path, start = _captured(match)
+        line = module.line(start)
+        name = path.split(".")[0]
+        if line in docstring_lines and name.isidentifier():
             yield name, line
 
 
@@ -200,9 +206,10 @@ def declared_packages(code: ReachableCode) -> frozenset[str]:
                 names |= _declared_in_card(read_text(path / card, path, 1_000_000, "write the card as text"))
     for module in code.folder.modules.values():
         for node in module.tree.body:
-            target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-            if isinstance(target, ast.Name) and target.id == "REQUIREMENTS" and node.value is not None:
-                names |= {n.value for n in ast.walk(node.value) if string(n) is not None}
+            targets, value = assigned(node)
+            first = targets[0] if targets else None
+            if isinstance(first, ast.Name) and first.id == "REQUIREMENTS" and value is not None:
+                names |= {package for n in ast.walk(value) if (package := string(n)) is not None}
     names = {re.split(r"[^\w.-]", name)[0].replace("-", "_").replace(".", "_") for name in names}
     return frozenset(names | {MODULES.get(name.lower(), name.lower()) for name in names})
 
@@ -217,17 +224,19 @@ def _declared_in_card(card: str) -> set[str]:
     return names | (set(re.findall(r"[\[,\-][ \t]*[\"']?([A-Za-z0-9][\w.-]*)", listed[1])) if listed else set())
 
 
-def digest(code: ReachableCode) -> Iterator[Finding]:
+def outdated_digest(code: ReachableCode) -> Iterator[Finding]:
     """P21: code that was edited after it was staged."""
     modules = code.folder.closure([place.split(".")[0] for place in code.folder.auto_map().values()])
     sources = {module.file: module.source for module in modules}
     for module in modules:
-        match = DIGEST_LINE.search(module.source)
-        given = re.search(r"=\s*[\"']([^\"']*)[\"']", match[0]) if match else None
-        if not given or not given[1]:
+        declaration = DIGEST_LINE.search(module.source)
+        if declaration is None:
             continue
-        if given[1] != code_digest(sources):
-            line = module.line(match.start())
+        declared = re.search(r"=\s*[\"']([^\"']*)[\"']", declaration[0])
+        if declared is None or not declared[1]:
+            continue
+        if declared[1] != code_digest(sources):
+            line = module.line(declaration.start())
             yield Finding(
                 "P21",
                 f"code changed but CODE_DIGEST in {module.file} did not: stage the folder again.",

@@ -18,8 +18,9 @@ from pinfold.audit.reachable import (
     is_self_attribute,
     makes,
     string,
+    word,
 )
-from pinfold.folder.model_folder import Module
+from pinfold.folder.model_folder import Module, located
 from pinfold.folder.releases import RELEASES
 
 # Parameters and buffers of torch's own modules.
@@ -56,32 +57,31 @@ class Initialisation:
 
     code: ReachableCode
     functions: list[tuple[Module, ast.FunctionDef]] = field(default_factory=list)
-    given: dict[int, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    passed: dict[int, dict[str, tuple[str, ...]]] = field(default_factory=dict)
 
     def __post_init__(self):
         named: dict[str, list[tuple[Module, ast.FunctionDef]]] = {}
         for cls in self.code.classes:
-            module, node = self.code.folder.classes[cls]
-            for statement in node.body:
+            for statement in self._body(cls):
                 if isinstance(statement, ast.FunctionDef):
-                    named.setdefault(statement.name, []).append((module, statement))
+                    named.setdefault(statement.name, []).append((self.code.folder.classes[cls][0], statement))
         for module in self.code.modules:
-            for name, node in defined_functions(module).items():
-                named.setdefault(name, []).append((module, node))
+            for name, function in defined_functions(module).items():
+                named.setdefault(name, []).append((module, function))
         models = {id(n) for cls in self.code.classes if self.code.folder.kind(cls) == "model" for n in self._body(cls)}
-        self.functions = [found for found in named.get("_init_weights", ()) if id(found[1]) in models]
+        self.functions = [each for each in named.get("_init_weights", ()) if id(each[1]) in models]
         seen = {id(node) for _, node in self.functions}
         for _, function in self.functions:  # grows on the way
             for call in calls(function):
-                for module, node in named.get(call_name(call), ()):
-                    if node.name in ("__init__", "forward"):
+                for module, called in named.get(call_name(call), ()):
+                    if called.name in ("__init__", "forward"):
                         continue
-                    names = [a.arg for a in node.args.args if a.arg != "self"]
+                    names = [a.arg for a in called.args.args if a.arg != "self"]
                     passed = zip(names, (_names(value, {}) for value in call.args), strict=False)
-                    self.given.setdefault(id(node), {}).update({name: value for name, value in passed if value})
-                    if id(node) not in seen:
-                        seen.add(id(node))
-                        self.functions.append((module, node))
+                    self.passed.setdefault(id(called), {}).update({name: value for name, value in passed if value})
+                    if id(called) not in seen:
+                        seen.add(id(called))
+                        self.functions.append((module, called))
 
     def _body(self, cls: str) -> list[ast.stmt]:
         return self.code.folder.classes[cls][1].body
@@ -91,7 +91,7 @@ class Initialisation:
         return [
             write
             for module, function in self.functions
-            for write in _writes(module, function, self.code, dict(self.given.get(id(function), {})))
+            for write in _writes(module, function, self.code, dict(self.passed.get(id(function), {})))
         ]
 
     @functools.cached_property
@@ -131,16 +131,18 @@ def buffers(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fin
 
 def _non_persistent(cls: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
     """Names, "" where one is computed, and places. A buffer of None holds no memory."""
-    loops = {}
+    loops: dict[str, list[str]] = {}
     for node in ast.walk(cls):
         if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
             literal = node.iter.elts if isinstance(node.iter, (ast.Tuple, ast.List)) else []
-            loops[node.target.id] = [e.value for e in literal if string(e) is not None] or [""]
+            loops[node.target.id] = [text for e in literal if (text := string(e)) is not None] or [""]
     for node in ast.walk(cls):
         if isinstance(node, ast.Call) and call_name(node) == "register_buffer":
-            given, keep = argument(node, 0, "name"), argument(node, 2, "persistent")
+            keep = argument(node, 2, "persistent")
             if isinstance(keep, ast.Constant) and not keep.value and not is_none(argument(node, 1, "tensor")):
-                names = [string(given)] if string(given) is not None else loops.get(getattr(given, "id", ""), [""])
+                named = argument(node, 0, "name")
+                literal_name = string(named)
+                names = loops.get(getattr(named, "id", ""), [""]) if literal_name is None else [literal_name]
                 yield from ((name, node) for name in names)
         for target, value in assignments(node):
             if is_self_attribute(target) and makes(value, "Buffer") and isinstance(value, ast.Call):
@@ -163,18 +165,18 @@ def _rotary(code: ReachableCode, cls: str, name: str) -> bool:
 def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Finding]:
     """P13: writes that do not ask whether the parameter was just loaded."""
     known_buffers = TORCH_BUFFERS | {name for names in code.buffers.values() for name in names}
-    made = {name for names in code.parameters.values() for name in names}
+    by_hand = {name for names in code.parameters.values() for name in names}
     for write in initialisation.writes:
         held = {n for cls in write.classes or () for n in code.buffers.get(cls, ())}
         buffer = any(name in known_buffers for name in write.names)
         if any(name in held for name in write.names):
             continue
-        parameter = any(name in TORCH_PARAMETERS | made or name == "<parameter>" for name in write.names)
+        parameter = any(name in TORCH_PARAMETERS | by_hand or name == "<parameter>" for name in write.names)
         if write.guarded or write.how == "init" or (buffer and not parameter):
             continue
         if not parameter and not write.data:
             continue
-        line = write.node.lineno
+        line = located(write.node).lineno
         harmless = write.how == "view" and code.lowest_version >= (5, 2)
         yield Finding(
             "P13",
@@ -208,7 +210,7 @@ def _writes(module: Module, function: ast.FunctionDef, code: ReachableCode, alia
         node, classes, guarded = stack.pop()
         guarded = guarded or guarded_after
         if isinstance(node, ast.If):
-            asks = any(GUARD in (string(n) or getattr(n, "attr", "")) for n in ast.walk(node.test))
+            asks = any(GUARD in word(n) for n in ast.walk(node.test))
             leaves = isinstance(node.body[-1], (ast.Return, ast.Continue))
             guarded_after = guarded_after or (asks and leaves)
             inside = _tested(node.test, known) or classes
@@ -222,10 +224,11 @@ def _writes(module: Module, function: ast.FunctionDef, code: ReachableCode, alia
                 aliases[target.id] = _names(value, aliases)
             else:
                 yield from _assigned(target, value, node, module, classes, guarded, aliases)
-        if isinstance(node, ast.AugAssign) and not isinstance(node.target, ast.Name):
-            yield from _assigned(node.target, None, node, module, classes, guarded, aliases)
-        elif isinstance(node, ast.AugAssign) and aliases.get(node.target.id):
-            yield _Write(aliases[node.target.id], classes, "place", node, module, guarded=guarded)
+        if isinstance(node, ast.AugAssign):
+            if not isinstance(node.target, ast.Name):
+                yield from _assigned(node.target, None, node, module, classes, guarded, aliases)
+            elif aliases.get(node.target.id):
+                yield _Write(aliases[node.target.id], classes, "place", node, module, guarded=guarded)
         if isinstance(node, ast.Call):
             yield from _called(node, module, classes, guarded, aliases)
         stack += [(child, classes, guarded) for child in reversed(list(ast.iter_child_nodes(node)))]
@@ -245,9 +248,9 @@ def _assigned(target, value, node, module, classes, guarded, aliases) -> Iterato
 def _called(call, module, classes, guarded, aliases) -> Iterator[_Write]:
     func, name = call.func, call_name(call)
     if name in ("setattr", "register_buffer"):
-        given = argument(call, 1 if name == "setattr" else 0, "name")
+        attribute = argument(call, 1 if name == "setattr" else 0, "name")
         # a computed name may be that of any buffer
-        yield _Write((string(given) or "",), classes, "init", call, module)
+        yield _Write((string(attribute) or "",), classes, "init", call, module)
         return
     for keyword in call.keywords:
         if keyword.arg == "out":
@@ -257,11 +260,14 @@ def _called(call, module, classes, guarded, aliases) -> Iterator[_Write]:
     path = chain(func)[:-1]
     if isinstance(func, ast.Name) or (path and path[0] in module.imports):
         how = _origin(module, path, name)
-        for given in (*call.args[:1], *(k.value for k in call.keywords if k.arg == "tensor")):
-            names, data = _names(given, aliases), "data" in chain(given)
-            part = how == "init" and any(isinstance(n, ast.Subscript) for n in _outside(given))
+        for tensor in (*call.args[:1], *(k.value for k in call.keywords if k.arg == "tensor")):
+            names = _names(tensor, aliases)
+            data = "data" in chain(tensor)
             if names and how:
-                yield _Write(names, classes, "view" if part else "place" if data else how, call, module, data, guarded)
+                way = "place" if data else how
+                if how == "init" and any(isinstance(n, ast.Subscript) for n in _outside(tensor)):
+                    way = "view"
+                yield _Write(names, classes, way, call, module, data, guarded)
     elif isinstance(func, ast.Attribute) and (names := _names(func.value, aliases)):
         yield _Write(names, classes, "place", call, module, "data" in chain(func.value), guarded)
 
@@ -317,13 +323,14 @@ def _bind_loop(target: ast.expr, source: ast.expr, aliases: dict[str, tuple[str,
 def _tested(test: ast.expr, known: set[str]) -> frozenset[str] | None:
     """Classes that isinstance allows, or None where the test says something else as well."""
     if isinstance(test, ast.BoolOp):
-        found = [_tested(value, known) for value in test.values]
+        every = [_tested(value, known) for value in test.values]
+        tested = [classes for classes in every if classes]
         if isinstance(test.op, ast.And):
-            return next((names for names in found if names), None)
-        return frozenset().union(*found) if all(found) else None
+            return tested[0] if tested else None
+        return frozenset().union(*tested) if len(tested) == len(every) else None
     if isinstance(test, ast.Call) and call_name(test) == "isinstance" and len(test.args) == 2:
-        given = test.args[1]
-        paths = [chain(option) for option in (given.elts if isinstance(given, ast.Tuple) else [given])]
+        allowed = test.args[1]
+        paths = [chain(option) for option in (allowed.elts if isinstance(allowed, ast.Tuple) else [allowed])]
         if all(path and path[0] in known for path in paths):
             return frozenset(path[-1] for path in paths)
     return None

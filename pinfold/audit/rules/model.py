@@ -24,8 +24,8 @@ def post_init(code: ReachableCode) -> Iterator[Finding]:
             continue
         owners = code.folder.lineage(cls)
         reached, late = _post_init(code, owners, cls, frozenset())
-        found = code.folder.method(cls, "__init__")
-        node = found[1] if found and found[0] == cls else None
+        init = code.folder.method(cls, "__init__")
+        node = init[1] if init and init[0] == cls else None
         if not reached:
             yield code.finding(
                 "P10",
@@ -80,11 +80,10 @@ def _leads_there(code: ReachableCode, call: ast.Call, rest: list[str], cls: str,
         named = func.value.id if isinstance(func.value, ast.Name) else ""
         owners = code.folder.lineage(named) if named in code.folder.classes else rest
         return _post_init(code, owners, cls, seen)[0]
-    if is_self_attribute(func) and (found := code.folder.method(cls, name)) and id(found[1]) not in seen:
-        inside = seen | {id(found[1])}
-        return any(
-            _leads_there(code, node, rest, cls, inside) for node in own_nodes(found[1]) if isinstance(node, ast.Call)
-        )
+    if is_self_attribute(func) and (definition := code.folder.method(cls, name)) and id(definition[1]) not in seen:
+        inside = seen | {id(definition[1])}
+        inner = [node for node in own_nodes(definition[1]) if isinstance(node, ast.Call)]
+        return any(_leads_there(code, node, rest, cls, inside) for node in inner)
     return False
 
 
@@ -94,19 +93,19 @@ def _has_weights(value: ast.Call) -> bool:
 
 def config_class(code: ReachableCode) -> Iterator[Finding]:
     """P16: models whose configuration class is not the registered one."""
-    wanted = code.auto_map.get("AutoConfig", "").split(".")[-1]
+    registered = code.auto_map.get("AutoConfig", "").split(".")[-1]
     for cls in sorted({p.split(".")[-1] for a, p in code.auto_map.items() if a.startswith("AutoModel")}):
         if cls not in code.folder.classes:
             continue
-        given = code.folder.attribute(cls, "config_class")
-        if given is None and code.folder.is_stock(cls):  # it has its base's
+        declared = code.folder.attribute(cls, "config_class")
+        if declared is None and code.folder.is_stock(cls):  # it has its base's
             continue
-        if not wanted and given is not None:
+        if not registered and declared is not None:
             continue
-        if given is None or chain(given)[-1:] != [wanted]:
+        if declared is None or chain(declared)[-1:] != [registered]:
             yield code.finding(
                 "P16",
-                f"{cls}.config_class is missing or is not {wanted or 'a configuration class'}.",
+                f"{cls}.config_class is missing or is not {registered or 'a configuration class'}.",
                 cls,
             )
 
@@ -158,21 +157,24 @@ def _parametrization(imports: dict[str, tuple[str, str]], call: ast.Call) -> boo
 def loss_arguments(code: ReachableCode) -> Iterator[Finding]:
     """P18: a forward that Trainer takes for one that counts the items of a step itself."""
     for cls in code.models:
-        found = code.folder.method(cls, "forward")
-        if not found or found[1].args.kwarg is None or code.folder.is_stock(cls):
+        definition = code.folder.method(cls, "forward")
+        if not definition or code.folder.is_stock(cls):
             continue
-        owner, forward = found
+        owner, forward = definition
+        kwargs = forward.args.kwarg
+        if kwargs is None:
+            continue
         names = [a.arg for a in (*forward.args.posonlyargs, *forward.args.args, *forward.args.kwonlyargs)]
         if not any("label" in name or "target" in name for name in names):
             continue
         accepts = code.folder.attribute(cls, "accepts_loss_kwargs")
         if isinstance(accepts, ast.Constant) and accepts.value is False:
             continue
-        if _sets_false(code, cls, "accepts_loss_kwargs") or _counts_items(code, cls, forward, forward.args.kwarg.arg):
+        if _sets_false(code, cls, "accepts_loss_kwargs") or _counts_items(code, cls, forward, kwargs.arg):
             continue
         yield code.finding(
             "P18",
-            f"{cls}.forward takes **{forward.args.kwarg.arg} but neither uses num_items_in_batch nor sets "
+            f"{cls}.forward takes **{kwargs.arg} but neither uses num_items_in_batch nor sets "
             "accepts_loss_kwargs = False: gradients are multiplied by gradient_accumulation_steps.",
             owner,
             forward,
@@ -237,8 +239,9 @@ def registered_at_import(code: ReachableCode) -> Iterator[Finding]:
             if len(path) < 2 or path[-1] != "register":
                 continue
             auto = module.imports.get(path[-2], ("", path[-2]))[1] or path[-2]
-            given = [chain(value)[-1:] for value in (*call.args, *(k.value for k in call.keywords))]
-            names = [name for value in given for name in value if name in code.folder.classes]
+            arguments = [*call.args, *(k.value for k in call.keywords)]
+            last_words = [path[-1] for path in map(chain, arguments) if path]
+            names = [name for name in last_words if name in code.folder.classes]
             if auto.startswith("AutoModel"):
                 cls = names[-1] if names else "YourModel"
             elif auto == "AutoConfig" and main and main in names:

@@ -5,8 +5,10 @@ import functools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 from pinfold.audit.finding import Finding
+from pinfold.audit.reachable import is_try
 from pinfold.folder.model_folder import ModelFolder, Module
 from pinfold.folder.releases import (
     MEMBER,
@@ -22,11 +24,7 @@ from pinfold.folder.releases import (
 )
 
 MISSING_IMPORT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
-
-
 MISSING_ATTRIBUTE = {"AttributeError", "Exception", "BaseException"}
-
-
 CACHE = re.compile(r"past|cache", re.IGNORECASE)
 
 
@@ -147,7 +145,7 @@ class _Uses:
             return [(child, scope) for child in (node.orelse if isinstance(node, ast.If) else [node.orelse])]
         if isinstance(node, (ast.If, ast.IfExp, ast.BoolOp)) and _asks(node, self.conditions):
             return []  # the file looks first, on both sides
-        if isinstance(node, (ast.Try, getattr(ast, "TryStar", ast.Try))):
+        if is_try(node):
             return self.parts_of_try(node, scope)
         if isinstance(node, ast.With) and (caught := _suppressed(node)):
             scope = scope.guarded(bool(caught & MISSING_IMPORT), bool(caught & MISSING_ATTRIBUTE))
@@ -260,22 +258,23 @@ def _dotted(node: ast.expr) -> str:
     return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
 
 
-def _ours(module: str | None) -> bool:
+def _ours(module: str | None) -> TypeGuard[str]:
+    """Whether it is transformers, or a module of it."""
     return (module or "").split(".")[0] == "transformers"
 
 
 def _aliases(module: Module) -> dict[str, str]:
     """Names for modules of transformers in this file: name -> module."""
-    found: dict[str, str] = {}
+    aliases: dict[str, str] = {}
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Import):
             for alias in (a for a in node.names if _ours(a.name)):
-                found[alias.asname or "transformers"] = alias.name if alias.asname else "transformers"
+                aliases[alias.asname or "transformers"] = alias.name if alias.asname else "transformers"
         elif isinstance(node, ast.ImportFrom) and not node.level and _ours(node.module):
             for alias in node.names:
                 if f"{node.module}.{alias.name}" in releases_of_modules():
-                    found[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-    return found
+                    aliases[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    return aliases
 
 
 def _is_type_checking(test: ast.expr) -> bool:

@@ -28,11 +28,11 @@ def _settings(directory: Path, file: str) -> Iterator[Finding]:
 
 
 def _by_name(file: str, place: str, value: object, allowed: str) -> Finding:
-    words = f"{file}: {_shown(place)[1:-1]} = {_shown(value)} imports that code by name; only {allowed} is known."
+    words = f"{file}: {_excerpt(place)[1:-1]} = {_excerpt(value)} imports that code by name; only {allowed} is known."
     return Finding("S14", words, file)
 
 
-def _shown(value: object) -> str:
+def _excerpt(value: object) -> str:
     return printable(json.dumps(value, ensure_ascii=False)[:100])
 
 
@@ -53,7 +53,9 @@ def modules(directory: Path) -> Iterator[Finding]:
         if not isinstance(kind, str) or not OWN.fullmatch(kind):
             yield _by_name(MODULES, f"[{number}].type", kind, "sentence_transformers.*")
         if not _inside(path):
-            words = f"{MODULES}: [{number}].path = {_shown(path)} lies outside of the repository; use a folder of it."
+            words = (
+                f"{MODULES}: [{number}].path = {_excerpt(path)} lies outside of the repository; use a folder of it."
+            )
             yield Finding("S14", words, MODULES)
             continue
         for name in SETTINGS if path else ("router_config.json",):

@@ -17,14 +17,15 @@ FORBIDDEN_KEYS = ("trust_remote_code", "_attn_implementation_internal")
 
 def auto_map(config: dict) -> dict:
     """The entries of a file's auto_map; none where it is not a table."""
-    found = config.get("auto_map")
-    return found if isinstance(found, dict) else {}
+    table = config.get("auto_map")
+    return table if isinstance(table, dict) else {}
 
 
 def entries(auto: str, value: object) -> list:
     """The places that an entry names: AutoTokenizer's is a pair, slow and fast, one of which may be null."""
-    pair = auto == "AutoTokenizer" and isinstance(value, list) and len(value) == 2
-    return [entry for entry in value if entry is not None] if pair else [value]
+    if auto == "AutoTokenizer" and isinstance(value, list) and len(value) == 2:
+        return [entry for entry in value if entry is not None]
+    return [value]
 
 
 def missing_entries(configs: dict, folder: ModelFolder, code_from: str | None) -> Iterator[Finding]:
@@ -55,21 +56,22 @@ def check_entries(configs: dict, folder: ModelFolder | None, code_from: str | No
                 if repo and repo != code_from:
                     yield Finding(
                         "P03",
-                        f'{file}: auto_map["{_plain(auto)}"] points to another repository ({_plain(repo)}). A pinned '
-                        f'revision= does not pin that code. Copy the files here and drop "{_plain(repo)}--".',
+                        f'{file}: auto_map["{_one_line(auto)}"] points to another repository ({_one_line(repo)}). A '
+                        f"pinned revision= does not pin that code. Copy the files here and drop "
+                        f'"{_one_line(repo)}--".',
                         file,
                     )
                 elif code_from and not repo and isinstance(entry, str):
                     yield _wrong(file, auto, entry, f'no such file here; the code is in "{code_from}--"')
                 elif nested := _nested(place, folder):
-                    yield nested if nested.severity == WARNING else _wrong(file, auto, entry, _why(place, folder))
-                elif why := _why(place, folder):
-                    yield _wrong(file, auto, entry, why)
+                    yield nested
+                elif fault := _why(place, folder):
+                    yield _wrong(file, auto, entry, fault)
 
 
 def _wrong(file: str, auto: str, entry: object, why: str) -> Finding:
-    shown = _plain(entry) if isinstance(entry, str) else _short(entry)
-    return Finding("P02", f'{file}: auto_map["{_plain(auto)}"] = "{shown}" — {why}.', file)
+    shown = _one_line(entry) if isinstance(entry, str) else _short(entry)
+    return Finding("P02", f'{file}: auto_map["{_one_line(auto)}"] = "{shown}" — {why}.', file)
 
 
 def _why(place: object, folder: ModelFolder | None) -> str | None:
@@ -85,7 +87,7 @@ def _why(place: object, folder: ModelFolder | None) -> str | None:
 
 
 def _defines(folder: ModelFolder, module: str, cls: str) -> bool:
-
+    """Whether the class is somewhere in the file, inside of something else too."""
     tree = folder.modules[module].tree
     return any(isinstance(n, ast.ClassDef) and n.name == cls for n in ast.walk(tree))
 
@@ -127,13 +129,16 @@ def model_type(configs: dict, code: ReachableCode | None) -> Iterator[Finding]:
 def forbidden_keys(configs: dict) -> Iterator[Finding]:
     """P05: keys that choose code, at any depth."""
     for file, config in configs.items():
-        found, pending = set(), [config]
+        present: set[str] = set()
+        pending: list[object] = [config]
         while pending:
             value = pending.pop()
             if isinstance(value, dict):
-                found |= {key for key in FORBIDDEN_KEYS if key in value}
-            pending += value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
-        for key in sorted(found):
+                present |= {key for key in FORBIDDEN_KEYS if key in value}
+                pending += value.values()
+            elif isinstance(value, list):
+                pending += value
+        for key in sorted(present):
             yield Finding(
                 "P05",
                 f'{file} must not contain "{key}" (trust_remote_code, _attn_implementation_internal): it can '
@@ -152,7 +157,8 @@ def dtype(config: dict, tensors: list[Tensor]) -> Iterator[Finding]:
             continue
         if given is None or not stored or name in stored or name == "auto" or "quantization_config" in config:
             continue
-        are, shown = " and ".join(sorted(stored)), _plain(given) if isinstance(given, str) else _short(given)
+        are = " and ".join(sorted(stored))
+        shown = _one_line(given) if isinstance(given, str) else _short(given)
         yield Finding(
             "P20",
             f"config.json {key} is {shown} but tensors are {are}: transformers 5 would load {shown}.",
@@ -162,7 +168,8 @@ def dtype(config: dict, tensors: list[Tensor]) -> Iterator[Finding]:
 
 def tokenizer(configs: dict, files: set[str], lowest: tuple[int, int], custom: bool) -> Iterator[Finding]:
     """P22 and P22b: a tokenizer that some release does not find."""
-    config, found = configs.get("config.json"), configs.get("tokenizer_config.json", {})
+    config = configs.get("config.json")
+    saved = configs.get("tokenizer_config.json", {})
     if (
         custom
         and config is not None
@@ -173,7 +180,7 @@ def tokenizer(configs: dict, files: set[str], lowest: tuple[int, int], custom: b
             "P22",
             "config.json has no tokenizer_class but tokenizer files are present: pipeline() fails in 4.48.",
             "config.json",
-            fix=f'Add "tokenizer_class": "{_plain(str(found.get("tokenizer_class", "PreTrainedTokenizerFast")))}".',
+            fix=f'Add "tokenizer_class": "{_one_line(str(saved.get("tokenizer_class", "PreTrainedTokenizerFast")))}".',
         )
     if lowest >= (5, 0):
         return
@@ -185,7 +192,7 @@ def tokenizer(configs: dict, files: set[str], lowest: tuple[int, int], custom: b
                 f"({file})",
                 file,
             )
-    if isinstance(found.get("extra_special_tokens"), list):
+    if isinstance(saved.get("extra_special_tokens"), list):
         yield Finding(
             "P22b",
             "tokenizer_config.json: extra_special_tokens is a list, which transformers 4 cannot read; use "
@@ -196,10 +203,10 @@ def tokenizer(configs: dict, files: set[str], lowest: tuple[int, int], custom: b
 
 def _short(value: object) -> str:
     """Any JSON value, in a few characters and on one line."""
-    return _plain(
+    return _one_line(
         f"a {type(value).__name__}" if isinstance(value, (dict, list)) and len(value) > 5 else f"{value!r:.80}"
     )
 
 
-def _plain(text: object) -> str:
+def _one_line(text: object) -> str:
     return printable(" ".join(str(text)[:200].split()))

@@ -91,7 +91,7 @@ def _of_part(value: ast.expr) -> bool:
 
 def ties(code: ReachableCode) -> bool | None:
     """What the configuration class says about tie_word_embeddings; None if it never sets it."""
-    found: list[ast.expr | None] = []
+    values: list[ast.expr | None] = []
     for cls in code.config_classes:
         if code.folder.is_stock(cls):
             return True
@@ -100,24 +100,26 @@ def ties(code: ReachableCode) -> bool | None:
             for target, value in assignments(inner):
                 named = chain(target)[-1:] == ["tie_word_embeddings"]
                 if named or (isinstance(target, ast.Subscript) and string(target.slice) == "tie_word_embeddings"):
-                    found.append(value)
+                    values.append(value)
             if isinstance(inner, ast.Call):
-                found += [k.value for k in inner.keywords if k.arg == "tie_word_embeddings"]
+                values += [k.value for k in inner.keywords if k.arg == "tie_word_embeddings"]
                 if call_name(inner) == "setdefault" and string(argument(inner, 0, "")) == "tie_word_embeddings":
-                    found.append(argument(inner, 1, ""))
+                    values.append(argument(inner, 1, ""))
             if isinstance(inner, ast.Dict):
                 pairs = zip(inner.keys, inner.values, strict=True)
-                found += [value for key, value in pairs if string(key) == "tie_word_embeddings"]
+                values += [value for key, value in pairs if string(key) == "tie_word_embeddings"]
         init = code.folder.method(cls, "__init__")
         if init:
-            given = init[1].args
-            names = [*given.posonlyargs, *given.args][-len(given.defaults) :] if given.defaults else []
-            values = {a.arg: d for a, d in zip(names, given.defaults, strict=True)}
-            values |= {a.arg: d for a, d in zip(given.kwonlyargs, given.kw_defaults, strict=True)}
-            found = [values.get(v.id, v) if isinstance(v, ast.Name) else v for v in found]
-    if not found:
+            signature = init[1].args
+            positional = [*signature.posonlyargs, *signature.args]
+            optional = positional[-len(signature.defaults) :] if signature.defaults else []
+            defaults: dict[str, ast.expr | None] = {}
+            defaults |= {a.arg: default for a, default in zip(optional, signature.defaults, strict=True)}
+            defaults |= {a.arg: d for a, d in zip(signature.kwonlyargs, signature.kw_defaults, strict=True)}
+            values = [defaults.get(v.id, v) if isinstance(v, ast.Name) else v for v in values]
+    if not values:
         return None
-    return not all(isinstance(value, ast.Constant) and value.value is False for value in found)
+    return not all(isinstance(value, ast.Constant) and value.value is False for value in values)
 
 
 def shared_weights(code: ReachableCode) -> Iterator[Finding]:
@@ -192,14 +194,16 @@ class _Sharing:
 
     def repeats(self, call: ast.Call) -> bool:
         """nn.ModuleList([layer] * n) and nn.ModuleList([layer for _ in ...]): one layer n times."""
-        given = call.args[0] if call.args else None
-        given = given.value if isinstance(given, ast.Starred) else given
-        if isinstance(given, ast.BinOp) and isinstance(given.op, ast.Mult):
-            many, times = (given.left, given.right) if isinstance(given.left, ast.List) else (given.right, given.left)
+        content = call.args[0] if call.args else None
+        content = content.value if isinstance(content, ast.Starred) else content
+        if isinstance(content, ast.BinOp) and isinstance(content.op, ast.Mult):
+            many, times = content.left, content.right
+            if not isinstance(many, ast.List):
+                many, times = times, many
             if isinstance(times, ast.Constant) and times.value in (0, 1):
                 return False
             return isinstance(many, ast.List) and any(self.is_module(e, called=True) for e in many.elts)
-        return isinstance(given, (ast.ListComp, ast.GeneratorExp)) and self.is_module(given.elt, called=False)
+        return isinstance(content, (ast.ListComp, ast.GeneratorExp)) and self.is_module(content.elt, called=False)
 
     def is_module(self, node: ast.expr, called: bool) -> bool:
         if isinstance(node, ast.Call):
