@@ -7,9 +7,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from pinfold.folder.loaded_code import LoadedCode, auto_map_texts, find_loaded_code, read_settings
 from pinfold.hub.api import card_tags
-from pinfold.hub.pages import runs as web_runs
 from pinfold.hub.pages.page import Place
+from pinfold.hub.pages.runs import CommitFiles
 from pinfold.hub.storage import lfs
 from pinfold.hub.storage.errors import Missing
 from pinfold.hub.storage.glance import remembered
@@ -48,7 +49,7 @@ class Facts:
     files: int = 0
     dtypes: dict[str, int] = field(default_factory=dict)
     auto_class: str | None = None
-    code: web_runs.Code = field(default_factory=web_runs.Code)  # what loading runs
+    code: LoadedCode = field(default_factory=LoadedCode)  # what loading runs
     python: int = 0  # Python files in all
     pickles: tuple[str, ...] = ()
     pinned: str | None = None  # the commit that the card's own snippets name, where it holds the same files
@@ -105,7 +106,7 @@ def snippet(place: Place, facts: Facts) -> str:
 
 def _auto_class(config: dict[str, Any]) -> str | None:
     """The class to load with: the architecture's own before a head's, a head's before the bare model's."""
-    named = {name: web_runs.strings(value) for name, value in _mapping(config.get("auto_map")).items()}
+    named = {name: auto_map_texts(value) for name, value in _mapping(config.get("auto_map")).items()}
     models = [name for name in named if re.fullmatch("AutoModel[A-Za-z0-9]*", name)]
     architectures = [each for each in _list(config.get("architectures")) if isinstance(each, str)]
     own = [name for name in models if any(each.rpartition(".")[2] in architectures for each in named[name])]
@@ -127,9 +128,9 @@ def _read(repo: Repository, sha: str) -> Facts:
         metadata = card_tags.metadata(content("README.md").decode("utf-8", "replace"))
     except ValueError as error:
         problem = str(error)
-    files = web_runs.Files(repo, listed)
-    code = web_runs.find(files)
-    config = _mapping(files.settings("config.json") if "config.json" in files else None)
+    files = CommitFiles(repo, listed)
+    code = find_loaded_code(files)
+    config = _mapping(read_settings(files, "config.json") if "config.json" in files else None)
     dtypes, complete = Counter(), files.complete
     for path in _weights(sizes)[:MAX_WEIGHT_FILES]:
         entry = repo.load(path, *listed[path])
