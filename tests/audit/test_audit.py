@@ -15,7 +15,6 @@ from corpus.bad_folders import L, M
 from corpus.good_cases import GOOD
 
 from pinfold.audit.finding import errors
-from pinfold.audit.fix import fixes
 from pinfold.audit.run import audit, snippets
 from pinfold.common.errors import UserError
 from pinfold.folder.model_folder import read_folder, read_modules
@@ -73,15 +72,6 @@ def test_a_setting_that_a_loop_binds_is_read_without_a_traceback(tmp_path, name)
     folder = read_modules(directory)
     assert lowest_version(folder) == "4.48"
     assert [str(finding) for finding in errors(audit(directory, folder)) if finding.code != "P21"] == []
-
-
-def test_a_call_of_get_input_embeddings_as_a_function_is_fixed_or_left_without_a_traceback(tmp_path):
-    directory = bad_folders.write(tmp_path / "folder")
-    modeling = directory / M
-    text = modeling.read_text()
-    assert "return self.words" in text
-    modeling.write_text(text.replace("return self.words", "return get_input_embeddings()", 1))
-    fixes(directory, read_modules(directory))
 
 
 def test_what_is_staged_has_no_finding(tiny_folder, tiny_checkpoint, tmp_path):
