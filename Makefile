@@ -1,5 +1,5 @@
 # Every target sets up .venv by itself. PYTHON=python3.12 chooses the interpreter; TORCH_INDEX=URL another index for
-# torch, such as one of CPU-only builds (see README).
+# torch, such as one of CPU-only builds (see docs/install.md).
 PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
@@ -47,7 +47,7 @@ help:
 	@echo "make durations the slowest fifty tests; writes the order in which files run"
 	@echo "make lint      ruff, codespell and mypy"
 	@echo "make compat    load the published models in every transformers minor from 4.48 (VERSIONS=minimum: in four)"
-	@echo "make bench     print every number that the pages quote"
+	@echo "make bench     print the speeds that the pages quote"
 
 install: $(STAMP)
 

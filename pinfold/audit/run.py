@@ -14,11 +14,11 @@ from pathlib import Path
 from pinfold.audit.finding import Finding
 from pinfold.audit.reachable import ReachableCode, call_name, calls, string
 from pinfold.audit.rules import config as config_rules
-from pinfold.audit.rules import constructors as tensor_rules
-from pinfold.audit.rules import files as code_rules
+from pinfold.audit.rules import constructors as constructor_rules
+from pinfold.audit.rules import files as file_rules
 from pinfold.audit.rules import init_weights as init_rules
 from pinfold.audit.rules import model as model_rules
-from pinfold.audit.rules import names as rules_names
+from pinfold.audit.rules import names as name_rules
 from pinfold.audit.rules import sentence as sentence_rules
 from pinfold.audit.rules import settings as settings_rules
 from pinfold.audit.rules import ties as tie_rules
@@ -94,10 +94,10 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit) ->
 
 
 def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
-    yield from code_rules.relative_imports(code)
-    yield from code_rules.helpers(code)
-    yield from code_rules.requirements(code)
-    yield from rules_names.symbols(code.folder, code.modules, releases.lowest_version(code.folder))
+    yield from file_rules.relative_imports(code)
+    yield from file_rules.helpers(code)
+    yield from file_rules.requirements(code)
+    yield from name_rules.symbols(code.folder, code.modules, releases.lowest_version(code.folder))
     yield from model_rules.post_init(code)
     yield from tie_rules.tied_keys(code)
     yield from tie_rules.shared_weights(code)
@@ -105,7 +105,7 @@ def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
     initialisation = init_rules.Initialisation(code)
     yield from init_rules.buffers(code, initialisation)
     yield from init_rules.in_place(code, initialisation)
-    yield from tensor_rules.constructors(code)
+    yield from constructor_rules.constructors(code)
     yield from config_rules.config_class(code)
     yield from model_rules.config_class(code)
     yield from model_rules.parameter_names(code)
@@ -113,7 +113,7 @@ def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
     yield from model_rules.base_prefix(code)
     yield from model_rules.registered_at_import(code)
     if judge_digest:
-        yield from code_rules.outdated_digest(code)
+        yield from file_rules.outdated_digest(code)
     yield from security_findings(code.folder, code.modules, code.configs)
 
 

@@ -50,7 +50,7 @@ def problems(card: str, generated: str, directory: Path, sums: dict[str, tuple[i
 
 
 def metadata_problems(card: str) -> list[str]:
-    """The same for the metadata alone: of a card whose text is somebody else's."""
+    """The same for the metadata alone: of a card whose text another author wrote."""
     front, why = _front(card)
     return [why] if why else list(_metadata(front))
 

@@ -25,7 +25,7 @@ KINDS = {
     "AutoModelForImageClassification": "image classifier",
     "AutoModelForMaskedLM": "masked language model",
     "AutoModelForMultipleChoice": "model for multiple choice",
-    "AutoModelForNextSentencePrediction": "model that tells whether one sentence follows another",
+    "AutoModelForNextSentencePrediction": "model that predicts whether one sentence follows another",
     "AutoModelForObjectDetection": "object detector",
     "AutoModelForPreTraining": "pretrained model",
     "AutoModelForQuestionAnswering": "model for extractive question answering",

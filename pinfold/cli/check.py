@@ -1,4 +1,4 @@
-"""Say what a repository of remote code would run on this machine, and whether it still works.
+"""Show what code a repository would run on this machine, and whether it still works.
 
 How it works:
 - A folder or a repository is read for every known way in which remote code goes wrong, and for code that does more
@@ -201,7 +201,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pinfold check``."""
     add = parser.add_argument
     add("target", nargs="?", metavar="PATH|OWNER/NAME[@REVISION]", help="a folder, or a repository on a Hub")
-    add("--run", action="store_true", help="also load it, fenced, in several transformers versions")
+    add("--run", action="store_true", help="also load it, sandboxed, in several transformers versions")
     add("--suite", action="store_true", help="also run transformers' common model checks on every class, sandboxed")
     add("--list", action="store_true", help="with --suite: list the checks and what they do not cover, then exit")
     add("--versions", nargs="+", metavar="VERSION", help="with --run or --suite: such as 4.48.3; or minimum, or all")

@@ -19,7 +19,7 @@ from pinfold.common.errors import UserError, printable
 VERBS = {
     "convert": ("pinfold.cli.convert", "turn modular_x.py into a folder that needs nothing of the original"),
     "push": ("pinfold.cli.push", "publish a model folder and its weights, verified and pinned"),
-    "check": ("pinfold.cli.check", "say what a repository of remote code would run, and whether it still works"),
+    "check": ("pinfold.cli.check", "show what code a repository would run, and whether it still works"),
     "train": ("pinfold.cli.train", "train or fine-tune the model of a folder"),
     "tokenizer": ("pinfold.cli.tokenizer", "train a tokenizer on text, or add tokens to one"),
     "summarize": ("pinfold.cli.summarize", "say what a model is made of, what each part costs and what a step shows"),

@@ -105,7 +105,7 @@ class Module:
         return list(dict.fromkeys(names))
 
     def text(self, node: ast.AST, limit: int = 120) -> str:
-        """A node as it is written, on one line. Needs no recursion, so depth is no danger."""
+        """A node as it is written, on one line. Needs no recursion, so deep nesting is safe."""
         place = located(node)
         lines = self.lines[place.lineno - 1 : place.end_lineno]
         if lines:  # columns count bytes of UTF-8

@@ -227,7 +227,7 @@ class Remote:
         try:
             answer = get_session().get(url, headers=build_hf_headers(token=self.destination.token), timeout=30)
             return answer.status_code == 200
-        except Exception:  # no answer is no Xet; the commit itself reports what is wrong
+        except Exception:  # without an answer Xet is assumed absent; the commit itself reports what is wrong
             return False
 
     @contextlib.contextmanager

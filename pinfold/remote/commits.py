@@ -149,7 +149,7 @@ def _confirmed(foreign: list[str]) -> list[str]:
     if not sys.stdin.isatty():
         raise UserError("--prune asks before it deletes; run it in a terminal, or delete with `hf repos delete-files`")
     print("\n  " + "\n  ".join(foreign), flush=True)
-    answer = input(f"Delete these {len(foreign)} files, which no push of ours wrote? [y/N] ")
+    answer = input(f"Delete these {len(foreign)} files, that no push of pinfold wrote? [y/N] ")
     return foreign if answer.strip().lower() in ("y", "yes") else []
 
 
@@ -182,6 +182,6 @@ def show_changes(remote: Remote, staged: Staged, exists: bool, work: Path, say: 
                 lines = difflib.unified_diff(old.splitlines(), new.splitlines(), "on the Hub", "here", "", "", 2, "")
                 say("\n".join(f"    {line}" for line in lines))
     for name in foreign:
-        say(f"  = {name} (not ours; stays)")
+        say(f"  = {name} (not written by pinfold; kept)")
     say("dry run: nothing was uploaded" if add or delete else "dry run: nothing to upload, the Hub holds these files")
     return head or ""

@@ -151,7 +151,7 @@ def _running(data: Path, is_last: Callable[[], bool]) -> Iterator[dict]:
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "pinfold", "hub", "--data", str(data), "--port", "0", "--quiet"]
     # a session of its own: Ctrl-C must reach the push first, which then ends the server in good order
-    # a file, not a pipe: a pipe that nobody reads blocks the server
+    # a file, not a pipe: an unread pipe blocks the server
     errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True

@@ -49,7 +49,7 @@ def outline(remote: Remote, sha: str, directory: Path) -> Snapshot:
     sizes = {entry.path: entry.size for entry in entries if isinstance(entry, RepoFile)}
     for name in sizes:
         if name.startswith("/") or "\\" in name or {"..", ""} & set(name.split("/")):
-            raise UserError(f"{remote.repo}: {name!r} is no path of a repository; do not use it")
+            raise UserError(f"{remote.repo}: {name!r} is not a valid path in a repository; do not use this repository")
     # a vocabulary is large and nothing in it runs; of a tokenizer the settings are enough
     data = set(TOKENIZER) - {"tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"}
     wanted = [n for n in sizes if n.endswith(READ) and n.rsplit("/", 1)[-1] not in data]

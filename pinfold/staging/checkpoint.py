@@ -84,7 +84,7 @@ def find_weights(checkpoint: Path) -> list[Path]:
     if index.exists():
         places = read_json(index, "").get("weight_map")
         if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-            raise UserError(f"{index}: weight_map is no table of file names; save the checkpoint again")
+            raise UserError(f"{index}: weight_map is not a table of file names; save the checkpoint again")
         names = sorted(set(places.values()))
         absent = [name for name in names if not (checkpoint / name).is_file()]
         if absent or not names or any("/" in name for name in names):

@@ -28,7 +28,7 @@ from pinfold.card.picture.text import (
     shortened,
     width_of,
 )
-from pinfold.fenced.drawing import attention_rules as picture_attention
+from pinfold.fenced.drawing import attention_rules as attention_rules
 
 WIDTH, MARGIN, PADDING, LINE, GAP = 440, 16, 12, 19, 32
 LARGE, TITLE, TEXT = 17, 15, 13  # 13 is more than 11 where the picture is shown at 380
@@ -38,7 +38,7 @@ MOST_STAGES, MOST_KINDS, MOST_INPUTS, MOST_LAYERS = 24, 5, 4, 400
 SHOWN: dict[str, Any] = {
     "of": {"window": 2, "strided": 4, "chunked": 4},
     "causal": 4,
-}  # numbers of a thumbnail, which is no scale
+}  # numbers of a thumbnail, which is not to scale
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _attention(stage: dict, depth: int, y: float, shapes: list) -> float:
         y += 18
     start = int(number_of(stage.get("start"), 10**6))
     for number, kind in enumerate(kinds[:MOST_KINDS]):
-        rule = kind.get("rule") if kind.get("rule") in picture_attention.RULES else None
+        rule = kind.get("rule") if kind.get("rule") in attention_rules.RULES else None
         shapes += _thumbnail(rule, kind.get("numbers"), LEFT, y, f"kind{number}")
         x = LEFT + THUMB + 14
         own = [start + i for i, k in enumerate(which) if k == number]
@@ -239,7 +239,7 @@ def _thumbnail(rule: str | None, numbers, x: float, y: float, role: str) -> list
     small["global"] = min(int(number_of(numbers.get("global"))), 2)
     cell, places = THUMB / CELLS, []
     for query in range(CELLS):
-        row = [picture_attention.sees(rule, small, query, key) for key in range(CELLS)]
+        row = [attention_rules.sees(rule, small, query, key) for key in range(CELLS)]
         at = 0
         for seen, keys in groupby(row):
             run = len(list(keys))

@@ -1,7 +1,7 @@
 """The architecture of a model as a picture for its card: an SVG that reads in light and dark, and a PNG of the same.
 
 How it works:
-- picture_stages.py reads the stages inside the fence; what it gives is plain data, which is drawn here, outside.
+- fenced/drawing/stages.py reads the stages in the sandbox; what it gives is plain data, which is drawn here, outside.
 - layout.py lays the shapes out once; two small writers turn them into SVG and, with Pillow, into PNG.
 - The SVG needs nothing from elsewhere: no font, no script, no link. It has a ground of its own, as a page can be light
   where its reader's system is dark. The same stages give the same bytes.

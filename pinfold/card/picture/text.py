@@ -69,7 +69,7 @@ def percent(share: float) -> str:
 
 
 def shape_text(shape) -> str:
-    """Sizes with times between them; nothing for what is no shape."""
+    """Sizes with times between them; "" for anything that is not a shape."""
     sizes = shape if isinstance(shape, list) else []
     return f" {TIMES} ".join(clean(size, 20) for size in sizes[:8])
 
