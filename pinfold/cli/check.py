@@ -99,6 +99,8 @@ def check(
     Raises:
         UserError: it cannot be read, or not be run.
     """
+    if not target.strip():  # a script's empty variable would otherwise check the current directory
+        raise UserError("an empty name; give a directory, or a repository as owner/name[@revision]")
     if versions:
         matrix.choose(versions)  # a mistake is said before anything is downloaded
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary, contextlib.ExitStack() as stack:

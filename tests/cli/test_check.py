@@ -311,3 +311,10 @@ def test_a_hub_that_names_files_outside_of_the_repository_is_not_followed(monkey
     monkeypatch.setattr(remote.api, "list_repo_tree", lambda *a, **k: [entry])
     with pytest.raises(UserError, match="no path of a repository"):
         outline(remote, "0" * 40, tmp_path / "outline")
+
+
+@pytest.mark.parametrize("target", ["", "  "])
+def test_an_empty_name_is_not_the_current_directory(pinfold, target):
+    done = pinfold("check", target)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("pinfold check: an empty name; give a directory") and done.stderr.count("\n") == 1
