@@ -214,9 +214,9 @@ def test_many_calls_do_not_multiply(tmp_path):
     directory = bad_folders.write(
         tmp_path / "folder", [bad_folders.bottom(L, text), bad_folders.block("\n".join([*[chain] * 100, "f0(1)"]))]
     )
-    started = time.monotonic()
+    started = time.process_time()  # not the wall clock, which counts what else the machine does
     findings(directory)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_snippets_are_read_as_people_write_them():
@@ -239,11 +239,11 @@ Prose: AutoModel.from_pretrained("me/x", trust_remote_code=True) is no snippet.
 
 def test_an_audit_is_quick_and_imports_no_torch():
     code = (
-        "import sys, time; from pathlib import Path; started = time.monotonic();"
+        "import sys, time; from pathlib import Path; started = time.process_time();"
         "from pinfold.audit.run import audit; from pinfold.folder.model_folder import read_folder;"
         "audit(Path('resnet_model'), read_folder('resnet_model'));"
         "assert not {'torch', 'transformers'} & set(sys.modules), 'imported';"
-        "print(time.monotonic() - started)"
+        "print(time.process_time() - started)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -304,12 +304,12 @@ def test_thirty_thousand_statements_take_seconds():
 def test_a_folder_is_read_in_less_than_a_second():
     code = f"""
 import time
-start = time.perf_counter()
+start = time.process_time()  # not the wall clock, which counts what else the machine does
 from pinfold.folder.model_folder import read_folder
 from pinfold.audit.security.run import security_findings
 folder = read_folder({str(ROOT / "resnet_model")!r})
 security_findings(folder, folder.modules.values(), {{}})
-print(time.perf_counter() - start)
+print(time.process_time() - start)
 """
     environment = clean_environment(ROOT / "runs", PYTHONPATH=str(ROOT))
     times = [float(subprocess.check_output([sys.executable, "-c", code], env=environment)) for _ in range(3)]

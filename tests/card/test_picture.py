@@ -488,7 +488,7 @@ print(json.dumps([transformers.__version__, found]))
 def test_stages_are_read_inside_the_fence_in_the_oldest_transformers(overlay, tmp_path):
     path = str(overlay("4.48.3"))
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(ROOT / "pinfold")],
+        [sys.executable, "-c", SCRIPT, str(ROOT / "pinfold" / "fenced")],
         env=clean_environment(tmp_path / "home", PYTHONPATH=path), capture_output=True, text=True, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

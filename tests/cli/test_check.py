@@ -287,7 +287,7 @@ def test_a_local_folder_without_a_digest_is_not_blamed_for_two_copies(checked, p
         (["--versions", "5.0.0"], "--versions goes with --run"),
         (["--yes"], "--yes goes with --fix"),
         (["--json", "/nowhere/at/all.json"], "name a file in a directory that exists"),
-        (["local/absent", "--fix"], "download it first"),
+        (["local/absent", "--fix"], "Download it first"),
         (["--run", "--versions", "later"], "VERSION=later is not a released version"),
         (["--run"], "holds no weights to run it with"),
     ],
