@@ -135,6 +135,7 @@ def test_a_clean_folder_needs_no_fix(staged):
     assert fix.diff([]) == "" and fix.unfixed(read_modules(staged)) == []
 
 
+@pytest.mark.slow
 def test_post_init_is_added_and_the_model_loads_in_transformers_5(staged, tmp_path):
     good = load(staged, "AutoModelForSequenceClassification", tmp_path)
     assert good.returncode == 0, good.stderr[-1500:]
@@ -152,6 +153,7 @@ def test_post_init_is_added_and_the_model_loads_in_transformers_5(staged, tmp_pa
     assert again.returncode == 0 and again.stdout == good.stdout
 
 
+@pytest.mark.slow
 def test_tied_keys_become_a_table_and_the_weights_are_tied_in_transformers_5(tmp_path):
     text = TIED.replace('["head.weight"]', '{"head.weight": "tiny.embedding.weight"}')
     configuration = tiny.CONFIGURATION.replace("width=8, **", "width=8, tie_word_embeddings=True, **").replace(

@@ -27,6 +27,7 @@ SCRIPT = ROOT / "tests" / "helpers" / "pinned_bert.py"
 HEADS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 VERSIONS = ("4.48.3", "4.57.6", "5.0.0", "newest")
 each_version = pytest.mark.parametrize("version", VERSIONS)
+pytestmark = pytest.mark.slow  # a push of the real model, and a process in each of four releases
 
 
 @pytest.fixture(scope="module")

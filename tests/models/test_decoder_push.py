@@ -19,6 +19,7 @@ from models.test_decoder import IDS, build
 from decoder_model.modeling_decoder import DecoderForCausalLM
 
 VERSIONS = ("4.48.3", "4.57.6", "5.0.0", "newest")
+pytestmark = pytest.mark.slow  # a push, and a process in each of four releases
 
 
 def tokenizer():
