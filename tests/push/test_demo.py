@@ -44,13 +44,14 @@ ACCURACY = """
 import sys
 sys.path.append({root!r})
 import torch
-from pinfold.train.data.pictures import held_out, load_data
+from pinfold.train.data.pictures import load_data
+from pinfold.train.tasks.task import hold_out
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 pinned = dict(pretrained_model_name_or_path="local/resnet-digits", revision={sha!r}, trust_remote_code=True)
 model = AutoModelForImageClassification.from_pretrained(**pinned)
 processor = AutoImageProcessor.from_pretrained(**pinned)
 data = load_data("digits")
-_, held = held_out(data.labels, 0.2, 0)
+_, held = hold_out(len(data.labels), 0.2, 0, "picture", classes=data.labels)
 with torch.no_grad():
     logits = model.eval()(**processor(images=[data.images[i] for i in held], return_tensors="pt")).logits
 right = sum(int(row.argmax()) == data.labels[i] for row, i in zip(logits, held))
