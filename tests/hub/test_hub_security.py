@@ -222,7 +222,7 @@ def test_other_machines_are_let_in_only_with_tokens(tmp_path):
         token = server.token("me")
         server.create("me/model", token)
         assert server.commit("me/model", token, file("a.txt", "hello")).status == 200
-    assert "no address of this machine" in refused(data, "--host", "203.0.113.1")
+    assert "not an address of this machine" in refused(data, "--host", "203.0.113.1")
     assert "--idle-timeout" in refused(data, "--idle-timeout", "0")
     with open_server(data, "--host", "0.0.0.0") as server:
         for path in ("/api/models", "/me/model/resolve/main/a.txt", "/", "/api/models/me/nothing", "/anything"):
