@@ -309,7 +309,7 @@ def test_a_hub_that_names_files_outside_of_the_repository_is_not_followed(monkey
     entry = RepoFile(path="../../evil.py", size=1, oid="0" * 40)
     remote = Remote(SimpleNamespace(repo="a/b", endpoint="http://127.0.0.1:9", token=None), "main")
     monkeypatch.setattr(remote.api, "list_repo_tree", lambda *a, **k: [entry])
-    with pytest.raises(UserError, match="no path of a repository"):
+    with pytest.raises(UserError, match="not a valid path in a repository"):
         outline(remote, "0" * 40, tmp_path / "outline")
 
 
