@@ -158,13 +158,13 @@ def steps(mounts_made, *kinds):
 @pytest.fixture
 def disk(tmp_path):
     """A home with a package directory, and a work directory elsewhere."""
-    for name in ("home/.cache", "home/env/lib/pinfold/fenced", "tmp/work/scratch", "data"):
+    for name in ("home/.cache", "home/env/lib/pinfold/fenced", "tmp/job/scratch", "data"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "home" / "python").touch()
     return tmp_path
 
 
-def planned(disk, needed=("home/env", "home/python", "home/env/lib/pinfold/fenced", "tmp/work", "data")):
+def planned(disk, needed=("home/env", "home/python", "home/env/lib/pinfold/fenced", "tmp/job", "data")):
     scratch = disk / "tmp" / "work" / "scratch"
     return mounts.plan(
         needed=[disk / name for name in needed],
@@ -181,7 +181,7 @@ def test_what_is_needed_is_held_aside_before_its_place_is_covered_and_put_back_a
     covered = [
         made.index(mount) for mount in made if mount.kind == "tmpfs" and mount.target in (disk / "home", disk / "tmp")
     ]
-    for name in ("home/env", "home/python", "tmp/work"):
+    for name in ("home/env", "home/python", "tmp/job"):
         held, back = (next(m for m in binds if getattr(m, end) == disk / name) for end in ("source", "target"))
         assert held.target == back.source and made.index(held) < min(covered) and max(covered) < made.index(back)
     assert not [mount for mount in binds if disk / "data" in (mount.source, mount.target)]  # it was never hidden
