@@ -13,7 +13,10 @@ from pinfold.train.tasks.tokens import check_options
 
 
 class Task:
-    """One task of `pinfold train`. Its data is read when it is made, its model and its examples later, by `make`."""
+    """One task of `pinfold train`. Its data is read when it is made, its model and its examples later, by `make`.
+
+    Every task overrides the methods that raise NotImplementedError here.
+    """
 
     name: ClassVar[str]  # as --task names it
     auto: ClassVar[str]  # the Auto class of its models
