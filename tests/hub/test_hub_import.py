@@ -233,8 +233,8 @@ def test_mistakes_are_explained_in_one_line(source, tmp_path):
     for arguments, reason in (
         ((str(tmp_path / "nothing"), "me/x"), "not a folder"),
         ((str(tmp_path / "empty"), "me/x"), "no files"),
-        ((str(tmp_path / "empty"), "../x"), "no name"),
-        ((str(tmp_path / "empty"), "me/x/y"), "no name"),
+        ((str(tmp_path / "empty"), "../x"), "not a repository name"),
+        ((str(tmp_path / "empty"), "me/x/y"), "not a repository name"),
         ((str(tmp_path / "empty"), "me/x", "--revision", "main"), "add --from"),
         (("org/model", "me/x", "--from", "ftp://x"), "--from"),
         (("org/model", "me/x", "--from", "http://me:pw@x"), "--from"),
@@ -320,7 +320,7 @@ def test_a_token_with_a_line_end_inside_is_never_printed(tmp_path):
         code=2,
         T="hf_secret\nvalue",
     )
-    assert "T: the variable holds no token" in run.stderr and "secret" not in run.stderr + run.stdout
+    assert "T: the variable does not hold a token" in run.stderr and "secret" not in run.stderr + run.stdout
 
 
 def test_a_mirror_becomes_private_with_its_source_or_when_asked(tmp_path):

@@ -247,6 +247,7 @@ def test_two_processes_and_two_that_share_the_model_end_with_the_weights_of_one(
 FILLED = """
 import sys
 from transformers import Trainer
+from pinfold.cli.main import main
 original, rest = Trainer.training_step, sys.argv[1]
 def step(self, *arguments, **options):
     if self.state.global_step == 10 and rest:
