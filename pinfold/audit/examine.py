@@ -93,6 +93,8 @@ def examine(directory: Path, name: str, sizes: dict[str, int] | None = None) -> 
     if sizes is None:
         sizes = {p.relative_to(directory).as_posix(): p.lstat().st_size for p in sorted(directory.rglob("*"))}
         sizes = {path: size for path, size in sizes.items() if (directory / path).is_file()}
+    if not sizes:
+        raise UserError(f"{name}: no files; give a model folder, or what save_pretrained wrote")
     folder = read_modules(directory)
     has_code = bool(folder.modules)
     elsewhere = code_elsewhere(directory)
@@ -109,10 +111,12 @@ def examine(directory: Path, name: str, sizes: dict[str, int] | None = None) -> 
 
 def _accepted_by_author(directory: Path, findings: list[Finding]) -> list[str]:
     """What card.md says about a finding. It counts in its author's own push; here it is only repeated."""
+    if not (directory / "card.md").is_file():
+        return []
     try:
         judged = accepted(findings, read_human_half(directory).accepted)
-    except UserError:
-        return []
+    except UserError as error:
+        return [f"a push would stop here: {error}"]
     return [f"accepted by the author: {f.code} in {f.file} ({f.reason})" for f in judged if f.reason]
 
 

@@ -27,6 +27,7 @@ from pinfold.audit.examine import Report, examine
 from pinfold.audit.finding import errors
 from pinfold.cli import compat
 from pinfold.common.errors import UserError, printable
+from pinfold.common.files import check_output
 from pinfold.fence import process as fence
 from pinfold.fence.overlays import NEWEST
 from pinfold.folder.contents import check_files
@@ -223,6 +224,8 @@ def main(args: argparse.Namespace) -> int:
     if args.list:
         print("\n".join(check_suite.listing()))
         return 0
+    if args.json:
+        check_output("--json", args.json)
     if args.target is None:
         raise UserError("name what to check: a folder, or a repository as owner/name[@revision]")
     if args.fix and fix_folder(args.target, args.yes) and not args.yes:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from pinfold.audit.finding import Finding
 from pinfold.audit.run import audit
+from pinfold.cli.parser import add_action
 from pinfold.common.errors import UserError, printable
 from pinfold.fence import process as fence
 from pinfold.fence.overlays import NEWEST, OVERLAYS, check_version, make_overlay
@@ -124,9 +125,11 @@ def make(versions: list[str]) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pinfold compat``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    make_ = actions.add_parser("make", help="install transformers versions as overlays in runs/overlays")
+    summary = "install transformers versions as overlays in runs/overlays"
+    make_ = add_action(actions, "make", summary, "compat make 4.48.3 5.0.0")
     make_.add_argument("versions", nargs="+", metavar="VERSION", help="such as 4.48.3; or minimum, or all")
-    run_ = actions.add_parser("run", help="load a repository or checkpoint in each version and compare")
+    summary = "load a repository or checkpoint in each version and compare"
+    run_ = add_action(actions, "run", summary, "compat run local/resnet-digits@main --versions 4.48.3 newest")
     run_.add_argument("target", metavar="OWNER/NAME@REVISION", help="or a directory with config, weights and code")
     run_.add_argument(
         "--versions", nargs="+", default=["minimum"], metavar="VERSION", help="such as 4.48.3; default: minimum"

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("NAME", "OUT"),
         help="write a built-in model as a self-contained folder, to change it",
     )
-    parser.add_argument("--prefix", help="with --eject: what its class names begin with (default My)")
+    parser.add_argument("--prefix", help="with --eject: prefix of the new class names (default My)")
     parser.add_argument(
         "--with", dest="extras", default="", metavar="KIND,...",
         help="with --eject: tokenizer, processor, image_processor, feature_extractor",
@@ -52,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     if args.eject:
         return eject(args.eject[0], Path(args.eject[1]), args.prefix, args.extras)
+    for option, value in (("--prefix", args.prefix), ("--with", args.extras)):
+        if value:
+            raise UserError(f"{option} goes with --eject NAME OUT; add it, or drop {option}")
     if args.describe:
         from pinfold.convert.describe import describe
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pinfold.cli.parser import add_action
 from pinfold.common.errors import UserError, missing_extra, printable
 
 KIND_NAMES = ("model", "dataset", "space")
@@ -33,15 +34,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host",
         default=HOST,
-        help=f"address to listen at (default {HOST}: this machine alone). Any other needs a token to exist, "
-        "and then everything needs one",
+        help=f"address to listen on (default {HOST}: this machine only). For any other address make a token first; "
+        "every request then needs one",
     )
     parser.add_argument("--public-read", action="store_true", help="with --host: public repositories need no token")
     parser.add_argument(
-        "--allowed-host", action="append", default=[], metavar="NAME", help="with --host: a name clients use for it"
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with --host: a name that clients use for this machine",
     )
     parser.add_argument(
-        "--idle-timeout", type=float, default=60, metavar="SECONDS", help="drop a client that is silent (default 60)"
+        "--idle-timeout",
+        type=float,
+        default=60,
+        metavar="SECONDS",
+        help="close a connection that sends nothing for so long (default 60)",
     )
     parser.add_argument("--fault", help=argparse.SUPPRESS)
     parser.add_argument("--part-size", type=int, default=PART_SIZE, help=argparse.SUPPRESS)  # for tests: small parts
@@ -52,34 +61,33 @@ def _add_actions(actions: Any, data: Path) -> None:
     """The subcommands, each with an example."""
 
     def action(name: str, summary: str, example: str) -> argparse.ArgumentParser:
-        parser = actions.add_parser(
-            name,
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}.\n\nExample:\n  pinfold hub {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        parser = add_action(actions, name, summary, f"hub {example}")
         # Without SUPPRESS this default would overwrite a --data given before the action.
-        parser.add_argument("--data", type=_directory, default=argparse.SUPPRESS, help=f"as above (default {data})")
+        parser.add_argument(
+            "--data", type=_directory, default=argparse.SUPPRESS, help=f"where repositories are kept (default {data})"
+        )
         return parser
 
     token = action("token", "make a token, printed once", "token me --role write")
-    token.add_argument("name", help="user name; also the namespace the user may write to")
+    token.add_argument("name", help="user name, and the namespace that its tokens may write to")
     token.add_argument("--role", choices=("read", "write"), default="read", help="default read")
 
     action("tokens", "list the tokens by id, never the tokens themselves", "tokens")
 
-    revoke = action("revoke", "make a token worthless, also for a running server", "revoke 0123456789ab")
-    revoke.add_argument("id", nargs="+", help="as pinfold hub tokens lists it")
+    revoke = action("revoke", "revoke tokens, also for a running server", "revoke 0123456789ab")
+    revoke.add_argument("id", nargs="+", help="id of the token, from pinfold hub tokens")
 
-    gc = action("gc", "remove what no branch, tag or pull request needs any more", "gc --older-than 30 --dry-run")
-    gc.add_argument("--older-than", type=_days, default=14.0, metavar="DAYS", help="keep what is younger (default 14)")
-    gc.add_argument("--dry-run", action="store_true", help="say what would go, and remove nothing")
+    gc = action("gc", "delete objects that no branch, tag or pull request uses", "gc --older-than 30 --dry-run")
+    gc.add_argument(
+        "--older-than", type=_days, default=14.0, metavar="DAYS", help="keep objects younger than this (default 14)"
+    )
+    gc.add_argument("--dry-run", action="store_true", help="print what would be deleted, and delete nothing")
 
-    action("verify", "read everything and name what is missing or damaged", "verify")
+    action("verify", "read every object and list what is missing or damaged", "verify")
 
     copy = action(
         "import",
-        "make a repository from a folder, or mirror one of another Hub with its history",
+        "create a repository from a folder, or mirror one from another Hub with its history",
         "import runs/my_model me/model\n  pinfold hub import org/model org/model --from https://huggingface.co "
         "--revision SHA --token-from-env HF_TOKEN",
     )
@@ -89,7 +97,7 @@ def _add_actions(actions: Any, data: Path) -> None:
     copy.add_argument("--revision", help="with --from: commit, branch or tag (default main)")
     copy.add_argument("--token-from-env", metavar="VAR", help="with --from: the variable that holds a token for it")
     copy.add_argument("--type", choices=KIND_NAMES, default="model", help="default model")
-    copy.add_argument("--private", action="store_true", help="only its namespace's tokens may read it")
+    copy.add_argument("--private", action="store_true", help="only tokens of its namespace can read it")
 
 
 def _days(text: str) -> float:
@@ -113,7 +121,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         import uvicorn  # noqa: F401
 
-        from pinfold.hub.admin.data_directory import prepare
+        from pinfold.hub.admin.data_directory import in_use
         from pinfold.hub.options import Options
         from pinfold.hub.serve import serve
         from pinfold.hub.storage import faults
@@ -121,24 +129,24 @@ def main(args: argparse.Namespace) -> int:
         raise missing_extra("hub", "hub", error) from error
     if args.action in NEEDS_DATA and not args.data.is_dir():
         raise UserError(f"--data {args.data}: the directory does not exist; name the one that pinfold hub serves")
-    prepare(args.data)
-    if args.action:
-        return ACTIONS[args.action](args)
-    if args.fault:
-        faults.arm(args.fault)
-    serve(
-        Options(
-            data=args.data,
-            host=args.host,
-            port=args.port,
-            quiet=args.quiet,
-            read_only=args.read_only,
-            public_read=args.public_read,
-            allowed_hosts=tuple(args.allowed_host),
-            idle_timeout=args.idle_timeout,
-            part_size=args.part_size,
+    with in_use(args.data):
+        if args.action:
+            return ACTIONS[args.action](args)
+        if args.fault:
+            faults.arm(args.fault)
+        serve(
+            Options(
+                data=args.data,
+                host=args.host,
+                port=args.port,
+                quiet=args.quiet,
+                read_only=args.read_only,
+                public_read=args.public_read,
+                allowed_hosts=tuple(args.allowed_host),
+                idle_timeout=args.idle_timeout,
+                part_size=args.part_size,
+            )
         )
-    )
     return 0
 
 

@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 from pinfold.common.errors import printable
 
+LARGEST = 10**9  # a number beyond it is a mistake; no option has a use for it
+
 
 class OneLineParser(argparse.ArgumentParser):
     """argparse without the lines of usage above an error, which names what is allowed and where to read more."""
@@ -44,7 +46,17 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {printable(' '.join(message.split()))}; see {self.prog} --help\n")
 
 
-def number(kind: type, low: float, high: float = 10**9) -> Callable[[str], Any]:
+def add_action(actions: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+    """A subcommand whose help says what it does and shows one way to call it."""
+    return actions.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.\n\nExample:\n  pinfold {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def number(kind: type, low: float, high: float = LARGEST) -> Callable[[str], Any]:
     """An argparse type: a number within limits, both included."""
 
     def convert(text: str) -> Any:
@@ -53,7 +65,9 @@ def number(kind: type, low: float, high: float = 10**9) -> Callable[[str], Any]:
         except ValueError:
             value = None
         if value is None or not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} must be {kind.__name__} from {low} to {high}")
+            what = "a whole number" if kind is int else "a number"
+            limits = f"of at least {low:g}" if high == LARGEST else f"from {low:g} to {high:g}"
+            raise argparse.ArgumentTypeError(f"{text!r} must be {what} {limits}")
         return value
 
     return convert

@@ -25,21 +25,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         type=Path,
         metavar="DIR",
-        help="saved by save_pretrained (default: PATH, or its one in runs/)",
+        help="what save_pretrained wrote (default: PATH, or the only fitting directory in runs/)",
     )
     add("--repo", metavar="OWNER/NAME", help="default: local/<name of the checkpoint> on the embedded Hub")
     add("--private", action="store_true", help="create the repository as private")
     add("--branch", default="main", help="branch to commit to; created when missing (default: main)")
     add("--create-pr", action="store_true", help="open a pull request instead; pin it after the merge with --pin")
     add("--tag", help="also give the commit this tag")
-    add("--dry-run", action="store_true", help="do everything but the upload, and show the differences to the Hub")
-    add("--endpoint", metavar="URL", help=f'a Hub\'s address, or "{EMBEDDED}"; beats HF_ENDPOINT')
-    add("--max-shard-size", default="5GB", metavar="SIZE", help="split larger weights (default: 5GB)")
+    add("--dry-run", action="store_true", help="do all but the upload, and show what would change on the Hub")
+    add("--endpoint", metavar="URL", help=f'a Hub\'s address, or "{EMBEDDED}"; overrides HF_ENDPOINT')
+    add("--max-shard-size", default="5GB", metavar="SIZE", help="split weights that are larger (default: 5GB)")
     add("--message", help="title of the commit")
     add(
         "--prune",
         action="store_true",
-        help="also delete files on the Hub that no push wrote, after a question",
+        help="also delete files on the Hub that no push wrote; asks first",
     )
     add(
         "--code-from",

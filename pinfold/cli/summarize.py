@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pinfold.common.errors import UserError, printable
+from pinfold.common.files import check_output
 from pinfold.fence import process as fence
 from pinfold.remote.destination import EMBEDDED
 from pinfold.summarize.picture import check_picture, draw_picture
@@ -139,8 +140,8 @@ def main(args: argparse.Namespace) -> int:
 def check_outputs(args: argparse.Namespace) -> None:
     """Refuse files that cannot be written, before the model is run."""
     for option, file in (("--json", args.json), ("--picture", args.picture)):
-        if file and (not file.parent.is_dir() or file.is_dir()):
-            raise UserError(f"{option} {file}: there is no directory {file.parent}; make it, or name another file")
+        if file:
+            check_output(option, file)
     if args.picture:
         check_picture(args.picture)
 

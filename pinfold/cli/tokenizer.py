@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from pinfold.cli.parser import number
+from pinfold.cli.parser import add_action, number
 from pinfold.common.errors import UserError
 from pinfold.tokenizer.add import add_tokens
 from pinfold.tokenizer.corpus import decode, find_files, hold_out, pieces, read_bytes, read_dataset, read_texts
@@ -27,29 +27,40 @@ from pinfold.verify.matrix import choose
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = actions.add_parser("train", help="train a tokenizer on text").add_argument
+    train_parser = add_action(
+        actions, "train", "train a tokenizer on text", "tokenizer train corpus/ --output runs/tokenizer"
+    )
+    add = train_parser.add_argument
     add(
         "inputs", nargs="*", metavar="TEXT", help="files, globs, directories of .txt, .jsonl/.csv/.tsv, or - for stdin"
     )
     add("--output", required=True, type=Path, help="directory for the tokenizer")
     add("--kind", choices=KINDS, default="bpe", help="default bpe")
     add("--vocab-size", type=number(int, 1), default=8000, help="default 8000")
-    add("--lowercase", action=argparse.BooleanOptionalAction, default=False, help="default: cased")
-    add("--cased", dest="lowercase", action="store_false", help="keep capitals (the default)")
+    case = train_parser.add_mutually_exclusive_group()
+    case.add_argument(
+        "--lowercase", action=argparse.BooleanOptionalAction, default=False, help="lowercase the text (default: no)"
+    )
+    case.add_argument("--cased", dest="lowercase", action="store_false", help="same as --no-lowercase")
     add(
         "--min-frequency",
         type=number(int, 0),
-        help="how often a pair must occur to be merged; default 0; not for unigram",
+        help="merge only pairs that occur at least this often; default 0; not for unigram",
     )
     add("--special-tokens", nargs="+", default=[], metavar="TOKEN", help="extra special tokens (ids start at 5)")
     add("--model-max-length", type=number(int, 4), default=512, help="default 512")
     add("--pre-tokenizer", choices=("byte-level", "whitespace"), help="for --kind bpe; default byte-level")
     add("--unk-token", metavar="[UNK]", help="token for unknown characters (only with --pre-tokenizer whitespace)")
     add("--column", help="column with the text (default: auto-detected)")
-    add("--dataset", metavar="NAME", help="train on a data set that the package datasets loads")
-    add("--config", metavar="NAME", help="the data set's configuration")
-    add("--split", help="the data set's split, default train")
-    add("--held-out", default="0.05", metavar="PART|FILE", help="text to measure on, not to train on; default 0.05")
+    add("--dataset", metavar="NAME", help="a data set of the Hub, loaded with the package datasets")
+    add("--config", metavar="NAME", help="with --dataset: its configuration")
+    add("--split", help="with --dataset: its split, default train")
+    add(
+        "--held-out",
+        default="0.05",
+        metavar="FRACTION|FILE",
+        help="fraction of the text, or a file, to measure on and not train on; default 0.05",
+    )
     add(
         "--versions",
         nargs="+",
@@ -58,9 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also compare in these transformers releases, such as 4.48.3, or minimum",
     )
     add("--overwrite", action="store_true", help="replace the tokenizer in --output")
-    add = actions.add_parser("add", help="add tokens to a tokenizer, and rows to a model").add_argument
-    add("tokenizer", type=Path, metavar="TOKENIZER_DIR")
-    add("tokens", nargs="+", metavar="TOKEN")
+    example = "tokenizer add runs/tokenizer '<code>' --output runs/wider"
+    add = add_action(actions, "add", "add tokens to a tokenizer, and rows to a model", example).add_argument
+    add("tokenizer", type=Path, metavar="TOKENIZER_DIR", help="a saved tokenizer")
+    add("tokens", nargs="+", metavar="TOKEN", help="tokens to add")
     add("--output", required=True, type=Path, help="output directory")
     add("--checkpoint", type=Path, help="a model whose embeddings get rows for the new tokens")
     add("--folder", type=Path, help="the model folder with the checkpoint's code; it is executed")
@@ -119,11 +131,11 @@ def _held_out(option: str) -> tuple[float, list[str]]:
     except ValueError:
         path = Path(option)
         if not path.is_file():
-            raise UserError(f"--held-out={option} must be a part from 0 to 0.5, or a file of text") from None
+            raise UserError(f"--held-out={option} must be a fraction from 0 to 0.5, or a file of text") from None
         texts = list(pieces(decode(read_bytes(path), option)))
         if not any(piece.strip() for piece in texts):
             raise UserError(f"--held-out={option}: an empty file; give one with text") from None
         return 0.0, texts
     if not 0 <= fraction <= 0.5:
-        raise UserError(f"--held-out={option} must be a part from 0 to 0.5, or a file of text")
+        raise UserError(f"--held-out={option} must be a fraction from 0 to 0.5, or a file of text")
     return fraction, []

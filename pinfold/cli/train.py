@@ -43,39 +43,77 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", required=True, type=Path, help="directory for the trained checkpoint")
     add("--task", choices=tuple(TASKS), help="default: the one that the folder has a class for")
     add("--from", dest="start", metavar="CHECKPOINT", type=Path, help="fine-tune these weights")
-    add("--set", dest="fields", metavar="KEY=VALUE", action="append", default=[], help="configuration or processor")
-    add("--epochs", type=number(int, 1), help="default 10, for a language model 4, for labelled text 5")
+    add(
+        "--set",
+        dest="fields",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a field of the configuration or the processor",
+    )
+    add("--epochs", type=number(int, 1), help="default 10; language models 4; labelled text 5")
     add("--batch-size", type=number(int, 1), help=f"default {DEFAULTS['batch_size']}")
-    add("--learning-rate", type=number(float, 1e-9, 1e3), help=f"at its peak, default {DEFAULTS['learning_rate']}")
+    add(
+        "--learning-rate",
+        type=number(float, 1e-9, 1e3),
+        help=f"peak learning rate, default {DEFAULTS['learning_rate']}",
+    )
     add("--weight-decay", type=number(float, 0, 1), help=f"default {DEFAULTS['weight_decay']}")
-    add("--warmup", type=number(float, 0, 1), help=f"part of the steps, default {DEFAULTS['warmup']}")
+    add("--warmup", type=number(float, 0, 1), help=f"fraction of the steps, default {DEFAULTS['warmup']}")
     add("--tokenizer", type=Path, metavar="DIR", help="text: a saved tokenizer; default: trained on the text")
     add(
-        "--vocab-size", type=number(int, 1), help="text: size of a new tokenizer, default 2000 of causal-lm, else 8000"
+        "--vocab-size",
+        type=number(int, 1),
+        help="text: size of a new tokenizer; default 2000 for causal-lm, else 8000",
     )
-    add("--block-size", type=number(int, 2), help="text: tokens of an example, default 128")
+    add("--block-size", type=number(int, 2), help="text: tokens in an example, default 128")
     add(
         "--max-length",
         type=number(int, 2),
-        help="labelled text: cut after so many tokens, default 128, 256 of questions",
+        help="labelled text: most tokens of an example; default 128, for questions 256",
     )
-    add("--text-column", metavar="NAME", help="labelled text: default: the one named text, review, ...")
-    add("--label-column", metavar="NAME", help="labelled text: default: the one named label, sentiment, ...")
-    add("--problem", choices=KINDS, help="labelled text: default: one label, or several where they are lists")
+    add(
+        "--text-column",
+        metavar="NAME",
+        help="labelled text: column with the text (default: one called text, review, ...)",
+    )
+    add(
+        "--label-column",
+        metavar="NAME",
+        help="labelled text: column with the label (default: one called label, sentiment, ...)",
+    )
+    add(
+        "--problem",
+        choices=KINDS,
+        help="labelled text: kind of label (default: multi-label if labels are lists, else one label)",
+    )
     add("--class-weights", choices=("balanced",), help="labelled text: rare classes weigh as much as frequent ones")
-    add("--eval-fraction", type=number(float, 0.01, 0.9), help="held-out part, default 0.2 of each class, 0.1 of text")
+    add(
+        "--eval-fraction",
+        type=number(float, 0.01, 0.9),
+        help="fraction held out; default 0.2 of each class, 0.1 of text",
+    )
     add("--patience", type=number(int, 1), help="stop after this many epochs without a lower held-out loss")
-    add("--packing", choices=("yes", "no"), help="text: blocks across documents (default), or each by itself, padded")
-    add("--accumulate", type=number(int, 1), default=1, help="batches in a step, default 1")
+    add(
+        "--packing",
+        choices=("yes", "no"),
+        help="text: yes: blocks run across documents (default); no: each document by itself, padded",
+    )
+    add("--accumulate", type=number(int, 1), default=1, help="batches per optimizer step, default 1")
     add("--gradient-checkpointing", action="store_true", help="less memory for activations, a quarter more time")
     add("--compile", action="store_true", help="compile the model with torch.compile")
     add(
         "--lora", metavar="RANK", type=number(int, 1, 4096), help="with --from: train low-rank adapters and merge them"
     )
-    add("--fsdp", action="store_true", help="several processes share weights, gradients and optimizer states")
-    add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of split, weights and batches; default 0")
+    add("--fsdp", action="store_true", help="shard weights, gradients and optimizer states over the processes")
+    add(
+        "--seed",
+        type=number(int, 0, 2**32 - 1),
+        default=0,
+        help="seed of the split, the weights and the batches; default 0",
+    )
     add("--precision", choices=PRECISIONS, default="auto", help="default auto: bf16 where a GPU has it, else float32")
-    add("--overwrite", action="store_true", help="start again where an earlier training wrote")
+    add("--overwrite", action="store_true", help="replace an earlier training in --output")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -81,6 +81,18 @@ def _sha256_at(path: Path, size: int, modified: int) -> str:
     return sha256_of_file(path)
 
 
+def check_output(option: str, file: Path) -> None:
+    """Refuse a file that cannot be written, before the work whose result it is to hold.
+
+    Raises:
+        UserError: it is a directory, or lies in none that exists.
+    """
+    if file.is_dir():
+        raise UserError(f"{option} {file}: a directory; name a file")
+    if not file.parent.is_dir():
+        raise UserError(f"{option} {file}: there is no directory {file.parent}; make it, or name another file")
+
+
 def read_json(path: Path, hint: str) -> dict:
     """The JSON object that a file of a checkpoint holds.
 

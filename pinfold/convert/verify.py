@@ -222,10 +222,10 @@ def meaning_of(text: str, name: str) -> str:
 
 def reported_checks(job: dict, work: Path, seconds: float, progress: bool) -> Iterator[Check]:
     """The checks that the sandboxed process reports; a class in which it dies is one that failed."""
-    reports = work / "told"
+    reports = work / "results"
     reports.mkdir()
     report = reports / "checks.jsonl"
-    job |= {"told": str(report)}
+    job |= {"results": str(report)}
     paths = [Path(job["folder"]), *([Path(job["other"])] if job["other"] else [])]
     limits = {"memory": 12 * fence.GIB, "seconds": 40 * seconds}
     died = ""

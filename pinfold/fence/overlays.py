@@ -73,7 +73,7 @@ def check_version(version: str) -> None:
     except InvalidVersion:
         good = False
     if not good:
-        raise UserError(f"VERSION={version} is not a released version; use one such as 4.57.6, or minimum, or all")
+        raise UserError(f"{version!r} is not a release of transformers; use one such as 4.57.6, or minimum, or all")
 
 
 def _complete(directory: Path) -> bool:

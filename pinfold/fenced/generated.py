@@ -313,14 +313,14 @@ def answer(job: dict) -> dict:
     Args:
         job: {"folder", "stems", "origins": {class: [module, class]}, "twins": those of them that changed nothing,
             "other": a folder made in another way or "", "changed": classes to compare with it, "seconds",
-            "told": path}.
+            "results": path}.
     """
     import torch
     import transformers
 
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
-    with open(job["told"], "a", encoding="utf-8") as results:
+    with open(job["results"], "a", encoding="utf-8") as results:
 
         def say(**line) -> None:
             results.write(json.dumps(line) + "\n")

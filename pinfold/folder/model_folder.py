@@ -346,7 +346,8 @@ def read_modules(path: str | Path) -> ModelFolder:
     """
     path = Path(path)
     if not path.is_dir():
-        raise UserError(f"{path}: no such folder; give a folder with configuration_*.py and modeling_*.py")
+        wrong = f"a file; give its folder, {path.parent}," if path.is_file() else "no such folder; give a folder"
+        raise UserError(f"{path}: {wrong} with configuration_*.py and modeling_*.py")
     folder, total = ModelFolder(path, {}), 0
     for file in sorted(path.glob("*.py")):
         source = read_text(file, path, LARGEST, "a model folder holds Python source in UTF-8")

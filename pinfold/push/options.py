@@ -11,8 +11,9 @@ from pinfold.folder.contents import describes_model, has_tokenizer
 from pinfold.folder.filenames import INDEX, WEIGHTS
 from pinfold.folder.model_folder import ModelFolder, read_folder, read_modules
 from pinfold.remote.commits import CommitOptions
-from pinfold.remote.destination import check_name
-from pinfold.staging.checkpoint import CodeFrom, find_weights, parse_size
+from pinfold.remote.destination import EMBEDDED, check_endpoint, check_name
+from pinfold.staging.checkpoint import CodeFrom, parse_size, read_config
+from pinfold.verify import matrix
 
 DEMO = (Path("resnet_model"), Path("runs/resnet-digits"))
 
@@ -26,7 +27,7 @@ class PushOptions(CommitOptions):
         checkpoint: what save_pretrained wrote; None: ``path``, or its one in runs/.
         repo: "owner/name"; None publishes to the embedded Hub under the checkpoint's name.
         dry_run: show the differences to the Hub, and upload nothing.
-        endpoint: a Hub's URL, or "embedded"; beats HF_ENDPOINT.
+        endpoint: a Hub's URL, or "embedded"; overrides HF_ENDPOINT.
         code_from: the repository whose code these weights use; none is uploaded then.
         versions: transformers releases to verify with; None: those of the minimum matrix that are installed.
     """
@@ -91,6 +92,10 @@ def check_options(options: PushOptions) -> None:
         if name is not None and not _is_ref_name(name):
             raise UserError(f"--{option}={name!r} is not a name that git takes; use letters, digits, '.', '-' and '_'")
     parse_size(options.max_shard_size)
+    if options.versions:
+        matrix.choose(options.versions)
+    if options.endpoint not in (None, EMBEDDED):
+        check_endpoint(options.endpoint)
     if options.repo is not None:
         check_name(options.repo)
     if options.code_from:
@@ -106,7 +111,7 @@ def _weights_alone(options: PushOptions) -> Inputs:
     if path is None or not path.is_dir():
         raise UserError("--code-from needs weights: pinfold push DIR --code-from OWNER/NAME@SHA, DIR with card.md")
     checkpoint = options.checkpoint or path
-    find_weights(checkpoint)
+    read_config(checkpoint)
     return Inputs(path, checkpoint, "weights", None)
 
 
@@ -136,7 +141,9 @@ def _folder_with_checkpoint_in_runs(path: Path) -> Inputs:
 def _inputs(path: Path, checkpoint: Path, folder: ModelFolder | None = None) -> Inputs:
     if path == checkpoint and is_tokenizer(path):
         return Inputs(path, checkpoint, "tokenizer", read_modules(path))
-    return Inputs(path, checkpoint, "model", folder or read_folder(path))
+    folder = folder or read_folder(path)
+    read_config(checkpoint)  # before a Hub is asked, or started
+    return Inputs(path, checkpoint, "model", folder)
 
 
 def is_tokenizer(path: Path) -> bool:

@@ -55,10 +55,12 @@ def opened(
 
     Args:
         repo: "owner/name"; None goes to the embedded Hub under the default name.
-        endpoint: a Hub's URL, or "embedded"; beats HF_ENDPOINT.
+        endpoint: a Hub's URL, or "embedded"; overrides HF_ENDPOINT.
         reading: nothing will be written, so that no token is needed.
     """
-    name = f"local/{_as_name(default_name)}" if repo is None else check_name(repo)
+    name = (
+        f"local/{_as_name(default_name)}" if repo is None else check_name(repo, "repository" if reading else "--repo")
+    )
     if endpoint == EMBEDDED or (repo is None and endpoint is None):
         with running(data) as server:
             yield Destination(name, f"http://127.0.0.1:{server['port']}", server["token"], data)
@@ -69,9 +71,7 @@ def opened(
 def _hub(name: str, endpoint: str | None, token: str | None, data: Path, reading: bool) -> Destination:
     from huggingface_hub import constants, get_token
 
-    endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
-    if not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#@\s]*)?", endpoint):
-        raise UserError(f"--endpoint={endpoint} is not the address of a Hub; use one such as https://huggingface.co")
+    endpoint = check_endpoint(endpoint or constants.ENDPOINT)
     server = find(data)
     if server and endpoint in (f"http://127.0.0.1:{server['port']}", f"http://localhost:{server['port']}"):
         return Destination(name, endpoint, token or _own_token() or server["token"], data)
@@ -79,6 +79,18 @@ def _hub(name: str, endpoint: str | None, token: str | None, data: Path, reading
     if not token and not reading:
         raise UserError(f"no token for {endpoint}; run `hf auth login` or set HF_TOKEN (a token with the role write)")
     return Destination(name, endpoint, token)
+
+
+def check_endpoint(endpoint: str) -> str:
+    """The address of a Hub, without a slash at its end.
+
+    Raises:
+        UserError: it is not one.
+    """
+    endpoint = endpoint.rstrip("/")
+    if not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#@\s]*)?", endpoint):
+        raise UserError(f"--endpoint={endpoint} is not the address of a Hub; use one such as https://huggingface.co")
+    return endpoint
 
 
 def _own_token() -> str | None:

@@ -1,6 +1,7 @@
 """A repository at a revision, opened to be read."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 from pinfold.common.errors import UserError
@@ -16,6 +17,8 @@ def open_revision(target: str, endpoint: str | None) -> Iterator[tuple[Remote, s
         UserError: no such repository or revision.
     """
     name, _, revision = target.partition("@")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII):
+        raise UserError(f"{target}: no such folder; give a directory, or a repository as owner/name@revision")
     local = endpoint == EMBEDDED or (endpoint is None and name.startswith("local/"))
     if local and not HUB_DATA.exists():
         raise UserError(f"{target}: no embedded Hub in {HUB_DATA}; name another with --endpoint, or push to it first")

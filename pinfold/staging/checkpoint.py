@@ -61,6 +61,18 @@ def check_config(config: dict, path: Path) -> None:
         raise UserError(f"{path}: architectures={classes!r} must be a list of class names; save the checkpoint again")
 
 
+def read_config(checkpoint: Path) -> dict:
+    """config.json of a checkpoint that holds weights.
+
+    Raises:
+        UserError: there are no weights, or a config.json that is missing or that transformers cannot read.
+    """
+    config = read_json(checkpoint / "config.json", "save_pretrained writes one")
+    find_weights(checkpoint)
+    check_config(config, checkpoint / "config.json")
+    return config
+
+
 def _check_type(config: dict, folder: ModelFolder, path: Path) -> None:
     """Refuse a checkpoint of another architecture: the folder's configuration class would not read it as its own."""
     cls = folder.config_class(folder.auto_map())

@@ -22,7 +22,7 @@ from pinfold.folder.contents import describes_model, has_tokenizer
 from pinfold.folder.filenames import INDEX, MANIFEST, PAPERS, PICKLES, PICTURES, PREPROCESSING, SENTENCE_FILES, WEIGHTS
 from pinfold.folder.model_folder import DIGEST_LINE, ModelFolder, Module, code_digest
 from pinfold.folder.tokenizer_files import TOKENIZER, TOKENIZER_CONFIG, portable_tokenizer
-from pinfold.staging.checkpoint import CodeFrom, _check_type, check_config, find_weights, parse_size
+from pinfold.staging.checkpoint import CodeFrom, _check_type, find_weights, parse_size, read_config
 from pinfold.staging.weights import _stage_weights
 
 
@@ -97,11 +97,10 @@ def stage(
     Raises:
         UserError: the checkpoint has no configuration or no safetensors weights.
     """
-    config = read_json(checkpoint / "config.json", "save_pretrained writes one")
-    weights = find_weights(checkpoint)
-    check_config(config, checkpoint / "config.json")
+    config = read_config(checkpoint)
     auto_map = folder.auto_map()
     _check_type(config, folder, checkpoint / "config.json")
+    weights = find_weights(checkpoint)
     _stage_weights(weights, directory, parse_size(max_shard_size))
     if code_from:
         code = sorted(module.file for module in folder.closure([place.split(".")[0] for place in auto_map.values()]))

@@ -62,7 +62,9 @@ class Source:
             raise UserError(f"{self.name}: no model class is registered; call X.register_for_auto_class there")
         if wanted:
             if wanted not in models:
-                raise UserError(f"--auto {wanted}: {self.name} has {', '.join(sorted(models))}")
+                raise UserError(
+                    f"--auto {wanted}: {self.name} does not have it; use one of {', '.join(sorted(models))}"
+                )
             return wanted, models[wanted]
         named = (self.stored or {}).get("architectures")
         for auto, reference in sorted(models.items(), reverse=True):  # a head comes after the plain AutoModel

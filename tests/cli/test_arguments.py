@@ -15,7 +15,7 @@ CASES = {
     "no action": (["tokenizer"], "pinfold tokenizer: the following arguments are required: ACTION, one of train, add"),
     "an option left out": (["tokenizer", "train", "x"], "pinfold tokenizer train: the following arguments are"),
     "a choice": (["tokenizer", "train", "x", "--output", "y", "--kind", "z"], "invalid choice: 'z' (choose from "),
-    "a number": (["train", "resnet_model", "--epochs", "abc"], "'abc' must be int from 1 to "),
+    "a number": (["train", "resnet_model", "--epochs", "abc"], "'abc' must be a whole number of at least 1"),
     "no value": (["compat", "make"], "pinfold compat make: the following arguments are required: VERSION"),
     "a control character": (["push", "a", "b\x1b[31m\nc"], "unrecognized arguments: b\\x1b[31m c"),
     "the Hub's": (["hub", "--port", "many"], "pinfold hub: argument --port: "),

@@ -40,7 +40,7 @@ def test_a_version_that_does_not_exist_is_one_line(pinfold):
     done = pinfold("compat", "make", "4.999.0")
     assert done.returncode == 2 and "cannot install transformers==4.999.0" in done.stderr
     done = pinfold("compat", "make", "latest")
-    assert done.returncode == 2 and "VERSION=latest is not a released version" in done.stderr
+    assert done.returncode == 2 and "'latest' is not a release of transformers" in done.stderr
 
 
 @pytest.fixture

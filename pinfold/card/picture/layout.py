@@ -193,13 +193,13 @@ def _attention(stage: dict, depth: int, y: float, shapes: list) -> float:
         shapes += _thumbnail(rule, kind.get("numbers"), LEFT, y, f"kind{number}")
         x = LEFT + THUMB + 14
         own = [start + i for i, k in enumerate(which) if k == number]
-        told = "all layers" if len(own) == depth and not start else _ranges(own)
+        layers = "all layers" if len(own) == depth and not start else _ranges(own)
         label = clean(kind.get("label"))
         shapes.append(_text(x, y + 20, label[:1].upper() + label[1:], TEXT, "ink", RIGHT - x))
         if depth > 1:
-            if width_of(told, TEXT) > RIGHT - x:  # cut between two numbers
-                told = f"{shortened(told, TEXT, RIGHT - x - 8).rpartition(',')[0]}, {MORE}"
-            shapes.append(_text(x, y + 38, told, TEXT, "soft", RIGHT - x))
+            if width_of(layers, TEXT) > RIGHT - x:  # cut between two numbers
+                layers = f"{shortened(layers, TEXT, RIGHT - x - 8).rpartition(',')[0]}, {MORE}"
+            shapes.append(_text(x, y + 38, layers, TEXT, "soft", RIGHT - x))
         y += THUMB + 10
     if len(kinds) > MOST_KINDS:
         shapes.append(_text(LEFT, y + 11, f"and {len(kinds) - MOST_KINDS} more kinds", TEXT, "soft", RIGHT - LEFT))

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,32 @@ def _is_ours(data: Path) -> bool:
         return False
     was_empty = names - _BEFORE_THE_MARK == {"repos", "tmp"} and not any(repos.iterdir())
     return was_empty or bool(names & {"secret", "tokens.json", "lock"}) or any(repos.glob("*/*/*.git/hub.json"))
+
+
+@contextlib.contextmanager
+def in_use(data: Path) -> Iterator[None]:
+    """The directory, made where it is missing; a mistake that ends its first use leaves nothing behind.
+
+    Raises:
+        UserError: as `prepare`.
+    """
+    missing = [each for each in (data, *data.parents) if not each.exists()]
+    prepare(data)
+    try:
+        yield
+    except UserError:
+        if missing and _is_unused(data):
+            shutil.rmtree(data)
+            for parent in missing[1:]:
+                with contextlib.suppress(OSError):  # something else was put there meanwhile
+                    parent.rmdir()
+        raise
+
+
+def _is_unused(data: Path) -> bool:
+    """Whether it holds only what `prepare` and a refused token leave."""
+    names = {path.relative_to(data).as_posix() for path in data.rglob("*")}
+    return names <= {MARK, "tmp", "repos", "repos/models", "lock", "tokens.lock"}
 
 
 @contextlib.contextmanager

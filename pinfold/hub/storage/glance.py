@@ -17,7 +17,7 @@ from pinfold.hub.storage.store import Store
 REMEMBERED = 50_000
 Value = TypeVar("Value")
 _times: dict = {}  # (path, commit): when it was made
-_told: set = set()  # lines of the log about damage: each is written once
+_logged: set = set()  # lines of the log about damage: each is written once
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def guarded(row: Glance, otherwise: Value | None, look: Callable[..., Value], *g
             return None
         reason = str(error) if isinstance(error, Damaged) else f"{row.id} is damaged: {type(error).__name__}: {error}"
         line = printable(f"{reason[:400]}; run pinfold hub verify")
-        if line not in _told and len(_told) < REMEMBERED:
-            _told.add(line)
+        if line not in _logged and len(_logged) < REMEMBERED:
+            _logged.add(line)
             print(line.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
         return otherwise
 
