@@ -22,6 +22,7 @@ from pinfold.folder.releases import every_minor, lowest_version, release_ranges
 # code does with it, and a load (`pinfold check --run`) decides.
 FAILS, CAN_FAIL = "fails", "can fail"
 WRONG_NUMBERS, CAN_GIVE_WRONG_NUMBERS = "gives wrong numbers", "can give wrong numbers"
+WRONG_TEXT = "writes wrong text"
 EFFECTS = {
     "P02": ("", CAN_FAIL, "auto_map"),
     "P06": ("", FAILS, "an import that the loader cannot find"),
@@ -41,6 +42,7 @@ EFFECTS = {
     "P16": ("", FAILS, "config_class"),
     "P17": ("<4.49", WRONG_NUMBERS, "gamma or beta in a parameter's name"),
     "P20": (">=5", WRONG_NUMBERS, "torch_dtype"),
+    "P26": (">=4.54", WRONG_TEXT, "generate loses its cache"),
     "P22b": ("<5", FAILS, "a tokenizer class of transformers 5"),
 }
 MEMBER = re.compile(r": (PreTrainedModel|DynamicCache|GenerationMixin)\.")

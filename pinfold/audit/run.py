@@ -16,6 +16,7 @@ from pinfold.audit.reachable import ReachableCode, call_name, calls, string
 from pinfold.audit.rules import config as config_rules
 from pinfold.audit.rules import constructors as constructor_rules
 from pinfold.audit.rules import files as file_rules
+from pinfold.audit.rules import generation as generation_rules
 from pinfold.audit.rules import init_weights as init_rules
 from pinfold.audit.rules import model as model_rules
 from pinfold.audit.rules import names as name_rules
@@ -112,6 +113,7 @@ def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
     yield from model_rules.loss_arguments(code)
     yield from model_rules.base_prefix(code)
     yield from model_rules.registered_at_import(code)
+    yield from generation_rules.cache_names(code)
     if judge_digest:
         yield from file_rules.outdated_digest(code)
     yield from security_findings(code.folder, code.modules, code.configs)

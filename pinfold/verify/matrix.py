@@ -33,6 +33,7 @@ CHECKS = {
     "D05": "tensors",
     "D06": "saves",
     "D07": "two copies",
+    "D08": "generates",
 }
 
 

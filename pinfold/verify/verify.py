@@ -3,7 +3,7 @@
 How it works:
 - ``reference`` computes the expected outputs from the folder's own source and the checkpoint's tensors.
 - ``staged_load`` and ``published_load`` load through the Auto classes from an empty HF_HOME and compare with them bit
-  by bit; each of the checks D01 to D07 has its own result in the answer.
+  by bit; each of the checks D01 to D08 has its own result in the answer.
 - A tokenizer's ids are compared as well, with those of the checkpoint's own files; a tokenizer alone has only these.
 - All of it runs in the sandbox (fence/process.py), since it executes the folder's code; this half only compares
   answers. The half inside is fenced/verify.
@@ -34,7 +34,7 @@ class Unverified(UserError):
     """At least one check failed.
 
     Args:
-        failures: each with "check" (D01 to D07, P18), "part" (its key in ``checks``) and "line", in order.
+        failures: each with "check" (D01 to D08, P18), "part" (its key in ``checks``) and "line", in order.
         checks: check -> "ok", the line of its first failure, or "skipped: why".
         hashes: Auto class -> sha256 of its outputs, as far as there were any.
     """

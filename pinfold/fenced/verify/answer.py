@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ..values import describe
 
-CHECKS = ("D01", "D02", "D03", "D04", "D05", "D06", "D07", "loss", "bf16", "fp16")
+CHECKS = ("D01", "D02", "D03", "D04", "D05", "D06", "D07", "D08", "loss", "bf16", "fp16")
 
 
 class Answer:

@@ -11,7 +11,7 @@ import json
 import os
 
 from ..values import describe, plain_config
-from . import buffers, example, losses, tokens, weights
+from . import buffers, example, generation, losses, tokens, weights
 from .answer import Answer, answered
 from .further_loads import HALVES, load_in_half, load_second_copy
 from .load_job import LoadJob, arguments_of
@@ -86,6 +86,11 @@ def _load_auto(job: LoadJob, auto: str, name: str) -> None:
     job.hashes[auto] = hash_outputs(outputs, auto)
     job.outputs |= outputs
     _compare_losses(job, auto, model, outputs, exact)
+    compared = generation.faults(model, request["probe"], job.is_large)
+    if isinstance(compared, str):
+        answer.skip("D08", compared)
+    else:
+        answer.check("D08", [f"{auto}: {line}" for line in compared])
     if not exact:
         return
     if not request.get("resave"):

@@ -1,0 +1,142 @@
+"""Rules about generate(): the name under which a forward takes the cache, and models that keep none (P26).
+
+generate() of transformers 5.24 passes the cache as ``cache``, older releases as ``past_key_values``. From 4.54 on it
+hands each step the last token alone where ``use_cache`` is not False, whatever the forward takes. A name that falls
+into **kwargs raises nothing: the model sees one token without its past, and writes other text.
+"""
+
+import ast
+from collections.abc import Callable, Iterator
+
+from packaging.version import Version
+
+from pinfold.audit.finding import Finding
+from pinfold.audit.reachable import ReachableCode, assignments, call_name, is_self_attribute, string
+from pinfold.folder.releases import every_minor
+
+RENAMED = Version("5.24")  # the first release that passes ``cache``
+SLICES = Version("4.54")  # the first that slices the ids of a model without a cache
+CACHES = ("past_key_values", "cache", "cache_params")
+
+
+def cache_names(code: ReachableCode) -> Iterator[Finding]:
+    """P26: models whose generate() loses its past in some release."""
+    for cls in code.models:
+        definition = code.folder.method(cls, "forward")
+        if definition is None or code.folder.is_stock(cls) or not _generates(code, cls):
+            continue
+        owner, forward = definition
+        takes = [name for name in CACHES if name in _taken(code, cls, forward)]
+        if "cache_params" in takes or code.folder.method(cls, "generate"):
+            continue  # a state space model prepares its own inputs
+        if takes and forward.args.kwarg is not None:
+            yield from _one_name(code, cls, owner, forward, takes)
+        elif (
+            not takes
+            and not code.folder.method(cls, "prepare_inputs_for_generation")
+            and not _says_no_cache(code, cls)
+        ):
+            affected = _releases(code, lambda release: release >= SLICES)
+            if affected:
+                yield code.finding(
+                    "P26",
+                    f"{cls}.forward takes no cache, and its configuration does not say so: generate of transformers "
+                    "4.54 and later then passes the last token alone, and other text is written.",
+                    owner,
+                    forward,
+                    fix="Set use_cache=False in the configuration class: def __init__(self, ..., use_cache=False, "
+                    "**kwargs) and self.use_cache = use_cache.",
+                    releases=affected,
+                )
+
+
+def _one_name(
+    code: ReachableCode, cls: str, owner: str, forward: ast.FunctionDef, takes: list[str]
+) -> Iterator[Finding]:
+    for name, other, affected in (
+        ("past_key_values", "cache", _releases(code, lambda release: release >= RENAMED)),
+        ("cache", "past_key_values", _releases(code, lambda release: release < RENAMED)),
+    ):
+        if takes != [name] or not affected or _mentions(code, other):
+            continue
+        kwargs = forward.args.kwarg.arg if forward.args.kwarg else ""
+        since = "from transformers 5.24 on" if other == "cache" else "up to transformers 5.23"
+        yield code.finding(
+            "P26",
+            f"{cls}.forward takes its cache as {name}. generate passes it as {other} {since}, which falls into "
+            f"**{kwargs}: other text is written, without an error.",
+            owner,
+            forward,
+            fix="Take past_key_values=None and cache=None, use the one that is given, and return it under the name "
+            "that the output class has.",
+            releases=affected,
+        )
+
+
+def _releases(code: ReachableCode, concerned: Callable[[Version], bool]) -> tuple[str, ...]:
+    lowest = Version(".".join(map(str, code.lowest_version)))
+    return tuple(r for r in every_minor() if Version(r) >= lowest and concerned(Version(r)))
+
+
+def _generates(code: ReachableCode, cls: str) -> bool:
+    """Whether the class inherits GenerationMixin, as every release wants it."""
+    return any(base == "GenerationMixin" for owner in code.folder.lineage(cls) for base, _ in code.folder.bases(owner))
+
+
+def _taken(code: ReachableCode, cls: str, forward: ast.FunctionDef) -> set[str]:
+    """Arguments of a forward, and of the models of the folder to which it may hand its **kwargs."""
+    names = _arguments(forward)
+    if forward.args.kwarg is not None:
+        for inner in code.folder.classes:
+            definition = code.folder.method(inner, "forward") if code.folder.kind(inner) == "model" else None
+            if inner != cls and definition:
+                names |= _arguments(definition[1]) & set(CACHES)
+    return names
+
+
+def _arguments(forward: ast.FunctionDef) -> set[str]:
+    return {a.arg for a in (*forward.args.posonlyargs, *forward.args.args, *forward.args.kwonlyargs)}
+
+
+def _mentions(code: ReachableCode, name: str) -> bool:
+    """Whether the code reads it from a table: kwargs.pop("cache"), kwargs["cache"], "cache" in kwargs."""
+    for module in code.modules:
+        for node in ast.walk(module.tree):
+            keys: list[ast.expr] = []
+            if isinstance(node, ast.Call):
+                keys = node.args[:1] if call_name(node) in ("get", "pop", "setdefault") else []
+            elif isinstance(node, ast.Subscript):
+                keys = [node.slice]
+            elif isinstance(node, ast.Compare):
+                keys = [node.left]
+            if any(string(key) == name for key in keys):
+                return True
+    return False
+
+
+def _says_no_cache(code: ReachableCode, cls: str) -> bool:
+    """Whether the configuration sets use_cache to False, in its class or in config.json."""
+    if code.configs.get("config.json", {}).get("use_cache") is False:
+        return True
+    for config in code.config_classes:
+        node = code.folder.classes[config][1]
+        for function in (n for n in ast.walk(node) if isinstance(n, ast.FunctionDef)):
+            arguments = function.args
+            pairs = zip(
+                reversed([*arguments.posonlyargs, *arguments.args]), reversed(arguments.defaults), strict=False
+            )
+            pairs = [*pairs, *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+            if any(argument.arg == "use_cache" and _is_false(value) for argument, value in pairs):
+                return True
+        for part in ast.walk(node):
+            for target, value in assignments(part):
+                own = is_self_attribute(target) and target.attr == "use_cache"
+                if (own or (isinstance(target, ast.Name) and target.id == "use_cache")) and _is_false(value):
+                    return True
+            if isinstance(part, ast.keyword) and part.arg == "use_cache" and _is_false(part.value):
+                return True
+    return False
+
+
+def _is_false(value: ast.AST | None) -> bool:
+    return isinstance(value, ast.Constant) and value.value is False

@@ -1,0 +1,124 @@
+"""P26: the name under which a forward takes its cache, and models that keep none."""
+
+import pytest
+
+from pinfold.audit.examine import examine
+from pinfold.audit.run import audit
+from pinfold.folder.model_folder import read_modules
+
+CONFIGURATION = """
+from transformers import PretrainedConfig
+
+
+class TextConfig(PretrainedConfig):
+    model_type = "text-tiny"
+
+    def __init__(self, vocab_size=40, width=8, pad_token_id=0{arguments}, **kwargs):
+        super().__init__(pad_token_id=pad_token_id, **kwargs)
+        self.vocab_size = vocab_size
+        self.width = width
+{body}
+
+TextConfig.register_for_auto_class()
+"""
+MODELING = """
+from torch import nn
+from transformers import DynamicCache, GenerationMixin, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from .configuration_text import TextConfig
+
+
+class TextForCausalLM(PreTrainedModel{mixin}):
+    config_class = TextConfig
+    base_model_prefix = "model"
+    accepts_loss_kwargs = False
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.words = nn.Embedding(config.vocab_size, config.width)
+        self.post_init()
+{more}
+    def forward(self, input_ids=None, attention_mask=None, {arguments}**kwargs):
+{body}        return CausalLMOutputWithPast(logits=self.words(input_ids))
+
+
+TextForCausalLM.register_for_auto_class("AutoModelForCausalLM")
+"""
+OWN = "    def prepare_inputs_for_generation(self, input_ids, **kwargs):\n        return {'input_ids': input_ids}\n"
+
+
+def folder(tmp_path, arguments="", body="", more="", config="", config_body="", mixin=", GenerationMixin", lines=""):
+    directory = tmp_path / "text"
+    directory.mkdir()
+    text = CONFIGURATION.format(arguments=config, body=config_body) + lines
+    (directory / "configuration_text.py").write_text(text)
+    text = MODELING.format(arguments=arguments, body=body, more=more, mixin=mixin)
+    (directory / "modeling_text.py").write_text(text)
+    return directory
+
+
+BOTH = "past_key_values=None, cache=None, "
+# shape -> (how the folder is written, the words of the finding; None: there is none)
+SHAPES = {
+    "the older name": ({"arguments": "past_key_values=None, "}, "takes its cache as past_key_values"),
+    "the newer name": ({"arguments": "cache=None, "}, "takes its cache as cache"),
+    "both": ({"arguments": BOTH}, None),
+    "both, one from kwargs": (
+        {"arguments": "past_key_values=None, ", "body": '        past_key_values = kwargs.pop("cache", None)\n'},
+        None,
+    ),
+    "both, one by subscript": (
+        {
+            "arguments": "cache=None, ",
+            "body": '        if "past_key_values" in kwargs:\n            cache = kwargs["past_key_values"]\n',
+        },
+        None,
+    ),
+    "no cache": ({}, "takes no cache, and its configuration does not say so"),
+    "no cache, said by an argument": ({"config": ", use_cache=False"}, None),
+    "no cache, said by an attribute": ({"config_body": "        self.use_cache = False\n"}, None),
+    "no cache, said by the class": ({"config_body": "    use_cache = False\n"}, None),
+    "no cache, wrongly said": (
+        {"config": ", use_cache=True"},
+        "takes no cache, and its configuration does not say so",
+    ),
+    "no cache, own inputs": ({"more": OWN}, None),
+    "a state": ({"arguments": "cache_params=None, "}, None),
+    "does not generate": ({"mixin": ""}, None),
+    "from 5.24 on": ({"arguments": "cache=None, ", "lines": 'MIN_TRANSFORMERS = "5.24"\n'}, None),
+    "a generate of its own": (
+        {"more": "    def generate(self, input_ids, **kwargs):\n        return input_ids\n"},
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_cache_that_falls_into_kwargs_is_found(shape, tmp_path):
+    edits, words = SHAPES[shape]
+    directory = folder(tmp_path, **edits)
+    findings = [f for f in audit(directory, read_modules(directory)) if f.code == "P26"]
+    assert [words in f.sentence for f in findings] == [True] * (words is not None), findings
+    if findings:
+        assert findings[0].file == "modeling_text.py" and findings[0].severity == "error"
+
+
+def test_the_forecast_names_the_releases_that_write_other_text(tmp_path):
+    report = examine(folder(tmp_path, arguments="past_key_values=None, "), "text")
+    assert report.forecast == (
+        "by its code it loads in 4.48-5.23, in 5.24 it writes wrong text: P26 generate loses its cache"
+    )
+
+
+def test_a_cache_that_a_part_takes_from_the_kwargs_is_not_lost(tmp_path):
+    directory = folder(tmp_path, arguments="past_key_values=None, ")
+    path = directory / "modeling_text.py"
+    inner = (
+        "class TextModel(PreTrainedModel):\n    config_class = TextConfig\n\n    def __init__(self, config):\n"
+        "        super().__init__(config)\n        self.words = nn.Embedding(config.vocab_size, config.width)\n"
+        "        self.post_init()\n\n    def forward(self, input_ids, cache=None, **kwargs):\n"
+        "        return self.words(input_ids)\n\n\n"
+    )
+    path.write_text(path.read_text().replace("class TextForCausalLM", inner + "class TextForCausalLM"))
+    assert [f for f in audit(directory, read_modules(directory)) if f.code == "P26"] == []

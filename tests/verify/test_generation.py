@@ -1,0 +1,229 @@
+"""D08: generate() with a cache, in beams and behind padding, against the same model without a cache."""
+
+import inspect
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import transformers
+from packaging.version import Version
+from torch import nn
+from transformers import DynamicCache, GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutput, CausalLMOutputWithPast, Seq2SeqLMOutput
+
+from pinfold.fence.overlays import find_overlay
+from pinfold.fenced.verify import generation
+
+
+class Config(PretrainedConfig):
+    model_type = "generation-tiny"
+
+    def __init__(self, vocab_size=40, hidden_size=16, num_hidden_layers=1, pad_token_id=0, use_cache=True, **kwargs):
+        super().__init__(pad_token_id=pad_token_id, **kwargs)
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.num_hidden_layers = num_hidden_layers
+        self.use_cache = use_cache
+
+
+class Attends(PreTrainedModel, GenerationMixin):
+    """One layer of attention, whose cache works in every release."""
+
+    config_class = Config
+    _supports_cache_class = True
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.words = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.head = nn.Linear(config.hidden_size, config.vocab_size)
+        nn.init.normal_(self.qkv.weight, std=0.5)
+        self.post_init()
+
+    def _init_weights(self, module):
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.5)
+
+    def forward(self, input_ids=None, attention_mask=None, past_key_values=None, cache=None, use_cache=None, **kwargs):
+        cache = past_key_values if cache is None else cache
+        if use_cache and cache is None:
+            cache = DynamicCache()
+        past = cache.get_seq_length() if cache is not None else 0
+        q, k, v = self.qkv(self.words(input_ids)).unsqueeze(1).chunk(3, -1)
+        if cache is not None:
+            k, v = cache.update(k, v, 0)
+        tokens = input_ids.shape[1]
+        mask = torch.ones(tokens, past + tokens, dtype=torch.bool).tril(past)[None, None]
+        if attention_mask is not None:
+            mask = mask & attention_mask[:, None, None, : past + tokens].bool()
+        mask = mask | torch.eye(past + tokens, dtype=torch.bool)[-tokens:]
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)[:, 0]
+        return CausalLMOutputWithPast(logits=self.head(mixed), past_key_values=cache)
+
+
+class OneName(Attends):
+    def forward(self, input_ids=None, attention_mask=None, past_key_values=None, use_cache=None, **kwargs):
+        return Attends.forward(self, input_ids, attention_mask, past_key_values, use_cache=use_cache)
+
+
+class OtherName(Attends):
+    def forward(self, input_ids=None, attention_mask=None, cache=None, use_cache=None, **kwargs):
+        return Attends.forward(self, input_ids, attention_mask, cache=cache, use_cache=use_cache)
+
+
+class ForgetsBeams(Attends):
+    """A cache of its own, which beam search cannot reorder."""
+
+    def forward(self, input_ids=None, attention_mask=None, past_key_values=None, cache=None, use_cache=None, **kwargs):
+        past = self.__dict__.get("_seen") if input_ids.shape[1] == 1 and use_cache else None
+        ids = input_ids if past is None else torch.cat([past, input_ids], 1)
+        self.__dict__["_seen"] = ids
+        return CausalLMOutput(logits=Attends.forward(self, ids, attention_mask).logits[:, -input_ids.shape[1] :])
+
+
+class Counts(Attends):
+    """Positions from the length of what it sees: behind a cache they begin anew."""
+
+    def forward(self, input_ids=None, attention_mask=None, past_key_values=None, cache=None, use_cache=None, **kwargs):
+        output = super().forward(input_ids, attention_mask, past_key_values, cache, use_cache)
+        output.logits = output.logits + torch.arange(input_ids.shape[1])[None, :, None] * self.head.bias
+        return output
+
+
+class Recurrent(PreTrainedModel, GenerationMixin):
+    """No cache at all."""
+
+    config_class = Config
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.words = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.rnn = nn.GRU(config.hidden_size, config.hidden_size, batch_first=True)
+        self.head = nn.Linear(config.hidden_size, config.vocab_size)
+        self.post_init()
+
+    def forward(self, input_ids=None, attention_mask=None, **kwargs):
+        return CausalLMOutput(logits=self.head(self.rnn(self.words(input_ids))[0]))
+
+
+class Raises(Recurrent):
+    def forward(self, input_ids=None):
+        return CausalLMOutput(logits=self.head(self.rnn(self.words(input_ids))[0]))
+
+
+class Own(Recurrent):
+    def generate(self, input_ids, **kwargs):
+        return input_ids
+
+
+class Classifies(PreTrainedModel):
+    config_class = Config
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.words = nn.Embedding(config.vocab_size, 3)
+        self.post_init()
+
+    def forward(self, input_ids=None):
+        return CausalLMOutput(logits=self.words(input_ids).mean(1))
+
+
+def faults(cls, config=None, own=None, is_large=False):
+    torch.manual_seed(0)
+    return generation.faults(cls(config or Config()).eval(), own or {}, is_large)
+
+
+# whether this release hands on the last token alone, whatever forward takes
+SLICES = Version(transformers.__version__) >= Version("4.54")
+# the name under which this release passes it
+RENAMED = "cache" in inspect.signature(transformers.GenerationMixin.prepare_inputs_for_generation).parameters
+
+
+def test_a_cache_that_works_has_no_fault():
+    assert faults(Attends) == []
+    assert faults(Attends, is_large=True) == []
+
+
+@pytest.mark.parametrize(("cls", "lost"), [(OneName, RENAMED), (OtherName, not RENAMED)])
+def test_a_cache_that_falls_into_kwargs_is_seen_where_its_name_is_another(cls, lost):
+    lines = faults(cls)
+    assert bool(lines) == lost
+    if lost:
+        assert "with its cache the logits of new token 2 differ" in lines[0]
+        assert "take both names, past_key_values=None and cache=None" in lines[0]
+
+
+def test_a_forward_that_counts_what_it_sees_is_wrong_behind_a_cache():
+    assert "with its cache the logits of new token" in faults(Counts)[0]
+
+
+def test_a_cache_that_beams_cannot_reorder_is_seen():
+    lines = faults(ForgetsBeams)
+    assert any("in beams" in line for line in lines) or not SLICES, lines
+
+
+def test_a_model_without_a_cache_has_to_say_so():
+    lines = faults(Recurrent)
+    if not SLICES:
+        assert lines == []
+        return
+    assert "Recurrent.forward takes no cache: set use_cache=False in the configuration class" in lines[0]
+    assert faults(Recurrent, Config(use_cache=False)) == []
+
+
+def test_a_generate_that_raises_is_a_fault_of_one_line():
+    lines = faults(Raises)
+    assert "TypeError" in lines[0] and "\n" not in lines[0]
+
+
+def test_what_cannot_be_compared_is_said():
+    assert faults(Classifies) == "the class does not generate"
+    assert faults(Own) == "Own has a generate of its own"
+
+
+def test_settings_of_the_checkpoint_do_not_draw_at_random():
+    torch.manual_seed(0)
+    model = Attends(Config()).eval()
+    model.generation_config.do_sample, model.generation_config.temperature = True, 2.0
+    assert generation.faults(model, {}, False) == []
+    assert model.generation_config.do_sample is True and not model.training
+
+
+def test_prompts_of_a_probe_of_its_own_are_used():
+    assert faults(Attends, own={"input_ids": {"shape": [2, 5], "values": "ramp", "modulo": 30}}) == []
+
+
+def test_an_encoder_and_decoder_generates_from_its_start_token():
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 50}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
+    config = transformers.BartConfig(**sizes, **heads)
+    torch.manual_seed(0)
+    assert generation.faults(transformers.BartForConditionalGeneration(config).eval(), {}, False) == []
+
+
+def test_a_seq2seq_without_a_start_token_is_told_to_set_one():
+    config = transformers.T5Config(d_model=16, d_kv=8, num_layers=1, num_heads=2, d_ff=16, vocab_size=50)
+    lines = generation.faults(transformers.T5ForConditionalGeneration(config).eval(), {}, False)
+    assert "set decoder_start_token_id in the configuration" in lines[0]
+
+
+def test_the_output_class_is_not_what_decides():
+    class Tuples(Attends):
+        def forward(self, input_ids=None, attention_mask=None, past_key_values=None, cache=None, use_cache=None, **k):
+            output = super().forward(input_ids, attention_mask, past_key_values, cache, use_cache)
+            return Seq2SeqLMOutput(logits=output.logits, past_key_values=output.past_key_values)
+
+    assert faults(Tuples) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["4.48.3", "4.57.6", "5.0.0"])
+def test_the_same_in_older_releases(version):
+    if "PYTHONPATH" in os.environ:
+        pytest.skip("this is the run in an older release")
+    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", __file__]
+    environment = {**os.environ, "PYTHONPATH": str(find_overlay(version))}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0 and " passed" in run.stdout, run.stdout[-3000:]
