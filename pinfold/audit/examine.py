@@ -15,7 +15,8 @@ from pinfold.common.errors import UserError
 from pinfold.folder.contents import check_files, code_elsewhere, describes_model
 from pinfold.folder.filenames import PICKLES
 from pinfold.folder.human_half import read_human_half
-from pinfold.folder.model_folder import ModelFolder, read_modules
+from pinfold.folder.loaded_code import FilesOnDisk, find_loaded_code
+from pinfold.folder.model_folder import ALL_FILES, LARGEST, ModelFolder, read_modules
 from pinfold.folder.releases import every_minor, lowest_version, release_ranges
 
 # What a fault does, and in which releases, as measured over transformers 4.48 to 5.23. "can": it depends on what the
@@ -42,6 +43,7 @@ EFFECTS = {
     "P16": ("", FAILS, "config_class"),
     "P17": ("<4.49", WRONG_NUMBERS, "gamma or beta in a parameter's name"),
     "P20": (">=5", WRONG_NUMBERS, "torch_dtype"),
+    "P27": ("<5", FAILS, "a processor's parts in one file"),
     "P26": (">=4.54", WRONG_TEXT, "generate loses its cache"),
     "P22b": ("<5", FAILS, "a tokenizer class of transformers 5"),
 }
@@ -102,7 +104,7 @@ def examine(directory: Path, name: str, sizes: dict[str, int] | None = None) -> 
     elsewhere = code_elsewhere(directory)
     report = Report(name, runnable=has_code, foreign_code=bool(elsewhere))
     report.facts.append(f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB")
-    report.facts += _code_that_runs(folder)
+    report.facts += _code_that_runs(directory, folder)
     report.facts += _code_elsewhere_and_weights(directory, folder, sizes, elsewhere)
     report.findings = audit(directory, folder if has_code else None)
     report.facts += _accepted_by_author(directory, report.findings)
@@ -122,17 +124,22 @@ def _accepted_by_author(directory: Path, findings: list[Finding]) -> list[str]:
     return [f"accepted by the author: {f.code} in {f.file} ({f.reason})" for f in judged if f.reason]
 
 
-def _code_that_runs(folder: ModelFolder) -> list[str]:
+def _code_that_runs(directory: Path, folder: ModelFolder) -> list[str]:
     """Which of the folder's files a load executes, and which not."""
     if not folder.modules:
         return []
-    entries = {entry.split(".")[0] for entry in folder.auto_map().values()}
-    loaded = folder.closure(sorted(entries))
+    references = [*folder.auto_map().values(), *folder.pipelines.values()]
+    runs = find_loaded_code(FilesOnDisk(directory), references, LARGEST, ALL_FILES)
+    names = {path.removesuffix(".py") for path in runs.files}
+    loaded = [module for name, module in sorted(folder.modules.items()) if name in names]
+    nested = sorted(path for path in runs.files if "/" in path)
     facts = []
-    if loaded:
-        files = ", ".join(f"{module.file} ({module.source.count(chr(10))} lines)" for module in loaded)
+    if loaded or nested:
+        lines = {module.file: module.source.count("\n") for module in loaded}
+        lines |= {path: (directory / path).read_bytes().count(b"\n") for path in nested}
+        files = ", ".join(f"{file} ({count} lines)" for file, count in lines.items())
         facts.append(f"runs on your machine: {files}; imports {', '.join(folder.packages(loaded))}")
-    rest = sorted(set(folder.modules) - {module.name for module in loaded} - {"__init__"})
+    rest = sorted(set(folder.modules) - names - {"__init__"})
     if rest:
         facts.append(f"not loaded by from_pretrained: {', '.join(f'{name}.py' for name in rest)}")
     return facts

@@ -22,6 +22,7 @@ from pinfold.audit.json_text import JsonText
 from pinfold.audit.reachable import assignments, call_name, chain, is_none, is_self_attribute, own_nodes, string
 from pinfold.common.errors import UserError
 from pinfold.common.safetensors import DTYPES, read_tensors
+from pinfold.folder.declared import is_declared, settings_file
 from pinfold.folder.filenames import PREPROCESSING
 from pinfold.folder.model_folder import ModelFolder, Module, located, read_text
 from pinfold.folder.releases import lowest_version
@@ -340,7 +341,8 @@ def _settings(directory: Path, folder: ModelFolder) -> Iterator[Fix]:
             texts[name] = JsonText(_read(directory / name))
     codes: dict[str, set[str]] = {name: set() for name in texts}
     if "config.json" in texts:
-        codes["config.json"] |= _auto_map(texts, folder)
+        for name, cured in _auto_map(texts, folder).items():
+            codes[name] |= cured
         codes["config.json"] |= _ties(texts["config.json"], folder)
         codes["config.json"] |= _dtype(texts["config.json"], directory)
         codes["config.json"] |= _tokenizer_class(texts, directory)
@@ -359,28 +361,43 @@ def _settings(directory: Path, folder: ModelFolder) -> Iterator[Fix]:
         yield Fix(directory / name, text.before, text.text, sorted(codes[name]))
 
 
-def _auto_map(texts: dict[str, JsonText], folder: ModelFolder) -> set[str]:
-    """P01 and P02: an entry for each class that the folder registers; code in another repository stays there."""
+def _auto_map(texts: dict[str, JsonText], folder: ModelFolder) -> dict[str, set[str]]:
+    """P01 and P02: an entry for each class of the folder, in the file in which its Auto class looks.
+
+    Code in another repository stays there.
+
+    Returns:
+        File -> the codes that are cured in it.
+    """
     config = texts["config.json"]
     existing = config.value.get("auto_map")
     entries = dict(existing) if isinstance(existing, dict) else {}
-    elsewhere = {auto for n, t in texts.items() if n != "config.json" for auto in t.value.get("auto_map") or ()}
     if any("--" in str(place) for place in entries.values()):
-        return set()
-    codes: set[str] = set()
+        return {}
+    codes: dict[str, set[str]] = {}
     for auto, place in folder.auto_map().items() if folder.modules else ():
         right: object = place
         if auto == "AutoTokenizer":
             right = [None, place] if "Fast" in place else [place, None]
-        if auto not in entries and auto not in elsewhere:
-            entries[auto] = right
-            codes.add("P01")
-        elif auto in entries and not _leads_somewhere(entries[auto], auto, folder):
-            entries[auto] = right
-            codes.add("P02")
-    if codes:
-        config.set("auto_map", entries)
+        if auto in entries and not _leads_somewhere(entries[auto], auto, folder):
+            _set_entry(config, "", auto, right)
+            codes.setdefault("config.json", set()).add("P02")
+        elif not is_declared({name: text.value for name, text in texts.items()}, auto):
+            file, part = settings_file({name: text.value for name, text in texts.items()}, auto)
+            _set_entry(texts[file], part, auto, right)
+            codes.setdefault(file, set()).add("P01")
     return codes
+
+
+def _set_entry(text: JsonText, part: str, auto: str, entry: object) -> None:
+    """One entry of the auto_map of a file, or of a part in it."""
+    settings = text.value[part] if part else text.value
+    table = settings.get("auto_map")
+    table = {**(table if isinstance(table, dict) else {}), auto: entry}
+    if part:
+        text.set(part, {**settings, "auto_map": table})
+    else:
+        text.set("auto_map", table)
 
 
 def _leads_somewhere(value: object, auto: str, folder: ModelFolder) -> bool:

@@ -23,6 +23,7 @@ class ReachableCode:
         auto_map: Auto class -> "module.Class", of the folder.
         lowest_version: the oldest transformers that the folder supports, such as (4, 48).
         configs: the JSON files that were there, by name.
+        nested: paths of further Python files that are loaded out of folders, such as custom_generate/generate.py.
     """
 
     directory: Path
@@ -31,6 +32,7 @@ class ReachableCode:
     auto_map: dict[str, str]
     lowest_version: tuple[int, int]
     configs: dict[str, dict] = field(default_factory=dict)
+    nested: list[str] = field(default_factory=list)
 
     @functools.cached_property
     def classes(self) -> list[str]:

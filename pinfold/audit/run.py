@@ -9,6 +9,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pinfold.audit.finding import Finding
@@ -28,7 +29,8 @@ from pinfold.audit.security.run import security_findings
 from pinfold.common.errors import UserError
 from pinfold.folder import releases
 from pinfold.folder.filenames import PREPROCESSING
-from pinfold.folder.model_folder import ModelFolder, read_text
+from pinfold.folder.loaded_code import FilesOnDisk, find_loaded_code
+from pinfold.folder.model_folder import ALL_FILES, LARGEST, ModelFolder, read_modules, read_text
 
 __all__ = ["Finding", "audit", "snippets"]
 CONFIGS = (
@@ -70,6 +72,9 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit) ->
     yield from settings_rules.check_entries(configs, folder, code_from)
     if custom:
         yield from settings_rules.model_type(configs, code)
+    if custom:
+        lowest = code.lowest_version if code else (4, 48)
+        yield from settings_rules.parts_of_processors(configs, lowest)
     yield from settings_rules.forbidden_keys(configs)
     if code:
         yield from _code(code, judge_digest="config.json" in configs)
@@ -117,6 +122,23 @@ def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
     if judge_digest:
         yield from file_rules.outdated_digest(code)
     yield from security_findings(code.folder, code.modules, code.configs)
+    yield from _nested_code(code)
+
+
+def _nested_code(code: ReachableCode) -> Iterator[Finding]:
+    """What a load runs out of folders of the repository, such as custom_generate: read by the same security rules."""
+    by_folder: dict[str, list[str]] = {}
+    for path in code.nested:
+        place, _, file = path.rpartition("/")
+        by_folder.setdefault(place, []).append(file.removesuffix(".py"))
+    for place, names in by_folder.items():
+        inner = read_modules(code.directory / place)
+        modules = [inner.modules[name] for name in names if name in inner.modules]
+        for finding in security_findings(inner, modules, {}):
+            sentence = finding.sentence
+            if sentence.startswith(f"{finding.file}:"):
+                sentence = f"{place}/{sentence}"
+            yield replace(finding, sentence=sentence, file=f"{place}/{finding.file}")
 
 
 def reachable_code(directory: Path, folder: ModelFolder, configs: dict[str, dict]) -> ReachableCode:
@@ -129,10 +151,13 @@ def reachable_code(directory: Path, folder: ModelFolder, configs: dict[str, dict
         for entry in settings_rules.entries(auto, value)
         if isinstance(entry, str) and re.fullmatch(r"(.+--)?\w+\.\w+", entry)
     }
-    every = [place.split(".")[0] for place in (*places.values(), *named.values())]
+    references = (*places.values(), *named.values(), *folder.pipelines.values())
+    runs = find_loaded_code(FilesOnDisk(directory), references, LARGEST, ALL_FILES)
+    every = [*(place.split(".")[0] for place in references), *(path.removesuffix(".py") for path in runs.files)]
     major, minor = releases.lowest_version(folder).split(".")[:2]
     lowest = int(major), int(minor)
-    return ReachableCode(directory, folder, folder.closure(every), {**named, **places}, lowest, configs)
+    nested = [path for path in runs.files if "/" in path]
+    return ReachableCode(directory, folder, folder.closure(every), {**named, **places}, lowest, configs, nested)
 
 
 def read_configs(directory: Path) -> dict[str, dict]:

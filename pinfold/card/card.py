@@ -5,6 +5,7 @@ the Hub stays: the end marker records what was pushed, which shows whether the H
 """
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -22,26 +23,38 @@ from pinfold.card.sources import Sources
 from pinfold.common.errors import UserError
 from pinfold.folder.contents import has_tokenizer
 from pinfold.folder.human_half import HumanHalf, parse_card
+from pinfold.folder.sentence import MODULES
 from pinfold.staging.stage import Staged
 
 BEGIN = "<!-- pinfold: generated from here; edits are lost at the next push -->"
-END = re.compile(r"<!-- pinfold: end, text=(\w+) -->")
+# what a push wrote: hashes of card.md's text and of each key of the metadata, which show what people changed since
+END = re.compile(r"<!-- pinfold: end, text=(\w+)(?:, keys=[\w:.,-]*)? -->")
+KEYS = re.compile(r"<!-- pinfold: end, text=\w+, keys=([\w:.,-]*) -->")
 # Keys that a push sets from facts: what the earlier region says where it was a push that had set them.
 TRACES = {"model-index": "Measured by `pinfold train`", "base_model": "\n| Converted from |"}
 PIN = re.compile(r'revision="([0-9a-f]{40})"')
 # The pipelines that transformers names otherwise than the Auto class does.
 TASKS = {
-    "AutoModel": "feature-extraction",
     "AutoModelForCausalLM": "text-generation",
     "AutoModelForMaskedLM": "fill-mask",
     "AutoModelForSequenceClassification": "text-classification",
-    "AutoModelForSeq2SeqLM": "text-generation",
+    "AutoModelForTimeSeriesPrediction": "time-series-forecasting",
     "AutoModelForSemanticSegmentation": "image-segmentation",
     "AutoModelForSpeechSeq2Seq": "automatic-speech-recognition",
     "AutoModelForCTC": "automatic-speech-recognition",
     "AutoModelForVisualQuestionAnswering": "visual-question-answering",
 }
-IMAGE_TASKS = {"AutoModel": "image-feature-extraction"}
+# What a model without a head is for, by an argument of its forward; for other inputs the Hub has no word.
+BASE_TASKS = {
+    "edge_index": "graph-ml",
+    "past_values": "time-series-forecasting",
+    "pixel_values_videos": None,
+    "pixel_values": "image-feature-extraction",
+    "input_ids": "feature-extraction",
+    "input_values": "feature-extraction",
+    "input_features": "feature-extraction",
+}
+SENTENCES = "sentence-transformers"
 
 
 def metadata(staged: Staged, human: HumanHalf, name: str, sources: Sources) -> dict:
@@ -49,17 +62,31 @@ def metadata(staged: Staged, human: HumanHalf, name: str, sources: Sources) -> d
     if staged.tokenizer_only:
         tags = list(dict.fromkeys([*(human.metadata.get("tags") or []), "tokenizer"]))
         return {**human.metadata, "library_name": "transformers", "tags": tags}
-    auto = main_auto_class(staged)
-    image = "AutoImageProcessor" in staged.auto_map
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", auto.removeprefix("AutoModelFor")).lower()
-    task = (IMAGE_TASKS if image else {}).get(auto) or TASKS.get(auto, words)
-    tags = list(dict.fromkeys([*(human.metadata.get("tags") or []), "custom_code", staged.config["model_type"]]))
+    for_sentences = (staged.directory / MODULES).is_file()
+    task = "sentence-similarity" if for_sentences else _task(staged)
+    own = [SENTENCES, "custom_code"] if for_sentences else ["custom_code"]
+    tags = list(dict.fromkeys([*(human.metadata.get("tags") or []), *own, staged.config["model_type"]]))
     computed: dict = {"pipeline_tag": task} if task in PIPELINES else {}  # the Hub refuses one that it does not know
+    computed["library_name"] = SENTENCES if for_sentences else "transformers"
     if sources.conversion and sources.conversion.repo:
         computed["base_model"] = sources.conversion.repo
     if sources.evaluation:
         computed["model-index"] = sources.evaluation.model_index(name)
-    return {**computed, **human.metadata, "library_name": "transformers", "tags": tags}
+    return {**computed, **human.metadata, "tags": tags}
+
+
+def _task(staged: Staged) -> str | None:
+    """The Hub's word for what the published class does; None where it has none."""
+    auto = main_auto_class(staged)
+    if auto != "AutoModel":
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", auto.removeprefix("AutoModelFor")).lower()
+        return TASKS.get(auto, words)
+    definition = staged.folder.method(staged.architecture, "forward")
+    if definition is None:  # a class of transformers' own brings it
+        return "image-feature-extraction" if "AutoImageProcessor" in staged.auto_map else "feature-extraction"
+    arguments = definition[1].args
+    names = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+    return next((task for name, task in BASE_TASKS.items() if name in names), None)
 
 
 def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Facts) -> str:
@@ -96,6 +123,7 @@ def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Fa
             versions=facts.versions,
             heads=[(auto, names) for auto, names in facts.heads if auto in staged.auto_map],
             unaligned=facts.unaligned,
+            fails_in=facts.fails_in,
             autos=sorted(auto for auto in staged.auto_map if auto.startswith("AutoModel")),
             findings=[
                 (finding.code, escape_markdown(str(finding).removeprefix(finding.code))) for finding in facts.findings
@@ -107,7 +135,7 @@ def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Fa
     )
     # whatever a fact says, only the marks around the region are marks
     region = re.sub(r"<!--(?=\s*pinfold:)", "< !--", re.sub(r"\n{3,}", "\n\n", region))
-    return _join(front, region, human.text, _mark(human.text))
+    return _join(front, region, human.text, _mark(human.text), pushed=front)
 
 
 def _example(staged: Staged, repo: str, revision: str, facts: Facts) -> tuple[str, list[str]]:
@@ -144,29 +172,31 @@ def merge(card: str, remote: str | None, human: HumanHalf) -> tuple[str, list[st
     hub_license = hub_metadata.get("license", own["license"])
     if hub_license not in (own["license"], [own["license"]]):
         raise UserError(f"license={own['license']} in card.md, {hub_license} on the Hub; make them agree")
+    written = _written_keys(hub_body)
+    edited = {key: value for key, value in hub_metadata.items() if written.get(key) != _hash(value)}
     notes = [
-        f"card: {key}={hub_metadata[key]!r} stays as the Hub has it; card.md says {human.metadata[key]!r}"
+        f"card: {key}={edited[key]!r} stays as the Hub has it; card.md says {human.metadata[key]!r}"
         for key in human.metadata
-        if key not in ("tags", "license") and hub_metadata.get(key, human.metadata[key]) != human.metadata[key]
+        if key not in ("tags", "license") and edited.get(key, human.metadata[key]) != human.metadata[key]
     ]
-    front = _merged_metadata(own, hub_metadata, human, earlier=END.split(hub_body.partition(BEGIN)[2])[0])
+    front = _merged_metadata(own, edited, hub_metadata, human, END.split(hub_body.partition(BEGIN)[2])[0])
     before, text, mark = _parts(hub_body)
     region = generated_region(body)
     # a README that holds nothing but a license, as the Hub makes one, was not edited by a person
     if text == human.text or mark == _mark(text) or (not text and mark in (None, "foreign")):
-        return _join(front, region, human.text, _mark(human.text), before), notes
+        return _join(front, region, human.text, _mark(human.text), before, pushed=own), notes
     notes.append("card: the text that was edited on the Hub stays; card.md's is not used")
     # the old mark stays, so that the next push sees an edited text again
-    return _join(front, region, text, mark or "foreign", before), notes
+    return _join(front, region, text, mark or "foreign", before, pushed=own), notes
 
 
-def _merged_metadata(own: dict, hub_metadata: dict, human: HumanHalf, earlier: str) -> dict:
+def _merged_metadata(own: dict, edited: dict, hub_metadata: dict, human: HumanHalf, earlier: str) -> dict:
     """The new card's keys, and those that people wrote on the Hub.
 
     Args:
-        earlier: the generated region that the Hub has.
+        edited: what the Hub has and no push wrote. earlier: the generated region that the Hub has.
     """
-    stays = {key: value for key, value in hub_metadata.items() if key in human.metadata or key not in own}
+    stays = {key: value for key, value in edited.items() if key in human.metadata or key not in own}
     for key, trace in TRACES.items():
         if trace in earlier and key not in human.metadata:
             stays.pop(key, None)  # set by an earlier push, of other weights than these
@@ -218,12 +248,30 @@ def generated_region(body: str) -> str:
     return body[body.index(BEGIN) + len(BEGIN) : end.start()].strip("\n")
 
 
+def _written_keys(body: str) -> dict[str, str]:
+    """Key -> the hash of its value that the last push wrote; empty for a card of an older pinfold."""
+    mark = KEYS.search(body)
+    pairs = [pair.split(":") for pair in mark[1].split(",")] if mark else []
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
 def _mark(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _join(front: dict, region: str, text: str, mark: str, before: str = "") -> str:
+def _join(front: dict, region: str, text: str, mark: str, before: str = "", pushed: dict | None = None) -> str:
+    """The whole card.
+
+    Args:
+        pushed: the metadata as this push has them, without what people wrote on the Hub.
+    """
+    plain = {key: value for key, value in (pushed or {}).items() if re.fullmatch(r"[\w.-]+", str(key))}
+    keys = ",".join(f"{key}:{_hash(value)}" for key, value in plain.items())
     head = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)
     above = f"{before}\n\n" if before else ""
-    end = f"<!-- pinfold: end, text={mark} -->"
+    end = f"<!-- pinfold: end, text={mark}, keys={keys} -->" if keys else f"<!-- pinfold: end, text={mark} -->"
     return f"---\n{head}---\n{above}{BEGIN}\n{region.rstrip()}\n\n{end}\n\n{text}".rstrip() + "\n"

@@ -57,7 +57,7 @@ def metadata_problems(card: str) -> list[str]:
 
 def human_problems(metadata: dict) -> list[str]:
     """The same for what card.md says, before anything is computed."""
-    return list(_metadata({**metadata, "library_name": "transformers"}))
+    return list(_metadata({"library_name": "transformers", **metadata}))
 
 
 def _front(card: str) -> tuple[dict, str]:
@@ -104,8 +104,9 @@ def _metadata(front: dict) -> Iterator[str]:
             and not (isinstance(value, list) and all(isinstance(v, str) for v in value))
         ):
             yield f"{name}={value!r} is not a list of words; write {name}: [one, another]"
-    if front.get("library_name") != "transformers":
-        yield f"library_name={front.get('library_name')!r} must be transformers"
+    library = front.get("library_name")
+    if not isinstance(library, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,60}", library):
+        yield f"library_name={library!r} is not the name of a library; write transformers, or leave it out"
     yield from _index(front.get("model-index"))
 
 

@@ -62,6 +62,7 @@ class Facts:
         measured: sizes, as measured.py gives them. example: the snippet's program and what it printed, as example.py
             gives them, with the "programs" that it was chosen from. made_with: software -> version. date: of the card.
         drawn: Auto class -> tensors that no file holds, random for users. unaligned: equal only once copied.
+        fails_in: types of half precision in which forward raises -> what.
         sources: what lies beside the weights. picture: what the picture of the architecture shows.
     """
 
@@ -76,6 +77,7 @@ class Facts:
     date: str = ""
     drawn: dict[str, list[str]] = field(default_factory=dict)
     unaligned: bool = False
+    fails_in: dict[str, str] = field(default_factory=dict)
     sources: Sources = field(default_factory=Sources)
     picture: str = ""
 

@@ -18,6 +18,9 @@ PREPROCESSING = ("preprocessor_config.json", "processor_config.json", "video_pre
 # What sentence-transformers writes beside a model.
 SENTENCE_FILES = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
 
+# A function that transformers runs in place of generate(), from 4.53 on, and files beside it.
+GENERATE = "custom_generate/generate.py"
+
 # Pictures that a card can show.
 PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".webp", ".gif")
 

@@ -10,9 +10,12 @@ import posixpath
 import re
 import tokenize
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
+
+from pinfold.folder.filenames import GENERATE
 
 MAX_JSON = 2**20  # bytes of one file of settings
 MAX_SETTINGS = 8 * 2**20  # and of all of them
@@ -21,7 +24,6 @@ MAX_SOURCE = 2**20  # and of all of them: parsing a megabyte can take seconds, i
 MAX_CODE_FILES = 200
 MAX_NAME = 300  # characters of a made-up name
 _SETTINGS = re.compile(r"(?i).*config.*|modules\.json|model_index\.json")
-_GENERATE = "custom_generate/generate.py"  # transformers runs it without any setting that names it
 _FILENAME = "code-of-a-repository"
 # As transformers looks for what to download beside a module, in strings and comments too; but in linear time.
 _COPIED = (
@@ -83,19 +85,68 @@ def read_settings(files: Files, path: str, room: int = MAX_JSON) -> Any:
     return None
 
 
-def find_loaded_code(files: Files) -> LoadedCode:
-    """Look through all settings of a commit, and through the modules that they name."""
+class FilesOnDisk:
+    """The files below a directory, as `find_loaded_code` reads them; links and caches are left out."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.unread: dict[str, str] = {}
+        self._sizes = {
+            path.relative_to(directory).as_posix(): path.stat().st_size
+            for path in sorted(directory.rglob("*"))
+            if path.is_file() and "__pycache__" not in path.parts and _stays_inside(path, directory)
+        }
+
+    @property
+    def paths(self) -> list[str]:
+        """All of them, relative."""
+        return list(self._sizes)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._sizes
+
+    def size(self, path: str) -> int:
+        """Bytes of a file; 0 for one that is not there."""
+        return self._sizes.get(path, 0)
+
+    def read(self, path: str, limit: int, room: int) -> bytes:
+        """The content.
+
+        Raises:
+            Unreadable: it is longer than either of the two, or cannot be read.
+        """
+        if self.size(path) > min(limit, room):
+            raise Unreadable(f"more than {min(limit, room)} bytes")
+        try:
+            return (self.directory / path).read_bytes()
+        except OSError as error:
+            raise Unreadable(str(error.strerror)) from error
+
+
+def _stays_inside(path: Path, directory: Path) -> bool:
+    return path.resolve().is_relative_to(directory.resolve())
+
+
+def find_loaded_code(
+    files: Files, references: Iterable[str] = (), largest: int = MAX_MODULE, room: int = MAX_SOURCE
+) -> LoadedCode:
+    """Look through all settings of a commit, and through the modules that they name.
+
+    Args:
+        references: further entries, "module.Class", of a folder that has no settings yet.
+        largest: bytes of one Python file that is looked into. room: of all of them.
+    """
     pending: list[str] = []
     foreign: list[str] = []
-    for reference in dict.fromkeys(_references_of_settings(files)):
+    for reference in dict.fromkeys([*_references_of_settings(files), *references]):
         elsewhere, _, local = reference.rpartition("--")
         if elsewhere:
             foreign.append(elsewhere[:MAX_NAME])
         else:
             pending.append(posixpath.normpath(local.partition(".")[0] + ".py"))
-    if _GENERATE in files:
-        pending.append(_GENERATE)
-    reached, missing, cut = _follow_imports(list(dict.fromkeys(pending)), files)
+    if GENERATE in files:
+        pending.append(GENERATE)
+    reached, missing, cut = _follow_imports(list(dict.fromkeys(pending)), files, largest, room)
     return LoadedCode(
         tuple(reached),
         tuple(each[:MAX_NAME] for each in missing),
@@ -175,11 +226,10 @@ def _pipeline_parts(content: Any, files: Files) -> Iterator[str]:
                 yield f"{module}.{value[1]}"
 
 
-def _follow_imports(pending: list[str], files: Files) -> tuple[list[str], list[str], bool]:
+def _follow_imports(pending: list[str], files: Files, largest: int, room: int) -> tuple[list[str], list[str], bool]:
     """(files, missing files, whether there are more): a breadth-first walk through the imports."""
     reached: list[str] = []
     missing: list[str] = []
-    room = MAX_SOURCE
     seen = set(pending)
     while pending:
         path = pending.pop(0)
@@ -190,7 +240,7 @@ def _follow_imports(pending: list[str], files: Files) -> tuple[list[str], list[s
             return reached, missing, True
         reached.append(path)
         try:
-            content = files.read(path, MAX_MODULE, room)
+            content = files.read(path, largest, room)
             room -= len(content)
             source = _decoded(content)
         except Unreadable as error:

@@ -16,46 +16,9 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from pinfold.common.errors import UserError
+from pinfold.folder.declared import declared_entries, declared_pipelines
+from pinfold.folder.kinds import DEFAULT_AUTO, KINDS, head, stock_kind
 
-# The roots of what transformers loads as remote code, and what their bases are called in its releases.
-KINDS = {
-    "config": {"PretrainedConfig", "PreTrainedConfig"},
-    "model": {"PreTrainedModel"},
-    "image_processor": {"BaseImageProcessor", "BaseImageProcessorFast", "ImageProcessingMixin"},
-    "feature_extractor": {"SequenceFeatureExtractor", "FeatureExtractionMixin"},
-    "tokenizer": {"PreTrainedTokenizer", "PreTrainedTokenizerFast", "PreTrainedTokenizerBase"},
-    "processor": {"ProcessorMixin"},
-}
-DEFAULT_AUTO = {
-    "config": "AutoConfig",
-    "model": "AutoModel",
-    "image_processor": "AutoImageProcessor",
-    "feature_extractor": "AutoFeatureExtractor",
-    "tokenizer": "AutoTokenizer",
-    "processor": "AutoProcessor",
-}
-# Heads whose Auto class has the name of the class's own ending (transformers.models.auto.modeling_auto).
-HEADS = (  # noqa: SIM905
-    "AudioClassification AudioFrameClassification AudioXVector CausalLM CTC DepthEstimation "
-    "DocumentQuestionAnswering ImageClassification ImageSegmentation ImageTextToText ImageToImage "
-    "InstanceSegmentation KeypointDetection MaskedImageModeling MaskedLM MaskGeneration MultipleChoice "
-    "NextSentencePrediction ObjectDetection PreTraining QuestionAnswering SemanticSegmentation Seq2SeqLM "
-    "SequenceClassification SpeechSeq2Seq TableQuestionAnswering TextToSpectrogram TextToWaveform "
-    "TimeSeriesPrediction TokenClassification UniversalSegmentation VideoClassification VisualQuestionAnswering "
-    "ZeroShotImageClassification ZeroShotObjectDetection"
-).split()
-# What classes of transformers' own models end in, for folders that derive from them.
-STOCK = {
-    "PreTrainedModel": "model",
-    "Model": "model",
-    "Config": "config",
-    "Tokenizer": "tokenizer",
-    "TokenizerFast": "tokenizer",
-    "ImageProcessor": "image_processor",
-    "ImageProcessorFast": "image_processor",
-    "FeatureExtractor": "feature_extractor",
-    "Processor": "processor",
-}
 # transformers' loader finds a module's siblings with such a pattern, in docstrings as well. Its own begins with \s*,
 # which takes quadratic time on a file of empty lines; the beginning of a line is enough.
 RELATIVE_IMPORT = re.compile(r"^[^\S\n]*(?:from\s+\.(\w+)\s+import|import\s+\.(\w+)[^\S\n]*$)", re.MULTILINE)
@@ -144,11 +107,18 @@ class Module:
 
 @dataclass
 class ModelFolder:
-    """A folder of remote code."""
+    """A folder of remote code.
+
+    Args:
+        declared: Auto class -> "module.Class", as the settings beside the code say it.
+        pipelines: task -> "module.Class", of the pipelines that config.json brings along.
+    """
 
     path: Path
     modules: dict[str, Module]
     classes: dict[str, tuple[Module, ast.ClassDef]] = field(default_factory=dict)
+    declared: dict[str, str] = field(default_factory=dict)
+    pipelines: dict[str, str] = field(default_factory=dict)
 
     def kind(self, name: str) -> str | None:
         """What transformers takes a class for: a key of KINDS, or None for an ordinary class."""
@@ -243,13 +213,23 @@ class ModelFolder:
         return registered
 
     def auto_map(self) -> dict[str, str]:
-        """The complete auto_map: what the folder registers, else what its class names say."""
-        auto_map = self.registrations()
+        """The complete auto_map: what the settings declare, then what is registered, then what class names say.
+
+        A part of a model, which has a configuration of its own, is loaded with the whole and has no entry.
+        """
+        declared = {auto: place for auto, place in self.declared.items() if self._defines(place)}
+        registered = self.registrations()
+        main = self.main_config({**registered, **declared})
+        offered = {auto: place for auto, place in registered.items() if not self.is_part(place.split(".")[1], main)}
+        auto_map = {**offered, **declared}
+        if main and not self._defines(self.declared.get("AutoConfig", "")):
+            auto_map["AutoConfig"] = f"{self.classes[main][0].name}.{main}"
         if not any(auto.startswith("AutoModel") for auto in auto_map):
             models = [name for name in self.classes if self.kind(name) == "model" and self.is_concrete(name)]
-            bases = [name for name in models if self.head(name) is None]
+            models = [name for name in models if not self.is_part(name, main)]
+            bases = [name for name in models if head(name) is None]
             for name in models:
-                if auto := self.head(name):
+                if auto := head(name):
                     auto_map.setdefault(auto, f"{self.classes[name][0].name}.{name}")
             if bases:  # the one that heads are named after, else the last one written
                 named = [n for n in bases if n.endswith("Model")]
@@ -266,11 +246,55 @@ class ModelFolder:
     def config_class(self, auto_map: dict[str, str]) -> str | None:
         """The configuration class that the models name, else the only one there is."""
         for value in auto_map.values():
-            named = self.attribute(value.split(".")[-1], "config_class")
-            if isinstance(named, ast.Name) and self.kind(named.id) == "config":
-                return named.id
+            if named := self.own_config(value.split(".")[-1]):
+                return named
         configs = [name for name in self.classes if self.kind(name) == "config"]
         return configs[-1] if len(configs) == 1 else None
+
+    def _defines(self, place: str) -> bool:
+        """Whether "module.Class" is in this folder; the file may import the class from a sibling."""
+        module, _, name = place.partition(".")
+        return module in self.modules and (name in self.classes or name in self.modules[module].imports)
+
+    def own_config(self, cls: str) -> str | None:
+        """The configuration class of this folder that a class names as its config_class."""
+        named = self.attribute(cls, "config_class")
+        return named.id if isinstance(named, ast.Name) and self.kind(named.id) == "config" else None
+
+    def main_config(self, entries: dict[str, str]) -> str | None:
+        """The configuration class of the whole: the entry for AutoConfig, unless that is a part's; then the models'.
+
+        Args:
+            entries: Auto class -> "module.Class", of what is declared and registered.
+        """
+        configs = [name for name in self.classes if self.kind(name) == "config"]
+        if self._defines(self.declared.get("AutoConfig", "")):
+            named = self.declared["AutoConfig"].split(".")[1]
+            return named if named in self.classes else None
+        of_parts = self.part_configs()
+        registered = entries.get("AutoConfig", "").split(".")[-1]
+        models = [
+            self.own_config(place.split(".")[1]) for auto, place in entries.items() if auto.startswith("AutoModel")
+        ]
+        candidates = [registered, *models, *(configs if len(configs) - len(of_parts) == 1 else [])]
+        return next((name for name in candidates if name in configs and name not in of_parts), None)
+
+    def part_configs(self) -> set[str]:
+        """Configuration classes that another one builds, or lists in ``sub_configs``."""
+        configs = {name for name in self.classes if self.kind(name) == "config"}
+        parts: set[str] = set()
+        for name in configs:
+            own = set(self.lineage(name))
+            used = {node.id for node in ast.walk(self.classes[name][1]) if isinstance(node, ast.Name)}
+            parts |= (used & configs) - own
+        return parts
+
+    def is_part(self, cls: str, main: str | None) -> bool:
+        """Whether a model class has a configuration of its own beside that of the whole."""
+        config = self.own_config(cls) if self.kind(cls) == "model" else cls if self.kind(cls) == "config" else None
+        if main is None or config is None:
+            return False
+        return config not in self.lineage(main) and main not in self.lineage(config)
 
     def is_concrete(self, cls: str) -> bool:
         """Whether the class itself can be called: it defines or inherits ``forward`` in this folder."""
@@ -279,11 +303,10 @@ class ModelFolder:
         bases = [pair for owner in self.lineage(cls) for pair in self.bases(owner) if pair[0] not in self.classes]
         return any(stock_kind(b, place) == "model" and not b.endswith("PreTrainedModel") for b, place in bases)
 
-    @staticmethod
-    def head(cls: str) -> str | None:
-        """The Auto class that a head's name asks for: ``XForMaskedLM`` -> ``AutoModelForMaskedLM``."""
-        endings = [head for head in HEADS if cls.endswith(f"For{head}")]
-        return f"AutoModelFor{max(endings, key=len)}" if endings else None
+    def loaded_modules(self, auto_map: dict[str, str] | None = None) -> list[Module]:
+        """The modules that a load of any entry runs, pipelines included."""
+        entries = {**(self.auto_map() if auto_map is None else auto_map), **self.pipelines}
+        return self.closure([place.split(".")[0] for place in entries.values()])
 
     def closure(self, entries: list[str]) -> list[Module]:
         """The modules that the given ones reach through relative imports, themselves included, sorted."""
@@ -313,15 +336,6 @@ def root(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def stock_kind(base: str, place: str) -> str | None:
-    """What a class of transformers' own models is, going by the end of its name."""
-    if place.split(".")[0] != "transformers":
-        return None
-    if ModelFolder.head(base):
-        return "model"
-    return next((kind for ending, kind in STOCK.items() if base.endswith(ending) and base != ending), None)
-
-
 def read_folder(path: str | Path) -> ModelFolder:
     """Read every Python file directly in a folder.
 
@@ -348,7 +362,7 @@ def read_modules(path: str | Path) -> ModelFolder:
     if not path.is_dir():
         wrong = f"a file; give its folder, {path.parent}," if path.is_file() else "no such folder; give a folder"
         raise UserError(f"{path}: {wrong} with configuration_*.py and modeling_*.py")
-    folder, total = ModelFolder(path, {}), 0
+    folder, total = ModelFolder(path, {}, declared=declared_entries(path), pipelines=declared_pipelines(path)), 0
     for file in sorted(path.glob("*.py")):
         source = read_text(file, path, LARGEST, "a model folder holds Python source in UTF-8")
         total += len(source)

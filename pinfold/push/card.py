@@ -1,11 +1,17 @@
 """The step "card": the facts that a push has gathered, and the card made of them, checked before it is uploaded."""
 
+import contextlib
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import packages_distributions, version
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
 from pinfold import __version__
 from pinfold.audit.finding import Finding
+from pinfold.audit.rules.files import declared_requirements
 from pinfold.audit.run import snippets
 from pinfold.card import card, snippet
 from pinfold.card import check as card_check
@@ -48,7 +54,7 @@ def gather_facts(
     made_with |= {name: version(name) for name in ("torch", "transformers", "huggingface_hub")}
     return Facts(
         expected.parameters,
-        requirements(staged),
+        requirements(staged, releases),
         releases,
         findings,
         expected.vocabulary,
@@ -60,21 +66,34 @@ def gather_facts(
     )
 
 
-def requirements(staged: Staged) -> str:
-    """A quoted pip line: an unquoted >= is a redirection to a shell."""
-    lowest = lowest_version(staged.folder) if staged.code else None
-    names = {f"transformers>={lowest or '4.48'}"}
+def requirements(staged: Staged, releases: list[str]) -> str:
+    """A quoted pip line: an unquoted >= is a redirection to a shell.
+
+    Args:
+        releases: those that gave the same numbers; the lowest of them is asked for, and no lower one.
+    """
+    lowest = lowest_version(staged.folder) if staged.code else "4.48"
+    if releases:
+        verified = min(map(Version, releases))
+        lowest = str(max(Version(lowest), Version(f"{verified.major}.{verified.minor}")))
+    names = {"transformers": f"transformers>={lowest}"}
     if not staged.tokenizer_only:
-        names.add("torch")
+        names["torch"] = "torch"
     if snippet.parts(staged).get("processor") == "AutoImageProcessor":
-        names.add("pillow")
+        names["pillow"] = "pillow"
     # the name to install is the one that is installed here; a package of the module's own name may be another
     installed = packages_distributions()
     for file in staged.code:
         tops = set(card_facts.foreign(staged.folder.modules[file.removesuffix(".py")]))
         tops -= {"torch", "transformers", "numpy", "safetensors"}
-        names |= {installed[top][0].lower() for top in tops if top in installed}
-    return " ".join(f'"{name}"' for name in sorted(names))
+        names |= {name: name for top in tops if top in installed for name in [installed[top][0].lower()]}
+    for text in declared_requirements(staged.folder, staged.directory) if staged.code else ():
+        with contextlib.suppress(InvalidRequirement):  # an address, or a word that pip would not take
+            declared = Requirement(text)
+            name = canonicalize_name(declared.name)
+            if name != "transformers":  # what was verified says more
+                names[name] = f"{name}{declared.specifier}"
+    return " ".join(f'"{text}"' for text in sorted(names.values()))
 
 
 def make_card(

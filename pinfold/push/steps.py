@@ -24,6 +24,7 @@ from pinfold.common.errors import UserError
 from pinfold.convert.files import is_generated
 from pinfold.fence import process as fence
 from pinfold.fence.overlays import MINIMUM_MATRIX, NEWEST, find_overlay
+from pinfold.fenced.verify.further_loads import HALVES
 from pinfold.folder.human_half import HumanHalf, read_human_half
 from pinfold.folder.model_folder import ModelFolder, read_folder
 from pinfold.folder.releases import lowest_version
@@ -73,6 +74,13 @@ class Verified:
     releases: list[str]
     answer: dict
     shown: str
+
+    @property
+    def fails_in(self) -> dict[str, str]:
+        """Types of half precision in which forward raises -> what; as the folder's process says it."""
+        said = self.answer.get("fails_in")
+        pairs = said.items() if isinstance(said, dict) else ()
+        return {dtype: why for dtype, why in pairs if dtype in HALVES.values() and isinstance(why, str)}
 
 
 def publish(options: PushOptions, token: str | None = None, model: Any = None) -> Published:
@@ -263,7 +271,7 @@ class Push:
             # before the loads: they check the staged files as they will be published
             shown = draw_architecture(staged, expected)
             rows, answer = self._load_in_releases(staged, expected, releases.chosen)
-            done(_what_was_equal(sorted(answer["hashes"])))
+            done(_what_was_equal(sorted(answer["hashes"]), answer["checks"].get("D08") == "ok"))
         verified = Verified(expected, [row.version for row in rows], answer, shown)
         for line in [*self._sizes(verified), in_memory, *self._left_unverified(releases), *_caveats(verified)]:
             if line:
@@ -316,7 +324,9 @@ class Push:
         """What the card will say besides the files."""
         facts = gather_facts(staged, verified.expected, verified.releases, findings, sources, verified.shown)
         answer = verified.answer
-        return replace(facts, drawn=answer["formula"], unaligned=bool(answer.get("unaligned")))
+        return replace(
+            facts, drawn=answer["formula"], unaligned=bool(answer.get("unaligned")), fails_in=verified.fails_in
+        )
 
     def check_card(self, staged: Staged, facts: Facts) -> None:
         """Make the card before there is a commit to pin: one that a Hub would refuse stops the push here."""
@@ -394,9 +404,10 @@ class Push:
             say(f"  tag      {self.options.tag} names {code[:12]}")
 
 
-def _what_was_equal(autos: list[str]) -> str:
+def _what_was_equal(autos: list[str], generates: bool) -> str:
     models = [auto for auto in autos if auto != "AutoTokenizer"]
-    parts = [f"{', '.join(models)}: tensors and outputs equal, also saved and loaded again"] if models else []
+    what = "tensors, outputs and generated tokens" if generates else "tensors and outputs"
+    parts = [f"{', '.join(models)}: {what} equal, also saved and loaded again"] if models else []
     return "; ".join([*parts, *(["AutoTokenizer: ids equal"] if "AutoTokenizer" in autos else [])])
 
 
@@ -407,5 +418,7 @@ def _caveats(verified: Verified) -> Iterator[str]:
     for auto, names in verified.answer["formula"].items():
         if names:
             yield f"{auto}: not in the checkpoint, random for users: {', '.join(names[:4])}"
+    for dtype, why in verified.fails_in.items():
+        yield f"forward fails in {dtype}, and the card says so: {why}"
     if verified.answer.get("unaligned"):
         yield "equal once its tensors are copied; mapped from the file, last bits may differ on a CPU"

@@ -54,14 +54,14 @@ def opened(
     """The destination, with the embedded Hub running for as long as it is needed.
 
     Args:
-        repo: "owner/name"; None goes to the embedded Hub under the default name.
+        repo: "owner/name"; None is local/<the default name>, and what begins with local/ goes to the embedded Hub.
         endpoint: a Hub's URL, or "embedded"; overrides HF_ENDPOINT.
         reading: nothing will be written, so that no token is needed.
     """
     name = (
         f"local/{_as_name(default_name)}" if repo is None else check_name(repo, "repository" if reading else "--repo")
     )
-    if endpoint == EMBEDDED or (repo is None and endpoint is None):
+    if endpoint == EMBEDDED or (endpoint is None and name.startswith("local/")):
         with running(data) as server:
             yield Destination(name, f"http://127.0.0.1:{server['port']}", server["token"], data)
         return

@@ -140,5 +140,5 @@ def adopt(directory: Path, folder: ModelFolder | None = None) -> Staged:
     classes = [place.split(".")[-1] for auto, place in sorted(auto_map.items()) if auto.startswith("AutoModel")]
     named = [name for name in config.get("architectures") or [] if name in classes]
     config["architectures"] = named or classes[-1:]
-    code = folder.closure([place.split(".")[0] for place in auto_map.values()])
+    code = folder.loaded_modules(auto_map)
     return Staged(directory, folder, auto_map, config, [module.file for module in code], [])

@@ -2,7 +2,8 @@
 
 How it works:
 - Only recognised files are staged; everything else in the checkpoint is listed as left out, with the reason.
-- config.json gets the auto_map of every class that the folder registers; the checkpoint's own is discarded.
+- config.json gets the auto_map that the checkpoint's settings declare, and an entry for every other class that the
+  folder registers.
 - Code is the closure of the registered classes' files, and its configuration file carries a digest of all of it.
 - The same folder and checkpoint give the same bytes, so that a second push finds nothing to do.
 """
@@ -10,17 +11,32 @@ How it works:
 import ast
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
+
+from packaging.version import Version
 
 from pinfold.common.errors import UserError
 from pinfold.common.files import cached_sha256, read_json, sha256_of_file, write_json
 from pinfold.common.safetensors import DTYPES, read_header, read_tensors
 from pinfold.folder import sentence
 from pinfold.folder.contents import describes_model, has_tokenizer
-from pinfold.folder.filenames import INDEX, MANIFEST, PAPERS, PICKLES, PICTURES, PREPROCESSING, SENTENCE_FILES, WEIGHTS
-from pinfold.folder.model_folder import DIGEST_LINE, ModelFolder, Module, code_digest
+from pinfold.folder.data_files import vocabulary_files
+from pinfold.folder.declared import PARTS, PROCESSOR, declared_entries, declared_pipelines
+from pinfold.folder.filenames import (
+    GENERATE,
+    INDEX,
+    MANIFEST,
+    PAPERS,
+    PICKLES,
+    PICTURES,
+    PREPROCESSING,
+    SENTENCE_FILES,
+    WEIGHTS,
+)
+from pinfold.folder.model_folder import DIGEST_LINE, ModelFolder, Module, code_digest, read_modules
+from pinfold.folder.releases import lowest_version
 from pinfold.folder.tokenizer_files import TOKENIZER, TOKENIZER_CONFIG, portable_tokenizer
 from pinfold.staging.checkpoint import CodeFrom, _check_type, find_weights, parse_size, read_config
 from pinfold.staging.weights import _stage_weights
@@ -98,16 +114,24 @@ def stage(
         UserError: the checkpoint has no configuration or no safetensors weights.
     """
     config = read_config(checkpoint)
+    folder = replace(
+        folder,
+        declared={**folder.declared, **declared_entries(checkpoint)},
+        pipelines={**folder.pipelines, **declared_pipelines(checkpoint)},
+    )
+    _check_pipelines(folder, checkpoint)
     auto_map = folder.auto_map()
     _check_type(config, folder, checkpoint / "config.json")
     weights = find_weights(checkpoint)
     _stage_weights(weights, directory, parse_size(max_shard_size))
     if code_from:
-        code = sorted(module.file for module in folder.closure([place.split(".")[0] for place in auto_map.values()]))
+        code = sorted(module.file for module in folder.loaded_modules(auto_map))
     else:
         code = _stage_code(folder, auto_map, directory)
     staged = Staged(directory, folder, auto_map, config, code, [], code_from)
     _stage_preprocessing(staged, checkpoint)
+    if not code_from:
+        _stage_custom_generate(staged, checkpoint)
     _stage_sentence_modules(checkpoint, directory)
     write_json(directory / "config.json", _published_config(staged, checkpoint))
     _stage_pictures(words or folder.path, directory)
@@ -156,7 +180,7 @@ def _stage_code(folder: ModelFolder, auto_map: dict[str, str], directory: Path) 
             f"{folder.path}: no configuration class found for its models; set config_class on them, and end the "
             "configuration file with MyConfig.register_for_auto_class()"
         )
-    modules: list[Module] = folder.closure([value.split(".")[0] for value in auto_map.values()])
+    modules: list[Module] = folder.loaded_modules(auto_map)
     sources = {module.file: module.source for module in modules}
     carrier = auto_map["AutoConfig"].split(".")[0] + ".py"
     if not DIGEST_LINE.search(sources[carrier]):
@@ -178,7 +202,7 @@ def _only_docstring(tree: ast.Module) -> bool:
 
 def _stage_preprocessing(staged: Staged, checkpoint: Path) -> None:
     """Copy tokenizer, processor and generation files, with the folder's own entries for code."""
-    for name in (*TOKENIZER, "generation_config.json"):
+    for name in (*TOKENIZER, *_vocabularies(staged), "generation_config.json"):
         if (checkpoint / name).is_file():
             shutil.copyfile(checkpoint / name, staged.directory / name)
     for source in sorted(checkpoint.glob("additional_chat_templates/*.jinja")):
@@ -196,9 +220,82 @@ def _stage_preprocessing(staged: Staged, checkpoint: Path) -> None:
             value = portable_tokenizer(value)
         if auto_map := _preprocessing_map(staged, value):
             value["auto_map"] = auto_map
+        for part in (part for _, part in PARTS.values() if isinstance(value.get(part), dict)):
+            value[part] = _with_entries(staged, value[part])
         write_json(staged.directory / name, value)
+    _split_processor(staged)
     if has_tokenizer(staged.directory) and not (staged.directory / TOKENIZER_CONFIG).exists():
         write_json(staged.directory / TOKENIZER_CONFIG, {"tokenizer_class": "PreTrainedTokenizerFast"})
+
+
+def _vocabularies(staged: Staged) -> list[str]:
+    """The files that the folder's own tokenizer classes read.
+
+    Raises:
+        UserError: one of them is a pickle or code, which is not published as data.
+    """
+    names: list[str] = []
+    for cls in staged.folder.classes:
+        if staged.folder.kind(cls) == "tokenizer":
+            names += vocabulary_files(staged.folder, cls)
+    for name in names:
+        if name.endswith((*PICKLES, ".py")):
+            raise UserError(
+                f"{staged.folder.path}: vocab_files_names names {name}, which is not published as data; "
+                "AutoTokenizer would fail without it: write the vocabulary as .json or .txt"
+            )
+    return names
+
+
+def _check_pipelines(folder: ModelFolder, checkpoint: Path) -> None:
+    """Refuse a pipeline whose code is not there: users would be told of a missing file."""
+    for task, place in folder.pipelines.items():
+        module, _, name = place.partition(".")
+        if module not in folder.modules or name not in folder.classes:
+            raise UserError(
+                f"{checkpoint / 'config.json'}: custom_pipelines names {place} for {task}, which is not in "
+                f"{folder.path}; put {module}.py with that class there, or drop the entry"
+            )
+
+
+def _stage_custom_generate(staged: Staged, checkpoint: Path) -> None:
+    """custom_generate/generate.py, which newer releases run in place of generate(), and what it imports beside it."""
+    source = next((p for p in (staged.folder.path, checkpoint) if (p / GENERATE).is_file()), None)
+    if source is None:
+        return
+    beside = read_modules((source / GENERATE).parent)
+    target = (staged.directory / GENERATE).parent
+    target.mkdir()
+    for module in beside.closure([Path(GENERATE).stem]):
+        (target / module.file).write_text(module.source, encoding="utf-8", newline="\n")
+    for extra in ("requirements.txt", "README.md"):
+        if (source / GENERATE).with_name(extra).is_file():
+            shutil.copyfile((source / GENERATE).with_name(extra), target / extra)
+
+
+def _with_entries(staged: Staged, part: dict) -> dict:
+    """The settings of a part of a processor, with the folder's own entries for code."""
+    part = {key: value for key, value in part.items() if key != "auto_map"}
+    auto_map = _preprocessing_map(staged, part)
+    return {**part, "auto_map": auto_map} if auto_map else part
+
+
+def _split_processor(staged: Staged) -> None:
+    """Put the parts that transformers 5 writes into processor_config.json into files of their own.
+
+    4.x reads them from there, and hands a part that is still in the one file to the processor twice. 5 reads both.
+    """
+    path = staged.directory / PROCESSOR
+    if not path.exists() or Version(lowest_version(staged.folder)) >= Version("5.0"):
+        return
+    processor = read_json(path, "")
+    for own, part in PARTS.values():
+        settings = processor.get(part)
+        if isinstance(settings, dict):
+            if not (staged.directory / own).exists():
+                write_json(staged.directory / own, settings)
+            del processor[part]
+    write_json(path, processor)
 
 
 def _input_names(kind: object, folder: ModelFolder) -> list[str] | None:
@@ -307,6 +404,8 @@ def _left_out(staged: Staged, checkpoint: Path, weights: set[str]) -> list[tuple
     """What stays here, with the reason."""
     taken = {name.split("/")[0] for name in staged.files}
     taken |= {*weights, *sentence.places(checkpoint), INDEX, "config.json", "README.md", MANIFEST, "__pycache__"}
+    if checkpoint.resolve() == staged.folder.path.resolve():
+        taken |= {"card.md", "probe.json", "requirements.txt"}  # they were read, and the card says what they say
     left_out = []
     for path in sorted(checkpoint.iterdir()):
         if path.name in taken or path.name.startswith(".") or (path.is_dir() and path.name == "runs"):

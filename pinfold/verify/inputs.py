@@ -56,6 +56,7 @@ def other_classes(staged: Staged) -> dict[str, str]:
         "AutoConfig": ["config.json"],
         "AutoImageProcessor": ["preprocessor_config.json"],
         "AutoFeatureExtractor": ["preprocessor_config.json"],
+        "AutoVideoProcessor": ["video_preprocessor_config.json"],
         "AutoTokenizer": ["tokenizer_config.json"],
         "AutoProcessor": ["processor_config.json", "preprocessor_config.json"],
     }

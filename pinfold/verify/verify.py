@@ -21,6 +21,7 @@ from pinfold.fence import process as fence
 from pinfold.fenced.verify import attention, probes
 from pinfold.fenced.verify.outputs import compare_outputs
 from pinfold.fenced.verify.reference import SkippedHead
+from pinfold.folder.filenames import GENERATE
 from pinfold.folder.model_folder import DIGEST_LINE, code_digest
 from pinfold.staging.checkpoint import find_weights
 from pinfold.staging.stage import Staged
@@ -84,6 +85,7 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
     _raise(answer, f"{staged.folder.path} with {checkpoint}")
     try:
         request |= {key: answer[key] for key in ("probes", "aliases", "losses", "drawn", "missing", "attention")}
+        request["custom_tokens"] = answer.get("custom_tokens")
         request |= {"reference_version": answer["transformers"], "tokens": answer.get("tokens")}
         measured, heads = answer.get("measured"), answer["skipped_heads"]
         return Reference(
@@ -118,6 +120,8 @@ def _reference_request(
             for auto, place in models.items()
         },
         "others": inputs.other_classes(staged),
+        "pipelines": {} if staged.code_from else staged.folder.pipelines,
+        "custom_generate": (staged.directory / GENERATE).is_file(),
         "architecture": staged.architecture,
         "dtype": inputs.declared_dtype(config) or inputs.widest_dtype(staged),
         "threads": max(1, (os.cpu_count() or 2) // 2),

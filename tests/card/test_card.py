@@ -1,6 +1,7 @@
 """The card: what is computed, what people wrote, and what a second push keeps."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -117,6 +118,39 @@ def test_metadata_from_the_hub_stays_and_computed_keys_are_ours(staged):
     assert result["library_name"] == "transformers"
     assert result["tags"] == ["mine", "custom_code", "outside-tiny"]
     assert notes == ["card: language='de' stays as the Hub has it; card.md says 'en'"]
+
+
+def edited(text, **values):
+    """A card whose metadata were changed on the Hub; None removes a key."""
+    changed = {key: value for key, value in {**front(text), **values}.items() if value is not None}
+    return f"---\n{yaml.safe_dump(changed)}---\n" + human_half.parse_card(text, "card")[1]
+
+
+def test_card_md_wins_over_what_an_earlier_push_wrote(staged):
+    first = rendered(staged, human())  # pipeline_tag is what pinfold computed
+    half = human(pipeline_tag="text-generation", library_name="timm", language="fr")
+    merged, notes = card.merge(rendered(staged, half, OTHER), first, half)
+    assert notes == [] and front(merged)["language"] == "fr"
+    assert (front(merged)["pipeline_tag"], front(merged)["library_name"]) == ("text-generation", "timm")
+    # and once more: what is taken out of card.md goes, and pinfold computes again
+    again, notes = card.merge(rendered(staged, human()), merged, human())
+    assert notes == [] and front(again)["pipeline_tag"] == "text-classification" and front(again)["language"] == "en"
+
+
+def test_what_a_person_changed_on_the_hub_stays_in_every_later_push(staged):
+    text = edited(rendered(staged, human()), language="de", pipeline_tag="other", datasets=["a/b"])
+    half = human(pipeline_tag="text-generation")
+    for _ in range(2):
+        text, notes = card.merge(rendered(staged, half, OTHER), text, half)
+        assert front(text)["language"] == "de" and front(text)["datasets"] == ["a/b"]
+        assert front(text)["pipeline_tag"] == "other"
+        assert any("pipeline_tag='other' stays as the Hub has it" in note for note in notes)
+
+
+def test_a_key_that_left_card_md_leaves_the_card(staged):
+    half = human(thumbnail="x.png")
+    before = card.merge(rendered(staged, half), None, half)[0]
+    assert "thumbnail" not in front(card.merge(rendered(staged, human()), before, human())[0])
 
 
 def test_a_licence_that_differs_stops_the_push(staged):
@@ -322,7 +356,7 @@ def test_an_evaluation_of_other_weights_is_not_told_and_an_earlier_one_goes(tiny
     assert "## Evaluation" not in after and "model-index" not in front(after)
     assert "model-index" not in front(card.merge(after, before, human())[0])
     # somebody's own stays, and so does one in card.md
-    own = before.replace("Measured by `pinfold train`", "Measured by hand")
+    own = re.sub(r", keys=\S+", "", before).replace("Measured by `pinfold train`", "Measured by hand")
     assert "model-index" in front(card.merge(after, own, human())[0])
     kept = human(**{"model-index": [{"name": "mine"}]})
     third, sources = evaluated(tiny_folder, tiny_checkpoint, tmp_path / "third")

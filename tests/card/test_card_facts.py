@@ -17,7 +17,7 @@ from pinfold.card import facts as card_facts
 from pinfold.card.evaluation import Evaluation, Metric
 from pinfold.card.sources import Sources
 from pinfold.common.files import sha256_of_file
-from pinfold.fenced.verify import example
+from pinfold.fenced import example
 from pinfold.folder import human_half
 from pinfold.folder.model_folder import read_folder
 from pinfold.staging.checkpoint import CodeFrom

@@ -266,6 +266,7 @@ GOOD = {
             "class GoodForMaskedLM(GoodPreTrainedModel)",
             "class GoodForMaskedLM(GoodPreTrainedModel, GenerationMixin)",
         ),
+        (C, "tie_word_embeddings=True, **kwargs", "tie_word_embeddings=True, use_cache=False, **kwargs"),
     ],
     "base under another name": [
         (M, "import PreTrainedModel\n", "import PreTrainedModel as Base\n"),

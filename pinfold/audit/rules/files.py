@@ -5,12 +5,13 @@ import contextlib
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from pinfold.audit.finding import Finding
 from pinfold.audit.reachable import ReachableCode, call_name, is_try, string
 from pinfold.common.errors import UserError
 from pinfold.common.front_matter import split_front_matter
-from pinfold.folder.model_folder import DIGEST_LINE, Module, assigned, code_digest, located, read_text
+from pinfold.folder.model_folder import DIGEST_LINE, ModelFolder, Module, assigned, code_digest, located, read_text
 
 # As in transformers.dynamic_module_utils.get_relative_imports, but for the beginning of a line (see RELATIVE_IMPORT).
 LOADED_TEXT = re.compile(r"^[^\S\n]*(?:from\s+\.(\S+)\s+import|import\s+\.(\S+)[^\S\n]*$)", re.MULTILINE)
@@ -196,22 +197,28 @@ def declared_packages(code: ReachableCode) -> frozenset[str]:
     They are in requirements.txt, in ``REQUIREMENTS = ("timm", "pillow")`` in a Python file (which is published with
     the code), in the front matter of card.md or README.md as ``requirements: [timm]``, or in a pip line of the card.
     """
+    names = declared_requirements(code.folder, code.directory)
+    names = {re.split(r"[^\w.-]", name)[0].replace("-", "_").replace(".", "_") for name in names}
+    return frozenset(names | {MODULES.get(name.lower(), name.lower()) for name in names})
+
+
+def declared_requirements(folder: ModelFolder, directory: Path) -> set[str]:
+    """What a folder asks pip for, as it is written: "timm", "einops>=0.7"."""
     names: set[str] = set()
-    for path in dict.fromkeys((code.folder.path, code.directory)):
+    for path in dict.fromkeys((folder.path, directory)):
         if (path / "requirements.txt").exists():
             text = read_text(path / "requirements.txt", path, 100_000, "list one package per line")
-            names |= set(re.findall(r"^[ \t]*([A-Za-z0-9][\w.-]*)", text, re.MULTILINE))
+            names |= {line.strip() for line in re.findall(r"^[ \t]*([A-Za-z0-9][^#;\r\n]*)", text, re.MULTILINE)}
         for card in ("card.md", "README.md"):
             with contextlib.suppress(UserError):  # a card that cannot be read declares nothing
                 names |= _declared_in_card(read_text(path / card, path, 1_000_000, "write the card as text"))
-    for module in code.folder.modules.values():
+    for module in folder.modules.values():
         for node in module.tree.body:
             targets, value = assigned(node)
             first = targets[0] if targets else None
             if isinstance(first, ast.Name) and first.id == "REQUIREMENTS" and value is not None:
                 names |= {package for n in ast.walk(value) if (package := string(n)) is not None}
-    names = {re.split(r"[^\w.-]", name)[0].replace("-", "_").replace(".", "_") for name in names}
-    return frozenset(names | {MODULES.get(name.lower(), name.lower()) for name in names})
+    return names
 
 
 def _declared_in_card(card: str) -> set[str]:
@@ -226,7 +233,7 @@ def _declared_in_card(card: str) -> set[str]:
 
 def outdated_digest(code: ReachableCode) -> Iterator[Finding]:
     """P21: code that was edited after it was staged."""
-    modules = code.folder.closure([place.split(".")[0] for place in code.folder.auto_map().values()])
+    modules = code.folder.loaded_modules()
     sources = {module.file: module.source for module in modules}
     for module in modules:
         declaration = DIGEST_LINE.search(module.source)

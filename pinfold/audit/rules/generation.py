@@ -26,10 +26,12 @@ def cache_names(code: ReachableCode) -> Iterator[Finding]:
         if definition is None or code.folder.is_stock(cls) or not _generates(code, cls):
             continue
         owner, forward = definition
+        if forward.args.kwarg is None:
+            continue  # generate raises, and D08 says so
         takes = [name for name in CACHES if name in _taken(code, cls, forward)]
         if "cache_params" in takes or code.folder.method(cls, "generate"):
             continue  # a state space model prepares its own inputs
-        if takes and forward.args.kwarg is not None:
+        if takes:
             yield from _one_name(code, cls, owner, forward, takes)
         elif (
             not takes
@@ -122,10 +124,11 @@ def _says_no_cache(code: ReachableCode, cls: str) -> bool:
         node = code.folder.classes[config][1]
         for function in (n for n in ast.walk(node) if isinstance(n, ast.FunctionDef)):
             arguments = function.args
-            pairs = zip(
-                reversed([*arguments.posonlyargs, *arguments.args]), reversed(arguments.defaults), strict=False
+            positional = [*arguments.posonlyargs, *arguments.args]
+            pairs: list[tuple[ast.arg, ast.expr | None]] = list(
+                zip(reversed(positional), reversed(arguments.defaults), strict=False)
             )
-            pairs = [*pairs, *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+            pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
             if any(argument.arg == "use_cache" and _is_false(value) for argument, value in pairs):
                 return True
         for part in ast.walk(node):

@@ -15,6 +15,7 @@ from pinfold.audit.reachable import (
     own_nodes,
     string,
 )
+from pinfold.folder.kinds import head
 
 
 def post_init(code: ReachableCode) -> Iterator[Finding]:
@@ -214,7 +215,7 @@ def _counts_items(code: ReachableCode, cls: str, forward: ast.AST, kwargs: str) 
 def base_prefix(code: ReachableCode) -> Iterator[Finding]:
     """P24: heads that cannot exchange checkpoints with their base model."""
     for cls in code.models:
-        if code.folder.head(cls) and not code.folder.is_stock(cls):
+        if head(cls) and not code.folder.is_stock(cls):
             prefix = code.folder.attribute(cls, "base_model_prefix")
             if prefix is None or string(prefix) == "":
                 yield code.finding(

@@ -9,8 +9,9 @@ from pinfold.audit.reachable import ReachableCode, string
 from pinfold.common.errors import printable
 from pinfold.common.safetensors import DTYPES, Tensor
 from pinfold.folder import releases
+from pinfold.folder.declared import PARTS, PROCESSOR, is_declared, settings_file
 from pinfold.folder.model_folder import ModelFolder
-from pinfold.folder.tokenizer_files import TOKENIZER
+from pinfold.folder.tokenizer_files import TOKENIZER, portable_tokenizer
 
 FORBIDDEN_KEYS = ("trust_remote_code", "_attn_implementation_internal")
 
@@ -30,17 +31,23 @@ def entries(auto: str, value: object) -> list:
 
 def missing_entries(configs: dict, folder: ModelFolder, code_from: str | None) -> Iterator[Finding]:
     """P01: classes that no entry names."""
-    given = auto_map(configs["config.json"])
     prefix = f"{code_from}--" if code_from else ""
     for auto, place in folder.auto_map().items():
-        if auto in given or any(auto in auto_map(value) for value in configs.values()):
+        if is_declared(configs, auto):
             continue
         module, cls = place.split(".")
+        file, part = settings_file(configs, auto)
+        if part:
+            file_and_part, cure = f"{file}: {part}", f'Add "auto_map": {{"{auto}": "{prefix}{place}"}} to it'
+        else:
+            file_and_part, cure = file, f'Add "{auto}": "{prefix}{place}"'
+        if file != "config.json":
+            cure += f", or call {cls}.register_for_auto_class() in {module}.py and save it again"
         yield Finding(
             "P01",
-            f'config.json: auto_map has no "{auto}" entry although {module}.py defines {cls}. Users calling '
-            f'{auto}.from_pretrained will get "Unrecognized configuration class". Add "{auto}": "{prefix}{place}".',
-            "config.json",
+            f'{file_and_part}: auto_map has no "{auto}" entry although {module}.py defines {cls}. Users calling '
+            f'{auto}.from_pretrained will get "Unrecognized configuration class". {cure}.',
+            file,
         )
 
 
@@ -126,6 +133,20 @@ def model_type(configs: dict, code: ReachableCode | None) -> Iterator[Finding]:
             )
 
 
+def parts_of_processors(configs: dict, lowest: tuple[int, int]) -> Iterator[Finding]:
+    """P27: parts of a processor that transformers 5 keeps in processor_config.json, where 4.x does not look."""
+    processor = configs.get(PROCESSOR, {})
+    for auto, (own, part) in PARTS.items() if lowest < (5, 0) else ():
+        if isinstance(processor.get(part), dict):
+            yield Finding(
+                "P27",
+                f"{PROCESSOR}: holds the settings of the {part}, as transformers 5 saves them; {auto} of transformers "
+                f"4 looks for {own}.",
+                PROCESSOR,
+                fix=f"Move {part} out of it into {own}, which both read; pinfold push does that.",
+            )
+
+
 def forbidden_keys(configs: dict) -> Iterator[Finding]:
     """P05: keys that choose code, at any depth."""
     for file, config in configs.items():
@@ -180,7 +201,7 @@ def tokenizer(configs: dict, files: set[str], lowest: tuple[int, int], custom: b
             "P22",
             "config.json has no tokenizer_class but tokenizer files are present: pipeline() fails in 4.48.",
             "config.json",
-            fix=f'Add "tokenizer_class": "{_one_line(str(saved.get("tokenizer_class", "PreTrainedTokenizerFast")))}".',
+            fix=f'Add "tokenizer_class": "{_one_line(str(_portable_class(saved)))}".',
         )
     if lowest >= (5, 0):
         return
@@ -199,6 +220,11 @@ def tokenizer(configs: dict, files: set[str], lowest: tuple[int, int], custom: b
             "additional_special_tokens.",
             "tokenizer_config.json",
         )
+
+
+def _portable_class(saved: dict) -> object:
+    """The tokenizer's class under a name that every release knows."""
+    return portable_tokenizer(saved).get("tokenizer_class") or "PreTrainedTokenizerFast"
 
 
 def _short(value: object) -> str:

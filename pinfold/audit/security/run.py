@@ -265,9 +265,6 @@ EFFECTS: dict[str, Callable[[object], Effect | None]] = {
 
 def _other_files(folder: ModelFolder) -> Iterator[Finding]:
     """Further files that transformers reads and runs."""
-    if (folder.path / "custom_generate" / "generate.py").is_file():
-        words = "custom_generate/generate.py: transformers runs it instead of generate(); it is not read here."
-        yield Finding("S14", words, "custom_generate/generate.py")
     for path in sorted([*folder.path.glob("*.jinja"), *folder.path.glob("additional_chat_templates/*.jinja")]):
         try:
             with open(path, encoding="utf-8", errors="replace") as file:

@@ -31,8 +31,12 @@ def load_in_half(job: LoadJob, auto: str, part: str, dtype: str) -> None:
         lines = job.buffer_lines(auto, model, dtype)
         answer.check("D04", [f"{where}: {line}" for line in lines], part)
         outputs = job.outputs_of(auto, model)
-    except (RuntimeError, NotImplementedError, TypeError) as error:  # no kernel for it here; it was loaded
-        answer.leave_out(part, f"its tensors are right, but it does not run in {dtype} here: {describe(error)}")
+    except Exception as error:
+        if _lacks_kernel(error):
+            answer.leave_out(part, f"its tensors are right, but this CPU has no kernel for it: {describe(error)}")
+        else:
+            answer.leave_out(part, f"its tensors are right, but forward fails in {dtype}: {describe(error)}")
+            job.fails_in[dtype] = describe(error)
         return
     for key, value in outputs.items():
         expected = job.expected.get(key)
@@ -42,6 +46,11 @@ def load_in_half(job: LoadJob, auto: str, part: str, dtype: str) -> None:
             line = f"{where}: output {key.split('/', 1)[1]} is not finite, in {job.request['dtype']} it is"
             answer.check("D03", [line], part)
             return
+
+
+def _lacks_kernel(error: Exception) -> bool:
+    """Whether torch has no kernel of this type for the CPU: no fault of the model's."""
+    return isinstance(error, NotImplementedError) or "not implemented for" in str(error)
 
 
 def _not_in_half(model, dtype) -> list[str]:

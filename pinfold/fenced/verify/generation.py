@@ -7,6 +7,7 @@ How it works:
 - Logits are compared at every step that both runs reached with the same tokens.
 """
 
+import importlib
 import inspect
 
 from ..values import describe
@@ -160,3 +161,61 @@ def _cure(model) -> str:
         f". generate passes the cache as {name}, which falls into **kwargs here: take both names, "
         "past_key_values=None and cache=None, and use the one that is given"
     )
+
+
+# --- custom_generate/generate.py, which transformers runs in place of generate() from 4.53 on ---
+
+
+def tokens_of_folder(model, own: dict) -> dict:
+    """What the folder's own function writes for this model: {"tokens"}, or {"failed": why}.
+
+    Call where the folder is importable as the package _folder.
+    """
+    try:
+        function = importlib.import_module("_folder.custom_generate.generate").generate
+        return {"tokens": _written(lambda **inputs: function(model=model, **inputs), model, own)}
+    except Exception as error:
+        return {"failed": describe(error)}
+
+
+def compare_custom(model, own: dict, expected: list, target: dict) -> list[str] | str:
+    """Why generate of a loaded model does not write what the folder's function does; or why it was not compared.
+
+    Args:
+        expected: of ``tokens_of_folder``. target: what from_pretrained was called with.
+    """
+    import transformers
+
+    base = getattr(transformers.GenerationMixin, "load_custom_generate", None)
+    if base is None:
+        return f"transformers {transformers.__version__} does not know custom_generate: generate is its own there"
+    name = type(model).__name__
+    if "generate" not in vars(model):  # it was loaded as an argument of generate before it came with the model
+        where = {"custom_generate": target["pretrained_model_name_or_path"], "trust_remote_code": True}
+        where |= {key: target[key] for key in ("revision",) if key in target}
+        call = lambda **inputs: model.generate(**inputs, **where)  # noqa: E731
+    else:
+        call = model.generate
+    try:
+        written = _written(call, model, own)
+    except Exception as error:
+        return [f"{name}.generate through custom_generate: {describe(error)}"]
+    if written != expected:
+        return [f"{name}.generate through custom_generate writes other tokens than the folder's own function"]
+    return []
+
+
+def _written(function, model, own: dict) -> list:
+    """The tokens that a function writes for the first prompt that the model has."""
+    import torch
+
+    inputs = next(iter(probes.probe_inputs(model, own).values()))
+    ids = inputs.get("input_ids", next(iter(inputs.values())))
+    given = {"input_ids": ids[:1].clone()}
+    with probes.evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        written = function(**given)
+    sequences = getattr(written, "sequences", written)
+    if not isinstance(sequences, torch.Tensor):
+        raise TypeError(f"custom_generate returns {type(written).__name__}, and no tensor of tokens")
+    return sequences.tolist()

@@ -10,8 +10,9 @@ How it works:
 import json
 import os
 
+from .. import example
 from ..values import describe, plain_config
-from . import buffers, example, generation, losses, tokens, weights
+from . import buffers, generation, losses, tokens, weights
 from .answer import Answer, answered
 from .further_loads import HALVES, load_in_half, load_second_copy
 from .load_job import LoadJob, arguments_of
@@ -54,13 +55,19 @@ def load(request: dict, answer: Answer) -> dict:
             load_in_half(job, main, part, dtype)
         load_second_copy(job, main)
     _load_others(job)
+    _load_pipelines(job)
     job.hashes |= _load_tokens(request, answer)
     if request.get("keep"):
         save_file({k: v.contiguous() for k, v in job.outputs.items()}, request["keep"])
     # last, since it is for the card of what has passed
     printed = example.run_first(request["examples"]) if request.get("examples") and not answer.failures else {}
     return answer.as_dict(
-        hashes=job.hashes, formula=job.formula, unexpected=job.unexpected, unaligned=job.unaligned, example=printed
+        hashes=job.hashes,
+        formula=job.formula,
+        unexpected=job.unexpected,
+        unaligned=job.unaligned,
+        fails_in=job.fails_in,
+        example=printed,
     )
 
 
@@ -87,6 +94,8 @@ def _load_auto(job: LoadJob, auto: str, name: str) -> None:
     job.outputs |= outputs
     _compare_losses(job, auto, model, outputs, exact)
     compared = generation.faults(model, request["probe"], job.is_large)
+    if exact and request.get("custom_tokens") is not None:
+        compared = generation.compare_custom(model, request["probe"], request["custom_tokens"], job.where)
     if isinstance(compared, str):
         answer.skip("D08", compared)
     else:
@@ -176,6 +185,21 @@ def _load_others(job: LoadJob) -> None:
                 raise TypeError(f"{auto} gave {type(loaded).__name__}, the folder registers {name}")
         except Exception as error:
             job.answer.fail(auto, describe(error))
+
+
+def _load_pipelines(job: LoadJob) -> None:
+    """The pipelines that config.json brings along, by the name of their task."""
+    import transformers
+
+    revisions = {key: job.where[key] for key in ("revision",) if key in job.where}
+    for task, place in job.request["pipelines"].items():
+        name = place.split(".")[-1]
+        try:
+            loaded = transformers.pipeline(task, model=job.request["target"], trust_remote_code=True, **revisions)
+            if type(loaded).__name__ != name:
+                raise TypeError(f"pipeline({task!r}) gave {type(loaded).__name__}, custom_pipelines names {name}")
+        except Exception as error:
+            job.answer.fail(f"pipeline({task!r})", describe(error))
 
 
 def _load_tokens(request: dict, answer: Answer) -> dict:

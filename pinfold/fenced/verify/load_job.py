@@ -29,6 +29,7 @@ class LoadJob:
         self.formula: dict[str, list] = {}  # tensors that no file holds, by Auto class
         self.unexpected: dict[str, list] = {}
         self.unaligned: list[str] = []
+        self.fails_in: dict[str, str] = {}  # types in which forward raises -> what
         self.outputs: dict = {}
 
     def unheld(self, auto: str) -> dict:

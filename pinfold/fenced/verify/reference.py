@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ..cost import measured
 from ..values import describe
-from . import attention, buffers, losses, probes, tokens, weights
+from . import attention, buffers, generation, losses, probes, tokens, weights
 from .answer import Answer, answered
 from .outputs import hash_outputs
 
@@ -56,6 +56,7 @@ class HeadReference:
     losses: dict
     attention: dict
     as_in_memory: dict = field(default_factory=dict)
+    custom_generate: dict = field(default_factory=dict)
     measured: dict = field(default_factory=dict)
 
     @property
@@ -123,6 +124,7 @@ def reference(request: dict, answer: Answer) -> dict:
         attention={h.auto: h.attention for h in heads},
         parameters=main.parameters if main else 0,
         measured=main.measured if main else {},
+        custom_tokens=main.custom_generate.get("tokens") if main else None,
         skipped_heads=[vars(head) for head in skipped],
         **ids,
     )
@@ -171,6 +173,10 @@ def reference_of_head(auto: str, place: str, request: dict, tensors: dict) -> He
     if is_main:
         is_small = head.parameters <= request["many"]
         head.measured = measured.measured(cls, config, request, model if is_small else None)
+        if request.get("custom_generate"):
+            head.custom_generate = generation.tokens_of_folder(model, request["probe"])
+            if why := head.custom_generate.get("failed"):
+                raise ValueError(f"custom_generate/generate.py: {why}")
         if request["in_memory"] not in (None, head.attention):
             model = None  # the next one takes as much memory
             head.as_in_memory = _as_in_memory(cls, request, tensors, head.probes)
