@@ -85,7 +85,7 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
     _raise(answer, f"{staged.folder.path} with {checkpoint}")
     try:
         request |= {key: answer[key] for key in ("probes", "aliases", "losses", "drawn", "missing", "attention")}
-        request["custom_tokens"] = answer.get("custom_tokens")
+        request |= {key: answer.get(key) for key in ("custom_tokens", "converted")}
         request |= {"reference_version": answer["transformers"], "tokens": answer.get("tokens")}
         measured, heads = answer.get("measured"), answer["skipped_heads"]
         return Reference(

@@ -197,12 +197,10 @@ def test_ordinary_configurations_have_no_finding():
     assert audit("x = 1", configs=configs) == []
 
 
-def test_templates_and_code_for_generate_beside_the_configurations_are_read(tmp_path):
+def test_templates_beside_the_configurations_are_read(tmp_path):
     (tmp_path / "chat_template.jinja").write_text("a\n{{ x.__globals__ }}")
-    (tmp_path / "custom_generate").mkdir()
-    (tmp_path / "custom_generate" / "generate.py").write_text("x = 1")
     findings = audit("x = 1", path=tmp_path)
-    assert {(f.file, f.line) for f in findings} == {("custom_generate/generate.py", 0), ("chat_template.jinja", 2)}
+    assert {(f.file, f.line) for f in findings} == {("chat_template.jinja", 2)}
 
 
 def test_a_maintainer_accepts_by_code_or_by_code_and_file():

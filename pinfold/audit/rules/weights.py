@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinfold.audit.finding import Finding
+from pinfold.audit.finding import WARNING, Finding
 from pinfold.common.errors import UserError
 from pinfold.common.safetensors import Header, Tensor, read_header
 from pinfold.folder.filenames import PICKLES
 from pinfold.folder.model_folder import leads_out
 
+SAMPLE = 1 << 20  # bytes of a tensor that are looked at
 COMPARED = 2_000_000_000  # bytes of one file that are read to compare tensors
 
 
@@ -82,8 +83,13 @@ def _twins(headers: dict[Path, Header]) -> Iterator[Finding]:
             suspects = split
         for equal in suspects:
             names = sorted(stored.tensor.name for stored in equal)
+            trained = equal[0].looks_trained()
             for other in names[1:]:
-                yield Finding("P19c", f"{names[0]} and {other} hold identical data; store the tied tensor once.")
+                words = f"{names[0]} and {other} hold identical data"
+                if trained:
+                    yield Finding("P19c", f"{words}; store the tied tensor once.")
+                else:
+                    yield Finding("P19c", f"{words}, as initial values may.", severity=WARNING)
 
 
 @dataclass(frozen=True)
@@ -105,3 +111,29 @@ class _Stored:
                 hashed.update(block)
                 size -= len(block)
         return hashed.digest() if varied else None
+
+    def looks_trained(self) -> bool:
+        """Whether rows that follow each other have nothing in common, as drawn or trained numbers have.
+
+        Tables that a constructor computes (state space decays, positions) go on from row to row.
+        """
+        import numpy as np
+
+        kinds = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "BF16": "<u2"}
+        if self.tensor.dtype not in kinds:
+            return True
+        kind = np.dtype(kinds[self.tensor.dtype])
+        columns = int(np.prod(self.tensor.shape[1:]))
+        rows = min(self.tensor.shape[0], 64, max(1, SAMPLE // max(1, columns * kind.itemsize)))
+        with open(self.path, "rb") as file:
+            file.seek(self.data_start + self.tensor.start)
+            data = np.frombuffer(file.read(rows * columns * kind.itemsize), kind)
+        if self.tensor.dtype == "BF16":  # the upper half of a float32
+            data = (data.astype("<u4") << 16).view("<f4")
+        table = data.astype("float64").reshape(-1, columns)
+        if len(table) < 2 or columns < 4:
+            return len(np.unique(data)) > len(data) // 2
+        table = table - table.mean(1, keepdims=True)
+        sizes = np.sqrt((table**2).sum(1))
+        products = (table[1:] * table[:-1]).sum(1) / np.maximum(sizes[1:] * sizes[:-1], 1e-300)
+        return bool(np.abs(products).mean() < 0.5)

@@ -6,6 +6,7 @@ give.
 """
 
 import importlib
+import os
 import sys
 import types
 from dataclasses import dataclass, field
@@ -93,6 +94,8 @@ def reference(request: dict, answer: Answer) -> dict:
     if not request["models"] or answer.failures:
         return answer.as_dict(**ids)
     tensors = weights.read_files(request["weights"])
+    renamed = _renamed(request, tensors)
+    converted, tensors = renamed is not tensors, renamed
     heads: list[HeadReference] = []
     skipped: list[SkippedHead] = []
     for auto, place in request["models"].items():
@@ -125,6 +128,7 @@ def reference(request: dict, answer: Answer) -> dict:
         parameters=main.parameters if main else 0,
         measured=main.measured if main else {},
         custom_tokens=main.custom_generate.get("tokens") if main else None,
+        converted=converted,
         skipped_heads=[vars(head) for head in skipped],
         **ids,
     )
@@ -181,6 +185,21 @@ def reference_of_head(auto: str, place: str, request: dict, tensors: dict) -> He
             model = None  # the next one takes as much memory
             head.as_in_memory = _as_in_memory(cls, request, tensors, head.probes)
     return head
+
+
+def _renamed(request: dict, tensors: dict) -> dict:
+    """The file's tensors under the names of the main class; unchanged where that cannot be built."""
+    for place in request["models"].values():
+        module, name = place.split(".")
+        if name != request["architecture"]:
+            continue
+        try:
+            cls = getattr(importlib.import_module(f"_folder.{module}"), name)
+            config = cls.config_class.from_pretrained(request["checkpoint"])
+            return weights.under_names_of(cls, config, tensors, os.path.dirname(request["outputs"]))
+        except Exception:  # said when the class is built
+            return tensors
+    return tensors
 
 
 def _class_name(place: str) -> str:

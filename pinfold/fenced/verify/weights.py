@@ -1,5 +1,6 @@
 """The tensors of a checkpoint's files, and a model's tensors against them."""
 
+import os
 import re
 
 from . import probes
@@ -22,6 +23,50 @@ def read_files(files: list[str]) -> dict:
     from safetensors.torch import load_file
 
     return {name: tensor for file in files for name, tensor in load_file(file).items()}
+
+
+def under_names_of(cls, config, tensors: dict, directory: str) -> dict:
+    """The file's tensors under the names that a class gives them.
+
+    transformers 5 saves parts of its own (a ViT inside of another model) under the names of older releases, and
+    renames them when it loads. Its loading is trusted here only if saving what it loaded gives the file again, name
+    by name and bit by bit.
+
+    Args:
+        directory: a place to save to.
+    """
+    import copy
+    import tempfile
+
+    import torch
+
+    model = _without_memory(cls, config)
+    if not set(tensors) - set(matched(model, tensors).values()):
+        return tensors
+    try:
+        loaded = cls.from_pretrained(None, config=copy.deepcopy(config), state_dict=dict(tensors))
+        with tempfile.TemporaryDirectory(dir=directory) as saved:
+            loaded.save_pretrained(saved)
+            files = [os.path.join(saved, name) for name in sorted(os.listdir(saved)) if name.endswith(".safetensors")]
+            again = read_files(files)
+    except Exception:  # what is wrong is said by the comparison with the file's own names
+        return tensors
+    if again.keys() != tensors.keys() or not all(torch.equal(again[name], tensors[name]) for name in tensors):
+        return tensors
+    return {name: tensor.detach().clone() for name, tensor in loaded.state_dict().items()}
+
+
+def _without_memory(cls, config):
+    """The model without its weights, or with them where it cannot be built so."""
+    import copy
+
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return cls(copy.deepcopy(config))
+    except Exception:
+        return cls(copy.deepcopy(config))
 
 
 def matched(model, tensors: dict) -> dict:
