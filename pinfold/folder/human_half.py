@@ -40,6 +40,7 @@ def read_human_half(folder: Path) -> HumanHalf:
         raise UserError(f"{path}: license={metadata['license']!r} must be one word; write license: apache-2.0")
     if not isinstance(metadata.get("license"), str):
         raise UserError(f"{path}: no license in its front matter; add a line such as license: apache-2.0")
+    metadata.pop("include", None)  # files to publish; staging reads it
     accepted = metadata.pop("accepted_findings", None) or {}
     if not isinstance(accepted, dict) or not all(isinstance(word, str) for pair in accepted.items() for word in pair):
         raise UserError(f'{path}: accepted_findings is not a table; write lines such as "S07 modeling_x.py: reason"')

@@ -222,6 +222,8 @@ class Push:
             write_manifest(staged)  # with the picture of the losses, which was added since
             megabytes = sum((staged.directory / name).stat().st_size for name in staged.files) / 1e6
             done(f"{len(staged.files)} files, {megabytes:.1f} MB")
+        for name, size in staged.included:
+            say_below(f"included: {name} ({size:,} bytes)")
         reasons = sources.why_left_out()
         for name, reason in staged.left_out:
             if name not in staged.files:

@@ -11,7 +11,7 @@ How it works:
 import ast
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -39,6 +39,7 @@ from pinfold.folder.model_folder import DIGEST_LINE, ModelFolder, Module, code_d
 from pinfold.folder.releases import lowest_version
 from pinfold.folder.tokenizer_files import TOKENIZER, TOKENIZER_CONFIG, portable_tokenizer
 from pinfold.staging.checkpoint import CodeFrom, _check_type, find_weights, parse_size, read_config
+from pinfold.staging.included import stage_included
 from pinfold.staging.weights import _stage_weights
 
 
@@ -48,6 +49,7 @@ class Staged:
 
     Args:
         code: names of the code's files. left_out: (name, reason) of what stays here.
+        included: (path, bytes) of the files that card.md lists.
         code_from: the repository that holds the code, where it is not published with the weights.
     """
 
@@ -57,6 +59,7 @@ class Staged:
     config: dict
     code: list[str]
     left_out: list[tuple[str, str]]
+    included: list[tuple[str, int]] = field(default_factory=list)
     code_from: CodeFrom | None = None
 
     def qualified_entry(self, entry: str) -> str:
@@ -128,13 +131,14 @@ def stage(
         code = sorted(module.file for module in folder.loaded_modules(auto_map))
     else:
         code = _stage_code(folder, auto_map, directory)
-    staged = Staged(directory, folder, auto_map, config, code, [], code_from)
+    staged = Staged(directory, folder, auto_map, config, code, [], code_from=code_from)
     _stage_preprocessing(staged, checkpoint)
     if not code_from:
         _stage_custom_generate(staged, checkpoint)
     _stage_sentence_modules(checkpoint, directory)
     write_json(directory / "config.json", _published_config(staged, checkpoint))
     _stage_pictures(words or folder.path, directory)
+    staged.included = stage_included(words or folder.path, checkpoint, directory)
     staged.left_out = _left_out(staged, checkpoint, {p.name for p in weights})
     write_manifest(staged)
     return staged
