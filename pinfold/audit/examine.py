@@ -1,5 +1,6 @@
 """What a directory holds, judged without running it: what a load runs, what the audit finds, where it should load."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -108,7 +109,9 @@ def examine(directory: Path, name: str, sizes: dict[str, int] | None = None) -> 
     report.facts += _code_elsewhere_and_weights(directory, folder, sizes, elsewhere)
     report.findings = audit(directory, folder if has_code else None)
     report.facts += _accepted_by_author(directory, report.findings)
-    if has_code or elsewhere:
+    if has_code and not folder.auto_map() and not elsewhere:
+        report.facts.append("no class that from_pretrained loads: a model derives from transformers.PreTrainedModel")
+    elif has_code or elsewhere:
         report.forecast = forecast(report.findings, lowest_version(folder))
     return report
 
@@ -154,8 +157,11 @@ def _code_elsewhere_and_weights(
     ]
     weights = [name for name in sizes if name.endswith(".safetensors")]
     pickles = [name for name in sizes if name.endswith(PICKLES)]
-    if not folder.modules and not elsewhere:
+    if not folder.modules and not elsewhere and not _base_of_adapter(directory):
         facts.append(f"no Python code: {_kind_without_code(directory, sizes)}; trust_remote_code is not needed for it")
+    if base := _base_of_adapter(directory):
+        # AutoModel ignores the revision in adapter_config.json, and so runs what the base's main branch holds
+        facts.append(f"an adapter: a load also runs the code of {base[0]}, not pinned; pinfold check {base[0]}")
     if weights:
         facts.append(f"weights: {len(weights)} safetensors file{'s' * (len(weights) > 1)}")
     elif pickles:
@@ -163,6 +169,16 @@ def _code_elsewhere_and_weights(
     else:
         facts.append("no weights")
     return facts
+
+
+def _base_of_adapter(directory: Path) -> tuple[str, str] | None:
+    """The repository that an adapter is loaded on top of, and the revision that its settings name."""
+    try:
+        settings = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))
+        base = settings["base_model_name_or_path"]
+        return (base, str(settings.get("revision") or "")) if isinstance(base, str) and base else None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def _kind_without_code(directory: Path, sizes: dict[str, int]) -> str:

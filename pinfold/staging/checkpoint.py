@@ -7,9 +7,12 @@ from pathlib import Path
 
 from pinfold.common.errors import UserError
 from pinfold.common.files import read_json
+from pinfold.common.safetensors import read_tensors
 from pinfold.folder.filenames import INDEX, PICKLES, WEIGHTS
 from pinfold.folder.model_folder import ModelFolder
 
+ADAPTER = "adapter_config.json"  # what peft writes
+INSIDE = re.compile(r"(^|\.)(base_model\.model\.|base_layer\.|lora_[AB]\.|lora_embedding_[AB](\.|$))")
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -67,10 +70,30 @@ def read_config(checkpoint: Path) -> dict:
     Raises:
         UserError: there are no weights, or a config.json that is missing or that transformers cannot read.
     """
+    if checkpoint.is_dir():
+        _refuse_adapter(checkpoint)
     config = read_json(checkpoint / "config.json", "save_pretrained writes one")
-    find_weights(checkpoint)
+    _refuse_adapters_inside(checkpoint, find_weights(checkpoint))
     check_config(config, checkpoint / "config.json")
     return config
+
+
+def _refuse_adapter(checkpoint: Path) -> None:
+    if (checkpoint / ADAPTER).is_file() and not (checkpoint / "config.json").is_file():
+        raise UserError(
+            f"{checkpoint} is an adapter ({ADAPTER}), which needs its base model; publish the merged model: "
+            "model.merge_and_unload().save_pretrained(DIR)"
+        )
+
+
+def _refuse_adapters_inside(checkpoint: Path, weights: list[Path]) -> None:
+    """A model that was saved while peft's layers were in it: no class but peft's has a place for its tensors."""
+    name = next((tensor.name for tensor in read_tensors(weights) if INSIDE.search(tensor.name)), None)
+    if name:
+        raise UserError(
+            f"{checkpoint}: {name} belongs to an adapter that is still inside the model; merge it, and save again: "
+            "model.merge_and_unload().save_pretrained(DIR)"
+        )
 
 
 def _check_type(config: dict, folder: ModelFolder, path: Path) -> None:

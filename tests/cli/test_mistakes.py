@@ -108,3 +108,33 @@ def test_the_help_of_an_action_shows_how_to_call_it(verb, capsys):
         main([*verb, "--help"])
     shown = capsys.readouterr().out
     assert ended.value.code == 0 and f"Example:\n  pinfold {' '.join(verb)}" in shown
+
+
+def test_an_adapter_is_called_one_with_the_way_to_merge_it(here, capsys):
+    (here / "adapter").mkdir()
+    (here / "adapter/adapter_config.json").write_text('{"base_model_name_or_path": "me/base", "peft_type": "LORA"}')
+    save_file({"a": torch.zeros(1)}, here / "adapter/adapter_model.safetensors", {"format": "pt"})
+    assert main(["push", "folder", "--checkpoint", "adapter"]) == 2
+    assert "adapter is an adapter (adapter_config.json)" in (error := capsys.readouterr().err)
+    assert "model.merge_and_unload().save_pretrained(DIR)" in error
+    assert main(["check", "adapter"]) == 0
+    out = capsys.readouterr().out
+    assert "an adapter: a load also runs the code of me/base, not pinned; pinfold check me/base" in out
+    assert "trust_remote_code is not needed" not in out
+
+
+@pytest.mark.parametrize("name", ["model.layers.0.q_proj.lora_A.default.weight", "h.0.attn.base_layer.weight"])
+def test_an_adapter_inside_of_a_saved_model_is_named(here, capsys, name):
+    save_file({name: torch.zeros(1)}, here / "bare/model.safetensors", {"format": "pt"})
+    (here / "bare/config.json").write_text('{"model_type": "x", "architectures": ["XModel"]}')
+    assert main(["push", "folder", "--checkpoint", "bare"]) == 2
+    assert f"{name} belongs to an adapter that is still inside the model" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_class_to_load_has_no_forecast(here, capsys):
+    (here / "folder/modeling_x.py").write_text("from torch import nn\n\n\nclass Net(nn.Module):\n    pass\n")
+    (here / "folder/configuration_x.py").unlink()
+    assert main(["check", "folder"]) == 0
+    out = capsys.readouterr().out
+    assert "no class that from_pretrained loads: a model derives from transformers.PreTrainedModel" in out
+    assert "by its code" not in out

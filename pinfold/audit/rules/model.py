@@ -108,6 +108,7 @@ def config_class(code: ReachableCode) -> Iterator[Finding]:
                 "P16",
                 f"{cls}.config_class is missing or is not {registered or 'a configuration class'}.",
                 cls,
+                fix=f"Set config_class = {registered or 'YourConfig'} in the class.",
             )
 
 

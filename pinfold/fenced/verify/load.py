@@ -252,7 +252,8 @@ def _reload(job: LoadJob, auto: str, name: str, before: dict, outputs: dict) -> 
     elsewhere = any("--" in str(entry) for entry in entries.values())  # then the code stayed where it was
     lacking = sorted(set(request["model_code"]) - set(os.listdir(directory)) - {"__init__.py"})
     if lacking and not elsewhere:
-        return [f"the saved folder lacks {', '.join(lacking)}"]
+        cure = f'end the files with {name}.register_for_auto_class("{auto}") and the like for the configuration'
+        return [f"the saved folder lacks {', '.join(lacking)}; {cure}"]
     model = job.open(auto, 1, pretrained_model_name_or_path=directory)
     weights.align(model)  # save_pretrained puts tensors where it likes
     if type(model).__name__ != name:
