@@ -12,6 +12,7 @@ import hashlib
 import logging
 import re
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from pinfold.remote.destination import Destination
 
 NONCE = "pinfold-push:"  # opens the description of every commit that a push makes
 DEADLINE = 300.0  # seconds without a byte
+_UPLOADING = threading.RLock()  # held while the client's own settings are changed
 AGAIN = "run the same command again: it finds out what has arrived"
 
 
@@ -211,14 +213,16 @@ class Remote:
         """Use Xet only where the Hub speaks it: the client has no fallback of its own.
 
         huggingface_hub 0.x reads the address in the answer as one of its default Hub's, and fails after the commit.
+        These are settings of the whole process, so that uploads in two threads wait for each other.
         """
-        xet, endpoint = constants.HF_HUB_DISABLE_XET, constants.ENDPOINT
-        constants.HF_HUB_DISABLE_XET = xet or not self._speaks_xet()
-        constants.ENDPOINT = self.destination.endpoint
-        try:
-            yield
-        finally:
-            constants.HF_HUB_DISABLE_XET, constants.ENDPOINT = xet, endpoint
+        with _UPLOADING:
+            xet, endpoint = constants.HF_HUB_DISABLE_XET, constants.ENDPOINT
+            constants.HF_HUB_DISABLE_XET = xet or not self._speaks_xet()
+            constants.ENDPOINT = self.destination.endpoint
+            try:
+                yield
+            finally:
+                constants.HF_HUB_DISABLE_XET, constants.ENDPOINT = xet, endpoint
 
     def _speaks_xet(self) -> bool:
         from huggingface_hub.utils import build_hf_headers, get_session

@@ -75,6 +75,13 @@ SHAPES = {
         },
         None,
     ),
+    "renamed by a decorator": (
+        {
+            "arguments": "cache=None, ",
+            "more": '    @deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")\n',
+        },
+        None,
+    ),
     "no cache": ({}, "takes no cache, and its configuration does not say so"),
     "no cache, said by an argument": ({"config": ", use_cache=False"}, None),
     "no cache, said by an attribute": ({"config_body": "        self.use_cache = False\n"}, None),

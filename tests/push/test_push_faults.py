@@ -17,7 +17,7 @@ import time
 import pytest
 from helpers import tiny
 from helpers.processes import ROOT, clean_environment, listen_to_ctrl_c
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, constants
 
 from pinfold.cli.main import main
 from pinfold.fence import process as fence
@@ -243,7 +243,7 @@ def test_two_pushers_at_once(quick, serve, tmp_path, port, tiny_folder, tiny_che
     client.create_repo(NAME)
     place = destination.Destination(NAME, f"http://127.0.0.1:{port}", token(tmp_path))
     head = Remote(place).head()
-    barrier, results = threading.Barrier(2), {}
+    barrier, results, before = threading.Barrier(2), {}, constants.ENDPOINT
 
     def go(who):
         file = tmp_path / f"{who}.txt"
@@ -259,6 +259,7 @@ def test_two_pushers_at_once(quick, serve, tmp_path, port, tiny_folder, tiny_che
         thread.start()
     for thread in threads:
         thread.join()
+    assert before == constants.ENDPOINT  # a setting of the whole process
     failed = [who for who, value in results.items() if not isinstance(value, str)]
     assert len(failed) == 1 and "someone else committed to local/faulty meanwhile" in str(results[failed[0]])
     assert len(publishing(client)) == 1

@@ -59,7 +59,8 @@ def _one_name(
         ("past_key_values", "cache", _releases(code, lambda release: release >= RENAMED)),
         ("cache", "past_key_values", _releases(code, lambda release: release < RENAMED)),
     ):
-        if takes != [name] or not affected or _mentions(code, other):
+        renamed = any(string(n) == other for decorator in forward.decorator_list for n in ast.walk(decorator))
+        if takes != [name] or not affected or renamed or _mentions(code, other):
             continue
         kwargs = forward.args.kwarg.arg if forward.args.kwarg else ""
         since = "from transformers 5.24 on" if other == "cache" else "up to transformers 5.23"
