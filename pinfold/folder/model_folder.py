@@ -224,7 +224,7 @@ class ModelFolder:
         auto_map = {**offered, **declared}
         if main and not self._defines(self.declared.get("AutoConfig", "")):
             auto_map["AutoConfig"] = f"{self.classes[main][0].name}.{main}"
-        if not any(auto.startswith("AutoModel") for auto in auto_map):
+        if not any(auto.startswith("AutoModel") for auto in offered):
             models = [name for name in self.classes if self.kind(name) == "model" and self.is_concrete(name)]
             models = [name for name in models if not self.is_part(name, main)]
             bases = [name for name in models if head(name) is None]
