@@ -119,10 +119,10 @@ test-all: $(OVERLAYS)
 	$(PYTEST) -m "not sweep"
 
 sweep: $(OVERLAYS)
-	$(PYTEST) -m sweep
+	ALL_VERSIONS=1 $(PYTEST) -m "sweep or versions"
 
 durations: $(OVERLAYS)
-	$(PYTEST) --durations=50 --durations-min=1 --save-durations
+	$(PYTEST) -m "not sweep" --durations=50 --durations-min=1 --save-durations
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -12,13 +12,14 @@ import pytest
 import torch
 from helpers.card_page import copied_example_runs
 from helpers.processes import ROOT, clean_environment
+from helpers.versions import VERSIONS
 
 from pinfold.tokenizer.save import write_portable
 from pinfold.tokenizer.train import train as train_tokenizer
 from sentiment_model.configuration_sentiment import SentimentConfig
 from sentiment_model.modeling_sentiment import SentimentAnalyzer
 
-VERSIONS = ("4.48.3", "4.57.6", "5.0.0", "newest")
+pytestmark = pytest.mark.versions
 TEXTS = ["a lovely film, not a dull one", "the song was fine and the chair was poor today", "dreary"] * 20
 
 

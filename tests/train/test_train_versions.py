@@ -10,11 +10,11 @@ import pytest
 import torch
 from helpers.processes import ROOT
 from helpers.training import NO_DROPOUT, SMALL_BERT, kill_trainings, set_options, tagged_sentences, train
+from helpers.versions import VERSIONS
 from safetensors.torch import load_file
 
 SMALL = set_options(**SMALL_BERT)
 STILL = set_options(**NO_DROPOUT)
-VERSIONS = ("4.48.3", "4.57.6", "5.0.0", "newest")
 LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 # Sums of gradients are rounded in another order, and AdamW divides small ones by their own size.
 WEIGHTS, NORMS = 1e-4, 1e-5

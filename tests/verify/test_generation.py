@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 import transformers
+from helpers.versions import VERSIONS
 from packaging.version import Version
 from torch import nn
 from transformers import DynamicCache, GenerationMixin, PretrainedConfig, PreTrainedModel
@@ -219,7 +220,8 @@ def test_the_output_class_is_not_what_decides():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["4.48.3", "5.0.0"])
+@pytest.mark.versions
+@pytest.mark.parametrize("version", VERSIONS[:-1])
 def test_the_same_in_older_releases(version):
     command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", "-m", "not slow", __file__]
     environment = {**os.environ, "PYTHONPATH": str(find_overlay(version))}
