@@ -30,7 +30,7 @@ each_version = pytest.mark.parametrize("version", VERSIONS)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.versions,
-]  # a push of the real model, and a process in each of four releases
+]  # a push of the real model, and a process in each release
 
 
 @pytest.fixture(scope="module")
