@@ -12,7 +12,7 @@ from pinfold.folder.filenames import INDEX, WEIGHTS
 from pinfold.folder.model_folder import ModelFolder, read_folder, read_modules
 from pinfold.remote.commits import CommitOptions
 from pinfold.remote.destination import EMBEDDED, check_endpoint, check_name
-from pinfold.staging.checkpoint import CodeFrom, parse_size, read_config
+from pinfold.staging.checkpoint import CodeFrom, find_weights, parse_size, read_config
 from pinfold.verify import matrix
 
 DEMO = (Path("resnet_model"), Path("runs/resnet-digits"))
@@ -111,6 +111,7 @@ def _weights_alone(options: PushOptions) -> Inputs:
     if path is None or not path.is_dir():
         raise UserError("--code-from needs weights: pinfold push DIR --code-from OWNER/NAME@SHA, DIR with card.md")
     checkpoint = options.checkpoint or path
+    find_weights(checkpoint)  # first: DIR may be that of card.md alone
     read_config(checkpoint)
     return Inputs(path, checkpoint, "weights", None)
 

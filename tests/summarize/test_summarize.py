@@ -513,7 +513,7 @@ MISTAKES = {
     "{bert} --set foo=1": "BERTConfig has no such field",
     "{bert} --set num_hidden_layer=1": "it has num_hidden_layers",
     "{bert} --set hidden_size=10": "not a multiple",
-    "{bert} --auto AutoModelForCausalLM": "has AutoModel, AutoModelForMaskedLM",
+    "{bert} --auto AutoModelForCausalLM": "use one of AutoModel, AutoModelForMaskedLM",
     "{bert} --length 513": "--length 513 is more than max_position_embeddings=512",
     "{bert} --image-size 8": "takes no pictures",
     "{bert} --config nothing.json": "no such file",
