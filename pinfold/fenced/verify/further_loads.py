@@ -59,8 +59,8 @@ def _not_in_half(model, dtype) -> list[str]:
     exempt = tuple(module for name in names for module in getattr(model, name, None) or ())
     for name, parameter in model.named_parameters():
         if parameter.is_floating_point() and parameter.dtype != dtype and not _named(name, exempt):
-            cure = f'_keep_in_fp32_modules = ["{name.split(".")[-1]}"] on the class says that it has to be'
-            return [f"{name} is {parameter.dtype}; create it without a dtype of its own, or {cure}"]
+            cure = f'where it has to be float32, _keep_in_fp32_modules = ["{name.split(".")[-1]}"] says so in 5.x'
+            return [f"{name} is {parameter.dtype}; create it without a dtype of its own; {cure}"]
     return []
 
 
