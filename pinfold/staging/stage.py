@@ -252,7 +252,7 @@ def _vocabularies(staged: Staged) -> list[str]:
 
 
 def _check_pipelines(folder: ModelFolder, checkpoint: Path) -> None:
-    """Refuse a pipeline whose code is not there: users would be told of a missing file."""
+    """Refuse a pipeline whose code is not there: users would see an error about a missing file."""
     for task, place in folder.pipelines.items():
         module, _, name = place.partition(".")
         if module not in folder.modules or name not in folder.classes:

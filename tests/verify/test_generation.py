@@ -204,7 +204,7 @@ def test_an_encoder_and_decoder_generates_from_its_start_token():
     assert generation.faults(transformers.BartForConditionalGeneration(config).eval(), {}, False) == []
 
 
-def test_a_seq2seq_without_a_start_token_is_told_to_set_one():
+def test_a_seq2seq_without_a_start_token_names_what_to_set():
     config = transformers.T5Config(d_model=16, d_kv=8, num_layers=1, num_heads=2, d_ff=16, vocab_size=50)
     lines = generation.faults(transformers.T5ForConditionalGeneration(config).eval(), {}, False)
     assert "set decoder_start_token_id in the configuration" in lines[0]

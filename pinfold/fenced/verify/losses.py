@@ -122,7 +122,7 @@ def compare_losses(loaded: dict, expected: dict, renamed: bool = False) -> str |
     """The first difference between two answers of ``loss_and_gradients``, or None.
 
     Args:
-        renamed: parameters may have other names in the release that loaded them; then they are told by their hashes.
+        renamed: parameters may have other names in the release that loaded them; then gradients are compared by hash.
     """
     if renamed and set(loaded["gradients"]) != set(expected["gradients"]):
         loaded, expected = (
