@@ -66,7 +66,8 @@ def number(kind: type, low: float, high: float = LARGEST) -> Callable[[str], Any
             value = None
         if value is None or not low <= value <= high:
             what = "a whole number" if kind is int else "a number"
-            limits = f"of at least {low:g}" if high == LARGEST else f"from {low:g} to {high:g}"
+            too_large = value is not None and value > high
+            limits = f"of at least {low}" if high == LARGEST and not too_large else f"from {low} to {high}"
             raise argparse.ArgumentTypeError(f"{text!r} must be {what} {limits}")
         return value
 

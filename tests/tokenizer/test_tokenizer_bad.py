@@ -104,7 +104,7 @@ def test_half_a_character_of_an_iterator_is_one_line():
 def test_a_size_that_is_not_one_is_exit_code_2(given, place, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["tokenizer", "train", "good.txt", f"--vocab-size={given}", "--output", "out"])
-    assert ended.value.code == 2 and "from 1 to" in capsys.readouterr().err.splitlines()[-1]
+    assert ended.value.code == 2 and "must be a whole number " in capsys.readouterr().err.splitlines()[-1]
     assert not (place / "out").exists()
 
 
