@@ -215,7 +215,7 @@ def bad(tmp_path) -> dict[str, tuple[list, str]]:
         "a tokenizer": ([good, "--output", "made"], "--overwrite"),
         "a file": ([good, "--output", good], "a file; --output is a directory"),
         "nothing": ([], "give text to train on"),
-        "held out": ([good, "--held-out", "2"], "a part from 0 to 0.5"),
+        "held out": ([good, "--held-out", "2"], "a fraction from 0 to 0.5"),
         "pre-tokenizer": ([good, "--kind", "unigram", "--pre-tokenizer", "whitespace"], "is for --kind bpe"),
         "its own": ([good, "--kind", "wordpiece", "--pre-tokenizer", "byte-level"], "wordpiece has its own"),
         "no merges": ([good, "--kind", "unigram", "--min-frequency", "0"], "unigram merges no pairs"),
