@@ -90,7 +90,7 @@ def check_output(option: str, file: Path) -> None:
     if file.is_dir():
         raise UserError(f"{option} {file}: a directory; name a file")
     if not file.parent.is_dir():
-        raise UserError(f"{option} {file}: there is no directory {file.parent}; make it, or name another file")
+        raise UserError(f"{option} {file}: the directory {file.parent} does not exist; make it, or name another file")
 
 
 def read_json(path: Path, hint: str) -> dict:

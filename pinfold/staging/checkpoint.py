@@ -68,7 +68,7 @@ def read_config(checkpoint: Path) -> dict:
     """config.json of a checkpoint that holds weights.
 
     Raises:
-        UserError: there are no weights, or a config.json that is missing or that transformers cannot read.
+        UserError: weights or config.json are missing, or transformers cannot read config.json.
     """
     if checkpoint.is_dir():
         _refuse_adapter(checkpoint)

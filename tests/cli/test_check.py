@@ -286,7 +286,7 @@ def test_a_local_folder_without_a_digest_is_not_blamed_for_two_copies(checked, p
         (["local/absent"], "is not on"),
         (["--versions", "5.0.0"], "--versions goes with --run"),
         (["--yes"], "--yes goes with --fix"),
-        (["--json", "/nowhere/at/all.json"], "there is no directory /nowhere/at"),
+        (["--json", "/nowhere/at/all.json"], "the directory /nowhere/at does not exist"),
         (["local/absent", "--fix"], "Download it first"),
         (["--run", "--versions", "later"], "'later' is not a release of transformers"),
         (["--run"], "holds no weights to run it with"),

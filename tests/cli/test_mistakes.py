@@ -35,10 +35,10 @@ MISTAKES = {
     "an empty folder": (["check", "empty"], "empty: no files; give a model folder"),
     "check: where JSON goes": (
         ["check", "folder", "--json", "no/x.json"],
-        "there is no directory no",
+        "the directory no does not exist",
     ),
     "check: JSON is a directory": (["check", "folder", "--json", "empty"], "--json empty: a directory; name a file"),
-    "summarize: where JSON goes": (["summarize", "folder", "--json", "no/x.json"], "there is no directory no"),
+    "summarize: where JSON goes": (["summarize", "folder", "--json", "no/x.json"], "the directory no does not exist"),
     "--prefix alone": (["convert", "--prefix", "My"], "--prefix goes with --eject NAME OUT"),
     "--with alone": (["convert", "--with", "tokenizer"], "--with goes with --eject NAME OUT"),
     "two cases": (["tokenizer", "train", "x", "--lowercase", "--cased", "--output", "y"], "not allowed with argument"),

@@ -1,5 +1,6 @@
 """Loads of the main class after the first: in half precision, and of a second copy of the code."""
 
+import re
 import sys
 
 from ..values import describe
@@ -49,8 +50,11 @@ def load_in_half(job: LoadJob, auto: str, part: str, dtype: str) -> None:
 
 
 def _lacks_kernel(error: Exception) -> bool:
-    """Whether torch has no kernel of this type for the CPU: no fault of the model's."""
-    return isinstance(error, NotImplementedError) or "not implemented for" in str(error)
+    """Whether torch lacks a CPU kernel for this type, which is not the model's fault.
+
+    Recognised by torch's two messages: a model may raise NotImplementedError itself, and that is its own failure.
+    """
+    return re.search(r"not implemented for '\w+'|Could not run 'aten::", str(error)) is not None
 
 
 def _not_in_half(model, dtype) -> list[str]:

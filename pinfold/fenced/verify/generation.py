@@ -118,14 +118,14 @@ def _beams_differ(without, with_cache, bound: float) -> str | None:
 
 
 def _generated(model, inputs: dict, steps: int, beams: int, use_cache: bool):
-    """A run of generate whose settings are nobody's: those of the checkpoint might draw at random."""
+    """A run of generate whose settings are fixed here: those of the checkpoint might draw at random."""
     import torch
     from transformers import GenerationConfig
 
     own = model.generation_config
     names = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id")
     tokens = {name: getattr(own, name, None) for name in names}
-    if tokens["pad_token_id"] is None:  # generate says a warning and takes the same
+    if tokens["pad_token_id"] is None:  # generate itself takes the end token then, with a warning
         ends = tokens["eos_token_id"]
         tokens["pad_token_id"] = ends[0] if isinstance(ends, list) else ends
     settings = GenerationConfig(
@@ -139,8 +139,7 @@ def _generated(model, inputs: dict, steps: int, beams: int, use_cache: bool):
         output_logits=True,
         output_scores=beams > 1,
     )
-    floating = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    given = {name: v.to(floating) if v.is_floating_point() else v.clone() for name, v in inputs.items()}
+    given = probes.in_own_type(model, {name: value.clone() for name, value in inputs.items()})
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return type(model).generate(model, **given, generation_config=settings)

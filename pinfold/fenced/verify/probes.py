@@ -229,14 +229,21 @@ def evaluating(model) -> Iterator[None]:
             module.training = training
 
 
+def in_own_type(model, inputs: dict) -> dict:
+    """The inputs, with floating-point tensors in the type of the model's weights."""
+    import torch
+
+    floating = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    return {
+        k: v.to(floating) if isinstance(v, torch.Tensor) and v.is_floating_point() else v for k, v in inputs.items()
+    }
+
+
 def call(model, inputs: dict):
     """The model's output with a fixed seed, numbers in its own type."""
     import torch
 
-    floating = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    inputs = {
-        k: v.to(floating) if isinstance(v, torch.Tensor) and v.is_floating_point() else v for k, v in inputs.items()
-    }
+    inputs = in_own_type(model, inputs)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return model(**inputs)
