@@ -1,12 +1,14 @@
 """Several modular files at once, each with what it becomes or why it cannot be converted; nothing is written."""
 
 import concurrent.futures
+import contextlib
 import functools
 import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from pinfold.common.errors import UserError
@@ -41,15 +43,29 @@ def convert_all(paths: list[Path], inline: bool | None, explained: bool) -> Iter
         yield from (convert_one(path, inline, explained, workspace) for path in paths)
         return
     work = functools.partial(convert_one, inline=inline, explained=explained)
-    # Ctrl-C reaches every process of a terminal; the one that waits answers it
-    with concurrent.futures.ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
-    ) as pool:
+    with concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         try:
-            yield from pool.map(work, paths)
+            with _no_ctrl_c():
+                results = pool.map(work, paths)  # starts the processes
+            yield from results
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+@contextlib.contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """Hold Ctrl-C back, in this process until the end and in those that it starts here for good.
+
+    Ctrl-C reaches every process of a terminal. The one that waits answers it; the others would print a traceback each,
+    and an initializer that ignores the signal comes too late for one that is still importing.
+    """
+    resource_tracker.ensure_running()  # which unblocks the signal when it starts by itself
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def convert_one(path: Path, inline: bool | None, explained: bool, workspace: Workspace | None = None) -> Result:
