@@ -1,10 +1,12 @@
 """The lines that load a repository at one commit, and the example under them that a card shows with its output."""
 
+import math
 import os
 import re
 import tempfile
 from pathlib import Path
 
+from pinfold.fenced.probe.declared import DTYPES, needs_files, own_probe
 from pinfold.folder.contents import has_tokenizer
 from pinfold.staging.stage import Staged
 
@@ -36,6 +38,10 @@ WITH_WORDS = {
         "place = (inputs.input_ids[0] == tokenizer.mask_token_id).nonzero().item()",
         "best = model(**inputs).logits[0, place].topk(5).indices",
         "print([tokenizer.decode([token]) for token in best.tolist()])",
+    ],
+    "AutoModelForSeq2SeqLM": [
+        "tokens = model.generate(**inputs, max_new_tokens=20, do_sample=False)",
+        "print(tokenizer.decode(tokens[0], skip_special_tokens=True))",
     ],
     "AutoModelForCausalLM": [
         "tokens = model.generate(**inputs, max_new_tokens=20, do_sample=False)",
@@ -158,6 +164,24 @@ def _uses(staged: Staged, inputs: dict):
         if auto == "AutoModelForImageClassification":
             yield ["from PIL import Image"], [*asked, *WITH_WORDS["AutoModelForSequenceClassification"]]
         yield ["from PIL import Image"], [*asked, *generic]
+    if loads.get("processor") == "AutoFeatureExtractor":
+        tone = [
+            "rate = processor.sampling_rate",
+            "tone = torch.sin(2 * torch.pi * 220 * torch.arange(rate) / rate)  # or your own",
+            'inputs = processor(tone.numpy(), sampling_rate=rate, return_tensors="pt")',
+        ]
+        if auto == "AutoModelForAudioClassification":
+            yield ["import torch"], [*tone, *WITH_WORDS["AutoModelForSequenceClassification"]]
+        yield ["import torch"], [*tone, *generic]
+    if loads.get("processor") == "AutoProcessor":
+        picture = 'picture = Image.radial_gradient("L").convert("RGB").resize((64, 64))  # or a picture of your own'
+        for arguments in (f'images=picture, text="{TEXT}"', "images=picture"):
+            yield (
+                ["from PIL import Image"],
+                [picture, f'inputs = processor({arguments}, return_tensors="pt")', *generic],
+            )
+    if own := _of_probe(own_probe(str(staged.folder.path))):
+        yield ["import torch"], ["inputs = {", *own, "}", *generic]
     if inputs and all(name.isidentifier() for name in inputs):
         made = [f'    "{name}": {_tensor(dtype, shape)},' for name, (dtype, shape) in inputs.items()]
         yield ["import torch"], ["inputs = {", *made, "}", *generic]
@@ -167,6 +191,36 @@ def _uses(staged: Staged, inputs: dict):
 def _labels(staged: Staged) -> dict:
     labels = staged.config.get("id2label")
     return labels if isinstance(labels, dict) else {}
+
+
+def _of_probe(own: dict) -> list[str]:
+    """Lines of a dict with the inputs of probe.json; none where one is made by files or has a name of another kind."""
+    lines = []
+    for name, words in own.items():
+        if not name.isidentifier() or needs_files({name: words}):
+            return []
+        lines.append(f'    "{name}": {_of_words(words)},')
+    return lines
+
+
+def _of_words(words: dict) -> str:
+    """Python for one input; words were checked, so that only numbers and the names of types get into it."""
+    dtype = f", dtype=torch.{words['dtype']}" if words.get("dtype") in DTYPES else ""
+    if "shape" not in words:
+        literal = words["values"]
+        return f"torch.tensor({literal!r}{dtype})" if isinstance(literal, list) or dtype else ascii(literal)
+    size = ", ".join(map(str, words["shape"]))
+    kind, first, below = words.get("values", "wave"), words.get("from", 0), words.get("below", words.get("modulo"))
+    if kind == "wave":
+        return f"torch.zeros({size}{dtype})"
+    if kind == "ones":
+        return f"torch.ones({size}{dtype or ', dtype=torch.long'})"
+    count = f"torch.arange({math.prod(words['shape'])}).reshape({size})"
+    if words.get("per_row"):
+        count = f"torch.arange({words['shape'][-1]}).repeat({', '.join(map(str, [*words['shape'][:-1], 1]))})"
+    counted = f"{count} % {below - first}" if below else count
+    started = f"{first} + {counted}" if first else counted
+    return f"({started}).to(torch.{words['dtype']})" if dtype else started
 
 
 def _tensor(dtype: str, shape: list[int]) -> str:

@@ -16,12 +16,12 @@ import tempfile
 import types
 from pathlib import Path
 
+from .probe.probes import same_tensor
 from .tiny.fields import nested
 from .tiny.labels import labelled
 from .tiny.model import build, run_loss, takes_labels, tiny_model
 from .tiny.rules import LEVELS
 from .values import clone, describe_with_place, flat
-from .verify.probes import same_tensor
 
 KINDS = ("modeling", "configuration")
 

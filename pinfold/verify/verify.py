@@ -18,7 +18,8 @@ from pathlib import Path
 
 from pinfold.common.errors import UserError
 from pinfold.fence import process as fence
-from pinfold.fenced.verify import attention, probes
+from pinfold.fenced.probe import declared, probes
+from pinfold.fenced.verify import attention
 from pinfold.fenced.verify.outputs import compare_outputs
 from pinfold.fenced.verify.reference import SkippedHead
 from pinfold.folder.filenames import GENERATE
@@ -86,6 +87,7 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
     try:
         request |= {key: answer[key] for key in ("probes", "aliases", "losses", "drawn", "missing", "attention")}
         request |= {key: answer.get(key) for key in ("custom_tokens", "converted")}
+        request |= {"probe": _same_words(answer["probe"], request)}
         request |= {"reference_version": answer["transformers"], "tokens": answer.get("tokens")}
         measured, heads = answer.get("measured"), answer["skipped_heads"]
         return Reference(
@@ -127,6 +129,7 @@ def _reference_request(
         "threads": max(1, (os.cpu_count() or 2) // 2),
         "weights": [str(path.resolve()) for path in find_weights(checkpoint)],
         "outputs": str(directory / "outputs.safetensors"),
+        "inputs": str(directory / "inputs.safetensors"),
         "buffers": str(directory / "buffers.pt"),
         "probe": own_probe(staged.folder.path),
         "code": staged.code,
@@ -348,9 +351,19 @@ def own_probe(folder: Path) -> dict:
         UserError: it cannot be read, or asks for shapes that nothing can have.
     """
     try:
-        return probes.own_probe(str(folder))
+        return declared.own_probe(str(folder))
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def _same_words(answered: object, request: dict) -> dict:
+    """The probe as the sandbox answered it: only tensors in the file of inputs may have taken the place of words."""
+    if not isinstance(answered, dict):
+        raise TypeError("probe is not an object")
+    for name, words in answered.items():
+        if words != request["probe"].get(name) and words != {"kept": name, "file": request["inputs"]}:
+            raise TypeError(f"probe of {name} is another")
+    return answered
 
 
 def _link(source: str, target: str) -> None:

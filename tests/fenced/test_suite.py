@@ -102,7 +102,10 @@ def test_a_folder_says_what_goes_into_its_models(tmp_path):
     [
         ("{", "Expecting property name"),
         ('{"input_ids": {"shape": [0]}}', "input_ids needs a shape of positive integers"),
-        ('{"input_ids": {"shape": [2, 8], "values": "noise"}}', "input_ids may have 100 million values, wave or ramp"),
+        (
+            '{"input_ids": {"shape": [2, 8], "values": "noise"}}',
+            "input_ids may have 100 million values, wave, ramp",
+        ),
     ],
 )
 def test_a_broken_probe_is_named_itself_and_not_the_configuration(tmp_path, content, words):

@@ -524,7 +524,7 @@ MISTAKES = {
     "{damaged}": "not a configuration",
     "{empty}": "no file here defines a PreTrainedModel",
     "{raises}": "ValueError: it does not like this",
-    "{odd}": "no probe is known",
+    "{odd}": "nothing says which shape",
     "{alien}": "model_type 'alien' is not one of transformers",
 }
 

@@ -4,6 +4,7 @@ The model is built without memory (meta device) wherever its forward runs there,
 """
 
 from ..drawing.stages import stages
+from ..probe import declared
 from ..values import describe
 from . import summary
 
@@ -40,7 +41,8 @@ def _stages(*arguments) -> dict:
 
 def _sizes(model, request: dict) -> dict:
     device = next(p.device for p in model.parameters())
-    asked = {"batch": 1, "length": None, "image_size": None, "probe": request["probe"]}
+    one_row = not request["probe"] or declared.is_resizable(request["probe"])
+    asked = {"batch": 1 if one_row else None, "length": None, "image_size": None, "probe": request["probe"]}
     if request["pixels"]:
         asked["image_size"] = request["pixels"]
     try:
@@ -50,7 +52,11 @@ def _sizes(model, request: dict) -> dict:
             raise
         _, inputs, seen = summary.passed(model, asked | {"image_size": None}, device, [])
     return {
-        "inputs": {name: [str(tensor.dtype)[6:], list(tensor.shape)] for name, tensor in inputs.items()},
+        "inputs": {
+            name: [str(tensor.dtype)[6:], list(tensor.shape)]
+            for name, tensor in inputs.items()
+            if hasattr(tensor, "dtype")
+        },
         "outputs": _shapes(seen["output"]),
         "flops": seen["flops"].get("", 0),
         "unknown": sorted(seen["unknown"]),

@@ -3,7 +3,7 @@
 Without padding, so that what a model costs does not depend on what the rows hold.
 """
 
-from ..verify import probes
+from ..probe import declared, probes
 
 TOKENS, PIXELS = 128, 224  # unless the model is for fewer, or for pictures of another size
 POSITIONS = (
@@ -20,12 +20,13 @@ class Refused(ValueError):
     """The user asked for something impossible; the message is for the user."""
 
 
-def sized_inputs(model, probe: dict, batch: int, length: int | None, pixels: int | None) -> dict:
+def sized_inputs(model, probe: dict, batch: int | None, length: int | None, pixels: int | None) -> dict:
     """Inputs by name.
 
     Args:
         probe: the folder's own probe.json, of which only the number of rows is changed.
-        batch: rows. length: tokens, samples or frames of a row. pixels: width and height of pictures.
+        batch: rows; None: as many as probe.json says.
+        length: tokens, samples or frames of a row. pixels: width and height of pictures.
 
     Raises:
         ValueError: nothing is known of such a forward. Refused: it does not take such sizes.
@@ -33,22 +34,27 @@ def sized_inputs(model, probe: dict, batch: int, length: int | None, pixels: int
     if probe:
         if length or pixels:
             raise Refused("the folder's probe.json says what goes in; change the shapes there, or leave out the size")
-        sized = {name: {**spec, "shape": [batch, *spec["shape"][1:]]} for name, spec in probe.items()}
-        return probes.probe_inputs(model, sized)["own"]
+        if batch is not None and not declared.has_rows(probe):
+            raise Refused("the folder's probe.json says what goes in, in no rows of a batch; leave out --batch")
+        try:
+            own = probe if batch is None else declared.resized(probe, batch)
+        except ValueError as error:
+            raise Refused(f"the folder's {error}; leave out --batch") from None
+        return probes.probe_inputs(model, own)["own"]
     config, inputs = model.config, {}
     for name, tensor in probes.probe_inputs(model, {})["pair"].items():
         shape, whole = [batch, *tensor.shape[1:]], not tensor.is_floating_point()
         if whole:
             shape[-1] = _length(config, length)
             words = probes.token_ids(config, shape, probes.first_field(config, "vocab_size") or 100)
-            inputs[name] = probes.values(shape, "ramp", 1) + 1 if name == "attention_mask" else words
+            inputs[name] = declared.formula(shape, "ramp", 1) + 1 if name == "attention_mask" else words
             continue
         if len(shape) > 3:
             side = pixels or (None if probes.first_field(config, "image_size", "patch_size") else PIXELS)
             shape[-2:] = [side, side] if side else shape[-2:]
         elif length and name != "input_features":  # those have a fixed number of frames
             shape[1] = length
-        inputs[name] = probes.values(shape, "wave")
+        inputs[name] = declared.formula(shape, "wave")
     shapes = {name: list(tensor.shape) for name, tensor in inputs.items()}
     if pixels and not any(len(shape) > 3 for shape in shapes.values()):
         raise Refused(f"--image-size {pixels}: {type(model).__name__} takes no pictures; leave it out")

@@ -12,6 +12,7 @@ import sys
 import types
 from collections import Counter
 
+from ..probe import declared
 from ..values import describe, last_line
 from ..verify import buffers, losses
 from . import observe, sizes
@@ -184,7 +185,7 @@ def _observed(model, request: dict, notes: list) -> dict:
     signals, rectified = observe.signals(model, arguments) if real else ({}, [])
     step = _step(model, inputs, arguments, output, real, notes)
     return {
-        "inputs": {name: [str(t.dtype)[6:], list(t.shape)] for name, t in arguments.items()},
+        "inputs": {name: [str(t.dtype)[6:], list(t.shape)] for name, t in _tensors(arguments).items()},
         "signals": signals, "rectified": rectified, "peak": seen["peak"], "unknown": seen["unknown"],
         "loss": step["loss"], "loss_from": step["from"], "gradients": step["gradients"],
         **_parameters(model),
@@ -198,9 +199,10 @@ def passed(model, request: dict, device, notes: list) -> tuple[dict, dict, dict]
 
     floating = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     problem = None
-    for batch in [request["batch"]] if request["batch"] else ROWS:
+    rows = ROWS if not request["probe"] or declared.is_resizable(request["probe"]) else [None]
+    for batch in [request["batch"]] if request["batch"] else rows:
         inputs = sizes.sized_inputs(model, request["probe"], batch, request["length"], request["image_size"])
-        moved = {name: t.to(device, floating if t.is_floating_point() else t.dtype) for name, t in inputs.items()}
+        moved = {name: _moved(value, device, floating) for name, value in inputs.items()}
         attempts = [moved]
         if device.type == "meta" and "attention_mask" in moved:  # it is of ones, and no code can look into it here
             attempts.append({name: tensor for name, tensor in moved.items() if name != "attention_mask"})
@@ -220,6 +222,19 @@ def passed(model, request: dict, device, notes: list) -> tuple[dict, dict, dict]
     raise problem
 
 
+def _moved(value, device, floating):
+    """An input where the model is, numbers in its type; what is no tensor stays."""
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.to(device, floating if value.is_floating_point() else value.dtype)
+
+
+def _tensors(inputs: dict) -> dict:
+    return {name: value for name, value in inputs.items() if hasattr(value, "dtype")}
+
+
 def _step(model, inputs: dict, arguments: dict, output, real: bool, notes: list) -> dict:
     """One step, with the model's own loss where labels for it are known."""
     import torch
@@ -228,7 +243,7 @@ def _step(model, inputs: dict, arguments: dict, output, real: bool, notes: list)
     labels = losses.label_inputs(model, inputs, {"it/logits": logits} if logits is not None else {}, "it")
     attempts = [({}, "the outputs, weighted by a wave")]
     if isinstance(labels, dict):
-        device = next(iter(arguments.values())).device
+        device = next(iter(_tensors(arguments).values())).device
         attempts.insert(0, ({name: t.to(device) for name, t in labels.items()}, "its own, for labels by formula"))
     for label_arguments, source in attempts:
         try:

@@ -17,13 +17,13 @@ import sys
 import tempfile
 import types
 
+from ..probe import declared, probes
 from ..tiny.config import shrink
 from ..tiny.fields import every, pick
 from ..tiny.inputs import inputs_for
 from ..tiny.labels import labelled
 from ..tiny.rules import LEVELS
 from ..values import clone, describe
-from ..verify import probes
 from . import outputs
 
 DROPOUT = re.compile(r"(dropout|pdrop|drop_prob|drop_rate|drop_path_rate|dropout_prob|dropout_p)(_prob|_rate)?$")
@@ -299,7 +299,7 @@ def prepare(folder: str, classes: dict, auto: str, device: str, directory: str, 
     torch.backends.cudnn.allow_tf32 = False  # 10 bits on GPUs: more than what rounding may do
     if cls.config_class is None:
         raise ValueError(f"{cls.__name__} has no config_class; set config_class = ... in its body")
-    probe = probes.own_probe(folder)  # before any configuration is tried, which is not what is wrong with it
+    probe = declared.own_probe(folder)  # before any configuration is tried, which is not what is wrong with it
     own = os.path.join(folder, "suite.json")
     values = {}
     if os.path.exists(own):

@@ -7,7 +7,7 @@ _init_weights fills it. Such memory can hold the right numbers by luck, so it is
 import contextlib
 from collections.abc import Iterator
 
-from . import probes
+from ..probe import probes
 
 # What a block of the allocator is left with: not a number, and a number that no model computes with.
 PATTERNS = (0xFF, 0x71)

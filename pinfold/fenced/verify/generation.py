@@ -10,8 +10,8 @@ How it works:
 import importlib
 import inspect
 
+from ..probe import probes
 from ..values import describe
-from . import probes
 
 STEPS = 8  # new tokens; a cache that goes wrong does so at the second one
 STEPS_OF_LARGE = 3

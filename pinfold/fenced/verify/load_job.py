@@ -1,6 +1,7 @@
 """One target of the second job: how it is loaded, and what it is compared with."""
 
-from . import buffers, probes, weights
+from ..probe import probes
+from . import buffers, weights
 from .answer import Answer
 
 

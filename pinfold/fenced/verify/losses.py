@@ -3,8 +3,8 @@
 import inspect
 import math
 
+from ..probe.probes import call, evaluating, first_field, probe_inputs, same_number
 from ..values import describe, sha256
-from .probes import call, evaluating, first_field, probe_inputs, same_number
 
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
 

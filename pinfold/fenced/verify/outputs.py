@@ -3,8 +3,8 @@
 import hashlib
 import math
 
+from ..probe import probes
 from ..values import sha256
-from . import probes
 
 
 def compare_outputs(

@@ -6,14 +6,16 @@ give.
 """
 
 import importlib
+import inspect
 import os
 import sys
 import types
 from dataclasses import dataclass, field
 
 from ..cost import measured
+from ..probe import declared, probes, suggest
 from ..values import describe
-from . import attention, buffers, generation, losses, probes, tokens, weights
+from . import attention, buffers, generation, losses, tokens, weights
 from .answer import Answer, answered
 from .outputs import hash_outputs
 
@@ -93,6 +95,7 @@ def reference(request: dict, answer: Answer) -> dict:
     ids = _reference_tokens(request, answer) if request.get("tokenizer") else {}
     if not request["models"] or answer.failures:
         return answer.as_dict(**ids)
+    request["probe"] = _probe_of_files(request)
     tensors = weights.read_files(request["weights"])
     renamed = _renamed(request, tensors)
     converted, tensors = renamed is not tensors, renamed
@@ -106,7 +109,7 @@ def reference(request: dict, answer: Answer) -> dict:
             return answer.as_dict(hashes={})
         except Exception as error:
             what = f"{auto}: {place.split('.')[1]} built from its source in transformers {answer.version} failed"
-            answer.check("D01", [f"{what}: {describe(error)}"])
+            answer.check("D01", [f"{what}: {error if isinstance(error, suggest.ProbeError) else describe(error)}"])
             return answer.as_dict(hashes={})
         if isinstance(head, SkippedHead):
             skipped.append(head)
@@ -129,6 +132,7 @@ def reference(request: dict, answer: Answer) -> dict:
         measured=main.measured if main else {},
         custom_tokens=main.custom_generate.get("tokens") if main else None,
         converted=converted,
+        probe=request["probe"],
         skipped_heads=[vars(head) for head in skipped],
         **ids,
     )
@@ -185,6 +189,16 @@ def reference_of_head(auto: str, place: str, request: dict, tensors: dict) -> He
             model = None  # the next one takes as much memory
             head.as_in_memory = _as_in_memory(cls, request, tensors, head.probes)
     return head
+
+
+def _probe_of_files(request: dict) -> dict:
+    """The folder's own probe, with texts, pictures and tones as tensors that later loads read."""
+    if not declared.needs_files(request["probe"]):
+        return request["probe"]
+    classes = [place.split(".") for place in request["models"].values()]
+    every = [getattr(importlib.import_module(f"_folder.{module}"), name) for module, name in classes]
+    takes = sorted({name for cls in every for name in inspect.signature(cls.forward).parameters})
+    return declared.through_files(request["probe"], request["checkpoint"], takes, request["inputs"])
 
 
 def _renamed(request: dict, tensors: dict) -> dict:

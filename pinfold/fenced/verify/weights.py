@@ -3,7 +3,7 @@
 import os
 import re
 
-from . import probes
+from ..probe import probes
 
 
 def align(model) -> bool:

@@ -9,51 +9,27 @@ It runs on both sides of the sandbox; torch is imported only when a function is 
 
 import contextlib
 import inspect
-import json
-import math
-import os
 from collections.abc import Iterator
 
 from ..values import describe, flat
+from . import declared, suggest
+from .declared import formula, in_own_type
 
 SOUND = ("input_values", "input_features")
 WITHOUT_CACHE = ("past_key_values",)  # another type in each version, and not what is published
-
-
-def own_probe(folder: str) -> dict:
-    """What a folder's probe.json says goes into its models: name -> {"shape", "values"}; empty where there is none.
-
-    Raises:
-        ValueError: it cannot be read, or asks for shapes that nothing can have.
-    """
-    path = os.path.join(folder, "probe.json")
-    if not os.path.exists(path):
-        return {}
-    try:
-        with open(path, encoding="utf-8") as file:
-            probe = json.load(file)
-        for name, spec in probe.items():
-            shape, modulo = spec["shape"], spec.get("modulo", 1)
-            if not isinstance(shape, list) or not shape or not all(type(n) is int and n > 0 for n in (*shape, modulo)):
-                raise ValueError(f"{name} needs a shape of positive integers, and so is modulo")
-            if math.prod(shape) > 10**8 or spec.get("values", "wave") not in ("wave", "ramp"):
-                raise ValueError(f"{name} may have 100 million values, wave or ramp")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f'{path}: {error}; write {{"name": {{"shape": [2, 16], "values": "wave"}}}}') from None
-    return probe
 
 
 def probe_inputs(model, own: dict) -> dict[str, dict]:
     """Inputs for a model: probe -> name -> tensor. The first probe is the main one.
 
     "pair" has batch size 2 and padding on the right, "single" 1 and no mask, "triple" 3 and padding on the left.
-    ``own`` is the folder's probe.json, if it has one: name -> {"shape": [...], "values": "wave" or "ramp"}.
+    ``own`` is the folder's probe.json, if it has one: see declared.py.
 
     Raises:
-        ValueError: this kind of forward is not known; the message says what to write.
+        ValueError: nothing says which inputs this forward takes; the message ends with a ready probe.json.
     """
     if own:
-        return {"own": {n: values(s["shape"], s.get("values", "wave"), s.get("modulo")) for n, s in own.items()}}
+        return {"own": {name: declared.made(words) for name, words in own.items()}}
     config, parameters = model.config, inspect.signature(model.forward).parameters
     name = model.main_input_name if model.main_input_name in parameters else next(iter(parameters), "")
     channels = first_field(config, "num_channels", "input_channels", "in_channels", "in_chans")
@@ -61,19 +37,14 @@ def probe_inputs(model, own: dict) -> dict[str, dict]:
     if name in ("pixel_values", "images", "image") or (name != "input_ids" and channels and not vocabulary):
         probes = {probe: {name: _image(config, batch, channels or 3)} for probe, batch in _BATCHES.items()}
     elif name in SOUND:  # also where the outputs are words
-        probes = {probe: {name: values(shape, "wave")} for probe, shape in _signal(config, name).items()}
+        probes = {probe: {name: formula(shape, "wave")} for probe, shape in _signal(config, name).items()}
     elif name == "input_ids" or vocabulary:
         probes = _tokens(model, name, parameters, vocabulary or 100)
         if "pixel_values" in parameters and channels:
             for probe, inputs in probes.items():
                 inputs["pixel_values"] = _image(config, _BATCHES[probe], channels)
-    elif shapes := _signal(config, name):
-        probes = {probe: {name: values(shape, "wave")} for probe, shape in shapes.items()}
     else:
-        raise ValueError(
-            f"no probe is known for {type(model).__name__}.forward({name}); set main_input_name to pixel_values or "
-            f'input_ids, or put probe.json beside card.md: {{"{name}": {{"shape": [2, 16], "values": "wave"}}}}'
-        )
+        raise suggest.unknown(model, name)
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in parameters:
         for probe, inputs in probes.items():
             length = min(inputs["input_ids"].shape[-1] if "input_ids" in inputs else 6, _longest(config))
@@ -89,7 +60,7 @@ def _image(config, batch: int, channels: int):
     if isinstance(size, dict):
         size = (size.get("height") or size.get("shortest_edge"), size.get("width") or size.get("shortest_edge"))
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
-    return values([batch, channels, height, width], "wave")
+    return formula([batch, channels, height, width], "wave")
 
 
 def _tokens(model, name: str, parameters, vocabulary: int) -> dict[str, dict]:
@@ -123,7 +94,7 @@ def token_ids(config, shape: list, vocabulary: int):
     end = first_field(config, "eos_token_id") if getattr(config, "is_encoder_decoder", False) else None
     special = sorted(i for i in {*special, end} if _is_id(i, vocabulary))
     words = vocabulary - len(special)
-    ids = values(shape, "ramp", words if words > 0 else vocabulary)
+    ids = formula(shape, "ramp", words if words > 0 else vocabulary)
     for token in special if words > 0 else ():
         ids = ids + (ids >= token)
     if _is_id(end, vocabulary):  # each row has one, as encoders and decoders of sequences expect
@@ -141,34 +112,16 @@ def _longest(config) -> int:
     return max(1, min([n for n in limits if n] or [12]))
 
 
-def _signal(config, name: str) -> dict[str, list] | None:
-    """Shapes for sound, spectrograms and rows of features."""
+def _signal(config, name: str) -> dict[str, list]:
+    """Shapes for sound and spectrograms."""
     bins = _whole(first_field(config, "num_mel_bins", "feature_size"))
     frames = _whole(first_field(config, "max_length"))
     if name == "input_values" and bins and frames:  # a spectrogram, frames first
         return {probe: [batch, frames, bins] for probe, batch in _BATCHES.items()}
     if name == "input_values":
         return {"pair": [2, 4000], "single": [1, 4001], "triple": [3, 3999]}
-    if name == "input_features":
-        frames = 2 * (_whole(first_field(config, "max_source_positions")) or 1500)
-        return {probe: [batch, bins or 80, frames] for probe, batch in _BATCHES.items()}
-    width = _whole(first_field(config, "input_size", "input_dim", "num_features", "n_features", "in_features"))
-    return {"pair": [2, 12, width], "single": [1, 7, width], "triple": [3, 9, width]} if width else None
-
-
-def values(shape: list, kind: str, modulo: int | None = None):
-    """A tensor by formula: "ramp" counts from 0 modulo ``modulo``, "wave" is sin + cos over the last two axes."""
-    import torch
-
-    if kind == "ramp":
-        return torch.arange(math.prod(shape)).reshape(shape) % (modulo or 2**31)
-    if len(shape) < 2:
-        return torch.sin(torch.arange(math.prod(shape), dtype=torch.float32)).reshape(shape)
-    rows, columns = torch.arange(shape[-2], dtype=torch.float32), torch.arange(shape[-1], dtype=torch.float32)
-    grid = torch.sin(rows)[:, None] + torch.cos(columns)[None, :]
-    # every channel and every picture gets another scale, so that mixing them up shows
-    scale = 1 / torch.arange(1, math.prod(shape[:-2]) + 1, dtype=torch.float32)
-    return (scale[:, None, None] * grid).reshape(shape)
+    frames = 2 * (_whole(first_field(config, "max_source_positions")) or 1500)
+    return {probe: [batch, bins or 80, frames] for probe, batch in _BATCHES.items()}
 
 
 def first_field(config, *names: str):
@@ -210,7 +163,8 @@ def run_probes(model, own: dict, only: list | None = None) -> tuple[dict, dict]:
             else:
                 outputs |= of_probe
     if refused and not outputs:
-        raise next(iter(refused.values()))
+        name, error = next(iter(refused.items()))
+        raise suggest.failed(model, error, probes[name]) from error
     if not outputs:
         raise ValueError(f"{type(model).__name__}.forward returns no tensor")
     # a model may refuse a batch without a padding token, or padding on the left; not everything
@@ -227,16 +181,6 @@ def evaluating(model) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
-
-
-def in_own_type(model, inputs: dict) -> dict:
-    """The inputs, with floating-point tensors in the type of the model's weights."""
-    import torch
-
-    floating = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    return {
-        k: v.to(floating) if isinstance(v, torch.Tensor) and v.is_floating_point() else v for k, v in inputs.items()
-    }
 
 
 def call(model, inputs: dict):

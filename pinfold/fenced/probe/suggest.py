@@ -1,0 +1,183 @@
+"""A ready probe.json for a model that no probe is known for, made from forward's signature and the model's own layers.
+
+Its shapes are tried, where the model is small enough: a probe that is offered as one that works has been run.
+"""
+
+import inspect
+import itertools
+import json
+import typing
+
+from ..values import describe
+from . import declared
+from .declared import OWN
+
+TRIES = 24
+MANY = 50_000_000  # parameters, above which nothing is tried
+ROWS, LENGTH, SIDE = 2, 12, 32
+NODES = 16  # rows of a graph; edges name them
+SELDOM = ("labels", "return_dict", "use_cache", "output_attentions", "output_hidden_states", "kwargs", "args")
+
+
+class ProbeError(ValueError):
+    """forward did not take the probe; the message ends with a ready probe.json."""
+
+
+def failed(model, error: BaseException, used: dict) -> ProbeError:
+    """The error that names what went in, and what could be written instead."""
+    shown = ", ".join(f"{name} {described(value)}" for name, value in used.items())
+    return ProbeError(f"{describe(error)}; the probe was {shown}; to give another, {_cure(model)}")
+
+
+def unknown(model, name: str) -> ProbeError:
+    """The error for a forward whose inputs follow from nothing."""
+    return ProbeError(
+        f"nothing says which shape {type(model).__name__}.forward takes as {name}; to say it, {_cure(model)}"
+    )
+
+
+def _cure(model) -> str:
+    own, works = ready(model)
+    how = "forward takes this one" if works else "correct the shapes in this one"
+    return f"put {OWN} beside card.md; {how}: {own}"
+
+
+def described(value) -> str:
+    """A tensor's type and shape, such as "float32 [2, 16]"; another value as it is."""
+    if hasattr(value, "shape"):
+        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    return repr(value)[:40]
+
+
+def ready(model) -> tuple[str, bool]:
+    """A probe.json for this model, and whether forward was seen to take it."""
+    import torch
+
+    options = {name: _options(model, name, parameter) for name, parameter in _arguments(model).items()}
+    first = {name: choices[0] for name, choices in options.items()}
+    if sum(p.numel() for p in model.parameters()) <= MANY:
+        was = model.training
+        model.eval()
+        try:
+            for combination in itertools.islice(itertools.product(*options.values()), TRIES):
+                own = dict(zip(options, combination, strict=True))
+                try:
+                    with torch.no_grad():
+                        model(
+                            **declared.in_own_type(model, {name: declared.made(words) for name, words in own.items()})
+                        )
+                except Exception:  # the next one
+                    continue
+                return json.dumps(own), True
+        finally:
+            model.train(was)
+    return json.dumps(first), False
+
+
+def _arguments(model) -> dict[str, inspect.Parameter]:
+    """What forward has to be given: the arguments without a default, or its first one."""
+    every = {
+        name: parameter
+        for name, parameter in inspect.signature(model.forward).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) and name not in SELDOM
+    }
+    required = {name: parameter for name, parameter in every.items() if parameter.default is parameter.empty}
+    if required or not every:
+        return required
+    main = getattr(model, "main_input_name", None)
+    first = main if main in every else next(iter(every))
+    return {first: every[first]}
+
+
+def _options(model, name: str, parameter: inspect.Parameter) -> list[dict]:
+    """What this argument may be, the likeliest first."""
+    kind = _annotated(parameter)
+    if kind in (bool, int, float, str):
+        return [{"values": {bool: True, int: 1, float: 0.5, str: ""}[kind]}]
+    if name.endswith("mask"):
+        ones = {"shape": [ROWS, LENGTH], "values": "ones"}
+        return [ones, {**ones, "dtype": "bool"}]
+    if name in ("edge_index", "edges"):
+        return [{"shape": [2, 8], "values": "ramp", "below": NODES, "batch": False}]
+    steps = _field(model, "num_train_timesteps", "timesteps", "num_timesteps", "diffusion_steps") or 1000
+    if name in ("t", "time", "timestep", "timesteps", "step", "steps", "sigma", "noise_level"):
+        return [{"shape": [ROWS], "values": "ramp", "below": steps}, {"shape": [ROWS], "values": "wave"}]
+    layer = _first_layer(model, name)
+    words = str(kind).lower()
+    if (
+        "int" in words
+        or "long" in words
+        or name.endswith(("ids", "_id", "tokens"))
+        or hasattr(layer, "num_embeddings")
+    ):
+        below = getattr(layer, "num_embeddings", None) or _field(model, "vocab_size", "num_embeddings") or 100
+        return [{"shape": shape, "values": "ramp", "below": below} for shape in ([ROWS, LENGTH], [ROWS])]
+    return [{"shape": shape, "values": "wave"} for shape in _float_shapes(model, layer)]
+
+
+def _float_shapes(model, layer) -> list[list[int]]:
+    """Shapes that a first layer takes; a width out of the configuration where no layer says one."""
+    dimensions = {"Conv1d": 1, "Conv2d": 2, "Conv3d": 3}.get(type(layer).__name__)
+    if dimensions:
+        side = _side(model) if dimensions > 1 else 64
+        channels = layer.in_channels
+        kernel = [max(size, side) for size in layer.kernel_size]
+        video = [[ROWS, 8, channels, *kernel]] if dimensions == 2 else []
+        moved = [[ROWS, LENGTH * 4, channels]] if dimensions == 1 else [[ROWS, *kernel, channels]]
+        return [[ROWS, channels, *kernel], *video, *moved]
+    width = getattr(layer, "in_features", None) or getattr(layer, "input_size", None)
+    width = width or (layer.normalized_shape[-1] if hasattr(layer, "normalized_shape") else None)
+    fields = ("input_dim", "in_features", "in_dim", "feature_dim", "input_size", "num_features", "n_features")
+    width = width or _field(model, *fields, "in_channels", "num_channels", "hidden_size")
+    if not width:
+        return [[ROWS, 16]]
+    side = _side(model)
+    square = [[ROWS, channels, side, side] for channels in (_field(model, "num_channels", "in_channels") or 3, 1)]
+    if _is_table(model):
+        return [[ROWS, width], [ROWS, LENGTH, width], [NODES, width], *square]
+    shapes = [[ROWS, LENGTH, width], [ROWS, width], [NODES, width], [ROWS, LENGTH], [ROWS, 64], [ROWS, width, LENGTH]]
+    return [*shapes, [ROWS, LENGTH, 3], *square]
+
+
+def _is_table(model) -> bool:
+    """Whether nothing of the configuration says that rows are sequences."""
+    lengths = ("max_length", "seq_len", "max_seq_len", "context_length", "prediction_length", "num_frames", "window")
+    return _field(model, *lengths, "max_position_embeddings") is None
+
+
+def _side(model) -> int:
+    size = _field(model, "image_size", "img_size", "resolution", "input_resolution", "sample_size")
+    return size if isinstance(size, int) and 0 < size <= 512 else SIDE
+
+
+def _first_layer(model, name: str):
+    """The first layer with weights, of the part that bears the argument's name where one does."""
+    stem = name.split("_")[0].rstrip("s")
+    parts = [part for key, part in model.named_modules() if key and stem and key.rsplit(".")[-1].startswith(stem)]
+    for part in [*(parts if len(stem) > 2 else []), model]:
+        for module in part.modules():
+            if any(hasattr(module, n) for n in ("in_features", "in_channels", "num_embeddings", "input_size")):
+                return module
+    return None
+
+
+def _field(model, *names: str) -> int | None:
+    """The first of these that the configuration holds as a whole number, in its parts too."""
+    pending, values = [model.config], []
+    try:
+        values = [model.config.to_dict()]
+    except AttributeError:
+        values = [vars(each) for each in pending]
+    for content in values:
+        for name in names:
+            if type(content.get(name)) is int and content[name] > 0:
+                return content[name]
+        values += [inner for inner in content.values() if isinstance(inner, dict)]
+    return None
+
+
+def _annotated(parameter: inspect.Parameter):
+    """The annotation, without Optional."""
+    annotation = parameter.annotation
+    inner = [each for each in typing.get_args(annotation) if each is not type(None)]
+    return inner[0] if len(inner) == 1 else annotation

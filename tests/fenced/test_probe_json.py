@@ -1,0 +1,165 @@
+"""probe.json: its words, what they make, what is refused, and the one that is offered where nothing is known."""
+
+import json
+import re
+
+import pytest
+import torch
+from torch import nn
+from transformers import BertTokenizer, PretrainedConfig, PreTrainedModel, ViTImageProcessor
+
+from pinfold.card import snippet
+from pinfold.fenced.probe import declared, probes, suggest
+
+
+def own(tmp_path, **words):
+    (tmp_path / "probe.json").write_text(json.dumps(words))
+    return declared.own_probe(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ({"shape": [2, 3], "values": "ramp", "below": 4}, [[0, 1, 2], [3, 0, 1]]),
+        ({"shape": [2, 3], "values": "ramp", "modulo": 4}, [[0, 1, 2], [3, 0, 1]]),
+        ({"shape": [2, 3], "values": "ramp", "from": 5, "below": 7}, [[5, 6, 5], [6, 5, 6]]),
+        ({"shape": [2, 3], "values": "ramp", "per_row": True}, [[0, 1, 2], [0, 1, 2]]),
+        ({"shape": [1, 2], "values": "ones"}, [[1, 1]]),
+        ({"shape": [1, 2], "values": "ones", "dtype": "bool"}, [[True, True]]),
+        ({"values": [[0, 1], [1, 2]]}, [[0, 1], [1, 2]]),
+        ({"values": [0.5, 1.5]}, [0.5, 1.5]),
+        ({"values": 3, "dtype": "int64"}, 3),
+    ],
+)
+def test_words_make_tensors_and_the_card_writes_the_same(tmp_path, words, expected):
+    made = declared.made(own(tmp_path, x=words)["x"])
+    assert made.tolist() == expected
+    written = eval(snippet._of_words(words), {"torch": torch})
+    assert torch.equal(written, made) and written.dtype == made.dtype
+
+
+@pytest.mark.parametrize("literal", [3, 0.5, True, None, "mean"])
+def test_a_single_value_is_passed_as_it_is(tmp_path, literal):
+    words = own(tmp_path, x={"values": literal})["x"]
+    assert declared.made(words) is literal or declared.made(words) == literal
+    assert eval(snippet._of_words(words), {}) == literal
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({}, "needs one of shape with values"),
+        (3, "needs an object with shape"),
+        ({"shape": [2], "size": 3}, "'size' is not known beside values"),
+        ({"values": [[1], [1, 2]]}, "lists in values differ in length"),
+        ({"values": ["a"]}, "lists in values differ in length, or hold something else"),
+        ({"values": "ramp"}, "needs a shape"),
+        ({"shape": [2], "values": "ramp", "from": 9, "below": 4}, "from is an integer less than below"),
+        ({"shape": [2], "values": "ramp", "below": 0}, "below is a positive integer"),
+        ({"shape": [2], "values": "wave", "below": 4}, "belong to a ramp"),
+        ({"shape": [2], "dtype": "float8"}, "dtype is one of float32, int64, bool"),
+        ({"text": "one"}, "text is a list of texts"),
+        ({"text": ["a"], "pictures": 1}, "needs one of"),
+        ({"pictures": 0}, "pictures is how many, from 1 to 64"),
+        ({"pictures": 1, "size": [64]}, "size is [height, width]"),
+        ({"tones": 1, "seconds": -1}, "seconds is a number up to 60"),
+        ({"shape": [2], "batch": 1}, "batch is true or false"),
+    ],
+)
+def test_what_is_not_allowed_is_named_with_what_is(tmp_path, words, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        own(tmp_path, x=words)
+    assert "\n" not in str(caught.value) and "probe.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "3", '{"kept": {"kept": "x", "file": "/etc/passwd"}}', "[" * 5000])
+def test_other_files_are_refused_in_one_line(tmp_path, text):
+    (tmp_path / "probe.json").write_text(text)
+    with pytest.raises(ValueError, match=r"probe\.json: ") as caught:
+        declared.own_probe(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_texts_and_pictures_go_through_the_checkpoints_files(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"]))
+    BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(tmp_path)
+    words = own(tmp_path, input_ids={"text": ["a b", "a"]}, pixel_values={"pictures": 2, "size": [20, 30]})
+    takes = ["input_ids", "attention_mask", "pixel_values"]
+    kept = declared.through_files(words, str(tmp_path), takes, str(tmp_path / "inputs.safetensors"))
+    inputs = {name: declared.made(each) for name, each in kept.items()}
+    assert sorted(inputs) == sorted(takes)  # no token_type_ids, which forward does not take
+    assert inputs["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
+    assert tuple(inputs["pixel_values"].shape) == (2, 3, 16, 16)
+    assert not torch.equal(*inputs["pixel_values"])
+    with pytest.raises(ValueError, match=r"probe\.json: tones: "):
+        declared.through_files({"x": {"tones": 1}}, str(tmp_path), ["x"], str(tmp_path / "other.safetensors"))
+    with pytest.raises(ValueError, match="needs the files of a checkpoint"):
+        probes.probe_inputs(None, words)
+
+
+class AnyConfig(PretrainedConfig):
+    model_type = "any-of-these"
+
+
+def model(layers, forward, **config):
+    def __init__(self, config):
+        PreTrainedModel.__init__(self, config)
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+
+    body = {"config_class": AnyConfig, "forward": forward, "__init__": __init__}
+    return type("AnyModel", (PreTrainedModel,), body)(AnyConfig(**config))
+
+
+def table(self, features, labels=None):
+    return {"logits": self.first(features)}
+
+
+def graph(self, x, edge_index):
+    return {"nodes": self.first(x).index_add(0, edge_index[0], self.first(x)[edge_index[1]])}
+
+
+def denoiser(self, sample, timesteps: torch.LongTensor):
+    return {"sample": self.first(sample) + self.times(timesteps)[:, :, None, None]}
+
+
+def towers(self, image, text_ids):
+    return {"scores": self.image_encoder(image).mean((2, 3)) @ self.text_encoder(text_ids).mean(1).T}
+
+
+def points(self, points):
+    return {"codes": self.first(points).flatten(1).unflatten(1, (points.shape[1], -1)).max(1).values}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: model({"first": nn.Linear(7, 3)}, table),
+        lambda: model({"first": nn.Linear(7, 3)}, table, max_position_embeddings=9),
+        lambda: model({"first": nn.Linear(5, 3)}, graph),
+        lambda: model({"first": nn.Conv2d(1, 4, 3), "times": nn.Embedding(100, 4)}, denoiser, num_train_timesteps=100),
+        lambda: model({"image_encoder": nn.Conv2d(3, 4, 4, 4), "text_encoder": nn.Embedding(50, 4)}, towers),
+        lambda: model({"first": nn.Linear(3, 8)}, points),
+        lambda: model({"first": nn.Conv3d(3, 4, 3)}, lambda self, clip: {"o": self.first(clip)}),
+        lambda: model({"first": nn.LSTM(6, 4, batch_first=True)}, lambda self, rows: {"o": self.first(rows)[0]}),
+    ],
+)
+def test_the_probe_that_is_offered_is_one_that_forward_takes(tmp_path, made):
+    asked = made()
+    with pytest.raises(suggest.ProbeError) as caught:
+        probes.run_probes(asked, {})
+    message = str(caught.value)
+    offered = message.split("forward takes this one: ")[1]
+    (tmp_path / "probe.json").write_text(offered)
+    outputs, refused = probes.run_probes(asked, declared.own_probe(str(tmp_path)))
+    assert outputs and not refused and "\n" not in message
+
+
+def test_one_that_was_not_seen_to_work_is_not_called_so():
+    def forward(self, features):
+        raise RuntimeError("not for these")
+
+    with pytest.raises(suggest.ProbeError, match=r"correct the shapes in this one: \{") as caught:
+        probes.run_probes(model({"first": nn.Linear(7, 3)}, forward), {"features": {"shape": [2, 4]}})
+    assert "RuntimeError: not for these; the probe was features float32 [2, 4]" in str(caught.value)
