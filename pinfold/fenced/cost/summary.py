@@ -223,7 +223,7 @@ def passed(model, request: dict, device, notes: list) -> tuple[dict, dict, dict]
 
 
 def _moved(value, device, floating):
-    """An input where the model is, numbers in its type; what is no tensor stays."""
+    """An input where the model is, with numbers in its type; other values than tensors stay."""
     import torch
 
     if not isinstance(value, torch.Tensor):

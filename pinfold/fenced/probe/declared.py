@@ -36,7 +36,7 @@ def own_probe(folder: str) -> dict:
     """What a folder's probe.json says goes into its models: argument of forward -> its words.
 
     Returns:
-        An empty dict where there is no such file.
+        An empty dict without such a file.
 
     Raises:
         ValueError: it cannot be read, or a word of it is unknown or asks for what no tensor can be.
