@@ -12,6 +12,8 @@ from pinfold.staging.stage import Staged
 
 TEXT = "The wind had fallen, and the sea was calm again."
 QUESTION, CONTEXT = "What had fallen?", TEXT
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # the only words of a probe.json that get into a program
+LONGEST = 400  # characters of one input in it
 WIDTH, LINES = 110, 12  # characters and lines of an output that a card shows
 # control characters, those that turn the direction of text, and halves of characters
 UNSHOWN = re.compile("[^\x20-\x7e\xa0-\u2027\u2030-\u2065\u206a-\ud7ff\ue000-\ufefe\U00010000-\U0010ffff]")
@@ -197,10 +199,15 @@ def _of_probe(own: dict) -> list[str]:
     """Lines of a dict with the inputs of probe.json; none where one is made by files or has a name of another kind."""
     lines = []
     for name, words in own.items():
-        if not name.isidentifier() or needs_files({name: words}):
+        text = words.get("values") if "shape" not in words else None
+        if (
+            not NAME.fullmatch(name)
+            or needs_files({name: words})
+            or (isinstance(text, str) and not NAME.fullmatch(text))
+        ):
             return []
         lines.append(f'    "{name}": {_of_words(words)},')
-    return lines
+    return lines if max(map(len, lines), default=0) <= LONGEST else []
 
 
 def _of_words(words: dict) -> str:

@@ -64,6 +64,8 @@ def test_a_single_value_is_passed_as_it_is(tmp_path, literal):
         ({"pictures": 1, "size": [64]}, "size is [height, width]"),
         ({"tones": 1, "seconds": -1}, "seconds is a number up to 60"),
         ({"shape": [2], "batch": 1}, "batch is true or false"),
+        ({"values": float("nan")}, "NaN is not a number of JSON"),
+        ({"values": "mean", "dtype": "int64"}, "dtype belongs to numbers"),
     ],
 )
 def test_what_is_not_allowed_is_named_with_what_is(tmp_path, words, message):
@@ -163,3 +165,21 @@ def test_one_that_was_not_seen_to_work_is_not_called_so():
     with pytest.raises(suggest.ProbeError, match=r"correct the shapes in this one: \{") as caught:
         probes.run_probes(model({"first": nn.Linear(7, 3)}, forward), {"features": {"shape": [2, 4]}})
     assert "RuntimeError: not for these; the probe was features float32 [2, 4]" in str(caught.value)
+
+
+def test_two_arguments_cannot_both_be_text(tmp_path):
+    with pytest.raises(ValueError, match="query and document both have text; only one argument can"):
+        own(tmp_path, query={"text": ["a"]}, document={"text": ["b"]})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"a-b": {"shape": [2]}},
+        {"x": {"values": "a'); import os"}},
+        {"x": {"values": [1] * 500}},
+        {"x": {"text": ["a"]}},
+    ],
+)
+def test_what_does_not_belong_into_a_program_gives_no_example(words):
+    assert snippet._of_probe(words) == []

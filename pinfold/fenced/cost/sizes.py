@@ -34,8 +34,6 @@ def sized_inputs(model, probe: dict, batch: int | None, length: int | None, pixe
     if probe:
         if length or pixels:
             raise Refused("the folder's probe.json says what goes in; change the shapes there, or leave out the size")
-        if batch is not None and not declared.has_rows(probe):
-            raise Refused("the folder's probe.json says what goes in, in no rows of a batch; leave out --batch")
         try:
             own = probe if batch is None else declared.resized(probe, batch)
         except ValueError as error:

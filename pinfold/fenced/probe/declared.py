@@ -29,6 +29,7 @@ WORDS = {
     "pictures": {"pictures", "size", "batch"},
     "tones": {"tones", "seconds", "batch"},
 }
+MADE = ("text", "pictures", "tones")  # by the files of a checkpoint
 LISTED = "shape with values (wave, ramp or ones), values, text, pictures or tones"
 
 
@@ -46,14 +47,21 @@ def own_probe(folder: str) -> dict:
         return {}
     try:
         with open(path, encoding="utf-8") as file:
-            probe = json.load(file)
+            probe = json.load(file, parse_constant=_not_finite)
         if not isinstance(probe, dict) or not probe:
             raise ValueError("it is not an object with an argument of forward")
         for name, words in probe.items():
             _check(name, words)
+        for kind in MADE:
+            if len(named := [name for name, words in probe.items() if kind in words]) > 1:
+                raise ValueError(f"{' and '.join(named)} both have {kind}; only one argument can")
     except (ValueError, RecursionError) as error:
         raise ValueError(f'{path}: {error}; write {{"name": {{"shape": [2, 16], "values": "wave"}}}}') from None
     return probe
+
+
+def _not_finite(text: str) -> float:
+    raise ValueError(f"{text} is not a number of JSON")
 
 
 def _check(name: str, words: Any) -> None:
@@ -121,6 +129,8 @@ def _check_literal(name: str, words: dict) -> None:
         raise ValueError(f"{name} needs a shape of positive integers")
     if not isinstance(literal, (list, int, float, str, type(None))):
         raise ValueError(f"{name}: values are a number, a text, true, false, null or nested lists of numbers")
+    if "dtype" in words and not isinstance(literal, (list, int, float)):
+        raise ValueError(f"{name}: dtype belongs to numbers, true and false")
     if isinstance(literal, list) and _lengths(literal) is None:
         raise ValueError(f"{name}: the lists in values differ in length, or hold something else than numbers")
 
@@ -200,14 +210,9 @@ def in_own_type(model, inputs: dict) -> dict:
     }
 
 
-def has_rows(own: dict) -> bool:
-    """Whether the first axis of the inputs is one of rows."""
-    return all(words.get("batch", True) for words in own.values())
-
-
 def is_resizable(own: dict) -> bool:
     """Whether every input has rows, and a formula that makes more of them."""
-    return has_rows(own) and all("shape" in words for words in own.values())
+    return all(words.get("batch", True) and "shape" in words for words in own.values())
 
 
 def resized(own: dict, rows: int) -> dict:
@@ -223,7 +228,7 @@ def resized(own: dict, rows: int) -> dict:
 
 def needs_files(own: dict) -> bool:
     """Whether the folder's own tokenizer or processor makes an input."""
-    return any(kind in words for words in own.values() for kind in ("text", "pictures", "tones"))
+    return any(kind in words for words in own.values() for kind in MADE)
 
 
 def through_files(own: dict, directory: str, takes: list[str], kept_in: str) -> dict:
@@ -235,7 +240,7 @@ def through_files(own: dict, directory: str, takes: list[str], kept_in: str) -> 
         kept_in: a safetensors file to write the tensors to; later jobs read them there.
 
     Raises:
-        ValueError: there are no such files, or they do not take it; names the argument.
+        ValueError: a file is missing, or the tokenizer or processor fails; the message says which of them.
     """
     import torch
     from safetensors.torch import save_file
@@ -243,10 +248,10 @@ def through_files(own: dict, directory: str, takes: list[str], kept_in: str) -> 
     if not needs_files(own):
         return own
     tensors: dict = {}
-    joint = _processor(directory) if sum(kind in words for words in own.values() for kind in WORDS) > 1 else None
-    asked = {kind: words for words in own.values() for kind in ("text", "pictures", "tones") if kind in words}
+    asked = {kind: words for words in own.values() for kind in MADE if kind in words}
+    joint = _processor(directory) if len(asked) > 1 else None
     try:
-        if joint is not None and len(asked) > 1:
+        if joint is not None:
             tensors = dict(_called(joint, asked))
         else:
             for kind, words in asked.items():

@@ -163,11 +163,7 @@ def _first_layer(model, name: str):
 
 def _field(model, *names: str) -> int | None:
     """The first of these that the configuration holds as a whole number, in its parts too."""
-    pending, values = [model.config], []
-    try:
-        values = [model.config.to_dict()]
-    except AttributeError:
-        values = [vars(each) for each in pending]
+    values = [model.config.to_dict() if hasattr(model.config, "to_dict") else vars(model.config)]
     for content in values:
         for name in names:
             if type(content.get(name)) is int and content[name] > 0:
