@@ -27,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="what save_pretrained wrote (default: PATH, or the only fitting directory in runs/)",
     )
+    add(
+        "--flatten",
+        metavar="MODULE:CLASS",
+        help="write a class of a package (my.package.module:Class), a script or a notebook (train.py:Class) as a flat "
+        "folder, to PATH or <model_type>_model, and push that; the package is read, not imported",
+    )
+    add("--yes", action="store_true", help="publish code taken from a script or a notebook without a question")
     add("--repo", metavar="OWNER/NAME", help="default: local/<name of the checkpoint> on the embedded Hub")
     add("--private", action="store_true", help="create the repository as private")
     add("--branch", default="main", help="branch to commit to; created when missing (default: main)")

@@ -1,12 +1,12 @@
 """``push(model, ...)``: publish a model in memory, with the steps of the command line."""
 
-import inspect
 import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from pinfold.common.errors import UserError
+from pinfold.push.flat import folder_of
 from pinfold.push.options import PushOptions
 from pinfold.push.steps import Published, publish
 from pinfold.staging.checkpoint import CodeFrom
@@ -28,17 +28,20 @@ def push(
     max_shard_size: str = "5GB",
     code_from: str | None = None,
     versions: list[str] | None = None,
+    yes: bool = False,
 ) -> Published:
     """Publish a model in memory, from a script or a notebook; the same steps as the command line.
 
     Args:
-        model: a PreTrainedModel whose class lies in a model folder (a file, not a notebook cell).
+        model: a PreTrainedModel. Its class may lie in a model folder, a package, a script or a notebook.
         repo: "owner/name"; None publishes to the embedded Hub as local/<model_type>.
         tokenizer, processor: saved with it; anything with save_pretrained.
-        folder: where the code is; found from the model's class by default.
+        folder: where the code is; found from the model's class by default. For a class in a package, a script or a
+            notebook it is where a flat folder of its code is written, by default "<model_type>_model" here.
         endpoint: a Hub's URL, or "embedded"; beats HF_ENDPOINT.
         code_from: "owner/name@SHA" of a repository whose code these weights use; none is uploaded then.
         versions: transformers releases to verify with; those of the minimum matrix that are installed by default.
+        yes: publish code that is taken from a script or a notebook without a question.
 
     Returns:
         Published, with the commit and the snippet that loads it.
@@ -48,7 +51,14 @@ def push(
     """
     if not hasattr(model, "save_pretrained") or not hasattr(getattr(model, "config", None), "model_type"):
         raise UserError(f"{type(model).__name__} is not a PreTrainedModel; derive its class from PreTrainedModel")
-    source = Path(folder) if folder else _folder_of(model)
+    if ".transformers.models." in f".{type(model).__module__}":
+        raise UserError(
+            f"{type(model).__name__} is part of transformers; use model.push_to_hub, which needs no code on the Hub"
+        )
+    if code_from:
+        source = Path(folder) if folder else Path.cwd()
+    else:
+        source = folder_of(model, Path(folder) if folder else None, [tokenizer, processor], yes)
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary:
         checkpoint = Path(temporary) / re.sub(r"\W+", "-", model.config.model_type)
         for part in (model, tokenizer, processor):
@@ -68,22 +78,3 @@ def push(
             versions=versions,
         )
         return publish(options, token=token, model=model)
-
-
-def _folder_of(model: Any) -> Path:
-    """The directory of the file that defines the model's class."""
-    cls = type(model)
-    try:
-        file = inspect.getfile(cls)
-    except (TypeError, OSError):
-        file = ""
-    if cls.__module__ == "__main__" and not Path(file).name.startswith("modeling"):
-        raise UserError(
-            f"{cls.__name__} is defined in a notebook or script; move it to a folder with configuration_*.py and "
-            "modeling_*.py and import it from there"
-        )
-    if ".transformers.models." in f".{cls.__module__}":
-        raise UserError(
-            f"{cls.__name__} is part of transformers; use model.push_to_hub, which needs no code on the Hub"
-        )
-    return Path(file).parent

@@ -30,6 +30,8 @@ class PushOptions(CommitOptions):
         endpoint: a Hub's URL, or "embedded"; overrides HF_ENDPOINT.
         code_from: the repository whose code these weights use; none is uploaded then.
         versions: transformers releases to verify with; None: those of the minimum matrix that are installed.
+        flatten: "my.package.module:Class" or "script.py:Class"; ``path`` is where its flat folder is written.
+        yes: publish what was taken from a script or a notebook without a question.
     """
 
     path: Path | None = None
@@ -41,6 +43,8 @@ class PushOptions(CommitOptions):
     max_shard_size: str = "5GB"
     code_from: CodeFrom | None = None
     versions: list[str] | None = None
+    flatten: str | None = None
+    yes: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ def check_options(options: PushOptions) -> None:
     """
     if options.create_pr and (options.pin or options.tag):
         raise UserError("--create-pr goes with neither --pin nor --tag; tag and pin after the merge")
+    if options.flatten and (options.code_from or options.pin):
+        raise UserError("--flatten writes code to be published; it goes with neither --code-from nor --pin")
     if options.pin and not re.fullmatch(r"[0-9a-f]{40}", options.pin):
         raise UserError(f"--pin={options.pin} is not a commit; give its full hash of 40 hex digits")
     for option, name in (("branch", options.branch), ("tag", options.tag)):

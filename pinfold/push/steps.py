@@ -25,10 +25,12 @@ from pinfold.convert.files import is_generated
 from pinfold.fence import process as fence
 from pinfold.fence.overlays import MINIMUM_MATRIX, NEWEST, find_overlay
 from pinfold.fenced.verify.further_loads import HALVES
+from pinfold.flatten import Origin
 from pinfold.folder.human_half import HumanHalf, read_human_half
 from pinfold.folder.model_folder import ModelFolder, read_folder
 from pinfold.folder.releases import lowest_version
 from pinfold.push.card import draw_architecture, gather_facts, make_card
+from pinfold.push.flat import flattened
 from pinfold.push.options import Inputs, PushOptions, resolve_inputs
 from pinfold.push.progress import say, say_below, say_how_to_load, say_meanwhile, step
 from pinfold.remote.client import ConflictError, Remote, patience
@@ -89,6 +91,7 @@ def publish(options: PushOptions, token: str | None = None, model: Any = None) -
     The order is what makes a push safe: whatever can fail on this machine fails before the commit, code is executed
     only after its audit, and a card that pins a commit comes after that commit was loaded from the Hub.
     """
+    options, origin = flattened(options)
     inputs = resolve_inputs(options)
     human = read_human(inputs)
     with workspace(options, inputs, human, token) as push:
@@ -97,7 +100,7 @@ def publish(options: PushOptions, token: str | None = None, model: Any = None) -
         push.verify_generated()
         staged, sources = push.stage(folder)
         findings = push.audit(staged)
-        verified = push.verify_staged(staged, releases, model)
+        verified = push.verify_staged(staged, releases, model, origin)
         facts = push.gather_facts(staged, findings, verified, sources)
         push.check_card(staged, facts)
         if options.dry_run:
@@ -259,15 +262,18 @@ class Push:
             say_below(str(finding))
         return findings
 
-    def verify_staged(self, staged: Staged, releases: Releases, model: Any) -> Verified:
+    def verify_staged(self, staged: Staged, releases: Releases, model: Any, origin: Origin | None = None) -> Verified:
         """Load the staged files in fresh, sandboxed processes, with every release that was chosen.
 
         Args:
             model: the one in memory that was staged, None on the command line.
+            origin: the class in the package that the folder was written from.
         """
         in_memory = ""
         with step("verify") as done:
-            expected = verify.reference(staged, self.inputs.checkpoint, self.work, in_memory=model)
+            expected = verify.reference(
+                staged, self.inputs.checkpoint, self.work, in_memory=model, origin=vars(origin) if origin else None
+            )
             if model is not None:
                 in_memory = verify.compare_in_memory(model, snippet.main_auto_class(staged), expected) or ""
             # before the loads: they check the staged files as they will be published
@@ -416,6 +422,8 @@ def _what_was_equal(autos: list[str], generates: bool) -> str:
 def _caveats(verified: Verified) -> Iterator[str]:
     """What is equal only in part, or was verified under some condition."""
     yield from map(str, verified.expected.skipped)
+    if verified.expected.origin:
+        yield verified.expected.origin
     yield fence.available().describe()
     for auto, names in verified.answer["formula"].items():
         if names:

@@ -100,9 +100,13 @@ def _check_data(source: Path, place: str) -> None:
         start = file.read(TEXT)
     if start.startswith(NUMPY) and _holds_objects(start):
         raise UserError(f"{place} holds Python objects, which run code when they are read; save an array of numbers")
-    for name, pattern in SECRETS.items():
-        if pattern.search(start):
-            raise UserError(f"{place} holds what looks like {name}; take it out")
+    if name := secret_in(start):
+        raise UserError(f"{place} holds what looks like {name}; take it out")
+
+
+def secret_in(content: bytes) -> str | None:
+    """What kind of secret a text seems to hold, in words; None where it holds none."""
+    return next((name for name, pattern in SECRETS.items() if pattern.search(content)), None)
 
 
 def _holds_objects(start: bytes) -> bool:

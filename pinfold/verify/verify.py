@@ -59,15 +59,25 @@ class Reference:
     skipped: list[SkippedHead] = field(default_factory=list)  # model classes that were not verified
     vocabulary: int = 0  # of a tokenizer alone
     measured: dict = field(default_factory=dict)  # as the folder's process says it: see fenced/cost/measured.py
+    origin: str = ""  # how the package that the folder was written from compares
 
 
-def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None = None, in_memory=None) -> Reference:
+def reference(
+    staged: Staged,
+    checkpoint: Path,
+    work: Path,
+    overlay: Path | None = None,
+    in_memory=None,
+    origin: dict | None = None,
+) -> Reference:
     """Outputs of every model class of the folder with the staged weights, computed without transformers' loading.
 
     Args:
         overlay: a directory with another transformers, where the newest cannot build the model.
         in_memory: the model that the checkpoint was saved from; with another attention than a load would choose,
             outputs are computed with that as well.
+        origin: the class in the package that the folder was written from: "path", "module" and "cls". It is imported
+            in the sandbox, and has to give the same outputs.
 
     Raises:
         Unverified: the weights do not fit the configuration, or the folder's code fails.
@@ -82,6 +92,10 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
     folder = staged.folder.path.resolve()
     job = {**request, "module": "verify.reference", "folder": str(folder), "checkpoint": str(staged.directory)}
     visible = [folder, staged.directory, checkpoint.resolve()]
+    if origin:
+        top = Path(origin["path"]).resolve() / origin["module"].split(".")[0]
+        visible.append(top if top.exists() else top.with_suffix(".py"))
+        job["origin"] = {**origin, "path": str(top.parent)}
     answer = fence.run_sandboxed(job, work, visible=visible, writable=[directory], overlay=overlay, **_limits(staged))
     _raise(answer, f"{staged.folder.path} with {checkpoint}")
     try:
@@ -99,6 +113,7 @@ def reference(staged: Staged, checkpoint: Path, work: Path, overlay: Path | None
             notes=answer["notes"],
             skipped=[SkippedHead(*(str(head[key]) for key in ("auto", "name", "why"))) for head in heads],
             measured=measured if isinstance(measured, dict) else {},
+            origin=str(answer.get("origin") or ""),
         )
     except (KeyError, TypeError) as error:
         why = f"{error} missing" if isinstance(error, KeyError) else str(error)

@@ -103,7 +103,7 @@ def requirements(code: ReachableCode) -> Iterator[Finding]:
     """P08: packages that have to be installed and that the folder does not declare."""
     allowed = ALWAYS_THERE | sys.stdlib_module_names | set(code.folder.modules) | declared_packages(code)
     for module in code.modules:
-        for name, node in _required(module.tree, code.lowest_version):
+        for name, node in required(module.tree, code.lowest_version):
             if name not in allowed:
                 yield _hard(module.file, node.lineno, name)
         if code.lowest_version < READS_SYNTAX:
@@ -119,16 +119,16 @@ def _hard(file: str, line: int, package: str) -> Finding:
         "try/except ImportError or remove it.",
         file,
         line,
-        fix=f'Or declare it: REQUIREMENTS = ("{_distribution(package)}",) in a Python file, or requirements.txt.',
+        fix=f'Or declare it: REQUIREMENTS = ("{distribution(package)}",) in a Python file, or requirements.txt.',
     )
 
 
-def _distribution(package: str) -> str:
+def distribution(package: str) -> str:
     """The name for pip of what is imported as ``package``."""
     return next((name.replace("_", "-") for name, module in MODULES.items() if module == package), package)
 
 
-def _required(tree: ast.Module, lowest: tuple[int, int]) -> Iterator[tuple[str, ast.stmt]]:
+def required(tree: ast.Module, lowest: tuple[int, int]) -> Iterator[tuple[str, ast.stmt]]:
     """Packages that check_imports of some release asks for, with the statement."""
     stack: list[tuple[ast.AST, bool]] = [(tree, False)]
     while stack:

@@ -17,7 +17,7 @@ from ..probe import declared, probes, suggest
 from ..values import describe
 from . import attention, buffers, generation, losses, tokens, weights
 from .answer import Answer, answered
-from .outputs import hash_outputs
+from .outputs import compare_outputs, hash_outputs
 
 
 class Misfit(Exception):
@@ -120,6 +120,7 @@ def reference(request: dict, answer: Answer) -> dict:
     save_file({key: value.contiguous() for key, value in outputs.items()}, request["outputs"])
     torch.save({f"{h.auto}/{name}": t for h in heads for name, t in h.buffers.items()}, request["buffers"])
     main = next((head for head in heads if _class_name(request["models"][head.auto]) == request["architecture"]), None)
+    of_origin = _compare_with_origin(request, tensors, main, answer) if request.get("origin") and main else ""
     return answer.as_dict(
         hashes={h.auto: hash_outputs(outputs, h.auto) for h in heads} | ids.pop("hashes", {}),
         probes={h.auto: h.probes for h in heads},
@@ -132,6 +133,7 @@ def reference(request: dict, answer: Answer) -> dict:
         measured=main.measured if main else {},
         custom_tokens=main.custom_generate.get("tokens") if main else None,
         converted=converted,
+        origin=of_origin,
         probe=request["probe"],
         skipped_heads=[vars(head) for head in skipped],
         **ids,
@@ -233,6 +235,31 @@ def _as_in_memory(cls, request: dict, tensors: dict, names: list[str]) -> dict:
     weights.fill(model, tensors)
     outputs, _ = probes.run_probes(model, request["probe"], names)
     return outputs
+
+
+def _compare_with_origin(request: dict, tensors: dict, head: HeadReference, answer: Answer) -> str:
+    """Run the class in the package that the folder was written from; a difference is a failure.
+
+    Returns:
+        What the user reads of it.
+    """
+    origin = request["origin"]
+    name = f"{origin['module']}.{origin['cls']}"
+    sys.path.insert(0, origin["path"])
+    try:
+        cls = getattr(importlib.import_module(origin["module"]), origin["cls"])
+        config = cls.config_class.from_pretrained(request["checkpoint"])
+        model = buffers.built(cls, config, request["dtype"])
+        weights.fill(model, tensors)
+        outputs, _ = probes.run_probes(model, request["probe"], head.probes)
+    except Exception as error:
+        return f"not compared with {name}, which does not run in the sandbox: {describe(error)}"
+    finally:
+        sys.path.remove(origin["path"])
+    keyed = {f"{head.auto}/{key}": value for key, value in outputs.items()}
+    lines = compare_outputs(head.auto, keyed, {f"{head.auto}/{k}": v for k, v in head.outputs.items()})
+    answer.check("D03", [f"the flat folder and {name} differ: {line}" for line in lines])
+    return f"the outputs are those of {name}, bit for bit"
 
 
 def _reference_tokens(request: dict, answer: Answer) -> dict:
