@@ -24,6 +24,7 @@ class ReachableCode:
         lowest_version: the oldest transformers that the folder supports, such as (4, 48).
         configs: the JSON files that were there, by name.
         nested: paths of further Python files that are loaded out of folders, such as custom_generate/generate.py.
+        original: the folder that ``directory`` is a staged copy of.
     """
 
     directory: Path
@@ -33,6 +34,12 @@ class ReachableCode:
     lowest_version: tuple[int, int]
     configs: dict[str, dict] = field(default_factory=dict)
     nested: list[str] = field(default_factory=list)
+    original: Path | None = None
+
+    @property
+    def home(self) -> Path:
+        """Where the author has the code, with his own package around it, if there is one."""
+        return self.original or self.folder.path
 
     @functools.cached_property
     def classes(self) -> list[str]:

@@ -42,7 +42,12 @@ README = 1_000_000
 
 
 def audit(
-    directory: Path, folder: ModelFolder | None, *, code_from: str | None = None, commit: str | None = None
+    directory: Path,
+    folder: ModelFolder | None,
+    *,
+    code_from: str | None = None,
+    commit: str | None = None,
+    original: Path | None = None,
 ) -> list[Finding]:
     """All findings in a staged directory, a model folder, or a snapshot of a repository; an empty list is a pass.
 
@@ -51,20 +56,21 @@ def audit(
         folder: its Python files as ``read_modules`` read them, or those of ``code_from``; None if there are none.
         code_from: "owner/name" of the repository that holds the code, where the publisher asked for another one.
         commit: 40 hex digits: README.md is judged as well, as from the pinning commit on.
+        original: the folder that ``directory`` is a staged copy of.
 
     Raises:
         UserError: a file that cannot be read safely; one line.
     """
     directory = Path(directory)
     try:
-        return list(dict.fromkeys(_findings(directory, folder, code_from, commit)))
+        return list(dict.fromkeys(_findings(directory, folder, code_from, commit, original)))
     except (RecursionError, MemoryError):
         raise UserError(f"{directory}: its code is nested too deeply to be read; simplify it") from None
 
 
-def _findings(directory: Path, folder: ModelFolder | None, code_from, commit) -> Iterator[Finding]:
+def _findings(directory: Path, folder: ModelFolder | None, code_from, commit, original) -> Iterator[Finding]:
     configs = read_configs(directory)
-    code = reachable_code(directory, folder, configs) if folder is not None else None
+    code = reachable_code(directory, folder, configs, original) if folder is not None else None
     custom = folder is not None and any(folder.kind(name) == "model" for name in folder.classes)
     custom = custom or "auto_map" in configs.get("config.json", {})
     if "config.json" in configs and custom and folder is not None:
@@ -141,7 +147,9 @@ def _nested_code(code: ReachableCode) -> Iterator[Finding]:
             yield replace(finding, sentence=sentence, file=f"{place}/{finding.file}")
 
 
-def reachable_code(directory: Path, folder: ModelFolder, configs: dict[str, dict]) -> ReachableCode:
+def reachable_code(
+    directory: Path, folder: ModelFolder, configs: dict[str, dict], original: Path | None = None
+) -> ReachableCode:
     """The code that from_pretrained runs: what the folder registers, and what the JSON files name."""
     places = folder.auto_map()
     named = {
@@ -157,7 +165,8 @@ def reachable_code(directory: Path, folder: ModelFolder, configs: dict[str, dict
     major, minor = releases.lowest_version(folder).split(".")[:2]
     lowest = int(major), int(minor)
     nested = [path for path in runs.files if "/" in path]
-    return ReachableCode(directory, folder, folder.closure(every), {**named, **places}, lowest, configs, nested)
+    entries = {**named, **places}
+    return ReachableCode(directory, folder, folder.closure(every), entries, lowest, configs, nested, original)
 
 
 def read_configs(directory: Path) -> dict[str, dict]:

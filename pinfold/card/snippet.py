@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pinfold.fenced.probe.declared import DTYPES, needs_files, own_probe
 from pinfold.folder.contents import has_tokenizer
+from pinfold.folder.sentence import MODULES
 from pinfold.staging.stage import Staged
 
 TEXT = "The wind had fallen, and the sea was calm again."
@@ -108,10 +109,24 @@ def examples(staged: Staged, repo: str, revision: str, inputs: dict | None = Non
     Args:
         inputs: of forward, name -> [dtype, shape], where the model was seen to run.
     """
-    programs = []
+    programs = [_for_sentences(staged, repo, revision)] if (staged.directory / MODULES).is_file() else []
     for imports, lines in _uses(staged, inputs or {}):
         programs.append("\n".join([snippet(staged, repo, revision, tuple(imports)), "", *lines]).rstrip())
     return programs
+
+
+def _for_sentences(staged: Staged, repo: str, revision: str) -> str:
+    """A program for sentence-transformers, which puts the model, its pooling and what follows together."""
+    code = f', model_kwargs={{"code_revision": "{staged.code_from.sha}"}}' if staged.code_from else ""
+    return "\n".join(
+        [
+            "from sentence_transformers import SentenceTransformer",
+            "",
+            f'model = SentenceTransformer("{repo}", revision="{revision}", trust_remote_code=True{code})',
+            f'vectors = model.encode(["{TEXT}", "The storm was over.", "Two eggs, please."])',
+            "print(vectors.shape, [round(value.item(), 2) for value in model.similarity(vectors[:1], vectors)[0]])",
+        ]
+    )
 
 
 def printed(output: str) -> list[str]:

@@ -15,6 +15,7 @@ MAIN = "__main__"
 LARGEST = 5_000_000  # bytes of a script or a notebook
 # What IPython adds to Python: a line that begins with % or !, one that ends with ?, a cell that begins with %%.
 _MAGIC = re.compile(r"^\s*[%!?].*$|^.*\?\s*$")
+_RUN_HERE = {"time", "timeit", "capture", "prun"}  # magics whose cell runs in the notebook like any other
 _TRANSFORMED = re.compile(r"^\s*(?:\w+\s*=\s*)?get_ipython\(\)\..*$")
 
 
@@ -178,9 +179,9 @@ def joined(cells: list[str]) -> str:
     """The cells that are Python as one text, without IPython's own lines."""
     texts = []
     for cell in cells:
-        lines = cell.split("\n")
-        if lines and lines[0].startswith("%%"):
+        if (body := _without_cell_magic(cell)) is None:
             continue
+        lines = body.split("\n")
         own = [line for line in lines if not (_MAGIC.match(line) or _TRANSFORMED.match(line))]
         text = "\n".join(lines)
         if _is_python(text) and not any(_TRANSFORMED.match(line) for line in lines):
@@ -188,6 +189,19 @@ def joined(cells: list[str]) -> str:
         elif _is_python("\n".join(own)):
             texts.append("\n".join(own))
     return "\n\n".join(texts) + "\n"
+
+
+def _without_cell_magic(cell: str) -> str | None:
+    """What a cell that begins with %% runs in the notebook; None where it goes elsewhere, as to a shell or a file."""
+    if match := re.match(r"%%(\w+)[^\n]*\n", cell):
+        return cell[match.end() :] if match[1] in _RUN_HERE else None
+    if not cell.startswith("get_ipython().run_cell_magic("):
+        return cell
+    try:
+        magic, _, body = (ast.literal_eval(argument) for argument in ast.parse(cell.strip()).body[0].value.args)  # type: ignore[attr-defined]
+    except (SyntaxError, ValueError, AttributeError):
+        return None
+    return body if magic in _RUN_HERE else None
 
 
 def _is_python(text: str) -> bool:

@@ -22,6 +22,7 @@ from pinfold.card.sources import Sources
 from pinfold.common.errors import UserError
 from pinfold.folder.human_half import HumanHalf
 from pinfold.folder.releases import lowest_version
+from pinfold.folder.sentence import MODULES
 from pinfold.staging.stage import Staged, write_manifest
 from pinfold.verify.verify import Reference
 
@@ -81,6 +82,8 @@ def requirements(staged: Staged, releases: list[str]) -> str:
         names["torch"] = "torch"
     if snippet.parts(staged).get("processor") == "AutoImageProcessor":
         names["pillow"] = "pillow"
+    if (staged.directory / MODULES).is_file():
+        names["sentence-transformers"] = "sentence-transformers"
     # the name to install is the one that is installed here; a package of the module's own name may be another
     installed = packages_distributions()
     for file in staged.code:

@@ -253,7 +253,8 @@ class Push:
             if staged.code_from:
                 findings = audit(staged.directory, staged.folder, code_from=staged.code_from.repo)
             else:
-                findings = audit(staged.directory, None if staged.tokenizer_only else read_folder(staged.directory))
+                code = None if staged.tokenizer_only else read_folder(staged.directory)
+                findings = audit(staged.directory, code, original=staged.folder.path)
             findings = accepted(findings, self.human.accepted)
             if bad := errors(findings):
                 raise UserError(f"the audit found {len(bad)}: " + "\n  ".join(map(str, bad)))
@@ -281,7 +282,13 @@ class Push:
             rows, answer = self._load_in_releases(staged, expected, releases.chosen)
             done(_what_was_equal(sorted(answer["hashes"]), answer["checks"].get("D08") == "ok"))
         verified = Verified(expected, [row.version for row in rows], answer, shown)
-        for line in [*self._sizes(verified), in_memory, *self._left_unverified(releases), *_caveats(verified)]:
+        for line in [
+            *self._sizes(verified),
+            self._not_run(staged),
+            in_memory,
+            *self._left_unverified(releases),
+            *_caveats(verified),
+        ]:
             if line:
                 say_below(line)
         return verified
@@ -319,6 +326,13 @@ class Push:
         alone = self.inputs.kind == "tokenizer"
         size = f"{expected.vocabulary:,} tokens" if alone else f"{expected.parameters:,} parameters"
         yield f"{size}, transformers {', '.join(verified.releases)}"
+
+    def _not_run(self, staged: Staged) -> str:
+        """Where the checks of training, padding and saving are, which take minutes."""
+        if staged.code_from or self.inputs.kind == "tokenizer":
+            return ""
+        what = "padding, accumulation, gradient checkpointing and what else users do with a model"
+        return f"not run: {what}; for that: pinfold check {self.inputs.path} --suite"
 
     def _left_unverified(self, releases: Releases) -> Iterator[str]:
         if releases.below:

@@ -2,9 +2,12 @@
 
 import ast
 import contextlib
+import functools
+import importlib.metadata
+import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pinfold.audit.finding import Finding
@@ -33,6 +36,7 @@ MODULES = {
     "beautifulsoup4": "bs4",
     "python_dateutil": "dateutil",
 }
+LEVELS = 6  # directories above a folder in which its author's own package is looked for
 CATCHES_IMPORT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
@@ -48,7 +52,9 @@ def relative_imports(code: ReachableCode) -> Iterator[Finding]:
                 lines |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
                 name = node.module or ""
                 findable = node.level == 1 and name in here and name in seen
-                if not findable and (node.level or name.split(".")[0] in ours):
+                if node.level > 1 and (package := package_above(code.home)):
+                    yield _of_package(code, module, node, "P06", package)
+                elif not findable and (node.level or name.split(".")[0] in ours):
                     yield _unfindable(module.file, node.lineno, module.text(node), name)
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names if alias.name.split(".")[0] in ours]
@@ -101,10 +107,16 @@ def helpers(code: ReachableCode) -> Iterator[Finding]:
 
 def requirements(code: ReachableCode) -> Iterator[Finding]:
     """P08: packages that have to be installed and that the folder does not declare."""
-    allowed = ALWAYS_THERE | sys.stdlib_module_names | set(code.folder.modules) | declared_packages(code)
+    declared = declared_packages(code)
+    allowed = ALWAYS_THERE | sys.stdlib_module_names | set(code.folder.modules) | declared
     for module in code.modules:
         for name, node in required(module.tree, code.lowest_version):
-            if name not in allowed:
+            if name not in ALWAYS_THERE | sys.stdlib_module_names and (above := holder_of(code.home, name)):
+                if name not in code.folder.modules:
+                    yield _of_package(code, module, node, "P08", above / name)
+            elif name in declared and (place := installed_from(name)):
+                yield _only_here(module.file, node.lineno, name, place)
+            elif name not in allowed:
                 yield _hard(module.file, node.lineno, name)
         if code.lowest_version < READS_SYNTAX:
             for name, line in _in_strings(module):
@@ -120,6 +132,76 @@ def _hard(file: str, line: int, package: str) -> Finding:
         file,
         line,
         fix=f'Or declare it: REQUIREMENTS = ("{distribution(package)}",) in a Python file, or requirements.txt.',
+    )
+
+
+def package_above(folder: Path) -> Path | None:
+    """The outermost directory with an __init__.py that a folder lies in, the folder itself included."""
+    outermost = None
+    for directory in (folder.resolve(), *folder.resolve().parents):
+        if not (directory / "__init__.py").is_file():
+            break
+        outermost = directory
+    return outermost
+
+
+def holder_of(folder: Path, name: str) -> Path | None:
+    """The directory above a folder that holds a package or module of this name: it is the author's own."""
+    above = folder.resolve()
+    for directory in [above, *above.parents][1 : 1 + LEVELS]:
+        package = directory / name
+        own = package == above or package in above.parents or (package / "__init__.py").is_file()
+        if own or (directory / f"{name}.py").is_file():
+            return directory
+        if (directory / ".git").exists() or directory == Path.home():
+            break
+    return None
+
+
+def _of_package(code: ReachableCode, module: Module, node: ast.stmt, rule: str, package: Path) -> Finding:
+    """An import of what lies outside of the folder, in the author's own package."""
+    holder, inside = package.parent, code.home.resolve()
+    above = inside.relative_to(holder).parts if inside.is_relative_to(holder) else ()
+    places = [place for auto, place in code.auto_map.items() if auto.startswith("AutoModel")]
+    model, _, cls = (places[0] if places else f"{module.name}.CLASS").partition(".")
+    return Finding(
+        rule,
+        f'{module.file}:{node.lineno}: "{module.text(node)}" imports from {package.name}, which lies around this '
+        "folder; a load does not have it.",
+        module.file,
+        node.lineno,
+        fix='Write "from .file import Name" with file.py in this folder, or let pinfold write such a folder: pinfold '
+        f"push --flatten {'.'.join([*above, model])}:{cls} --checkpoint DIR, in {holder}.",
+    )
+
+
+def installed_from(package: str) -> str | None:
+    """The directory or file that an installed package says it was installed from (PEP 610); None for an index."""
+    for name in _distributions().get(package, ()):
+        try:
+            origin = json.loads(importlib.metadata.distribution(name).read_text("direct_url.json") or "{}")
+        except (importlib.metadata.PackageNotFoundError, ValueError):
+            continue
+        url = origin.get("url") if isinstance(origin, dict) else None
+        if isinstance(url, str) and url.startswith("file:"):
+            return url.removeprefix("file://")
+    return None
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Imported name -> the distributions that hold it; reading them takes most of a second."""
+    return importlib.metadata.packages_distributions()
+
+
+def _only_here(file: str, line: int, package: str, place: str) -> Finding:
+    return Finding(
+        "P08",
+        f"{file}:{line}: import {package}: the folder declares it, but it is installed here from {place}, and pip "
+        "would not find it elsewhere.",
+        file,
+        line,
+        fix="Publish it to an index and install it from there, or put the code that is needed into this folder.",
     )
 
 

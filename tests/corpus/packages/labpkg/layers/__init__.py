@@ -1,0 +1,4 @@
+from .blocks import *
+from . import norms
+from .swin import SwinLayer
+from .registry import build_layer
