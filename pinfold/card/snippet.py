@@ -109,20 +109,21 @@ def examples(staged: Staged, repo: str, revision: str, inputs: dict | None = Non
     Args:
         inputs: of forward, name -> [dtype, shape], where the model was seen to run.
     """
-    programs = [_for_sentences(staged, repo, revision)] if (staged.directory / MODULES).is_file() else []
+    # sentence-transformers drops code_revision, and would run main's code: not shown where the code is elsewhere
+    embeds = (staged.directory / MODULES).is_file() and staged.code_from is None
+    programs = [_for_sentences(repo, revision)] if embeds else []
     for imports, lines in _uses(staged, inputs or {}):
         programs.append("\n".join([snippet(staged, repo, revision, tuple(imports)), "", *lines]).rstrip())
     return programs
 
 
-def _for_sentences(staged: Staged, repo: str, revision: str) -> str:
+def _for_sentences(repo: str, revision: str) -> str:
     """A program for sentence-transformers, which puts the model, its pooling and what follows together."""
-    code = f', model_kwargs={{"code_revision": "{staged.code_from.sha}"}}' if staged.code_from else ""
     return "\n".join(
         [
             "from sentence_transformers import SentenceTransformer",
             "",
-            f'model = SentenceTransformer("{repo}", revision="{revision}", trust_remote_code=True{code})',
+            f'model = SentenceTransformer("{repo}", revision="{revision}", trust_remote_code=True)',
             f'vectors = model.encode(["{TEXT}", "The storm was over.", "Two eggs, please."])',
             "print(vectors.shape, [round(value.item(), 2) for value in model.similarity(vectors[:1], vectors)[0]])",
         ]

@@ -342,3 +342,13 @@ def test_examples_are_programs_that_pin(staged):
         assert "torch.ones(1, 12, dtype=torch.long)" in programs[0] and programs[-1].endswith(
             "trust_remote_code=True)"
         )
+
+
+def test_an_embedder_is_shown_with_its_library(staged):
+    (staged.directory / "modules.json").write_text("[]")
+    program = snippet.examples(staged, "me/tiny", SHA)[0]
+    assert f'SentenceTransformer("me/tiny", revision="{SHA}", trust_remote_code=True)' in program
+    compile(program, "x", "exec")
+    # sentence-transformers drops code_revision: it would run the code of main
+    elsewhere = snippet.examples(replace(staged, code_from=CodeFrom("o/code", "c" * 40)), "me/tiny", SHA)
+    assert not any("SentenceTransformer" in each for each in elsewhere)

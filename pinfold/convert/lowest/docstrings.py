@@ -53,11 +53,11 @@ def documented(text: str) -> str:
     for node in ast.parse(text).body:
         if not isinstance(node, ast.ClassDef):
             continue
-        if _lacks(node) and (said := next((MODELS[end] for end in MODELS if node.name.endswith(end)), None)):
-            more.append((_before(text, node), [f'    """{said}"""', ""]))
+        if lacks(node) and (said := next((MODELS[end] for end in MODELS if node.name.endswith(end)), None)):
+            more.append((before(text, node), [f'    """{said}"""', ""]))
         for method in node.body:
-            if isinstance(method, ast.FunctionDef) and method.name == "forward" and _lacks(method):
-                more.append((_before(text, method), described(method, node.name)))
+            if isinstance(method, ast.FunctionDef) and method.name == "forward" and lacks(method):
+                more.append((before(text, method), described(method, node.name)))
     lines = text.split("\n")
     for number, added in sorted(more, reverse=True):
         lines[number:number] = added
@@ -76,13 +76,14 @@ def described(node: ast.FunctionDef, owner: str) -> list[str]:
     return [opening, "", "        Args:", *lines, '        """']
 
 
-def _lacks(node: ast.ClassDef | ast.FunctionDef) -> bool:
+def lacks(node: ast.ClassDef | ast.FunctionDef) -> bool:
+    """Whether @auto_docstring alone would write its docstring."""
     names = {ast.unparse(d.func if isinstance(d, ast.Call) else d).split(".")[-1] for d in node.decorator_list}
     on_a_line_of_its_own = _first(node) > node.lineno and node.body[0].col_offset == node.col_offset + 4
     return "auto_docstring" in names and not ast.get_docstring(node) and on_a_line_of_its_own
 
 
-def _before(text: str, node: ast.ClassDef | ast.FunctionDef) -> int:
+def before(text: str, node: ast.ClassDef | ast.FunctionDef) -> int:
     """The number of the line that ends a signature: before comments above the first statement."""
     lines = text.split("\n")
     number = _first(node) - 1

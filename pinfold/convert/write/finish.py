@@ -17,6 +17,7 @@ from pinfold.convert.read import modules
 from pinfold.convert.read.workspace import Conversion
 from pinfold.convert.write import couplings, inline
 from pinfold.convert.write.registrations import registrations
+from pinfold.convert.write.undocumented import without_complaints
 
 FUTURE = "from __future__ import annotations"
 NO_LINT = "# ruff: noqa"  # what there is to fix is in the modular file, or upstream
@@ -35,6 +36,8 @@ def finish(conversion: Conversion) -> dict[str, str]:
         for name, text in conversion.files.items():
             kind = name.removesuffix(f"_{conversion.name}.py")
             conversion.files[name] = lower(conversion, kind, text, declared)
+    else:
+        conversion.files = {name: without_complaints(text) for name, text in conversion.files.items()}
     lowest = declared or lowest_version(conversion)
     texts = {}
     finished = {}
