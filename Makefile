@@ -85,20 +85,17 @@ $(BERT_DEMO)/model.safetensors: | $(STAMP)
 
 demo-bert: $(BERT_DEMO)/model.safetensors
 
-# A demo that is on the embedded Hub is not published again; the mark goes with its repository.
-define published
-runs/hub/repos/models/local/$(notdir $(2)).git/published: | $(STAMP) $(2)/model.safetensors
-	$(BIN)/pinfold push $(1) --checkpoint $(2) --endpoint embedded
-	@touch $$@
-SHOWN += runs/hub/repos/models/local/$(notdir $(2)).git/published
-endef
-$(eval $(call published,resnet_model,$(DEMO)))
-$(eval $(call published,sentiment_model,$(SENTIMENT_DEMO)))
-$(eval $(call published,decoder_model,$(DECODER_DEMO)))
-$(eval $(call published,bert_model,$(BERT_DEMO)))
-
-serve: $(STAMP) $(SHOWN)
-	$(BIN)/pinfold hub --data runs/hub --port 7870
+# A demo that is on the embedded Hub is not published again; the mark goes with its repository. The Hub's directory may
+# have spaces in its name, which make cannot have in a target.
+SHOWN := resnet_model:$(DEMO) sentiment_model:$(SENTIMENT_DEMO) decoder_model:$(DECODER_DEMO) bert_model:$(BERT_DEMO)
+serve: $(STAMP) $(foreach pair,$(SHOWN),$(lastword $(subst :, ,$(pair)))/model.safetensors)
+	@hub=$$($(BIN)/python -c "from pinfold.common.hub_data import hub_data; print(hub_data())") || exit; \
+	for pair in $(SHOWN); do \
+	  mark="$$hub/repos/models/local/$${pair##*/}.git/published"; \
+	  test -e "$$mark" && continue; \
+	  $(BIN)/pinfold push "$${pair%%:*}" --checkpoint "$${pair#*:}" --endpoint embedded && touch "$$mark" || exit; \
+	done
+	$(BIN)/pinfold hub --port 7870
 
 # Older transformers beside .venv, which many tests load models in; made once.
 OVERLAYS := runs/overlays/.minimum

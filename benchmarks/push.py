@@ -44,7 +44,7 @@ def main() -> None:
         staged.mkdir()
         files = stage(read_folder(ROOT / "resnet_model"), checkpoint, staged)
         size = sum((staged / name).stat().st_size for name in files.files)
-        with destination.running(work / "runs" / "hub") as server:
+        with destination.running(work / "hub") as server:
             endpoint = f"http://127.0.0.1:{server['port']}"
             api = huggingface_hub.HfApi(endpoint=endpoint, token=server["token"])
             environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_TOKEN": server["token"]}

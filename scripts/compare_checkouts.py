@@ -95,6 +95,7 @@ def run(checkout: Path, program: str, *arguments: object) -> None:
     """A program in the checkout's own environment; its errors are ours."""
     command = [str(checkout / ".venv" / "bin" / "python"), "-c", program, *map(str, arguments)]
     environment = {"PYTHONPATH": str(checkout), "PATH": "/usr/bin:/bin", "HOME": tempfile.gettempdir()}
+    environment["PINFOLD_HUB"] = "runs/hub"  # where each push looks for it, in its own directory
     subprocess.run(command, env=environment | {"OMP_NUM_THREADS": "1"}, cwd=tempfile.gettempdir(), check=True)
 
 
@@ -162,7 +163,8 @@ def pushes(checkout: Path, inputs: Path, work: Path) -> dict[str, object]:
         ]
         ((code, out, err),) = drive(checkout, work, [(work, command)])
         facts[f"push {name}"] = code
-        facts[f"words push {name}"] = re.sub(r"[\d.]+ s\]|[0-9a-f]{12,40}|\d+\.\d MB", "N", out + err)
+        said = (out + err).replace(f"{work}/", "")
+        facts[f"words push {name}"] = re.sub(r"[\d.]+ s\]|[0-9a-f]{12,40}|\d+\.\d MB", "N", said)
         store = work / "runs" / "hub" / "repos" / "models" / "local" / f"{name}.git"
         listed = subprocess.run(
             ["git", "-C", store, "ls-tree", "-r", "--name-only", "main"], capture_output=True, text=True

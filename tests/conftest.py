@@ -26,6 +26,14 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_configure():
+    """Each test's directory has a Hub of its own; the one of whoever runs the tests stays as it is.
+
+    In the environment, so that every process that a test starts gets it too.
+    """
+    os.environ["PINFOLD_HUB"] = "runs/hub"
+
+
 def pytest_collection_modifyitems(items):
     """The longest files first: a worker that gets one at the end keeps all waiting."""
     seconds = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}

@@ -1,7 +1,7 @@
 """Serve the embedded Hub on this machine, or look after its data. Without an action it serves.
 
 Example:
-  pinfold hub --data runs/hub --port 7870
+  pinfold hub --port 7870
   pinfold hub token me --role write
   pinfold hub import runs/my_model me/model
 """
@@ -19,15 +19,17 @@ from urllib.parse import urlsplit
 
 from pinfold.cli.parser import add_action
 from pinfold.common.errors import UserError, missing_extra, printable
+from pinfold.common.hub_data import hub_data, in_help, old_data
 
 KIND_NAMES = ("model", "dataset", "space")
 NEEDS_DATA = ("tokens", "revoke", "gc", "verify")  # useless on an empty directory, so none is made for them
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from pinfold.hub.options import DATA, HOST, PART_SIZE, PORT
+    from pinfold.hub.options import HOST, PART_SIZE, PORT
 
-    parser.add_argument("--data", type=_directory, default=DATA, help=f"where repositories are kept (default {DATA})")
+    where = f"where repositories are kept (default: PINFOLD_HUB if it is set; here {in_help()})"
+    parser.add_argument("--data", type=_directory, help=where)
     parser.add_argument("--port", type=int, default=PORT, help=f"port (default {PORT}); 0 picks a free one")
     parser.add_argument("--quiet", action="store_true", help="do not log requests")
     parser.add_argument("--read-only", action="store_true", help="refuse every change")
@@ -54,18 +56,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fault", help=argparse.SUPPRESS)
     parser.add_argument("--part-size", type=int, default=PART_SIZE, help=argparse.SUPPRESS)  # for tests: small parts
-    _add_actions(parser.add_subparsers(dest="action", metavar="ACTION", title="instead of serving"), DATA)
+    _add_actions(parser.add_subparsers(dest="action", metavar="ACTION", title="instead of serving"), where)
 
 
-def _add_actions(actions: Any, data: Path) -> None:
+def _add_actions(actions: Any, where: str) -> None:
     """The subcommands, each with an example."""
 
     def action(name: str, summary: str, example: str) -> argparse.ArgumentParser:
         parser = add_action(actions, name, summary, f"hub {example}")
         # Without SUPPRESS this default would overwrite a --data given before the action.
-        parser.add_argument(
-            "--data", type=_directory, default=argparse.SUPPRESS, help=f"where repositories are kept (default {data})"
-        )
+        parser.add_argument("--data", type=_directory, default=argparse.SUPPRESS, help=where)
         return parser
 
     token = action("token", "make a token, printed once", "token me --role write")
@@ -113,7 +113,7 @@ def _days(text: str) -> float:
 def _directory(text: str) -> Path:
     """The value of --data. An empty one is a variable that was not set, and would mean the directory we are in."""
     if not text.strip():
-        raise argparse.ArgumentTypeError("the directory's name is empty; give one such as runs/hub")
+        raise argparse.ArgumentTypeError("the directory's name is empty; give one, or leave --data out")
     return Path(text)
 
 
@@ -127,8 +127,15 @@ def main(args: argparse.Namespace) -> int:
         from pinfold.hub.storage import faults
     except ImportError as error:
         raise missing_extra("hub", "hub", error) from error
+    older = ""
+    if args.data is None:
+        args.data = hub_data()
+        older = old_data(args.data)
     if args.action in NEEDS_DATA and not args.data.is_dir():
-        raise UserError(f"--data {args.data}: the directory does not exist; name the one that pinfold hub serves")
+        cure = older or "name the one that pinfold hub serves"
+        raise UserError(f"--data {args.data}: the directory does not exist; {cure}")
+    if older:
+        print(f"pinfold hub: {printable(older)}", file=sys.stderr)
     with in_use(args.data):
         if args.action:
             return ACTIONS[args.action](args)

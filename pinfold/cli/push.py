@@ -11,6 +11,7 @@ Example: pinfold push resnet_model --checkpoint runs/resnet-digits --repo me/res
 import argparse
 from pathlib import Path
 
+from pinfold.common.hub_data import in_help
 from pinfold.push.options import DEMO, PushOptions
 from pinfold.push.steps import publish
 from pinfold.remote.destination import EMBEDDED
@@ -20,6 +21,7 @@ from pinfold.staging.checkpoint import CodeFrom
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pinfold push``."""
     add = parser.add_argument
+    own = f"default: local/<name of the checkpoint> on the embedded Hub, whose data are in {in_help()}"
     add("path", nargs="?", type=Path, metavar="PATH", help=f"model folder (default: the demo, {DEMO[0]})")
     add(
         "--checkpoint",
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "folder, to PATH or <model_type>_model, and push that; the package is read, not imported",
     )
     add("--yes", action="store_true", help="publish code taken from a script or a notebook without a question")
-    add("--repo", metavar="OWNER/NAME", help="default: local/<name of the checkpoint> on the embedded Hub")
+    add("--repo", metavar="OWNER/NAME", help=own)
     add("--private", action="store_true", help="create the repository as private")
     add("--branch", default="main", help="branch to commit to; created when missing (default: main)")
     add("--create-pr", action="store_true", help="open a pull request instead; pin it after the merge with --pin")

@@ -1,10 +1,9 @@
-"""How a data directory is served, with the defaults of `pinfold hub`."""
+"""How a data directory is served, with the defaults of `pinfold hub`; which one is in pinfold/common/hub_data.py."""
 
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
-DATA = Path("runs/hub")
 HOST, PORT = "127.0.0.1", 7870
 PART_SIZE = 64 * 2**20  # bytes; larger files are sent in parts of this size
 

@@ -5,7 +5,6 @@ import errno
 import json
 import os
 import secrets
-import shlex
 import signal
 import socket
 import sys
@@ -15,10 +14,11 @@ import uvicorn
 
 from pinfold.common.errors import UserError
 from pinfold.common.files import write_atomically
+from pinfold.common.hub_data import data_option, full
 from pinfold.hub import app
 from pinfold.hub.admin.data_directory import claimed, signing_key
 from pinfold.hub.api import multipart
-from pinfold.hub.options import DATA, HOST, Options
+from pinfold.hub.options import HOST, Options
 from pinfold.hub.server import connection
 from pinfold.hub.server.call import Hub
 from pinfold.hub.server.tokens import Tokens
@@ -110,12 +110,10 @@ def _run_until_a_signal(
 def _greeting(options: Options, port: int) -> str:
     url = f"http://{f'[{options.host}]' if ':' in options.host else options.host}:{port}"
     endpoint = f"HF_ENDPOINT={url}"
-    token = "pinfold hub token NAME --role write"
-    if options.data != DATA:
-        token += f" --data {shlex.quote(str(options.data))}"
+    token = f"pinfold hub token NAME --role write{data_option(options.data)}"
     return "\n".join(
         [
-            f"pinfold hub listening on {url}, data in {options.data}; Ctrl-C stops it",
+            f"pinfold hub listening on {url}, data in {full(options.data)}; Ctrl-C stops it",
             "To load from it (the second keeps a stored token of the real Hub from being sent here):",
             f"  export {endpoint} HF_HUB_DISABLE_IMPLICIT_TOKEN=1",
             "To push to NAME/... with push_to_hub or hf upload:",

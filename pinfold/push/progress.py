@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pinfold.common.hub_data import data_option
 from pinfold.remote.destination import HUB_PORT, Destination
 
 
@@ -44,7 +45,7 @@ def say_how_to_load(repo: str, revision: str, changed: bool, snippet: str, desti
     """The snippet, and for the embedded Hub the two lines that serve it."""
     say(f"\n{'Published' if changed else 'Unchanged:'} {repo} at {revision}\n")
     if destination.embedded:
-        say(f"{_command()} hub --data {destination.embedded} --port {HUB_PORT}   # serves it; leave it running")
+        say(f"{_command()} hub{data_option(destination.embedded)} --port {HUB_PORT}   # serves it; leave it running")
         say(f"export HF_ENDPOINT=http://127.0.0.1:{HUB_PORT} HF_HUB_DISABLE_IMPLICIT_TOKEN=1   # in another shell\n")
     say(snippet)
 

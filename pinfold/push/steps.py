@@ -21,6 +21,7 @@ from pinfold.card import facts as card_facts
 from pinfold.card.facts import Facts
 from pinfold.card.sources import Sources, read_sources
 from pinfold.common.errors import UserError
+from pinfold.common.hub_data import old_data
 from pinfold.convert.files import is_generated
 from pinfold.fence import process as fence
 from pinfold.fence.overlays import MINIMUM_MATRIX, NEWEST, find_overlay
@@ -138,6 +139,8 @@ def workspace(options: PushOptions, inputs: Inputs, human: HumanHalf, token: str
         patience(progress=sum(p.stat().st_size for p in checkpoint.glob("*.safetensors")) > 50e6),
     ):
         say(f"push to {destination}")
+        if destination.embedded and (note := old_data(destination.embedded)):
+            say_below(note)
         remote = Remote(destination, options.branch)
         exists = remote.check_access(options.private)
         yield Push(options, inputs, human, remote, exists, Path(temporary))

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.common.errors import UserError
+from pinfold.common.hub_data import VARIABLE, data_option, full, hub_data, may_hold_data
 from pinfold.common.proof import server_proof
 
-HUB_DATA = Path("runs/hub")
 HUB_PORT = 7870
 EMBEDDED = "embedded"
 
@@ -38,8 +38,12 @@ class Destination:
     embedded: Path | None = None
 
     def __str__(self) -> str:
-        where = f"the embedded Hub in {self.embedded}" if self.embedded else self.endpoint
-        return f"{self.repo} on {where}"
+        return f"{self.repo} on {self.hub}"
+
+    @property
+    def hub(self) -> str:
+        """The Hub as a message names it: the port of an embedded one changes, its directory says which one it is."""
+        return f"the embedded Hub in {self.embedded}" if self.embedded else self.endpoint
 
 
 @contextlib.contextmanager
@@ -48,7 +52,7 @@ def opened(
     default_name: str,
     endpoint: str | None,
     token: str | None = None,
-    data: Path = HUB_DATA,
+    data: Path | None = None,
     reading: bool = False,
 ) -> Iterator[Destination]:
     """The destination, with the embedded Hub running for as long as it is needed.
@@ -56,25 +60,29 @@ def opened(
     Args:
         repo: "owner/name"; None is local/<the default name>, and what begins with local/ goes to the embedded Hub.
         endpoint: a Hub's URL, or "embedded"; overrides HF_ENDPOINT.
+        data: the embedded Hub's directory; None is this user's own.
         reading: nothing will be written, so that no token is needed.
     """
     name = (
         f"local/{_as_name(default_name)}" if repo is None else check_name(repo, "repository" if reading else "--repo")
     )
     if endpoint == EMBEDDED or (endpoint is None and name.startswith("local/")):
+        data = full(data or hub_data())
         with running(data) as server:
             yield Destination(name, f"http://127.0.0.1:{server['port']}", server["token"], data)
         return
     yield _hub(name, endpoint, token, data, reading)
 
 
-def _hub(name: str, endpoint: str | None, token: str | None, data: Path, reading: bool) -> Destination:
+def _hub(name: str, endpoint: str | None, token: str | None, data: Path | None, reading: bool) -> Destination:
     from huggingface_hub import constants, get_token
 
     endpoint = check_endpoint(endpoint or constants.ENDPOINT)
-    server = find(data)
-    if server and endpoint in (f"http://127.0.0.1:{server['port']}", f"http://localhost:{server['port']}"):
-        return Destination(name, endpoint, token or _own_token() or server["token"], data)
+    if re.fullmatch(r"http://(127\.0\.0\.1|localhost):\d+", endpoint):  # the user's own Hub, if it has this port
+        data = full(data or hub_data())
+        server = find(data)
+        if server and int(endpoint.rpartition(":")[2]) == server["port"]:
+            return Destination(name, endpoint, token or _own_token() or server["token"], data)
     token = token or get_token()
     if not token and not reading:
         raise UserError(f"no token for {endpoint}; run `hf auth login` or set HF_TOKEN (a token with the role write)")
@@ -143,6 +151,7 @@ def find(data: Path) -> dict | None:
 @contextlib.contextmanager
 def running(data: Path) -> Iterator[dict]:
     """The embedded Hub of a directory; started for the time being where none is up."""
+    _make(data)
     with _shared(data) as is_last:
         yield from _running(data, is_last)
 
@@ -178,7 +187,7 @@ def _running(data: Path, is_last: Callable[[], bool]) -> Iterator[dict]:
                     reason = errors.read().strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
                     raise UserError(reason[0].removeprefix("pinfold hub: "))
             if time.monotonic() > deadline:
-                raise UserError(f"the embedded Hub did not start within 60 s; try: pinfold hub --data {data}")
+                raise UserError(f"the embedded Hub did not start within 60 s; try: pinfold hub{data_option(data)}")
             time.sleep(0.05)
         if server["pid"] == process.pid:
             started.write_text(str(server["pid"]))
@@ -194,6 +203,22 @@ def _running(data: Path, is_last: Callable[[], bool]) -> Iterator[dict]:
                 process.kill()
 
 
+def _make(data: Path) -> None:
+    """The directory, for its owner only. One that holds something else is refused before a file is written to it.
+
+    Raises:
+        UserError: so it is, or it cannot be made.
+    """
+    cure = f"set {VARIABLE} to another directory for the embedded Hub's data"
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        usable = may_hold_data(data)
+    except OSError as error:
+        raise UserError(f"{data}: {error.strerror}; {cure}") from error
+    if not usable:
+        raise UserError(f"{data} holds other files and is not a data directory of a Hub; {cure}")
+
+
 @contextlib.contextmanager
 def _shared(data: Path) -> Iterator[Callable[[], bool]]:
     """Count among the pushes that use a directory's server; the yielded function tells whether no other is left."""
@@ -202,7 +227,6 @@ def _shared(data: Path) -> Iterator[Callable[[], bool]]:
     except ImportError:  # Windows: two pushes at once to a server that one of them started are not protected there
         yield lambda: True
         return
-    data.mkdir(parents=True, exist_ok=True)
     with open(data / "users.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
 

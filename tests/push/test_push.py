@@ -299,9 +299,10 @@ def test_the_snippet_of_a_real_push_loads_in_a_new_process(pinfold, tiny_folder,
     assert done.returncode == 0, done.stderr
     sha = pinned(done.stdout)
     snippet = done.stdout[done.stdout.index("from transformers import") :]
-    assert re.search(r"^push to local/tiny-three on the embedded Hub in runs/hub", done.stdout)
-    assert "export HF_ENDPOINT=http://127.0.0.1:7870" in done.stdout and "--data runs/hub --port 7870" in done.stdout
-    with destination.running(tmp_path / "runs" / "hub") as server:
+    data = tmp_path / "runs" / "hub"
+    assert re.search(rf"^push to local/tiny-three on the embedded Hub in {re.escape(str(data))}\n", done.stdout)
+    assert "export HF_ENDPOINT=http://127.0.0.1:7870" in done.stdout and f"--data {data} --port 7870" in done.stdout
+    with destination.running(data) as server:
         environment = clean_environment(tmp_path / "user", HF_ENDPOINT=f"http://127.0.0.1:{server['port']}")
         code = (
             snippet + "\nimport torch\nprint(model(torch.arange(6)[None] % 40).logits.shape, model.config.id2label)\n"
@@ -321,7 +322,7 @@ def test_the_snippet_of_a_real_push_loads_in_a_new_process(pinfold, tiny_folder,
         assert ran.returncode == 0, ran.stderr
     manifest = json.loads((tmp_path / "user" / "copy" / "pinfold.json").read_text())["files"]
     assert all(sha256_of_file(tmp_path / "user" / "copy" / name) == value for name, value in manifest.items())
-    assert not (tmp_path / "runs" / "hub" / "server.json").exists(), "the server that the push started is gone"
+    assert not (data / "server.json").exists(), "the server that the push started is gone"
 
 
 def test_a_push_with_the_older_generation_of_the_client(pinfold, overlay, tiny_folder, tiny_checkpoint, tmp_path):

@@ -10,10 +10,7 @@ from pathlib import Path
 
 from pinfold.common.errors import UserError
 from pinfold.common.files import lock, write_atomically
-
-MARK = "pinfold-hub"  # a file that says whose directory this is
-# What a push, or a token made without a server, leaves there before it has a mark.
-_BEFORE_THE_MARK = {"users.lock", "started-for-pushes", "tokens.json", "tokens.lock"}
+from pinfold.common.hub_data import MARK, may_hold_data
 
 
 def prepare(data: Path) -> None:
@@ -25,7 +22,7 @@ def prepare(data: Path) -> None:
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (data / MARK).exists():
-            if not _is_ours(data):
+            if not may_hold_data(data):
                 raise UserError(
                     f"--data {data} holds other files and is not a data directory of a Hub; name a new or an empty one"
                 )
@@ -39,18 +36,6 @@ def prepare(data: Path) -> None:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         cure = "free some space" if is_full else "choose a directory you may write with --data"
         raise UserError(f"--data {data}: {error.strerror}; {cure}") from error
-
-
-def _is_ours(data: Path) -> bool:
-    """Whether it is empty, or was made by a version that left no mark."""
-    names = {each.name for each in data.iterdir()}
-    if names <= _BEFORE_THE_MARK:
-        return True
-    repos = data / "repos"
-    if not repos.is_dir():
-        return False
-    was_empty = names - _BEFORE_THE_MARK == {"repos", "tmp"} and not any(repos.iterdir())
-    return was_empty or bool(names & {"secret", "tokens.json", "lock"}) or any(repos.glob("*/*/*.git/hub.json"))
 
 
 @contextlib.contextmanager
