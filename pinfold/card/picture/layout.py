@@ -1,7 +1,8 @@
 """Where everything of an architecture's picture lies: a list of shapes, which picture.py writes as SVG and as PNG.
 
 How it works:
-- One column from input to output, wide enough for text that is still readable at 380 pixels.
+- One column from input to output, wide enough for text that is still readable at 380 pixels. Two towers, which read
+  different inputs and nothing of each other, stand side by side; a line on the right is a way around other stages.
 - A box for each stage: its name and depth, its weights, and two bars for its share of parameters and of FLOPs, both on
   one linear scale; more than one layer shows as edges behind it; what comes out stands below it.
 - Text is shortened to the room it has, by widths a little above those of the fonts that screens have.
@@ -21,11 +22,13 @@ from pinfold.card.picture.text import (
     TIMES,
     clean,
     count,
+    count_in,
     listed,
     number_of,
     percent,
     shape_text,
     shortened,
+    unit_of,
     width_of,
 )
 from pinfold.fenced.drawing import attention_rules as attention_rules
@@ -33,7 +36,8 @@ from pinfold.fenced.drawing import attention_rules as attention_rules
 WIDTH, MARGIN, PADDING, LINE, GAP = 440, 16, 12, 19, 32
 LARGE, TITLE, TEXT = 17, 15, 13  # 13 is more than 11 where the picture is shown at 380
 BAR, THUMB, CELLS = 7, 48, 12
-LEFT, RIGHT = MARGIN + PADDING, WIDTH - MARGIN - PADDING
+BETWEEN, LANE = 12, 3  # pixels between two towers, and between two lines on the right
+MOST_LANES = 5
 MOST_STAGES, MOST_KINDS, MOST_INPUTS, MOST_LAYERS = 24, 5, 4, 400
 SHOWN: dict[str, Any] = {
     "of": {"window": 2, "strided": 4, "chunked": 4},
@@ -82,6 +86,31 @@ class Text:
     end: bool = False
 
 
+@dataclass(frozen=True)
+class Column:
+    """Where boxes stand; ``left`` and ``right`` are the edges of what is in them."""
+
+    x: float
+    width: float
+
+    @property
+    def left(self) -> float:
+        return self.x + PADDING
+
+    @property
+    def right(self) -> float:
+        return self.x + self.width - PADDING
+
+    @property
+    def is_narrow(self) -> bool:
+        return self.width < WHOLE.width
+
+
+WHOLE = Column(MARGIN, WIDTH - 2 * MARGIN)
+TOWER = (WHOLE.width - BETWEEN) / 2
+TOWERS = Column(MARGIN, TOWER), Column(MARGIN + TOWER + BETWEEN, TOWER)
+
+
 def stages_of(drawing: dict) -> list[dict]:
     """The stages that can be drawn."""
     known = [stage for stage in listed(drawing.get("stages")) if isinstance(stage, dict)]
@@ -91,15 +120,100 @@ def stages_of(drawing: dict) -> list[dict]:
 def layout(drawing: dict) -> tuple[int, list]:
     """The height of the picture, and its shapes in the order in which they are drawn."""
     shapes: list = []
-    y = _head(drawing, shapes)
     parts = stages_of(drawing)
-    for place, stage in enumerate(parts):
-        follows = place > 0 and not _begins(stage)
-        if place == 0 or not follows:
-            y += 8 if place else 0
-        y = _box(stage, y, shapes)
-        y = _below(stage, place + 1 < len(parts) and not _begins(parts[place + 1]), y, shapes)
+    unit = unit_of(number_of(drawing.get("parameters")))
+    towers = _towers(parts)
+    y = _head(drawing, shapes, with_inputs=not towers)
+    boxes: dict[int, tuple[float, float]] = {}
+    if towers:
+        y = _side_by_side(drawing, parts, towers, y, shapes, unit)
+    rest = [place for place in range(len(parts)) if not towers or place not in {*towers[0], *towers[1]}]
+    for number, place in enumerate(rest):
+        if number and not _follows(parts, rest[number - 1], place):
+            y += 8
+        top = y
+        y = _box(parts[place], y, shapes, WHOLE, unit)
+        boxes[place] = (top, y)
+        leads = number + 1 < len(rest) and _follows(parts, place, rest[number + 1])
+        y = _below(parts[place], leads, y, shapes, WHOLE)
+    if not towers:
+        shapes += _ways_around(parts, boxes)
     return math.ceil(y + MARGIN - 4), [s for s in shapes if not isinstance(s, Text) or s.text]
+
+
+def _side_by_side(
+    drawing: dict, parts: list[dict], towers: tuple[list[int], list[int]], y: float, shapes: list, unit: str
+) -> float:
+    """Two towers, each under its inputs; returns where the longer one ends."""
+    inside = {*towers[0], *towers[1]}
+    is_read = {n for place, stage in enumerate(parts) if place not in inside for n in _reads(stage, len(parts), place)}
+    ends = []
+    for column, tower in zip(TOWERS, towers, strict=True):
+        names = {str(name) for place in tower for name in listed(parts[place].get("takes"))}
+        at = _inputs(drawing, names, column, y, shapes)
+        for place in tower:
+            at = _box(parts[place], at, shapes, column, unit)
+            at = _below(parts[place], place != tower[-1] or place in is_read, at, shapes, column)
+        ends.append(at)
+    return max(ends)
+
+
+def _reads(stage: dict, most: int, place: int) -> list:
+    """The places of the stages that it reads from, and the inputs; nothing where no pass was seen."""
+    sources = [n for n in listed(stage.get("reads")) if type(n) is int and 0 <= n < most and n != place]
+    return [*sources, *(str(name) for name in listed(stage.get("takes"))[:20])]
+
+
+def _follows(parts: list[dict], before: int, place: int) -> bool:
+    """Whether the way from one box leads to the next; where no pass was seen, by what it is."""
+    stage = parts[place]
+    if not isinstance(stage.get("reads"), list):
+        return not _begins(stage)
+    return before in _reads(stage, len(parts), place)
+
+
+def _towers(parts: list[dict]) -> tuple[list[int], list[int]] | None:
+    """The stages of two towers, before anything reads from both; None where there are none."""
+    tower_of: dict[int, int] = {}
+    members: dict[int, list[int]] = {}
+    inputs: dict[int, set[str]] = {}
+    for place, stage in enumerate(parts):
+        reads = _reads(stage, len(parts), place)
+        if not reads:
+            continue  # vectors that no operator of a stage stands for
+        sources = {tower_of.get(source, -1) for source in reads if isinstance(source, int)}
+        names = {source for source in reads if isinstance(source, str)}
+        sources |= {tower for tower, taken in inputs.items() if names & taken}
+        if len(sources) > 1 or -1 in sources:
+            break
+        tower = sources.pop() if sources else place
+        tower_of[place] = tower
+        members.setdefault(tower, []).append(place)
+        inputs.setdefault(tower, set()).update(names)
+    large = [places for places in members.values() if len(places) > 1]
+    if len(members) != 2 or len(large) != 2:
+        return None
+    return large[0], large[1]
+
+
+def _ways_around(parts: list[dict], boxes: dict[int, tuple[float, float]]) -> list:
+    """Lines on the right, from a stage to one further down that reads from it as well."""
+    lines: list = []
+    ways = [
+        (source, place)
+        for place, stage in enumerate(parts)
+        for source in _reads(stage, len(parts), place)
+        if isinstance(source, int) and source < place - 1
+    ]
+    ways.sort(key=lambda way: way[1] - way[0])
+    for number, (source, place) in enumerate(ways[:MOST_LANES]):
+        # one that lies within another is nearer to the boxes
+        x = WIDTH - MARGIN + 3 + LANE * number
+        top, bottom = boxes[source][1] - 10 + 2 * number, boxes[place][0] + 14 - 2 * number
+        edge = WIDTH - MARGIN
+        lines.append(Line(((edge, top), (x, top), (x, bottom), (edge + 1, bottom)), "soft"))
+        lines.append(Line(((edge + 4, bottom - 3), (edge, bottom), (edge + 4, bottom + 3)), "soft"))
+    return lines
 
 
 def _begins(stage: dict) -> bool:
@@ -108,7 +222,7 @@ def _begins(stage: dict) -> bool:
     return ("embeddings" in title.lower() and not title.startswith("Position")) or "does not run" in note
 
 
-def _head(drawing: dict, shapes: list) -> float:
+def _head(drawing: dict, shapes: list, with_inputs: bool) -> float:
     """The model's name, its sums with the colours of the bars, and what goes in."""
     y = MARGIN + LARGE
     name = clean(drawing.get("class"))
@@ -121,63 +235,83 @@ def _head(drawing: dict, shapes: list) -> float:
     for role, text in sums:
         shapes += [Rect(x, y - 10, 10, 10, role, radius=2), _text(x + 16, y, text, TEXT, "soft", 180)]
         x += 204
+    return _inputs(drawing, None, WHOLE, y + 10, shapes) if with_inputs else y + 14
+
+
+def _inputs(drawing: dict, names: set[str] | None, column: Column, y: float, shapes: list) -> float:
+    """What goes into a column: inputs of these names, all of them where none are named."""
     inputs = drawing.get("inputs")
     inputs = inputs if isinstance(inputs, dict) else {}
-    y += 10
-    for name, shape in list(inputs.items())[:MOST_INPUTS]:
-        text = f"{shortened(clean(name), TEXT, 170)}  {shape_text(shape)}"
-        shapes.append(_text(MARGIN + 28, y + 16, text, TEXT, "ink", WIDTH - 2 * MARGIN - 28))
-        y += LINE
-    if inputs:
-        shapes += _arrow(y - LINE * len(list(inputs)[:MOST_INPUTS]) + 4, y + 14)
+    shown = [(n, shape) for n, shape in inputs.items() if names is None or str(n) in names][:MOST_INPUTS]
+    for name, shape in shown:
+        room = column.width - 28
+        texts = [f"{shortened(clean(name), TEXT, 170)}  {shape_text(shape)}"]
+        if column.is_narrow:
+            texts = [shortened(clean(name), TEXT, room), shape_text(shape)]
+        for text in texts:
+            shapes.append(_text(column.x + 28, y + 16, text, TEXT, "ink", room))
+            y += LINE
+    if shown:
+        rows = len(shown) * (2 if column.is_narrow else 1)
+        shapes += _arrow(y - LINE * rows + 4, y + 14, column)
         y += 6
     return y + 12
 
 
-def _box(stage: dict, y: float, shapes: list) -> float:
+def _box(stage: dict, y: float, shapes: list, column: Column, unit: str) -> float:
     """One stage; returns where it ends."""
     inside: list = []
+    left, right = column.left, column.right
     title, depth = clean(stage.get("title")) or "Part", int(number_of(stage.get("depth"), 10**6)) or 1
     at = y + PADDING + TITLE - 2
-    numbers = count(number_of(stage.get("parameters")))
-    times = f" {TIMES} {depth}" if depth > 1 and not re.match(r"Layers \d", title) else ""  # which says it
-    right = numbers if numbers != "0" else ""
-    room = RIGHT - LEFT - width_of(right, TITLE) - 12
-    name = shortened(title, TITLE, room - width_of(times, TITLE, True), True) + times
-    inside.append(_text(LEFT, at, name, TITLE, "ink", room, bold=True))
-    inside.append(_text(RIGHT, at, right, TITLE, "ink", 120, end=True))
-    at += LINE
+    parameters = number_of(stage.get("parameters"))
+    numbers = count_in(parameters, unit) if parameters else ""
     wide = f"width {int(number_of(stage.get('width')))}" if number_of(stage.get("width")) else ""
-    room = RIGHT - LEFT - width_of(wide, TEXT) - 12
-    inside.append(_text(LEFT, at, clean(stage.get("class")), TEXT, "soft", room))
-    inside.append(_text(RIGHT, at, wide, TEXT, "soft", 120, end=True))
+    times = f" {TIMES} {depth}" if depth > 1 and not re.search(r"ayers \d", title) else ""  # which says it
+    beside = "" if column.is_narrow else numbers
+    room = right - left - (width_of(beside, TITLE) + 12 if beside else 0)
+    size = TEXT if column.is_narrow else TITLE
+    name = shortened(title, size, room - width_of(times, size, True), True) + times
+    inside.append(_text(left, at, name, size, "ink", room, bold=True))
+    inside.append(_text(right, at, beside, TITLE, "ink", 120, end=True))
+    at += LINE
+    if column.is_narrow:
+        inside.append(_text(left, at, clean(stage.get("class")), TEXT, "soft", right - left))
+        at += LINE
+        inside.append(_text(left, at, numbers, TEXT, "ink", right - left))
+        inside.append(_text(right, at, wide, TEXT, "soft", 100, end=True))
+    else:
+        inside.append(
+            _text(left, at, clean(stage.get("class")), TEXT, "soft", right - left - width_of(wide, TEXT) - 12)
+        )
+        inside.append(_text(right, at, wide, TEXT, "soft", 120, end=True))
     if note := clean(stage.get("note")):
         at += LINE - 2
-        inside.append(_text(LEFT, at, note, TEXT, "soft", RIGHT - LEFT))
+        inside.append(_text(left, at, note, TEXT, "soft", right - left))
     at += 7
     for role, key in (("parameters", "share"), ("flops", "flops_share")):
         if share := min(number_of(stage.get(key)), 1):
-            inside += _bar(share, role, at)
+            inside += _bar(share, role, at, column)
             at += 17
-    at = _attention(stage, depth, at, inside)
+    at = _attention(stage, depth, at, inside, column)
     height = at + PADDING - 3 - y
     for edge in range(min(depth - 1, 2), 0, -1):
-        shapes.append(Rect(MARGIN + 5 * edge, y + 4 * edge, WIDTH - 2 * MARGIN - 10 * edge, height, "box", "edge", 6))
-    shapes.append(Rect(MARGIN, y, WIDTH - 2 * MARGIN, height, "box", "edge", 6))
+        shapes.append(Rect(column.x + 5 * edge, y + 4 * edge, column.width - 10 * edge, height, "box", "edge", 6))
+    shapes.append(Rect(column.x, y, column.width, height, "box", "edge", 6))
     shapes += inside
     return y + height + 4 * min(depth - 1, 2)
 
 
-def _bar(share: float, role: str, y: float) -> list:
-    room = RIGHT - LEFT - 62
+def _bar(share: float, role: str, y: float, column: Column) -> list:
+    room = column.right - column.left - 62
     return [
-        Rect(LEFT, y + 4, room, BAR, "track", radius=2),
-        Rect(LEFT, y + 4, max(round(share * room, 1), 2), BAR, role, radius=2),
-        _text(RIGHT, y + 12, percent(share), TEXT, "soft", 58, end=True),
+        Rect(column.left, y + 4, room, BAR, "track", radius=2),
+        Rect(column.left, y + 4, max(round(share * room, 1), 2), BAR, role, radius=2),
+        _text(column.right, y + 12, percent(share), TEXT, "soft", 58, end=True),
     ]
 
 
-def _attention(stage: dict, depth: int, y: float, shapes: list) -> float:
+def _attention(stage: dict, depth: int, y: float, shapes: list, column: Column) -> float:
     """Which layer has which kind, and a small mask for each kind whose rule is known."""
     kinds = [kind for kind in listed(stage.get("kinds")) if isinstance(kind, dict)]
     which = listed(stage.get("attention"))[:10_000]
@@ -185,31 +319,40 @@ def _attention(stage: dict, depth: int, y: float, shapes: list) -> float:
         return y
     y += 8
     if len(set(map(str, which))) > 1 and len(which) <= MOST_LAYERS:
-        shapes += _strip(which, y)
+        shapes += _strip(which, y, column)
         y += 18
     start = int(number_of(stage.get("start"), 10**6))
     for number, kind in enumerate(kinds[:MOST_KINDS]):
         rule = kind.get("rule") if kind.get("rule") in attention_rules.RULES else None
-        shapes += _thumbnail(rule, kind.get("numbers"), LEFT, y, f"kind{number}")
-        x = LEFT + THUMB + 14
+        shapes += _thumbnail(rule, kind.get("numbers"), column.left, y, f"kind{number}")
+        x = column.left + THUMB + 14
         own = [start + i for i, k in enumerate(which) if k == number]
         layers = "all layers" if len(own) == depth and not start else _ranges(own)
         label = clean(kind.get("label"))
-        shapes.append(_text(x, y + 20, label[:1].upper() + label[1:], TEXT, "ink", RIGHT - x))
+        shapes.append(_text(x, y + 20, label[:1].upper() + label[1:], TEXT, "ink", column.right - x))
         if depth > 1:
-            if width_of(layers, TEXT) > RIGHT - x:  # cut between two numbers
-                layers = f"{shortened(layers, TEXT, RIGHT - x - 8).rpartition(',')[0]}, {MORE}"
-            shapes.append(_text(x, y + 38, layers, TEXT, "soft", RIGHT - x))
+            if width_of(layers, TEXT) > column.right - x:  # cut between two numbers
+                layers = f"{shortened(layers, TEXT, column.right - x - 8).rpartition(',')[0]}, {MORE}"
+            shapes.append(_text(x, y + 38, layers, TEXT, "soft", column.right - x))
         y += THUMB + 10
     if len(kinds) > MOST_KINDS:
-        shapes.append(_text(LEFT, y + 11, f"and {len(kinds) - MOST_KINDS} more kinds", TEXT, "soft", RIGHT - LEFT))
+        shapes.append(
+            _text(
+                column.left,
+                y + 11,
+                f"and {len(kinds) - MOST_KINDS} more kinds",
+                TEXT,
+                "soft",
+                column.right - column.left,
+            )
+        )
         y += LINE
     return y - 4
 
 
-def _strip(which: list, y: float) -> list:
+def _strip(which: list, y: float, column: Column) -> list:
     """A cell for each layer in the colour of its kind; cells that are wide enough stand apart."""
-    each, gap = (RIGHT - LEFT) / len(which), int(len(which) < 100)
+    each, gap = (column.right - column.left) / len(which), int(len(which) < 100)
     places: dict[str, list] = {}
     at = 0
     for kind, layers in groupby(which):
@@ -217,7 +360,7 @@ def _strip(which: list, y: float) -> list:
         role = f"kind{kind}" if type(kind) is int and 0 <= kind < MOST_KINDS else "track"
         starts = range(at, at + run) if gap else [at]
         width = each - 1 if gap else each * run
-        places.setdefault(role, []).extend((round(LEFT + n * each, 1), y, round(width, 1), 8) for n in starts)
+        places.setdefault(role, []).extend((round(column.left + n * each, 1), y, round(width, 1), 8) for n in starts)
         at += run
     return [Cells(tuple(cells), role) for role, cells in places.items()]
 
@@ -256,19 +399,19 @@ def _thumbnail(rule: str | None, numbers, x: float, y: float, role: str) -> list
     return [Rect(x, y, THUMB, THUMB, "ground"), Cells(tuple(joined), role), Rect(x, y, THUMB, THUMB, "", "edge")]
 
 
-def _below(stage: dict, leads: bool, y: float, shapes: list) -> float:
+def _below(stage: dict, leads: bool, y: float, shapes: list, column: Column) -> float:
     """What comes out, beside the way to the next stage."""
     text = shape_text(stage.get("shape"))
     if not text and not leads:
         return y + 8
-    shapes += _arrow(y + 5, y + GAP - 5) if leads or text else []
+    shapes += _arrow(y + 5, y + GAP - 5, column) if leads or text else []
     if text:
-        shapes.append(_text(MARGIN + 28, y + GAP / 2 + 5, text, TEXT, "ink", WIDTH - 2 * MARGIN - 28))
+        shapes.append(_text(column.x + 28, y + GAP / 2 + 5, text, TEXT, "ink", column.width - 28))
     return y + GAP
 
 
-def _arrow(top: float, bottom: float) -> list:
-    x = MARGIN + 14
+def _arrow(top: float, bottom: float, column: Column) -> list:
+    x = column.x + 14
     head = ((x - 4, bottom - 5), (x, bottom), (x + 4, bottom - 5))
     return [Line(((x, top), (x, bottom)), "soft"), Line(head, "soft")]
 

@@ -57,6 +57,26 @@ def count(number: float) -> str:
     return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}" if unit else f"{value:.0f}"
 
 
+def unit_of(number: float) -> str:
+    """The unit in which ``count`` gives a number: "", "k", "M", ..."""
+    text = count(number).split(" ")
+    return text[1] if len(text) > 1 else ""
+
+
+def count_in(number: float, unit: str) -> str:
+    """A number in a given unit, so that several can be compared at a look.
+
+    >>> [count_in(n, "M") for n in (9536, 25_557_032, 1)]
+    ['0.01 M', '25.6 M', '<0.01 M']
+    """
+    if not unit:
+        return f"{number:.0f}"
+    value = number / 1000 ** (1 + "kMGTPE".index(unit))
+    if value < 0.005:
+        return f"<0.01 {unit}"
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"
+
+
 def percent(share: float) -> str:
     """One decimal; small shares are not rounded to nothing.
 

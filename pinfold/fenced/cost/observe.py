@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from . import flops
+from .flow import Flow
 
 # Functions that pass nothing on, or next to nothing, for half of their inputs.
 RECTIFIERS = {
@@ -87,7 +88,8 @@ def passing(model, inputs: dict) -> dict:
 
     Returns:
         "output" of the model; by module "calls", "shapes" of its first tensor (and how many more there are) and
-        "flops"; "unknown" operators; "peak", the largest number of bytes that were alive at once beside the weights.
+        "flops"; "unknown" operators; "peak", the largest number of bytes that were alive at once beside the weights;
+        "flow", which operator read what.
     """
     import torch
 
@@ -96,8 +98,11 @@ def passing(model, inputs: dict) -> dict:
     own: dict[str, int] = {}
     unknown: set[str] = set()
     living = Living(held(model))
-    for tensor in tensors(inputs):
-        living.add(tensor)
+    seen = Flow()
+    for input_name, value in inputs.items():
+        for tensor in tensors(value):
+            living.add(tensor)
+            seen.begins(input_name, tensor)
 
     def called(name: str, output) -> None:
         calls[name] += 1
@@ -112,15 +117,17 @@ def passing(model, inputs: dict) -> dict:
                 own[stack[-1]] = own.get(stack[-1], 0) + number
             elif name := flops.unknown(operator):
                 unknown.add(name)
-            for tensor in tensors(result):
+            given = list(tensors(result))
+            for tensor in given:
                 living.add(tensor)
+            seen.ran(stack[-1], tensors([arguments, keywords]), given)
 
         with hooked(model, called), flops.watching(ran):
             output = model(**inputs)
     names = [name for name, _ in model.named_modules()]
     return {
         "output": output, "calls": dict(calls), "shapes": shapes, "flops": flops.summed(own, names),
-        "unknown": sorted(unknown), "peak": living.peak,
+        "unknown": sorted(unknown), "peak": living.peak, "flow": seen,
     }  # fmt: skip
 
 

@@ -37,7 +37,8 @@ def stages(model, seen: dict | None = None, inputs: dict | None = None) -> dict:
         rows of that pass; "stages", each with "name" in the model, "title", "class", "depth", "width", "shape"
         ("batch" is the number of rows), "parameters", "share", "flops", "flops_share", "note", "start" (its first
         layer's place in its stack), "attention" (for each layer, which of "kinds" it has) and "kinds"
-        (attention_rules.py).
+        (attention_rules.py); "reads" (places of the stages that it reads from) and "takes" (names of inputs), both
+        None where no pass was seen.
     """
     reading = Reading(model, seen or {}, inputs or {})
     pieces = _in_order(reading, _opened(reading, "", model))
@@ -47,6 +48,7 @@ def stages(model, seen: dict | None = None, inputs: dict | None = None) -> dict:
         drawn.append(_stage(reading, piece, drawn[-1]["width"] if drawn else None))
     # after all stages, since a title depends on those beside it
     give_titles(reading, pieces, drawn)
+    _give_ways(reading, pieces, drawn)
     if left := reading.total - sum(stage["parameters"] for stage in drawn):
         drawn.append({**_EMPTY, "title": "Other parameters", "parameters": left})
     total, flops = reading.total, reading.flops("")
@@ -63,7 +65,27 @@ def stages(model, seen: dict | None = None, inputs: dict | None = None) -> dict:
 _EMPTY = {
     "name": "", "title": "", "class": "", "depth": 1, "width": None, "shape": None, "parameters": 0, "share": 0.0,
     "flops": None, "flops_share": None, "note": "", "start": 0, "attention": [], "kinds": [],
+    "reads": None, "takes": None,
 }  # fmt: skip
+
+
+def _give_ways(reading: "Reading", pieces: list[dict], drawn: list[dict]) -> None:
+    """From which stages and inputs each one reads."""
+    flow = reading.seen.get("flow")
+    if flow is None:
+        return
+    owners = {reading.first[id(reading.modules[name])]: place for place, p in enumerate(pieces) for name in p["names"]}
+
+    def stage_of(module: str) -> int | None:
+        while module and module not in owners:
+            module = module.rpartition(".")[0]
+        return owners.get(module)
+
+    pairs, takes = flow.ways(stage_of)
+    for place, stage in enumerate(drawn):
+        if pieces[place]["names"]:
+            stage["reads"] = sorted(source for source, target in pairs if target == place)
+            stage["takes"] = sorted(takes.get(place, ()))
 
 
 class Reading:

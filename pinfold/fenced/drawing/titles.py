@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 ORDINARY = {"layer", "layers", "h", "block", "blocks", "stage", "stages", "resblocks", "features", "model", "body"}
+GENERIC = re.compile(r"net|seq|sequential|main|module|modules|list|\d+")  # names of parts that say nothing
 HEADS = {
     "lm_head": "Language-model head", "classifier": "Classifier", "fc": "Classifier", "score": "Classifier",
     "qa_outputs": "Question-answering head", "cls": "Head", "logits": "Head", "output_projection": "Head",
@@ -28,6 +29,7 @@ def give_titles(reading, pieces: list[dict], stages: list[dict]) -> None:
     groups: dict[tuple, list] = {}
     for place in stacks:
         groups.setdefault((_trunk(pieces[place]["path"]), stages[place]["class"]), []).append(place)
+    rows = {trunk for (trunk, _), row in groups.items() if len(row) > 1}
     for place, (piece, stage) in enumerate(zip(pieces, stages, strict=True)):
         if not piece["stack"]:
             stage["title"] = _part_title(reading, piece, stage, bool(stacks) and place > stacks[-1])
@@ -36,9 +38,22 @@ def give_titles(reading, pieces: list[dict], stages: list[dict]) -> None:
         row = groups[_trunk(piece["path"]), stage["class"]]
         if len(row) > 1 and len({stages[other]["name"] for other in row}) > 1:
             stage["title"] = f"Stage {row.index(place) + 1}"
+            if len(rows) > 1 and (named := _telling(piece["path"])):  # the way down and the way up, for one
+                stage["title"] = f"{_spoken(named)}, stage {row.index(place) + 1}"
         if len(stage["name"]) > len(piece["path"]):  # a part of one list
             places = stage["name"][len(piece["path"]) + 1 :].replace("-", "\u2013")
             stage["title"] = f"Layer{'s' if stage['depth'] > 1 else ''} {places}"
+            last = piece["path"].rpartition(".")[2].lower()
+            if GENERIC.fullmatch(last) and stage["class"].isidentifier() and stage["class"] != "Sequential":
+                stage["title"] = f"{stage['class']}, {stage['title'].lower()}"
+            elif last not in ORDINARY and not GENERIC.fullmatch(last):
+                stage["title"] = f"{_spoken(piece['path'].rpartition('.')[2])}, {stage['title'].lower()}"
+
+
+def _telling(path: str) -> str:
+    """The last part of a path that says something."""
+    parts = [part for part in path.split(".") if not GENERIC.fullmatch(part.lower()) and part.lower() not in ORDINARY]
+    return parts[-1] if parts else ""
 
 
 def _trunk(path: str) -> str:
@@ -56,6 +71,8 @@ def _stack_title(piece: dict, stage: dict) -> str:
         return f"{title} layers" if stage["depth"] > 1 else f"{title} layer"
     if unnumbered in ORDINARY or not unnumbered:
         return "Layers" if stage["depth"] > 1 else "Layer"
+    if GENERIC.fullmatch(last.lower()):
+        return _spoken(_telling(path) or ("Layers" if stage["depth"] > 1 else "Layer"))
     return _spoken(last)
 
 
@@ -85,13 +102,15 @@ class Part:
         self.first = modules[0]
         self.leaves = [leaf for module in modules for leaf in module.modules() if is_leaf(leaf)]
         self.holders = [leaf for leaf in self.leaves if weighted(leaf)]  # those with parameters
-        self.spelled = piece["path"].rpartition(".")[2]
+        self.path = piece["path"]
+        self.spelled = self.path.rpartition(".")[2]
         self.name, self.kind = self.spelled.lower(), stage["class"].lower()
         self.convolutions = [leaf for leaf in self.holders if hasattr(leaf, "kernel_size") and hasattr(leaf, "stride")]
         self.is_front = bool(piece.get("front"))
         self.is_recurrent = isinstance(self.first, nn.RNNBase)
         looks_up = any(isinstance(leaf, nn.Embedding) for leaf in self.holders) and "head" not in self.kind
-        self.embeds = looks_up or "embed" in self.name + self.kind
+        named_so = re.search(r"(^|_)emb(s|$)", self.name) is not None
+        self.embeds = looks_up or named_so or "embed" in self.name + self.kind
         # a linear layer that is named after embeddings reads them
         self.leads = self.is_front or looks_up or (self.embeds and not isinstance(self.first, nn.Linear))
 
@@ -134,8 +153,16 @@ TITLES: list[tuple[Callable[[Part], bool], str | Callable[[Part], str]]] = [
     (lambda part: part.is_head() and part.kind.endswith("heads"), "Heads"),
     (lambda part: part.is_head(), "Head"),
     (lambda part: "stem" in part.name, "Stem"),
+    (lambda part: GENERIC.fullmatch(part.name) is not None, lambda part: _unnamed(part)),
     (lambda part: True, lambda part: _spoken(part.spelled)),
 ]
+
+
+def _unnamed(part: Part) -> str:
+    """A part that has a number, or a name that says nothing: its parent's name and its class."""
+    parent = _telling(part.path.rpartition(".")[0])
+    cls = type(part.first).__name__
+    return f"{_spoken(parent)}, {cls}" if parent else cls
 
 
 def _gives_words(reading, leaves: list, stage: dict) -> bool:
