@@ -134,6 +134,7 @@ def trained(folder, pictures, tmp_path_factory) -> Path:
 def test_the_demo_survives_a_kill_and_measures_what_it_saves(tmp_path, capsys):
     output = tmp_path / "digits"
     command = [sys.executable, "-m", "pinfold", "train", "resnet_model", "--data", "digits", "--output", str(output)]
+    command += ["--epochs", "2"]  # killed in or after the first; a whole training is in the demo that tests share
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # on a busy machine, spinning threads make it crawl
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
