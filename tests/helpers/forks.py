@@ -4,6 +4,7 @@ The real script and the real request; what is left out is the sandbox, and five 
 whose subject is not the sandbox: the fixture ``forked`` of conftest.py puts it in the sandbox's place.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,6 +12,10 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+
+import pytest
+
+from pinfold.fence import process as fence
 
 SERVER = """
 import importlib.util, json, os, sys
@@ -92,3 +97,11 @@ class Forks:
         for server in self.servers.values():
             server.kill()
             server.wait()
+
+
+@contextlib.contextmanager
+def in_forks(forks: Forks):
+    """The fixture ``forked`` for a fixture of a whole file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fence, "run_sandboxed", forks.run)
+        yield
