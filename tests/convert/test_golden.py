@@ -19,7 +19,7 @@ def golden():
     return module
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [12, pytest.param(40, marks=pytest.mark.sweep)])
 def test_of_a_sample_nearly_all_is_as_in_transformers(golden, count):
     rows = [golden.judge(path, 20, text_only=True) for path in golden.chosen(count, 0)]
     failed = {key: {r["name"]: r[key] for r in rows if r[key]} for key in "abd"}

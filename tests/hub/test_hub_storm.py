@@ -10,7 +10,7 @@ from helpers.processes import ROOT
 # faults (a race is several), and what they bring about at least: pushes, pushes run again, restarts, looks
 STORMS = [
     pytest.param(15, (10, 3, 3, 10), id="short"),
-    pytest.param(36, (30, 3, 5, 10), id="long", marks=pytest.mark.slow),
+    pytest.param(36, (30, 3, 5, 10), id="long", marks=pytest.mark.sweep),
 ]
 
 
