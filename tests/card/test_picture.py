@@ -485,6 +485,7 @@ print(json.dumps([transformers.__version__, found]))
 """
 
 
+@pytest.mark.slow
 def test_stages_are_read_inside_the_fence_in_the_oldest_transformers(overlay, tmp_path):
     path = str(overlay("4.48.3"))
     done = subprocess.run(

@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from helpers.pages import SHA, block
 from helpers.processes import ROOT, clean_environment
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_output_on_the_first_screen_is_what_a_push_prints(place):

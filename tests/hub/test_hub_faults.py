@@ -11,7 +11,7 @@ import threading
 import urllib.request
 
 import pytest
-from helpers.hub.hub_support import GENERATIONS, Server, client, file, large
+from helpers.hub.hub_support import EACH_GENERATION, Server, client, file, large
 
 from pinfold.hub.server.tokens import Tokens
 from pinfold.hub.storage import discussions
@@ -48,7 +48,7 @@ def leftovers(data) -> list:
     return [*(data / "tmp").iterdir(), *(data / "repos").rglob("*.lock")]
 
 
-@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("generation", EACH_GENERATION)
 def test_an_upload_whose_connection_drops_is_sent_again(data, tmp_path, generation):
     token, first = prepare(data)
     with Server(data, "--fault", "put-drop") as server:
@@ -120,7 +120,7 @@ def test_an_upload_url_outlives_a_restart(data):
         assert server.commit("me/model", token, large("w.bin", b"content")).status == 200
 
 
-@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("generation", EACH_GENERATION)
 def test_a_commit_whose_answer_is_lost_is_there_and_can_be_found(data, tmp_path, generation):
     token, first = prepare(data)
     with Server(data, "--fault", "lose-answer") as server:

@@ -6,7 +6,7 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-from helpers.hub.hub_support import GENERATIONS, Server, client, large, sha256
+from helpers.hub.hub_support import EACH_GENERATION, Server, client, large, sha256
 
 PART = 1_000_000
 SIZE = 3_500_000
@@ -50,7 +50,7 @@ def left(server) -> list:
     return [*(server.data / "parts").glob("*"), *(server.data / "tmp").iterdir()]
 
 
-@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("generation", EACH_GENERATION)
 @pytest.mark.parametrize("fault", [None, "put-drop:2"])
 def test_clients_send_a_large_file_in_parts(tmp_path, generation, fault):
     options = ["--part-size", str(PART), *(["--fault", fault] if fault else [])]

@@ -100,6 +100,7 @@ def test_private_repositories_are_listed_for_their_owner_only(server):
     assert "alice/secret" in page and '<span class="badge private">private</span>' in page
 
 
+@pytest.mark.slow
 def test_a_list_of_hundreds_has_pages_and_is_quick(tmp_path):
     """Copies of one repository: the front door makes 40 a second, and the list does not care. Timed, so a process."""
     with Server(tmp_path / "data", "--quiet") as server:

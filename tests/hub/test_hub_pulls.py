@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from helpers.hub.hub_support import GENERATIONS, Server, ThreadServer, client, file, large, user_of
+from helpers.hub.hub_support import EACH_GENERATION, Server, ThreadServer, client, file, large, user_of
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def details(server, repo, number, query="?diff=1"):
     return server.http("GET", f"/api/models/{repo}/discussions/{number}{query}").json
 
 
-@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("generation", EACH_GENERATION)
 def test_a_discussion_from_its_opening_to_its_end(server, tmp_path, generation):
     name = user_of(generation)
     result = client(
@@ -77,7 +77,7 @@ result = dict(
     assert "a secret" not in "".join(path.read_text() for path in files), "hidden is gone"
 
 
-@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("generation", EACH_GENERATION)
 def test_pull_requests_are_merged_as_clients_ask(server, tmp_path, generation):
     name = user_of(generation)
     (tmp_path / "folder").mkdir()

@@ -14,6 +14,7 @@ STORMS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("faults", "least"), STORMS)
 def test_no_fault_loses_or_tears_a_commit(faults, least):
     storm = ROOT / "tests" / "helpers" / "hub" / "hub_storm.py"

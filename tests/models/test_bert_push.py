@@ -88,6 +88,7 @@ def test_pipelines_run_from_a_saved_folder(  # the question-answering one is gon
     assert found
 
 
+@pytest.mark.slow
 def test_every_attention_kind_and_head_is_pushed_and_verified(forked, tokenizer, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name, value in clean_environment(tmp_path / "home").items():
@@ -116,6 +117,7 @@ def test_a_folder_registered_locally_needs_no_hub():
     assert type(AutoModel.from_config(build().config)) is BERTModel
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "labels"),
     [("ForSequenceClassification", 3), pytest.param("ForMultipleChoice", 2, marks=pytest.mark.sweep)],

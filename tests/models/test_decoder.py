@@ -307,6 +307,7 @@ os._exit(0)  # gloo's threads can abort an interpreter that shuts down
 """
 
 
+@pytest.mark.slow
 def test_two_ranks_split_the_heads_and_give_the_numbers_of_one(tmp_path):
     build(vocab_size=98).save_pretrained(tmp_path / "saved")
     (tmp_path / "script.py").write_text(TENSOR_PARALLEL)

@@ -291,6 +291,7 @@ print(config.num_labels, type(model).__name__, type(base).__name__, sum(p.numel(
 """
 
 
+@pytest.mark.slow
 def test_the_checkout_itself_loads(tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", CHECKOUT],

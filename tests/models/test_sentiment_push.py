@@ -20,7 +20,7 @@ from pinfold.tokenizer.train import train as train_tokenizer
 from sentiment_model.configuration_sentiment import SentimentConfig
 from sentiment_model.modeling_sentiment import SentimentAnalyzer
 
-pytestmark = pytest.mark.versions
+pytestmark = [pytest.mark.slow, pytest.mark.versions]  # a push, and a process in each release
 TEXTS = ["a lovely film, not a dull one", "the song was fine and the chair was poor today", "dreary"] * 20
 
 
@@ -64,6 +64,7 @@ def said(pushed, hub, overlay, tmp_path_factory):
     return found
 
 
+@pytest.mark.sweep  # those of resnet_model, decoder_model and bert_model are copied in every run
 def test_the_example_copied_from_the_cards_page_prints_what_the_card_shows(pushed, hub, tmp_path):
     assert "id2label[best]" in copied_example_runs(hub["url"], "local/sentiment", tmp_path / "home")
 

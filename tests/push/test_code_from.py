@@ -59,6 +59,7 @@ torch.save(model(torch.arange(6)[None]).logits, {path!r})
 """
 
 
+@pytest.mark.slow
 @pytest.mark.versions
 def test_weights_are_published_without_code_and_load_with_both_pins(forked, push, hub, code_repo, weights, tmp_path):
     repo, sha = code_repo

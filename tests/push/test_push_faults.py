@@ -294,7 +294,11 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize("where", STEPS)
+# before the commit, while it is made, and after it; the steps between them in the slow tests
+QUICK = ("stage", "upload", "download")
+
+
+@pytest.mark.parametrize("where", [pytest.param(s, marks=() if s in QUICK else pytest.mark.slow) for s in STEPS])
 def test_ctrl_c_leaves_nothing_half_written(quick, serve, push, tmp_path, port, monkeypatch, where):
     serve()
     temporary = tmp_path / "tmp"

@@ -131,6 +131,7 @@ def trained(folder, pictures, tmp_path_factory) -> Path:
     return output
 
 
+@pytest.mark.slow
 def test_the_demo_survives_a_kill_and_measures_what_it_saves(tmp_path, capsys):
     output = tmp_path / "digits"
     command = [sys.executable, "-m", "pinfold", "train", "resnet_model", "--data", "digits", "--output", str(output)]

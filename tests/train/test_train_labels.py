@@ -179,6 +179,7 @@ def test_bert_is_trained_in_the_same_way_and_a_checkpoint_gets_new_classes(data,
     assert (tmp_path / "bert" / "tokenizer.json").read_bytes() == (tmp_path / "three" / "tokenizer.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_has_the_weights_of_an_uninterrupted_run(data, tmp_path):
     options = [FOLDER, "--data", data, *SHORT, "--epochs", 4, "--batch-size", 16, "--accumulate", 2]
     broken = [*options, "--output", tmp_path / "broken"]
