@@ -250,6 +250,7 @@ def test_an_architecture_of_nobodys_is_read_from_its_modules():
     assert found["inputs"] == {"words": ["batch", 7]} and found["batch"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 2, 200])
 def test_one_layer_and_two_hundred_are_one_stage(depth):
     model, found = unknown(depth)

@@ -112,6 +112,7 @@ assert again.config.model_type == "my"
 """
 
 
+@pytest.mark.slow
 def test_a_subclass_of_llama_gives_the_numbers_of_llama_alone_and_as_remote_code(converted):
     """With the norm's weights shifted by one both are the same function, so a difference is the converter's."""
     result = subprocess.run(
@@ -153,6 +154,7 @@ def test_check_finds_an_edited_file_an_edited_source_and_a_changed_symbol(conver
     assert here(tmp_path, "--check")[0] == 1
 
 
+@pytest.mark.slow
 def test_the_same_bytes_over_hash_seeds(converted, tmp_path):
     write(tmp_path, DECODER)
     assert run(tmp_path, seed="2").returncode == 0  # the other was made with 1

@@ -553,6 +553,7 @@ def test_a_mistake_is_one_line_with_file_and_line(name, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["modular_x.py"]
 
 
+@pytest.mark.slow
 def test_functions_of_one_name_from_two_architectures_are_both_there(tmp_path):
     """ViT's attention knows nothing of shared keys, which Llama's repeats."""
     text = convert(tmp_path, "two_towers", (USERS / "two_towers.py").read_text())["modeling_two_towers.py"]

@@ -76,6 +76,7 @@ def of_model(failed: list[verify.Check], name: str) -> list[verify.Check]:
     return [c for c in failed if c.cls.startswith(name.capitalize())]
 
 
+@pytest.mark.slow
 def test_a_good_folder_passes_every_check(made):
     checks = verify.verify(made, progress=False).checks
     assert not [c for c in checks if c.why]

@@ -257,6 +257,7 @@ def test_parts_of_other_files_and_other_models_come_along(tmp_path):
     assert "TextModel.register_for_auto_class" not in texts["blip"]  # a tower: config.json is the whole model's
 
 
+@pytest.mark.slow
 def test_describe_names_parameters_classes_and_what_is_overridden():
     lines = describe.describe("llama")
     text = "\n".join(lines)

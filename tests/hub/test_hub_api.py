@@ -191,6 +191,7 @@ def table() -> dict[str, str]:
     return dict(re.findall(r"^\| (\w+) \| .*? \| (works|refused) \|", text, re.MULTILINE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generation", EACH_GENERATION)
 def test_every_call_does_what_the_table_says(tmp_path, generation):
     header = json.dumps({"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()

@@ -176,6 +176,7 @@ def test_locks_and_temporary_files_of_a_crash_are_removed_at_start(data):
         assert server.commit("me/model", token, file("a", "1")).status == 200
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_507_with_a_reason_and_changes_nothing(data):
     token, first = prepare(data)
     content = os.urandom(8 * 2**20)

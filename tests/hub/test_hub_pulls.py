@@ -261,6 +261,7 @@ def test_a_merge_cut_off_by_a_kill_is_found_done(tmp_path):
     subprocess.run(fsck, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_nobody_can_fill_a_pull_request_so_that_its_owner_cannot_end_it(server, me):
     server.create("me/full", me)
     stranger, owner = server.token("stranger"), me

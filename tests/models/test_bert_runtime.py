@@ -512,6 +512,7 @@ for name in ("Model", *HEADS):
 """
 
 
+@pytest.mark.slow
 def test_classes_registered_with_transformers_need_no_remote_code(tmp_path):
     # in a process of its own, as what is registered stays so
     assert told(start(tmp_path, REGISTERED, tmp_path)).split() == [w for name in NAMES for w in ("equal", name)]

@@ -131,6 +131,7 @@ def test_further_special_tokens_follow_the_five(text, tmp_path):
     assert config["tokenizer_class"] == "PreTrainedTokenizerFast" and "backend" not in config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SIZES)
 def test_the_same_text_gives_the_same_files_in_another_process(corpus, tmp_path, kind):
     given = ["train", corpus, "--kind", kind, "--vocab-size", SIZES[kind], "--output"]
@@ -164,6 +165,7 @@ def test_stdin_jsonl_csv_directories_and_globs_are_read(tmp_path):
     assert list(read_texts([tmp_path / "rows.csv"], "id")) == ["1"]
 
 
+@pytest.mark.slow
 def test_standard_input_trains(tmp_path, text):
     done = command(tmp_path, "train", "-", "--vocab-size", 400, "--output", "out", given=text[0].encode())
     assert done.returncode == 0 and (tmp_path / "out" / "tokenizer.json").exists(), done.stderr

@@ -219,6 +219,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(trained, folder, pic
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_other_settings_do_not_continue_an_interrupted_training(folder, pictures, tmp_path, capsys):
     output = tmp_path / "out"
     assert train(folder, "--data", pictures, "--output", output, "--epochs", 1) == 0

@@ -151,6 +151,7 @@ def test_a_regression(tmp_path):
     assert found["pearson"] > 0.95 and found["mean_absolute_error"] < 0.4 and "bag_of_words" not in found
 
 
+@pytest.mark.slow
 def test_class_weights_find_the_rare_class(tmp_path):
     """Nine of ten rows are of one class, and words show little: unweighted, the rare one is never answered."""
     draw = random.Random(0)
@@ -379,6 +380,7 @@ def test_texts_longer_than_the_model_reads_are_refused(data, tmp_path, capsys):
     assert "--max-length=32 is more than max_position_embeddings=16; use less" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_metrics_equal_scikit_learns_and_intervals_hold_what_they_promise():
     draw = np.random.default_rng(0)
     true = draw.integers(0, 3, 500)

@@ -134,6 +134,7 @@ def test_a_masked_model_is_resumed_to_the_same_weights(made, texts):
     assert results(made / "whole") == results(made / "broken")
 
 
+@pytest.mark.slow
 def test_answers_are_found_and_scored_as_squad_does(made):
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
