@@ -520,6 +520,7 @@ MEASURE = """() => [...document.querySelectorAll('text')].map(t => {
 })"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stays_in_its_place_in_a_browser_as_wide_as_a_telephone(browser, scheme):
     model = on_meta("bert_model", "AutoModelForMaskedLM")

@@ -171,6 +171,7 @@ def test_a_directory_of_somebody_elses_is_refused_and_left_alone(tmp_path):
     assert (home / "tmp/thesis.tex").read_text() == "precious"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "left", ["nothing", "a push's files", "an action's directories", "an import's", "an older version's"]
 )

@@ -73,6 +73,7 @@ def test_uploads_that_always_drop_leave_nothing_visible(data, tmp_path):
         assert not leftovers(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "committed"),
     [
@@ -111,6 +112,7 @@ def test_a_server_killed_at_any_step_has_all_of_a_commit_or_none(data, tmp_path,
     subprocess.run(fsck, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_an_upload_url_outlives_a_restart(data):
     token, _ = prepare(data)
     with Server(data) as server:
@@ -218,6 +220,7 @@ def test_repositories_deleted_in_the_middle_of_an_upload_stay_deleted(data):
         assert server.history("me/model") == ["initial commit"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
 def test_stopping_during_an_upload_leaves_nothing(data):
     token, _ = prepare(data)
@@ -317,6 +320,7 @@ def test_what_comes_late_never_brings_a_repository_back(data):
         assert server.commit("me/model", token, file("a.txt", "a")).status == 200
 
 
+@pytest.mark.slow
 def test_changes_that_race_with_a_deletion_are_a_404(data):
     token, _ = prepare(data)
     statuses, stop = set(), threading.Event()

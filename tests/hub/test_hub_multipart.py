@@ -73,6 +73,7 @@ result = hashlib.sha256(open(hf_hub_download(repo, "w.safetensors"), "rb").read(
         assert not left(server)
 
 
+@pytest.mark.slow
 def test_parts_already_here_are_kept_over_a_kill(tmp_path):
     content = os.urandom(SIZE)
     data, options = tmp_path / "data", ("--part-size", str(PART))
@@ -125,6 +126,7 @@ def test_wrong_parts_never_become_a_file(server, me):
     assert not left(server)
 
 
+@pytest.mark.slow
 def test_parts_that_nobody_finishes_go_with_time(tmp_path):
     content, data = os.urandom(SIZE), tmp_path / "data"
     with Server(data, "--part-size", str(PART)) as server:

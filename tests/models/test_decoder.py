@@ -251,6 +251,7 @@ def test_saving_what_was_loaded_writes_the_same_bytes(name, tmp_path):
     assert {"config.json", "model.safetensors", "modeling_decoder.py"} <= set(a) and a == b
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [False, True])
 def test_one_graph_without_breaks_gives_the_same_numbers(masked):
     model = build()

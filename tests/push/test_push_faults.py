@@ -355,6 +355,7 @@ def in_namespace(script, tmp_path, **environment):
 needs_mount = pytest.mark.skipif("--mount" not in fence.available().namespaces, reason="no mount namespace here")
 
 
+@pytest.mark.slow
 @needs_mount
 @pytest.mark.parametrize(
     ("mount", "words"),
