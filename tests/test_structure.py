@@ -187,6 +187,7 @@ def test_names_say_what_they_hold():
     assert len(with_found) <= 20, with_found
 
 
+@pytest.mark.slow
 def test_without_the_embedded_hub_every_other_module_still_imports(tmp_path):
     code = """
 import importlib, pkgutil, sys

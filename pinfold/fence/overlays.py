@@ -5,6 +5,7 @@ environment has; put in front with PYTHONPATH, it shares all the rest. Torch is 
 is the library's.
 """
 
+import functools
 import re
 import shutil
 import subprocess
@@ -78,7 +79,19 @@ def check_version(version: str) -> None:
 
 def _complete(directory: Path) -> bool:
     """Whether an overlay can be used beside this environment as it is now."""
-    return _marked(directory) and not _unfit(directory) and not _unsatisfied(directory)
+    return _marked(directory) and _fits(directory, _changed(directory))
+
+
+@functools.lru_cache
+def _fits(directory: Path, changed: tuple) -> bool:
+    """Whether all requirements are met; asked several times in a push, and reading them takes a third of a second."""
+    return not _unfit(directory) and not _unsatisfied(directory)
+
+
+def _changed(directory: Path) -> tuple:
+    """When a package was last added to the overlay or to this environment, or taken away."""
+    places = [directory, *(Path(place) for place in sys.path if place)]
+    return tuple((str(place), place.stat().st_mtime_ns) for place in places if place.exists())
 
 
 def _marked(directory: Path) -> bool:

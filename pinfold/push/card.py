@@ -85,11 +85,10 @@ def requirements(staged: Staged, releases: list[str]) -> str:
     if (staged.directory / MODULES).is_file():
         names["sentence-transformers"] = "sentence-transformers"
     # the name to install is the one that is installed here; a package of the module's own name may be another
-    installed = packages_distributions()
-    for file in staged.code:
-        tops = set(card_facts.foreign(staged.folder.modules[file.removesuffix(".py")]))
-        tops -= {"torch", "transformers", "numpy", "safetensors"}
-        names |= {name: name for top in tops if top in installed for name in [installed[top][0].lower()]}
+    tops = {top for file in staged.code for top in card_facts.foreign(staged.folder.modules[file.removesuffix(".py")])}
+    tops -= {"torch", "transformers", "numpy", "safetensors"}
+    installed = packages_distributions() if tops else {}  # it reads the files of every package
+    names |= {name: name for top in tops if top in installed for name in [installed[top][0].lower()]}
     for text in declared_requirements(staged.folder, staged.directory) if staged.code else ():
         with contextlib.suppress(InvalidRequirement):  # an address, or a word that pip would not take
             declared = Requirement(text)

@@ -2,12 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 from helpers import tiny
-from helpers.processes import clean_environment
+from helpers.forks import Readers
 
 from pinfold.audit import fix
 from pinfold.audit.json_text import JsonText
@@ -87,10 +85,17 @@ print(f"{float(out[0].double().abs().sum()):.9f} tied={tied}")
 """
 
 
-def load(directory, auto: str, tmp_path) -> subprocess.CompletedProcess:
-    environment = clean_environment(tmp_path / "home", HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
-    command = [sys.executable, "-W", "ignore", "-c", LOAD, str(directory), auto]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+@pytest.fixture(scope="module")
+def readers(tmp_path_factory):
+    running = Readers(tmp_path_factory.mktemp("readers"))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def load(readers, tmp_path):
+    """load(directory, "AutoModel") -> what came of loading it."""
+    return lambda directory, auto: readers.run(LOAD, tmp_path / "home", directory, auto)
 
 
 def put(folder, checkpoint, path):
@@ -136,11 +141,11 @@ def test_a_clean_folder_needs_no_fix(staged):
 
 
 @pytest.mark.slow
-def test_post_init_is_added_and_the_model_loads_in_transformers_5(staged, tmp_path):
-    good = load(staged, "AutoModelForSequenceClassification", tmp_path)
+def test_post_init_is_added_and_the_model_loads_in_transformers_5(load, staged):
+    good = load(staged, "AutoModelForSequenceClassification")
     assert good.returncode == 0, good.stderr[-1500:]
     edit(staged / "modeling_tiny.py", CALL)
-    broken = load(staged, "AutoModelForSequenceClassification", tmp_path)
+    broken = load(staged, "AutoModelForSequenceClassification")
     assert broken.returncode != 0 and "all_tied_weights_keys" in broken.stderr
     assert "P10" in codes(staged)
     before = (staged / "modeling_tiny.py").read_text()
@@ -149,12 +154,12 @@ def test_post_init_is_added_and_the_model_loads_in_transformers_5(staged, tmp_pa
     assert [line for line in (staged / "modeling_tiny.py").read_text().splitlines(True) if line != CALL] == (
         before.splitlines(True)
     )
-    again = load(staged, "AutoModelForSequenceClassification", tmp_path)
+    again = load(staged, "AutoModelForSequenceClassification")
     assert again.returncode == 0 and again.stdout == good.stdout
 
 
 @pytest.mark.slow
-def test_tied_keys_become_a_table_and_the_weights_are_tied_in_transformers_5(tmp_path):
+def test_tied_keys_become_a_table_and_the_weights_are_tied_in_transformers_5(load, tmp_path):
     text = TIED.replace('["head.weight"]', '{"head.weight": "tiny.embedding.weight"}')
     configuration = tiny.CONFIGURATION.replace("width=8, **", "width=8, tie_word_embeddings=True, **").replace(
         "super().__init__(", "super().__init__(tie_word_embeddings=tie_word_embeddings, "
@@ -162,14 +167,14 @@ def test_tied_keys_become_a_table_and_the_weights_are_tied_in_transformers_5(tmp
     folder = tiny.write_folder(tmp_path / "tied", modeling_tiny=text, configuration_tiny=configuration)
     checkpoint = tiny.save_checkpoint(folder, tmp_path / "checkpoint", "TinyForMaskedLM")
     directory = put(folder, checkpoint, tmp_path / "staged")
-    good = load(directory, "AutoModelForMaskedLM", tmp_path)
+    good = load(directory, "AutoModelForMaskedLM")
     assert good.returncode == 0 and "tied=True" in good.stdout, good.stderr[-1500:]
     edit(directory / "modeling_tiny.py", '{"head.weight": "tiny.embedding.weight"}', '["head.weight"]')
-    broken = load(directory, "AutoModelForMaskedLM", tmp_path)
+    broken = load(directory, "AutoModelForMaskedLM")
     assert broken.returncode != 0 and "P11" in codes(directory)
     (found,) = mended(directory)
     assert found.codes == ["P11"] and "P11" not in codes(directory)
-    again = load(directory, "AutoModelForMaskedLM", tmp_path)
+    again = load(directory, "AutoModelForMaskedLM")
     assert again.returncode == 0 and again.stdout == good.stdout
 
 
@@ -182,15 +187,15 @@ def test_the_flag_that_transformers_4_takes_for_granted_is_written_down(tmp_path
     assert not {"P11", "P11b", "P01"} & codes(folder)
 
 
-def test_auto_map_is_completed_and_the_model_loads(staged, tmp_path):
+def test_auto_map_is_completed_and_the_model_loads(load, staged):
     complete = json.loads((staged / "config.json").read_text())["auto_map"]
     changed(staged, auto_map={"AutoConfig": complete["AutoConfig"]})
-    assert load(staged, "AutoModelForSequenceClassification", tmp_path).returncode != 0
+    assert load(staged, "AutoModelForSequenceClassification").returncode != 0
     assert "P01" in codes(staged)
     (found,) = mended(staged)
     assert found.codes == ["P01"] and codes(staged) == set()
     assert json.loads((staged / "config.json").read_text())["auto_map"] == complete
-    assert load(staged, "AutoModelForSequenceClassification", tmp_path).returncode == 0
+    assert load(staged, "AutoModelForSequenceClassification").returncode == 0
 
 
 @pytest.mark.parametrize(

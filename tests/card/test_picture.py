@@ -250,6 +250,7 @@ def test_an_architecture_of_nobodys_is_read_from_its_modules():
     assert found["inputs"] == {"words": ["batch", 7]} and found["batch"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 2, 200])
 def test_one_layer_and_two_hundred_are_one_stage(depth):
     model, found = unknown(depth)
@@ -485,6 +486,7 @@ print(json.dumps([transformers.__version__, found]))
 """
 
 
+@pytest.mark.slow
 def test_stages_are_read_inside_the_fence_in_the_oldest_transformers(overlay, tmp_path):
     path = str(overlay("4.48.3"))
     done = subprocess.run(
@@ -518,6 +520,7 @@ MEASURE = """() => [...document.querySelectorAll('text')].map(t => {
 })"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stays_in_its_place_in_a_browser_as_wide_as_a_telephone(browser, scheme):
     model = on_meta("bert_model", "AutoModelForMaskedLM")

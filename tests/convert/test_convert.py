@@ -53,9 +53,21 @@ SIZES = {
 }
 
 
-def run(folder: Path, *more: str) -> subprocess.CompletedProcess:
+def run(folder: Path, *more: str, seed: str = "random") -> subprocess.CompletedProcess:
     command = [sys.executable, str(ROOT / "main.py"), *more]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    environment = os.environ | {"PYTHONHASHSEED": seed}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, env=environment)
+
+
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """here(folder, "--check") -> (exit code, stdout, stderr) of the same command in this process."""
+
+    def command(folder: Path, *more: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(folder)
+        return main(["convert", *more]), *capsys.readouterr()
+
+    return command
 
 
 def write(folder: Path, text: str, name: str = "my") -> Path:
@@ -69,7 +81,7 @@ def write(folder: Path, text: str, name: str = "my") -> Path:
 def converted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("decoder") / "my_model"
     write(folder, DECODER)
-    result = run(folder.parent)
+    result = run(folder.parent, seed="1")
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -100,6 +112,7 @@ assert again.config.model_type == "my"
 """
 
 
+@pytest.mark.slow
 def test_a_subclass_of_llama_gives_the_numbers_of_llama_alone_and_as_remote_code(converted):
     """With the norm's weights shifted by one both are the same function, so a difference is the converter's."""
     result = subprocess.run(
@@ -122,36 +135,30 @@ def test_the_header_names_what_was_taken_and_the_lowest_version_is_enforced(conv
     assert modeling.rstrip().endswith('MyForCausalLM.register_for_auto_class("AutoModelForCausalLM")')
 
 
-def test_check_finds_an_edited_file_an_edited_source_and_a_changed_symbol(converted, tmp_path):
+def test_check_finds_an_edited_file_an_edited_source_and_a_changed_symbol(converted, tmp_path, here):
     folder = tmp_path / "my_model"
     path = write(folder, DECODER)
     for file in ("modeling_my.py", "configuration_my.py"):
         (folder / file).write_bytes((converted / file).read_bytes())
-    assert run(tmp_path, "--check").returncode == 0
+    assert run(tmp_path, "--check").returncode == 0  # in another process than the one that wrote it
     modeling = folder / "modeling_my.py"
     text = modeling.read_text()
     modeling.write_text(text + "\nX = 1\n")
-    assert run(tmp_path, "--check").returncode == 1
+    assert here(tmp_path, "--check")[0] == 1
     line = next(x for x in text.splitlines() if "LlamaMLP" in x)
     modeling.write_text(text.replace(line, line[:-16] + "0" * 16))
-    result = run(tmp_path, "--check")
-    assert (
-        result.returncode == 1
-        and "changed upstream: transformers.models.llama.modeling_llama.LlamaMLP" in result.stdout
-    )
+    code, out, _ = here(tmp_path, "--check")
+    assert code == 1 and "changed upstream: transformers.models.llama.modeling_llama.LlamaMLP" in out
     modeling.write_text(text)
     path.write_text(DECODER.replace("1.0 +", "2.0 +"))
-    assert run(tmp_path, "--check").returncode == 1
+    assert here(tmp_path, "--check")[0] == 1
 
 
+@pytest.mark.slow
 def test_the_same_bytes_over_hash_seeds(converted, tmp_path):
-    for seed in ("1", "2"):
-        write(tmp_path / seed, DECODER)
-        command = [sys.executable, str(ROOT / "main.py")]
-        subprocess.run(
-            command, cwd=tmp_path / seed, check=True, env=os.environ | {"PYTHONHASHSEED": seed}, timeout=120
-        )
-        assert (tmp_path / seed / "modeling_my.py").read_bytes() == (converted / "modeling_my.py").read_bytes()
+    write(tmp_path, DECODER)
+    assert run(tmp_path, seed="2").returncode == 0  # the other was made with 1
+    assert (tmp_path / "modeling_my.py").read_bytes() == (converted / "modeling_my.py").read_bytes()
 
 
 LLAMA = "from transformers.models.llama.modeling_llama "
@@ -173,26 +180,26 @@ def test_a_mistake_is_one_line_and_nothing_is_written(text, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["modular_my.py"]
 
 
-def test_a_file_of_the_users_own_is_not_overwritten(tmp_path):
+def test_a_file_of_the_users_own_is_not_overwritten(here, tmp_path):
     write(tmp_path, DECODER)
     (tmp_path / "modeling_my.py").write_text("mine = 1\n")
-    result = run(tmp_path)
-    assert result.returncode == 2 and "--overwrite" in result.stderr
+    code, _, err = here(tmp_path)
+    assert code == 2 and "--overwrite" in err
     assert (tmp_path / "modeling_my.py").read_text() == "mine = 1\n" and not (
         tmp_path / "configuration_my.py"
     ).exists()
 
 
-def test_a_generated_file_that_is_read_only_is_not_replaced(tmp_path):
+def test_a_generated_file_that_is_read_only_is_not_replaced(here, tmp_path):
     path = write(tmp_path, DECODER)
-    assert run(tmp_path).returncode == 0
+    assert here(tmp_path)[0] == 0
     made = tmp_path / "modeling_my.py"
     before = made.read_bytes()
     made.chmod(0o444)
     path.write_text(path.read_text() + "\n\nLIMIT = 3\n")
-    result = run(tmp_path)
-    assert result.returncode == 2 and "modeling_my.py is read-only" in result.stderr
-    assert made.read_bytes() == before and len(result.stderr.strip().splitlines()) == 1
+    code, _, err = here(tmp_path)
+    assert code == 2 and "modeling_my.py is read-only" in err
+    assert made.read_bytes() == before and len(err.strip().splitlines()) == 1
 
 
 def test_super_with_code_after_an_early_return_keeps_pythons_meaning():

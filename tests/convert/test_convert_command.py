@@ -85,7 +85,8 @@ def names(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir())
 
 
-def test_files_take_from_each_other_in_any_order_and_import_nothing_of_each_other(convert, tmp_path):
+@pytest.mark.slow
+def test_files_take_from_each_other_in_any_order_and_import_nothing_of_each_other(forked, convert, tmp_path):
     write(tmp_path, "my", MY)
     other = write(tmp_path, "other", OTHER)
     code, _, err = convert(other)  # the other one's folder is not written yet
@@ -117,7 +118,7 @@ def test_modular_files_in_a_circle_are_named_in_full(convert, tmp_path):
     assert names(tmp_path / "my_model") == ["modular_my.py"]
 
 
-def test_a_model_folder_of_this_repository_is_a_base_with_its_helper_files(convert, tmp_path):
+def test_a_model_folder_of_this_repository_is_a_base_with_its_helper_files(forked, convert, tmp_path):
     for name in ("bert_model", "decoder_model"):
         os.symlink(ROOT / name, tmp_path / name)
     write(tmp_path, "soft", """
@@ -169,6 +170,7 @@ def test_a_write_that_fails_half_way_puts_everything_back(tmp_path, monkeypatch)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_many_files_are_converted_side_by_side_into_the_same_bytes(convert, tmp_path):
     for number in range(8):
         write(tmp_path, f"m{number}", MY.replace("My", f"M{number}"))
@@ -179,7 +181,12 @@ def test_many_files_are_converted_side_by_side_into_the_same_bytes(convert, tmp_
     assert (tmp_path / "m5_model" / "modeling_m5.py").read_text() == alone["modeling_m5.py"]
 
 
-@pytest.mark.parametrize("seconds", [2.5, 3.5, 4.5, 5.5])  # processes that start, or import, or convert
+# processes that start, or import, or convert; what a moment is depends on the machine, and the sweep has more of them
+MOMENTS = [2.5, pytest.param(3.5, marks=pytest.mark.sweep), 4.5, pytest.param(5.5, marks=pytest.mark.sweep)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", MOMENTS)
 def test_ctrl_c_is_one_line_and_nothing_is_written(tmp_path, seconds):
     for number in range(12):
         write(tmp_path, f"m{number}", MY.replace("My", f"M{number}"))
@@ -204,7 +211,7 @@ def test_the_table_says_what_each_definition_was_made_from_and_how(convert, tmp_
     assert "taken along, was LlamaRotaryEmbedding" in rows["MyRotaryEmbedding"]
 
 
-def test_a_merge_that_loses_a_line_is_found_by_the_other_way_of_making_the_class(tmp_path, monkeypatch):
+def test_a_merge_that_loses_a_line_is_found_by_the_other_way_of_making_the_class(forked, tmp_path, monkeypatch):
     path = write(tmp_path, "my", MY)
     paste = unroll.paste
 
@@ -229,7 +236,10 @@ print(model.num_parameters())
 """
 
 
-def test_one_file_with_the_configuration_in_it_goes_to_the_hub_and_comes_back(convert, tmp_path, hub, monkeypatch):
+@pytest.mark.slow
+def test_one_file_with_the_configuration_in_it_goes_to_the_hub_and_comes_back(
+    forked, convert, tmp_path, hub, monkeypatch
+):
     path = write(tmp_path, "my", MY)
     assert convert()[0] == 0
     code, out, err = convert("--inline-config")
@@ -266,7 +276,7 @@ def test_one_file_with_the_configuration_in_it_goes_to_the_hub_and_comes_back(co
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_a_generated_folder_that_was_edited_by_hand_is_not_pushed(convert, tmp_path, capsys):
+def test_a_generated_folder_that_was_edited_by_hand_is_not_pushed(forked, convert, tmp_path, capsys):
     path = write(tmp_path, "my", MY)
     convert()
     modeling = path.parent / "modeling_my.py"
@@ -275,7 +285,7 @@ def test_a_generated_folder_that_was_edited_by_hand_is_not_pushed(convert, tmp_p
     assert [c.name for c in checks if c.why] == ["files"]
 
 
-def test_what_changed_upstream_since_is_said_and_not_compared(convert, tmp_path):
+def test_what_changed_upstream_since_is_said_and_not_compared(forked, convert, tmp_path):
     path = write(tmp_path, "my", MY)
     convert()
     for file in path.parent.glob("*_my.py"):

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import transformers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -73,10 +74,15 @@ def run(count: int, seed: int) -> tuple[collections.Counter, dict[str, str], flo
     return counted, first, longest
 
 
-def test_an_edited_file_is_converted_or_refused_in_one_line():
-    counted, first, longest = run(60, 0)
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [30, pytest.param(60, marks=pytest.mark.sweep)])
+def test_an_edited_file_is_converted_or_refused_in_one_line(count):
+    counted, first, longest = run(count, 0)
     wrong = {k: v for k, v in first.items() if k not in ("made", "refused")}
-    assert not wrong and longest < 30 and counted["made"] > 10 and counted["refused"] > 5, (counted, wrong)
+    assert not wrong and longest < 30 and counted["made"] > count / 6 and counted["refused"] > count / 12, (
+        counted,
+        wrong,
+    )
 
 
 if __name__ == "__main__":

@@ -306,7 +306,21 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+# One more architecture each, beside an encoder, decoders and a pair of both that every run converts.
+FURTHER = {"gated_deberta", "clipped_neox", "normed_qwen", "prenorm_bart", "shifted_pegasus"}
+
+
+# An encoder, a decoder, both, towers, experts, pictures, and the two that ask for most.
+QUICK = {"scaled_bert", "soft_llama", "glu_gpt2", "wide_t5", "two_towers", "mixture", "patchy", "awkward", "syntax"}
+
+
+def marked_cases():
+    for name in CASES:
+        marks = pytest.mark.sweep if name in FURTHER else () if name in QUICK else pytest.mark.slow
+        yield pytest.param(name, marks=marks)
+
+
+@pytest.mark.parametrize("name", marked_cases())
 def test_the_folder_does_what_the_modular_file_says(name, tmp_path):
     case, text = CASES[name], (USERS / f"{name}.py").read_text(encoding="utf-8")
     made, own = tmp_path / f"made_{name}", tmp_path / f"own_{name}"
@@ -461,6 +475,11 @@ class PlainForCausalLM(LlamaForCausalLM):
 """
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return convert(tmp_path_factory.mktemp("plain"), "plain", PLAIN)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -472,10 +491,10 @@ class PlainForCausalLM(LlamaForCausalLM):
     ],
     ids=["mark of byte order", "CRLF", "tabs", "two spaces", "one line"],
 )
-def test_how_a_file_is_typed_does_not_matter(change, tmp_path):
+def test_how_a_file_is_typed_does_not_matter(change, plain, tmp_path):
     (tmp_path / "modular_plain.py").write_bytes(change(PLAIN))
     typed = new_workspace().convert(tmp_path / "modular_plain.py").texts
-    assert typed == convert(tmp_path / "other", "plain", PLAIN)
+    assert typed == plain
 
 
 LLAMA_FILE = "from transformers.models.llama.modeling_llama import "
@@ -534,6 +553,7 @@ def test_a_mistake_is_one_line_with_file_and_line(name, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["modular_x.py"]
 
 
+@pytest.mark.slow
 def test_functions_of_one_name_from_two_architectures_are_both_there(tmp_path):
     """ViT's attention knows nothing of shared keys, which Llama's repeats."""
     text = convert(tmp_path, "two_towers", (USERS / "two_towers.py").read_text())["modeling_two_towers.py"]

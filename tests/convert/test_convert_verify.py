@@ -76,6 +76,7 @@ def of_model(failed: list[verify.Check], name: str) -> list[verify.Check]:
     return [c for c in failed if c.cls.startswith(name.capitalize())]
 
 
+@pytest.mark.slow
 def test_a_good_folder_passes_every_check(made):
     checks = verify.verify(made, progress=False).checks
     assert not [c for c in checks if c.why]
@@ -83,34 +84,41 @@ def test_a_good_folder_passes_every_check(made):
     assert {"builds and runs", "loss", "gradients", "save and load", "generate", "as upstream"} <= names
 
 
+@pytest.mark.slow
 def test_a_model_beside_damaged_ones_passes_every_check(failed):
     assert not of_model(failed, "good")
 
 
+@pytest.mark.slow
 def test_a_changed_output_is_found(failed):
     checks = of_model(failed, "scaled")
     assert any(c.name == "as upstream" and "outputs differ" in c.why for c in checks), failed
 
 
+@pytest.mark.slow
 def test_an_import_of_a_model_is_found(failed):
     assert any(c.name == "text" and "modeling_imported.py" in c.why and "gemma" in c.why for c in failed), failed
     assert any(c.name == "needs no model of transformers" for c in failed), failed
 
 
+@pytest.mark.slow
 def test_a_cache_that_is_left_aside_is_found(failed):
     checks = of_model(failed, "uncached")
     assert any(c.name == "generate without a cache" and "logits differ" in c.why for c in checks), failed
 
 
+@pytest.mark.slow
 def test_a_broken_loss_is_found(failed):
     assert any(c.name == "as upstream" and "loss is" in c.why for c in of_model(failed, "doubled")), failed
 
 
+@pytest.mark.slow
 def test_a_class_that_cannot_be_built_is_found(failed):
     checks = of_model(failed, "unbuilt")
     assert any(c.name == "builds and runs" and "Linearr" in c.why for c in checks), failed
 
 
+@pytest.mark.slow
 def test_a_missing_key_is_found(failed):
     assert of_model(failed, "keyless"), failed
 

@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # Of every kind, for (c): decoders, an encoder, experts, detection, speech, towers, an encoder-decoder.
 BEHAVIOUR = "camembert canary llava_next_video mistral mixtral olmo2 rt_detr_v2 sew".split()  # noqa: SIM905
+FURTHER = {"mistral", "olmo2", "sew"}  # decoders beside mixtral, an encoder of speech beside canary's
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,8 @@ def golden():
     return module
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [12, pytest.param(40, marks=pytest.mark.sweep)])
 def test_of_a_sample_nearly_all_is_as_in_transformers(golden, count):
     rows = [golden.judge(path, 20, text_only=True) for path in golden.chosen(count, 0)]
     failed = {key: {r["name"]: r[key] for r in rows if r[key]} for key in "abd"}
@@ -28,7 +30,8 @@ def test_of_a_sample_nearly_all_is_as_in_transformers(golden, count):
     assert sum(not t for t in texts) >= 0.8 * len(texts), failed["d"]
 
 
-@pytest.mark.parametrize("name", BEHAVIOUR)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.sweep if n in FURTHER else ()) for n in BEHAVIOUR])
 def test_classes_behave_as_those_of_transformers(golden, name):
     row = golden.judge(next(golden.MODELS.glob(f"*/modular_{name}.py")), 30, text_only=False)
     assert not row["b"] and not row["c"] and not row["skipped"], row

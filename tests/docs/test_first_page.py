@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from helpers.pages import SHA, block
 from helpers.processes import ROOT, clean_environment
 
 USERS_HUB = "/home/you/.local/share/pinfold/hub"  # what the page shows; the tests' own is elsewhere
+pytestmark = pytest.mark.slow
 
 
 def test_the_output_on_the_first_screen_is_what_a_push_prints(place):

@@ -12,9 +12,14 @@ from helpers.processes import ROOT, clean_environment
 pytestmark = pytest.mark.slow
 
 
-def test_publishing_under_a_name_of_ones_own(place):
-    out = place[1](block("publish", "bash", "--repo me/resnet-digits"), **place[4]).stdout
-    assert "Published me/resnet-digits at " in out
+@pytest.fixture(scope="module")
+def published(place):
+    """What the line that publishes under a name of one's own prints: me/resnet-digits, with its code."""
+    return place[1](block("publish", "bash", "--repo me/resnet-digits"), **place[4]).stdout
+
+
+def test_publishing_under_a_name_of_ones_own(published):
+    assert "Published me/resnet-digits at " in published
 
 
 def test_publishing_from_python(place, tmp_path):
@@ -23,18 +28,18 @@ def test_publishing_from_python(place, tmp_path):
     assert re.search(r"^[0-9a-f]{40} from transformers import", out, re.MULTILINE)
 
 
+@pytest.mark.sweep  # as the line above, for a folder that lies elsewhere
 def test_publishing_a_folder_from_elsewhere(place):
     _, push = block("publish", "bash", 'pip install ".[').splitlines()
     assert "Published local/checkpoint at " in place[1](push).stdout
 
 
-def test_checking_a_repository_and_a_folder(place):
+def test_checking_a_repository_and_a_folder(place, published):
     """Three lines: a repository, a folder that is also run, and the fixer, which finds nothing to do."""
     shell = place[1]
-    shell("pinfold push resnet_model --checkpoint runs/resnet-digits --repo me/checked", **place[4])
     repository, run, fix = block("check", "bash", "pinfold check some-org").splitlines()
-    repository = repository.replace("some-org/some-model", "me/checked")
-    assert re.search(r"me/checked@[0-9a-f]{40}: 0 errors, 0 warnings", shell(repository, **place[4]).stdout)
+    repository = repository.replace("some-org/some-model", "me/resnet-digits")
+    assert re.search(r"me/resnet-digits@[0-9a-f]{40}: 0 errors, 0 warnings", shell(repository, **place[4]).stdout)
     out = shell(run).stdout
     assert "D04 buffers" in out and "measured: passes in transformers" in out
     assert "nothing to fix automatically" in shell(fix).stdout
@@ -44,6 +49,7 @@ def test_checking_a_repository_and_a_folder(place):
     assert [line for line in shown if line and line not in printed] == []
 
 
+@pytest.mark.sweep  # test_suite.py runs the same command on a folder of one class
 def test_the_suite_runs_on_the_classes_that_the_page_names(place):
     shown = place[1](block("check", "bash", "pinfold check --suite")).stdout
     assert "SentimentAnalyzer (AutoModelForSequenceClassification)" in shown
@@ -59,18 +65,18 @@ def test_a_finding_is_accepted_as_the_page_says(tmp_path):
     assert accepted == {"S07 tokenization_x.py": "writes its cache where the caller says"}
 
 
-def test_publishing_weights_for_code_that_is_published(place):
+def test_publishing_weights_for_code_that_is_published(place, published):
     cwd, shell, _, _, account = place
-    out = shell("pinfold push resnet_model --checkpoint runs/resnet-digits --repo me/the-code", **account).stdout
     directory = cwd / "more-weights"
     shutil.copytree(cwd / "runs" / "resnet-digits", directory)
     shutil.copyfile(ROOT / "resnet_model" / "card.md", directory / "card.md")
     line = (
         block("publish", "bash", "--code-from me/the-code")
+        .replace("me/the-code", "me/resnet-digits")
         .replace("DIR", "more-weights")
-        .replace("SHA", SHA.search(out)[0])
+        .replace("SHA", SHA.search(published)[0])
     )
-    assert f'code_revision="{SHA.search(out)[0]}"' in shell(line, **account).stdout
+    assert f'code_revision="{SHA.search(published)[0]}"' in shell(line, **account).stdout
 
 
 @pytest.mark.parametrize("words", ['from_pretrained("."', "AutoConfig.register"])

@@ -59,6 +59,7 @@ def inputs_for(model, rows: int, length: int = 200, pixels: int = 48) -> dict:
     return {name: tensor.to("meta") for name, tensor in found.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("folder", "auto", "fields"), CASES)
 def test_every_class_costs_what_torchs_own_counter_says(folder, auto, fields):
     model = on_meta(folder, auto, {**SMALL[folder], **fields})

@@ -18,7 +18,12 @@ from pinfold.folder.model_folder import read_modules
 from pinfold.verify import suite as check_suite
 
 FOLDERS = sorted(path for path in ROOT.glob("*_model") if path.is_dir())
-QUICK = {"AutoModel", "AutoModelForCausalLM", "AutoModelForSequenceClassification"}
+# What every run tests of our folders, one of each kind: a base, words, classes. All the others are of the sweep.
+QUICK = {
+    ("bert_model", "AutoModel"),
+    ("decoder_model", "AutoModelForCausalLM"),
+    ("sentiment_model", "AutoModelForSequenceClassification"),
+}
 # Faults of our own folders that are known and not fixed yet.
 KNOWN = {}
 
@@ -39,6 +44,7 @@ def failures(folder, auto, device="cpu"):
     return sentences
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("auto", [suite_models.BASE, suite_models.WORDS, suite_models.TEXTS])
 def test_a_good_model_passes_everything(fine, auto):
     assert failures(fine, auto) == {}
@@ -119,12 +125,12 @@ def test_a_broken_probe_is_named_itself_and_not_the_configuration(tmp_path, cont
 def classes(folders):
     for folder in folders:
         for auto in common.places(folder):
-            # widths that cannot be made small take a while; a few checks of it are asked below
-            slow = auto not in QUICK or folder.name == "resnet_model"
-            marks = pytest.mark.sweep if slow else ()
+            # of resnet_model, whose widths cannot be made small, a few checks are asked below
+            marks = () if (folder.name, auto) in QUICK else pytest.mark.sweep
             yield pytest.param(folder, auto, id=f"{folder.name}-{auto}", marks=marks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("folder", "auto"), [*classes(FOLDERS)])
 def test_our_model_folders_pass(folder, auto):
     sentences = failures(folder, auto)
@@ -148,6 +154,7 @@ UPSTREAM = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "vit" else pytest.mark.sweep) for n in UPSTREAM])
 def test_what_transformers_own_models_fail_is_known(tmp_path, name):
     folder = tmp_path / f"my_{name}"
@@ -157,6 +164,7 @@ def test_what_transformers_own_models_fail_is_known(tmp_path, name):
         assert set(sentences) == UPSTREAM[name].get(auto, set()), (auto, sentences)
 
 
+@pytest.mark.slow
 def test_the_command_shows_a_table_and_writes_it_as_json(tmp_path, pinfold):
     fine = suite_models.write(tmp_path / "fine_model", suite_models.NO_HEADS)
     report = tmp_path / "report.json"
@@ -170,7 +178,7 @@ def test_the_command_shows_a_table_and_writes_it_as_json(tmp_path, pinfold):
     assert len(rows) == len(table.CHECKS) and {row["state"] for row in rows} == {table.PASSED, table.NOT_APPLICABLE}
 
 
-def test_a_failure_is_exit_code_1_and_its_sentence_is_shown(tmp_path, monkeypatch, capsys):
+def test_a_failure_is_exit_code_1_and_its_sentence_is_shown(forked, tmp_path, monkeypatch, capsys):
     folder = suite_models.write(
         tmp_path / "faulty_model", suite_models.FAULTS["no docstring"][1:4], suite_models.NO_HEADS
     )
@@ -182,7 +190,7 @@ def test_a_failure_is_exit_code_1_and_its_sentence_is_shown(tmp_path, monkeypatc
     assert "  documented (1): no docstring: FineModel; say what it takes" in shown
 
 
-def test_a_repository_is_checked_at_a_commit_from_its_own_configuration(hub, tmp_path, monkeypatch, capsys):
+def test_a_repository_is_checked_at_a_commit_from_its_own_configuration(forked, hub, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     folder = suite_models.write(tmp_path / "fine_model", suite_models.NO_HEADS)
     named = {"AutoConfig": "configuration_fine.FineConfig", "AutoModel": "modeling_fine.FineModel"}

@@ -4,6 +4,7 @@ The real script and the real request; what is left out is the sandbox, and five 
 whose subject is not the sandbox: the fixture ``forked`` of conftest.py puts it in the sandbox's place.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,6 +12,11 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+
+import pytest
+
+from helpers.processes import clean_environment
+from pinfold.fence import process as fence
 
 SERVER = """
 import importlib.util, json, os, sys
@@ -49,6 +55,58 @@ for line in sys.stdin:
         os._exit(0)
     print(os.waitpid(child, 0)[1], flush=True)
 """
+
+READERS = """
+import json, os, sys, traceback
+import torch
+import transformers
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+from transformers.utils import HF_MODULES_CACHE
+torch.set_num_threads(1)
+
+for line in sys.stdin:
+    code, arguments, home = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        for number, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{home}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+        for name, module in list(sys.modules.items()):  # every module has read it when it was imported
+            if name.startswith("transformers.") and vars(module).get("HF_MODULES_CACHE") == HF_MODULES_CACHE:
+                module.HF_MODULES_CACHE = f"{home}/modules"
+        sys.argv = ["-c", *arguments]
+        try:
+            exec(code, {"__name__": "__main__"})
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        sys.stdout.flush()
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class Readers:
+    """`python -c CODE` of readers who load a directory, each in a fork of one process with transformers in it."""
+
+    def __init__(self, home: Path):
+        environment = clean_environment(home, HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", READERS], env=environment, cwd=home, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def run(self, code: str, home: Path, *arguments: object) -> subprocess.CompletedProcess:
+        """What the code did; ``home`` is the reader's, and keeps the modules that were loaded."""
+        home.mkdir(exist_ok=True)
+        self.process.stdin.write(json.dumps([code, [str(a) for a in arguments], str(home)]) + "\n")
+        self.process.stdin.flush()
+        code = int(self.process.stdout.readline())
+        return subprocess.CompletedProcess(arguments, code, (home / "out").read_text(), (home / "err").read_text())
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 class Forks:
@@ -92,3 +150,11 @@ class Forks:
         for server in self.servers.values():
             server.kill()
             server.wait()
+
+
+@contextlib.contextmanager
+def in_forks(forks: Forks):
+    """The fixture ``forked`` for a fixture of a whole file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fence, "run_sandboxed", forks.run)
+        yield

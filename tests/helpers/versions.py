@@ -1,7 +1,7 @@
 """The releases of transformers that tests load published models in.
 
-By default the two ends of the minimum matrix; ``make sweep`` sets ALL_VERSIONS for those between. Verification itself,
-the demo's push and the corpus of folders are tested in all four by every run.
+By default the two ends of the minimum matrix; ``make sweep`` sets ALL_VERSIONS for those between. The push of a model
+with its tokenizer, and the corpus of folders that verification refuses, go through all four in every run of test-all.
 """
 
 import os

@@ -7,7 +7,7 @@ import re
 import struct
 
 import pytest
-from helpers.hub.hub_support import GENERATIONS, ROOT, Server, ThreadServer, client, file
+from helpers.hub.hub_support import EACH_GENERATION, GENERATIONS, ROOT, Server, ThreadServer, client, file
 
 # Services that a Hub of files does not have; the README names them.
 SERVICES = re.compile(r"collection|webhook|job|bucket|paper|inference|organization|follow|zero_gpu")
@@ -191,7 +191,8 @@ def table() -> dict[str, str]:
     return dict(re.findall(r"^\| (\w+) \| .*? \| (works|refused) \|", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.slow
+@pytest.mark.parametrize("generation", EACH_GENERATION)
 def test_every_call_does_what_the_table_says(tmp_path, generation):
     header = json.dumps({"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()
     weights = struct.pack("<Q", len(header)) + header + bytes(24)

@@ -78,6 +78,7 @@ def opened(browser, server, **options):
     assert problems == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_every_page_is_accessible_and_no_wider_than_the_window(browser, server, mode):
     from axe_playwright_python.sync_playwright import Axe
@@ -94,6 +95,7 @@ def test_every_page_is_accessible_and_no_wider_than_the_window(browser, server, 
     assert not wrong, wrong
 
 
+@pytest.mark.slow
 def test_markup_in_everything_a_user_writes_stays_text(browser, server):
     """The console would tell of a script that the page's policy blocked, and a dialog of one that it did not."""
     pages = hub_site.attack(server)

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.hub.hub_support import GENERATIONS, Server, client, environment, file, sha256, user_of
+from helpers.hub.hub_support import EACH_GENERATION, Server, client, environment, file, sha256, user_of
 
 
-@pytest.fixture(params=GENERATIONS)
+@pytest.fixture(params=EACH_GENERATION)
 def generation(request):
     return request.param
 

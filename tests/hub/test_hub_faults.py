@@ -11,7 +11,7 @@ import threading
 import urllib.request
 
 import pytest
-from helpers.hub.hub_support import GENERATIONS, Server, client, file, large
+from helpers.hub.hub_support import EACH_GENERATION, Server, client, file, large
 
 from pinfold.hub.server.tokens import Tokens
 from pinfold.hub.storage import discussions
@@ -48,7 +48,7 @@ def leftovers(data) -> list:
     return [*(data / "tmp").iterdir(), *(data / "repos").rglob("*.lock")]
 
 
-@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("generation", EACH_GENERATION)
 def test_an_upload_whose_connection_drops_is_sent_again(data, tmp_path, generation):
     token, first = prepare(data)
     with Server(data, "--fault", "put-drop") as server:
@@ -73,6 +73,7 @@ def test_uploads_that_always_drop_leave_nothing_visible(data, tmp_path):
         assert not leftovers(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "committed"),
     [
@@ -111,6 +112,7 @@ def test_a_server_killed_at_any_step_has_all_of_a_commit_or_none(data, tmp_path,
     subprocess.run(fsck, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_an_upload_url_outlives_a_restart(data):
     token, _ = prepare(data)
     with Server(data) as server:
@@ -120,7 +122,7 @@ def test_an_upload_url_outlives_a_restart(data):
         assert server.commit("me/model", token, large("w.bin", b"content")).status == 200
 
 
-@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("generation", EACH_GENERATION)
 def test_a_commit_whose_answer_is_lost_is_there_and_can_be_found(data, tmp_path, generation):
     token, first = prepare(data)
     with Server(data, "--fault", "lose-answer") as server:
@@ -176,6 +178,7 @@ def test_locks_and_temporary_files_of_a_crash_are_removed_at_start(data):
         assert server.commit("me/model", token, file("a", "1")).status == 200
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_507_with_a_reason_and_changes_nothing(data):
     token, first = prepare(data)
     content = os.urandom(8 * 2**20)
@@ -217,6 +220,7 @@ def test_repositories_deleted_in_the_middle_of_an_upload_stay_deleted(data):
         assert server.history("me/model") == ["initial commit"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
 def test_stopping_during_an_upload_leaves_nothing(data):
     token, _ = prepare(data)
@@ -316,6 +320,7 @@ def test_what_comes_late_never_brings_a_repository_back(data):
         assert server.commit("me/model", token, file("a.txt", "a")).status == 200
 
 
+@pytest.mark.slow
 def test_changes_that_race_with_a_deletion_are_a_404(data):
     token, _ = prepare(data)
     statuses, stop = set(), threading.Event()

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from helpers.hub.hub_support import ROOT, Server, client, file, large, sha256
+from helpers.processes import run_here
 
 from pinfold.common.files import lock
 from pinfold.hub.storage.repository import Pointer
@@ -19,23 +20,22 @@ from pinfold.hub.storage.store import Store
 WEIGHTS = os.urandom(3_000_000)
 
 
-def pinfold(data, *arguments: str, code: int = 0, **variables: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pinfold", "hub", "import", *arguments, "--data", str(data)]
-    run = subprocess.run(
-        command, capture_output=True, text=True, timeout=90, cwd=ROOT, env={**os.environ, **variables}
-    )
+def pinfold(data, *arguments: str, code: int = 0, fresh: bool = False, **variables: str):
+    """`pinfold hub import`, in this process; fresh: in one of its own, as a user runs it."""
+    given = ["hub", "import", *arguments, "--data", str(data)]
+    if fresh:
+        command = [sys.executable, "-m", "pinfold", *given]
+        environment = {**os.environ, **variables}
+        run = subprocess.run(command, capture_output=True, text=True, timeout=90, cwd=ROOT, env=environment)
+    else:
+        run = run_here(*given, **variables)
     assert run.returncode == code and "Traceback" not in run.stderr, run
     assert code == 0 or run.stderr.splitlines()[-1].startswith("pinfold hub: "), run
     return run
 
 
 def verified(data) -> None:
-    run = subprocess.run(
-        [sys.executable, "-m", "pinfold", "hub", "--data", str(data), "verify"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+    run = run_here("hub", "--data", str(data), "verify")
     assert run.returncode == 0, run.stdout
 
 
@@ -62,7 +62,7 @@ def test_a_mirror_has_the_same_sha_and_its_pin_loads(source, tmp_path):
     data = tmp_path / "data"
     with Server(data) as here:  # a running server shows the mirror as soon as it is whole
         args = ("org/model", "lab/copy", "--from", source.url, "--revision", source.pin)
-        assert f"lab/copy is at {source.pin}" in pinfold(data, *args).stdout
+        assert f"lab/copy is at {source.pin}" in pinfold(data, *args, fresh=True).stdout
         assert here.head("lab/copy") == source.pin
         assert here.history("lab/copy") == ["test", "test", "initial commit"]
         assert here.head("lab/copy", revision="v1") == source.pin
@@ -90,7 +90,7 @@ result = config.size, hashlib.sha256(open(path, "rb").read()).hexdigest()
         assert here.commit("lab/copy", lab, file("mine.txt", "m")).status == 200
         clone = tmp_path / "clone"
         subprocess.run(["git", "clone", "-q", f"{here.url}/lab/copy", str(clone)], check=True, capture_output=True)
-    assert "lab/copy is there already" in pinfold(data, str(tmp_path / "clone"), "lab/copy", code=2).stderr
+    assert "lab/copy is there already" in pinfold(data, str(tmp_path / "clone"), "lab/copy", code=2, fresh=True).stderr
 
 
 def test_a_private_repository_needs_its_token_and_stays_private(source, tmp_path):
@@ -100,7 +100,7 @@ def test_a_private_repository_needs_its_token_and_stays_private(source, tmp_path
     data, args = tmp_path / "data", ("org/hidden", "lab/hidden", "--from", source.url)
     assert "--token-from-env" in pinfold(data, *args, code=2).stderr
     assert "not set" in pinfold(data, *args, "--token-from-env", "NOT_THERE", code=2).stderr
-    run = pinfold(data, *args, "--token-from-env", "SOURCE_TOKEN", SOURCE_TOKEN=source.org)
+    run = pinfold(data, *args, "--token-from-env", "SOURCE_TOKEN", SOURCE_TOKEN=source.org, fresh=True)
     assert sha in run.stdout and source.org not in run.stdout + run.stderr
     with Server(data) as here:
         assert here.http("GET", "/api/models/lab/hidden").status == 401
@@ -394,6 +394,7 @@ def test_gc_leaves_alone_what_an_import_is_busy_with(source, tmp_path):
     with lock(data / "imports/models--lab--x.lock"), lock(data / "imports/models--lab--y.lock"):
         gc()
         assert part.exists() and staged.exists()
-        assert "being imported" in pinfold(data, "org/model", "lab/x", "--from", source.url, code=2).stderr
+        busy = pinfold(data, "org/model", "lab/x", "--from", source.url, code=2, fresh=True)
+        assert "being imported" in busy.stderr
     gc()
     assert not part.exists() and not staged.exists()

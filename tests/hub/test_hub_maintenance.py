@@ -10,11 +10,17 @@ import zlib
 import pytest
 from dulwich.repo import Repo
 from helpers.hub.hub_support import ROOT, Server, file, large, sha256
+from helpers.processes import run_here
 
 
-def pinfold(data, *arguments: str, code: int = 0) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pinfold", "hub", "--data", str(data), *arguments]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+def pinfold(data, *arguments: str, code: int = 0, fresh: bool = False) -> subprocess.CompletedProcess:
+    """`pinfold hub`, in this process; fresh: in one of its own, as a user runs it."""
+    given = ["hub", "--data", str(data), *arguments]
+    if fresh:
+        command = [sys.executable, "-m", "pinfold", *given]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    else:
+        run = run_here(*given)
     assert run.returncode == code and "Traceback" not in run.stderr, run
     return run
 
@@ -73,7 +79,7 @@ def test_gc_removes_what_nothing_reaches_and_only_when_old(data):
     assert "would remove models/me/model: " in listed and "2 large files" in listed and "1 temporary" in listed
     assert content_of(repo) == everything and (data / "tmp" / "0123456789abcdef").exists()
     assert "removed 0 bytes" in pinfold(data, "gc", "--older-than", "30").stdout
-    done = pinfold(data, "gc").stdout
+    done = pinfold(data, "gc", fresh=True).stdout
     assert done == listed.replace("would remove", "removed")
     assert not (data / "tmp" / "0123456789abcdef").exists() and not (repo / ".hub.json.0123").exists()
     left = content_of(repo)
@@ -108,7 +114,7 @@ def test_gc_refuses_beside_a_server_and_leaves_a_damaged_repository_alone(data):
     repo = data / "repos/models/me/model.git"
     age(data, 20)
     with Server(data) as server:
-        run = pinfold(data, "gc", code=2)
+        run = pinfold(data, "gc", code=2, fresh=True)
         assert f"served already at {server.url}" in run.stderr and run.stderr.count("\n") == 1
         assert "no fault" in pinfold(data, "verify").stderr, "verify only reads"
     main = (repo / "refs/heads/main").read_text().strip()
@@ -122,7 +128,7 @@ def test_gc_refuses_beside_a_server_and_leaves_a_damaged_repository_alone(data):
 
 def test_verify_names_every_kind_of_damage(data):
     repo = data / "repos/models/me/model.git"
-    assert pinfold(data, "verify").stdout == ""
+    assert pinfold(data, "verify", fresh=True).stdout == ""
     git = ["git", "-C", str(repo), "-c", "safe.directory=*", "rev-parse"]
     blob, tree = subprocess.run([*git, "main:a.txt", "v1^{tree}"], capture_output=True, text=True).stdout.split()
 

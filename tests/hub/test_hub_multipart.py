@@ -6,7 +6,7 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-from helpers.hub.hub_support import GENERATIONS, Server, client, large, sha256
+from helpers.hub.hub_support import EACH_GENERATION, Server, client, large, sha256
 
 PART = 1_000_000
 SIZE = 3_500_000
@@ -50,7 +50,7 @@ def left(server) -> list:
     return [*(server.data / "parts").glob("*"), *(server.data / "tmp").iterdir()]
 
 
-@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("generation", EACH_GENERATION)
 @pytest.mark.parametrize("fault", [None, "put-drop:2"])
 def test_clients_send_a_large_file_in_parts(tmp_path, generation, fault):
     options = ["--part-size", str(PART), *(["--fault", fault] if fault else [])]
@@ -73,6 +73,7 @@ result = hashlib.sha256(open(hf_hub_download(repo, "w.safetensors"), "rb").read(
         assert not left(server)
 
 
+@pytest.mark.slow
 def test_parts_already_here_are_kept_over_a_kill(tmp_path):
     content = os.urandom(SIZE)
     data, options = tmp_path / "data", ("--part-size", str(PART))
@@ -125,6 +126,7 @@ def test_wrong_parts_never_become_a_file(server, me):
     assert not left(server)
 
 
+@pytest.mark.slow
 def test_parts_that_nobody_finishes_go_with_time(tmp_path):
     content, data = os.urandom(SIZE), tmp_path / "data"
     with Server(data, "--part-size", str(PART)) as server:

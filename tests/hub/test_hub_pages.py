@@ -100,6 +100,7 @@ def test_private_repositories_are_listed_for_their_owner_only(server):
     assert "alice/secret" in page and '<span class="badge private">private</span>' in page
 
 
+@pytest.mark.slow
 def test_a_list_of_hundreds_has_pages_and_is_quick(tmp_path):
     """Copies of one repository: the front door makes 40 a second, and the list does not care. Timed, so a process."""
     with Server(tmp_path / "data", "--quiet") as server:
@@ -151,6 +152,7 @@ SPOILT = {  # what is wrong with a repository on the disk: how to make it so
 }
 
 
+@pytest.mark.slow
 def test_a_damaged_repository_is_a_row_and_everybody_elses_go_on_working(tmp_path):
     with Server(tmp_path / "data", "--quiet") as server:
         token = server.token("me")
@@ -194,6 +196,7 @@ WILD = {  # content that a stranger may push: none of it is anybody else's error
 }
 
 
+@pytest.mark.slow
 def test_strange_metadata_is_no_error_for_anybody(server):
     token = server.tokens["carol"]
     header = json.dumps({"w": {"dtype": "X9", "shape": [2**62] * 30, "data_offsets": [0, 0]}}).encode()
@@ -419,6 +422,7 @@ def test_vocabularies_and_indices_are_no_settings(server):
     assert says(get(server, "/carol/vocabulary"), "Loading runs no code")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source",
     ["from . import (\n" * 34_000, "\n" * 2**19, "from " * 100_000, "-" * 2**19, "(" * 2**19, "x = 1, 2\n" * 58_000,
@@ -660,6 +664,7 @@ def test_a_folder_lists_size_hash_and_the_commit_that_changed_each_file_last(ser
     assert {f"{REPO}/tree/try%2Fwider", f"{REPO}/tree/v1.0", f"{REPO}/refs"} <= set(links)
 
 
+@pytest.mark.slow
 def test_paths_of_a_large_folder_are_looked_up_in_one_reading(server):
     """Each path used to cost a reading of the folder: anybody could keep the server busy for a minute."""
     token, repo = server.tokens["carol"], "carol/paths"
@@ -832,6 +837,7 @@ def test_a_commit_shows_what_it_changed(server):
     assert says(get(server, root), ".gitattributes added")
 
 
+@pytest.mark.slow
 def test_renamed_binary_and_endless_files_are_named_and_not_printed(server):
     token = server.tokens["carol"]
     server.create("carol/moves", token)

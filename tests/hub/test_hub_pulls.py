@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from helpers.hub.hub_support import GENERATIONS, Server, ThreadServer, client, file, large, user_of
+from helpers.hub.hub_support import EACH_GENERATION, Server, ThreadServer, client, file, large, user_of
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def details(server, repo, number, query="?diff=1"):
     return server.http("GET", f"/api/models/{repo}/discussions/{number}{query}").json
 
 
-@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("generation", EACH_GENERATION)
 def test_a_discussion_from_its_opening_to_its_end(server, tmp_path, generation):
     name = user_of(generation)
     result = client(
@@ -77,7 +77,7 @@ result = dict(
     assert "a secret" not in "".join(path.read_text() for path in files), "hidden is gone"
 
 
-@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("generation", EACH_GENERATION)
 def test_pull_requests_are_merged_as_clients_ask(server, tmp_path, generation):
     name = user_of(generation)
     (tmp_path / "folder").mkdir()
@@ -261,6 +261,7 @@ def test_a_merge_cut_off_by_a_kill_is_found_done(tmp_path):
     subprocess.run(fsck, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_nobody_can_fill_a_pull_request_so_that_its_owner_cannot_end_it(server, me):
     server.create("me/full", me)
     stranger, owner = server.token("stranger"), me

@@ -98,6 +98,7 @@ def test_names_that_differ_in_case_alone_are_refused(server, me, unchanged):
     assert server.http("POST", "/api/repos/create", {"name": "MODEL"}, me).status == 409
 
 
+@pytest.mark.slow
 def test_ten_thousand_files_in_one_commit(server, me):
     server.create("me/many", me)
     started = time.monotonic()
@@ -132,6 +133,7 @@ def test_headers_that_are_too_long_or_none(server, unchanged):
     assert raw(server, two).startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.slow
 def test_clients_that_fall_silent_are_dropped(server, me, unchanged):
     started = time.monotonic()
     assert raw(server) == b""
@@ -215,6 +217,7 @@ def open_server(data, *options: str) -> Server:
     return Anywhere()
 
 
+@pytest.mark.slow
 def test_other_machines_are_let_in_only_with_tokens(tmp_path):
     data = tmp_path / "data"
     assert "no token exists" in refused(data, "--host", "0.0.0.0")

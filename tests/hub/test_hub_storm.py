@@ -10,10 +10,11 @@ from helpers.processes import ROOT
 # faults (a race is several), and what they bring about at least: pushes, pushes run again, restarts, looks
 STORMS = [
     pytest.param(15, (10, 3, 3, 10), id="short"),
-    pytest.param(36, (30, 3, 5, 10), id="long", marks=pytest.mark.slow),
+    pytest.param(36, (30, 3, 5, 10), id="long", marks=pytest.mark.sweep),
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("faults", "least"), STORMS)
 def test_no_fault_loses_or_tears_a_commit(faults, least):
     storm = ROOT / "tests" / "helpers" / "hub" / "hub_storm.py"

@@ -516,6 +516,7 @@ def test_a_directory_that_may_not_be_written(tmp_path, capsys):
     assert "choose a directory that you may write" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_runs_as_a_script_from_any_directory_and_without_a_network(tmp_path):
     saved(stock("BertForPreTraining"), tmp_path / "in")
     command = [sys.executable, SCRIPT, "in", "made/here"]
@@ -532,6 +533,7 @@ def test_runs_as_a_script_from_any_directory_and_without_a_network(tmp_path):
     assert done.stderr.startswith("convert_bert: me/bert: cannot be downloaded (")
 
 
+@pytest.mark.slow
 def test_a_repository_of_the_hub_is_downloaded_at_one_commit(tmp_path):
     source = with_tokenizer(saved(stock(), tmp_path / "in", "pickle"), "tokenizer.json")
     (source / "tf_model.h5").write_bytes(b"not wanted")

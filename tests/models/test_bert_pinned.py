@@ -12,6 +12,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from helpers.forks import in_forks
 from helpers.processes import ROOT, clean_environment
 from helpers.versions import VERSIONS
 from models.test_bert_modeling import build
@@ -34,10 +35,10 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def published(hub, minilm, tmp_path_factory):  # noqa: F811
+def published(hub, forks, minilm, tmp_path_factory):  # noqa: F811
     """Name -> commit: the real model by a whole push, small heads by its stage and its commit alone."""
     work, commits = tmp_path_factory.mktemp("pinned"), {}
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, in_forks(forks):
         for name, value in clean_environment(work / "home", HF_TOKEN=hub["token"]).items():
             patch.setenv(name, value)
         given = ["--checkpoint", str(minilm[1]), "--versions", "newest", "--endpoint", hub["url"]]

@@ -88,7 +88,8 @@ def test_pipelines_run_from_a_saved_folder(  # the question-answering one is gon
     assert found
 
 
-def test_every_attention_kind_and_head_is_pushed_and_verified(tokenizer, tmp_path, monkeypatch, capsys):
+@pytest.mark.slow
+def test_every_attention_kind_and_head_is_pushed_and_verified(forked, tokenizer, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name, value in clean_environment(tmp_path / "home").items():
         monkeypatch.setenv(name, value)
@@ -116,11 +117,12 @@ def test_a_folder_registered_locally_needs_no_hub():
     assert type(AutoModel.from_config(build().config)) is BERTModel
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "labels"),
     [("ForSequenceClassification", 3), pytest.param("ForMultipleChoice", 2, marks=pytest.mark.sweep)],
 )
-def test_a_classifier_of_another_size_than_its_sisters_is_pushed(head, labels, tmp_path, monkeypatch, capsys):
+def test_a_classifier_of_another_size_than_its_sisters_is_pushed(forked, head, labels, tmp_path, monkeypatch, capsys):
     """Three heads call their layer `classifier`; what this file cannot be is said, and not verified."""
     monkeypatch.chdir(tmp_path)
     build(head, num_labels=labels).save_pretrained("classes")

@@ -251,6 +251,7 @@ def test_saving_what_was_loaded_writes_the_same_bytes(name, tmp_path):
     assert {"config.json", "model.safetensors", "modeling_decoder.py"} <= set(a) and a == b
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [False, True])
 def test_one_graph_without_breaks_gives_the_same_numbers(masked):
     model = build()
@@ -307,6 +308,7 @@ os._exit(0)  # gloo's threads can abort an interpreter that shuts down
 """
 
 
+@pytest.mark.slow
 def test_two_ranks_split_the_heads_and_give_the_numbers_of_one(tmp_path):
     build(vocab_size=98).save_pretrained(tmp_path / "saved")
     (tmp_path / "script.py").write_text(TENSOR_PARALLEL)

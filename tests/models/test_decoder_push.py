@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from helpers.card_page import copied_example_runs
-from helpers.processes import ROOT, clean_environment
+from helpers.forks import in_forks
+from helpers.processes import ROOT, clean_environment, run_here
 from helpers.versions import VERSIONS
 from models.test_decoder import IDS, build
 
@@ -32,16 +33,16 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def pushed(hub, tmp_path_factory):
-    """The model in memory, the commit, and what the push printed."""
+def pushed(hub, forks, tmp_path_factory):
+    """The model in memory, the commit, and what the push printed; a page's test runs the command by itself."""
     work = tmp_path_factory.mktemp("decoder")
     model = build(vocab_size=288)
     for part in (model, tokenizer()):
         part.save_pretrained(work / "checkpoint")
     given = ["--checkpoint", work / "checkpoint", "--versions", "newest", "--endpoint", hub["url"]]
-    command = [sys.executable, "-m", "pinfold", "push", ROOT / "decoder_model", "--repo", "local/decoder", *given]
-    environment = clean_environment(work / "home", PYTHONPATH=str(ROOT), HF_TOKEN=hub["token"])
-    done = subprocess.run([*map(str, command)], cwd=work, env=environment, capture_output=True, text=True)
+    command = ["push", ROOT / "decoder_model", "--repo", "local/decoder", *given]
+    with in_forks(forks):
+        done = run_here(*map(str, command), HF_TOKEN=hub["token"])
     assert done.returncode == 0, done.stderr[-3000:]
     return model, re.search(r"Published local/decoder at ([0-9a-f]{40})", done.stdout)[1], done.stdout
 

@@ -126,6 +126,7 @@ def test_classes_of_imagenet_are_named_where_the_tag_says_so():
     assert configuration("resnet18", on_meta("resnet18")).id2label[1] == "LABEL_1"
 
 
+@pytest.mark.slow
 def test_runs_as_a_script_from_any_directory(state, tmp_path):
     save_file(state, tmp_path / "weights.safetensors")
     command = [sys.executable, SCRIPT, "resnet10t", "made/here", "--weights", "weights.safetensors"]

@@ -211,6 +211,7 @@ def test_gradient_checkpointing_with_a_frozen_stem_still_trains_the_blocks(use_r
     assert model.model.layer1[0].conv1.weight.grad is not None
 
 
+@pytest.mark.slow
 def test_compiles_as_one_graph_with_the_same_numbers(small):
     pixels, labels = torch.rand(2, 3, 32, 32), torch.tensor([0, 1])
     compiled = torch.compile(small.eval(), fullgraph=True, backend="aot_eager")
@@ -291,6 +292,7 @@ print(config.num_labels, type(model).__name__, type(base).__name__, sum(p.numel(
 """
 
 
+@pytest.mark.slow
 def test_the_checkout_itself_loads(tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", CHECKOUT],

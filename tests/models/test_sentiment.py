@@ -251,6 +251,7 @@ def test_words_can_be_added(tmp_path):
     assert torch.equal(again(ids, mask).logits, before) and again(ids.clamp(min=65), mask).logits.shape == (5, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_an_exported_graph_takes_other_rows_and_a_traced_one_other_lengths(pooling):
     model, (ids, mask) = made(pooling=pooling), padded(rows(), "left")
@@ -299,6 +300,7 @@ def test_padding_is_skipped_where_that_pays():
     assert not modeling_sentiment.is_packed(x, lengths)  # in training
 
 
+@pytest.mark.slow
 def test_compiled_around_the_lstm_it_gives_the_same():
     model, (ids, mask) = made(), padded(rows(), "left")
     compiled = torch.compile(model, backend="aot_eager")

@@ -11,7 +11,8 @@ import sys
 import pytest
 import torch
 from helpers.card_page import copied_example_runs
-from helpers.processes import ROOT, clean_environment
+from helpers.forks import in_forks
+from helpers.processes import ROOT, clean_environment, run_here
 from helpers.versions import VERSIONS
 
 from pinfold.tokenizer.save import write_portable
@@ -19,13 +20,13 @@ from pinfold.tokenizer.train import train as train_tokenizer
 from sentiment_model.configuration_sentiment import SentimentConfig
 from sentiment_model.modeling_sentiment import SentimentAnalyzer
 
-pytestmark = pytest.mark.versions
+pytestmark = [pytest.mark.slow, pytest.mark.versions]  # a push, and a process in each release
 TEXTS = ["a lovely film, not a dull one", "the song was fine and the chair was poor today", "dreary"] * 20
 
 
 @pytest.fixture(scope="module")
-def pushed(hub, tmp_path_factory):
-    """The model in memory, the commit, and what the push printed."""
+def pushed(hub, forks, tmp_path_factory):
+    """The model in memory, the commit, and what the push printed; a page's test runs the command by itself."""
     work = tmp_path_factory.mktemp("sentiment")
     torch.manual_seed(0)
     made = train_tokenizer(TEXTS, "wordpiece", 70, lowercase=True, model_max_length=64)
@@ -34,9 +35,9 @@ def pushed(hub, tmp_path_factory):
     model.save_pretrained(work / "checkpoint")
     write_portable(made, work / "checkpoint")
     given = ["--checkpoint", work / "checkpoint", "--versions", "newest", "--endpoint", hub["url"]]
-    command = [sys.executable, "-m", "pinfold", "push", ROOT / "sentiment_model", "--repo", "local/sentiment", *given]
-    environment = clean_environment(work / "home", PYTHONPATH=str(ROOT), HF_TOKEN=hub["token"])
-    done = subprocess.run([*map(str, command)], cwd=work, env=environment, capture_output=True, text=True)
+    command = ["push", ROOT / "sentiment_model", "--repo", "local/sentiment", *given]
+    with in_forks(forks):
+        done = run_here(*map(str, command), HF_TOKEN=hub["token"])
     assert done.returncode == 0, done.stderr[-3000:]
     return model, re.search(r"Published local/sentiment at ([0-9a-f]{40})", done.stdout)[1], done.stdout
 
@@ -63,6 +64,7 @@ def said(pushed, hub, overlay, tmp_path_factory):
     return found
 
 
+@pytest.mark.sweep  # those of resnet_model, decoder_model and bert_model are copied in every run
 def test_the_example_copied_from_the_cards_page_prints_what_the_card_shows(pushed, hub, tmp_path):
     assert "id2label[best]" in copied_example_runs(hub["url"], "local/sentiment", tmp_path / "home")
 

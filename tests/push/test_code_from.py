@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from helpers import tiny
 from helpers.processes import clean_environment
+from helpers.versions import VERSIONS
 from huggingface_hub import HfApi
 
 from pinfold.cli.main import main
@@ -49,6 +50,7 @@ def push(hub, monkeypatch, capsys):
     return run
 
 
+ENDS = ("--versions", *VERSIONS)
 LOAD = """
 import torch, transformers
 {snippet}
@@ -57,9 +59,11 @@ torch.save(model(torch.arange(6)[None]).logits, {path!r})
 """
 
 
+@pytest.mark.slow
+@pytest.mark.versions
 def test_weights_are_published_without_code_and_load_with_both_pins(forked, push, hub, code_repo, weights, tmp_path):
     repo, sha = code_repo
-    code, out, err = push(weights, "--repo", "local/weights-only", "--code-from", f"{repo}@{sha}")
+    code, out, err = push(weights, "--repo", "local/weights-only", "--code-from", f"{repo}@{sha}", *ENDS)
     assert code == 0, out + err
     snippet = out[out.index("from transformers import") :]
     assert f'code_revision="{sha}", trust_remote_code=True' in snippet
@@ -78,7 +82,7 @@ def test_weights_are_published_without_code_and_load_with_both_pins(forked, push
     environment = clean_environment(tmp_path / "home", HF_ENDPOINT=hub["url"])
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    again = push(weights, "--repo", "local/weights-only", "--code-from", f"{repo}@{sha}")
+    again = push(weights, "--repo", "local/weights-only", "--code-from", f"{repo}@{sha}", *ENDS)
     assert again[0] == 0 and "nothing changed" in again[1]
 
 

@@ -10,6 +10,8 @@ from helpers.processes import ROOT, clean_environment
 
 from pinfold.remote import destination
 
+pytestmark = pytest.mark.slow  # the demo is trained and pushed for it
+
 
 def script(code, cwd, endpoint, overlay=None, **environment):
     """Run Python in a new process with an empty cache, as a user of the given Hub."""

@@ -157,6 +157,7 @@ def test_a_push_survives(quick, serve, push, tmp_path, port, fault):
     whole(client)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["exit-before-commit", "exit-inside-commit", "put-drop-always"])
 def test_a_push_that_fails_leaves_nothing_and_the_next_completes(quick, serve, push, tmp_path, port, fault):
     data = serve(fault)
@@ -174,6 +175,7 @@ def test_a_push_that_fails_leaves_nothing_and_the_next_completes(quick, serve, p
     whole(client)
 
 
+@pytest.mark.slow
 def test_after_a_lost_answer_and_somebody_elses_commit_the_sha_is_still_ours(
     quick, serve, push, tmp_path, port, monkeypatch
 ):
@@ -210,6 +212,7 @@ def test_a_lost_answer_with_somebody_elses_commit_in_between_is_found_in_the_his
     assert [pinned(out)] == publishing(client) and titles(client)[1] == "Theirs"
 
 
+@pytest.mark.slow
 def test_files_that_somebody_else_committed_first_are_not_reported_as_ours(
     quick, serve, push, tmp_path, port, monkeypatch
 ):
@@ -294,7 +297,11 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize("where", STEPS)
+# before the commit, while it is made, and after it; the steps between them in the slow tests
+QUICK = ("stage", "upload", "download")
+
+
+@pytest.mark.parametrize("where", [pytest.param(s, marks=() if s in QUICK else pytest.mark.slow) for s in STEPS])
 def test_ctrl_c_leaves_nothing_half_written(quick, serve, push, tmp_path, port, monkeypatch, where):
     serve()
     temporary = tmp_path / "tmp"
@@ -348,6 +355,7 @@ def in_namespace(script, tmp_path, **environment):
 needs_mount = pytest.mark.skipif("--mount" not in fence.available().namespaces, reason="no mount namespace here")
 
 
+@pytest.mark.slow
 @needs_mount
 @pytest.mark.parametrize(
     ("mount", "words"),
@@ -377,6 +385,7 @@ def test_the_deadline_of_the_client_is_put_back(monkeypatch):
         assert get_session().timeout == before
 
 
+@pytest.mark.slow
 def test_a_tiny_change_is_a_new_commit(quick, serve, push, tmp_path, port):
     serve()
     first = pinned(push()[1])

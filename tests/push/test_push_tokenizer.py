@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from helpers import tiny
 from helpers.processes import clean_environment
+from helpers.versions import VERSIONS
 from huggingface_hub import HfApi
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
@@ -134,6 +135,7 @@ def minimum(overlay):
         overlay(version)
 
 
+@pytest.mark.slow
 def test_a_model_with_its_tokenizer_is_verified_with_its_ids(
     forked, push, hub, repo, tiny_folder, checkpoint, tmp_path, minimum
 ):
@@ -197,6 +199,8 @@ def test_every_version_gives_the_inputs_that_the_checkpoint_gave(tmp_path, names
     assert settings["model_input_names"] == (names or ["input_ids", "attention_mask"])
 
 
+@pytest.mark.slow
+@pytest.mark.versions
 def test_a_stock_tokenizer_beside_a_model_of_its_own_type_gives_every_version_the_same(
     tiny_folder, tiny_checkpoint, tmp_path, overlay
 ):
@@ -216,8 +220,8 @@ def test_a_stock_tokenizer_beside_a_model_of_its_own_type_gives_every_version_th
     )
     ids = [2, 5, 6, 7, 3, 5, 7, 3]
     wanted = {"input_ids": ids, "token_type_ids": [0] * 5 + [1] * 3, "attention_mask": [1] * 8}
-    for version in (*OLDER, None):
-        path = overlay(version) if version else None
+    for version in dict.fromkeys((*VERSIONS, "5.0.0")):
+        path = None if version == "newest" else overlay(version)
         assert ran(code, tmp_path / "home", path, HF_HUB_OFFLINE="1") == wanted, version
 
 
@@ -242,6 +246,8 @@ def test_tokenizer_json_alone_gets_the_settings_that_every_version_needs(tiny_fo
     assert not errors(audit(made.directory, read_folder(made.directory)))
 
 
+@pytest.mark.slow
+@pytest.mark.versions
 def test_a_tokenizer_alone_is_published_and_needs_no_trust(
     forked, push, hub, repo, tokenizer, tmp_path, overlay, minimum
 ):
@@ -252,8 +258,8 @@ def test_a_tokenizer_alone_is_published_and_needs_no_trust(
     assert "trust_remote_code" not in snippet and "torch" not in snippet
     wanted = PreTrainedTokenizerFast.from_pretrained(tokenizer)("a quick [MASK] dog")["input_ids"]
     assert load(hub, snippet, tmp_path / "reader") == wanted
-    for version in (*OLDER, None):  # from what the first load left
-        path = overlay(version) if version else None
+    for version in VERSIONS:  # from what the first load left
+        path = None if version == "newest" else overlay(version)
         assert load(hub, snippet, tmp_path / "reader", path, HF_HUB_OFFLINE="1") == wanted
     sha = re.search(r'revision="([0-9a-f]{40})"', out)[1]
     pin, files, _ = repo[1].list_repo_commits(repo[0])
@@ -400,6 +406,7 @@ def test_an_adapter_that_imports_a_package_is_found(tmp_path):
     assert any("base_model_name_or_path" in f.sentence and f.severity == "warning" for f in found)
 
 
+@pytest.mark.slow
 def test_a_tokenizer_class_of_the_folder_is_verified_in_every_version(forked, push, tmp_path, minimum):
     source = '''"""Letters."""
 

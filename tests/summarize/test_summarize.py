@@ -438,6 +438,7 @@ def test_columns_hold_and_neighbours_that_are_equal_are_one_row():
     assert all(len(line) <= 120 for line in table) and " 2 calls" in table[-1]
 
 
+@pytest.mark.slow
 def test_from_the_command_line_with_json_and_picture(pinfold, tiny_folder, tiny_checkpoint, tmp_path):
     from PIL import Image
 
@@ -454,6 +455,7 @@ def test_from_the_command_line_with_json_and_picture(pinfold, tiny_folder, tiny_
     )
 
 
+@pytest.mark.slow
 def test_a_stock_checkpoint_in_an_old_transformers(overlay, tmp_path):
     import transformers
 
@@ -466,7 +468,7 @@ def test_a_stock_checkpoint_in_an_old_transformers(overlay, tmp_path):
     assert found["modules"][0]["flops"] == 2 * layer + 2 * 64 * 16 * 60
 
 
-def test_the_checkouts_own_configuration_goes_with_the_folder_that_it_names(capsys):
+def test_the_checkouts_own_configuration_goes_with_the_folder_that_it_names(forked, capsys):
     assert command.main(parsed(ROOT / "resnet_model", "--config", ROOT / "config.json", "--image-size", "32")) == 0
     assert "ResnetModelForImageClassification of" in capsys.readouterr().out  # which its architectures name
 
@@ -475,7 +477,7 @@ def test_help_shows_an_example(pinfold):
     assert "pinfold summarize bert_model" in pinfold("summarize", "--help").stdout
 
 
-def test_a_repository_is_run_only_when_asked_and_after_its_audit(hub, tiny_checkpoint, capsys, monkeypatch):
+def test_a_repository_is_run_only_when_asked_and_after_its_audit(forked, hub, tiny_checkpoint, capsys, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     api = HfApi(endpoint=hub["url"], token=hub["token"])
     api.create_repo("local/summarized")

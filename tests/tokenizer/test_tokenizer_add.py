@@ -37,6 +37,7 @@ def held(path: Path) -> dict[str, bytes]:
     return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.slow
 def test_the_command_gives_a_folders_model_rows(made, tmp_path):
     tokenizer, bert, before = made
     inputs = held(tokenizer), held(bert)

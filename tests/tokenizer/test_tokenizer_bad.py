@@ -142,6 +142,7 @@ def test_closed_standard_input_is_one_line(place):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_long_training_stops_at_once_and_leaves_nothing(number, place):
     # different words, of which a Unigram takes a minute or more

@@ -131,9 +131,11 @@ def trained(folder, pictures, tmp_path_factory) -> Path:
     return output
 
 
+@pytest.mark.slow
 def test_the_demo_survives_a_kill_and_measures_what_it_saves(tmp_path, capsys):
     output = tmp_path / "digits"
     command = [sys.executable, "-m", "pinfold", "train", "resnet_model", "--data", "digits", "--output", str(output)]
+    command += ["--epochs", "2"]  # killed in or after the first; a whole training is in the demo that tests share
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # on a busy machine, spinning threads make it crawl
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -217,6 +219,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(trained, folder, pic
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_other_settings_do_not_continue_an_interrupted_training(folder, pictures, tmp_path, capsys):
     output = tmp_path / "out"
     assert train(folder, "--data", pictures, "--output", output, "--epochs", 1) == 0

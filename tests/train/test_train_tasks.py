@@ -121,6 +121,7 @@ def test_masked_words_are_found_and_the_pipeline_gives_them(masked):
     assert answers[0]["token_str"] == "new" and answers[0]["score"] > 0.5
 
 
+@pytest.mark.slow
 def test_a_masked_model_is_resumed_to_the_same_weights(made, texts):
     """Which tokens are masked follows from seed, epoch and example: not from what was drawn before."""
     options = [FOLDER, "--task", "masked-lm", "--data", texts, *SMALL, "--vocab-size", 80]
@@ -133,6 +134,7 @@ def test_a_masked_model_is_resumed_to_the_same_weights(made, texts):
     assert results(made / "whole") == results(made / "broken")
 
 
+@pytest.mark.slow
 def test_answers_are_found_and_scored_as_squad_does(made):
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
@@ -264,6 +266,7 @@ sys.exit(main(sys.argv[2:]))
 MOUNTED = ["unshare", "-rm", "bash", "-euc", 'mount -t tmpfs -o size="$1" tmpfs "$2"; shift 2; "$@"', "bash"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     subprocess.run([*MOUNTED[:2], "true"], capture_output=True).returncode != 0, reason="no unprivileged namespaces"
 )
@@ -397,6 +400,7 @@ def test_a_head_of_another_task_is_drawn_anew_both_ways(masked, tags, texts, tmp
     assert "new weights: cls.predictions.bias" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_that_lost_its_patience_before_it_was_killed_stops_again(made, tags, tmp_path):
     """Killed when Trainer is about to load the best epoch."""
     options = [FOLDER, "--task", "token-classification", "--data", made / "tags.jsonl", "--from", tags]

@@ -27,6 +27,9 @@ from pinfold.hub.storage.store import Store
 ROOT = Path(__file__).parents[3]
 GENERATIONS = ["huggingface_hub 2.x", "huggingface_hub 0.x", "huggingface_hub 1.x"]
 OVERLAYS = dict(zip(GENERATIONS[1:], ("4.57.6", "5.0.0"), strict=True))  # transformers that bring the others
+# for a test: the newest client always, the oldest among the slow tests, the one between them in the sweep
+MARKS = ((), pytest.mark.slow, pytest.mark.sweep)
+EACH_GENERATION = [pytest.param(g, marks=m) for g, m in zip(GENERATIONS, MARKS, strict=True)]
 
 
 class Server:
