@@ -214,6 +214,12 @@ def pinned(card: str) -> set[str]:
     return {sha for line in lines if not line.startswith("#") for sha in PIN.findall(line)}
 
 
+def verified_in(card: str) -> list[str]:
+    """The releases that the generated region names."""
+    row = re.search(r"^\| Same numbers in \| transformers ([\d., ]+) \|$", card, re.MULTILINE)
+    return [release.strip() for release in row[1].split(",")] if row else []
+
+
 def human_part(card: str) -> tuple[dict, str, str]:
     """Everything but the generated region: what "nothing changed" compares."""
     front, body = parse_card(_normal(card), "README.md")

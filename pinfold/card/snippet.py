@@ -6,6 +6,7 @@ import re
 import tempfile
 from pathlib import Path
 
+from pinfold.common.files import read_json
 from pinfold.fenced.probe.declared import DTYPES, needs_files, own_probe
 from pinfold.folder.contents import has_tokenizer
 from pinfold.folder.sentence import MODULES
@@ -79,7 +80,9 @@ def parts(staged: Staged) -> dict[str, str]:
     if (staged.directory / "processor_config.json").exists():
         loads["processor"] = "AutoProcessor"
     elif (staged.directory / "preprocessor_config.json").exists():
+        settings = read_json(staged.directory / "preprocessor_config.json", "")
         audio = "AutoFeatureExtractor" in staged.auto_map
+        audio |= "feature_extractor_type" in settings and "image_processor_type" not in settings
         loads["processor"] = "AutoFeatureExtractor" if audio else "AutoImageProcessor"
     return loads
 

@@ -20,6 +20,7 @@ from pinfold.flatten.sources import MAIN, Source, Sources
 from pinfold.flatten.write import Part, Writer
 from pinfold.folder.kinds import DEFAULT_AUTO, head
 from pinfold.folder.model_folder import ModelFolder, read_modules
+from pinfold.folder.outputs import auto_of_outputs
 
 OLDEST = (4, 48)
 
@@ -361,7 +362,8 @@ def _register(
     lines: dict[str, list[str]] = {}
     for place in dict.fromkeys(places):
         kind = folder.kind(place.name) or ("config" if place is places[0] and len(places) > 1 else "model")
-        auto = said.get(place.name) or (head(place.name) if kind == "model" else None) or DEFAULT_AUTO[kind]
+        by_name = head(place.name) or auto_of_outputs(folder, place.name) if kind == "model" else None
+        auto = said.get(place.name) or by_name or DEFAULT_AUTO[kind]
         argument = "" if kind == "config" else f'"{auto}"'
         lines.setdefault(writer.file_of(place), []).append(f"{place.name}.register_for_auto_class({argument})")
     for stem, calls in lines.items():

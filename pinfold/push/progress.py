@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pinfold.common.hub_data import data_option
-from pinfold.remote.destination import HUB_PORT, Destination
+from pinfold.remote.destination import HUB_PORT, Destination, served_at
 
 
 def say(line: str) -> None:
@@ -44,7 +44,9 @@ def say_meanwhile(words: str) -> None:
 def say_how_to_load(repo: str, revision: str, changed: bool, snippet: str, destination: Destination) -> None:
     """The snippet, and for the embedded Hub the two lines that serve it."""
     say(f"\n{'Published' if changed else 'Unchanged:'} {repo} at {revision}\n")
-    if destination.embedded:
+    if destination.embedded and (served := served_at(destination.embedded)):
+        say(f"export HF_ENDPOINT={served} HF_HUB_DISABLE_IMPLICIT_TOKEN=1   # it is served there\n")
+    elif destination.embedded:
         say(f"{_command()} hub{data_option(destination.embedded)} --port {HUB_PORT}   # serves it; leave it running")
         say(f"export HF_ENDPOINT=http://127.0.0.1:{HUB_PORT} HF_HUB_DISABLE_IMPLICIT_TOKEN=1   # in another shell\n")
     say(snippet)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 from pinfold.audit.finding import Finding, errors
 from pinfold.audit.run import audit
 from pinfold.audit.security.run import accepted
@@ -29,8 +31,9 @@ from pinfold.fenced.verify.further_loads import HALVES
 from pinfold.flatten import Origin
 from pinfold.folder.human_half import HumanHalf, read_human_half
 from pinfold.folder.model_folder import ModelFolder, read_folder
+from pinfold.folder.outputs import auto_of_outputs
 from pinfold.folder.releases import lowest_version
-from pinfold.push.card import draw_architecture, gather_facts, make_card
+from pinfold.push.card import draw_architecture, gather_facts, make_card, requirements
 from pinfold.push.flat import flattened
 from pinfold.push.options import Inputs, PushOptions, resolve_inputs
 from pinfold.push.progress import say, say_below, say_how_to_load, say_meanwhile, step
@@ -230,11 +233,27 @@ class Push:
             done(f"{len(staged.files)} files, {megabytes:.1f} MB")
         for name, size in staged.included:
             say_below(f"included: {name} ({size:,} bytes)")
+        if hint := self._narrower(staged):
+            say_below(hint)
         reasons = sources.why_left_out()
         for name, reason in staged.left_out:
             if name not in staged.files:
                 say_below(f"left out: {name} ({reasons.get(name, reason)})")
         return staged, sources
+
+    def _narrower(self, staged: Staged) -> str:
+        """A word on a class that could be found by pipelines, and is offered as AutoModel alone."""
+        place = staged.auto_map.get("AutoModel", "")
+        if staged.code_from or place.split(".")[-1] != staged.config["architectures"][0]:
+            return ""
+        cls = staged.architecture
+        auto = auto_of_outputs(staged.folder, cls) if cls in staged.folder.classes else None
+        if auto is None or auto in staged.auto_map:
+            return ""
+        line = f'{cls}.register_for_auto_class("{auto}")'
+        return (
+            f"{cls} is offered as AutoModel alone; pipelines look for {auto}: end {place.split('.')[0]}.py with {line}"
+        )
 
     def _check_space(self) -> None:
         needed = (
@@ -407,9 +426,11 @@ class Push:
         for attempt in (1, 2, 3):
             head = self.remote.head()
             old = self.remote.read("README.md", head, self.work)
+            before = card.verified_in(old) if old is not None and card.pinned(old) == {code} else []
+            facts = self._with_releases(staged, facts, before)
             text, notes = make_card(staged, self.human, self.remote.repo, code, facts, old)
             same_words = old is not None and card.human_part(old) == card.human_part(text)
-            if old == text or (same_words and old is not None and card.pinned(old) == {code}):
+            if old == text or (same_words and before and set(facts.versions) <= set(before)):
                 return "the card already pins this commit"
             path = self.work / "README.md"
             path.write_text(text, encoding="utf-8", newline="\n")
@@ -421,6 +442,11 @@ class Push:
                 continue  # someone's commit came in between; it stays, and ours goes on top of it
             return " ".join([f"README.md in {sha[:12]}", *(f"({note})" for note in notes)])
         raise AssertionError("the last attempt returns or raises")
+
+    def _with_releases(self, staged: Staged, facts: Facts, before: list[str]) -> Facts:
+        """The facts with the releases in which an earlier push has verified the same commit."""
+        every = sorted({*facts.versions, *before}, key=Version)
+        return replace(facts, versions=every, requirements=requirements(staged, every)) if before else facts
 
     def tag(self, code: str) -> None:
         """Give the commit the tag that was asked for; last, as a tag says that everything is there."""
@@ -439,6 +465,9 @@ def _what_was_equal(autos: list[str], generates: bool) -> str:
 def _caveats(verified: Verified) -> Iterator[str]:
     """What is equal only in part, or was verified under some condition."""
     yield from map(str, verified.expected.skipped)
+    if verified.expected.not_run:
+        names = ", ".join(verified.expected.not_run)
+        yield f"not run: {names}, which forward takes too; to verify it as well, put all inputs into probe.json"
     if verified.expected.origin:
         yield verified.expected.origin
     yield fence.available().describe()

@@ -148,6 +148,14 @@ def find(data: Path) -> dict | None:
         return None
 
 
+def served_at(data: Path) -> str | None:
+    """The address of the embedded Hub of a directory, where it was started to stay."""
+    server = find(data)
+    if server is None or (data / "started-for-pushes").exists():
+        return None
+    return f"http://127.0.0.1:{server['port']}"
+
+
 @contextlib.contextmanager
 def running(data: Path) -> Iterator[dict]:
     """The embedded Hub of a directory; started for the time being where none is up."""

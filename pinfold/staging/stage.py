@@ -36,6 +36,7 @@ from pinfold.folder.filenames import (
     WEIGHTS,
 )
 from pinfold.folder.model_folder import DIGEST_LINE, ModelFolder, Module, code_digest, read_modules
+from pinfold.folder.outputs import auto_of_outputs
 from pinfold.folder.releases import lowest_version
 from pinfold.folder.tokenizer_files import TOKENIZER, TOKENIZER_CONFIG, portable_tokenizer
 from pinfold.staging.checkpoint import CodeFrom, _check_type, find_weights, parse_size, read_config
@@ -372,6 +373,7 @@ def _published_config(staged: Staged, checkpoint: Path) -> dict:
         fast = "Fast" in staged.auto_map["AutoTokenizer"]
         config["auto_map"]["AutoTokenizer"] = [None, tokenizer] if fast else [tokenizer, None]
     models = {v.split(".")[-1]: k for k, v in staged.auto_map.items() if k.startswith(("AutoModel", "AutoBackbone"))}
+    _check_offered(staged, config, set(models), checkpoint)
     named = [name for name in config.get("architectures") or [] if name in models]
     if not named and len(models) > 1:
         raise UserError(
@@ -389,6 +391,23 @@ def _published_config(staged: Staged, checkpoint: Path) -> dict:
         value = read_json(staged.directory / TOKENIZER_CONFIG, "")
         config["tokenizer_class"] = value.get("tokenizer_class") or "PreTrainedTokenizerFast"
     return config
+
+
+def _check_offered(staged: Staged, config: dict, offered: set[str], checkpoint: Path) -> None:
+    """Refuse to publish another class than the one that the weights were saved from.
+
+    Raises:
+        UserError: it is in the folder, and no Auto class is known for it.
+    """
+    folder, saved = staged.folder, config.get("architectures")
+    classes = [name for name in saved if isinstance(name, str)] if isinstance(saved, list) else []
+    left = [name for name in classes if name in folder.classes and folder.kind(name) == "model"]
+    if left and not offered & set(classes):
+        auto = auto_of_outputs(folder, left[0]) or "AutoModel"
+        raise UserError(
+            f"{checkpoint / 'config.json'}: the weights are those of {left[0]}, for which {folder.path} names no Auto "
+            f'class; end {folder.classes[left[0]][0].file} with {left[0]}.register_for_auto_class("{auto}")'
+        )
 
 
 def _stage_pictures(words: Path, directory: Path) -> None:

@@ -59,6 +59,7 @@ class Reference:
     skipped: list[SkippedHead] = field(default_factory=list)  # model classes that were not verified
     vocabulary: int = 0  # of a tokenizer alone
     measured: dict = field(default_factory=dict)  # as the folder's process says it: see fenced/cost/measured.py
+    not_run: list[str] = field(default_factory=list)  # inputs of forward that no probe has
     origin: str = ""  # how the package that the folder was written from compares
 
 
@@ -114,6 +115,7 @@ def reference(
             skipped=[SkippedHead(*(str(head[key]) for key in ("auto", "name", "why"))) for head in heads],
             measured=measured if isinstance(measured, dict) else {},
             origin=str(answer.get("origin") or ""),
+            not_run=[str(name) for name in answer.get("not_run") or ()],
         )
     except (KeyError, TypeError) as error:
         why = f"{error} missing" if isinstance(error, KeyError) else str(error)

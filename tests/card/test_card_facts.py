@@ -352,3 +352,24 @@ def test_an_embedder_is_shown_with_its_library(staged):
     # sentence-transformers drops code_revision: it would run the code of main
     elsewhere = snippet.examples(replace(staged, code_from=CodeFrom("o/code", "c" * 40)), "me/tiny", SHA)
     assert not any("SentenceTransformer" in each for each in elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("settings", "auto"),
+    [
+        ({"feature_extractor_type": "Wav2Vec2FeatureExtractor"}, "AutoFeatureExtractor"),
+        ({"image_processor_type": "ViTImageProcessor"}, "AutoImageProcessor"),
+        ({"image_processor_type": "ViTImageProcessor", "feature_extractor_type": "X"}, "AutoImageProcessor"),
+        ({}, "AutoImageProcessor"),
+    ],
+)
+def test_a_processor_is_loaded_by_the_class_that_its_settings_name(staged, tmp_path, settings, auto):
+    directory = shutil.copytree(staged.directory, tmp_path / "staged")
+    (directory / "preprocessor_config.json").write_text(json.dumps(settings))
+    assert snippet.parts(replace(staged, directory=directory))["processor"] == auto
+
+
+def test_the_releases_that_a_card_names_are_read_again(staged):
+    human = human_half.HumanHalf({"license": "mit"}, "Text.")
+    for versions in ([], ["5.24.0"], ["4.48.3", "4.57.6", "5.24.0"]):
+        assert card.verified_in(card.render(staged, human, "me/x", SHA, facts(versions=versions))) == versions

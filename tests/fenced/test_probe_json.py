@@ -183,3 +183,35 @@ def test_two_arguments_cannot_both_be_text(tmp_path):
 )
 def test_what_does_not_belong_into_a_program_gives_no_example(words):
     assert snippet._of_probe(words) == []
+
+
+class Refuses(PreTrainedModel):
+    """Takes numbers and tokens, and nothing by default."""
+
+    config_class = PretrainedConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.categories = nn.Embedding(9, 4)
+        self.post_init()
+
+    def forward(self, x_num, x_cat=None, pixel_values=None):
+        if x_num.shape[-1] != 3:
+            raise ValueError("three numbers")
+        return self.categories(x_cat) + x_num.sum()
+
+
+def test_what_is_offered_keeps_the_arguments_that_were_used_and_takes_numbers_for_numbers():
+    model = Refuses(PretrainedConfig())
+    error = suggest.failed(model, ValueError("x"), {"x_num": torch.zeros(2, 2), "x_cat": torch.ones(2, 2).long()})
+    offered = json.loads(re.search(r"this one: (\{.*\})$", str(error))[1])
+    assert set(offered) == {"x_num", "x_cat"}
+    assert offered["x_num"]["values"] == "wave" and offered["x_cat"]["values"] == "ramp"
+    assert set(json.loads(suggest.ready(model)[0])) == {"x_num"}
+
+
+def test_inputs_that_no_probe_has_are_named(tmp_path):
+    model = Refuses(PretrainedConfig())
+    words = {"x_num": {"shape": [2, 3]}, "x_cat": {"shape": [2, 3], "values": "ramp", "below": 9}}
+    assert probes.not_probed(model, own(tmp_path, **words)) == ["pixel_values"]
+    assert probes.not_probed(model, own(tmp_path, **words, pixel_values={"shape": [2, 3, 4, 4]})) == []

@@ -246,3 +246,25 @@ def test_tokenizer_settings_are_written_as_transformers_4_reads_them():
         "additional_special_tokens": ["<a>"],
         "x": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("output", "auto"), [("MaskedLMOutput", "AutoModelForMaskedLM"), ("BaseModelOutput", "AutoModel")]
+)
+def test_weights_of_a_class_without_an_auto_class_are_not_published_as_another(copies, output, auto):
+    folder, checkpoint = copies
+    path = folder / "modeling_tiny.py"
+    path.write_text(
+        path.read_text()
+        + f"\n\nfrom transformers.modeling_outputs import {output}\n\n\nclass TinyLM(TinyPreTrainedModel):\n"
+        "    def __init__(self, config):\n        super().__init__(config)\n        self.tiny = TinyModel(config)\n\n"
+        f"    def forward(self, input_ids):\n        return {output}(self.tiny(input_ids))\n"
+    )
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"architectures": ["TinyLM"]}))
+    with pytest.raises(UserError) as error:
+        staged(folder, checkpoint)
+    assert "the weights are those of TinyLM" in str(error.value)
+    assert str(error.value).endswith(f'end modeling_tiny.py with TinyLM.register_for_auto_class("{auto}")')
+    path.write_text(path.read_text() + f'\n\nTinyLM.register_for_auto_class("{auto}")\n')
+    assert staged(folder, checkpoint).architecture == "TinyLM"

@@ -308,7 +308,7 @@ def _notes(reading: Reading, piece: dict, stage: dict) -> list[str]:
     if calls > 1:
         notes.append(f"runs {calls} times")
     if names and reading.order and not any(reading.called(name) for name in names) and stage["parameters"]:
-        notes.append("does not run in this class")
+        notes.append("does not run with these inputs")
     if other := _tied(reading, names):
         notes.append(f"shares a weight with {other}")
     return notes

@@ -15,6 +15,7 @@ from ..values import describe, flat
 from . import declared, suggest
 from .declared import formula, in_own_type
 
+MEDIA = ("pixel_values", "pixel_values_videos", "input_features", "input_values")
 SOUND = ("input_values", "input_features")
 WITHOUT_CACHE = ("past_key_values",)  # another type in each version, and not what is published
 
@@ -50,6 +51,13 @@ def probe_inputs(model, own: dict) -> dict[str, dict]:
             length = min(inputs["input_ids"].shape[-1] if "input_ids" in inputs else 6, _longest(config))
             inputs["decoder_input_ids"] = token_ids(config, [_BATCHES[probe], length], vocabulary or 100)
     return probes
+
+
+def not_probed(model, own: dict) -> list[str]:
+    """Pictures, sound and video that forward takes and that are in no probe: their part of the model does not run."""
+    takes = inspect.signature(model.forward).parameters
+    given = {name for inputs in probe_inputs(model, own).values() for name in inputs}
+    return [name for name in MEDIA if name in takes and name not in given]
 
 
 _BATCHES = {"pair": 2, "single": 1, "triple": 3}

@@ -6,6 +6,7 @@ Its shapes are tried, where the model is small enough: a probe that is offered a
 import inspect
 import itertools
 import json
+import re
 import typing
 
 from ..values import describe
@@ -16,6 +17,7 @@ TRIES = 24
 MANY = 50_000_000  # parameters, above which nothing is tried
 ROWS, LENGTH, SIDE = 2, 12, 32
 NODES = 16  # rows of a graph; edges name them
+NUMBERS = re.compile(r"(^|_)(num\w*|cont\w*|float\w*|feat\w*|values?|dense)($|_)")  # names of numbers
 SELDOM = ("labels", "return_dict", "use_cache", "output_attentions", "output_hidden_states", "kwargs", "args")
 
 
@@ -26,7 +28,7 @@ class ProbeError(ValueError):
 def failed(model, error: BaseException, used: dict) -> ProbeError:
     """The error that names what went in, and what could be written instead."""
     shown = ", ".join(f"{name} {described(value)}" for name, value in used.items())
-    return ProbeError(f"{describe(error)}; the probe was {shown}; to give another, {_cure(model)}")
+    return ProbeError(f"{describe(error)}; the probe was {shown}; to give another, {_cure(model, tuple(used))}")
 
 
 def unknown(model, name: str) -> ProbeError:
@@ -36,8 +38,8 @@ def unknown(model, name: str) -> ProbeError:
     )
 
 
-def _cure(model) -> str:
-    own, works = ready(model)
+def _cure(model, used: tuple[str, ...] = ()) -> str:
+    own, works = ready(model, used)
     how = "forward takes this one" if works else "correct the shapes in this one"
     return f"put {OWN} beside card.md; {how}: {own}"
 
@@ -49,11 +51,15 @@ def described(value) -> str:
     return repr(value)[:40]
 
 
-def ready(model) -> tuple[str, bool]:
-    """A probe.json for this model, and whether forward was seen to take it."""
+def ready(model, used: tuple[str, ...] = ()) -> tuple[str, bool]:
+    """A probe.json for this model, and whether forward was seen to take it.
+
+    Args:
+        used: arguments of a probe that was refused; they are in this one too.
+    """
     import torch
 
-    options = {name: _options(model, name, parameter) for name, parameter in _arguments(model).items()}
+    options = {name: _options(model, name, parameter) for name, parameter in _arguments(model, used).items()}
     first = {name: choices[0] for name, choices in options.items()}
     if sum(p.numel() for p in model.parameters()) <= MANY:
         was = model.training
@@ -74,14 +80,14 @@ def ready(model) -> tuple[str, bool]:
     return json.dumps(first), False
 
 
-def _arguments(model) -> dict[str, inspect.Parameter]:
-    """What forward has to be given: the arguments without a default, or its first one."""
+def _arguments(model, used: tuple[str, ...] = ()) -> dict[str, inspect.Parameter]:
+    """What forward has to be given: the arguments without a default and those used before, or its first one."""
     every = {
         name: parameter
         for name, parameter in inspect.signature(model.forward).parameters.items()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) and name not in SELDOM
     }
-    required = {name: parameter for name, parameter in every.items() if parameter.default is parameter.empty}
+    required = {n: p for n, p in every.items() if p.default is p.empty or n in used}
     if required or not every:
         return required
     main = getattr(model, "main_input_name", None)
@@ -102,17 +108,15 @@ def _options(model, name: str, parameter: inspect.Parameter) -> list[dict]:
     steps = _field(model, "num_train_timesteps", "timesteps", "num_timesteps", "diffusion_steps") or 1000
     if name in ("t", "time", "timestep", "timesteps", "step", "steps", "sigma", "noise_level"):
         return [{"shape": [ROWS], "values": "ramp", "below": steps}, {"shape": [ROWS], "values": "wave"}]
-    layer = _first_layer(model, name)
-    words = str(kind).lower()
-    if (
-        "int" in words
-        or "long" in words
-        or name.endswith(("ids", "_id", "tokens"))
-        or hasattr(layer, "num_embeddings")
-    ):
-        below = getattr(layer, "num_embeddings", None) or _field(model, "vocab_size", "num_embeddings") or 100
-        return [{"shape": shape, "values": "ramp", "below": below} for shape in ([ROWS, LENGTH], [ROWS])]
-    return [{"shape": shape, "values": "wave"} for shape in _float_shapes(model, layer)]
+    layer, words = _first_layer(model, name), str(kind).lower()
+    below = getattr(layer, "num_embeddings", None) or _field(model, "vocab_size", "num_embeddings") or 100
+    whole = [{"shape": shape, "values": "ramp", "below": below} for shape in ([ROWS, LENGTH], [ROWS])]
+    if "int" in words or "long" in words or name.endswith(("ids", "_id", "tokens")):
+        return whole
+    floats = [{"shape": shape, "values": "wave"} for shape in _float_shapes(model, layer)]
+    if hasattr(layer, "num_embeddings"):
+        return [*floats[:3], *whole] if NUMBERS.search(name) else whole
+    return floats
 
 
 def _float_shapes(model, layer) -> list[list[int]]:

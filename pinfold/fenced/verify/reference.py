@@ -45,7 +45,7 @@ class HeadReference:
         as_in_memory: outputs with the attention of the model in memory, where a load by default runs with another.
         buffers: tensors that the file does not hold. drawn: those of them that are drawn at random.
         aliases: further names of tensors in the file. missing: tensors that the file lacks -> bytes.
-        measured: sizes for the card, of the main class alone.
+        measured: sizes for the card, of the main class alone. not_run: its inputs that no probe has.
     """
 
     auto: str
@@ -61,6 +61,7 @@ class HeadReference:
     as_in_memory: dict = field(default_factory=dict)
     custom_generate: dict = field(default_factory=dict)
     measured: dict = field(default_factory=dict)
+    not_run: list[str] = field(default_factory=list)
 
     @property
     def probes(self) -> list[str]:
@@ -134,6 +135,7 @@ def reference(request: dict, answer: Answer) -> dict:
         custom_tokens=main.custom_generate.get("tokens") if main else None,
         converted=converted,
         origin=of_origin,
+        not_run=main.not_run if main else [],
         probe=request["probe"],
         skipped_heads=[vars(head) for head in skipped],
         **ids,
@@ -181,6 +183,7 @@ def reference_of_head(auto: str, place: str, request: dict, tensors: dict) -> He
         attention=attention.implementations(model.config),
     )
     if is_main:
+        head.not_run = probes.not_probed(model, request["probe"])
         is_small = head.parameters <= request["many"]
         head.measured = measured.measured(cls, config, request, model if is_small else None)
         if request.get("custom_generate"):
