@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pinfold.common.errors import UserError
-from pinfold.push.flat import folder_of
+from pinfold.push.flat import directory_of, folder_of
 from pinfold.push.options import PushOptions
 from pinfold.push.steps import Published, publish
 from pinfold.staging.checkpoint import CodeFrom
@@ -55,10 +55,11 @@ def push(
         raise UserError(
             f"{type(model).__name__} is part of transformers; use model.push_to_hub, which needs no code on the Hub"
         )
-    if code_from:
-        source = Path(folder) if folder else Path.cwd()
+    source = Path(folder) if folder else None
+    if code_from:  # its code is published already; what is needed is card.md
+        source = source or directory_of(type(model))
     else:
-        source = folder_of(model, Path(folder) if folder else None, [tokenizer, processor], yes)
+        source = folder_of(model, source, [tokenizer, processor], yes)
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary:
         checkpoint = Path(temporary) / re.sub(r"\W+", "-", model.config.model_type)
         for part in (model, tokenizer, processor):

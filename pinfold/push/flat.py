@@ -1,5 +1,6 @@
 """The step before all others for a class in a package, a script or a notebook: its flat folder."""
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,15 @@ def folder_of(model: Any, folder: Path | None, others: list[Any], yes: bool) -> 
     flat = flatten_live(model, *others)
     if flat is not None:
         return _written(flat, folder, yes)
-    return folder or _directory_of(type(model))
+    return folder or directory_of(type(model))
 
 
-def _directory_of(cls: type) -> Path:
-    """The directory of the file that defines a class."""
-    import inspect
-
-    return Path(inspect.getfile(cls)).parent
+def directory_of(cls: type) -> Path:
+    """The directory of the file that defines a class; the current one for what was typed at a prompt."""
+    try:
+        return Path(inspect.getfile(cls)).parent
+    except (TypeError, OSError):
+        return Path.cwd()
 
 
 def _written(flat: Flat, folder: Path | None, yes: bool) -> Path:
