@@ -8,41 +8,11 @@ from dataclasses import dataclass, field
 
 from pinfold.common.errors import UserError
 from pinfold.flatten import names
+from pinfold.flatten.meanings import Bound, Chain, External, Import, Meaning, OwnModule, Place
 from pinfold.flatten.sources import MAIN, Source, Sources
+from pinfold.flatten.strict import check_strict, is_written_out
 
-Import = ast.Import | ast.ImportFrom
-
-
-@dataclass(frozen=True)
-class Place:
-    """A name that a module of the user defines."""
-
-    module: str
-    name: str
-
-
-@dataclass(frozen=True)
-class OwnModule:
-    """A name that stands for a module of the user."""
-
-    module: str
-
-
-@dataclass(frozen=True)
-class External:
-    """A name of a package of others: the module and the statement that import it, and which of its names it is.
-
-    Args:
-        alias: its position in the statement; None where that is ``import *``, and ``name`` says it.
-    """
-
-    module: str
-    statement: int
-    alias: int | None
-    name: str = ""
-
-
-Meaning = Place | OwnModule | External | None
+_FILLS = {"update", "append", "add", "register", "setdefault", "extend", "insert", "pop", "__setitem__"}
 
 
 @dataclass
@@ -57,6 +27,8 @@ class Collection:
     taken: dict[str, set[int]] = field(default_factory=lambda: collections.defaultdict(set))
     left_out: list[str] = field(default_factory=list)
     _reads: dict[tuple[str, int], set[Place]] = field(default_factory=dict)
+    _outside: set[str] = field(default_factory=set)  # what is read of others, dotted
+    _written: dict[Place, set[Place]] = field(default_factory=dict)
     _pending: list[Place] = field(default_factory=list)
 
     def source(self, module: str) -> Source:
@@ -90,14 +62,15 @@ class Collection:
                 for position, node in enumerate(self.source(module).tree.body):
                     if position in self.taken[module] or isinstance(node, Import) or names.is_main_guard(node):
                         continue
-                    if self._acts_on_taken(module, node):
-                        if self.source(module).strict:
-                            self._leave_out(module, node)
-                            continue
-                        self._take(module, position)
-                        while self._pending:
-                            self.require(self._pending.pop())
-                        again = True
+                    if not self._acts_on_taken(module, node):
+                        continue
+                    if self.source(module).strict and not is_written_out(node):
+                        self._leave_out(module, node)
+                        continue
+                    self._take(module, position)
+                    while self._pending:
+                        self.require(self._pending.pop())
+                    again = True
 
     def meaning(self, module: str, name: str, seen: frozenset = frozenset()) -> Meaning:
         """What a name of a module stands for; followed through imports to where it is defined."""
@@ -105,20 +78,34 @@ class Collection:
         if source is None or (module, name) in seen:
             return None
         seen |= {(module, name)}
-        if positions := _bindings(source).get(name):
-            node = source.tree.body[positions[-1]]
-            return self._imported_meaning(source, positions[-1], node, name, seen) or Place(module, name)
-        for position in reversed(range(len(source.tree.body))):
+        positions = _bindings(source).get(name, [])
+        last = positions[-1] if positions else -1
+        for position in reversed(range(last + 1, len(source.tree.body))):
             node = source.tree.body[position]
             if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
                 target = source.absolute(node)
-                if not self.sources.is_own(target):
-                    if not hasattr(builtins, name):
-                        return External(module, position, None, name)
-                elif not name.startswith("_") and (there := self.meaning(target, name, seen)):
-                    return there
+                if self.sources.is_own(target):
+                    if self._exports(target, name) and (there := self.meaning(target, name, seen)):
+                        return there
+                elif not positions and not hasattr(builtins, name):
+                    return External(module, position, None, name)
+        if positions:
+            node = source.tree.body[last]
+            return self._imported_meaning(source, last, node, name, seen) or Place(module, name)
         submodule = f"{module}.{name}"
         return OwnModule(submodule) if module != MAIN and self.sources.get(submodule) else None
+
+    def _exports(self, module: str, name: str) -> bool:
+        """Whether ``from module import *`` binds a name."""
+        source = self.sources.get(module)
+        listed = [
+            part.value
+            for node in (source.tree.body if source else ())
+            if isinstance(node, (ast.Assign, ast.AugAssign)) and "__all__" in names.bound(node) | names.used(node)
+            for part in ast.walk(node)
+            if isinstance(part, ast.Constant)
+        ]
+        return name in listed if listed else not name.startswith("_")
 
     def _imported_meaning(
         self, source: Source, position: int, node: ast.stmt, name: str, seen: frozenset = frozenset()
@@ -158,7 +145,7 @@ class Collection:
         for position in reversed(_bindings(source).get(place.name, [])):
             node = source.tree.body[position]
             positions.append(position)
-            if names.binds_surely(node) and place.name not in names.used(node):
+            if names.binds_surely(node) and place.name not in names.used_at_once(node):
                 break
         return positions
 
@@ -169,25 +156,30 @@ class Collection:
         source = self.source(module)
         node = source.tree.body[position]
         if source.strict:
-            _check_strict(source, node)
+            check_strict(source, node)
         self.taken[module].add(position)
         wanted: set[Place] = set()
         for name in names.used(node):
             wanted |= self._of_name(source, node, name)
-        for name in names.quoted(node):
+        for name in names.of_class_bodies(node) | (set() if source.strict else names.quoted(node)):
             if isinstance(there := self.meaning(module, name), Place) and self._may_take(there):
                 wanted.add(there)
         for inner in inner_imports(node):
             for alias in inner.names:
-                if isinstance(there := self.of_alias(source, inner, alias), Place):
+                there = self.of_alias(source, inner, alias)
+                if isinstance(there, Place):
                     wanted.add(there)
+                if isinstance(there, OwnModule) and isinstance(node, (ast.If, ast.Try, ast.With)):
+                    raise UserError(
+                        f"{source.where}:{inner.lineno}: imports the module {there.module} under a condition; import "
+                        "the names that are needed from it"
+                    )
         wanted |= {chain.place for chain in self.chains(source, node) if isinstance(chain.place, Place)}
         bare = _without_decorators(node)
-        self._reads[module, position] = {
-            p for n in names.used(bare) if isinstance(p := self.meaning(module, n), Place)
-        }
-        chains = self.chains(source, bare)
-        self._reads[module, position] |= {chain.place for chain in chains if isinstance(chain.place, Place)}
+        meanings = [*(self.meaning(module, name) for name in names.used(bare))]
+        meanings += [chain.place for chain in self.chains(source, bare)]
+        self._reads[module, position] = {there for there in meanings if isinstance(there, Place)}
+        self._outside |= {self._dotted(there) for there in meanings if isinstance(there, External)}
         self._pending += wanted
 
     def _of_name(self, source: Source, node: ast.stmt, name: str) -> set[Place]:
@@ -207,7 +199,7 @@ class Collection:
         source = self.source(place.module)
         try:
             for position in self.defining(place) if source.strict else ():
-                _check_strict(source, source.tree.body[position])
+                check_strict(source, source.tree.body[position])
         except UserError:
             return False
         return True
@@ -219,29 +211,68 @@ class Collection:
             UserError: a module is used otherwise than for its names.
         """
         modules = {
-            name: there.module
+            name: Bound(there.module)
             for name in (names.used(node) if isinstance(node, ast.stmt) else ())
             if isinstance(there := self.meaning(source.name, name), OwnModule)
         }
-        for inner in inner_imports(node):
-            for alias in inner.names:
-                if isinstance(there := self.of_alias(source, inner, alias), OwnModule):
-                    modules[alias.asname or alias.name.split(".")[0]] = there.module
-        return list(self._chains(source, node, modules)) if modules else []
+        if not modules and not any(self._modules_of(source, inner) for inner in inner_imports(node)):
+            return []
+        return list(self._chains(source, node, modules))
 
-    def _chains(self, source: Source, node: ast.AST, modules: dict[str, str]) -> Iterator["Chain"]:
-        if isinstance(node, ast.Attribute) and (chain := self._chain(node, modules)):
+    def _modules_of(self, source: Source, inner: Import) -> dict[str, "Bound"]:
+        """Modules of the user that an import binds: name -> which."""
+        meanings = {(a.asname or a.name.split(".")[0]): self.of_alias(source, inner, a) for a in inner.names}
+        return {n: Bound(there.module, inner) for n, there in meanings.items() if isinstance(there, OwnModule)}
+
+    def _chains(self, source: Source, node: ast.AST, modules: dict[str, "Bound"]) -> Iterator["Chain"]:
+        if isinstance(node, ast.Attribute) and (chain := self._chain(source, node, modules)):
             yield chain
             return
         if isinstance(node, ast.Name) and node.id in modules and isinstance(node.ctx, ast.Load):
+            module = modules[node.id].module
             raise UserError(
-                f"{source.where}:{node.lineno}: uses the module {modules[node.id]} itself; write "
-                f"from {modules[node.id]} import ... with the names that are needed"
+                f"{source.where}:{node.lineno}: uses the module {module} itself; write "
+                f"from {module} import ... with the names that are needed, and use these"
             )
-        for child in ast.iter_child_nodes(node):
-            yield from self._chains(source, child, modules)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            outer = [*getattr(node, "decorator_list", ()), node.args, getattr(node, "returns", None)]
+            for part in filter(None, outer):
+                yield from self._chains(source, part, modules)
+            body = node.body if isinstance(node.body, list) else [node.body]
+            inside = self._within(source, body, modules, {each.arg for each in _all_arguments(node.args)})
+            for part in body:
+                yield from self._chains(source, part, inside)
+        elif isinstance(node, ast.ClassDef):
+            inside = self._within(source, node.body, modules, set())
+            for part in [*node.decorator_list, *node.bases, *(k.value for k in node.keywords)]:
+                yield from self._chains(source, part, modules)
+            for part in node.body:  # functions do not see what the body of their class sets
+                function = isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))
+                yield from self._chains(source, part, modules if function else inside)
+        elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+            targets = {n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
+            inside = {name: bound for name, bound in modules.items() if name not in targets}
+            for part in ast.iter_child_nodes(node):
+                yield from self._chains(source, part, inside)
+        else:
+            for child in ast.iter_child_nodes(node):
+                yield from self._chains(source, child, modules)
 
-    def _chain(self, node: ast.Attribute, modules: dict[str, str]) -> "Chain | None":
+    def _within(
+        self, source: Source, body: list, modules: dict[str, "Bound"], arguments: set[str]
+    ) -> dict[str, "Bound"]:
+        """The modules that names stand for inside of a function or class: what it binds itself is something else."""
+        parts = [part for statement in body for part in names.of_one_scope(statement)]
+        shared = {name for part in parts if isinstance(part, (ast.Global, ast.Nonlocal)) for name in part.names}
+        stored = {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+        stored |= {part.name for part in parts if isinstance(part, names.DEFINITIONS)}
+        inside = {name: bound for name, bound in modules.items() if name not in (stored | arguments) - shared}
+        for part in parts:
+            if isinstance(part, (ast.Import, ast.ImportFrom)):
+                inside |= self._modules_of(source, part)
+        return inside
+
+    def _chain(self, source: Source, node: ast.Attribute, modules: dict[str, "Bound"]) -> "Chain | None":
         """The shortest part of a.b.C that names a definition."""
         parts: list[ast.Attribute] = []
         inner: ast.expr = node
@@ -250,39 +281,90 @@ class Collection:
             inner = inner.value
         if not isinstance(inner, ast.Name) or inner.id not in modules:
             return None
-        module = modules[inner.id]
+        module = modules[inner.id].module
         for part in parts:
             there = self.meaning(module, part.attr)
             if isinstance(there, (Place, External)):
-                return Chain(there, inner.id, part)
+                if not isinstance(part.ctx, ast.Load):
+                    raise UserError(
+                        f"{source.where}:{part.lineno}: sets {part.attr} of the module {module}, which other modules "
+                        "of a flat folder would not see; keep the value in the configuration or in an object"
+                    )
+                return Chain(there, inner.id, part, modules[inner.id].by)
             if not isinstance(there, OwnModule):
                 return None
             module = there.module
         return None
 
+    def _resolved(self, module: str, expression: ast.expr) -> tuple[Meaning, bool]:
+        """What an expression begins with, followed through modules; and whether attributes or items come after it."""
+        steps: list[str] = []
+        rest = False
+        while isinstance(expression, (ast.Attribute, ast.Subscript, ast.Call)):
+            if isinstance(expression, ast.Attribute):
+                steps.insert(0, expression.attr)
+            elif isinstance(expression, ast.Subscript):
+                steps, rest = [], True
+            expression = expression.func if isinstance(expression, ast.Call) else expression.value
+        if not isinstance(expression, ast.Name):
+            return None, False
+        there = self.meaning(module, expression.id)
+        while isinstance(there, OwnModule) and steps:
+            there = self.meaning(there.module, steps.pop(0))
+        return there, rest or bool(steps)
+
+    def _dotted(self, external: External) -> str:
+        """The full name of what is imported from a package of others."""
+        node = self.source(external.module).tree.body[external.statement]
+        if isinstance(node, ast.ImportFrom):
+            return f"{node.module}.{external.name if external.alias is None else node.names[external.alias].name}"
+        assert isinstance(node, ast.Import) and external.alias is not None
+        return node.names[external.alias].name
+
     def _acts_on_taken(self, module: str, node: ast.stmt) -> bool:
-        for name in names.changed(node):
-            there = self.meaning(module, name)
-            if isinstance(there, Place) and self._is_taken(there) and not _registers(node):
+        """Whether a statement that runs with its module changes what was taken."""
+        if _registers(node):
+            return False
+        for target in names.changed(node):
+            there, _ = self._resolved(module, target)
+            if isinstance(there, Place) and self._is_taken(there):
                 return True
-        return any(
-            self._is_read(state, {decorator})
-            for name in names.decorators(node)
-            if isinstance(decorator := self.meaning(module, name), Place)
-            for state in self._written_by(decorator)
-        )
+            stores = not isinstance(target.ctx, ast.Load) or target.attr in _FILLS  # type: ignore[attr-defined]
+            if isinstance(there, External) and stores and self._dotted(there) in self._outside:
+                return True
+        if any(self._call_acts(module, call) for call in names.calls(node)):
+            return True
+        return any(self._fills_what_is_read(module, decorator) for decorator in names.decorators(node))
+
+    def _call_acts(self, module: str, call: ast.Call) -> bool:
+        """Whether a call outside of definitions fills a table that is read, or changes one of its arguments."""
+        if self._fills_what_is_read(module, call.func):
+            return True
+        there, _ = self._resolved(module, call.func)
+        built_in = there is None and isinstance(call.func, ast.Name) and call.func.id in ("setattr", "delattr")
+        if not built_in and not (isinstance(there, Place) and self._is_function(there)):
+            return False
+        meanings = [self._resolved(module, each)[0] for each in [*call.args, *(k.value for k in call.keywords)]]
+        return any(isinstance(each, Place) and self._is_taken(each) for each in meanings)
+
+    def _fills_what_is_read(self, module: str, function: ast.expr) -> bool:
+        there, beyond = self._resolved(module, function)
+        if not isinstance(there, Place):
+            return False
+        written = self._written_by(there) | ({there} if beyond else set())
+        return any(self._is_read(table, {there}) for table in written)
 
     def _is_taken(self, place: Place) -> bool:
         return any(position in self.taken[place.module] for position in self.defining(place))
 
-    def _written_by(self, place: Place, seen: frozenset[Place] = frozenset()) -> set[Place]:
-        """What calling a function of the user's changes: itself where it is an object, else tables of its module."""
-        if place in seen:
-            return set()
-        written: set[Place] = set()
+    def _written_by(self, place: Place) -> set[Place]:
+        """What calling something of the user's changes: itself where it is an object, else tables of its module."""
+        if place in self._written:
+            return self._written[place]
+        self._written[place] = written = set()
         for position in self.defining(place):
             node = self.source(place.module).tree.body[position]
-            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            if not isinstance(node, names.DEFINITIONS):
                 written.add(place)
                 continue
             meanings = {name: self.meaning(place.module, name) for name in names.used(node)}
@@ -290,7 +372,7 @@ class Collection:
             written |= {there for name, there in meanings.items() if name in tables and isinstance(there, Place)}
             for there in meanings.values():
                 if isinstance(there, Place) and self._is_function(there):
-                    written |= self._written_by(there, seen | {place})
+                    written |= self._written_by(there)
         return written
 
     def _is_function(self, place: Place) -> bool:
@@ -328,18 +410,9 @@ class Collection:
             self.left_out.append(line)
 
 
-@dataclass(frozen=True)
-class Chain:
-    """``module.Name`` in a statement: what it stands for, the name it begins with, and its place in the text."""
-
-    place: Place | External
-    start: str
-    node: ast.Attribute
-
-    @property
-    def name(self) -> str:
-        """The name without its module."""
-        return self.node.attr
+def _all_arguments(arguments: ast.arguments) -> list[ast.arg]:
+    rest = [each for each in (arguments.vararg, arguments.kwarg) if each]
+    return [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *rest]
 
 
 def inner_imports(node: ast.AST) -> list[Import]:
@@ -379,46 +452,10 @@ def _registers(node: ast.stmt) -> bool:
     """``X.register_for_auto_class(...)``: written anew."""
     call = node.value if isinstance(node, ast.Expr) else None
     return (
-        isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr.startswith("register_")
+        isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr == "register_for_auto_class"
     )
-
-
-def _check_strict(source: Source, node: ast.stmt) -> None:
-    """
-    Raises:
-        UserError: a statement of a script or notebook that is more than a definition, an import or a written value.
-    """
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)):
-        return
-    if isinstance(node, (ast.Assign, ast.AnnAssign)) and (names.is_constant(node.value) or _is_logger(node.value)):
-        return
-    if isinstance(node, (ast.If, ast.Try)):
-        for inner in _statements(node):
-            _check_strict(source, inner)
-        return
-    if isinstance(node, ast.Pass):
-        return
-    what = ", ".join(sorted(names.bound(node))) or ast.unparse(node).splitlines()[0][:60]
-    raise UserError(
-        f"{source.where}:{node.lineno}: the model's code uses {what}, which is computed there; write it as a literal "
-        "value, or make it a field of the configuration"
-    )
-
-
-def _is_logger(value: ast.expr | None) -> bool:
-    """``logging.get_logger(__name__)``, of Python's logging or transformers'."""
-    return (
-        isinstance(value, ast.Call)
-        and isinstance(value.func, ast.Attribute)
-        and value.func.attr in ("getLogger", "get_logger")
-        and all(names.is_constant(argument) for argument in value.args)
-        and not value.keywords
-    )
-
-
-def _statements(node: ast.If | ast.Try) -> list[ast.stmt]:
-    handlers = [inner for handler in getattr(node, "handlers", ()) for inner in handler.body]
-    return [*node.body, *node.orelse, *handlers, *getattr(node, "finalbody", ())]
 
 
 def _title(node: ast.stmt) -> str:

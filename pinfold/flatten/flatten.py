@@ -3,11 +3,13 @@
 import ast
 import hashlib
 import inspect
+import keyword
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +17,8 @@ from typing import Any
 from pinfold.audit.rules.files import ALWAYS_THERE, distribution, required
 from pinfold.common.errors import UserError
 from pinfold.flatten import sources as found_sources
-from pinfold.flatten.collect import Collection, OwnModule, Place
+from pinfold.flatten.collect import Collection
+from pinfold.flatten.meanings import OwnModule, Place
 from pinfold.flatten.sources import MAIN, Source, Sources
 from pinfold.flatten.write import Part, Writer
 from pinfold.folder.kinds import DEFAULT_AUTO, head
@@ -119,7 +122,7 @@ def _main(module: ModuleType, cls: type) -> Sources:
         if spec is None or not spec.parent:
             return found_sources.of_file(Path(file))
         text = Path(file).read_text(encoding="utf-8-sig")
-        return found_sources.of_text(text, file, Path(file).resolve().parent, spec.parent)
+        return found_sources.of_text(text, file, Path.cwd(), spec.parent)
     cells = vars(module).get("In")
     if not isinstance(cells, list):
         raise UserError(f"{cls.__name__} was typed at a prompt, and its source is not kept; write it to a file")
@@ -166,6 +169,7 @@ def _is_sibling(folder: ModelFolder, name: str) -> bool:
 def _place(collection: Collection, module: str, name: str) -> Place:
     there = collection.meaning(module, name)
     if isinstance(there, Place):
+        there = _aliased(collection, there)
         node = collection.source(there.module).tree.body[collection.defining(there)[0]]
         if isinstance(node, ast.ClassDef):
             return there
@@ -176,9 +180,31 @@ def _place(collection: Collection, module: str, name: str) -> Place:
 
 
 def _class(collection: Collection, place: Place) -> ast.ClassDef:
-    node = collection.source(place.module).tree.body[collection.defining(place)[0]]
-    assert isinstance(node, ast.ClassDef)
+    """
+    Raises:
+        UserError: the name is bound otherwise than by a class statement.
+    """
+    source = collection.source(place.module)
+    node = source.tree.body[collection.defining(place)[0]]
+    if not isinstance(node, ast.ClassDef):
+        raise UserError(
+            f"{source.where}:{node.lineno}: {place.name} is no plain class statement; define it with class at the top "
+            "level of its module"
+        )
     return node
+
+
+def _aliased(collection: Collection, place: Place) -> Place:
+    """Where ``Name = Other`` leads to."""
+    for _ in range(10):
+        node = collection.source(place.module).tree.body[collection.defining(place)[0]]
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, (ast.Name, ast.Attribute)):
+            break
+        there = _follow(collection, place.module, node.value)
+        if not isinstance(there, Place) or there == place:
+            break
+        place = there
+    return place
 
 
 def _config(collection: Collection, model: Place) -> Place | None:
@@ -192,7 +218,9 @@ def _config(collection: Collection, model: Place) -> Place | None:
         for value in _named_configs(_class(collection, owner)):
             chain = [part for part in (_follow(collection, owner.module, value),) if part is not None]
             if chain and isinstance(chain[0], Place):
-                return chain[0]
+                config = _aliased(collection, chain[0])
+                _class(collection, config)
+                return config
             named.append(ast.unparse(value))
     if named:
         return None
@@ -254,6 +282,7 @@ def _flatten(collection: Collection, places: list[Place], config: Place | None, 
         of_config = set(collection.taken[config.module])
     for place in places:
         collection.require(place)
+    _check_lost_cells(collection)
     collection.require_side_effects({place.module for place in [*places, *([config] if config else [])]})
     name = _folder_name(collection, model, config)
     parts = _parts(collection, model, config, of_config, name)
@@ -280,6 +309,21 @@ def _flatten(collection: Collection, places: list[Place], config: Place | None, 
     )
 
 
+def _check_lost_cells(collection: Collection) -> None:
+    """
+    Raises:
+        UserError: a cell that could not be read may define something that was taken from another cell.
+    """
+    main, lost = collection.sources.main, collection.sources.lost
+    taken = collection.taken.get(MAIN, ()) if main and lost else ()
+    for name in [getattr(main.tree.body[position], "name", None) for position in taken if main]:
+        if name and any(re.search(rf"^\s*(?:class|def)\s+{name}\b", cell, re.MULTILINE) for cell in lost):
+            raise UserError(
+                f"a cell that defines {name} is not Python by itself; put what is for the shell or for IPython into "
+                "a cell of its own"
+            )
+
+
 def _provenance(where: str, text: str) -> str:
     """The first line of a file: where it is from, and what tells an edit of it."""
     return f"# Taken from {where} by pinfold push, which writes it anew (sha256 {digest(text)})."
@@ -304,7 +348,7 @@ def _folder_name(collection: Collection, model: Place, config: Place | None) -> 
 def _as_stem(text: str) -> str:
     """A text as the name of a Python file, without its ending."""
     stem = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-    return stem if re.match(r"[a-z]", stem) else f"model_{stem}".rstrip("_")
+    return stem if re.match(r"[a-z]", stem) and not keyword.iskeyword(stem) else f"model_{stem}".rstrip("_")
 
 
 def _parts(collection: Collection, model: Place, config: Place | None, of_config: set[int], name: str) -> list[Part]:
@@ -390,4 +434,6 @@ def _requirements(files: dict[str, str]) -> list[str]:
     """Packages, as pip calls them, without which the files cannot be imported."""
     stems = {Path(file).stem for file in files}
     packages = {package for text in files.values() for package, _ in required(ast.parse(text), OLDEST)}
-    return sorted(distribution(p) for p in packages - ALWAYS_THERE - sys.stdlib_module_names - stems)
+    needed = packages - ALWAYS_THERE - sys.stdlib_module_names - stems
+    # a name that is not installed may be a module of the author's own; an index may have another of that name
+    return sorted(distribution(name) for name in needed if name in packages_distributions())

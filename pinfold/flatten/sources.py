@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import re
+import symtable
 import sys
 import warnings
 from dataclasses import dataclass, field
@@ -13,10 +14,9 @@ from pinfold.common.errors import UserError
 
 MAIN = "__main__"
 LARGEST = 5_000_000  # bytes of a script or a notebook
-# What IPython adds to Python: a line that begins with % or !, one that ends with ?, a cell that begins with %%.
-_MAGIC = re.compile(r"^\s*[%!?].*$|^.*\?\s*$")
+# What IPython adds to Python: lines that begin with % or !, also behind "name =", and names with ? at either end.
+_MAGIC = re.compile(r"^(\s*)(?:[\w, .]+=\s*)?(?:[%!].*|\?{1,2}[\w.]+|[\w.]+\?{1,2})\s*$")
 _RUN_HERE = {"time", "timeit", "capture", "prun"}  # magics whose cell runs in the notebook like any other
-_TRANSFORMED = re.compile(r"^\s*(?:\w+\s*=\s*)?get_ipython\(\)\..*$")
 
 
 @dataclass
@@ -68,6 +68,7 @@ class Sources:
     tops: dict[str, Path] = field(default_factory=dict)
     main: Source | None = None
     beside: Path | None = None
+    lost: list[str] = field(default_factory=list)  # cells of a notebook that are not Python
     _read: dict[str, Source | None] = field(default_factory=dict)
 
     def get(self, name: str) -> Source | None:
@@ -109,7 +110,8 @@ def _module_at(directory: Path, name: str) -> Path | None:
         return package
     if file.is_file():
         return file
-    return package if package.is_dir() and any(package.glob("*.py")) else None
+    holds_code = package.is_dir() and (any(package.glob("*.py")) or any(package.glob("*/*.py")))
+    return package if holds_code else None
 
 
 def of_package(dotted: str) -> Sources:
@@ -153,7 +155,8 @@ def of_file(path: Path) -> Sources:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".ipynb":
-            text = joined(_cells(json.loads(text)))
+            cells = _cells(json.loads(text))
+            return of_cells(cells, path.resolve().parent, str(path))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); save it again in UTF-8") from None
     return of_text(text, str(path), path.resolve().parent)
@@ -170,25 +173,47 @@ def of_text(text: str, where: str, beside: Path, package: str = "") -> Sources:
     return Sources(tops, main, beside)
 
 
-def of_cells(cells: list[str], beside: Path) -> Sources:
-    """The cells of a running notebook, in the order in which they ran."""
-    return of_text(joined(cells), "the notebook", beside)
+def of_cells(cells: list[str], beside: Path, where: str = "the notebook") -> Sources:
+    """The cells of a notebook, in the order in which they ran or stand."""
+    text, lost = joined(cells)
+    sources = of_text(text, where, beside)
+    sources.lost = lost
+    return sources
 
 
-def joined(cells: list[str]) -> str:
-    """The cells that are Python as one text, without IPython's own lines."""
-    texts = []
+def joined(cells: list[str]) -> tuple[str, list[str]]:
+    """The cells that are Python as one text, without IPython's own lines; and those that are not."""
+    texts: list[str] = []
+    lost: list[str] = []
     for cell in cells:
         if (body := _without_cell_magic(cell)) is None:
             continue
-        lines = body.split("\n")
-        own = [line for line in lines if not (_MAGIC.match(line) or _TRANSFORMED.match(line))]
-        text = "\n".join(lines)
-        if _is_python(text) and not any(_TRANSFORMED.match(line) for line in lines):
-            texts.append(text)
-        elif _is_python("\n".join(own)):
-            texts.append("\n".join(own))
-    return "\n\n".join(texts) + "\n"
+        body = body.replace("\r\n", "\n").replace("\r", "\n")
+        plain = _without_magics(body)
+        if plain is None:
+            lost.append(body)
+        else:
+            texts.append(plain)
+    return "\n\n".join(texts) + "\n", lost
+
+
+def _without_magics(cell: str) -> str | None:
+    """The cell as Python: lines of IPython's go, where Python stops at them; None where it is not Python even so."""
+    lines = cell.split("\n")
+    for _ in range(len(lines) + 1):
+        error = _syntax_error("\n".join(lines))
+        if error is None:
+            return "\n".join(lines)
+        number = (error.lineno or 0) - 1
+        candidates = [n for n in (number, number - 1, number + 1) if 0 <= n < len(lines) and _MAGIC.match(lines[n])]
+        if not candidates:
+            return None
+        at = candidates[0]
+        while lines[at].endswith("\\") and at + 1 < len(lines):  # a command over several lines
+            lines[at], at = "", at + 1
+        indented = _MAGIC.match(lines[at])
+        lines[at] = f"{indented[1]}pass" if indented and indented[1] else ""
+    return None
 
 
 def _without_cell_magic(cell: str) -> str | None:
@@ -204,14 +229,18 @@ def _without_cell_magic(cell: str) -> str | None:
     return body if magic in _RUN_HERE else None
 
 
-def _is_python(text: str) -> bool:
+def _syntax_error(text: str) -> SyntaxError | None:
+    """Why a text is not Python, by its grammar and by its rules of scope."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+            symtable.symtable(text, "<cell>", "exec")
+    except SyntaxError as error:
+        return error
+    except (ValueError, RecursionError, MemoryError) as error:
+        return SyntaxError(str(error))
+    return None
 
 
 def _cells(notebook: dict) -> list[str]:
@@ -234,7 +263,9 @@ def _parse(text: str, where: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(text)
+            tree = ast.parse(text)
+            symtable.symtable(text, where, "exec")
+            return tree
     except SyntaxError as error:
         raise UserError(f"{where}:{error.lineno}: {error.msg}; this file is not valid Python") from None
     except (ValueError, RecursionError, MemoryError) as error:

@@ -7,11 +7,13 @@ import re
 from dataclasses import dataclass, field
 
 from pinfold.flatten import names
-from pinfold.flatten.collect import Chain, Collection, External, Import, OwnModule, Place, inner_imports
+from pinfold.flatten.collect import Collection, inner_imports
+from pinfold.flatten.meanings import Chain, External, Import, OwnModule, Place
 from pinfold.flatten.sources import MAIN, Source
 
+LOADED = "IS_LOADED"
 _CELL = re.compile(r"#\s*(%%|In\[|!|-\*-)|#!")
-_LICENSE = re.compile(r"copyright|licen[sc]e|SPDX", re.IGNORECASE)
+_LICENSE = re.compile(r"copyright|licen[sc]ed under|SPDX-License", re.IGNORECASE)
 
 
 @dataclass
@@ -32,7 +34,7 @@ class _Imports:
     """What a file imports."""
 
     future: bool = False
-    outside: dict[External, str] = field(default_factory=dict)  # a name of others -> what it is called here
+    outside: set[tuple[External, str]] = field(default_factory=set)  # a name of others, and what it is called here
     ours: dict[str, dict[str, str]] = field(default_factory=dict)  # file -> local name -> name there
     same: dict[str, str] = field(default_factory=dict)  # further names of what the file itself defines
 
@@ -50,6 +52,7 @@ class Writer:
 
     def __init__(self, collection: Collection, parts: list[Part], entry: str):
         self.collection, self.parts, self.entry = collection, parts, entry
+        self._locals: dict[str, dict[str, Place | External]] = {}  # file -> name of module.Name there -> what it is
         self._file = {(part.source.name, p): part.stem for part in parts for p in part.positions}
 
     def text(self, part: Part) -> str:
@@ -67,6 +70,8 @@ class Writer:
             blocks.append(outside)
         if ours := self._ours(part, imports):
             blocks.append(ours)
+        if part.stem != self.entry and not _first_name(part):
+            bodies.append(f"{LOADED} = True  # a name that {self.entry}.py can import")
         aliases = "\n".join(f"{local} = {name}" for local, name in sorted(imports.same.items()))
         return "\n\n".join([*blocks, _joined(bodies), *([aliases] if aliases else [])]).strip() + "\n"
 
@@ -78,34 +83,30 @@ class Writer:
     def _body(self, part: Part, position: int, imports: _Imports) -> str:
         node = part.source.tree.body[position]
         edits: list[tuple[ast.AST, str]] = []
-        local_modules: dict[str, dict[str, str]] = {}
         for inner in inner_imports(node):
-            edits += self._inner(part, node, inner, local_modules)
-        for name in sorted(names.used(node) | names.quoted(node)):
+            edits += self._inner(part, node, inner)
+        for name in sorted(names.used(node) | names.quoted(node) | names.of_class_bodies(node)):
             self._import_name(part, name, imports)
         for chain in self.collection.chains(part.source, node):
-            local = _free_name(chain, part.source)
+            local = self._local(part, chain)
             edits.append((chain.node, local))
             if isinstance(chain.place, External):
-                imports.outside[chain.place] = local
-            elif chain.start not in local_modules:
+                imports.outside.add((chain.place, local))
+            elif chain.by is None:
                 self._import(part, chain.place, local, imports)
         return Text(part.source).statement(position, edits)
 
-    def _inner(
-        self, part: Part, node: ast.stmt, inner: Import, local_modules: dict[str, dict[str, str]]
-    ) -> list[tuple[ast.AST, str]]:
+    def _inner(self, part: Part, node: ast.stmt, inner: Import) -> list[tuple[ast.AST, str]]:
         """An import within a statement, written anew where it is of the user's own modules."""
         lines, changed = [], False
         for alias in inner.names:
             there = self.collection.of_alias(part.source, inner, alias)
             local = alias.asname or alias.name.split(".")[0]
             if isinstance(there, OwnModule):
-                local_modules.setdefault(local, {})
                 changed = True
                 for chain in self.collection.chains(part.source, node):
-                    if chain.start == local and isinstance(chain.place, Place):
-                        lines.append(self._statement(part, chain.place, _free_name(chain, part.source)))
+                    if chain.by is inner and chain.start == local and isinstance(chain.place, Place):
+                        lines.append(self._statement(part, chain.place, self._local(part, chain)))
             elif isinstance(there, Place):
                 changed = True
                 lines.append(self._statement(part, there, local))
@@ -118,6 +119,20 @@ class Writer:
                 lines.append(ast.unparse(ast.ImportFrom(inner.module, [alias], inner.level)))
         return [(inner, "; ".join(dict.fromkeys(filter(None, lines))) or "pass")] if changed else []
 
+    def _local(self, part: Part, chain: Chain) -> str:
+        """A name for module.Name that means nothing else in the file."""
+        known = self._locals.setdefault(part.stem, {})
+        if (name := next((n for n, place in known.items() if place == chain.place), None)) is not None:
+            return name
+        taken = _identifiers(part.source) | set(known)
+        module = chain.place.module
+        stem = "script" if module == MAIN else module.rpartition(".")[2]
+        local = chain.name if chain.name not in taken else f"{stem}_{chain.name}"
+        while local in taken:
+            local += "_"
+        known[local] = chain.place
+        return local
+
     def _statement(self, part: Part, place: Place, local: str) -> str:
         file = self.file_of(place)
         if file == part.stem:
@@ -127,7 +142,7 @@ class Writer:
     def _import_name(self, part: Part, name: str, imports: _Imports) -> None:
         there = self.collection.meaning(part.source.name, name)
         if isinstance(there, External):
-            imports.outside[there] = name
+            imports.outside.add((there, name))
         elif isinstance(there, Place) and any(
             (there.module, position) in self._file for position in self.collection.defining(there)
         ):
@@ -142,19 +157,19 @@ class Writer:
 
     def _outside(self, source: Source, imports: _Imports) -> str:
         """Imports from packages of others: the module's own in their order, then those that others pass on."""
-        used = sorted(imports.outside.items(), key=lambda pair: (pair[0].module != source.name, str(pair[0])))
+        used = sorted(imports.outside, key=lambda pair: (pair[0].module != source.name, str(pair[0])))
         used.sort(key=lambda pair: (pair[0].module != source.name, pair[0].module, pair[0].statement))
         lines = []
         for (_, position), group in itertools.groupby(used, key=lambda pair: (pair[0].module, pair[0].statement)):
-            lines += self._of_statement(dict(group), position)
+            lines += self._of_statement(list(group), position)
         return "\n".join(dict.fromkeys(lines))
 
-    def _of_statement(self, group: dict[External, str], position: int) -> list[str]:
+    def _of_statement(self, group: list[tuple[External, str]], position: int) -> list[str]:
         """The names of one statement, in one line where it can be one."""
-        node = self.collection.source(next(iter(group)).module).tree.body[position]
+        node = self.collection.source(group[0][0].module).tree.body[position]
         if not isinstance(node, ast.ImportFrom):
-            return [self._of_others(external, local) for external, local in group.items()]
-        pairs = sorted({_as(_own_name(node, external), local) for external, local in group.items()})
+            return [self._of_others(external, local) for external, local in group]
+        pairs = sorted({_as(_own_name(node, external), local) for external, local in group})
         return [] if node.module == "__future__" else [_wrapped(f"from {node.module} import {', '.join(pairs)}")]
 
     def _of_others(self, external: External, local: str) -> str:
@@ -175,7 +190,7 @@ class Writer:
         if part.stem == self.entry:
             others = [p for p in self.parts if p.stem not in (part.stem, *imports.ours)]
             for other in others:
-                if name := _first_name(other):
+                if name := _first_name(other) or LOADED:
                     lines.append(
                         f"from .{other.stem} import {name}  # noqa: F401 - the loader copies what is named here"
                     )
@@ -246,19 +261,16 @@ def _wrapped(line: str) -> str:
     return f"{head} import (\n" + "".join(f"    {name},\n" for name in tail.split(", ")) + ")"
 
 
-def _free_name(chain: Chain, source: Source) -> str:
-    """A name for module.Name that means nothing else in the file."""
-    used = {part.id for part in ast.walk(source.tree) if isinstance(part, ast.Name)}
-    used |= {part.arg for part in ast.walk(source.tree) if isinstance(part, ast.arg)}
-    used |= {name for node in source.tree.body for name in names.bound(node)}
-    if chain.name not in used:
-        return chain.name
-    module = chain.place.module
-    stem = "script" if module == MAIN else module.rpartition(".")[2]
-    local = f"{stem}_{chain.name}"
-    while local in used:
-        local += "_"
-    return local
+def _identifiers(source: Source) -> set[str]:
+    """Every name that is written in a module, but for those behind a dot."""
+    found: set[str] = set()
+    for part in ast.walk(source.tree):
+        for attribute in ("id", "arg", "name", "asname", "rest"):
+            if isinstance(value := getattr(part, attribute, None), str):
+                found.add(value.split(".")[0])
+        if isinstance(part, (ast.Global, ast.Nonlocal)):
+            found |= set(part.names)
+    return found
 
 
 def _own_name(node: ast.ImportFrom, external: External) -> str:
@@ -266,15 +278,23 @@ def _own_name(node: ast.ImportFrom, external: External) -> str:
 
 
 def _first_name(part: Part) -> str:
+    """A name that the file has in any case."""
     for position in part.positions:
-        for name in sorted(names.bound(part.source.tree.body[position])):
-            return name
+        node = part.source.tree.body[position]
+        if isinstance(node, names.DEFINITIONS):
+            return node.name
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            return node.targets[0].id
     return ""
+
+
+def _names(node: ast.ImportFrom) -> list[str]:
+    return [alias.name for alias in node.names]
 
 
 def _has_future(source: Source) -> bool:
     return any(
-        isinstance(node, ast.ImportFrom) and node.module == "__future__" and node.names[0].name == "annotations"
+        isinstance(node, ast.ImportFrom) and node.module == "__future__" and "annotations" in _names(node)
         for node in source.tree.body
     )
 

@@ -296,7 +296,7 @@ def test_packages_that_are_needed_are_listed(package):
         """
     })  # fmt: skip
     flat = flatten("own.net:OwnModel")
-    assert flat.files["requirements.txt"].splitlines()[1:] == ["einops", "scikit-learn"]
+    assert flat.files["requirements.txt"].splitlines()[1:] == ["scikit-learn"]  # einops is not installed here
     assert "    xformers = None" in flat.files["modeling_own.py"]
 
 
@@ -382,9 +382,11 @@ def test_what_cannot_be_named(labpkg, target, words):
 
 
 def test_statements_that_are_left_out_are_named(script):
-    script.write_text(script.read_text() + 'SIZES["large"] = 8\nTabModel.extra = 1\n')
-    left_out = flatten(f"{script}:TabModel").left_out
-    assert [line.split(": ", 1)[1] for line in left_out] == ["SIZES['large'] = 8", "TabModel.extra = 1"]
+    script.write_text(script.read_text() + 'SIZES["large"] = 8\nTabModel.extra = 1\nSIZES["odd"] = len("abc")\n')
+    flat = flatten(f"{script}:TabModel")
+    assert [line.split(": ", 1)[1] for line in flat.left_out] == ["SIZES['odd'] = len('abc')"]
+    assert 'SIZES["large"] = 8' in flat.files["configuration_tab_mlp.py"] + flat.files["modeling_tab_mlp.py"]
+    assert "TabModel.extra = 1" in flat.files["modeling_tab_mlp.py"]
 
 
 # the folder on the disk --------------------------------------------------------------------------------------------
