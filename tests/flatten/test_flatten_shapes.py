@@ -132,7 +132,7 @@ WORKS = {
         "net.py": net("from .class_ import A\nfrom ._in import B", forward="return (self.lin(x) * A * B,)"),
     },
     "a star that comes later": {
-        "a.py": "def act(x): return x + 1\n", 
+        "a.py": "def act(x): return x + 1\n",
         "b.py": "__all__ = ['act']\ndef act(x): return x * 2\ndef norm(x): return x\n",
         "net.py": net("from .a import act\nfrom .b import *", forward="return (act(self.lin(x)),)"),
     },
