@@ -110,7 +110,7 @@ class Collection:
     def _imported_meaning(
         self, source: Source, position: int, node: ast.stmt, name: str, seen: frozenset = frozenset()
     ) -> Meaning:
-        """What an import at the top of a module binds a name to; None where the statement is no import."""
+        """What an import at the top of a module binds a name to; None for another statement."""
         if not isinstance(node, Import):
             return None
         for index, alias in enumerate(node.names):

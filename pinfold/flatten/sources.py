@@ -127,7 +127,7 @@ def of_package(dotted: str) -> Sources:
     for directory in (here, here / "src", *map(Path, filter(None, sys.path))):
         if (place := _module_at(directory, top)) is not None:
             return Sources({top: place})
-    try:  # an editable installation that is no directory of the path; a name without dots imports nothing
+    try:  # an editable installation, which is not a directory of the path; a name without dots imports nothing
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         spec = None

@@ -218,7 +218,7 @@ def test_the_same_numbers(shape, own, tmp_path):
                     "OwnConfig = type('OwnConfig', (PretrainedConfig,), {})",
                 )
             },
-            "is no plain class statement",
+            "is not made by a class statement",
         ),
         (
             {

@@ -12,7 +12,7 @@ from pinfold.folder.outputs import auto_of_outputs
         ("return SequenceClassifierOutput(logits=x)", "AutoModelForSequenceClassification"),
         ("return modeling_outputs.CausalLMOutputWithPast(logits=x)", "AutoModelForCausalLM"),
         ("return Seq2SeqLMOutput(x) if self.training else Seq2SeqLMOutput(x)", "AutoModelForSeq2SeqLM"),
-        ("return SequenceClassifierOutput(x) if x else TokenClassifierOutput(x)", None),  # it cannot be told apart
+        ("return SequenceClassifierOutput(x) if x else TokenClassifierOutput(x)", None),  # two kinds: neither is said
         ("return BaseModelOutput(x)", None),
         ("return x", None),
     ],
