@@ -41,4 +41,4 @@ echo "standard output of a program that prints one line of JSON:"
 sed "s#$place#PLACE#g" stdout.txt
 grep -q '^\[ERROR\] `brightness` is part of LampConfig' stdout.txt || { echo "changed: nothing is printed"; exit 1; }
 if "$place/venv/bin/python" -m json.tool stdout.txt > /dev/null 2>&1; then echo "changed: the output is JSON"; exit 1; fi
-echo "seen: the line is on standard output, in spite of the verbosity, and the output is no JSON"
+echo "seen: the line is on standard output, in spite of the verbosity, and the output is not JSON"
