@@ -188,8 +188,8 @@ def _class(collection: Collection, place: Place) -> ast.ClassDef:
     node = source.tree.body[collection.defining(place)[0]]
     if not isinstance(node, ast.ClassDef):
         raise UserError(
-            f"{source.where}:{node.lineno}: {place.name} is not made by a class statement; define it with class at the "
-            "top level of its module"
+            f"{source.where}:{node.lineno}: {place.name} is not made by a class statement; define it with class at "
+            "the top level of its module"
         )
     return node
 
