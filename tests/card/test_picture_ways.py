@@ -95,8 +95,8 @@ def test_towers_stand_side_by_side(together):
     drawing = drawing_of(TwoTowers(together), **BOTH)
     places = boxes(drawing)
     left, right = (column.x for column in TOWERS)
-    assert places["Patch embeddings"] == places["Vision encoder layers"] == places["To vision"] == left
-    assert places["Embeddings"] == places["Text encoder layers"] == places["To text"] == right
+    assert places["Patch embeddings"] == places["Vision encoder"] == places["To vision"] == left
+    assert places["Embeddings"] == places["Text encoder"] == places["To text"] == right
     assert places.get("Classifier", left) == left
     if together:  # what reads from both has the whole width again
         wide = [s for s in layout(drawing)[1] if isinstance(s, Rect) and s.role == "box" and s.width > TOWER]

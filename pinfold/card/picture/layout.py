@@ -271,6 +271,8 @@ def _box(stage: dict, y: float, shapes: list, column: Column, unit: str) -> floa
     beside = "" if column.is_narrow else numbers
     room = right - left - (width_of(beside, TITLE) + 12 if beside else 0)
     size = TEXT if column.is_narrow else TITLE
+    if column.is_narrow and times:
+        title = title.removesuffix(" layers")  # their number says so
     name = shortened(title, size, room - width_of(times, size, True), True) + times
     inside.append(_text(left, at, name, size, "ink", room, bold=True))
     inside.append(_text(right, at, beside, TITLE, "ink", 120, end=True))

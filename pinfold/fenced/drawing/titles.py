@@ -44,8 +44,12 @@ def give_titles(reading, pieces: list[dict], stages: list[dict]) -> None:
             places = stage["name"][len(piece["path"]) + 1 :].replace("-", "\u2013")
             stage["title"] = f"Layer{'s' if stage['depth'] > 1 else ''} {places}"
             last = piece["path"].rpartition(".")[2].lower()
-            if GENERIC.fullmatch(last) and stage["class"].isidentifier() and stage["class"] != "Sequential":
-                stage["title"] = f"{stage['class']}, {stage['title'].lower()}"
+            if GENERIC.fullmatch(last):
+                leaves = reading.modules[piece["names"][0]].modules()
+                named = stage["class"] if stage["class"].isidentifier() else ""
+                if named in ("", "Sequential"):  # what it begins with says more
+                    named = next((type(part).__name__ for part in leaves if is_leaf(part) and weighted(part)), "Part")
+                stage["title"] = f"{named}, {stage['title'].lower()}"
             elif last not in ORDINARY and not GENERIC.fullmatch(last):
                 stage["title"] = f"{_spoken(piece['path'].rpartition('.')[2])}, {stage['title'].lower()}"
 
