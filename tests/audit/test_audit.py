@@ -206,6 +206,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
         findings(directory)
 
 
+@pytest.mark.slow
 def test_many_calls_do_not_multiply(tmp_path):
     """Functions that call each other often, and long chains, in constructors."""
     functions = "".join(f"def f{i}(x):\n" + f"    f{i + 1}(f{i + 1}(x))\n" * 40 for i in range(20))

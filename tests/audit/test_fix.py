@@ -187,6 +187,7 @@ def test_the_flag_that_transformers_4_takes_for_granted_is_written_down(tmp_path
     assert not {"P11", "P11b", "P01"} & codes(folder)
 
 
+@pytest.mark.slow
 def test_auto_map_is_completed_and_the_model_loads(load, staged):
     complete = json.loads((staged / "config.json").read_text())["auto_map"]
     changed(staged, auto_map={"AutoConfig": complete["AutoConfig"]})

@@ -69,6 +69,7 @@ def test_the_tiny_folder_has_no_finding(tmp_path):
     assert security_findings(folder, folder.modules.values(), {"config.json": {"model_type": "outside-tiny"}}) == []
 
 
+@pytest.mark.slow
 def test_a_hundred_files_of_transformers_have_only_the_expected_findings():
     files = sorted([*TRANSFORMERS.glob("models/*/modeling_*.py"), *TRANSFORMERS.glob("models/*/configuration_*.py")])
     for path in random.Random(0).sample([f for f in files if f.parent.name != "auto"], 100):
@@ -267,6 +268,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.slow
 def test_hostile_programs_are_read_in_bounded_time_and_memory(name):
     tree = ast.parse(HOSTILE[name])
     module = Module("modeling_x", Path("modeling_x.py"), HOSTILE[name], tree)
@@ -291,6 +293,7 @@ def test_what_is_nested_too_deeply_is_a_finding_and_the_rest_is_read(deep, limit
     assert {("S15", 2), ("S02", 3)} <= {(f.code, f.line) for f in findings}
 
 
+@pytest.mark.slow
 def test_thirty_thousand_statements_take_seconds():
     source = "import os\n" + "\n".join(f"x{i} = foo(bar.baz({i}), z='a')" for i in range(30_000))
     tree = ast.parse(source)
@@ -299,6 +302,7 @@ def test_thirty_thousand_statements_take_seconds():
     assert time.monotonic() - start < 20  # 1 s on an idle core
 
 
+@pytest.mark.slow
 def test_a_folder_is_read_in_the_time_in_which_python_compiles_one_large_file_thirty_times():
     # seconds of a machine that does other things too say little; what Python itself takes beside it is the measure
     code = f"""

@@ -169,6 +169,7 @@ def test_several_model_classes_are_all_looked_at(checked, published, upload):
     assert code == 1 and "P01" in out and "AutoModelForSequenceClassification" in out
 
 
+@pytest.mark.slow
 def test_run_loads_it_and_says_so_after_the_audit(checked, published, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = checked(published, "--run", "--versions", "newest", "--json", tmp_path / "report.json")
@@ -180,6 +181,7 @@ def test_run_loads_it_and_says_so_after_the_audit(checked, published, tmp_path, 
     assert "| D05 tensors" in next(table).read_text()
 
 
+@pytest.mark.slow
 def test_run_of_a_repository_whose_code_is_elsewhere(checked, published, upload, tmp_path, monkeypatch):
     """Weights in one repository, code in another."""
     monkeypatch.chdir(tmp_path)
@@ -270,6 +272,7 @@ def test_a_floor_narrows_the_forecast(checked, tmp_path):
     assert code == 0 and "by its code it loads in 5.0-" in out
 
 
+@pytest.mark.slow
 def test_a_local_folder_without_a_digest_is_not_blamed_for_two_copies(checked, published, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     path = published / "configuration_tiny.py"

@@ -57,6 +57,7 @@ def published(tiny_folder, tiny_checkpoint, tmp_path):
     return stage(read_folder(tiny_folder), tiny_checkpoint, tmp_path / "published").directory
 
 
+@pytest.mark.slow
 def test_a_directory_gives_the_same_numbers_in_4_48_and_the_newest(old_and_new, published):
     name, rows = compat.load_in_versions(str(published), ["newest", "4.48.3"])
     assert name == str(published) and [row.failure for row in rows] == ["", ""]
@@ -67,6 +68,7 @@ def test_a_directory_gives_the_same_numbers_in_4_48_and_the_newest(old_and_new, 
     assert all(rows[0].checks[code] == "ok" for code in matrix.CHECKS.keys() - {"D08"})
 
 
+@pytest.mark.slow
 def test_a_folder_that_breaks_in_the_newest_version_is_said_to(old_and_new, published):
     """Without post_init() 4.48 loads a model and 5 does not. The reference needs no loading, so it exists."""
     source = (published / "modeling_tiny.py").read_text()
@@ -76,6 +78,7 @@ def test_a_folder_that_breaks_in_the_newest_version_is_said_to(old_and_new, publ
     assert "fails in 5." in matrix.summary(rows) and not matrix.agree(rows)
 
 
+@pytest.mark.slow
 def test_releases_below_the_declared_floor_are_not_run(old_and_new, published):
     path = published / "configuration_tiny.py"
     path.write_text(path.read_text().replace("class TinyConfig", 'MIN_TRANSFORMERS = "5.1"\n\n\nclass TinyConfig'))

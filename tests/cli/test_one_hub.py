@@ -97,6 +97,7 @@ def test_a_hub_that_serves_in_one_folder_takes_the_push_of_another(user, push, t
     assert said["err"].strip().splitlines()[-1] == "Stopped." and "earlier version" not in said["err"]
 
 
+@pytest.mark.slow
 def test_a_relative_directory_in_the_variable_is_of_the_current_folder(user, push, check, tmp_path, monkeypatch):
     monkeypatch.setenv("PINFOLD_HUB", "data/hub")
     code, out, err = push()
@@ -139,6 +140,7 @@ def old(user, push, tmp_path, monkeypatch):
     return tmp_path / "one" / "runs" / "hub"
 
 
+@pytest.mark.slow
 def test_data_of_an_earlier_version_are_named_with_how_to_go_on(user, old, push, check, tmp_path, monkeypatch, capsys):
     note = f"to go on with it: pinfold hub --data runs/hub, or export PINFOLD_HUB={old}"
     code, _, err = check("local/tiny")
@@ -160,6 +162,7 @@ def test_data_of_an_earlier_version_are_named_with_how_to_go_on(user, old, push,
     assert note not in push()[1], "another folder has no such data"
 
 
+@pytest.mark.slow
 def test_the_two_ways_to_go_on_work(user, old, check, tmp_path, monkeypatch):
     _, _, err = check("local/tiny")
     serve, export = err.split("to go on with it: ")[1].strip().split(", or ")
@@ -173,6 +176,7 @@ def test_the_two_ways_to_go_on_work(user, old, check, tmp_path, monkeypatch):
     assert check("local/tiny")[0] == 0 and not user.exists()
 
 
+@pytest.mark.slow
 def test_data_of_an_earlier_version_can_be_moved(user, old, check, tmp_path, monkeypatch):
     user.parent.mkdir(parents=True)
     shutil.move(old, user)

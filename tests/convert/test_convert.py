@@ -123,6 +123,7 @@ def test_a_subclass_of_llama_gives_the_numbers_of_llama_alone_and_as_remote_code
     assert result.returncode == 0, result.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_the_folder_passes_the_checker(converted, capsys):
     assert main(["check", str(converted)]) == 0
     assert "0 errors, 0 warnings" in capsys.readouterr().out
@@ -135,6 +136,7 @@ def test_the_header_names_what_was_taken_and_the_lowest_version_is_enforced(conv
     assert modeling.rstrip().endswith('MyForCausalLM.register_for_auto_class("AutoModelForCausalLM")')
 
 
+@pytest.mark.slow
 def test_check_finds_an_edited_file_an_edited_source_and_a_changed_symbol(converted, tmp_path, here):
     folder = tmp_path / "my_model"
     path = write(folder, DECODER)

@@ -118,6 +118,7 @@ def test_modular_files_in_a_circle_are_named_in_full(convert, tmp_path):
     assert names(tmp_path / "my_model") == ["modular_my.py"]
 
 
+@pytest.mark.slow
 def test_a_model_folder_of_this_repository_is_a_base_with_its_helper_files(forked, convert, tmp_path):
     for name in ("bert_model", "decoder_model"):
         os.symlink(ROOT / name, tmp_path / name)
@@ -211,6 +212,7 @@ def test_the_table_says_what_each_definition_was_made_from_and_how(convert, tmp_
     assert "taken along, was LlamaRotaryEmbedding" in rows["MyRotaryEmbedding"]
 
 
+@pytest.mark.slow
 def test_a_merge_that_loses_a_line_is_found_by_the_other_way_of_making_the_class(forked, tmp_path, monkeypatch):
     path = write(tmp_path, "my", MY)
     paste = unroll.paste
@@ -285,6 +287,7 @@ def test_a_generated_folder_that_was_edited_by_hand_is_not_pushed(forked, conver
     assert [c.name for c in checks if c.why] == ["files"]
 
 
+@pytest.mark.slow
 def test_what_changed_upstream_since_is_said_and_not_compared(forked, convert, tmp_path):
     path = write(tmp_path, "my", MY)
     convert()

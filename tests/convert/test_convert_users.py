@@ -491,6 +491,7 @@ def plain(tmp_path_factory):
     ],
     ids=["mark of byte order", "CRLF", "tabs", "two spaces", "one line"],
 )
+@pytest.mark.slow
 def test_how_a_file_is_typed_does_not_matter(change, plain, tmp_path):
     (tmp_path / "modular_plain.py").write_bytes(change(PLAIN))
     typed = new_workspace().convert(tmp_path / "modular_plain.py").texts

@@ -123,6 +123,7 @@ def test_the_copy_gives_the_originals_numbers_and_loss_as_remote_code(name, fail
 
 
 @pytest.mark.parametrize("name", ["llama", "vit", "t5", "clip"])
+@pytest.mark.slow
 def test_the_folder_passes_the_checker(name, ejected, capsys):
     main(["check", str(ejected / f"my_{name}")])
     assert "0 errors" in capsys.readouterr().out

@@ -291,5 +291,6 @@ def test_a_good_model_passes_in_older_transformers(fine, overlay, version):
     ("auto", "device", "check"),
     common.cases(ROOT / "resnet_model", ["save and load", "buffers after loading", "checkpointing", "hidden states"]),
 )
+@pytest.mark.slow
 def test_checks_can_be_asked_one_by_one(auto, device, check):
     common.ask(ROOT / "resnet_model", auto, device, check)

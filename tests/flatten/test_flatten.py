@@ -496,6 +496,7 @@ def pinfold(*arguments, cwd):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_a_package_is_pushed_and_compared_with_itself(labpkg, tmp_path):
     module = importlib.import_module("labpkg.models.vis.modeling_vis")
     torch.manual_seed(0)
@@ -516,6 +517,7 @@ def test_a_package_is_pushed_and_compared_with_itself(labpkg, tmp_path):
     assert code == 2 and "the flat folder and labpkg.models.vis.modeling_vis.VisForImageClassification differ" in err
 
 
+@pytest.mark.slow
 def test_a_script_pushes_its_own_class(script, tmp_path):
     (tmp_path / "tab_mlp_model").mkdir()
     (tmp_path / "tab_mlp_model" / "card.md").write_text(CARD)

@@ -107,6 +107,7 @@ def test_markup_in_everything_a_user_writes_stays_text(browser, server):
             assert set(hosts) <= {f"127.0.0.1:{server.port}"}, path
 
 
+@pytest.mark.slow
 def test_copy_puts_exactly_the_snippet_on_the_clipboard(browser, server):
     with opened(browser, server, permissions=["clipboard-read", "clipboard-write"]) as page:
         page.goto(REPO)
@@ -147,6 +148,7 @@ def test_where_the_clipboard_is_not_allowed_the_text_is_selected(browser, server
 
 
 @pytest.mark.parametrize("name", ["list", "card", "files", "commits", "compare", "discussion"])
+@pytest.mark.slow
 def test_the_tab_key_reaches_every_control_and_shows_where_it_is(browser, server, name):
     controls = "a[href], button, input, select, summary, [tabindex='0']"
     with opened(browser, server) as page:
@@ -170,6 +172,7 @@ def test_the_tab_key_reaches_every_control_and_shows_where_it_is(browser, server
         assert page.evaluate("document.activeElement.id") == "page-main"
 
 
+@pytest.mark.slow
 def test_without_scripts_all_but_copying_works(browser, server):
     with opened(browser, server, java_script_enabled=False) as page:
         page.goto(REPO)

@@ -199,6 +199,7 @@ def test_a_data_directory_without_a_mark_is_taken_over(tmp_path, left):
     assert (data / "pinfold-hub").exists()
 
 
+@pytest.mark.slow
 def test_an_address_that_is_none_is_one_line(tmp_path):
     data = ("--data", str(tmp_path / "data"))
     assert pinfold(*data, "token", "me").returncode == 0

@@ -58,6 +58,7 @@ def source(tmp_path_factory):
         yield server
 
 
+@pytest.mark.slow
 def test_a_mirror_has_the_same_sha_and_its_pin_loads(source, tmp_path):
     data = tmp_path / "data"
     with Server(data) as here:  # a running server shows the mirror as soon as it is whole

@@ -95,6 +95,7 @@ def test_gc_removes_what_nothing_reaches_and_only_when_old(data):
             assert server.http("GET", f"/me/model/resolve/{revision}/w.bin").content == name.encode() * 100
 
 
+@pytest.mark.slow
 def test_a_young_commit_keeps_all_it_needs_however_old(data):
     repo = data / "repos/models/me/model.git"
     age(data, 20)

@@ -52,6 +52,7 @@ def left(server) -> list:
 
 @pytest.mark.parametrize("generation", EACH_GENERATION)
 @pytest.mark.parametrize("fault", [None, "put-drop:2"])
+@pytest.mark.slow
 def test_clients_send_a_large_file_in_parts(tmp_path, generation, fault):
     options = ["--part-size", str(PART), *(["--fault", fault] if fault else [])]
     with Server(tmp_path / "data", *options) as server:

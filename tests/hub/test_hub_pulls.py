@@ -28,6 +28,7 @@ def details(server, repo, number, query="?diff=1"):
 
 
 @pytest.mark.parametrize("generation", EACH_GENERATION)
+@pytest.mark.slow
 def test_a_discussion_from_its_opening_to_its_end(server, tmp_path, generation):
     name = user_of(generation)
     result = client(

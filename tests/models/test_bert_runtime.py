@@ -208,6 +208,7 @@ def rows_of(name, kind=None):
         ("ForSequenceClassification", "regression"),
     ],
 )
+@pytest.mark.slow
 def test_trainer_accumulates_to_the_step_of_the_whole_batch(name, kind, tmp_path):
     rows, after, items = rows_of(name, kind), [], []
     for size in (8, 2):
@@ -411,6 +412,7 @@ def test_unknown_keywords_reach_an_attention_function_through_every_head(name, m
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", ["Model", "ForMaskedLM"])
+@pytest.mark.slow
 def test_an_exported_model_runs_at_other_sizes(name, dtype):
     model = build(name, unpad_inputs=False).to(dtype)
     sizes = {0: torch.export.Dim("rows", min=2, max=64), 1: torch.export.Dim("tokens", min=2, max=300)}
@@ -549,6 +551,7 @@ def test_the_implementation_can_be_switched_after_loading(kind, tmp_path):
 @pytest.mark.parametrize("kind", KINDS[1:])
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("tokens", [64, 65, 200, 333])
+@pytest.mark.slow
 def test_blocks_at_a_time_equal_all_at_once_and_the_mask(kind, rows, tokens, monkeypatch):
     parts, cls = [], attention.KINDS[kind]
     part = cls.part

@@ -155,6 +155,7 @@ def test_a_model_with_its_tokenizer_is_verified_with_its_ids(
     assert "The tokenizer's ids of fixed texts are the same" in (files / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_ids_that_staging_changes_stop_the_push(forked, push, repo, tiny_folder, checkpoint, monkeypatch):
     def spoiled(config):
         return {**real(config), "padding_side": "left"}

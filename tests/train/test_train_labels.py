@@ -54,6 +54,7 @@ def trained(data, tmp_path_factory):
     return output
 
 
+@pytest.mark.slow
 def test_it_learns_what_a_bag_of_words_cannot_and_its_figures_are_those_of_the_saved_model(trained, data):
     from transformers import pipeline
 

@@ -85,6 +85,7 @@ def masked(made, texts):
     return output
 
 
+@pytest.mark.slow
 def test_a_tagger_beats_the_commonest_tag_of_each_word_and_its_figures_are_those_of_the_saved_model(tags):
     from sklearn.model_selection import train_test_split
     from transformers import AutoModelForTokenClassification, AutoTokenizer
@@ -215,6 +216,7 @@ def test_the_equipment_trains_and_what_is_saved_loads_as_any_other(more, made, m
     assert results(tmp_path / "out")["perplexity"] < 1.2 * results(masked)["perplexity"]
 
 
+@pytest.mark.slow
 def test_a_classifier_with_adapters_has_a_new_head_that_is_trained(made, masked, tmp_path):
     with (tmp_path / "x.csv").open("w", newline="") as file:
         rows = [[" ".join(words), "place" if "york" in words else "other"] for words, _ in tagged_sentences(120)]

@@ -33,6 +33,7 @@ def trained(books, tmp_path_factory):
     return output
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_the_perplexity_is_that_of_the_saved_model_on_the_held_out_documents(trained, books):
     """Measured anew by hand: documents between [CLS] and [SEP], one after the other, in blocks."""
     from transformers import AutoModelForCausalLM, AutoTokenizer

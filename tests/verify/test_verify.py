@@ -99,6 +99,7 @@ def test_sandboxed_a_good_folder_passes_every_check_also_from_two_threads(tmp_pa
     assert len(answers) == 2 and not list(work.glob("staged-*"))
 
 
+@pytest.mark.slow
 def test_sandboxed_a_repository_loads_with_the_code_of_another(tmp_path, tiny_folder, tiny_checkpoint):
     code, sha, code_sha = tmp_path / "code", "a" * 40, "b" * 40
     code.mkdir()
@@ -124,6 +125,7 @@ def test_sandboxed_a_repository_loads_with_the_code_of_another(tmp_path, tiny_fo
     assert answer["checks"]["D06"] == "ok" and answer["checks"]["D07"].startswith("skipped")
 
 
+@pytest.mark.slow
 def test_sandboxed_a_folder_sees_neither_tokens_nor_home_nor_network(tmp_path, tiny_checkpoint, monkeypatch, hub):
     """A folder that reports all that it can reach, with a token planted in each place where one may lie."""
     home = tmp_path / "home"
@@ -153,6 +155,7 @@ def test_sandboxed_a_folder_sees_neither_tokens_nor_home_nor_network(tmp_path, t
         assert seen["parent"] is False and seen["processes"] < 6
 
 
+@pytest.mark.slow
 def test_sandboxed_a_folder_that_never_ends_is_stopped(tmp_path, tiny_checkpoint, monkeypatch):
     folder = tiny.write_folder(tmp_path / "f", modeling_tiny="import time\ntime.sleep(600)\n" + tiny.MODELING)
     staged, work = prepared(tmp_path, folder, tiny_checkpoint)
@@ -240,6 +243,7 @@ def test_each_check_has_three_folders_that_it_refuses():
     assert len({case.name for case in BAD}) == len(BAD)
 
 
+@pytest.mark.slow
 def test_somebody_elses_folder_may_have_two_copies_before_5_8(tmp_path, forked, found):
     folder = write_model(tmp_path / "folder", "cnn")
     checkpoint = save_model(folder, "cnn", tmp_path / "checkpoint")
