@@ -183,7 +183,7 @@ def test_many_files_are_converted_side_by_side_into_the_same_bytes(convert, tmp_
 
 
 # processes that start, or import, or convert; what a moment is depends on the machine, and the sweep has more of them
-MOMENTS = [2.5, pytest.param(3.5, marks=pytest.mark.sweep), 4.5, pytest.param(5.5, marks=pytest.mark.sweep)]
+MOMENTS = [*(pytest.param(s, marks=pytest.mark.sweep) for s in (2.5, 3.5, 5.5)), 4.5]
 
 
 @pytest.mark.slow

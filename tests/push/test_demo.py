@@ -115,7 +115,7 @@ print("READ", type(model).__name__, type(processor).__name__, type(config).__nam
 """
 
 
-@pytest.mark.parametrize("version", ["newest", "4.57.6"])
+@pytest.mark.parametrize("version", ["newest", pytest.param("4.57.6", marks=pytest.mark.sweep)])
 def test_native_push_to_hub_carries_the_code_along_in_both_client_generations(overlay, tmp_path, version):
     old = None if version == "newest" else overlay(version)
     with destination.running(tmp_path / "hub") as server:

@@ -273,7 +273,11 @@ MOUNTED = ["unshare", "-rm", "bash", "-euc", 'mount -t tmpfs -o size="$1" tmpfs 
     subprocess.run([*MOUNTED[:2], "true"], capture_output=True).returncode != 0, reason="no unprivileged namespaces"
 )
 @pytest.mark.parametrize(
-    ("size", "words"), [("200k", "GB free, training needs"), ("8m", "no space left for a checkpoint")]
+    ("size", "words"),
+    [
+        pytest.param("200k", "GB free, training needs", marks=pytest.mark.sweep),
+        ("8m", "no space left for a checkpoint"),
+    ],
 )
 def test_a_disk_that_is_full_or_fills_up_is_one_line(size, words, texts, tmp_path):
     options = ["train", FOLDER, "--task", "masked-lm", "--data", texts, *SMALL, "--vocab-size", 80, "--epochs", 3]
@@ -402,7 +406,7 @@ def test_a_head_of_another_task_is_drawn_anew_both_ways(masked, tags, texts, tmp
     assert "new weights: cls.predictions.bias" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_a_run_that_lost_its_patience_before_it_was_killed_stops_again(made, tags, tmp_path):
     """Killed when Trainer is about to load the best epoch."""
     options = [FOLDER, "--task", "token-classification", "--data", made / "tags.jsonl", "--from", tags]

@@ -1,0 +1,97 @@
+"""How long a push of two demos takes with two checkouts of pinfold, side by side in one run.
+
+    git worktree add ../old COMMIT && make -C ../old install
+    python benchmarks/push_checkouts.py ../old .
+
+Each pair pushes the same checkpoint with both, in alternating order, each with its own environment and to an embedded
+Hub that is empty before. Prints the medians, and the median and the range of the pairs' ratios.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+# folder, what its checkpoint is called, and how long a training that makes one is
+DEMOS = (
+    ("resnet_model", "resnet-digits", ["--data", "digits"]),
+    ("decoder_model", "decoder-demo", ["--data", "python-docs"]),
+)
+
+
+def main() -> None:
+    """Time the pairs and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("old", type=Path)
+    parser.add_argument("new", type=Path)
+    parser.add_argument("--pairs", type=int, default=5)
+    options = parser.parse_args()
+    checkouts = {"old": options.old.resolve(), "new": options.new.resolve()}
+    versions = (
+        "import torch, transformers; print(f'torch {torch.__version__}, transformers {transformers.__version__}')"
+    )
+    for name, checkout in checkouts.items():
+        commit = output(["git", "-C", checkout, "rev-parse", "--short", "HEAD"])
+        print(f"{name}: commit {commit}, {output([python(checkout), '-c', versions])}", flush=True)
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, float32", flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        for folder, name, training in DEMOS:
+            checkpoint = Path(temporary) / name
+            command = ["train", checkouts["new"] / folder, *training, "--output", checkpoint, "--epochs", "1"]
+            pinfold(checkouts["new"], command, Path(temporary))
+            seconds = {"old": [], "new": []}
+            for number in range(options.pairs):
+                for which in ("old", "new") if number % 2 == 0 else ("new", "old"):
+                    seconds[which].append(push(checkouts[which], folder, checkpoint, Path(temporary) / "work"))
+                print(f"{name}: {seconds['old'][-1]:.1f} s, {seconds['new'][-1]:.1f} s", flush=True)
+            ratios = [new / old for old, new in zip(seconds["old"], seconds["new"], strict=True)]
+            print(
+                f"{name}: old {statistics.median(seconds['old']):.1f} s, new {statistics.median(seconds['new']):.1f} s, "
+                f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+                flush=True,
+            )
+
+
+def push(checkout: Path, folder: str, checkpoint: Path, work: Path) -> float:
+    """Seconds of one push to a new embedded Hub."""
+    work.mkdir()
+    command = [
+        "push",
+        checkout / folder,
+        "--checkpoint",
+        checkpoint,
+        "--endpoint",
+        "embedded",
+        "--repo",
+        "local/timed",
+    ]
+    started = time.perf_counter()
+    pinfold(checkout, command, work)
+    seconds = time.perf_counter() - started
+    shutil.rmtree(work)
+    return seconds
+
+
+def pinfold(checkout: Path, arguments: list, cwd: Path) -> None:
+    environment = os.environ | {"PINFOLD_HUB": str(cwd / "hub")}
+    command = [python(checkout), "-m", "pinfold", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
+
+
+def python(checkout: Path) -> Path:
+    return checkout / ".venv" / "bin" / "python"
+
+
+def output(command: list) -> str:
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
