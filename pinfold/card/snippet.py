@@ -52,6 +52,12 @@ WITH_WORDS = {
         "print(tokenizer.decode(tokens[0], skip_special_tokens=True))",
     ],
 }
+PICTURE = 'picture = Image.radial_gradient("L").convert("RGB")'
+# Auto classes whose models write tokens when they see or hear something
+WRITERS = (
+    "AutoModelForSpeechSeq2Seq", "AutoModelForImageTextToText", "AutoModelForVision2Seq", "AutoModelForMultimodalLM",
+    "AutoModelForSeq2SeqLM", "AutoModelForCausalLM",
+)  # fmt: skip
 NUMBERS = {  # what kind of answer a classifier gives, where it is no choice of one class
     "multi_label_classification": [
         "scores = model(**inputs).logits.detach().sigmoid()[0].tolist()",
@@ -84,6 +90,8 @@ def parts(staged: Staged) -> dict[str, str]:
         audio = "AutoFeatureExtractor" in staged.auto_map
         audio |= "feature_extractor_type" in settings and "image_processor_type" not in settings
         loads["processor"] = "AutoFeatureExtractor" if audio else "AutoImageProcessor"
+    elif (staged.directory / "video_preprocessor_config.json").exists():
+        loads["processor"] = "AutoVideoProcessor"
     return loads
 
 
@@ -163,6 +171,8 @@ def _uses(staged: Staged, inputs: dict):
         "outputs = model(**inputs)",
         "print({name: tuple(t.shape) for name, t in outputs.items() if hasattr(t, 'shape')})",
     ]
+    if "processor" in loads:  # before words alone, which many models that see or hear take too
+        yield from _seen_or_heard(loads, inputs, generic)
     if "tokenizer" in loads and (not inputs or "input_ids" in inputs):
         words = WITH_WORDS.get(auto, generic)
         if auto == "AutoModelForSequenceClassification":
@@ -177,36 +187,69 @@ def _uses(staged: Staged, inputs: dict):
         yield [], [encode, *words]
         if words is not generic:
             yield [], [encode, *generic]
-    if loads.get("processor") == "AutoImageProcessor":
-        picture = (
-            'picture = Image.radial_gradient("L").convert("RGB")  # a picture of your own: Image.open("picture.png")'
-        )
-        asked = [picture, 'inputs = processor(picture, return_tensors="pt")']
-        if auto == "AutoModelForImageClassification":
-            yield ["from PIL import Image"], [*asked, *WITH_WORDS["AutoModelForSequenceClassification"]]
-        yield ["from PIL import Image"], [*asked, *generic]
-    if loads.get("processor") == "AutoFeatureExtractor":
-        tone = [
-            "rate = processor.sampling_rate",
-            "tone = torch.sin(2 * torch.pi * 220 * torch.arange(rate) / rate)  # or your own",
-            'inputs = processor(tone.numpy(), sampling_rate=rate, return_tensors="pt")',
-        ]
-        if auto == "AutoModelForAudioClassification":
-            yield ["import torch"], [*tone, *WITH_WORDS["AutoModelForSequenceClassification"]]
-        yield ["import torch"], [*tone, *generic]
-    if loads.get("processor") == "AutoProcessor":
-        picture = 'picture = Image.radial_gradient("L").convert("RGB").resize((64, 64))  # or a picture of your own'
-        for arguments in (f'images=picture, text="{TEXT}"', "images=picture"):
-            yield (
-                ["from PIL import Image"],
-                [picture, f'inputs = processor({arguments}, return_tensors="pt")', *generic],
-            )
     if own := _of_probe(own_probe(str(staged.folder.path))):
         yield ["import torch"], ["inputs = {", *own, "}", *generic]
     if inputs and all(name.isidentifier() for name in inputs):
         made = [f'    "{name}": {_tensor(dtype, shape)},' for name, (dtype, shape) in inputs.items()]
         yield ["import torch"], ["inputs = {", *made, "}", *generic]
     yield [], []
+
+
+def _seen_or_heard(loads: dict[str, str], inputs: dict, generic: list[str]):
+    """(imports, lines) of examples with a picture, a clip or a tone: what each kind of processor may take.
+
+    Args:
+        loads: as :func:`parts` has them. inputs: as :func:`examples` has them. generic: lines that show any output.
+    """
+    auto, kind = loads["model"], loads["processor"]
+    picture, pillow = f'{PICTURE}  # or a picture of your own: Image.open("picture.png")', ["from PIL import Image"]
+    clips = [shape[1] for dtype, shape in inputs.values() if len(shape) == 5 and dtype.startswith("float")]
+    classifies = auto in ("AutoModelForImageClassification", "AutoModelForVideoClassification")
+    if kind in ("AutoImageProcessor", "AutoVideoProcessor"):
+        asked = [[picture, 'inputs = processor(picture, return_tensors="pt")']] if kind == "AutoImageProcessor" else []
+        for frames in clips[:1]:
+            clip = f"clip = [picture] * {frames}  # the frames of a video"
+            asked += [
+                [picture, clip, f'inputs = processor({form}, return_tensors="pt")'] for form in ("clip", "[clip]")
+            ]
+        for lines in asked:
+            if classifies:
+                yield pillow, [*lines, *WITH_WORDS["AutoModelForSequenceClassification"]]
+            yield pillow, [*lines, *generic]
+    # what a model writes is shown where generate() was compared on inputs of this kind
+    writes = auto in WRITERS and any(
+        name != "input_ids" and dtype.startswith("float") for name, (dtype, _) in inputs.items()
+    )
+    reader = {"AutoProcessor": "processor"}.get(kind, "tokenizer" if "tokenizer" in loads else "")
+    written = ["tokens = model.generate(**inputs, max_new_tokens=20, do_sample=False)"]
+    written += [
+        f"print({reader}.decode(tokens[0], skip_special_tokens=True))" if reader else "print(tokens[0].tolist())"
+    ]
+    if kind in ("AutoFeatureExtractor", "AutoProcessor"):
+        holder, word = (
+            ("processor", "") if kind == "AutoFeatureExtractor" else ("processor.feature_extractor", "audio=")
+        )
+        tone = [
+            f"rate = {holder}.sampling_rate",
+            "tone = torch.sin(2 * torch.pi * 220 * torch.arange(rate) / rate)  # or your own",
+            f'inputs = processor({word}tone.numpy(), sampling_rate=rate, return_tensors="pt")',
+        ]
+        heard = [written] if writes else []
+        if auto == "AutoModelForAudioClassification":
+            heard.append(WITH_WORDS["AutoModelForSequenceClassification"])
+        for lines in (*heard, generic):
+            yield ["import torch"], [*tone, *lines]
+    if kind == "AutoProcessor":
+        small = f"{PICTURE}.resize((64, 64))  # or a picture of your own"
+        # some processors put a word of their own where the picture is read, and ask for it in the text
+        texts = (
+            f'images=picture, text="{TEXT}"',
+            f'images=picture, text=processor.image_token + "{TEXT}"',
+            "images=picture",
+        )
+        for lines in [written, generic] if writes else [generic]:
+            for arguments in texts:
+                yield pillow, [small, f'inputs = processor({arguments}, return_tensors="pt")', *lines]
 
 
 def _labels(staged: Staged) -> dict:

@@ -1,7 +1,9 @@
 """Publish a model folder and its weights: audited, verified before and after, pinned to the commit.
 
-Without --repo the destination is the embedded Hub of this machine. The steps, in order: load, stage, audit, verify,
-card, commit, verify again from the Hub, pin. A step that fails ends the push with one line and exit code 2.
+Without --repo the destination is the embedded Hub of this machine. The steps, in order: stage, audit, verify, card,
+commit, verify again from the Hub, pin. Where they apply, flatten and code come first (a class of a package or script
+becomes a folder; code on a Hub is fetched), and convert after the audit (a converted folder is compared with its
+source). A step that fails ends the push with one line and exit code 2.
 
 PATH may also be a tokenizer's directory, without a model; its card.md lies in it.
 

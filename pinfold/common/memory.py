@@ -14,15 +14,31 @@ def free_memory(root: Path = Path("/")) -> int:
     Args:
         root: where proc and sys are mounted.
     """
-    limits = list(_container_limits(root))
+    limits = [left for _, left in _container_groups(root)]
     with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = (root / "proc/meminfo").read_text().splitlines()
-        limits.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+        limits.append(_meminfo(root, "MemAvailable"))
     return max(GIB, min(limits, default=UNKNOWN))
 
 
-def _container_limits(root: Path) -> Iterator[int]:
-    """What each control group of this process has left. A group's limit holds for all groups below it.
+def total_memory(root: Path = Path("/")) -> int:
+    """Bytes that all processes together may take: those of the machine, or the limit of the container.
+
+    Args:
+        root: where proc and sys are mounted.
+    """
+    limits = [limit for limit, _ in _container_groups(root)]
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        limits.append(_meminfo(root, "MemTotal"))
+    return min(limits, default=UNKNOWN)
+
+
+def _meminfo(root: Path, name: str) -> int:
+    lines = (root / "proc/meminfo").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
+
+
+def _container_groups(root: Path) -> Iterator[tuple[int, int]]:
+    """Of each control group of this process its limit, and what of it is left. A limit holds for all groups below.
 
     Inside a container the groups are often mounted so that its own one is the topmost; proc then names a path that
     is not there, and the topmost is read.
@@ -37,8 +53,9 @@ def _container_limits(root: Path) -> Iterator[int]:
         for group in _groups(root, version_2=limit == "memory.max"):
             directory = root / mount / group
             with contextlib.suppress(OSError, ValueError):  # no such group, or "max": no limit
-                left = int((directory / limit).read_text()) - int((directory / used).read_text())
-                yield left + _statistic(directory / "memory.stat", cached)
+                most = int((directory / limit).read_text())
+                left = most - int((directory / used).read_text())
+                yield most, left + _statistic(directory / "memory.stat", cached)
 
 
 def _groups(root: Path, version_2: bool) -> list[str]:

@@ -101,9 +101,9 @@ def publish(options: PushOptions, token: str | None = None, model: Any = None) -
     with workspace(options, inputs, human, token) as push:
         folder = push.fetch_code()
         releases = push.choose_releases(folder)  # a mistake in --versions is said before anything is computed
-        push.verify_generated()
         staged, sources = push.stage(folder)
         findings = push.audit(staged)
+        push.verify_generated()
         verified = push.verify_staged(staged, releases, model, origin)
         facts = push.gather_facts(staged, findings, verified, sources)
         push.check_card(staged, facts)

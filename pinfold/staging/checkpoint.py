@@ -121,9 +121,15 @@ def find_weights(checkpoint: Path) -> list[Path]:
         if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
             raise UserError(f"{index}: weight_map is not a table of file names; save the checkpoint again")
         names = sorted(set(places.values()))
+        if elsewhere := [name for name in names if "/" in name or "\\" in name]:
+            raise UserError(
+                f"{index}: {elsewhere[0]} is not the name of a file beside it; save the checkpoint again with "
+                "save_pretrained"
+            )
         absent = [name for name in names if not (checkpoint / name).is_file()]
-        if absent or not names or any("/" in name for name in names):
-            raise UserError(f"{index}: names {', '.join(absent) or 'no files'}, not there; save the checkpoint again")
+        if absent or not names:
+            named = f"{', '.join(absent)}, which the directory does not hold" if absent else "no files"
+            raise UserError(f"{index}: it names {named}; save the checkpoint again with save_pretrained")
         return [checkpoint / name for name in names]
     if (checkpoint / WEIGHTS).exists():
         return [checkpoint / WEIGHTS]

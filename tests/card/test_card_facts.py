@@ -369,6 +369,48 @@ def test_a_processor_is_loaded_by_the_class_that_its_settings_name(staged, tmp_p
     assert snippet.parts(replace(staged, directory=directory))["processor"] == auto
 
 
+CLIP = {"pixel_values": ("float32", [2, 8, 3, 32, 32])}
+HEARD = {"input_features": ("float32", [2, 80, 300]), "decoder_input_ids": ("int64", [2, 5])}
+SEEN = {"pixel_values": ("float32", [2, 3, 32, 32]), "input_ids": ("int64", [2, 5])}
+
+
+@pytest.mark.parametrize(
+    ("files", "auto", "inputs", "lines"),
+    [
+        ({"preprocessor_config": {"image_processor_type": "A"}}, "AutoModelForVideoClassification", CLIP,
+         ["clip = [picture] * 8", "inputs = processor([clip], ", "model.config.id2label[best]"]),
+        ({"video_preprocessor_config": {}}, "AutoModel", CLIP,
+         ["AutoVideoProcessor.from_pretrained(", "inputs = processor(clip, ", "outputs.items()"]),
+        ({"preprocessor_config": {"feature_extractor_type": "A"}}, "AutoModelForSpeechSeq2Seq", HEARD,
+         ["rate = processor.sampling_rate", "tokens = model.generate(", "print(tokens[0].tolist())"]),
+        ({"processor_config": {}}, "AutoModelForSpeechSeq2Seq", HEARD,
+         ["rate = processor.feature_extractor.sampling_rate", "processor(audio=tone", "processor.decode(tokens[0]"]),
+        ({"processor_config": {}}, "AutoModelForImageTextToText", SEEN,
+         ["text=processor.image_token + ", "tokens = model.generate(", "processor.decode(tokens[0]"]),
+    ],
+)  # fmt: skip
+def test_an_example_hands_its_processor_what_it_takes(staged, tmp_path, files, auto, inputs, lines):
+    """One of the programs has all of these lines, and the processor loaded in it is used in it."""
+    directory = shutil.copytree(staged.directory, tmp_path / "staged")
+    for name, settings in files.items():
+        (directory / f"{name}.json").write_text(json.dumps(settings))
+    place = next(place for name, place in staged.auto_map.items() if place.endswith(staged.architecture))
+    auto_map = {name: each for name, each in staged.auto_map.items() if each != place} | {auto: place}
+    programs = snippet.examples(replace(staged, directory=directory, auto_map=auto_map), "me/tiny", SHA, inputs)
+    for program in programs:
+        compile(program, "x", "exec")
+    assert any(all(line in program for line in lines) for program in programs), "\n\n".join(programs)
+
+
+def test_what_a_model_writes_about_a_picture_is_shown_only_where_that_was_compared(staged, tmp_path):
+    directory = shutil.copytree(staged.directory, tmp_path / "staged")
+    (directory / "processor_config.json").write_text("{}")
+    place = next(place for name, place in staged.auto_map.items() if place.endswith(staged.architecture))
+    each = replace(staged, directory=directory, auto_map={"AutoModelForImageTextToText": place})
+    programs = snippet.examples(each, "me/tiny", SHA, {"input_ids": ("int64", [1, 12])})
+    assert not any("generate(" in program for program in programs)
+
+
 def test_the_releases_that_a_card_names_are_read_again(staged):
     human = human_half.HumanHalf({"license": "mit"}, "Text.")
     for versions in ([], ["5.24.0"], ["4.48.3", "4.57.6", "5.24.0"]):

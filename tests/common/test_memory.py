@@ -2,7 +2,7 @@
 
 import pytest
 
-from pinfold.common.memory import GIB, UNKNOWN, free_memory
+from pinfold.common.memory import GIB, UNKNOWN, free_memory, total_memory
 
 MEMINFO = "MemTotal:       65000000 kB\nMemFree:         1000000 kB\nMemAvailable:   {} kB\n"
 
@@ -102,3 +102,11 @@ def test_a_group_of_the_first_version_without_a_limit_says_a_huge_number(tmp_pat
 def test_it_is_never_less_than_a_gibibyte(tmp_path):
     machine(tmp_path, gib=0)
     assert free_memory(tmp_path) == GIB
+
+
+def test_all_of_the_memory_is_the_machines_or_the_containers_limit(tmp_path):
+    assert total_memory(tmp_path) == UNKNOWN
+    machine(tmp_path)
+    assert total_memory(tmp_path) == 65_000_000 * 1024
+    write(tmp_path, {"sys/fs/cgroup/memory.max": f"{4 * GIB}\n", "sys/fs/cgroup/memory.current": f"{3 * GIB}\n"})
+    assert total_memory(tmp_path) == 4 * GIB

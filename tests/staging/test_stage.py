@@ -180,6 +180,13 @@ def test_a_size_that_is_none_is_refused(text):
             "not a whole safetensors file",
         ),
         (lambda c: (c / "model.safetensors").rename(c / "checkpoint-20"), "holds only checkpoint-20; choose one"),
+        (
+            lambda c: index(c, {"a": "../model.safetensors"}),
+            r"\.\./model.safetensors is not the name of a file beside it",
+        ),
+        (lambda c: index(c, {"a": "parts/1.safetensors"}), "parts/1.safetensors is not the name of a file beside it"),
+        (lambda c: index(c, {"a": "gone.safetensors"}), "names gone.safetensors, which the directory does not hold"),
+        (lambda c: index(c, {}), "it names no files"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_published_is_one_line(copies, spoil, words):
@@ -188,6 +195,10 @@ def test_a_checkpoint_that_cannot_be_published_is_one_line(copies, spoil, words)
     with pytest.raises(UserError, match=words) as caught:
         staged(folder, checkpoint)
     assert "\n" not in str(caught.value)
+
+
+def index(checkpoint, places):
+    (checkpoint / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
 
 
 @pytest.mark.parametrize(

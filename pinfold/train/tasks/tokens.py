@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from pinfold.common.errors import UserError
+from pinfold.common.memory import total_memory
 from pinfold.tokenizer.train import train as train_tokenizer
 from pinfold.train.classes import check_checkpoint, check_fit, fine_tuned, one_line, with_code
 from pinfold.train.options import Options
@@ -107,11 +107,11 @@ def check_size(model_class: type, config: Any) -> None:
     """
     import torch
 
-    if torch.cuda.is_available() or not hasattr(os, "sysconf"):
+    if torch.cuda.is_available():
         return
     with torch.device("meta"):
         count = sum(parameter.numel() for parameter in model_class(config).parameters())
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = total_memory()
     if count * BYTES_A_WEIGHT > memory:
         raise UserError(
             f"{count / 1e9:.1f} B parameters need {count * BYTES_A_WEIGHT / 1e9:.0f} GB to train, this machine has "
