@@ -273,3 +273,32 @@ def test_every_sentence_about_code_begins_with_its_place(tmp_path):
         directory = bad_folders.write(tmp_path / case.replace(" ", "-"), BAD[case].edits)
         for finding in findings(directory):
             assert re.match(rf"{re.escape(finding.file)}:{finding.line}: ", finding.sentence), finding.sentence
+
+
+BASES = {
+    "of this folder": ("class A(PreTrainedModel): ...\n", "self.inner = A(config)", "inner"),
+    "by an Auto class": ("", "self.tower = AutoModel.from_config(config.text_config)", "tower"),
+    "of transformers": ("", "self.bert = BertModel(config)", "bert"),
+    "layers alone": ("", "self.layers = nn.Linear(2, 2)", None),
+    "a function's result": ("", "self.layers = build(config)", None),
+    "no attribute": ("class A(PreTrainedModel): ...\n", "other = A(config)", None),
+}
+
+
+@pytest.mark.parametrize("case", BASES)
+def test_a_head_is_asked_for_its_base_only_where_it_has_one(tmp_path, case):
+    more, line, attribute = BASES[case]
+    (tmp_path / "configuration_x.py").write_text(
+        "from transformers import PretrainedConfig\nclass XConfig(PretrainedConfig):\n    model_type = 'x'\n"
+        "XConfig.register_for_auto_class()\n"
+    )
+    (tmp_path / "modeling_x.py").write_text(
+        "from torch import nn\nfrom transformers import AutoModel, BertModel, PreTrainedModel\n"
+        f"from .configuration_x import XConfig\n{more}class XForTokenClassification(PreTrainedModel):\n"
+        "    config_class = XConfig\n    def __init__(self, config):\n        super().__init__(config)\n"
+        f"        {line}\n        self.post_init()\n    def forward(self, input_ids):\n        return input_ids\n"
+        "XForTokenClassification.register_for_auto_class('AutoModelForTokenClassification')\n"
+    )
+    sentences = [str(finding) for finding in audit(tmp_path, read_folder(tmp_path)) if finding.code == "P24"]
+    fix = f'Set base_model_prefix = "{attribute}", the attribute that holds the base model.'
+    assert [fix in sentence for sentence in sentences] == ([True] if attribute else [])

@@ -170,7 +170,8 @@ def test_a_model_without_a_cache_has_to_say_so():
     if not SLICES:
         assert lines == []
         return
-    assert "Recurrent.forward takes no cache: set use_cache=False in the configuration class" in lines[0]
+    assert "Recurrent.forward takes no cache of transformers (past_key_values, cache, cache_params)" in lines[0]
+    assert ": set use_cache=False in the configuration class" in lines[0]
     assert faults(Recurrent, Config(use_cache=False)) == []
 
 

@@ -216,7 +216,7 @@ def _counts_items(code: ReachableCode, cls: str, forward: ast.AST, kwargs: str) 
 def base_prefix(code: ReachableCode) -> Iterator[Finding]:
     """P24: heads that cannot exchange checkpoints with their base model."""
     for cls in code.models:
-        if head(cls) and not code.folder.is_stock(cls):
+        if head(cls) and not code.folder.is_stock(cls) and (base := _base_of(code, cls)):
             prefix = code.folder.attribute(cls, "base_model_prefix")
             if prefix is None or string(prefix) == "":
                 yield code.finding(
@@ -224,9 +224,35 @@ def base_prefix(code: ReachableCode) -> Iterator[Finding]:
                     f"{cls} has no base_model_prefix: a checkpoint of the base model does not load into it, nor its "
                     "own into the base model.",
                     cls,
-                    fix='Set base_model_prefix = "NAME", the attribute that holds the base model.',
+                    fix=f'Set base_model_prefix = "{base}", the attribute that holds the base model.',
                     severity=WARNING,
                 )
+
+
+def _base_of(code: ReachableCode, cls: str) -> str | None:
+    """The attribute in which a head keeps another model, of the folder or of transformers; None without one."""
+    for owner in code.folder.lineage(cls):
+        module, definition = code.folder.classes[owner]
+        for statement in definition.body:
+            if not (isinstance(statement, ast.FunctionDef) and statement.name == "__init__"):
+                continue
+            for node in own_nodes(statement):
+                if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                    target = node.targets[0]
+                    if is_self_attribute(target) and _builds_model(code, module.imports, node.value):
+                        return target.attr
+    return None
+
+
+def _builds_model(code: ReachableCode, imports: dict[str, tuple[str, str]], call: ast.Call) -> bool:
+    path = chain(call.func)
+    if not path:
+        return False
+    source, name = imports.get(path[0], ("", path[0]))
+    if path[-1] in ("from_config", "from_pretrained", "_from_config"):
+        return len(path) > 1 and path[-2].startswith("AutoModel")
+    own = path[-1] in code.folder.classes and code.folder.kind(path[-1]) == "model"
+    return own or (source.split(".")[0] == "transformers" and name.endswith("Model"))
 
 
 def registered_at_import(code: ReachableCode) -> Iterator[Finding]:

@@ -155,7 +155,8 @@ def _cure(model) -> str:
     if name in parameters or not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return ""
     if not set(CACHES) & set(parameters):
-        return f". {type(model).__name__}.forward takes no cache: set use_cache=False in the configuration class"
+        takes_none = f"{type(model).__name__}.forward takes no cache of transformers ({', '.join(CACHES)})"
+        return f". {takes_none}: set use_cache=False in the configuration class"
     return (
         f". generate passes the cache as {name}, which falls into **kwargs here: take both names, "
         "past_key_values=None and cache=None, and use the one that is given"
