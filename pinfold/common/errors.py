@@ -19,8 +19,12 @@ class UserError(Exception):
     """A mistake or a limit that the user can act on.
 
     The message is one line: what was given, what is allowed, what to do. The
-    command line prints it without a traceback and exits with code 2.
+    command line prints it without a traceback and exits with code 2; a notebook shows it without one too.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """The lines that IPython shows in place of a traceback: its hook for exceptions that say all themselves."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 def missing_extra(verb: str, extra: str, error: ImportError) -> UserError:
