@@ -598,8 +598,8 @@ def test_a_requirement_that_is_installed_from_a_directory(package, tmp_path, mon
         (info / "direct_url.json").unlink(missing_ok=True)
         if url:
             (info / "direct_url.json").write_text(json.dumps(url))
-        files._distributions.cache_clear()
+        files._from_files.cache_clear()
         findings = [f for f in audit(own, read_folder(own)) if f.code == "P08"]
         assert len(findings) == len(expected)
         assert all(words in f.sentence for words, f in zip(expected, findings, strict=True))
-    files._distributions.cache_clear()
+    files._from_files.cache_clear()

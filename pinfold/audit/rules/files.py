@@ -177,21 +177,32 @@ def _of_package(code: ReachableCode, module: Module, node: ast.stmt, rule: str, 
 
 def installed_from(package: str) -> str | None:
     """The directory or file that an installed package says it was installed from (PEP 610); None for an index."""
-    for name in _distributions().get(package, ()):
-        try:
-            origin = json.loads(importlib.metadata.distribution(name).read_text("direct_url.json") or "{}")
-        except (importlib.metadata.PackageNotFoundError, ValueError):
-            continue
-        url = origin.get("url") if isinstance(origin, dict) else None
-        if isinstance(url, str) and url.startswith("file:"):
-            return url.removeprefix("file://")
-    return None
+    return _from_files().get(package)
 
 
 @functools.cache
-def _distributions() -> Mapping[str, list[str]]:
-    """Imported name -> the distributions that hold it; reading them takes most of a second."""
-    return importlib.metadata.packages_distributions()
+def _from_files() -> Mapping[str, str]:
+    """Imported name -> where it was installed from, of all distributions that did not come from an index.
+
+    Only these are looked into: to ask what every installed distribution holds takes most of a second.
+    """
+    places: dict[str, str] = {}
+    for distribution in importlib.metadata.distributions():
+        try:
+            origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+        except ValueError:
+            continue
+        url = origin.get("url") if isinstance(origin, dict) else None
+        if isinstance(url, str) and url.startswith("file:"):
+            places.update(dict.fromkeys(_imported_names(distribution), url.removeprefix("file://")))
+    return places
+
+
+def _imported_names(distribution: importlib.metadata.Distribution) -> set[str]:
+    """What can be imported from a distribution: as it declares it, or else its files at the top."""
+    if declared := (distribution.read_text("top_level.txt") or "").split():
+        return set(declared)
+    return {path.parts[0].removesuffix(".py") for path in distribution.files or () if path.suffix == ".py"}
 
 
 def _only_here(file: str, line: int, package: str, place: str) -> Finding:
