@@ -112,6 +112,7 @@ def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
     yield from name_rules.symbols(code.folder, code.modules, releases.lowest_version(code.folder))
     yield from model_rules.post_init(code)
     yield from tie_rules.tied_keys(code)
+    yield from tie_rules.parts_that_tie(code)
     yield from tie_rules.shared_weights(code)
     yield from tie_rules.tie_weights(code)
     initialisation = init_rules.Initialisation(code)

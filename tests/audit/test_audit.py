@@ -302,3 +302,66 @@ def test_a_head_is_asked_for_its_base_only_where_it_has_one(tmp_path, case):
     sentences = [str(finding) for finding in audit(tmp_path, read_folder(tmp_path)) if finding.code == "P24"]
     fix = f'Set base_model_prefix = "{attribute}", the attribute that holds the base model.'
     assert [fix in sentence for sentence in sentences] == ([True] if attribute else [])
+
+
+TYING = """from torch import nn
+from transformers import PreTrainedModel
+from .configuration_x import XConfig
+class Part(PreTrainedModel):
+    config_class = XConfig
+    _tied_weights_keys = {{"head.weight": "words.weight"}}
+    def __init__(self, config):
+        super().__init__(config)
+        self.words, self.head = nn.Embedding(9, 4), nn.Linear(4, 9, bias=False)
+        self.post_init()
+    def get_input_embeddings(self):
+        return self.words
+    def get_output_embeddings(self):
+        return self.head
+    def set_output_embeddings(self, new):
+        self.head = new
+    def forward(self, x):
+        return self.head(x)
+{part}
+class XForCausalLM(PreTrainedModel):
+    config_class = XConfig
+    base_model_prefix = "text"
+    def __init__(self, config):
+        super().__init__(config)
+        self.text = Part(config)
+        self.post_init()
+    def get_input_embeddings(self):
+        return self.text.words
+    def forward(self, input_ids):
+        return self.text(self.text.words(input_ids))
+{whole}
+XForCausalLM.register_for_auto_class("AutoModelForCausalLM")
+"""
+TIES_OF_PARTS = {
+    "by the part alone": ("", "", "", True),
+    "by the part alone, newest only": ("", "", 'MIN_TRANSFORMERS = "5.0"', False),
+    "given out by the whole": (
+        "", "    def get_output_embeddings(self):\n        return self.text.get_output_embeddings()", "", False,
+    ),
+    "_tie_weights of the part": (
+        "    def _tie_weights(self):\n        self.head.weight = self.words.weight", "", "", False,
+    ),
+    "not tied": ("", "", "UNTIED", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TIES_OF_PARTS)
+def test_weights_that_a_part_ties_have_to_be_given_out_by_the_whole(tmp_path, case):
+    """The two cures were pushed in transformers 4.48.3 and 5.24; without one, 4.48.3 leaves the head random."""
+    part, whole, constant, is_found = TIES_OF_PARTS[case]
+    untied = "        super().__init__(tie_word_embeddings=False, **kwargs)\n"
+    (tmp_path / "configuration_x.py").write_text(
+        "from transformers import PretrainedConfig\nclass XConfig(PretrainedConfig):\n    model_type = 'x'\n"
+        "    def __init__(self, **kwargs):\n"
+        f"{untied if constant == 'UNTIED' else untied.replace('False', 'True')}XConfig.register_for_auto_class()\n"
+        f"{constant if constant != 'UNTIED' else ''}\n"
+    )
+    (tmp_path / "modeling_x.py").write_text(TYING.format(part=part, whole=whole))
+    places = [finding for finding in audit(tmp_path, read_folder(tmp_path)) if finding.code == "P11e"]
+    assert [finding.file for finding in places] == ["modeling_x.py"] * is_found
+    assert all("self.text.get_output_embeddings()" in str(finding) for finding in places)

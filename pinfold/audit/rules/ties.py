@@ -84,6 +84,50 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
         )
 
 
+def parts_that_tie(code: ReachableCode) -> Iterator[Finding]:
+    """P11e: a part that ties its own weights. transformers 4 ties what get_output_embeddings of the whole gives.
+
+    It also calls _tie_weights of every part, which therefore helps too (modeling_utils.py, tie_weights, up to 4.57).
+    """
+    if code.lowest_version >= (5, 0) or ties(code) is False or _said_untied(code.configs.get("config.json", {})):
+        return
+    for cls in code.models:
+        if code.folder.is_stock(cls) or any(code.folder.method(cls, name) for name in _TIE_BY_HAND):
+            continue
+        for node, attribute, part, key in _tying_parts(code, cls):
+            yield code.finding(
+                "P11e",
+                f"{part} ties its weights, and {cls}, which holds it, has no get_output_embeddings: transformers 4 "
+                f"leaves {attribute}.{key} random.",
+                cls,
+                node,
+                fix=f"Define get_output_embeddings there, and let it return self.{attribute}.get_output_embeddings().",
+            )
+
+
+_TIE_BY_HAND = ("get_output_embeddings", "tie_weights", "_tie_weights")
+
+
+def _tying_parts(code: ReachableCode, cls: str) -> Iterator[tuple[ast.AST, str, str, str]]:
+    """Of each part that only its own class ties: where it is made, its attribute, its class, the tied weight."""
+    for owner in code.folder.lineage(cls):
+        for node in ast.walk(code.folder.classes[owner][1]):
+            for target, value in assignments(node):
+                path, part = chain(target), call_name(value) if isinstance(value, ast.Call) else ""
+                if len(path) != 2 or path[0] != "self" or part == cls or part not in code.folder.classes:
+                    continue
+                keys = code.folder.attribute(part, "_tied_weights_keys")
+                tied = isinstance(keys, ast.Dict) and keys.keys and code.folder.kind(part) == "model"
+                if isinstance(keys, ast.Dict) and tied and not code.folder.method(part, "_tie_weights"):
+                    yield node, path[1], part, string(keys.keys[0]) or "its target"
+
+
+def _said_untied(config: dict) -> bool:
+    """Whether config.json, or a part of it, says that words are not tied."""
+    parts = [config, *(value for value in config.values() if isinstance(value, dict))]
+    return any(part.get("tie_word_embeddings") is False for part in parts)
+
+
 def _of_part(value: ast.expr) -> bool:
     """`self.decoder.get_output_embeddings()`: the part ties its own weights."""
     return isinstance(value, ast.Call) and call_name(value) == "get_output_embeddings"

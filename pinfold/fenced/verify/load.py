@@ -14,6 +14,7 @@ from .. import example
 from ..values import describe, plain_config
 from . import buffers, generation, losses, tokens, weights
 from .answer import Answer, answered
+from .explain import explain
 from .further_loads import HALVES, load_in_half, load_second_copy
 from .load_job import LoadJob, arguments_of
 from .outputs import compare_outputs, hash_outputs
@@ -42,7 +43,7 @@ def load(request: dict, answer: Answer) -> dict:
         try:
             _load_auto(job, auto, place.split(".")[-1])
         except Exception as error:
-            problems[auto] = describe(error)
+            problems[auto] = explain(error)
             answer.fail(auto, problems[auto])
     for auto, (name, error) in by_class.items():
         if problems.get(auto) != error:  # the same exception is reported once
@@ -190,7 +191,7 @@ def _load_by_class(job: LoadJob) -> dict[str, tuple[str, str]]:
                 lines = job.buffer_lines(auto, model, job.request["dtype"])
                 job.answer.check("D04", [f"{name}.from_pretrained: {line}" for line in lines])
         except Exception as error:
-            problems[auto] = (name, describe(error))  # an exception would keep the model
+            problems[auto] = (name, explain(error))  # an exception would keep the model
     return problems
 
 
@@ -205,7 +206,7 @@ def _load_others(job: LoadJob) -> None:
             if type(loaded).__name__ != name:
                 raise TypeError(f"{auto} gave {type(loaded).__name__}, the folder registers {name}")
         except Exception as error:
-            job.answer.fail(auto, describe(error))
+            job.answer.fail(auto, explain(error))
 
 
 def _load_pipelines(job: LoadJob) -> None:

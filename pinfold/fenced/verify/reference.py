@@ -17,6 +17,7 @@ from ..probe import declared, probes, suggest
 from ..values import describe
 from . import attention, buffers, generation, losses, tokens, weights
 from .answer import Answer, answered
+from .explain import explain
 from .outputs import compare_outputs, hash_outputs
 
 
@@ -110,7 +111,7 @@ def reference(request: dict, answer: Answer) -> dict:
             return answer.as_dict(hashes={})
         except Exception as error:
             what = f"{auto}: {place.split('.')[1]} built from its source in transformers {answer.version} failed"
-            answer.check("D01", [f"{what}: {error if isinstance(error, suggest.ProbeError) else describe(error)}"])
+            answer.check("D01", [f"{what}: {error if isinstance(error, suggest.ProbeError) else explain(error)}"])
             return answer.as_dict(hashes={})
         if isinstance(head, SkippedHead):
             skipped.append(head)

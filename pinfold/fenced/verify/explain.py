@@ -1,0 +1,58 @@
+"""What an exception of a folder's code says, where in the folder it arose, and what to do where that is known."""
+
+import itertools
+import os
+import traceback
+from types import FrameType
+
+from ..values import describe
+
+FOLDERS = ("transformers_modules", "_folder")  # packages in which a load and the reference import the folder
+COMPARES = ("transformers.configuration_utils", "transformers.modeling_utils")
+FROM_SETTINGS = ("from_dict", "from_pretrained", "from_json_file")  # these build a configuration from what is stored
+
+
+def explain(error: BaseException) -> str:
+    """One line: the exception, the place in the folder that it went through last, and the cure."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    lines = [(frame, number) for frame, number in traceback.walk_tb(error.__traceback__) if _is_of_folder(frame)]
+    place = f" ({os.path.basename(lines[-1][0].f_code.co_filename)}:{lines[-1][1]})" if lines else ""
+    return f"{describe(error)}{place}{_missing_field(error) or _without_arguments(frames) or _on_meta(error)}"
+
+
+def _is_of_folder(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__", "").split(".")[0] in FOLDERS
+
+
+def _missing_field(error: BaseException) -> str:
+    """A configuration lacks what the model or transformers reads, such as max_position_embeddings for a rotation."""
+    from transformers import PretrainedConfig
+
+    owner, name = getattr(error, "obj", None), getattr(error, "name", None)
+    if not (isinstance(error, AttributeError) and isinstance(owner, PretrainedConfig) and name):
+        return ""
+    return f"; take {name} as an argument of {type(owner).__name__}.__init__, with a default, and set it"
+
+
+def _without_arguments(frames: list[FrameType]) -> str:
+    """A configuration that transformers builds by itself, to compare another one with its defaults."""
+    from transformers import PretrainedConfig
+
+    for caller, frame in itertools.pairwise(frames):
+        config = frame.f_locals.get("self")
+        built = frame.f_code.co_name == "__init__" and isinstance(config, PretrainedConfig)
+        compares = caller.f_globals.get("__name__") in COMPARES and caller.f_code.co_name not in FROM_SETTINGS
+        if built and compares and _is_of_folder(frame):
+            name = type(config).__name__
+            return f"; {name}() has to work without arguments: transformers compares a configuration with its defaults"
+    return ""
+
+
+def _on_meta(error: BaseException) -> str:
+    """torch has one class for many errors; only its words say that a tensor has no memory."""
+    if "meta tensor" not in str(error):
+        return ""
+    return (
+        "; transformers 5 builds a model on the meta device, without numbers: __init__ must not move tensors or read "
+        "them (.to(device), .item(), .tolist()); what is computed from values goes into _init_weights"
+    )

@@ -1,0 +1,69 @@
+"""What is said of an exception of a folder's code: where in the folder, and what to do."""
+
+import types
+
+import pytest
+import torch
+from transformers import PretrainedConfig
+
+from pinfold.fenced.verify.explain import explain
+
+
+def folder(text):
+    """A module that a load would have imported."""
+    module = types.ModuleType("transformers_modules.x.modeling_x")
+    exec(compile(text, "/cache/modeling_x.py", "exec"), vars(module))
+    return module
+
+
+def said(function):
+    with pytest.raises(Exception) as caught:
+        function()
+    return explain(caught.value)
+
+
+CONFIG = "from transformers import PretrainedConfig\nclass C(PretrainedConfig):\n    model_type = 'x'\n"
+
+
+def test_a_field_that_nobody_sets_is_named_with_its_class():
+    module = folder(CONFIG + "def read(config):\n    return config.depth\n")
+    line = said(lambda: module.read(module.C()))
+    assert line.startswith("AttributeError: ") and "(modeling_x.py:5)" in line
+    assert line.endswith("; take depth as an argument of C.__init__, with a default, and set it")
+
+
+def test_an_attribute_of_another_object_has_no_such_cure():
+    line = said(lambda: folder("def read(x):\n    return x.depth\n").read(1))
+    assert line == "AttributeError: 'int' object has no attribute 'depth' (modeling_x.py:2)"
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["self.first = sizes[0]", "self.kind = (sizes or {})['kind']", "self.first = sizes.pop()"],
+)
+def test_a_configuration_has_to_work_without_arguments(body):
+    text = (
+        CONFIG + f"    def __init__(self, sizes=None, **kwargs):\n        super().__init__(**kwargs)\n        {body}\n"
+    )
+    module = folder(text)
+    compares = vars(types.ModuleType("transformers.configuration_utils"))
+    exec("def to_diff_dict(cls):\n    return cls()\ndef from_dict(cls):\n    return cls()\n", compares)
+    line = said(lambda: compares["to_diff_dict"](module.C))
+    assert "(modeling_x.py:6); C() has to work without arguments" in line
+    assert "without arguments" not in said(lambda: compares["from_dict"](module.C)), "what is stored is wrong there"
+
+
+@pytest.mark.parametrize(
+    "line", ["return part.to('cpu')", "return part.weight.tolist()", "return part.weight.sum().item()"]
+)
+def test_a_tensor_that_init_reads_or_moves(line):
+    module = folder(f"def build(part):\n    {line}\n")
+    with torch.device("meta"):
+        part = torch.nn.Linear(2, 2)
+    line = said(lambda: module.build(part))
+    assert "modeling_x.py:2" in line and "__init__ must not move tensors or read them" in line
+
+
+def test_an_exception_of_transformers_alone_has_neither_place_nor_cure():
+    assert said(lambda: PretrainedConfig.from_dict(5)).count("(") <= 1
+    assert explain(ValueError("a")) == "ValueError: a"
