@@ -134,11 +134,11 @@ def restore(before: dict[Path, bytes | None]) -> None:
 
 def drift(files: dict[str, str], folder: Path, old: list[Path] = ()) -> list[str]:
     """What differs between the files that are there and those that would be made, and what changed upstream."""
-    lines = [f"{path} is left over from an earlier form; run main.py" for path in old]
+    lines = [f"{path} is left over from an earlier conversion; run pinfold convert to remove it" for path in old]
     for name, text in files.items():
         path = folder / name
         if not path.exists():
-            lines.append(f"{path} is missing; run main.py")
+            lines.append(f"{path} is missing; run pinfold convert")
             continue
         written = path.read_text(encoding="utf-8", errors="replace")
         if without_versions(written) == without_versions(text):
