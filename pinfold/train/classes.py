@@ -146,7 +146,7 @@ def check_fit(config: Any, tokens: int, option: str, length: int) -> None:
     if length > getattr(config, "max_position_embeddings", length):
         raise UserError(
             f"{option}={length} is more than max_position_embeddings={config.max_position_embeddings}; "
-            "use less, or a larger one by --set"
+            "use less, or a larger one with --set"
         )
 
 

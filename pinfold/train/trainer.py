@@ -205,7 +205,7 @@ def check_batch(model: Any, task: Task) -> None:
             model.eval()(**task.collate(task.train[:2]))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise UserError(
-            f"model and {task.processor} do not fit ({one_line(error)}); change one of them by --set"
+            f"model and {task.processor} do not fit ({one_line(error)}); change one of them with --set"
         ) from None
 
 

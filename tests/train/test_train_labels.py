@@ -223,11 +223,11 @@ MISTAKES = {
     "no heading": (lambda t: ["--data", (t / "x.csv").touch() or t / "x.csv"], "no row in it"),
     "no text column": (
         lambda t: ["--data", table(t / "x.csv", [("a", 1)], ("words", "label"))],
-        "which column is the text? its columns are words, label; give one by --text-column",
+        "which column is the text? its columns are words, label; give one with --text-column",
     ),
     "no label column": (
         lambda t: ["--data", table(t / "x.csv", [("a", 1)], ("text", "mood"))],
-        "which column is the label? its columns are text, mood; give one by --label-column",
+        "which column is the label? its columns are text, mood; give one with --label-column",
     ),
     "misnamed": (
         lambda t: ["--data", table(t / "x.csv", [("a", 1)]), "--label-column", "labl"],

@@ -42,7 +42,7 @@ def load_tokenizer(where: Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # of many kinds
-        raise UserError(f"{where}: no tokenizer that loads ({one_line(error)}); give one by --tokenizer") from None
+        raise UserError(f"{where}: no tokenizer that loads ({one_line(error)}); give one with --tokenizer") from None
     if not tokenizer.is_fast:
         raise UserError(f"{where}: a slow tokenizer, without tokenizer.json; save it by a fast class")
     return tokenizer
@@ -115,7 +115,7 @@ def check_size(model_class: type, config: Any) -> None:
     if count * BYTES_A_WEIGHT > memory:
         raise UserError(
             f"{count / 1e9:.1f} B parameters need {count * BYTES_A_WEIGHT / 1e9:.0f} GB to train, this machine has "
-            f"{memory / 1e9:.0f} GB; make the model smaller by --set, such as --set num_hidden_layers=4"
+            f"{memory / 1e9:.0f} GB; make the model smaller with --set, such as --set num_hidden_layers=4"
         )
 
 
