@@ -1,4 +1,4 @@
-"""Other transformers versions beside this environment.
+"""Other transformers releases beside this environment.
 
 An overlay is a directory with one transformers release, and with whatever it needs in another version than this
 environment has; put in front with PYTHONPATH, it shares all the rest. Torch is shared, so a difference in numbers
@@ -171,4 +171,4 @@ def _check_import(version: str, target: Path) -> None:
     )
     if done.stdout.strip() != version:
         reason = (done.stderr.strip().splitlines() or [done.stdout])[-1]
-        raise UserError(f"transformers {version} does not start beside this environment: {reason}")
+        raise UserError(f"transformers {version} cannot be imported with this environment's packages: {reason}")

@@ -2,7 +2,7 @@
 
 How it works:
 - Every class is built with a tiny configuration and random weights, so neither weights nor a GPU are needed.
-- Its code runs in the sandbox, one process for each class, in one transformers version or in several.
+- Its code runs in the sandbox, one process for each class, in one transformers release or in several.
 - A check says that it passed, why it failed, or why it does not apply; one that compared nothing has failed.
 """
 
@@ -93,7 +93,7 @@ def _check_stated(path: Path) -> None:
 
 
 def _one(folder: Path, places: dict, auto: str, version: str, work: Path, only: list[str] | None) -> list[Result]:
-    """Every check of one class in one version, in the sandbox."""
+    """Every check of one class in one release, in the sandbox."""
     request = {
         "module": "suite.table", "folder": str(folder), "places": places, "auto": auto, "threads": 1, "only": only,
         "stored": str(folder) if (folder / "config.json").exists() else None,
@@ -134,7 +134,7 @@ def lines(results: list[Result]) -> Iterator[str]:
         place = "" if device == "cpu" else f" on {device}"
         yield f"{number:>3} {name} ({auto}), transformers {version}{place}"
     if not any(device != "cpu" for *_, device in columns):
-        yield "    on a GPU: not run, as the sandbox has none; tests/helpers/common.py runs them"
+        yield "    GPU checks: not run, as the sandbox has no GPU"
     yield ""
     cells = {(result.column, result.check): result.state for result in results}
     checks = list(dict.fromkeys(result.check for result in results))
