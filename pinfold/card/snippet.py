@@ -52,7 +52,7 @@ WITH_WORDS = {
         "print(tokenizer.decode(tokens[0], skip_special_tokens=True))",
     ],
 }
-NUMBERS = {  # what kind of answer a classifier gives, where it is no choice of one class
+NUMBERS = {  # what kind of answer a classifier gives, where it does not choose one class
     "multi_label_classification": [
         "scores = model(**inputs).logits.detach().sigmoid()[0].tolist()",
         "print({model.config.id2label[i]: round(score, 2) for i, score in enumerate(scores)})",

@@ -380,7 +380,7 @@ def read_text(file: Path, directory: Path, limit: int, cure: str) -> str:
     """A text file of a folder that may be a stranger's.
 
     Raises:
-        UserError: it is a link out of the folder, no regular file, larger than ``limit`` bytes, or not UTF-8.
+        UserError: it is a link out of the folder, not a regular file, larger than ``limit`` bytes, or not UTF-8.
     """
     if file.is_symlink() and leads_out(file, directory):
         raise UserError(f"{file}: links out of the folder; put the file itself there")

@@ -251,7 +251,7 @@ def test_the_losses_of_a_training_become_a_picture_with_a_text_of_its_own(tiny_f
     colours = {pixel for _, pixel in pictures[0].getcolors(1 << 24)}
     assert {(0x25, 0x63, 0xEB), (0xC2, 0x41, 0x0C)} <= colours  # both lines are there
     assert pictures[0].tobytes() == pictures[1].tobytes()
-    assert sources[0].why_left_out() == {"trainer_state.json": "loss_curve.png shows what it holds"}
+    assert sources[0].why_left_out() == {"trainer_state.json": "drawn in loss_curve.png"}
     assert "trainer_state.json" in dict(made[0].left_out)
 
 
@@ -333,7 +333,7 @@ def test_an_evaluation_is_told_in_tables_and_in_the_front_matter(tiny_folder, ti
     assert "| a\\|b | 0.500 | 0.250 | 0.333 | 7 |" in text
     page = MarkdownIt("commonmark").enable("table").render(text.split("---\n", 2)[2])
     assert page.count("<table>") == 4 and "<b>" not in page and "<td>a|b</td>" in page
-    assert sources.why_left_out() == {"eval_results.json": "the card tells what it holds"}
+    assert sources.why_left_out() == {"eval_results.json": "its contents are on the card"}
     assert "eval_results.json" in dict(staged.left_out)
     result = ModelCard(text).data.eval_results  # as the Hub's own client reads it
     assert [(r.metric_name, r.metric_type, r.metric_value) for r in result] == [
