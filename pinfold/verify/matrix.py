@@ -86,7 +86,10 @@ def choose(versions: list[str], lowest_version: str = "4.48") -> tuple[list[str]
     for version in chosen:
         find_overlay(version)
     if not chosen:
-        raise UserError(f"the folder needs transformers {lowest_version} or later; none of {', '.join(named)} is")
+        listed = ", ".join(named)
+        raise UserError(
+            f"the folder needs transformers {lowest_version} or later, and {listed} was chosen; add a later release"
+        )
     return chosen, sorted(set(named) - set(chosen), key=Version)
 
 
@@ -103,7 +106,8 @@ def at_hand(lowest_version: str, show: Callable[[str], None]) -> tuple[list[str]
     missing = [v for v in matrix if Version(v) >= Version(lowest_version) and not is_made(v)]
     if missing:
         words = " ".join(missing)
-        show(f"  not run in transformers {', '.join(missing)}: no overlay; make it with: pinfold compat make {words}")
+        listed = ", ".join(missing)
+        show(f"  not run in transformers {listed} (not installed); install with: pinfold compat make {words}")
     return choose([v for v in matrix if v not in missing], lowest_version)
 
 

@@ -89,7 +89,7 @@ def _check_stated(path: Path) -> None:
     except ValueError as error:
         raise UserError(f'{path}: not JSON ({error}); write {{"config": {{...}}}}') from None
     if not isinstance(stated, dict) or not isinstance(stated.get("config"), dict):
-        raise UserError(f'{path}: no configuration in it; write {{"config": {{...}}}} with fields of a tiny one')
+        raise UserError(f'{path}: it has no "config"; write {{"config": {{...}}}} with fields of a tiny one')
 
 
 def _one(folder: Path, places: dict, auto: str, version: str, work: Path, only: list[str] | None) -> list[Result]:
@@ -175,4 +175,4 @@ def listing() -> Iterator[str]:
         if said not in {*names, "can be run"}:
             yield from textwrap.wrap(f"{test}: {said}", 117, initial_indent="  ", subsequent_indent="    ")
     covered = sum(said in {*names, "can be run"} for said in TABLE.values())
-    yield f"\n{covered} of {len(TABLE)} have one"
+    yield f"\n{covered} of its {len(TABLE)} tests have one"
