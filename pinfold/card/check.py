@@ -39,7 +39,7 @@ def problems(card: str, generated: str, directory: Path, sums: dict[str, tuple[i
         sums: of each file there, its size in bytes and its sha256.
     """
     if not card.startswith("---\n"):
-        return ["the card does not open with ---"]
+        return ["the card does not begin with ---"]
     front, why = _front(card)
     if why:
         return [why]

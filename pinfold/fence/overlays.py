@@ -38,7 +38,8 @@ def find_overlay(version: str, overlays: Path = OVERLAYS) -> Path | None:
         return None
     directory = overlays.absolute() / version
     if not _complete(directory):
-        raise UserError(f"no overlay for transformers {version} in {overlays}; run: pinfold compat make {version}")
+        cure = f"install with: pinfold compat make {version}"
+        raise UserError(f"transformers {version} is not installed in {overlays}; {cure}")
     return directory
 
 

@@ -406,7 +406,7 @@ def _parse(file: Path, source: str) -> ast.Module:
     """The syntax tree, of a depth that later steps can walk."""
     cure = "a model folder holds Python source in UTF-8"
     if source.startswith("\ufeff"):
-        raise UserError(f"{file}: begins with a byte order mark, which the loader refuses; save it as UTF-8 without")
+        raise UserError(f"{file}: begins with a byte order mark, which the loader refuses; save it without one")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd escapes are the author's matter

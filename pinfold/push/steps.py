@@ -175,7 +175,7 @@ class Push:
             if repository.head() != code_from.sha:
                 raise UserError(
                     f"--code-from={code_from}: {destination.endpoint} has no such commit of {code_from.repo}; "
-                    "copy the hash from its list of commits"
+                    "copy the full hash from the list of its commits"
                 )
             snapshot = repository.snapshot(code_from.sha, self.hub_home)
             folder = read_folder(real_files(snapshot, self.work / "code" / code_from.repo.split("/")[1]))
@@ -261,7 +261,8 @@ class Push:
         free = shutil.disk_usage(self.work).free
         if needed > free:
             raise UserError(
-                f"{self.work} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB are needed; set TMPDIR elsewhere"
+                f"{self.work} has {free / 1e9:.1f} GB free, but {needed / 1e9:.1f} GB are needed; set TMPDIR to a "
+                "directory with more space"
             )
 
     def audit(self, staged: Staged) -> list[Finding]:
@@ -278,7 +279,8 @@ class Push:
                 findings = audit(staged.directory, code, original=staged.folder.path)
             findings = accepted(findings, self.human.accepted)
             if bad := errors(findings):
-                raise UserError(f"the audit found {len(bad)}: " + "\n  ".join(map(str, bad)))
+                count = f"{len(bad)} error{'s' * (len(bad) > 1)}"
+                raise UserError(f"the audit found {count}: " + "\n  ".join(map(str, bad)))
             done(f"{len(findings)} warning{'s' * (len(findings) != 1)}" if findings else "nothing found")
         for finding in findings:
             say_below(str(finding))
@@ -339,7 +341,7 @@ class Push:
             others = f" (transformers {', '.join(row.version for row in failed)})"
             raise UserError(failed[-1].failure + others)
         if not matrix.agree(rows):
-            raise UserError(f"D03 {matrix.summary(rows)}; the folder computes something else there")
+            raise UserError(f"D03 {matrix.summary(rows)}; what the folder's code computes depends on the release")
         return rows, answers[find_overlay(rows[-1].version)]
 
     def _sizes(self, verified: Verified) -> Iterator[str]:
@@ -452,7 +454,7 @@ class Push:
         """Give the commit the tag that was asked for; last, as a tag says that everything is there."""
         if self.options.tag:
             tag_commit(self.remote, self.options.tag, code)
-            say(f"  tag      {self.options.tag} names {code[:12]}")
+            say(f"  tag      {self.options.tag} points to {code[:12]}")
 
 
 def _what_was_equal(autos: list[str], generates: bool) -> str:

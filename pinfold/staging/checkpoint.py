@@ -123,7 +123,8 @@ def find_weights(checkpoint: Path) -> list[Path]:
         names = sorted(set(places.values()))
         absent = [name for name in names if not (checkpoint / name).is_file()]
         if absent or not names or any("/" in name for name in names):
-            raise UserError(f"{index}: names {', '.join(absent) or 'no files'}, not there; save the checkpoint again")
+            listed = f"{', '.join(absent)}, which it does not have" if absent else "no files, or files elsewhere"
+            raise UserError(f"{index}: lists {listed}; save the checkpoint again")
         return [checkpoint / name for name in names]
     if (checkpoint / WEIGHTS).exists():
         return [checkpoint / WEIGHTS]

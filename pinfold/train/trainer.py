@@ -110,7 +110,7 @@ def check_model(model: Any, settings: dict[str, Any], processes: int) -> None:
             f"--batch-size={settings['batch_size']} is not a multiple of {processes} processes; use one that is"
         )
     if settings["fsdp"] and settings["lora"]:
-        raise UserError(f"--fsdp goes without --lora={settings['lora']}; leave one of them out")
+        raise UserError(f"--fsdp cannot be combined with --lora={settings['lora']}; leave one of them out")
     if settings["fsdp"] and processes == 1:
         raise UserError("--fsdp shards a model over several processes; start it by torchrun --nproc-per-node 2")
 

@@ -102,7 +102,7 @@ def test_changed_bytes_and_numbers_are_noticed(staged, tmp_path):
     assert any(
         "is not Python" in line for line in checked(staged, change=lambda t: t.replace("from transformers", "from"))
     )
-    assert checked(staged, change=lambda t: "\n" + t) == ["the card does not open with ---"]
+    assert checked(staged, change=lambda t: "\n" + t) == ["the card does not begin with ---"]
     assert "not valid YAML" in checked(staged, change=lambda t: t.replace("license: mit", "license: [mit"))[0]
 
 

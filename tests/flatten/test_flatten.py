@@ -509,7 +509,7 @@ def test_a_package_is_pushed_and_compared_with_itself(labpkg, tmp_path):
     arguments = ["push", "--flatten", CLASSIFIER, "--checkpoint", "weights", "--versions", newest, "--dry-run"]
     code, out, err = pinfold(*arguments, cwd=tmp_path)
     assert code == 0, err
-    assert f"the outputs are those of {CLASSIFIER.replace(':', '.')}, bit for bit" in out
+    assert f"the outputs equal those of {CLASSIFIER.replace(':', '.')}, bit for bit" in out
     # a package that computes something else than the folder that was written from it
     blocks = tmp_path / "labpkg" / "layers" / "blocks.py"
     blocks.write_text(blocks.read_text() + "\n\ndef _other(x):\n    return x.sin()\n\n\nglobals()['act'] = _other\n")

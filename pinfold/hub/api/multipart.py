@@ -211,8 +211,8 @@ def _finish(call: ApiCall, at: Path, repo: Repository, pointer: Pointer) -> None
             raise Refused(400, f"the parts of {pointer.oid} are gone; send it again") from None
         finally:
             content.unlink(missing_ok=True)
-    found = f"the sha256 {oid}" if oid else "another size"
-    raise Refused(400, f"the parts together have {found}, but {pointer.oid} was announced; send it again")
+    arrived = f"the sha256 {oid}" if oid else "another size"
+    raise Refused(400, f"the parts together have {arrived}, but {pointer.oid} was announced; send it again")
 
 
 def received(call: ApiCall, pointer: Pointer) -> int:
