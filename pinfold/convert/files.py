@@ -78,7 +78,9 @@ def check_free(files: dict[str, str], folder: Path, overwrite: bool = False) -> 
         if path.exists() and not path.is_file():
             raise UserError(f"{path} is not a file, and cannot be replaced; move it away, nothing was changed")
         if path.exists() and not overwrite and not is_made(path):
-            raise UserError(f"{path} is there and was not made from a modular file; move it away, or add --overwrite")
+            raise UserError(
+                f"{path} already exists and was not made from a modular file; move it away, or add --overwrite"
+            )
         # os.replace asks the folder only, and os.access says yes to root
         if path.exists() and not path.stat().st_mode & stat.S_IWUSR:
             raise UserError(f"{path} is read-only; chmod u+w lets it be replaced, nothing was changed")

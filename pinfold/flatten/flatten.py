@@ -224,7 +224,7 @@ def _config(collection: Collection, model: Place) -> Place | None:
             named.append(ast.unparse(value))
     if named:
         return None
-    raise UserError(f"{model.module}: {model.name} names no configuration class; set config_class = ... in its body")
+    raise UserError(f"{model.module}: {model.name} has no configuration class; set config_class = ... in its body")
 
 
 def _named_configs(node: ast.ClassDef) -> Iterator[ast.expr]:

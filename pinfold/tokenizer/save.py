@@ -105,7 +105,7 @@ def check_output(output: Path, overwrite: bool, replace: str = ", or replace it 
     if names and (names - set(TOKENIZER) or "tokenizer.json" not in names):
         raise UserError(f"{output} contains other files; choose a new or empty directory")
     if names and not overwrite:
-        raise UserError(f"{output}: a tokenizer is there; choose another --output{replace}")
+        raise UserError(f"{output} already holds a tokenizer; choose another --output{replace}")
 
 
 def write_portable(tokenizer: "PreTrainedTokenizerFast", directory: Path) -> None:

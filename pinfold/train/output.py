@@ -26,13 +26,13 @@ def prepare_output(output: Path, settings: dict[str, Any], overwrite: bool) -> P
         if record.is_file() and not overwrite:
             if (output / "eval_results.json").is_file():
                 raise UserError(
-                    f"{output}: a finished training; choose another --output, or start again with --overwrite"
+                    f"{output} already holds a finished training; choose another --output, or add --overwrite"
                 )
             before = json.loads(record.read_text(encoding="utf-8"))["settings"]
             if changed := [key for key in settings if before.get(key) != settings[key]]:
                 listed = ", ".join(f"{key} was {before.get(key)!r} and is {settings[key]!r}" for key in changed)
                 raise UserError(
-                    f"{output}: an unfinished training of other settings ({listed}); use those or --overwrite"
+                    f"{output} holds an unfinished training with other settings ({listed}); use those or --overwrite"
                 )
             return latest_checkpoint(output)
     except OSError as error:

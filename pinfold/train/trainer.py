@@ -112,7 +112,7 @@ def check_model(model: Any, settings: dict[str, Any], processes: int) -> None:
     if settings["fsdp"] and settings["lora"]:
         raise UserError(f"--fsdp cannot be combined with --lora={settings['lora']}; leave one of them out")
     if settings["fsdp"] and processes == 1:
-        raise UserError("--fsdp shards a model over several processes; start it by torchrun --nproc-per-node 2")
+        raise UserError("--fsdp shards a model over several processes; start it with torchrun --nproc-per-node 2")
 
 
 def adapted(model: Any, task: Task, settings: dict[str, Any]) -> Any:

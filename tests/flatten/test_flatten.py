@@ -349,7 +349,7 @@ def test_a_notebook_file(script, tmp_path):
         ('SIZES = {"small": 4}', 'SIZES = {"small": len("four")}', "uses SIZES, which is computed there"),
         ("torch.tanh(x)", "torch.tanh(x) * device.index", "uses device, which is computed there"),
         ("torch.tanh(x)", "torch.tanh(x) * nowhere", "bend uses nowhere, which is not defined there"),
-        ("config_class = TabConfig", "name = 1", "TabModel names no configuration class"),
+        ("config_class = TabConfig", "name = 1", "TabModel has no configuration class"),
         ("class TabModel", "class OtherModel", "defines no class TabModel; it has TabConfig, OtherModel"),
         ("torch.tanh(x)", "torch.tanh(x", "is not valid Python"),
     ],
