@@ -210,7 +210,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--versions", nargs="+", metavar="VERSION", help="with --run or --suite: such as 4.48.3; or minimum, or all")
     add("--checkpoint", type=Path, metavar="DIR", help="with --run: weights for a folder that holds none")
     add("--fix", action="store_true", help="show automatic fixes as a diff and apply them after you confirm")
-    add("--yes", action="store_true", help="with --fix: write without a question")
+    add("--yes", action="store_true", help="with --fix: write without asking")
     add("--json", type=Path, metavar="FILE", help="also write the report as JSON")
     add("--endpoint", metavar="URL", help=f'a Hub, or "{EMBEDDED}" (the default for local/...)')
 
