@@ -132,7 +132,8 @@ class BERTConfig(PretrainedConfig):
                 raise ValueError(f"{name}={getattr(self, name)!r} must be a positive number; leave it out if unsure")
         pad = self.pad_token_id
         if pad is not None and not (type(pad) is int and 0 <= pad < self.vocab_size):
-            raise ValueError(f"pad_token_id={pad!r} is no id below vocab_size={self.vocab_size}; use None for none")
+            last = self.vocab_size - 1
+            raise ValueError(f"pad_token_id={pad!r} must be from 0 to {last}, or None for no padding token")
         for name in ("unpad_inputs", "tie_word_embeddings"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name}={getattr(self, name)!r} must be True or False")

@@ -368,7 +368,7 @@ def read_weights(folder: Path) -> tuple[list[Path], dict[str, Tensor]]:
     else:
         raise CannotConvert(
             f"{folder}: neither model.safetensors nor pytorch_model.bin, whole or in shards; TensorFlow's own "
-            "checkpoints are given by --tf_checkpoint_path"
+            "checkpoints are given with --tf_checkpoint_path"
         )
     state = {}
     for file in files:
@@ -409,7 +409,9 @@ def network(source: str | Path, fields: dict, state: dict[str, Tensor]) -> tuple
         raise CannotConvert(f"{source}: {len(bad)} tensors hold NaN or infinity ({bad[0]}); give sound weights")
     architectures = fields.get("architectures") or [None]
     if not isinstance(architectures, list) or not isinstance(architectures[0], str | None):
-        raise CannotConvert(f"{source}: config.json: architectures={architectures!r} is no list of names; correct it")
+        raise CannotConvert(
+            f"{source}: config.json: architectures={architectures!r} is not a list of class names; correct it"
+        )
     declared = architectures[0]
     if declared in NOT_OURS:
         raise CannotConvert(f"{source} is a {declared}: {NOT_OURS[declared]}; choose one of {', '.join(CLASSES)}")
@@ -446,7 +448,7 @@ def configuration(source: str | Path, fields: dict) -> BERTConfig:
         BertConfig(**fields)  # checks the types
         return BERTConfig(**fields | {"pooling": "cls"})  # whatever others pool by, pooler_output stays
     except Exception as error:  # each check has errors of its own
-        raise CannotConvert(f"{source}: config.json is no BERT's ({error}); correct it") from None
+        raise CannotConvert(f"{source}: config.json is not a valid BERT configuration ({error}); correct it") from None
 
 
 def fitted(
@@ -474,7 +476,7 @@ def fitted(
         with torch.device("meta"):
             model = getattr(modeling_bert, name)(config)
     except Exception as error:
-        raise CannotConvert(f"{source}: config.json is no BERT's ({error}); correct it") from None
+        raise CannotConvert(f"{source}: config.json is not a valid BERT configuration ({error}); correct it") from None
     wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     new = [key for key in wanted if key.removeprefix("bert.").startswith("pooler.") and key not in state]
     if name != "BERTModel" or len(new) == 1:

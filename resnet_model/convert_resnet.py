@@ -159,7 +159,7 @@ def network(name: str, weights: Path | None) -> nn.Module:
     except CannotConvert:
         raise
     except Exception as error:  # unknown tag, no weights published, or any of the errors of a network
-        raise CannotConvert(f"{name}: {error}; without the internet, pass the file by --weights FILE") from None
+        raise CannotConvert(f"{name}: {error}; without the internet, pass the file with --weights FILE") from None
     state = read_weights(weights)
     classes = {"num_classes": len(state["fc.weight"])} if "fc.weight" in state else {}  # it may have been fine-tuned
     model = timm.create_model(name, **classes)

@@ -69,7 +69,8 @@ class SentimentConfig(PretrainedConfig):
             raise ValueError(f"dropout={self.dropout!r} must be at least 0 and less than 1; use 0 for no dropout")
         pad = self.pad_token_id
         if pad is not None and not (type(pad) is int and 0 <= pad < self.vocab_size):
-            raise ValueError(f"pad_token_id={pad!r} is no id below vocab_size={self.vocab_size}; use None for none")
+            last = self.vocab_size - 1
+            raise ValueError(f"pad_token_id={pad!r} must be from 0 to {last}, or None for no padding token")
         # problem_type is transformers' own field, which it reads after this code at first
         for name, allowed in (("pooling", POOLINGS), ("problem_type", PROBLEMS)):
             value = getattr(self, name, None)

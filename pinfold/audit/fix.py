@@ -238,9 +238,9 @@ class _Code:
                 if len(keys) > 1:
                     self.say(value, f"{cls}._tied_weights_keys has {len(keys)} keys; say which weight each is tied to")
                 elif not re.fullmatch(r"[\w.]+\.weight", key) or not _has(self.folder, cls, key.split(".")[0]):
-                    self.say(value, f"{cls}._tied_weights_keys names no weight of {cls} that is plain to see")
+                    self.say(value, f"{cls}._tied_weights_keys: it is not clear which weight of {cls} it names")
                 elif source is None or source == key.removesuffix(".weight"):
-                    self.say(value, f"{cls}: which embedding {key} is tied to is not plain to see")
+                    self.say(value, f"{cls}: it is not clear which embedding {key} is tied to")
                 else:
                     self.replace(value, f'{{"{key}": "{source}.weight"}}', "P11")
 
@@ -262,7 +262,7 @@ class _Code:
         first = node.body[0]
         indent = self.indent(first)
         if not names or indent is None:
-            self.say(node, f"{cls} has no config_class, and which one it needs is not plain to see")
+            self.say(node, f"{cls} has no config_class, and it is not clear which one it needs")
             return
         line = f"{indent}config_class = {names[0]}"
         if isinstance(first, ast.Expr) and string(first.value) is not None:  # the docstring stays first

@@ -20,7 +20,7 @@ class JsonText:
         self.before = self.text = text
         self.value: dict = json.loads(text)
         if not isinstance(self.value, dict):
-            raise ValueError("no JSON object")
+            raise ValueError("not a JSON object")
 
     def _members(self) -> list[tuple[str, int, int, int]]:
         """(key, where it begins, where its value begins, where that ends) of each member."""

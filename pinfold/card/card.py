@@ -175,7 +175,7 @@ def merge(card: str, remote: str | None, human: HumanHalf) -> tuple[str, list[st
     written = _written_keys(hub_body)
     edited = {key: value for key, value in hub_metadata.items() if written.get(key) != _hash(value)}
     notes = [
-        f"card: {key}={edited[key]!r} stays as the Hub has it; card.md says {human.metadata[key]!r}"
+        f"card: {key}={edited[key]!r} was edited on the Hub and is kept; card.md says {human.metadata[key]!r}"
         for key in human.metadata
         if key not in ("tags", "license") and edited.get(key, human.metadata[key]) != human.metadata[key]
     ]
@@ -185,7 +185,7 @@ def merge(card: str, remote: str | None, human: HumanHalf) -> tuple[str, list[st
     # a README that holds nothing but a license, as the Hub makes one, was not edited by a person
     if text == human.text or mark == _mark(text) or (not text and mark in (None, "foreign")):
         return _join(front, region, human.text, _mark(human.text), before, pushed=own), notes
-    notes.append("card: the text that was edited on the Hub stays; card.md's is not used")
+    notes.append("card: the text was edited on the Hub and is kept; the text of card.md is not used")
     # the old mark stays, so that the next push sees an edited text again
     return _join(front, region, text, mark or "foreign", before, pushed=own), notes
 

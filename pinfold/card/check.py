@@ -39,7 +39,7 @@ def problems(card: str, generated: str, directory: Path, sums: dict[str, tuple[i
         sums: of each file there, its size in bytes and its sha256.
     """
     if not card.startswith("---\n"):
-        return ["the card does not open with ---"]
+        return ["the card does not begin with ---"]
     front, why = _front(card)
     if why:
         return [why]
@@ -163,8 +163,8 @@ def _text(body: str, links: list[str], directory: Path) -> Iterator[str]:
     for target in dict.fromkeys(links):
         if not ELSEWHERE.match(target) and not _exists(directory, target):
             yield (
-                f"{target} is linked and not published; what lies beside card.md is, if it is a picture (png, svg, "
-                "jpg, webp, gif), LICENSE, NOTICE or CITATION: put it there, or link to another place"
+                f"{target} is linked but not published. Put it beside card.md (allowed: png, svg, jpg, jpeg, webp, "
+                "gif, LICENSE, NOTICE, COPYING, CITATION), list it under include in card.md, or link to a URL"
             )
 
 
@@ -200,4 +200,4 @@ def _files(generated: str, sums: dict[str, tuple[int, str]]) -> Iterator[str]:
     listed = {name.replace("\\|", "|"): (int(size), digest) for _, name, _, size, digest in ROW.findall(generated)}
     for name, entry in sums.items():
         if listed.get(name) != entry:
-            yield f"the table of files does not say of {name} what its bytes are"
+            yield f"the table of files does not list {name}, or has the wrong size or sha256 for it"

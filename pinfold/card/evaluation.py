@@ -84,7 +84,7 @@ def read_evaluation(checkpoint: Path) -> tuple[Evaluation | None, str]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None, ""
     if weights != hashes_of_weights(checkpoint):
-        return None, "measured of other weights than these"
+        return None, "measured with other weights"
     return evaluation, ""
 
 

@@ -47,7 +47,7 @@ ROLE_OF = {"tokenizer.json": "tokenizer", "pinfold.json": "list of these files",
 LOOKED_FOR = (
     "text that is run as a program, other programs, the network, code under made-up names, native code, pickles, "
     "writing and deleting files, secrets, the environment, encoded text, changes of installed modules, code at "
-    "import, methods that Python calls by itself, settings that choose code, hidden names"
+    "import, methods that Python calls automatically, settings that choose code, hidden names"
 )
 CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "block_size")
 

@@ -58,7 +58,7 @@ WRITERS = (
     "AutoModelForSpeechSeq2Seq", "AutoModelForImageTextToText", "AutoModelForVision2Seq", "AutoModelForMultimodalLM",
     "AutoModelForSeq2SeqLM", "AutoModelForCausalLM",
 )  # fmt: skip
-NUMBERS = {  # what kind of answer a classifier gives, where it is no choice of one class
+NUMBERS = {  # what kind of answer a classifier gives, where it does not choose one class
     "multi_label_classification": [
         "scores = model(**inputs).logits.detach().sigmoid()[0].tolist()",
         "print({model.config.id2label[i]: round(score, 2) for i, score in enumerate(scores)})",

@@ -6,7 +6,7 @@ from pathlib import Path
 from pinfold.card import curve, provenance
 from pinfold.card.evaluation import FILE, Evaluation, read_evaluation
 
-IN_THE_CARD = "the card tells what it holds"
+IN_THE_CARD = "its contents are on the card"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Sources:
             FILE: IN_THE_CARD if self.evaluation else self.no_evaluation,
         }
         if self.losses:
-            reasons[provenance.STATE] = f"{curve.PICTURE} shows what it holds"
+            reasons[provenance.STATE] = f"drawn in {curve.PICTURE}"
         return {name: reason for name, reason in reasons.items() if reason}
 
 

@@ -3,7 +3,7 @@
 How it works:
 - A folder or a repository is read for every known way in which remote code goes wrong, and for code that does more
   than compute. Nothing of it is imported or executed, and of weights only the headers are downloaded.
-- With --run it is loaded in several transformers versions, in a sandbox, after its audit was shown.
+- With --run it is loaded in several transformers releases, in a sandbox, after its audit was shown.
 - With --suite every model class gets the checks that transformers runs on its own models, sandboxed and made small.
 - With --fix automatic fixes are shown as a diff, and written after a question.
 - Exit code 0: no error found. 1: errors found. 2: it cannot be checked.
@@ -204,13 +204,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pinfold check``."""
     add = parser.add_argument
     add("target", nargs="?", metavar="PATH|OWNER/NAME[@REVISION]", help="a folder, or a repository on a Hub")
-    add("--run", action="store_true", help="also load it, sandboxed, in several transformers versions")
+    add("--run", action="store_true", help="also load it, sandboxed, in several transformers releases")
     add("--suite", action="store_true", help="also run transformers' common model checks on every class, sandboxed")
     add("--list", action="store_true", help="with --suite: list the checks and what they do not cover, then exit")
     add("--versions", nargs="+", metavar="VERSION", help="with --run or --suite: such as 4.48.3; or minimum, or all")
     add("--checkpoint", type=Path, metavar="DIR", help="with --run: weights for a folder that holds none")
     add("--fix", action="store_true", help="show automatic fixes as a diff and apply them after you confirm")
-    add("--yes", action="store_true", help="with --fix: write without a question")
+    add("--yes", action="store_true", help="with --fix: write without asking")
     add("--json", type=Path, metavar="FILE", help="also write the report as JSON")
     add("--endpoint", metavar="URL", help=f'a Hub, or "{EMBEDDED}" (the default for local/...)')
 
@@ -220,7 +220,8 @@ def main(args: argparse.Namespace) -> int:
     options = (("versions", "run", "suite"), ("checkpoint", "run"), ("yes", "fix"), ("list", "suite"))
     for option, *needs in options:
         if getattr(args, option) and not any(getattr(args, need) for need in needs):
-            raise UserError(f"--{option} goes with {' or '.join(f'--{need}' for need in needs)}")
+            listed = " or ".join(f"--{need}" for need in needs)
+            raise UserError(f"--{option} needs {listed}; add {listed}, or drop --{option}")
     if args.list:
         print("\n".join(check_suite.listing()))
         return 0

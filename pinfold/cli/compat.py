@@ -1,10 +1,10 @@
-"""Load a published model in several transformers versions and compare the numbers.
+"""Load a published model in several transformers releases and compare the numbers.
 
 How it works:
-- ``pinfold compat make 4.48.3 5.0.0`` installs each version as an overlay: a directory that is put in front
+- ``pinfold compat make 4.48.3 5.0.0`` installs each release as an overlay: a directory that is put in front
   of this environment with PYTHONPATH. "minimum" and "all" (every minor's newest patch) are lists.
-- ``pinfold compat run ORG/NAME@SHA`` loads the repository at that commit in each version, in a fresh sandboxed
-  process with an empty HF_HOME, and prints one row a version: every check, a hash of every output, the seconds.
+- ``pinfold compat run ORG/NAME@SHA`` loads the repository at that commit in each release, in a fresh sandboxed
+  process with an empty HF_HOME, and prints one row per release: every check, a hash of every output, the seconds.
 - The table is also written to runs/compat, as Markdown and as JSON.
 
 Example: pinfold compat run local/resnet-digits@main --versions 4.48.3 4.57.6 5.0.0 newest
@@ -80,11 +80,11 @@ def _local_load(staged: Staged, **rest) -> dict:
 def load_in_versions(
     target: str, versions: list[str], endpoint: str | None = None, show: Callable[[str], None] = lambda line: None
 ) -> tuple[str, list[matrix.Row]]:
-    """Load a repository at a commit, or a local checkpoint with its code, in several transformers versions.
+    """Load a repository at a commit, or a local checkpoint with its code, in several transformers releases.
 
     Args:
         target: "owner/name@revision", or a directory with config.json, safetensors and code.
-        versions: such as "4.48.3"; "newest" is this environment's own; "minimum" and "all".
+        versions: releases such as "4.48.3"; "newest" is this environment's own; "minimum" and "all".
         show: called with each line of progress.
 
     Returns:
@@ -125,10 +125,10 @@ def make(versions: list[str]) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pinfold compat``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    summary = "install transformers versions as overlays in runs/overlays"
+    summary = "install transformers releases as overlays in runs/overlays"
     make_ = add_action(actions, "make", summary, "compat make 4.48.3 5.0.0")
     make_.add_argument("versions", nargs="+", metavar="VERSION", help="such as 4.48.3; or minimum, or all")
-    summary = "load a repository or checkpoint in each version and compare"
+    summary = "load a repository or checkpoint in each release and compare"
     run_ = add_action(actions, "run", summary, "compat run local/resnet-digits@main --versions 4.48.3 newest")
     run_.add_argument("target", metavar="OWNER/NAME@REVISION", help="or a directory with config, weights and code")
     run_.add_argument(
@@ -138,7 +138,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Make overlays, or run the matrix. Exit code 1 when a version fails or differs."""
+    """Make overlays, or run the matrix. Exit code 1 when a release fails or differs."""
     if args.action == "make":
         make(args.versions)
         return 0
@@ -146,5 +146,5 @@ def main(args: argparse.Namespace) -> int:
     print("\n".join(["", *matrix.lines(rows), ""]))
     good = [row for row in rows if not row.failure]
     same = ", all with the same numbers" if len(good) > 1 and matrix.agree(rows) else ""
-    print(f"{len(good)} of {len(rows)} versions load it{same}; {matrix.write_tables(name, rows)}")
+    print(f"{len(good)} of {len(rows)} releases load it{same}; {matrix.write_tables(name, rows)}")
     return 0 if matrix.agree(rows) else 1

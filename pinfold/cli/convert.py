@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
         return eject(args.eject[0], Path(args.eject[1]), args.prefix, args.extras)
     for option, value in (("--prefix", args.prefix), ("--with", args.extras)):
         if value:
-            raise UserError(f"{option} goes with --eject NAME OUT; add it, or drop {option}")
+            raise UserError(f"{option} needs --eject NAME OUT; add it, or drop {option}")
     if args.describe:
         from pinfold.convert.describe import describe
 
@@ -120,6 +120,6 @@ def eject(name: str, out: Path, prefix: str | None, extras: str) -> int:
     written = ", ".join(sorted(p.name for p in out.iterdir() if p.name != "__init__.py"))
     modular = f"modular_{conversion.name}.py"
     lines = [f"{out}: {written}", *(f"note: {note}" for note in conversion.notes)]
-    lines.append(f"change {modular}, then run: python main.py {out}/{modular}")
+    lines.append(f"change {modular}, then run: pinfold convert {out}/{modular}")
     print(printable("\n".join(lines)))
     return 0

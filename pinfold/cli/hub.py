@@ -227,7 +227,7 @@ def _import(args: argparse.Namespace) -> int:
     store, kind = Store(args.data), KINDS[args.type]
     if args.endpoint is None:
         if args.revision or args.token_from_env:
-            raise UserError("--revision and --token-from-env are of another Hub; add --from URL")
+            raise UserError("--revision and --token-from-env only apply with --from URL; add it, or drop them")
         folder = Path(args.source)
         with _progress(mirror.size_of(folder)) as report:
             sha = mirror.import_folder(store, kind, args.name, folder, args.private, report)

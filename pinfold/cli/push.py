@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write a class of a package (my.package.module:Class), a script or a notebook (train.py:Class) as a flat "
         "folder, to PATH or <model_type>_model, and push that; the package is read, not imported",
     )
-    add("--yes", action="store_true", help="publish code taken from a script or a notebook without a question")
+    add("--yes", action="store_true", help="publish code taken from a script or a notebook without asking")
     add("--repo", metavar="OWNER/NAME", help=own)
     add("--private", action="store_true", help="create the repository as private")
     add("--branch", default="main", help="branch to commit to; created when missing (default: main)")

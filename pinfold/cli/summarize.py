@@ -130,7 +130,7 @@ def main(args: argparse.Namespace) -> int:
         ArithmeticError,
         RecursionError,
     ):  # the code can write its own answer
-        raise UserError(f"{source.name}: its code answered in the summary's place") from None
+        raise UserError(f"{source.name}: its code replaced the result of the summary; do not trust it") from None
     say("\n".join(printable(line) for line in text))
     if args.json:
         args.json.write_text(json.dumps(_strict(data), indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -93,7 +93,7 @@ def main(args: argparse.Namespace) -> int:
         raise UserError("give text to train on: files, globs, directories or -; or else --dataset NAME")
     for option in ("config", "split"):
         if not args.dataset and (value := getattr(args, option)) is not None:
-            raise UserError(f"--{option}={value} is for a data set; name one by --dataset, or leave it out")
+            raise UserError(f"--{option}={value} is for a data set; name one with --dataset, or leave it out")
     check_output(args.output, args.overwrite)
     if args.versions:
         choose(args.versions)

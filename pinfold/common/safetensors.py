@@ -148,7 +148,7 @@ def _check_whole(header: Header, size: int) -> None:
     end = 0
     for tensor in sorted(header.tensors, key=lambda tensor: (tensor.start, tensor.end)):
         if tensor.start != end:
-            raise ValueError("tensors that do not follow one another")
+            raise ValueError("its tensors are not in one piece")
         end = tensor.end
     if header.data_start + end != size:
         raise ValueError(f"{header.data_start + end} bytes announced, {size} there")

@@ -79,5 +79,6 @@ def unused_parts(conversion: Conversion, bases: dict) -> None:
         ):
             line = conversion.module.items[name].line
             conversion.notes.append(
-                f"line {line}: nothing uses {name}, and {base[1]} stays in its place; call it {replaced} to replace it"
+                f"line {line}: {name} is never used, because {base[1]} is still in its place; rename {name} to "
+                f"{replaced} to replace it"
             )

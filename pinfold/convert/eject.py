@@ -381,7 +381,7 @@ def eject(name: str, out: Path, prefix: str | None = None, kinds: tuple[str, ...
     """
     base = find_base(name)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there already, and nothing was written; give a folder that does not exist")
+        raise UserError(f"{out} already exists, and nothing was written; give a folder that does not exist")
     if not re.fullmatch(r"[A-Za-z_]\w*", out.name):
         raise UserError(f"{out.name!r} is not a name of a Python package; give a folder such as my_{base.package}")
     prefix = prefix if prefix is not None else prefix_of(out, base)

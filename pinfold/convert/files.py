@@ -78,7 +78,9 @@ def check_free(files: dict[str, str], folder: Path, overwrite: bool = False) -> 
         if path.exists() and not path.is_file():
             raise UserError(f"{path} is not a file, and cannot be replaced; move it away, nothing was changed")
         if path.exists() and not overwrite and not is_made(path):
-            raise UserError(f"{path} is there and was not made from a modular file; move it away, or add --overwrite")
+            raise UserError(
+                f"{path} already exists and was not made from a modular file; move it away, or add --overwrite"
+            )
         # os.replace asks the folder only, and os.access says yes to root
         if path.exists() and not path.stat().st_mode & stat.S_IWUSR:
             raise UserError(f"{path} is read-only; chmod u+w lets it be replaced, nothing was changed")
@@ -134,11 +136,11 @@ def restore(before: dict[Path, bytes | None]) -> None:
 
 def drift(files: dict[str, str], folder: Path, old: list[Path] = ()) -> list[str]:
     """What differs between the files that are there and those that would be made, and what changed upstream."""
-    lines = [f"{path} is left over from an earlier form; run main.py" for path in old]
+    lines = [f"{path} is left over from an earlier conversion; run pinfold convert to remove it" for path in old]
     for name, text in files.items():
         path = folder / name
         if not path.exists():
-            lines.append(f"{path} is missing; run main.py")
+            lines.append(f"{path} is missing; run pinfold convert")
             continue
         written = path.read_text(encoding="utf-8", errors="replace")
         if without_versions(written) == without_versions(text):

@@ -67,7 +67,7 @@ def verify(folder: Path, seconds: float = 60, progress: bool = True) -> Verifica
     workspace = new_workspace()
     generated = sorted(p for p in folder.glob("*.py") if files.is_made(p))
     if not generated:
-        raise UserError(f"{folder} holds no file that main.py made; run main.py there first")
+        raise UserError(f"{folder} has no generated files to verify; run pinfold convert in it first")
     checks = [Check("", "text", why) for p in generated if (why := leftover(p))]
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary:
         work = Path(temporary)
@@ -111,7 +111,8 @@ def sources(folder: Path, workspace: Workspace) -> Sources:
             continue
         known.paths.append(path)
         if files.drift(texts, folder, files.left_over(texts, path)):
-            known.edited.append(Check("", "files", f"they are not what {path.name} gives now; run main.py"))
+            why = f"they differ from what {path.name} gives now; run pinfold convert {path}"
+            known.edited.append(Check("", "files", why))
     return known
 
 

@@ -1,4 +1,4 @@
-"""Other transformers versions beside this environment.
+"""Other transformers releases beside this environment.
 
 An overlay is a directory with one transformers release, and with whatever it needs in another version than this
 environment has; put in front with PYTHONPATH, it shares all the rest. Torch is shared, so a difference in numbers
@@ -38,7 +38,8 @@ def find_overlay(version: str, overlays: Path = OVERLAYS) -> Path | None:
         return None
     directory = overlays.absolute() / version
     if not _complete(directory):
-        raise UserError(f"no overlay for transformers {version} in {overlays}; run: pinfold compat make {version}")
+        cure = f"install with: pinfold compat make {version}"
+        raise UserError(f"transformers {version} is not installed in {overlays}; {cure}")
     return directory
 
 
@@ -171,4 +172,4 @@ def _check_import(version: str, target: Path) -> None:
     )
     if done.stdout.strip() != version:
         reason = (done.stderr.strip().splitlines() or [done.stdout])[-1]
-        raise UserError(f"transformers {version} does not start beside this environment: {reason}")
+        raise UserError(f"transformers {version} cannot be imported with this environment's packages: {reason}")

@@ -176,7 +176,8 @@ def run_sandboxed(
         answer = _read_answer(scratch / "answer.json")
         if answer is None:
             lines = _tail(log).strip().splitlines()
-            died = f"exit code {process.returncode}, more than {memory / GIB:.0f} GiB needed?"
+            needed_more = f"it may have needed more than {memory / GIB:.0f} GiB of memory"
+            died = f"it ended with exit code {process.returncode}; {needed_more}"
             raise UserError(f"{name} gave no answer: {printable(lines[-1] if lines else died)[:400]}")
         return answer
 

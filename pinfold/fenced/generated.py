@@ -123,9 +123,8 @@ def without_cache(model, inputs) -> str:
     # 3e-5 of that. Where a cache is left aside, logits differ by as much as they are.
     if torch.allclose(a, b, rtol=0, atol=1e-3 * float(b.abs().max())):
         return ""
-    return (
-        f"logits differ by {float((a - b).abs().max()):.1e} from those with one: the cache is not used as it is meant"
-    )
+    apart = float((a - b).abs().max())
+    return f"logits differ by {apart:.1e} from those with a cache; the cache is not used correctly"
 
 
 def stock_differs(cls, seed: int) -> bool:
@@ -196,7 +195,7 @@ def check_loss(cls, model, inputs, outputs, seed):
     if result is None:
         yield (
             "loss",
-            "forward takes labels, and gives no loss for any that were tried" + last_reason(model, inputs, outputs),
+            "forward takes labels, but returned no loss for any that were tried" + last_reason(model, inputs, outputs),
         )
         return
     loss, grads, _ = result
@@ -233,7 +232,7 @@ def reload(cls, model, inputs, tensors: dict, seed: int) -> str:
 
 def differing(what: str, a: dict, b: dict) -> str:
     if a.keys() != b.keys():
-        return f"{what} of one only: {', '.join(sorted(a.keys() ^ b.keys())[:3])}"
+        return f"{what} that only one of them has: {', '.join(sorted(a.keys() ^ b.keys())[:3])}"
     for name in a:
         if not same_tensor(a[name], b[name]):
             return f"{what} differ: {name}"

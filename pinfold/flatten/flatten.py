@@ -224,7 +224,7 @@ def _config(collection: Collection, model: Place) -> Place | None:
             named.append(ast.unparse(value))
     if named:
         return None
-    raise UserError(f"{model.module}: {model.name} names no configuration class; set config_class = ... in its body")
+    raise UserError(f"{model.module}: {model.name} has no configuration class; set config_class = ... in its body")
 
 
 def _named_configs(node: ast.ClassDef) -> Iterator[ast.expr]:
@@ -319,7 +319,7 @@ def _check_lost_cells(collection: Collection) -> None:
     for name in [getattr(main.tree.body[position], "name", None) for position in taken if main]:
         if name and any(re.search(rf"^\s*(?:class|def)\s+{name}\b", cell, re.MULTILINE) for cell in lost):
             raise UserError(
-                f"a cell that defines {name} is not Python by itself; put what is for the shell or for IPython into "
+                f"a cell that defines {name} is not plain Python; put what is for the shell or for IPython into "
                 "a cell of its own"
             )
 

@@ -85,8 +85,8 @@ def _ask(flat: Flat, folder: Path, changed: list[str]) -> None:
     """
     if not _can_answer():
         raise UserError(
-            f"{flat.where}: {', '.join(changed)} would be taken from it and published; to agree without a question "
-            "write yes=True in push(), or --yes"
+            f"{flat.where}: publishing {', '.join(changed)} from it needs your consent; pass --yes (in Python: "
+            "yes=True), or run it in a terminal"
         )
     print(show(flat), flush=True)
     for line in flat.left_out:

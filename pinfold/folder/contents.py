@@ -46,7 +46,7 @@ def check_files(directory: Path) -> None:
         if out and stat.S_ISREG(mode):
             raise UserError(f"{path}: links out of the folder; put the file itself there")
         if stat.S_ISDIR(mode) and path.suffix in (*READ, ".safetensors"):
-            raise UserError(f"{path}: a directory where a file is wanted; rename it")
+            raise UserError(f"{path}: a directory, but a file of this name is expected; rename it")
 
 
 def code_elsewhere(directory: Path) -> dict[str, set[str]]:

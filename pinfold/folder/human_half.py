@@ -28,7 +28,9 @@ def read_human_half(folder: Path) -> HumanHalf:
     """
     path = folder / "card.md"
     if not path.exists():
-        raise UserError(f"{folder} has no card.md; write one that opens with ---, license: (such as apache-2.0), ---")
+        raise UserError(
+            f"{folder} has no card.md; write one that begins with these lines: ---, license: apache-2.0, ---"
+        )
     try:
         metadata, text = parse_card(path.read_text(encoding="utf-8-sig"), str(path))
     except UnicodeDecodeError:

@@ -380,7 +380,7 @@ def read_text(file: Path, directory: Path, limit: int, cure: str) -> str:
     """A text file of a folder that may be a stranger's.
 
     Raises:
-        UserError: it is a link out of the folder, no regular file, larger than ``limit`` bytes, or not UTF-8.
+        UserError: it is a link out of the folder, not a regular file, larger than ``limit`` bytes, or not UTF-8.
     """
     if file.is_symlink() and leads_out(file, directory):
         raise UserError(f"{file}: links out of the folder; put the file itself there")
@@ -406,7 +406,7 @@ def _parse(file: Path, source: str) -> ast.Module:
     """The syntax tree, of a depth that later steps can walk."""
     cure = "a model folder holds Python source in UTF-8"
     if source.startswith("\ufeff"):
-        raise UserError(f"{file}: begins with a byte order mark, which the loader refuses; save it as UTF-8 without")
+        raise UserError(f"{file}: begins with a byte order mark, which the loader refuses; save it without one")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd escapes are the author's matter

@@ -89,14 +89,14 @@ def check_options(options: PushOptions) -> None:
         UserError: naming the option.
     """
     if options.create_pr and (options.pin or options.tag):
-        raise UserError("--create-pr goes with neither --pin nor --tag; tag and pin after the merge")
+        raise UserError("--create-pr cannot be combined with --pin or --tag; tag and pin after the merge")
     if options.flatten and (options.code_from or options.pin):
-        raise UserError("--flatten writes code to be published; it goes with neither --code-from nor --pin")
+        raise UserError("--flatten publishes new code, so it cannot be combined with --code-from or --pin; drop one")
     if options.pin and not re.fullmatch(r"[0-9a-f]{40}", options.pin):
         raise UserError(f"--pin={options.pin} is not a commit; give its full hash of 40 hex digits")
     for option, name in (("branch", options.branch), ("tag", options.tag)):
         if name is not None and not _is_ref_name(name):
-            raise UserError(f"--{option}={name!r} is not a name that git takes; use letters, digits, '.', '-' and '_'")
+            raise UserError(f"--{option}={name!r} is not a valid name for git; use letters, digits, '.', '-' and '_'")
     parse_size(options.max_shard_size)
     if options.versions:
         matrix.choose(options.versions)
@@ -115,7 +115,9 @@ def _is_ref_name(name: str) -> bool:
 def _weights_alone(options: PushOptions) -> Inputs:
     path = options.path or options.checkpoint
     if path is None or not path.is_dir():
-        raise UserError("--code-from needs weights: pinfold push DIR --code-from OWNER/NAME@SHA, DIR with card.md")
+        raise UserError(
+            "--code-from needs weights; run pinfold push DIR --code-from OWNER/NAME@SHA, with card.md in DIR as well"
+        )
     checkpoint = options.checkpoint or path
     find_weights(checkpoint)  # first: DIR may be that of card.md alone
     read_config(checkpoint)
@@ -141,7 +143,7 @@ def _folder_with_checkpoint_in_runs(path: Path) -> Inputs:
     fitting = [config.parent for config in sorted(Path("runs").glob("*/config.json")) if _same_type(config, path)]
     if len(fitting) != 1:
         candidates = f"found {', '.join(map(str, fitting))}" if fitting else "none found in runs/"
-        raise UserError(f"{path} holds no weights; name a checkpoint of it with --checkpoint DIR ({candidates})")
+        raise UserError(f"{path} holds no weights; give a checkpoint with --checkpoint DIR ({candidates})")
     return _inputs(path, fitting[0], folder)
 
 

@@ -175,7 +175,7 @@ class Push:
             if repository.head() != code_from.sha:
                 raise UserError(
                     f"--code-from={code_from}: {destination.endpoint} has no such commit of {code_from.repo}; "
-                    "copy the hash from its list of commits"
+                    "copy the full hash from the list of its commits"
                 )
             snapshot = repository.snapshot(code_from.sha, self.hub_home)
             folder = read_folder(real_files(snapshot, self.work / "code" / code_from.repo.split("/")[1]))
@@ -207,7 +207,7 @@ class Push:
             verification = verify_folder(path, progress=False)
             if bad := verification.failed:
                 where = f"{path}: {bad[0].cls or 'folder'}: {bad[0].name}"
-                raise UserError(f"{where}: {bad[0].why}; see: main.py --verify")
+                raise UserError(f"{where}: {bad[0].why}; for every check, run pinfold convert --verify")
             classes = dict.fromkeys(c.cls for c in verification.checks if c.cls)
             names = dict.fromkeys(c.name for c in verification.checks if c.cls)
             done(f"{len(classes)} generated classes: {', '.join(names)}")
@@ -243,17 +243,16 @@ class Push:
 
     def _narrower(self, staged: Staged) -> str:
         """A word on a class that could be found by pipelines, and is offered as AutoModel alone."""
-        place = staged.auto_map.get("AutoModel", "")
-        if staged.code_from or place.split(".")[-1] != staged.config["architectures"][0]:
+        entry = staged.auto_map.get("AutoModel", "")
+        if staged.code_from or entry.split(".")[-1] != staged.config["architectures"][0]:
             return ""
         cls = staged.architecture
         auto = auto_of_outputs(staged.folder, cls) if cls in staged.folder.classes else None
         if auto is None or auto in staged.auto_map:
             return ""
         line = f'{cls}.register_for_auto_class("{auto}")'
-        return (
-            f"{cls} is offered as AutoModel alone; pipelines look for {auto}: end {place.split('.')[0]}.py with {line}"
-        )
+        file = f"{entry.split('.')[0]}.py"
+        return f"{cls} is only offered as AutoModel, but pipelines look for {auto}; end {file} with {line}"
 
     def _check_space(self) -> None:
         needed = (
@@ -262,7 +261,8 @@ class Push:
         free = shutil.disk_usage(self.work).free
         if needed > free:
             raise UserError(
-                f"{self.work} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB are needed; set TMPDIR elsewhere"
+                f"{self.work} has {free / 1e9:.1f} GB free, but {needed / 1e9:.1f} GB are needed; set TMPDIR to a "
+                "directory with more space"
             )
 
     def audit(self, staged: Staged) -> list[Finding]:
@@ -279,7 +279,8 @@ class Push:
                 findings = audit(staged.directory, code, original=staged.folder.path)
             findings = accepted(findings, self.human.accepted)
             if bad := errors(findings):
-                raise UserError(f"the audit found {len(bad)}: " + "\n  ".join(map(str, bad)))
+                count = f"{len(bad)} error{'s' * (len(bad) > 1)}"
+                raise UserError(f"the audit found {count}: " + "\n  ".join(map(str, bad)))
             done(f"{len(findings)} warning{'s' * (len(findings) != 1)}" if findings else "nothing found")
         for finding in findings:
             say_below(str(finding))
@@ -318,10 +319,10 @@ class Push:
     def _load_in_releases(
         self, staged: Staged, expected: verify.Reference, versions: list[str]
     ) -> tuple[list[matrix.Row], dict]:
-        """Load the staged files in every version; the rows, and the answer of the newest.
+        """Load the staged files in every release; the rows, and the answer of the newest.
 
         Raises:
-            UserError: the first failure, and in which versions there is one.
+            UserError: the first failure, and in which releases there is one.
         """
         answers: dict = {}
         hub_home = self.hub_home if staged.code_from else None
@@ -340,7 +341,7 @@ class Push:
             others = f" (transformers {', '.join(row.version for row in failed)})"
             raise UserError(failed[-1].failure + others)
         if not matrix.agree(rows):
-            raise UserError(f"D03 {matrix.summary(rows)}; the folder computes something else there")
+            raise UserError(f"D03 {matrix.summary(rows)}; what the folder's code computes depends on the release")
         return rows, answers[find_overlay(rows[-1].version)]
 
     def _sizes(self, verified: Verified) -> Iterator[str]:
@@ -353,16 +354,17 @@ class Push:
         """Where the checks of training, padding and saving are, which take minutes."""
         if staged.code_from or self.inputs.kind == "tokenizer":
             return ""
-        what = "padding, accumulation, gradient checkpointing and what else users do with a model"
-        return f"not run: {what}; for that: pinfold check {self.inputs.path} --suite"
+        what = "padding, accumulation, gradient checkpointing and more"
+        return f"not tested: {what}; to test them, run pinfold check {self.inputs.path} --suite"
 
     def _left_unverified(self, releases: Releases) -> Iterator[str]:
         if releases.below:
-            yield f"not verified in {', '.join(releases.below)}: the folder declares a higher MIN_TRANSFORMERS"
+            below = ", ".join(releases.below)
+            yield f"not verified in transformers {below}: MIN_TRANSFORMERS in the folder is higher"
         missing = [v for v in MINIMUM_MATRIX if v not in (*releases.chosen, *releases.below, NEWEST)]
         if missing and not self.options.versions:
-            words = " ".join(missing)
-            yield f"not verified in transformers {', '.join(missing)}; for that: pinfold compat make {words}"
+            listed, words = ", ".join(missing), " ".join(missing)
+            yield f"not verified in transformers {listed} (not installed); install with: pinfold compat make {words}"
 
     def gather_facts(self, staged: Staged, findings: list[Finding], verified: Verified, sources: Sources) -> Facts:
         """What the card will say besides the files."""
@@ -452,7 +454,7 @@ class Push:
         """Give the commit the tag that was asked for; last, as a tag says that everything is there."""
         if self.options.tag:
             tag_commit(self.remote, self.options.tag, code)
-            say(f"  tag      {self.options.tag} names {code[:12]}")
+            say(f"  tag      {self.options.tag} points to {code[:12]}")
 
 
 def _what_was_equal(autos: list[str], generates: bool) -> str:
@@ -467,14 +469,14 @@ def _caveats(verified: Verified) -> Iterator[str]:
     yield from map(str, verified.expected.skipped)
     if verified.expected.not_run:
         names = ", ".join(verified.expected.not_run)
-        yield f"not run: {names}, which forward takes too; to verify it as well, put all inputs into probe.json"
+        yield f"inputs of forward that were not tested: {names}; to test them, list all inputs in probe.json"
     if verified.expected.origin:
         yield verified.expected.origin
     yield fence.available().describe()
     for auto, names in verified.answer["formula"].items():
         if names:
-            yield f"{auto}: not in the checkpoint, random for users: {', '.join(names[:4])}"
+            yield f"{auto}: missing from the checkpoint; users get random values for {', '.join(names[:4])}"
     for dtype, why in verified.fails_in.items():
         yield f"forward fails in {dtype}, and the card says so: {why}"
     if verified.answer.get("unaligned"):
-        yield "equal once its tensors are copied; mapped from the file, last bits may differ on a CPU"
+        yield "outputs are equal when the weights are copied into memory; memory-mapped, last bits may differ on a CPU"

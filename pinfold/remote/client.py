@@ -35,7 +35,7 @@ from pinfold.remote.destination import Destination
 NONCE = "pinfold-push:"  # opens the description of every commit that a push makes
 DEADLINE = 300.0  # seconds without a byte
 _UPLOADING = threading.RLock()  # held while the client's own settings are changed
-AGAIN = "run the same command again: it finds out what has arrived"
+AGAIN = "run the same command again, it continues from what has arrived"
 
 
 class ConflictError(UserError):
@@ -168,7 +168,7 @@ class Remote:
             raise (
                 self.explain(problem, "committing", AGAIN)
                 if problem
-                else UserError(f"{self.repo}: these files are there already, in someone else's commit; {AGAIN}")
+                else UserError(f"{self.repo}: someone else already committed these files; {AGAIN}")
             )
         sent = {operation.path_in_repo: operation.upload_info.sha256.hex() for operation in operations[: len(add)]}
         self.compare(sha, add, delete, sent)

@@ -149,7 +149,7 @@ def _confirmed(foreign: list[str]) -> list[str]:
     if not sys.stdin.isatty():
         raise UserError("--prune asks before it deletes; run it in a terminal, or delete with `hf repos delete-files`")
     print("\n  " + "\n  ".join(foreign), flush=True)
-    answer = input(f"Delete these {len(foreign)} files, that no push of pinfold wrote? [y/N] ")
+    answer = input(f"Delete these {len(foreign)} files, which pinfold did not write? [y/N] ")
     return foreign if answer.strip().lower() in ("y", "yes") else []
 
 
@@ -158,7 +158,8 @@ def check_tag(remote: Remote, tag: str, sha: str | None = None) -> None:
     with remote.saying("reading the tags"):
         for existing in remote.api.list_repo_refs(remote.repo).tags:
             if existing.name == tag and existing.target_commit != sha:
-                raise UserError(f"--tag={tag} exists and names {existing.target_commit[:12]}; choose another tag")
+                commit = existing.target_commit[:12]
+                raise UserError(f"--tag={tag} already exists and points to {commit}; choose another tag")
 
 
 def tag_commit(remote: Remote, tag: str, sha: str) -> None:

@@ -69,16 +69,16 @@ def stage_included(folder: Path, checkpoint: Path, directory: Path) -> list[tupl
     for path in listed(folder):
         place = f"{folder / 'card.md'}: include: {path}"
         if not re.fullmatch(r"\w[\w .-]*(/\w[\w .-]*)*", path) or ".." in path.split("/"):
-            raise UserError(f"{place} must be a relative path of names that are not hidden")
+            raise UserError(f"{place} must be a relative path without hidden files or folders")
         source = next((base / path for base in (folder, checkpoint) if (base / path).exists()), None)
         if source is None:
-            raise UserError(f"{place} is neither in {folder} nor in {checkpoint}")
+            raise UserError(f"{place} is neither in {folder} nor in {checkpoint}; put it there, or leave it out")
         base = folder if source == folder / path else checkpoint
         steps = [source, *(base / parent for parent in Path(path).parents)]
         if any(step.is_symlink() for step in steps if step != base) or not source.is_file():
-            raise UserError(f"{place} is not a regular file, or lies behind a link; put the file itself there")
+            raise UserError(f"{place} is not a regular file, or is reached through a link; put the file itself there")
         if (directory / path).exists():
-            raise UserError(f"{place} is published already; leave it out")
+            raise UserError(f"{place} is already published without this line; leave it out")
         _check_data(source, place)
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, directory / path)

@@ -246,8 +246,8 @@ def _vocabularies(staged: Staged) -> list[str]:
     for name in names:
         if name.endswith((*PICKLES, ".py")):
             raise UserError(
-                f"{staged.folder.path}: vocab_files_names names {name}, which is not published as data; "
-                "AutoTokenizer would fail without it: write the vocabulary as .json or .txt"
+                f"{staged.folder.path}: vocab_files_names has {name}, which is not published as data, and "
+                "AutoTokenizer would fail without it; write the vocabulary as .json or .txt"
             )
     return names
 
@@ -405,8 +405,8 @@ def _check_offered(staged: Staged, config: dict, offered: set[str], checkpoint: 
     if left and not offered & set(classes):
         auto = auto_of_outputs(folder, left[0]) or "AutoModel"
         raise UserError(
-            f"{checkpoint / 'config.json'}: the weights are those of {left[0]}, for which {folder.path} names no Auto "
-            f'class; end {folder.classes[left[0]][0].file} with {left[0]}.register_for_auto_class("{auto}")'
+            f"{checkpoint / 'config.json'}: the weights are of {left[0]}, but {folder.path} registers no Auto class "
+            f'for it; end {folder.classes[left[0]][0].file} with {left[0]}.register_for_auto_class("{auto}")'
         )
 
 
@@ -444,4 +444,4 @@ def _left_out(staged: Staged, checkpoint: Path, weights: set[str]) -> list[tuple
         return left_out
     listed = {name for name, _ in left_out}
     unreached = [module.file for module in staged.folder.modules.values() if module.file not in taken | listed]
-    return [*left_out, *((file, "no registered class reaches it") for file in unreached)]
+    return [*left_out, *((file, "no registered class imports it") for file in unreached)]

@@ -50,8 +50,8 @@ def add_tokens(
     # only now, as a normalizer may change a token in a text so that it never matches
     if lost := [token for token in tokens if tokenizer.convert_tokens_to_ids(token) not in _ids_of(tokenizer, token)]:
         raise UserError(
-            f"TOKEN={lost[0]!r} would never be found: this tokenizer's normalizer changes it in a text; give one of "
-            "letters and signs that it keeps"
+            f"TOKEN={lost[0]!r} would never match, because this tokenizer's normalizer changes it; choose a token "
+            "that it leaves unchanged"
         )
     summary = f"{tokenizer_dir}: {before} tokens, now {len(tokenizer)}"
     with tempfile.TemporaryDirectory(prefix="pinfold_") as work, new_directory(output) as directory:
@@ -110,7 +110,7 @@ def load_model(checkpoint: Path, folder: Path | None, work: Path) -> tuple[Any, 
         source = checkpoint
         loader = getattr(transformers, str(name), None)
         if config.get("auto_map") or loader is None or not hasattr(loader, "from_pretrained"):
-            raise UserError(f"{checkpoint}: {name} is not transformers' own; name the folder of its code by --folder")
+            raise UserError(f"{checkpoint}: {name} is not part of transformers; name its code's folder with --folder")
     else:
         auto_map = read_folder(folder).auto_map()
         autos = [auto for auto, reference in auto_map.items() if reference.split(".")[-1] == name]
@@ -161,8 +161,8 @@ def resize(model: Any, before: int, after: int, multiple: int | None) -> str:
         name: now if width == rows else width for name, width in scored.items()
     }:
         raise UserError(
-            f"after resizing to {now} rows {type(model).__name__} does not score {now} tokens; its head (such as a "
-            "separate bias) must follow in resize_token_embeddings, nothing was written"
+            f"after resizing to {now} rows, {type(model).__name__} still scores another number of tokens; resize its "
+            "head (such as a separate bias) in resize_token_embeddings; nothing was written"
         )
     return f"embeddings {rows} rows, now {now}" + (", tied to the output as before" if tied else "")
 

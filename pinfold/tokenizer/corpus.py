@@ -136,7 +136,7 @@ def text_column(columns: list[str], chosen: str | None, name: str) -> str:
         return chosen
     obvious = [column for column in OBVIOUS if column in columns] or (columns if len(columns) == 1 else [])
     if len(obvious) != 1:
-        raise UserError(f"{name}: which column is the text? its columns are {listed}; give one by --column")
+        raise UserError(f"{name}: which column is the text? its columns are {listed}; give one with --column")
     return obvious[0]
 
 

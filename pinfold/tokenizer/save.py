@@ -45,7 +45,7 @@ def save(
         versions: transformers releases to compare in as well; "newest" is this environment's, in a fresh process.
 
     Returns:
-        The versions that were compared.
+        The releases that were compared.
 
     Raises:
         UserError: something else is there, or a reload gave other ids; nothing is written then.
@@ -87,7 +87,7 @@ def new_directory(output: Path, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def check_output(output: Path, overwrite: bool, replace: str = ", or replace it by --overwrite") -> None:
+def check_output(output: Path, overwrite: bool, replace: str = ", or replace it with --overwrite") -> None:
     """Refuse an output before any work is done.
 
     Raises:
@@ -103,9 +103,9 @@ def check_output(output: Path, overwrite: bool, replace: str = ", or replace it 
         raise UserError(f"{output}: a file; --output is a directory, choose a new one")
     names = {path.name for path in output.iterdir()} if output.is_dir() else set()
     if names and (names - set(TOKENIZER) or "tokenizer.json" not in names):
-        raise UserError(f"{output}: holds files of something else; choose a directory that is new or empty")
+        raise UserError(f"{output} contains other files; choose a new or empty directory")
     if names and not overwrite:
-        raise UserError(f"{output}: a tokenizer is there; choose another --output{replace}")
+        raise UserError(f"{output} already holds a tokenizer; choose another --output{replace}")
 
 
 def write_portable(tokenizer: "PreTrainedTokenizerFast", directory: Path) -> None:

@@ -62,7 +62,7 @@ def fine_tuned(model_class: Any, start: Path, fields: dict[str, Any], classifier
     model_type = model_class.config_class.model_type
     if stored.get("model_type", model_type) != model_type:
         raise UserError(
-            f"{start}: holds a {stored['model_type']}, this folder is for {model_type}; give a checkpoint of it"
+            f"{start}: holds a {stored['model_type']}, but this folder is for {model_type}; give a checkpoint of it"
         )
     config = model_class.config_class.from_pretrained(start, **fields)
     model, info = model_class.from_pretrained(
@@ -146,7 +146,7 @@ def check_fit(config: Any, tokens: int, option: str, length: int) -> None:
     if length > getattr(config, "max_position_embeddings", length):
         raise UserError(
             f"{option}={length} is more than max_position_embeddings={config.max_position_embeddings}; "
-            "use less, or a larger one by --set"
+            "use less, or a larger one with --set"
         )
 
 

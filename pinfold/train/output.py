@@ -22,23 +22,23 @@ def prepare_output(output: Path, settings: dict[str, Any], overwrite: bool) -> P
     try:
         output.mkdir(parents=True, exist_ok=True)
         if any(output.iterdir()) and not record.is_file():
-            raise UserError(f"{output}: holds files of something else; choose a directory that is new or empty")
+            raise UserError(f"{output} contains other files; choose a new or empty directory")
         if record.is_file() and not overwrite:
             if (output / "eval_results.json").is_file():
                 raise UserError(
-                    f"{output}: a finished training; choose another --output, or start again by --overwrite"
+                    f"{output} already holds a finished training; choose another --output, or add --overwrite"
                 )
             before = json.loads(record.read_text(encoding="utf-8"))["settings"]
             if changed := [key for key in settings if before.get(key) != settings[key]]:
                 listed = ", ".join(f"{key} was {before.get(key)!r} and is {settings[key]!r}" for key in changed)
                 raise UserError(
-                    f"{output}: an unfinished training of other settings ({listed}); use those or --overwrite"
+                    f"{output} holds an unfinished training with other settings ({listed}); use those or --overwrite"
                 )
             return latest_checkpoint(output)
     except OSError as error:
         raise UserError(f"{output}: {error.strerror}; choose a directory that you may write") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{record}: damaged; start again by --overwrite") from None
+        raise UserError(f"{record}: damaged; start again with --overwrite") from None
     return None
 
 

@@ -110,9 +110,9 @@ def check_model(model: Any, settings: dict[str, Any], processes: int) -> None:
             f"--batch-size={settings['batch_size']} is not a multiple of {processes} processes; use one that is"
         )
     if settings["fsdp"] and settings["lora"]:
-        raise UserError(f"--fsdp goes without --lora={settings['lora']}; leave one of them out")
+        raise UserError(f"--fsdp cannot be combined with --lora={settings['lora']}; leave one of them out")
     if settings["fsdp"] and processes == 1:
-        raise UserError("--fsdp shards a model over several processes; start it by torchrun --nproc-per-node 2")
+        raise UserError("--fsdp shards a model over several processes; start it with torchrun --nproc-per-node 2")
 
 
 def adapted(model: Any, task: Task, settings: dict[str, Any]) -> Any:
@@ -205,7 +205,7 @@ def check_batch(model: Any, task: Task) -> None:
             model.eval()(**task.collate(task.train[:2]))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise UserError(
-            f"model and {task.processor} do not fit ({one_line(error)}); change one of them by --set"
+            f"model and {task.processor} do not fit ({one_line(error)}); change one of them with --set"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""One model in several transformers versions: a row each, with every check, a hash of every output and the seconds."""
+"""One model in several transformers releases: a row each, with every check, a hash of every output and the seconds."""
 
 import concurrent.futures
 import functools
@@ -39,7 +39,7 @@ CHECKS = {
 
 @dataclass(frozen=True)
 class Row:
-    """What one version gave.
+    """What one release gave.
 
     Args:
         hashes: Auto class -> sha256 of all outputs on the probe.
@@ -60,7 +60,7 @@ class Target:
 
     Args:
         name: as tables print it: a directory, or owner/name@sha.
-        loading: verify's function for it, with everything but the version filled in.
+        loading: verify's function for it, with everything but the release filled in.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Target:
 
 
 def choose(versions: list[str], lowest_version: str = "4.48") -> tuple[list[str], list[str]]:
-    """The versions to run, in order, without repetition, and those below the lowest that a folder declares.
+    """The releases to run, in order, without repetition, and those below the lowest that a folder declares.
 
     Args:
         versions: releases, "newest", "minimum" (compat's minimum matrix) or "all" (every minor's newest patch).
@@ -86,7 +86,10 @@ def choose(versions: list[str], lowest_version: str = "4.48") -> tuple[list[str]
     for version in chosen:
         find_overlay(version)
     if not chosen:
-        raise UserError(f"the folder needs transformers {lowest_version} or later; none of {', '.join(named)} is")
+        listed = ", ".join(named)
+        raise UserError(
+            f"the folder needs transformers {lowest_version} or later, and {listed} was chosen; add a later release"
+        )
     return chosen, sorted(set(named) - set(chosen), key=Version)
 
 
@@ -103,14 +106,15 @@ def at_hand(lowest_version: str, show: Callable[[str], None]) -> tuple[list[str]
     missing = [v for v in matrix if Version(v) >= Version(lowest_version) and not is_made(v)]
     if missing:
         words = " ".join(missing)
-        show(f"  not run in transformers {', '.join(missing)}: no overlay; make it with: pinfold compat make {words}")
+        listed = ", ".join(missing)
+        show(f"  not run in transformers {listed} (not installed); install with: pinfold compat make {words}")
     return choose([v for v in matrix if v not in missing], lowest_version)
 
 
 def run_matrix(
     versions: list[str], loading: Callable[..., dict], weights: int, threads: int, show: Callable[[Row], None]
 ) -> list[Row]:
-    """Call ``loading(overlay=DIR or None)`` once a version, side by side as far as cores and memory allow.
+    """Call ``loading(overlay=DIR or None)`` once per release, side by side as far as cores and memory allow.
 
     Args:
         loading: verify.staged_load or verify.published_load with everything else filled in.
@@ -146,13 +150,13 @@ def run_matrix(
 def measure(
     target: Target, versions: list[str], work: Path, show: Callable[[Row], None] = lambda row: None
 ) -> list[Row]:
-    """One row a version.
+    """One row per release.
 
-    The expected outputs are computed from the code and the tensors alone, with the newest of the versions that can;
+    The expected outputs are computed from the code and the tensors alone, with the newest of the releases that can;
     a row without failure has every tensor equal to the file and every output equal to those, bit for bit.
 
     Raises:
-        UserError: the weights do not fit the code, or no version can build the model.
+        UserError: the weights do not fit the code, or no release can build the model.
     """
     problem: UserError | None = None
     for version in sorted(versions, key=Version, reverse=True):
@@ -169,13 +173,13 @@ def measure(
 
 
 def progress(row: Row) -> str:
-    """The line that a version gets when it is done."""
+    """The line that a release gets when it is done."""
     hashes = "  ".join(f"{auto} {value[:12]}" for auto, value in sorted(row.hashes.items()))
     return f"  transformers {row.version:<8} {printable(row.failure) or hashes}  [{row.seconds:.1f} s]"
 
 
 def agree(rows: list[Row]) -> bool:
-    """Whether every version passed every check and all gave the same numbers."""
+    """Whether every release passed every check and all gave the same numbers."""
     return all(not row.failure for row in rows) and len({tuple(sorted(row.hashes.items())) for row in rows}) == 1
 
 
@@ -186,13 +190,13 @@ def summary(rows: list[Row]) -> str:
     if not bad:
         numbers = "the same numbers in all" if agree(rows) else "but the numbers differ (D03)"
         return f"passes in transformers {', '.join(good)}; {numbers}"
-    parts = [f"passes in {', '.join(good)}" if good else "passes in no version"]
+    parts = [f"passes in {', '.join(good)}" if good else "passes in no release"]
     parts += [f"fails in {', '.join(same)}: {failure}" for failure, same in _by_failure(bad).items()]
     return "; ".join(parts)
 
 
 def brief(rows: list[Row]) -> list[str]:
-    """The table with one line for all versions that gave the same."""
+    """The table with one line for all releases that gave the same."""
     autos = sorted({auto for row in rows for auto in row.hashes})
     groups: dict[tuple, list[str]] = {}
     for row in rows:

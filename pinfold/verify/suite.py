@@ -2,7 +2,7 @@
 
 How it works:
 - Every class is built with a tiny configuration and random weights, so neither weights nor a GPU are needed.
-- Its code runs in the sandbox, one process for each class, in one transformers version or in several.
+- Its code runs in the sandbox, one process for each class, in one transformers release or in several.
 - A check says that it passed, why it failed, or why it does not apply; one that compared nothing has failed.
 """
 
@@ -89,11 +89,11 @@ def _check_stated(path: Path) -> None:
     except ValueError as error:
         raise UserError(f'{path}: not JSON ({error}); write {{"config": {{...}}}}') from None
     if not isinstance(stated, dict) or not isinstance(stated.get("config"), dict):
-        raise UserError(f'{path}: no configuration in it; write {{"config": {{...}}}} with fields of a tiny one')
+        raise UserError(f'{path}: it has no "config"; write {{"config": {{...}}}} with fields of a tiny one')
 
 
 def _one(folder: Path, places: dict, auto: str, version: str, work: Path, only: list[str] | None) -> list[Result]:
-    """Every check of one class in one version, in the sandbox."""
+    """Every check of one class in one release, in the sandbox."""
     request = {
         "module": "suite.table", "folder": str(folder), "places": places, "auto": auto, "threads": 1, "only": only,
         "stored": str(folder) if (folder / "config.json").exists() else None,
@@ -134,7 +134,7 @@ def lines(results: list[Result]) -> Iterator[str]:
         place = "" if device == "cpu" else f" on {device}"
         yield f"{number:>3} {name} ({auto}), transformers {version}{place}"
     if not any(device != "cpu" for *_, device in columns):
-        yield "    on a GPU: not run, as the sandbox has none; tests/helpers/common.py runs them"
+        yield "    GPU checks: not run, as the sandbox has no GPU"
     yield ""
     cells = {(result.column, result.check): result.state for result in results}
     checks = list(dict.fromkeys(result.check for result in results))
@@ -175,4 +175,4 @@ def listing() -> Iterator[str]:
         if said not in {*names, "can be run"}:
             yield from textwrap.wrap(f"{test}: {said}", 117, initial_indent="  ", subsequent_indent="    ")
     covered = sum(said in {*names, "can be run"} for said in TABLE.values())
-    yield f"\n{covered} of {len(TABLE)} have one"
+    yield f"\n{covered} of its {len(TABLE)} tests have one"

@@ -87,7 +87,10 @@ def reference(
         return _tokenizer_reference(staged, checkpoint, work, overlay)
     models = {auto: place for auto, place in staged.auto_map.items() if auto.startswith("AutoModel")}
     if not models:
-        raise UserError(f"{staged.folder.path}: no model class is registered; there are no numbers to verify")
+        raise UserError(
+            f"{staged.folder.path}: no model class is registered, so there is nothing to verify; end its file with "
+            'MyModel.register_for_auto_class("AutoModel")'
+        )
     directory = Path(tempfile.mkdtemp(prefix="reference-", dir=work))
     request = _reference_request(staged, checkpoint, models, directory, in_memory)
     folder = staged.folder.path.resolve()
@@ -216,7 +219,7 @@ def compare_in_memory(model, auto: str, expected: Reference) -> str | None:
             differences = failures(copied)
     finally:
         torch.set_num_threads(threads)
-    _raise({"failures": differences}, "the folder's source does not compute what this model computes")
+    _raise({"failures": differences}, "the folder's source computes something else than this model")
     if attention.on_cpu(runs_with):
         return None
     used = attention.spoken(expected.request["attention"][auto])
@@ -376,10 +379,10 @@ def own_probe(folder: Path) -> dict:
 def _same_words(answered: object, request: dict) -> dict:
     """The probe as the sandbox answered it: only tensors in the file of inputs may have taken the place of words."""
     if not isinstance(answered, dict):
-        raise TypeError("probe is not an object")
+        raise TypeError("the probe is not an object")
     for name, words in answered.items():
         if words != request["probe"].get(name) and words != {"kept": name, "file": request["inputs"]}:
-            raise TypeError(f"probe of {name} is another")
+            raise TypeError(f"the probe of {name} was changed")
     return answered
 
 

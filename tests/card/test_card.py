@@ -83,7 +83,7 @@ def test_text_that_was_edited_on_the_hub_stays_for_good(staged):
         remote, notes = card.merge(rendered(staged, half, revision), remote, half)
         assert "A warning that a user added." in remote and "Something else." not in remote
         assert set(card.PIN.findall(remote)) == {revision}
-        assert any("edited on the Hub stays" in note for note in notes)
+        assert any("edited on the Hub and is kept" in note for note in notes)
 
 
 def test_text_above_the_generated_part_stays(staged):
@@ -117,7 +117,7 @@ def test_metadata_from_the_hub_stays_and_computed_keys_are_ours(staged):
     assert result["language"] == "de" and result["thumbnail"] == "x.png"
     assert result["library_name"] == "transformers"
     assert result["tags"] == ["mine", "custom_code", "outside-tiny"]
-    assert notes == ["card: language='de' stays as the Hub has it; card.md says 'en'"]
+    assert notes == ["card: language='de' was edited on the Hub and is kept; card.md says 'en'"]
 
 
 def edited(text, **values):
@@ -144,7 +144,7 @@ def test_what_a_person_changed_on_the_hub_stays_in_every_later_push(staged):
         text, notes = card.merge(rendered(staged, half, OTHER), text, half)
         assert front(text)["language"] == "de" and front(text)["datasets"] == ["a/b"]
         assert front(text)["pipeline_tag"] == "other"
-        assert any("pipeline_tag='other' stays as the Hub has it" in note for note in notes)
+        assert any("pipeline_tag='other' was edited on the Hub and is kept" in note for note in notes)
 
 
 def test_a_key_that_left_card_md_leaves_the_card(staged):
@@ -170,7 +170,7 @@ def test_a_readme_that_holds_only_a_licence_keeps_nothing_of_ours_out(staged, re
 def test_text_that_a_person_has_removed_on_the_hub_stays_removed(staged):
     remote = rendered(staged, human()).replace("## Intended uses\n\nTests.", "")
     merged, notes = card.merge(rendered(staged, human(), OTHER), remote, human())
-    assert "Tests." in merged or any("edited on the Hub stays" in note for note in notes)
+    assert "Tests." in merged or any("edited on the Hub and is kept" in note for note in notes)
     kept, _ = card.merge(rendered(staged, human("New."), OTHER), remote, human("New."))
     assert "New." not in kept
 
@@ -251,7 +251,7 @@ def test_the_losses_of_a_training_become_a_picture_with_a_text_of_its_own(tiny_f
     colours = {pixel for _, pixel in pictures[0].getcolors(1 << 24)}
     assert {(0x25, 0x63, 0xEB), (0xC2, 0x41, 0x0C)} <= colours  # both lines are there
     assert pictures[0].tobytes() == pictures[1].tobytes()
-    assert sources[0].why_left_out() == {"trainer_state.json": "loss_curve.png shows what it holds"}
+    assert sources[0].why_left_out() == {"trainer_state.json": "drawn in loss_curve.png"}
     assert "trainer_state.json" in dict(made[0].left_out)
 
 
@@ -333,7 +333,7 @@ def test_an_evaluation_is_told_in_tables_and_in_the_front_matter(tiny_folder, ti
     assert "| a\\|b | 0.500 | 0.250 | 0.333 | 7 |" in text
     page = MarkdownIt("commonmark").enable("table").render(text.split("---\n", 2)[2])
     assert page.count("<table>") == 4 and "<b>" not in page and "<td>a|b</td>" in page
-    assert sources.why_left_out() == {"eval_results.json": "the card tells what it holds"}
+    assert sources.why_left_out() == {"eval_results.json": "its contents are on the card"}
     assert "eval_results.json" in dict(staged.left_out)
     result = ModelCard(text).data.eval_results  # as the Hub's own client reads it
     assert [(r.metric_name, r.metric_type, r.metric_value) for r in result] == [
@@ -351,7 +351,7 @@ def test_an_evaluation_of_other_weights_is_not_told_and_an_earlier_one_goes(tiny
         tiny_folder, tiny_checkpoint, tmp_path / "second", weights={"model.safetensors": "0" * 64}
     )
     assert sources.evaluation is None and "eval_results.json" in dict(other.left_out)
-    assert sources.why_left_out() == {"eval_results.json": "measured of other weights than these"}
+    assert sources.why_left_out() == {"eval_results.json": "measured with other weights"}
     after = rendered(other, human(), OTHER, sources)
     assert "## Evaluation" not in after and "model-index" not in front(after)
     assert "model-index" not in front(card.merge(after, before, human())[0])

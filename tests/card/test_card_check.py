@@ -54,7 +54,7 @@ def test_metadata_that_a_hub_refuses(staged, metadata, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[a](missing.md)", "missing.md is linked and not published"),
+        ("[a](missing.md)", "missing.md is linked but not published"),
         ("![a](../secret.png)", "../secret.png is linked"),
         ('<img src="x/y.png">', "x/y.png is linked"),
         ("![a](missing.png 'title')", "missing.png is linked"),
@@ -64,7 +64,7 @@ def test_metadata_that_a_hub_refuses(staged, metadata, words):
         ("<img src=x.png>", "x.png is linked"),
         ("[b]\n\n[b]: missing.md", "missing.md is linked"),
         ('<picture><source srcset="a.svg 2x"></picture>', "a.svg is linked"),
-        ("![a](demo.mp4)", "if it is a picture (png,"),
+        ("![a](demo.mp4)", "(allowed: png, svg, "),
     ],
 )
 def test_text_that_is_not_finished(staged, text, words):
@@ -102,7 +102,7 @@ def test_changed_bytes_and_numbers_are_noticed(staged, tmp_path):
     assert any(
         "is not Python" in line for line in checked(staged, change=lambda t: t.replace("from transformers", "from"))
     )
-    assert checked(staged, change=lambda t: "\n" + t) == ["the card does not open with ---"]
+    assert checked(staged, change=lambda t: "\n" + t) == ["the card does not begin with ---"]
     assert "not valid YAML" in checked(staged, change=lambda t: t.replace("license: mit", "license: [mit"))[0]
 
 

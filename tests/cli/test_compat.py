@@ -24,7 +24,7 @@ def test_a_requirement_that_the_environment_satisfies_is_shared(overlay):
 
 
 def test_an_overlay_that_was_not_made_is_named_with_its_cure(tmp_path):
-    with pytest.raises(UserError, match=r"run: pinfold compat make 4\.50\.0"):
+    with pytest.raises(UserError, match=r"install with: pinfold compat make 4\.50\.0"):
         overlays.find_overlay("4.50.0", tmp_path)
 
 
@@ -32,7 +32,7 @@ def test_an_interrupted_installation_does_not_look_complete(tmp_path, monkeypatc
     monkeypatch.setattr(overlays, "_pip_install", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         overlays.make_overlay("4.50.0", tmp_path)
-    with pytest.raises(UserError, match="no overlay"):
+    with pytest.raises(UserError, match="is not installed in"):
         overlays.find_overlay("4.50.0", tmp_path)
 
 

@@ -39,8 +39,8 @@ MISTAKES = {
     ),
     "check: JSON is a directory": (["check", "folder", "--json", "empty"], "--json empty: a directory; name a file"),
     "summarize: where JSON goes": (["summarize", "folder", "--json", "no/x.json"], "the directory no does not exist"),
-    "--prefix alone": (["convert", "--prefix", "My"], "--prefix goes with --eject NAME OUT"),
-    "--with alone": (["convert", "--with", "tokenizer"], "--with goes with --eject NAME OUT"),
+    "--prefix alone": (["convert", "--prefix", "My"], "--prefix needs --eject NAME OUT"),
+    "--with alone": (["convert", "--with", "tokenizer"], "--with needs --eject NAME OUT"),
     "two cases": (["tokenizer", "train", "x", "--lowercase", "--cased", "--output", "y"], "not allowed with argument"),
     "a file to push": (["push", "file.txt"], "file.txt: a file; give its folder, ., with configuration_*.py"),
     "a file to train": (

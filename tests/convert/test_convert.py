@@ -165,7 +165,7 @@ def test_the_same_bytes_over_hash_seeds(converted, tmp_path):
 
 LLAMA = "from transformers.models.llama.modeling_llama "
 BAD = {
-    "from transformers.models.lama.modeling_lama import LamaMLP\nclass MyMLP(LamaMLP):\n    pass\n": "no module",
+    "from transformers.models.lama.modeling_lama import LamaMLP\nclass MyMLP(LamaMLP):\n    pass\n": "does not exist",
     LLAMA + "import LlamaMPL\nclass MyMLP(LlamaMPL):\n    pass\n": "has no LlamaMPL",
     LLAMA + "import LlamaMLP, LlamaAttention\nclass MyMLP(LlamaMLP, LlamaAttention):\n    pass\n": "two bases",
     "class MyMLP(:\n": "modular_my.py:1",

@@ -371,7 +371,7 @@ def test_a_class_that_replaces_nothing_is_told(tmp_path, capsys):
         "class MyMlp(LlamaMLP):\n    def forward(self, x):\n        return x\n"
     )
     assert main(["convert", str(path)]) == 0
-    told = "line 8: nothing uses MyMlp, and LlamaMLP stays in its place; call it MyMLP to replace it"
+    told = "line 8: MyMlp is never used, because LlamaMLP is still in its place; rename MyMlp to MyMLP to replace it"
     assert capsys.readouterr().err == f"{path}: {told}\n"
     (tmp_path / "right").mkdir()
     right = tmp_path / "right" / "modular_my.py"

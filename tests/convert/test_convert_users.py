@@ -500,7 +500,10 @@ def test_how_a_file_is_typed_does_not_matter(change, plain, tmp_path):
 
 LLAMA_FILE = "from transformers.models.llama.modeling_llama import "
 BAD = {
-    "unknown parent": (b"from transformers.models.lama.modeling_lama import A\nclass B(A):\n    pass\n", "no module"),
+    "unknown parent": (
+        b"from transformers.models.lama.modeling_lama import A\nclass B(A):\n    pass\n",
+        "does not exist",
+    ),
     "unknown symbol": (f"{LLAMA_FILE}LlamaMPL\nclass B(LlamaMPL):\n    pass\n".encode(), "nearest: LlamaMLP"),
     "syntax": (b"x = 1\nclass A(:\n", "modular_x.py:2: "),
     "not UTF-8": ("x = 1\ny = 'é'\n".encode("latin-1"), "modular_x.py:2: this is not UTF-8"),

@@ -124,7 +124,7 @@ def test_a_missing_key_is_found(failed):
 
 
 def test_a_folder_without_generated_files_is_a_mistake(tmp_path):
-    with pytest.raises(UserError, match=r"run main\.py"):
+    with pytest.raises(UserError, match="run pinfold convert"):
         verify.verify(tmp_path)
 
 

@@ -159,7 +159,7 @@ def test_an_unknown_name_gets_the_nearest_in_one_line(tmp_path, monkeypatch, cap
 def test_a_folder_that_is_there_is_left_alone(tmp_path, monkeypatch, capsys):
     (tmp_path / "my_bert").mkdir()
     (tmp_path / "my_bert/mine.txt").write_text("mine")
-    assert "there already" in refused(tmp_path, monkeypatch, capsys, "--eject", "bert", "my_bert")
+    assert "already exists" in refused(tmp_path, monkeypatch, capsys, "--eject", "bert", "my_bert")
     assert [p.name for p in tmp_path.rglob("*")] == ["my_bert", "mine.txt"]
 
 

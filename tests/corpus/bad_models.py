@@ -309,7 +309,7 @@ BAD = [
     Bad(
         "frozen when loaded",
         "D03",
-        "a gradient is there or missing",
+        "gradients that only one of the loaded model and the model in memory has",
         part="loss",
         edits=after_loading("model.causal.inner.requires_grad_(False)"),
     ),

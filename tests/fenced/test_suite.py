@@ -110,7 +110,7 @@ def test_a_folder_says_what_goes_into_its_models(tmp_path):
         ('{"input_ids": {"shape": [0]}}', "input_ids needs a shape of positive integers"),
         (
             '{"input_ids": {"shape": [2, 8], "values": "noise"}}',
-            "input_ids may have 100 million values, wave, ramp",
+            "input_ids: values must be wave, ramp or ones, and at most 100 million",
         ),
     ],
 )
@@ -173,7 +173,7 @@ def test_the_command_shows_a_table_and_writes_it_as_json(tmp_path, pinfold):
     shown = done.stdout
     assert shown.index("What an audit cannot see") < shown.index("running its code, ") < shown.index("FineModel: 51")
     assert "1 FineModel (AutoModel), transformers" in shown and "0 failed" in shown
-    assert "  nested configurations (1): no configuration lies inside of it" in shown
+    assert "  nested configurations (1): there is no configuration inside it" in shown
     rows = json.loads(report.read_text())["suite"]
     assert len(rows) == len(table.CHECKS) and {row["state"] for row in rows} == {table.PASSED, table.NOT_APPLICABLE}
 

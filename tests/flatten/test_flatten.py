@@ -349,7 +349,7 @@ def test_a_notebook_file(script, tmp_path):
         ('SIZES = {"small": 4}', 'SIZES = {"small": len("four")}', "uses SIZES, which is computed there"),
         ("torch.tanh(x)", "torch.tanh(x) * device.index", "uses device, which is computed there"),
         ("torch.tanh(x)", "torch.tanh(x) * nowhere", "bend uses nowhere, which is not defined there"),
-        ("config_class = TabConfig", "name = 1", "TabModel names no configuration class"),
+        ("config_class = TabConfig", "name = 1", "TabModel has no configuration class"),
         ("class TabModel", "class OtherModel", "defines no class TabModel; it has TabConfig, OtherModel"),
         ("torch.tanh(x)", "torch.tanh(x", "is not valid Python"),
     ],
@@ -418,7 +418,7 @@ def test_code_of_a_person_is_left_alone(script, tmp_path):
 def test_a_script_asks_first(script, tmp_path, monkeypatch, capsys):
     flat, folder = flatten(f"{script}:TabModel"), tmp_path / "flat"
     monkeypatch.setattr("sys.stdin", None)
-    with pytest.raises(UserError, match=r"write yes=True in push\(\), or --yes"):
+    with pytest.raises(UserError, match=r"needs your consent; pass --yes \(in Python: yes=True\)"):
         write_folder(flat, folder)
     monkeypatch.setattr("pinfold.flatten.folder._can_answer", lambda: True)
     monkeypatch.setattr("builtins.input", lambda question: "n")
@@ -509,7 +509,7 @@ def test_a_package_is_pushed_and_compared_with_itself(labpkg, tmp_path):
     arguments = ["push", "--flatten", CLASSIFIER, "--checkpoint", "weights", "--versions", newest, "--dry-run"]
     code, out, err = pinfold(*arguments, cwd=tmp_path)
     assert code == 0, err
-    assert f"the outputs are those of {CLASSIFIER.replace(':', '.')}, bit for bit" in out
+    assert f"the outputs equal those of {CLASSIFIER.replace(':', '.')}, bit for bit" in out
     # a package that computes something else than the folder that was written from it
     blocks = tmp_path / "labpkg" / "layers" / "blocks.py"
     blocks.write_text(blocks.read_text() + "\n\ndef _other(x):\n    return x.sin()\n\n\nglobals()['act'] = _other\n")
@@ -541,7 +541,7 @@ def test_an_import_of_the_package_around_a_folder(labpkg):
     directory = PACKAGES / "labpkg" / "models" / "vis"
     findings = [f for f in audit(directory, read_folder(directory)) if f.code == "P08"]
     assert {f.file for f in findings} == {"config.py", "modeling_vis.py"}
-    assert all("which lies around this folder; a load does not have it" in f.sentence for f in findings)
+    assert all("which is outside this folder; whoever loads the model does not have" in f.sentence for f in findings)
     assert (
         f"pinfold push --flatten labpkg.models.vis.modeling_vis:VisModel --checkpoint DIR, in {PACKAGES}"
         in findings[0].fix
@@ -551,9 +551,9 @@ def test_an_import_of_the_package_around_a_folder(labpkg):
 @pytest.mark.parametrize(
     ("line", "rule", "words"),
     [
-        ("from ...shared import act", "P06", "imports from own, which lies around"),
-        ("from helpers_beside import act", "P08", "imports from helpers_beside, which lies around"),
-        ("from net.deep import act", "P08", "imports from net, which lies around"),
+        ("from ...shared import act", "P06", "imports from own, which is outside this folder"),
+        ("from helpers_beside import act", "P08", "imports from helpers_beside, which is outside this folder"),
+        ("from net.deep import act", "P08", "imports from net, which is outside this folder"),
         ("from elsewhere import act", "P08", "import elsewhere is a hard requirement"),
     ],
 )

@@ -274,7 +274,7 @@ def test_cells_with_lines_of_ipython(cells, tmp_path):
 
 
 def test_a_cell_that_cannot_be_read_is_not_passed_over(tmp_path):
-    with pytest.raises(UserError, match=r"a cell that defines Own\w+ is not Python by itself"):
+    with pytest.raises(UserError, match=r"a cell that defines Own\w+ is not plain Python"):
         flatten(notebook(tmp_path, net(), "$$ no\n" + TANH))
 
 

@@ -91,7 +91,7 @@ result = config.size, hashlib.sha256(open(path, "rb").read()).hexdigest()
         assert here.commit("lab/copy", lab, file("mine.txt", "m")).status == 200
         clone = tmp_path / "clone"
         subprocess.run(["git", "clone", "-q", f"{here.url}/lab/copy", str(clone)], check=True, capture_output=True)
-    assert "lab/copy is there already" in pinfold(data, str(tmp_path / "clone"), "lab/copy", code=2, fresh=True).stderr
+    assert "lab/copy already exists" in pinfold(data, str(tmp_path / "clone"), "lab/copy", code=2, fresh=True).stderr
 
 
 def test_a_private_repository_needs_its_token_and_stays_private(source, tmp_path):
@@ -236,7 +236,7 @@ def test_mistakes_are_explained_in_one_line(source, tmp_path):
         ((str(tmp_path / "empty"), "me/x"), "no files"),
         ((str(tmp_path / "empty"), "../x"), "not a repository name"),
         ((str(tmp_path / "empty"), "me/x/y"), "not a repository name"),
-        ((str(tmp_path / "empty"), "me/x", "--revision", "main"), "add --from"),
+        ((str(tmp_path / "empty"), "me/x", "--revision", "main"), "only apply with --from URL"),
         (("org/model", "me/x", "--from", "ftp://x"), "--from"),
         (("org/model", "me/x", "--from", "http://me:pw@x"), "--from"),
         (("org/model", "me/x", "--from", "http://127.0.0.1:1"), "check --from"),

@@ -419,7 +419,7 @@ MISTAKES = {
     "no config": (lambda f: (f / "config.json").unlink(), "config.json: cannot be read (No such file or directory)"),
     "broken config": (lambda f: (f / "config.json").write_text("{"), "config.json: cannot be read (Expecting"),
     "list": (lambda f: (f / "config.json").write_text("[]"), "config.json: holds a list, not an object"),
-    "strange config": (lambda f: edit(f, hidden_size="wide"), "config.json is no BERT's"),
+    "strange config": (lambda f: edit(f, hidden_size="wide"), "config.json is not a valid BERT configuration"),
     "causal": (lambda f: edit(f, architectures=["BertLMHeadModel"]), "BertLMHeadModel: it writes from left to right"),
     "decoder": (lambda f: edit(f, is_decoder=True), "is_decoder=True is not supported; only False is"),
     "positions": (

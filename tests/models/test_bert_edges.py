@@ -153,8 +153,8 @@ def test_inputs_of_a_wrong_shape_get_one_line():
     ("make", "told"),
     [
         (lambda f: (f / "config.json").write_text("[" * 100_000), "config.json: cannot be read"),
-        (lambda f: edit(f, architectures={"a": 1}), "is no list of names"),
-        (lambda f: edit(f, architectures=[["x"]]), "is no list of names"),
+        (lambda f: edit(f, architectures={"a": 1}), "is not a list of class names"),
+        (lambda f: edit(f, architectures=[["x"]]), "is not a list of class names"),
         (lambda f: (f / "vocab.txt").write_text(""), "its tokenizer fails"),
         (lambda f: edit(f, num_hidden_layers=10**9), "num_hidden_layers=1000000000 is more than 10000"),
         (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:999]), "be read"),

@@ -130,4 +130,4 @@ def test_a_classifier_of_another_size_than_its_sisters_is_pushed(forked, head, l
     given = ["--checkpoint", "classes", "--versions", "newest", "--endpoint", "embedded"]
     assert main(["push", str(ROOT / "bert_model"), *given]) == 0
     told = capsys.readouterr()
-    assert "is not for this checkpoint and not verified: classifier.bias is (" in told.out + told.err
+    assert "does not fit this checkpoint and was not verified: classifier.bias is (" in told.out + told.err

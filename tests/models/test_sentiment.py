@@ -167,7 +167,7 @@ def test_mistakes_are_one_line(arguments, told):
         ({"hidden_dim": 2.5}, "hidden_dim=2.5"),
         ({"num_layers": True}, "num_layers=True"),
         ({"dropout": 1}, "dropout=1 must be at least 0 and less than 1"),
-        ({"pad_token_id": 60}, "no id below vocab_size=60"),
+        ({"pad_token_id": 60}, "must be from 0 to 59, or None"),
         ({"pooling": "cls"}, "use 'last' or 'mean' or 'max' or 'attention'"),
         ({"problem_type": "ranking"}, "problem_type='ranking'"),
         ({"num_classes": 2, "num_labels": 3}, "contradictory"),

@@ -381,7 +381,7 @@ def test_the_line_for_pip_names_the_release_that_the_folder_declares(quick, push
     ("change", "words"),
     [
         ("```python\nAutoModel.from_pretrained('a/b', trust_remote_code=True)\n```", "card: card.md: P23"),
-        ("[a](missing.md)", "missing.md is linked and not published"),
+        ("[a](missing.md)", "missing.md is linked but not published"),
         ("More Information Needed", "is in the text"),
     ],
 )

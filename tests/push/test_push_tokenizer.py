@@ -297,7 +297,7 @@ def test_a_pull_request_with_a_tokenizer(quick, push, repo, tokenizer):
 def test_a_tokenizer_without_card_md_says_what_to_write(push, tokenizer):
     (tokenizer / "card.md").unlink()
     code, _, err = push(tokenizer)
-    assert code == 2 and "has no card.md; write one that opens with" in err and err.count("\n") == 1
+    assert code == 2 and "has no card.md; write one that begins with" in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -367,9 +367,9 @@ def test_files_of_sentence_transformers_are_staged(tiny_folder, checkpoint):
         ({"type": "os.system"}, '[1].type = "os.system" imports that code by name'),
         ({"type": "sentence_transformers_evil.Pooling"}, "imports that code by name"),
         ({"type": None}, "[1].type = null imports"),
-        ({"path": "../elsewhere"}, "lies outside of the repository"),
-        ({"path": "/etc"}, "lies outside of the repository"),
-        ({"path": "1_Pooling/../../x"}, "lies outside of the repository"),
+        ({"path": "../elsewhere"}, "is outside the repository"),
+        ({"path": "/etc"}, "is outside the repository"),
+        ({"path": "1_Pooling/../../x"}, "is outside the repository"),
     ],
 )
 def test_modules_that_import_code_or_lead_out_stop_a_push_and_a_check(

@@ -50,8 +50,8 @@ def test_a_card_that_lists_nothing_publishes_nothing(places):
 BAD = {
     "above": ("../secret.txt", b"x", "relative path"),
     "absolute": ("/etc/hostname", b"x", "relative path"),
-    "hidden": (".env", b"x", "not hidden"),
-    "in a hidden folder": ("data/.git/x", b"x", "not hidden"),
+    "hidden": (".env", b"x", "without hidden files"),
+    "in a hidden folder": ("data/.git/x", b"x", "without hidden files"),
     "missing": ("gone.txt", None, "is neither in"),
     "code": ("more.py", b"x = 1", "is code"),
     "a library": ("kernel.so", b"x", "is code"),
@@ -84,12 +84,12 @@ def test_links_and_names_of_the_model_are_refused(places):
     (checkpoint / "real" / "a.txt").write_text("x")
     (folder / "link").symlink_to(checkpoint / "real")
     card(folder, "link/a.txt")
-    with pytest.raises(UserError, match="behind a link"):
+    with pytest.raises(UserError, match="is reached through a link"):
         stage_included(*places)
     (staged / "config.json").write_text("{}")
     (folder / "config.json").write_text("{}")
     card(folder, "config.json")
-    with pytest.raises(UserError, match="is published already"):
+    with pytest.raises(UserError, match="is already published without this line"):
         stage_included(*places)
 
 

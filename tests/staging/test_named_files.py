@@ -70,7 +70,7 @@ def test_a_vocabulary_that_is_a_pickle_stops_with_what_would_fail(push):
     folder, checkpoint, staged = push
     write(folder / "tokenization_tiny.py", TOKENIZER.replace("FILE", "units.pkl"))
     write(checkpoint / "units.pkl", "x")
-    with pytest.raises(UserError, match=r"units\.pkl, which is not published as data; AutoTokenizer would fail"):
+    with pytest.raises(UserError, match=r"units\.pkl, which is not published as data, and AutoTokenizer would fail"):
         staged()
 
 

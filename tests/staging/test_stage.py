@@ -275,7 +275,7 @@ def test_weights_of_a_class_without_an_auto_class_are_not_published_as_another(c
     (checkpoint / "config.json").write_text(json.dumps(config | {"architectures": ["TinyLM"]}))
     with pytest.raises(UserError) as error:
         staged(folder, checkpoint)
-    assert "the weights are those of TinyLM" in str(error.value)
+    assert "the weights are of TinyLM" in str(error.value)
     assert str(error.value).endswith(f'end modeling_tiny.py with TinyLM.register_for_auto_class("{auto}")')
     path.write_text(path.read_text() + f'\n\nTinyLM.register_for_auto_class("{auto}")\n')
     assert staged(folder, checkpoint).architecture == "TinyLM"

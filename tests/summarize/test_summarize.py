@@ -526,7 +526,7 @@ MISTAKES = {
     "{damaged}": "not a configuration",
     "{empty}": "no file here defines a PreTrainedModel",
     "{raises}": "ValueError: it does not like this",
-    "{odd}": "nothing says which shape",
+    "{odd}": "whose shape is unknown",
     "{alien}": "model_type 'alien' is not one of transformers",
 }
 

@@ -217,7 +217,7 @@ def bad(tmp_path) -> dict[str, tuple[list, str]]:
         "alphabet": ([good, "--vocab-size", "200"], "less than special tokens and alphabet, 261"),
         "wordpiece alphabet": ([good, "--vocab-size", "6", "--kind", "wordpiece"], "special tokens and alphabet, 12"),
         "twice": ([good, "--special-tokens", "[PAD]"], r"\[PAD\] given twice"),
-        "output": ([good, "--output", "full"], "holds files of something else"),
+        "output": ([good, "--output", "full"], "contains other files"),
         "a tokenizer": ([good, "--output", "made"], "--overwrite"),
         "a file": ([good, "--output", good], "a file; --output is a directory"),
         "nothing": ([], "give text to train on"),
@@ -289,7 +289,7 @@ def test_add_gives_a_stock_model_rows_and_keeps_it_tied(saved, tmp_path):
 
 def test_add_runs_the_code_of_a_folder_that_is_named(saved, tiny_folder, tmp_path):
     checkpoint = tiny.save_checkpoint(tiny_folder, tmp_path / "tiny", vocab_size=700)
-    with pytest.raises(UserError, match="by --folder"):
+    with pytest.raises(UserError, match="with --folder"):
         add_tokens(saved[0], ["<x>"], tmp_path / "out", checkpoint)
     with pytest.raises(UserError, match="has no get_input_embeddings"):
         add_tokens(saved[0], ["<x>"], tmp_path / "out", checkpoint, tiny_folder)
@@ -302,7 +302,7 @@ def test_add_runs_the_code_of_a_folder_that_is_named(saved, tiny_folder, tmp_pat
         (["[PAD]"], "in the vocabulary already, as 0"),
         (["a b", "a b"], "given twice"),
         ([" "], "empty"),
-        (["<x>", "\u200b\u200b"], "would never be found"),  # BERT's normalizer cleans them away
+        (["<x>", "\u200b\u200b"], "would never match"),  # BERT's normalizer cleans them away
     ],
 )
 def test_add_refuses_what_is_no_new_token(saved, tmp_path, tokens, words):

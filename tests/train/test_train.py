@@ -297,7 +297,7 @@ MISTAKES = {
     "no checkpoint": (lambda f, d, t: [f, "--data", d, "--from", t / "none"], "no checkpoint; give a directory"),
     "no weights": (lambda f, d, t: [f, "--data", d, "--from", f], "no checkpoint; give a directory"),
     "output is a file": (lambda f, d, t: [f, "--data", d, "--output", f / "modeling_patch.py"], "File exists"),
-    "output is in use": (lambda f, d, t: [f, "--data", d, "--output", f], "holds files of something else"),
+    "output is in use": (lambda f, d, t: [f, "--data", d, "--output", f], "contains other files"),
 }
 
 

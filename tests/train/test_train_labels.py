@@ -223,11 +223,11 @@ MISTAKES = {
     "no heading": (lambda t: ["--data", (t / "x.csv").touch() or t / "x.csv"], "no row in it"),
     "no text column": (
         lambda t: ["--data", table(t / "x.csv", [("a", 1)], ("words", "label"))],
-        "which column is the text? its columns are words, label; give one by --text-column",
+        "which column is the text? its columns are words, label; give one with --text-column",
     ),
     "no label column": (
         lambda t: ["--data", table(t / "x.csv", [("a", 1)], ("text", "mood"))],
-        "which column is the label? its columns are text, mood; give one by --label-column",
+        "which column is the label? its columns are text, mood; give one with --label-column",
     ),
     "misnamed": (
         lambda t: ["--data", table(t / "x.csv", [("a", 1)]), "--label-column", "labl"],
@@ -314,7 +314,7 @@ MISTAKES = {
     ),
     "another folder's checkpoint": (
         lambda t: ["--data", table(t / "x.csv", reviews(30)), "--from", bert(t / "bert")],
-        "holds a custom_bert, this folder is for sentiment_analyzer",
+        "holds a custom_bert, but this folder is for sentiment_analyzer",
     ),
 }  # fmt: skip
 
@@ -363,7 +363,7 @@ def test_a_run_is_not_continued_on_other_data(data, tmp_path, capsys):
     (output / "eval_results.json").unlink()  # as if it had not ended
     path.write_text(data.read_text().replace("the film", "that film"))
     assert train(FOLDER, *options) == 2
-    assert "an unfinished training of other settings (data was" in capsys.readouterr().err
+    assert "an unfinished training with other settings (data was" in capsys.readouterr().err
 
 
 def test_damaged_ratings_are_named(tmp_path, monkeypatch, capsys):

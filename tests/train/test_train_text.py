@@ -111,7 +111,7 @@ MISTAKES = {
     ),
     "field refused": (lambda b, c, t: ["--data", b, "--set", "num_attention_heads=5"], "is not a multiple of"),
     "unknown field": (lambda b, c, t: ["--data", b, "--set", "depth=5"], "KEY being one of attention_bias,"),
-    "too large": (lambda b, c, t: ["--data", b, "--set", "hidden_size=65536"], "make the model smaller by --set"),
+    "too large": (lambda b, c, t: ["--data", b, "--set", "hidden_size=65536"], "make the model smaller with --set"),
     "no tokenizer": (lambda b, c, t: ["--data", b, "--tokenizer", t], "no tokenizer.json; make one"),
     "two": (lambda b, c, t: ["--data", b, "--tokenizer", c, "--vocab-size", 300], "leave one of them out"),
     "small vocabulary": (

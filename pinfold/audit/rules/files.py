@@ -166,8 +166,8 @@ def _of_package(code: ReachableCode, module: Module, node: ast.stmt, rule: str, 
     model, _, cls = (places[0] if places else f"{module.name}.CLASS").partition(".")
     return Finding(
         rule,
-        f'{module.file}:{node.lineno}: "{module.text(node)}" imports from {package.name}, which lies around this '
-        "folder; a load does not have it.",
+        f'{module.file}:{node.lineno}: "{module.text(node)}" imports from {package.name}, which is outside this '
+        f"folder; whoever loads the model does not have {package.name}.",
         module.file,
         node.lineno,
         fix='Write "from .file import Name" with file.py in this folder, or let pinfold write such a folder: pinfold '

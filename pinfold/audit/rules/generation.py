@@ -42,8 +42,8 @@ def cache_names(code: ReachableCode) -> Iterator[Finding]:
             if affected:
                 yield code.finding(
                     "P26",
-                    f"{cls}.forward takes no cache, and its configuration does not say so: generate of transformers "
-                    "4.54 and later then passes the last token alone, and other text is written.",
+                    f"{cls}.forward takes no cache, but its configuration does not say so. generate of transformers "
+                    "4.54 and later then passes only the last token, and other text is written.",
                     owner,
                     forward,
                     fix="Set use_cache=False in the configuration class: def __init__(self, ..., use_cache=False, "
@@ -66,8 +66,8 @@ def _one_name(
         since = "from transformers 5.24 on" if other == "cache" else "up to transformers 5.23"
         yield code.finding(
             "P26",
-            f"{cls}.forward takes its cache as {name}. generate passes it as {other} {since}, which falls into "
-            f"**{kwargs}: other text is written, without an error.",
+            f"{cls}.forward takes its cache as {name}, but generate passes it as {other} {since}. It lands in "
+            f"**{kwargs}, and other text is written without an error.",
             owner,
             forward,
             fix="Take past_key_values=None and cache=None, use the one that is given, and return it under the name "

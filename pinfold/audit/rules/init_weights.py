@@ -192,7 +192,7 @@ def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fi
 
 def _cure(write: _Write) -> str:
     if write.how == "view":
-        return f'A part of a tensor lacks its mark: ask if not getattr(tensor, "{GUARD}", False) first.'
+        return f"A part of a tensor lacks its mark; check \"if not getattr(tensor, '{GUARD}', False)\" first."
     if write.how == "foreign":
         return "Call it as nn.init.NAME: a function imported by name, or of another package, is not guarded."
     return ""

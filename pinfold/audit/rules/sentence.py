@@ -28,7 +28,7 @@ def _settings(directory: Path, file: str) -> Iterator[Finding]:
 
 
 def _by_name(file: str, place: str, value: object, allowed: str) -> Finding:
-    words = f"{file}: {_excerpt(place)[1:-1]} = {_excerpt(value)} imports that code by name; only {allowed} is known."
+    words = f"{file}: {_excerpt(place)[1:-1]} = {_excerpt(value)} imports that code by name; use {allowed} only."
     return Finding("S14", words, file)
 
 
@@ -53,9 +53,7 @@ def modules(directory: Path) -> Iterator[Finding]:
         if not isinstance(kind, str) or not OWN.fullmatch(kind):
             yield _by_name(MODULES, f"[{number}].type", kind, "sentence_transformers.*")
         if not _inside(path):
-            words = (
-                f"{MODULES}: [{number}].path = {_excerpt(path)} lies outside of the repository; use a folder of it."
-            )
+            words = f"{MODULES}: [{number}].path = {_excerpt(path)} is outside the repository; use a folder inside it."
             yield Finding("S14", words, MODULES)
             continue
         for name in SETTINGS if path else ("router_config.json",):

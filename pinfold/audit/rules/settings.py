@@ -106,7 +106,7 @@ def _nested(place: object, folder: ModelFolder | None) -> Finding | None:
         return None
     if not (folder.path / match[1] / f"{match[2]}.py").is_file():
         return None
-    words = f'config.json: "{place}" is found by transformers 4.57 and later only; a published folder is flat.'
+    words = f'config.json: "{place}" is only found by transformers 4.57 and later. A published folder is flat.'
     return Finding("P02", words, "config.json", severity=WARNING)
 
 

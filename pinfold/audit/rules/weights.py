@@ -89,7 +89,7 @@ def _twins(headers: dict[Path, Header]) -> Iterator[Finding]:
                 if trained:
                     yield Finding("P19c", f"{words}; store the tied tensor once.")
                 else:
-                    yield Finding("P19c", f"{words}, as initial values may.", severity=WARNING)
+                    yield Finding("P19c", f"{words}; that is normal only for initial values.", severity=WARNING)
 
 
 @dataclass(frozen=True)

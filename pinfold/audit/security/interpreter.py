@@ -80,9 +80,10 @@ class Interpreter(Expressions):
             self.function = None
             name = getattr(hook, "name", "__new__")
             if hook in faults:
-                self.report("S13", hook, f"{name} runs by itself, and does what line {faults[hook]} does.")
+                self.report("S13", hook, f"{name} runs automatically, and does what line {faults[hook]} does.")
             elif name not in QUIET_HOOKS:
-                when = "when objects are unpickled or copied" if "state" in name or "reduce" in name else "by itself"
+                copies = "state" in name or "reduce" in name
+                when = "when objects are unpickled or copied" if copies else "automatically"
                 self.report("S13", hook, f"{name} runs {when}, without being called.", WARNING)
 
     def _faults_of_callers(self) -> dict[ast.AST, int]:

@@ -7,7 +7,7 @@ How it works:
   one linear scale; more than one layer shows as edges behind it; what comes out stands below it.
 - Text is shortened to the room it has, by widths a little above those of the fonts that screens have.
 
-What is drawn may have been written by somebody else's code: it is read with care, and never trusted in its size.
+What is drawn may have been written by untrusted code: it is read with care, and never trusted in its size.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Text and numbers of a picture: cleaned, measured, shortened to the room that they have, and rounded.
 
-What is drawn may have been written by somebody else's code: it is read with care, and never trusted in its size.
+What is drawn may have been written by untrusted code: it is read with care, and never trusted in its size.
 """
 
 import math

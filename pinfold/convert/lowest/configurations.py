@@ -25,8 +25,8 @@ def with_inits(text: str, conversion: Conversion) -> str:
             continue
         if set(base_names(node)) & names or "PreTrainedConfig" not in base_names(node):
             raise UserError(
-                f"{conversion.path}: {DECLARED} cannot be had: {name} inherits its fields from {base_names(node)[0]}; "
-                "derive it from one built-in configuration alone"
+                f"{conversion.path}: {DECLARED} cannot be lowered here: {name} inherits its fields from "
+                f"{base_names(node)[0]}; derive it from one built-in configuration only"
             )
         text = one_configuration(text, node, fields, conversion)
     return re.sub(r"\bPreTrainedConfig\b", "PretrainedConfig", text)
@@ -56,7 +56,7 @@ def one_configuration(text: str, node: ast.ClassDef, fields: list[ast.AnnAssign]
                 default = arguments["default"]
                 checks += interval_check(name, each.value)
             else:
-                raise UserError(f"{conversion.path}: {DECLARED} cannot be had: {name}'s default is {default}")
+                raise UserError(f"{conversion.path}: {DECLARED} cannot be lowered here: {name}'s default is {default}")
         head.append(f"        {name}: {kind} = {default}," + (f"  {remark}" if remark else ""))
         body.append(f"        self.{name} = {value}")
     names = [each.target.id for each in fields]
@@ -73,8 +73,8 @@ def one_configuration(text: str, node: ast.ClassDef, fields: list[ast.AnnAssign]
     for each in validators:
         if "super()" in ast.unparse(each):
             raise UserError(
-                f"{conversion.path}: {DECLARED} cannot be had: {name_of(node, each)} calls a check that transformers "
-                "4 does not have; override it, or leave it out"
+                f"{conversion.path}: {DECLARED} cannot be lowered here: {name_of(node, each)} calls a check that "
+                "transformers 4 does not have; override it, or leave it out"
             )
     body += [*checks, *(f"        self.{v.name}()" for v in validators)]
     passed = "".join(f"{n}=self.{n}, " for n in names if n in BASE_FIELDS)
@@ -116,8 +116,8 @@ def post_init(text: str, node: ast.FunctionDef | None, conversion: Conversion) -
     spot = [n for n in node.body if ast.unparse(n).removeprefix("return ") == "super().__post_init__(**kwargs)"]
     if len(spot) != 1 or "super()" in re.sub(r"super\(\)\.__post_init__\(\*\*kwargs\)", "", ast.unparse(node)):
         raise UserError(
-            f"{conversion.path}: {DECLARED} cannot be had: a __post_init__ must call super().__post_init__(**kwargs) "
-            "once, and not inside of an if"
+            f"{conversion.path}: {DECLARED} cannot be lowered here: a __post_init__ must call "
+            "super().__post_init__(**kwargs) once, and not inside an if"
         )
     first = node.body[0].lineno
     while lines[first - 2].lstrip().startswith("#"):

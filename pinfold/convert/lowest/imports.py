@@ -73,8 +73,8 @@ def check_calls(text: str, parts: Source, replaced_names: set[str], conversion: 
     overlays = re.search(r"\b(?:or_mask_function|and_mask_function|block_sequence_ids)\b", text)
     if overlays and "create_causal_mask" in replaced_names:
         raise UserError(
-            f"{conversion.path}: {DECLARED} cannot be had: masks with {overlays[0]} have no stand-in for older "
-            f"releases; leave {DECLARED} out"
+            f"{conversion.path}: {DECLARED} cannot be lowered here: masks with {overlays[0]} have no stand-in for "
+            f"older releases; leave {DECLARED} out"
         )
     for node in ast.walk(ast.parse(text)):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in replaced_names):
@@ -86,8 +86,8 @@ def check_calls(text: str, parts: Source, replaced_names: set[str], conversion: 
         more = sorted(k.arg for k in node.keywords if k.arg and k.arg not in known)
         if more:
             raise UserError(
-                f"{conversion.path}: {DECLARED} cannot be had: {node.func.id}({more[0]}=...) has no stand-in for "
-                f"older releases; leave {DECLARED} out"
+                f"{conversion.path}: {DECLARED} cannot be lowered here: {node.func.id}({more[0]}=...) has no stand-in "
+                f"for older releases; leave {DECLARED} out"
             )
 
 

@@ -83,6 +83,7 @@ def original(module: str, conversion: Conversion, line: int = 0) -> Source:
     path = modules.find(module)
     if path is None:
         raise UserError(
-            f"{conversion.path}:{line}: there is no module {module}; python main.py --describe lists the bases"
+            f"{conversion.path}:{line}: module {module} does not exist in this transformers; see what a model offers: "
+            "pinfold convert --describe NAME"
         )
     return conversion.workspace.load_module(module)

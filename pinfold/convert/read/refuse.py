@@ -70,7 +70,8 @@ def is_there(conversion: Conversion, imported: Import) -> None:
         if path.name == "__init__.py":  # it fills itself when it is asked
             return
     near = difflib.get_close_matches(imported.name, listed, 3, 0.6)
-    cure = f"the nearest: {', '.join(near)}" if near else "python main.py --describe NAME shows what a model has"
+    show = "see what a model offers: pinfold convert --describe NAME"
+    cure = f"the nearest: {', '.join(near)}" if near else show
     raise UserError(
         f"{conversion.path}:{imported.at}: {modules.shown(imported.module)} has no {imported.name}; {cure}"
     )

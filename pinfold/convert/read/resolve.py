@@ -85,7 +85,11 @@ def from_vendored(
                 )
             if two_sources(conversion, existing, vendored, item):
                 return beside(conversion, vendored, new, item)
-            note = f"{new} is {existing.origin}; {vendored.module} has another one: import the one that you mean"
+            first = modules.shown(existing.origin.rpartition(".")[0])
+            note = (
+                f"{new} is defined in both {first} and {modules.shown(vendored.module)} ({first} is used); import the "
+                "one you want"
+            )
             if note not in conversion.notes:
                 conversion.notes.append(note)
         return existing

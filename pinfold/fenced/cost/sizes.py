@@ -67,5 +67,5 @@ def _length(config, length: int | None) -> int:
     ]
     name, most = min(limits, key=lambda limit: limit[1], default=("", TOKENS))
     if length and name and length > most:
-        raise Refused(f"--length {length} is more than {name}={most}; use less, or a larger one by --set")
+        raise Refused(f"--length {length} is more than {name}={most}; use less, or a larger one with --set")
     return length or min(TOKENS, most)

@@ -72,7 +72,7 @@ def _summary(request: dict, notes: list) -> dict:
         return {**head, "meta": True, **_observed(blank, request, notes)}
     except (NotImplementedError, RuntimeError) as error:  # it reads a value, or an operator has no shapes-only form
         reason = f"its forward does not run on the meta device: {last_line(error)}"
-        cure = "use a smaller one by --set, or more memory" if too_large else "leave out --meta"
+        cure = "use a smaller one with --set, or more memory" if too_large else "leave out --meta"
         raise sizes.Refused(f"{cls.__name__}: {f'{too_large}, and ' if too_large else ''}{reason}; {cure}") from None
 
 

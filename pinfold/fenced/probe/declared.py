@@ -49,7 +49,7 @@ def own_probe(folder: str) -> dict:
         with open(path, encoding="utf-8") as file:
             probe = json.load(file, parse_constant=_not_finite)
         if not isinstance(probe, dict) or not probe:
-            raise ValueError("it is not an object with an argument of forward")
+            raise ValueError("it must be an object whose names are arguments of forward")
         for name, words in probe.items():
             _check(name, words)
         for kind in MADE:
@@ -61,7 +61,7 @@ def own_probe(folder: str) -> dict:
 
 
 def _not_finite(text: str) -> float:
-    raise ValueError(f"{text} is not a number of JSON")
+    raise ValueError(f"{text} is not a number in JSON")
 
 
 def _check(name: str, words: Any) -> None:
@@ -77,24 +77,24 @@ def _check(name: str, words: Any) -> None:
         raise ValueError(f"{name} needs one of {LISTED}")
     if unknown := sorted(set(words) - WORDS[kinds[0]]):
         raise ValueError(
-            f"{name}: {unknown[0]!r} is not known beside {kinds[0]}; allowed are {sorted(WORDS[kinds[0]])}"
+            f"{name}: {unknown[0]!r} cannot be combined with {kinds[0]}; allowed are {sorted(WORDS[kinds[0]])}"
         )
     if not isinstance(words.get("batch", True), bool):
-        raise ValueError(f"{name}: batch is true or false")
+        raise ValueError(f"{name}: batch must be true or false")
     if kinds == ["text"]:
         rows = words["text"]
         if not isinstance(rows, list) or not rows or not all(isinstance(row, str) and row for row in rows):
-            raise ValueError(f"{name}: text is a list of texts, one for each row")
+            raise ValueError(f"{name}: text must be a list of texts, one for each row")
     elif kinds == ["values"]:
         _check_values(name, words)
     else:
         size = words.get("size", [64, 64])
         if not _positive(words[kinds[0]]) or words[kinds[0]] > 64:
-            raise ValueError(f"{name}: {kinds[0]} is how many, from 1 to 64")
+            raise ValueError(f"{name}: {kinds[0]} must be a number from 1 to 64")
         if not isinstance(size, list) or len(size) != 2 or not all(_positive(side) and side <= 4096 for side in size):
-            raise ValueError(f"{name}: size is [height, width], in pixels up to 4096")
+            raise ValueError(f"{name}: size must be [height, width], in pixels up to 4096")
         if type(words.get("seconds", 1)) not in (int, float) or not 0 < words.get("seconds", 1) <= 60:
-            raise ValueError(f"{name}: seconds is a number up to 60")
+            raise ValueError(f"{name}: seconds must be a number up to 60")
 
 
 def _check_values(name: str, words: dict) -> None:
@@ -106,33 +106,33 @@ def _check_values(name: str, words: dict) -> None:
     if not isinstance(shape, list) or not shape or not all(_positive(n) for n in shape):
         raise ValueError(f"{name} needs a shape of positive integers")
     if kind not in ("wave", "ramp", "ones") or math.prod(shape) > MOST:
-        raise ValueError(f"{name} may have 100 million values, wave, ramp or ones")
+        raise ValueError(f"{name}: values must be wave, ramp or ones, and at most 100 million of them")
     if not all(_positive(bound) for bound in bounds):
-        raise ValueError(f"{name}: below is a positive integer")
+        raise ValueError(f"{name}: below must be a positive integer")
     first = words.get("from", 0)
     if type(first) is not int or (bounds and first >= bounds[0]):
-        raise ValueError(f"{name}: from is an integer less than below")
+        raise ValueError(f"{name}: from must be an integer less than below")
     if kind != "ramp" and (bounds or "from" in words or "per_row" in words):
-        raise ValueError(f"{name}: from, below and per_row belong to a ramp")
+        raise ValueError(f"{name}: from, below and per_row are only for values of a ramp")
     if words.get("dtype", "int64") not in DTYPES:
-        raise ValueError(f"{name}: dtype is one of {', '.join(DTYPES)}")
+        raise ValueError(f"{name}: dtype must be one of {', '.join(DTYPES)}")
 
 
 def _check_literal(name: str, words: dict) -> None:
     """Values themselves: one, which may be of any kind, or nested lists of numbers with the same lengths."""
     if words.get("dtype", "int64") not in DTYPES:
-        raise ValueError(f"{name}: dtype is one of {', '.join(DTYPES)}")
+        raise ValueError(f"{name}: dtype must be one of {', '.join(DTYPES)}")
     if more := {"from", "below", "modulo", "per_row"} & set(words):
-        raise ValueError(f"{name}: {min(more)} needs a shape and the values of a ramp")
+        raise ValueError(f"{name}: {min(more)} needs a shape, and ramp as values")
     literal = words["values"]
     if literal in ("wave", "ramp", "ones"):
         raise ValueError(f"{name} needs a shape of positive integers")
     if not isinstance(literal, (list, int, float, str, type(None))):
-        raise ValueError(f"{name}: values are a number, a text, true, false, null or nested lists of numbers")
+        raise ValueError(f"{name}: values must be a number, a text, true, false, null or nested lists of numbers")
     if "dtype" in words and not isinstance(literal, (list, int, float)):
-        raise ValueError(f"{name}: dtype belongs to numbers, true and false")
+        raise ValueError(f"{name}: dtype is only for numbers, true and false")
     if isinstance(literal, list) and _lengths(literal) is None:
-        raise ValueError(f"{name}: the lists in values differ in length, or hold something else than numbers")
+        raise ValueError(f"{name}: the lists in values differ in length, or contain something other than numbers")
 
 
 def _lengths(literal: Any) -> tuple[int, ...] | None:

@@ -34,7 +34,7 @@ def failed(model, error: BaseException, used: dict) -> ProbeError:
 def unknown(model, name: str) -> ProbeError:
     """The error for a forward whose inputs follow from nothing."""
     return ProbeError(
-        f"nothing says which shape {type(model).__name__}.forward takes as {name}; to say it, {_cure(model)}"
+        f"{type(model).__name__}.forward takes {name}, whose shape is unknown; to give it, {_cure(model)}"
     )
 
 

@@ -97,7 +97,7 @@ def common_names(subject: Subject) -> str:
         try:
             setattr(config, name, value)
         except NotImplementedError:  # what transformers' own configurations raise for a field that is computed
-            raise CheckFailed(f"{name} can be read and not set; put it in attribute_map") from None
+            raise CheckFailed(f"{name} can be read but not set; put it in attribute_map") from None
         if getattr(cls.from_dict(config.to_dict()), name) != value:
             raise CheckFailed(f"{name}={value} is lost in to_dict; put it in attribute_map")
     text = subject.config.get_text_config() if hasattr(subject.config, "get_text_config") else subject.config
@@ -146,7 +146,7 @@ def nested_configurations(subject: Subject) -> str:
     """Fails when a part of a composite model is built from defaults after a reload."""
     inner = nested(subject.config)
     if not inner:
-        raise NotApplicable("no configuration lies inside of it")
+        raise NotApplicable("there is no configuration inside it")
     directory = subject.scratch()
     subject.config.save_pretrained(directory)
     again = nested(type(subject.config).from_pretrained(directory))

@@ -91,8 +91,8 @@ def ignored_keys(subject: Subject) -> str:
     fixed = {n for n, b in model.named_buffers() if not outputs.apart(b, subject.fresh(seed=9).get_buffer(n))}
     kinds = {
         "_keys_to_ignore_on_save": "is never saved",
-        "_keys_to_ignore_on_load_missing": "is drawn at random in silence where a file lacks it",
-        "_keys_to_ignore_on_load_unexpected": "is left out in silence",
+        "_keys_to_ignore_on_load_missing": "silently gets random values where a file lacks it",
+        "_keys_to_ignore_on_load_unexpected": "is silently left out",
     }
     count = 0
     for kind, effect in kinds.items():

@@ -17,7 +17,7 @@ def load_in_half(job: LoadJob, auto: str, part: str, dtype: str) -> None:
 
     answer, where = job.answer, f"{auto} in {dtype}"
     if job.is_large:
-        answer.skip(part, f"more than {job.request['many']:,} parameters; a further load takes long")
+        answer.skip(part, f"more than {job.request['many']:,} parameters; another load would take too long")
         return
     try:
         model = job.open(auto, torch_dtype=getattr(torch, dtype))

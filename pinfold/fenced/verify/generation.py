@@ -95,7 +95,7 @@ def _difference(model, inputs: dict, steps: int, beams: int) -> str | None:
             if not apart <= bound * largest:
                 return (
                     f"with its cache the logits of new token {step + 1} differ from those without by {apart:.3g} "
-                    f"(the largest logit is {largest:.3g}), so that it writes other text"
+                    f"(the largest logit is {largest:.3g}), so it writes other text"
                 )
             # equal logits within the bound: another token then is a tie that the order of a sum decides
             same[row] = before[row][step] == after[row][step]
@@ -113,7 +113,7 @@ def _beams_differ(without, with_cache, bound: float) -> str | None:
         apart = float((scores[0] - scores[1]).abs().max())
         if apart <= bound * max(1.0, float(scores[0].abs().max())):
             return None
-        return f"with its cache the best text has another score than without (apart by {apart:.3g})"
+        return f"with its cache the best text has another score than without (the difference is {apart:.3g})"
     return "with its cache it writes other text than without"
 
 
@@ -188,7 +188,7 @@ def compare_custom(model, own: dict, expected: list, target: dict) -> list[str] 
 
     base = getattr(transformers.GenerationMixin, "load_custom_generate", None)
     if base is None:
-        return f"transformers {transformers.__version__} does not know custom_generate: generate is its own there"
+        return f"transformers {transformers.__version__} does not know custom_generate and uses its own generate"
     name = type(model).__name__
     if "generate" not in vars(model):  # it was loaded as an argument of generate before it came with the model
         where = {"custom_generate": target["pretrained_model_name_or_path"], "trust_remote_code": True}
@@ -217,5 +217,5 @@ def _written(function, model, own: dict) -> list:
         written = function(**given)
     sequences = getattr(written, "sequences", written)
     if not isinstance(sequences, torch.Tensor):
-        raise TypeError(f"custom_generate returns {type(written).__name__}, and no tensor of tokens")
+        raise TypeError(f"custom_generate returns {type(written).__name__}, not a tensor of tokens")
     return sequences.tolist()

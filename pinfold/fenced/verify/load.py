@@ -96,7 +96,7 @@ def _load_auto(job: LoadJob, auto: str, name: str) -> None:
     answer, request = job.answer, job.request
     model, info = job.open(auto, output_loading_info=True)
     if type(model).__name__ != name:
-        raise TypeError(f"{auto} gave {type(model).__name__}, the folder registers {name}")
+        raise TypeError(f"{auto} loaded {type(model).__name__}, but the folder registers {name}")
     answer.check("D01", [])
     # tensors before outputs: running a model may change its buffers, and what no file holds is then set by formula
     missing, unexpected = weights.unmatched(model, info, job.tensors)
@@ -204,7 +204,7 @@ def _load_others(job: LoadJob) -> None:
         try:
             loaded = getattr(transformers, auto).from_pretrained(**job.where)
             if type(loaded).__name__ != name:
-                raise TypeError(f"{auto} gave {type(loaded).__name__}, the folder registers {name}")
+                raise TypeError(f"{auto} loaded {type(loaded).__name__}, but the folder registers {name}")
         except Exception as error:
             job.answer.fail(auto, explain(error))
 
@@ -219,7 +219,7 @@ def _load_pipelines(job: LoadJob) -> None:
         try:
             loaded = transformers.pipeline(task, model=job.request["target"], trust_remote_code=True, **revisions)
             if type(loaded).__name__ != name:
-                raise TypeError(f"pipeline({task!r}) gave {type(loaded).__name__}, custom_pipelines names {name}")
+                raise TypeError(f"pipeline({task!r}) made {type(loaded).__name__}, but custom_pipelines has {name}")
         except Exception as error:
             job.answer.fail(f"pipeline({task!r})", describe(error))
 

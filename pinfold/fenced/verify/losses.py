@@ -132,7 +132,7 @@ def compare_losses(loaded: dict, expected: dict, renamed: bool = False) -> str |
         return f"loss differs from the model in memory: {loaded['loss']:.9g} instead of {expected['loss']:.9g}"
     if loaded["none"] != expected["none"] or set(loaded["gradients"]) != set(expected["gradients"]):
         odd = sorted(set(loaded["gradients"]) ^ set(expected["gradients"]))
-        return f"a gradient is there or missing, unlike in the model in memory: {', '.join(odd[:3])}"
+        return f"gradients that only one of the loaded model and the model in memory has: {', '.join(odd[:3])}"
     odd = [name for name, value in expected["gradients"].items() if loaded["gradients"][name][0] != value[0]]
     if odd:
         norms = f"norm {loaded['gradients'][odd[0]][1]:.6g} instead of {expected['gradients'][odd[0]][1]:.6g}"

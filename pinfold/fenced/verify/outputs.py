@@ -20,7 +20,8 @@ def compare_outputs(
     same_version = versions[0] == versions[1]
     if set(expected) != set(outputs):
         odd = ", ".join(sorted(set(expected) ^ set(outputs))[:5])
-        return [f"{auto}: other outputs than the model {before if same_version else f'in {versions[0]}'}: {odd}"]
+        where = before if same_version else f"in {versions[0]}"
+        return [f"{auto}: it and the model {where} return different outputs: {odd}"]
     for key, value in expected.items():
         if probes.same_tensor(outputs[key], value):
             continue

@@ -34,7 +34,7 @@ class SkippedHead:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.auto}: {self.name} is not for this checkpoint and not verified: {self.why}"
+        return f"{self.auto}: {self.name} does not fit this checkpoint and was not verified: {self.why}"
 
 
 @dataclass
@@ -76,8 +76,8 @@ class HeadReference:
 
     def notes(self) -> list[str]:
         """What is left out of the comparison, for the user."""
-        refused = [f"{self.auto}: probe {probe!r} is refused: {why}" for probe, why in self.refused.items()]
-        return refused + [f"{self.auto}: buffer {n} is drawn at random, not compared" for n in self.drawn]
+        refused = [f"{self.auto}: probe {probe!r} was refused: {why}" for probe, why in self.refused.items()]
+        return refused + [f"{self.auto}: buffer {n} is random, so it was not compared" for n in self.drawn]
 
 
 def answer(request: dict) -> dict:
@@ -263,7 +263,7 @@ def _compare_with_origin(request: dict, tensors: dict, head: HeadReference, answ
     keyed = {f"{head.auto}/{key}": value for key, value in outputs.items()}
     lines = compare_outputs(head.auto, keyed, {f"{head.auto}/{k}": v for k, v in head.outputs.items()})
     answer.check("D03", [f"the flat folder and {name} differ: {line}" for line in lines])
-    return f"the outputs are those of {name}, bit for bit"
+    return f"the outputs equal those of {name}, bit for bit"
 
 
 def _reference_tokens(request: dict, answer: Answer) -> dict:

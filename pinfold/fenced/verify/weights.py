@@ -131,8 +131,8 @@ def set_by_formula(model, names: list) -> list:
 
 def misfit(name: str, model, tensors: dict, report: dict) -> str:
     state, parts = model.state_dict(), mismatches(model, tensors, report["mismatched"])
-    parts += [f"{key} {_shape(state[key])} is missing in the file" for key in report["missing"][:3]]
-    parts += [f"{key} {_shape(tensors[key])} has no place in the model" for key in report["unexpected"][:3]]
+    parts += [f"{key} {_shape(state[key])} is missing from the file" for key in report["missing"][:3]]
+    parts += [f"{key} {_shape(tensors[key])} is in the file but not in the model" for key in report["unexpected"][:3]]
     total = sum(len(report[kind]) for kind in ("mismatched", "missing", "unexpected"))
     more = f" (and {total - len(parts)} more)" if total > len(parts) else ""
     kinds = [f"{kind} keys {', '.join(report[kind][:3])}" for kind in ("missing", "unexpected") if report[kind]]

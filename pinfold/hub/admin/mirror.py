@@ -146,7 +146,9 @@ def _origin(source: Source, revision: str, complete: list[str]) -> dict:
 def _same_source(repo: Repository, source: Source) -> None:
     origin = repo.settings.get("mirror") or {}
     if (origin.get("endpoint"), origin.get("repo")) != (source.endpoint, source.repo_id) or not origin["complete"]:
-        raise UserError(f"{repo.id} is there already and no mirror of {source.url}; choose another name or delete it")
+        raise UserError(
+            f"{repo.id} already exists and is not a mirror of {source.url}; choose another name, or delete it first"
+        )
 
 
 def _extend(
@@ -288,7 +290,7 @@ def _new_commit(repo: Repository, source: Source, sha: str, files: list[RemoteFi
 @contextlib.contextmanager
 def _staged(store: Store, kind: str, repo_id: str, private: bool) -> Iterator[Repository]:
     """A repository in DATA/imports. It stays there when something fails, so that the next run goes on."""
-    taken = UserError(f"{repo_id} is there already; choose another name or delete it first")
+    taken = UserError(f"{repo_id} already exists; choose another name or delete it first")
     if (store.path(kind, repo_id) / "hub.json").exists():
         raise taken
     if twin := store.twin(repo_id.partition("/")[0]):

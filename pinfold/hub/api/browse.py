@@ -132,7 +132,7 @@ def safetensors_headers(call: ApiCall) -> Response:
         try:
             headers[path.rpartition("/")[2]] = _header(repo, repo.load(path, *files[path]))
         except (ValueError, KeyError, OSError) as error:
-            raise Refused(400, f"{path} is not there or no safetensors file") from error
+            raise Refused(400, f"{path} does not exist or is not a safetensors file") from error
     content = info.read_json(repo, files, index) or {}
     return answer({"index": {"metadata": content.get("metadata")}, "headers": headers})
 

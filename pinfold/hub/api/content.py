@@ -186,7 +186,7 @@ async def upload(call: ApiCall) -> Response:
         raise Refused(404, "Repository not found", "RepoNotFound")
     length = call.request.headers.get("content-length")
     if length is not None and length != str(pointer.size):
-        raise Refused(400, f"the upload has {length} bytes, announced were {pointer.size}")
+        raise Refused(400, f"the upload has {length} bytes, but {pointer.size} were announced; send it again")
     await lfs.receive(repo, pointer, call.request.stream(), call.hub.store.temporary)
     return Response()
 

@@ -211,7 +211,8 @@ def _finish(call: ApiCall, at: Path, repo: Repository, pointer: Pointer) -> None
             raise Refused(400, f"the parts of {pointer.oid} are gone; send it again") from None
         finally:
             content.unlink(missing_ok=True)
-    raise Refused(400, f"the parts together have the sha256 {oid or 'of another size'}, announced was {pointer.oid}")
+    arrived = f"the sha256 {oid}" if oid else "another size"
+    raise Refused(400, f"the parts together have {arrived}, but {pointer.oid} was announced; send it again")
 
 
 def received(call: ApiCall, pointer: Pointer) -> int:

@@ -114,9 +114,11 @@ async def receive(repo: Repository, pointer: Pointer, chunks: AsyncIterator[byte
                     pending.clear()
             await run_in_threadpool(write, file, bytes(pending))
             if received != pointer.size:
-                raise Refused(400, f"the upload has {received} bytes, announced were {pointer.size}; send it again")
+                words = f"the upload has {received} bytes, but {pointer.size} were announced; send it again"
+                raise Refused(400, words)
             if digest.hexdigest() != pointer.oid:
-                raise Refused(400, f"the upload's sha256 is {digest.hexdigest()}, announced was {pointer.oid}")
+                words = f"the upload's sha256 is {digest.hexdigest()}, but {pointer.oid} was announced; send it again"
+                raise Refused(400, words)
             file.flush()
             await run_in_threadpool(os.fsync, file.fileno())
         await run_in_threadpool(place, path, object_path(repo, pointer.oid))

@@ -203,7 +203,7 @@ def find_column(path: Path | str, columns: list[str], chosen: str | None, usual:
         return chosen
     obvious = [name for name in columns if str(name).strip().lower() in usual]
     if len(obvious) != 1:
-        raise UserError(f"{path}: which column is the {what}? its columns are {listed}; give one by --{what}-column")
+        raise UserError(f"{path}: which column is the {what}? its columns are {listed}; give one with --{what}-column")
     return obvious[0]
 
 

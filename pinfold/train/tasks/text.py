@@ -160,7 +160,7 @@ class MaskedText(Text):
         for part, where in ((self.held, "held out"), ([self._masked(item, 0) for item in self.train], "to train on")):
             if not any((item["labels"] != IGNORED).any() for item in part):
                 raise UserError(
-                    f"the tokenizer does not know any word {where}, all are [UNK]; use another one by --tokenizer"
+                    f"the tokenizer does not know any word {where}, all are [UNK]; use another one with --tokenizer"
                 )
 
     def _masked(self, item: dict[str, Any], epoch: int) -> dict[str, Any]:

@@ -42,9 +42,9 @@ def load_tokenizer(where: Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # of many kinds
-        raise UserError(f"{where}: no tokenizer that loads ({one_line(error)}); give one by --tokenizer") from None
+        raise UserError(f"{where}: no tokenizer that loads ({one_line(error)}); give one with --tokenizer") from None
     if not tokenizer.is_fast:
-        raise UserError(f"{where}: a slow tokenizer, without tokenizer.json; save it by a fast class")
+        raise UserError(f"{where}: a slow tokenizer, without tokenizer.json; save it with a fast class")
     return tokenizer
 
 
@@ -114,8 +114,8 @@ def check_size(model_class: type, config: Any) -> None:
     memory = total_memory()
     if count * BYTES_A_WEIGHT > memory:
         raise UserError(
-            f"{count / 1e9:.1f} B parameters need {count * BYTES_A_WEIGHT / 1e9:.0f} GB to train, this machine has "
-            f"{memory / 1e9:.0f} GB; make the model smaller by --set, such as --set num_hidden_layers=4"
+            f"{count / 1e9:.1f} B parameters need {count * BYTES_A_WEIGHT / 1e9:.0f} GB to train, but this machine "
+            f"has {memory / 1e9:.0f} GB; make the model smaller with --set, such as --set num_hidden_layers=4"
         )
 
 
