@@ -32,6 +32,28 @@ def test_a_field_that_nobody_sets_is_named_with_its_class():
     assert line.endswith("; take depth as an argument of C.__init__, with a default, and set it")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "cure"),
+    [
+        ("length=8, ", "; set self.length before super().__init__(), which reads it"),
+        (
+            "",
+            "; take length as an argument of C.__init__, with a default, and set it before super().__init__(), which",
+        ),
+    ],
+)
+def test_a_field_that_the_base_class_reads_has_to_be_set_before(arguments, cure):
+    base = "class B(PretrainedConfig):\n    def __init__(self, **kwargs):\n        self.length + 1\n"
+    scope = {"PretrainedConfig": PretrainedConfig}
+    exec(base, scope)
+    text = f"class C(B):\n    def __init__(self, {arguments}**kwargs):\n        super().__init__(**kwargs)\n"
+    module = types.ModuleType("transformers_modules.x.configuration_x")
+    module.B = scope["B"]
+    exec(compile(text, "/cache/configuration_x.py", "exec"), vars(module))
+    line = said(module.C)
+    assert "(configuration_x.py:3)" in line and cure in line
+
+
 def test_an_attribute_of_another_object_has_no_such_cure():
     line = said(lambda: folder("def read(x):\n    return x.depth\n").read(1))
     assert line == "AttributeError: 'int' object has no attribute 'depth' (modeling_x.py:2)"

@@ -17,21 +17,30 @@ def explain(error: BaseException) -> str:
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     lines = [(frame, number) for frame, number in traceback.walk_tb(error.__traceback__) if _is_of_folder(frame)]
     place = f" ({os.path.basename(lines[-1][0].f_code.co_filename)}:{lines[-1][1]})" if lines else ""
-    return f"{describe(error)}{place}{_missing_field(error) or _without_arguments(frames) or _on_meta(error)}"
+    return f"{describe(error)}{place}{_missing_field(error, frames) or _without_arguments(frames) or _on_meta(error)}"
 
 
 def _is_of_folder(frame: FrameType) -> bool:
     return frame.f_globals.get("__name__", "").split(".")[0] in FOLDERS
 
 
-def _missing_field(error: BaseException) -> str:
-    """A configuration lacks what the model or transformers reads, such as max_position_embeddings for a rotation."""
+def _missing_field(error: BaseException, frames: list[FrameType]) -> str:
+    """A configuration lacks what the model reads, or transformers, such as max_position_embeddings for a rotation.
+
+    transformers 5 reads fields within PretrainedConfig.__init__: what is set after that call comes too late.
+    """
     from transformers import PretrainedConfig
 
     owner, name = getattr(error, "obj", None), getattr(error, "name", None)
     if not (isinstance(error, AttributeError) and isinstance(owner, PretrainedConfig) and name):
         return ""
-    return f"; take {name} as an argument of {type(owner).__name__}.__init__, with a default, and set it"
+    inits = [
+        f for f in frames if _is_of_folder(f) and f.f_code.co_name == "__init__" and f.f_locals.get("self") is owner
+    ]
+    before = " before super().__init__(), which reads it" if inits else ""
+    if inits and name in inits[-1].f_locals:
+        return f"; set self.{name}{before}"
+    return f"; take {name} as an argument of {type(owner).__name__}.__init__, with a default, and set it{before}"
 
 
 def _without_arguments(frames: list[FrameType]) -> str:
