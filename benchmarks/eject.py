@@ -23,9 +23,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 import torch  # noqa: E402
 import transformers  # noqa: E402
+from golden_sides import default_skeleton  # noqa: E402
 
 from pinfold.convert import eject, verify  # noqa: E402
 from pinfold.convert.write.couplings import conversion_keys  # noqa: E402
@@ -189,12 +190,12 @@ def structure(stem: str) -> dict:
             if old.endswith("PreTrainedModel") or a.config_class is None:
                 continue
             try:
-                first = inside.default_skeleton(a)
+                first = default_skeleton(a)
             except Exception as error:
                 result["untestable"].append(f"{old}: {said(error, 90)}")
                 continue
             try:
-                second = inside.default_skeleton(b)
+                second = default_skeleton(b)
             except Exception as error:
                 result["different"].append(f"{old}: {said(error, 110)}")
                 continue
