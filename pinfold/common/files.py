@@ -103,11 +103,23 @@ def read_json(path: Path, hint: str) -> dict:
         UserError: the file is missing or holds something else.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path.parent} has no {path.name}; {hint}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON ({error}); save the checkpoint again") from None
+    return parse_object(path, content)
+
+
+def parse_object(path: Path, text: str | bytes) -> dict:
+    """The JSON object that was read from a file of a checkpoint.
+
+    Raises:
+        UserError: it is something else, or nested more deeply than Python reads.
+    """
+    try:
+        value = json.loads(text if isinstance(text, str) else text.decode("utf-8"))
+    except (ValueError, RecursionError, MemoryError) as error:
+        reason = str(error) if isinstance(error, ValueError) else "nested too deeply"  # Python names its own limits
+        raise UserError(f"{path}: not JSON ({reason}); save the checkpoint again") from None
     if not isinstance(value, dict):
         raise UserError(f"{path}: holds {type(value).__name__}, not an object; save the checkpoint again")
     return value
