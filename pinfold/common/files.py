@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pinfold.common.errors import UserError
@@ -59,6 +60,39 @@ def lock(path: Path, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         held.release()
+
+
+@contextlib.contextmanager
+def shared_lock(path: Path) -> Iterator[Callable[[], bool]]:
+    """Hold a lock that others hold at the same time; the yielded function tells whether no other is left.
+
+    By fcntl, since the locks of filelock 3.12, the oldest that is allowed, are all exclusive. Windows has none: there
+    everyone is told to be the last.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield lambda: True
+        return
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+
+        def is_last() -> bool:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return False
+            return True
+
+        yield is_last
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """A second name for a file, or a copy on a file system without links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def sha256_of_file(path: Path) -> str:

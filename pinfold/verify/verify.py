@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pinfold.common.errors import UserError
+from pinfold.common.files import link_or_copy
 from pinfold.fence import process as fence
 from pinfold.fenced.probe import declared, probes
 from pinfold.fenced.verify import attention
@@ -256,7 +257,7 @@ def staged_load(
         writable = here / "made"
         writable.mkdir()
         copy = read_only / "first" / staged.directory.name
-        shutil.copytree(staged.directory, copy, copy_function=_link)
+        shutil.copytree(staged.directory, copy, copy_function=link_or_copy)
         job = {
             **expected.request,
             **({"threads": threads} if threads else {}),
@@ -344,7 +345,7 @@ def _second_copy(staged: Staged, directory: Path) -> dict | None:
     models = {place.split(".")[0] for auto, place in staged.auto_map.items() if auto.startswith("AutoModel")}
     if not all((staged.directory / name).is_file() for name in staged.code):
         return None
-    shutil.copytree(staged.directory, directory, copy_function=_link)
+    shutil.copytree(staged.directory, directory, copy_function=link_or_copy)
     sources = {name: (directory / name).read_text(encoding="utf-8") for name in staged.code}
     for name in models:
         sources[f"{name}.py"] += f"\n\n{MARK} = True\n"
@@ -381,13 +382,6 @@ def _same_words(answered: object, request: dict) -> dict:
         if words != request["probe"].get(name) and words != {"kept": name, "file": request["inputs"]}:
             raise TypeError(f"probe of {name} is another")
     return answered
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _raise(answer: dict, what: str) -> None:
