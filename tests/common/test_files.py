@@ -6,7 +6,15 @@ import sys
 import pytest
 
 from pinfold.common.errors import UserError
-from pinfold.common.files import cached_sha256, lock, parse_object, read_json, sha256_of_file, shared_lock, write_atomically
+from pinfold.common.files import (
+    cached_sha256,
+    lock,
+    parse_object,
+    read_json,
+    sha256_of_file,
+    shared_lock,
+    write_atomically,
+)
 
 HOLD = "import sys; from pathlib import Path; from pinfold.common.files import lock\n"
 
