@@ -361,7 +361,7 @@ def test_a_model_in_memory_is_compared_and_left_as_it_was(tmp_path, forked, tiny
 
 def test_a_model_in_memory_is_compared_with_its_own_attention(tmp_path, forked, monkeypatch):
     """eager and sdpa differ in the last bits; a load runs sdpa, whatever the model in memory runs."""
-    from models.test_bert_modeling import build
+    from helpers.models.bert import build
 
     from bert_model.attention_bert import BERTSelfAttention
 
