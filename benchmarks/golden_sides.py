@@ -176,7 +176,7 @@ def default_skeleton(cls) -> dict:
 
 def described(classes: dict, plans: Path, ours: bool, seconds: float, pipe, register=None) -> None:
     """One message for each class: its skeleton with the defaults, and its tiny self."""
-    made = torch.load(plans, weights_only=True) if ours else {}
+    by_class = torch.load(plans, weights_only=True) if ours else {}
     reached: set[str] = set()
     for name, cls in reversed(classes.items()):  # what holds others stands behind them
         one: dict = {}
@@ -192,20 +192,20 @@ def described(classes: dict, plans: Path, ours: bool, seconds: float, pipe, regi
                     break
                 one["needs_auto"] = True
                 register()
-        if ours and name not in made:
+        if ours and name not in by_class:
             one["error"] = "not tried"
         else:
             try:
                 with limit(2 * seconds if ours else seconds):
-                    found, plan = describe(cls, set(classes), made.get(name), 1 if name in reached else LEVELS)
+                    found, plan = describe(cls, set(classes), by_class.get(name), 1 if name in reached else LEVELS)
                 one |= found
                 reached |= set(found["inside"])
-                made[name] = plan
+                by_class[name] = plan
             except (Exception, inside.Late) as error:
                 one["error"] = describe_with_place(error)
         pipe.send((name, one))
     if not ours:
-        torch.save(made, plans)
+        torch.save(by_class, plans)
 
 
 def settings(modules: dict) -> dict[str, str]:
