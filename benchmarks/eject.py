@@ -23,9 +23,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 import torch  # noqa: E402
 import transformers  # noqa: E402
+from golden_sides import default_skeleton  # noqa: E402
 
 from pinfold.convert import eject, verify  # noqa: E402
 from pinfold.convert.write.couplings import conversion_keys  # noqa: E402
@@ -189,12 +190,12 @@ def structure(stem: str) -> dict:
             if old.endswith("PreTrainedModel") or a.config_class is None:
                 continue
             try:
-                first = inside.default_skeleton(a)
+                first = default_skeleton(a)
             except Exception as error:
                 result["untestable"].append(f"{old}: {said(error, 90)}")
                 continue
             try:
-                second = inside.default_skeleton(b)
+                second = default_skeleton(b)
             except Exception as error:
                 result["different"].append(f"{old}: {said(error, 110)}")
                 continue
@@ -243,20 +244,20 @@ def numbers(name: str) -> dict:
 def one_class(a: type, b: type, autos: list[str], folder: Path, work: Path, name: str, changed: dict) -> dict:
     stock, given, outputs = small(a, changed)
     stock.save_pretrained(work / "stock")
-    made, told = b.from_pretrained(work / "stock", output_loading_info=True, attn_implementation="eager")
-    if why := unlike(told):
+    converted, report = b.from_pretrained(work / "stock", output_loading_info=True, attn_implementation="eager")
+    if why := unlike(report):
         return {"differs": f"a published checkpoint loads with {why}"}
-    made.save_pretrained(work / "ours")
+    converted.save_pretrained(work / "ours")
     commit = publish(folder, work / "ours", work / "staged", f"local/{name.replace('_', '-')}")
     repo = f"local/{name.replace('_', '-')}"
     for auto in autos[::-1]:
-        again, told = getattr(transformers, auto).from_pretrained(
+        again, report = getattr(transformers, auto).from_pretrained(
             repo, revision=commit, trust_remote_code=True, output_loading_info=True, attn_implementation="eager"
         )
         if not type(again).__module__.startswith("transformers_modules") or type(again).__name__ != b.__name__:
             return {"differs": f"{auto} gives {type(again)}"}
     again = again.eval()
-    if why := unlike(told):
+    if why := unlike(report):
         return {"differs": f"loads with {why}"}
     if why := inside.differing("weights", dict(stock.state_dict()), dict(again.state_dict())):
         return {"differs": why}
@@ -270,21 +271,21 @@ def one_class(a: type, b: type, autos: list[str], folder: Path, work: Path, name
         outputs = stock(**clone(given))
     torch.manual_seed(0)
     with torch.no_grad():
-        found = again(**clone(given))
-    if why := inside.differing("outputs", flat(outputs), flat(found)):
+        remote = again(**clone(given))
+    if why := inside.differing("outputs", flat(outputs), flat(remote)):
         return {"differs": why}
-    kept = {"forward": True}
+    result = {"forward": True}
     if takes_labels(a) or a.__name__.endswith("ForPrediction") or a.__name__ in LABELS:
-        kept |= losses(stock, again, given, outputs)
-    if why := kept.pop("why", ""):
+        result |= losses(stock, again, given, outputs)
+    if why := result.pop("why", ""):
         return {"differs": why}
     if stock.can_generate():
-        kept |= generated(stock, again, given)
+        result |= generated(stock, again, given)
     if "logits_per_image" in outputs:
-        kept["zero-shot"] = bool(
-            torch.equal(outputs["logits_per_image"].softmax(-1), found["logits_per_image"].softmax(-1))
+        result["zero-shot"] = bool(
+            torch.equal(outputs["logits_per_image"].softmax(-1), remote["logits_per_image"].softmax(-1))
         )
-    return kept
+    return result
 
 
 def small(cls: type, changed: dict):
@@ -350,19 +351,19 @@ def losses(stock, again, given: dict, outputs) -> dict:
 def generated(stock, again, given: dict) -> dict:
     given = {n: v for n, v in given.items() if not n.startswith("decoder_") and n != "token_type_ids"}
     options = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
-    found = []
+    written = []
     for model in (stock, again):
         try:
             torch.manual_seed(0)
             with torch.no_grad():
-                found.append(model.generate(**clone(given), **options))
+                written.append(model.generate(**clone(given), **options))
         except Exception as error:
-            found.append(said(error, 90))
-    if isinstance(found[0], str):
-        return {"generate": found[0] if isinstance(found[1], str) else "only the original fails"}
-    if isinstance(found[1], str):
-        return {"why": f"generate: {found[1]}"}
-    a, b = (x if isinstance(x, torch.Tensor) else x[0] for x in found)
+            written.append(said(error, 90))
+    if isinstance(written[0], str):
+        return {"generate": written[0] if isinstance(written[1], str) else "only the original fails"}
+    if isinstance(written[1], str):
+        return {"why": f"generate: {written[1]}"}
+    a, b = (x if isinstance(x, torch.Tensor) else x[0] for x in written)
     return {"generate": True} if torch.equal(a, b) else {"why": "generate gives other tokens"}
 
 
@@ -458,11 +459,11 @@ def write(done: dict, out: Path) -> None:
 
 
 def run(part: str, wanted: list[str], work, seconds: int, args, done: dict) -> None:
-    found = done.setdefault(part, {})
-    left = [n for n in wanted if not args.resume or n not in found or not good(found[n])]
+    results = done.setdefault(part, {})
+    left = [n for n in wanted if not args.resume or n not in results or not good(results[n])]
     started = time.perf_counter()
     for number, (name, result) in enumerate(each(left, work, args.jobs, seconds), 1):
-        found[name] = result
+        results[name] = result
         broken = [c for c, d in result.get("classes", {}).items() if "differs" in d]
         why = (
             result.get("error")

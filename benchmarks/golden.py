@@ -74,20 +74,20 @@ HIDDEN: set[tuple[str, str]] = set()
 @contextlib.contextmanager
 def out_of_reach(path: Path):
     """While a file is converted, what was generated from it is neither found nor opened."""
-    found, made = modules.find, generated_from(path).values()
+    before, hidden = modules.find, generated_from(path).values()
 
     def find(module: str) -> Path | None:
-        there = found(module)
-        if there in made:
+        there = before(module)
+        if there in hidden:
             raise PermissionError(f"{module} is generated from {path.name}")
         return there
 
-    HIDDEN.update((p.parent.name, p.stem) for p in made)
+    HIDDEN.update((p.parent.name, p.stem) for p in hidden)
     modules.find = find
     try:
         yield
     finally:
-        modules.find = found
+        modules.find = before
         HIDDEN.clear()
 
 
@@ -141,10 +141,10 @@ def lay_out(path: Path, conversion: Conversion, folder: Path) -> tuple[list[str]
         (folder / name).write_text(text, encoding="utf-8")
     queue, foreign = list(made), False
     while queue:
-        for found in re.findall(
+        for sibling in re.findall(
             r"^\s*from \.(\w+) import", (folder / queue.pop()).read_text(encoding="utf-8"), re.MULTILINE
         ):
-            theirs, name = path.parent / f"{found}.py", f"{found}.py"
+            theirs, name = path.parent / f"{sibling}.py", f"{sibling}.py"
             if (folder / name).exists() or not theirs.exists():
                 continue
             text = theirs.read_text(encoding="utf-8")

@@ -132,6 +132,13 @@ def build(cls, level: int):
     return model
 
 
+def skeleton(model) -> tuple[list[str], list[str]]:
+    """Names and shapes of the weights, and the tree of modules."""
+    state = [f"{n} {tuple(t.shape)} {t.dtype}" for n, t in model.state_dict().items()]
+    tree = [f"{n} {type(m).__name__}" for n, m in model.named_modules()]
+    return state, tree
+
+
 def describe(cls, names: set[str], plan: dict | None, levels: int = LEVELS) -> tuple[dict, dict]:
     """Everything about a tiny one that another one like it must share, as texts and digests; and the plan."""
     if plan is None:
@@ -139,7 +146,7 @@ def describe(cls, names: set[str], plan: dict | None, levels: int = LEVELS) -> t
         plan = {"level": level, "inputs": inputs}
     else:
         model, inputs, level = build(cls, plan["level"]), plan["inputs"], plan["level"]
-    state, tree = inside.skeleton(model)
+    state, tree = skeleton(model)
     outputs, inner = run(model, inputs, names)
     tensors = flat(outputs)
     if hollow(tensors):
@@ -157,16 +164,26 @@ def describe(cls, names: set[str], plan: dict | None, levels: int = LEVELS) -> t
     return found, plan
 
 
+def default_skeleton(cls) -> dict:
+    """The class with its configuration's defaults, without memory for its weights."""
+    config = cls.config_class()
+    config._attn_implementation = "eager"
+    with torch.device("meta"):
+        model = cls(config)
+    state, tree = skeleton(model)
+    return {"state": state, "tree": tree}
+
+
 def described(classes: dict, plans: Path, ours: bool, seconds: float, pipe, register=None) -> None:
     """One message for each class: its skeleton with the defaults, and its tiny self."""
-    made = torch.load(plans, weights_only=True) if ours else {}
+    by_class = torch.load(plans, weights_only=True) if ours else {}
     reached: set[str] = set()
     for name, cls in reversed(classes.items()):  # what holds others stands behind them
         one: dict = {}
         for again in (False, True):
             try:
                 with limit(seconds):
-                    one["default"] = inside.default_skeleton(cls)
+                    one["default"] = default_skeleton(cls)
                 one.pop("default_error", None)
                 break
             except (Exception, inside.Late) as error:
@@ -175,20 +192,20 @@ def described(classes: dict, plans: Path, ours: bool, seconds: float, pipe, regi
                     break
                 one["needs_auto"] = True
                 register()
-        if ours and name not in made:
+        if ours and name not in by_class:
             one["error"] = "not tried"
         else:
             try:
                 with limit(2 * seconds if ours else seconds):
-                    found, plan = describe(cls, set(classes), made.get(name), 1 if name in reached else LEVELS)
+                    found, plan = describe(cls, set(classes), by_class.get(name), 1 if name in reached else LEVELS)
                 one |= found
                 reached |= set(found["inside"])
-                made[name] = plan
+                by_class[name] = plan
             except (Exception, inside.Late) as error:
                 one["error"] = describe_with_place(error)
         pipe.send((name, one))
     if not ours:
-        torch.save(made, plans)
+        torch.save(by_class, plans)
 
 
 def settings(modules: dict) -> dict[str, str]:

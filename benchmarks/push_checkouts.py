@@ -51,7 +51,8 @@ def main() -> None:
                 print(f"{name}: {seconds['old'][-1]:.1f} s, {seconds['new'][-1]:.1f} s", flush=True)
             ratios = [new / old for old, new in zip(seconds["old"], seconds["new"], strict=True)]
             print(
-                f"{name}: old {statistics.median(seconds['old']):.1f} s, new {statistics.median(seconds['new']):.1f} s, "
+                f"{name}: old {statistics.median(seconds['old']):.1f} s, "
+                f"new {statistics.median(seconds['new']):.1f} s, "
                 f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
                 flush=True,
             )

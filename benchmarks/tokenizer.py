@@ -18,7 +18,7 @@ import transformers
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pinfold.tokenizer.corpus import hold_out, pieces  # noqa: E402
+from pinfold.tokenizer.corpus import hold_out_evenly, pieces  # noqa: E402
 from pinfold.tokenizer.train import measure, train  # noqa: E402
 
 BYTES = 12_000_000
@@ -41,7 +41,7 @@ def read_sources() -> str:
 def main() -> None:
     """Time each kind of tokenizer."""
     text = read_sources()
-    trained_on, held = hold_out(list(pieces(text)), 0.05)
+    trained_on, held = hold_out_evenly(list(pieces(text)), 0.05)
     size = sum(len(t.encode()) for t in trained_on)
     print(
         f"{size / 1e6:.1f} MB to train on, {len(held)} pieces held out; {os.cpu_count()} cores, {platform.machine()}"

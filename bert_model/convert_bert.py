@@ -325,13 +325,13 @@ def fetch(source: str | Path, revision: str | None) -> tuple[Path, dict]:
 
 def read_json(path: Path) -> dict:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        told = error.strerror if isinstance(error, OSError) else error
-        raise CannotConvert(f"{path}: cannot be read ({told}); give what save_pretrained wrote") from None
-    if not isinstance(found, dict):
-        raise CannotConvert(f"{path}: holds a {type(found).__name__}, not an object; give what save_pretrained wrote")
-    return found
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CannotConvert(f"{path}: cannot be read ({reason}); give what save_pretrained wrote") from None
+    if not isinstance(value, dict):
+        raise CannotConvert(f"{path}: holds a {type(value).__name__}, not an object; give what save_pretrained wrote")
+    return value
 
 
 def must_be_bert(source: str | Path, fields: dict) -> None:
@@ -403,8 +403,8 @@ def network(source: str | Path, fields: dict, state: dict[str, Tensor]) -> tuple
     """transformers' class for these tensors, their dtype, and what there is to say about both."""
     dtypes = {tensor.dtype for tensor in state.values()}
     if len(dtypes) != 1 or not dtypes <= set(DTYPES):
-        told = ", ".join(sorted(str(dtype) for dtype in dtypes)) or "no tensors"
-        raise CannotConvert(f"{source}: holds {told}; only float32, float16 or bfloat16 throughout is supported")
+        held = ", ".join(sorted(str(dtype) for dtype in dtypes)) or "no tensors"
+        raise CannotConvert(f"{source}: holds {held}; only float32, float16 or bfloat16 throughout is supported")
     if bad := [key for key, tensor in state.items() if not torch.isfinite(tensor).all()]:
         raise CannotConvert(f"{source}: {len(bad)} tensors hold NaN or infinity ({bad[0]}); give sound weights")
     architectures = fields.get("architectures") or [None]
@@ -424,22 +424,22 @@ def network(source: str | Path, fields: dict, state: dict[str, Tensor]) -> tuple
                 f"{source}: config.json does not say what its classifier is for; add "
                 '"architectures": ["BertForSequenceClassification"], or of whichever class it is'
             )
-        found = [
+        chosen = [
             *(["BertForQuestionAnswering"] if "qa_outputs." in has else []),
             *(["BertForMaskedLM"] if "cls.predictions." in has else []),
             *(["BertForNextSentencePrediction"] if "cls.seq_relationship." in has else []),
             "BertModel",
         ][0]
     else:
-        found = declared
+        chosen = declared
     notes = []
-    if {"cls.predictions.", "cls.seq_relationship.", "bert.pooler."} <= has and found in (
+    if {"cls.predictions.", "cls.seq_relationship.", "bert.pooler."} <= has and chosen in (
         *("BertModel", "BertForMaskedLM", "BertForNextSentencePrediction"),
     ):
         if declared is not None:
             notes.append(f"declared as {declared}, it holds all of BertForPreTraining, and is converted as that")
-        found = "BertForPreTraining"
-    return found, dtypes.pop(), notes
+        chosen = "BertForPreTraining"
+    return chosen, dtypes.pop(), notes
 
 
 def configuration(source: str | Path, fields: dict) -> BERTConfig:
@@ -477,19 +477,19 @@ def fitted(
             model = getattr(modeling_bert, name)(config)
     except Exception as error:
         raise CannotConvert(f"{source}: config.json is not a valid BERT configuration ({error}); correct it") from None
-    wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    new = [key for key in wanted if key.removeprefix("bert.").startswith("pooler.") and key not in state]
+    shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    new = [key for key in shapes if key.removeprefix("bert.").startswith("pooler.") and key not in state]
     if name != "BERTModel" or len(new) == 1:
         new = []  # the others take the pooler's output into their head
-    wrong = [key for key in wanted if key not in new and (key not in state or wanted[key] != tuple(state[key].shape))]
+    wrong = [key for key in shapes if key not in new and (key not in state or shapes[key] != tuple(state[key].shape))]
     if wrong:
-        told = "; ".join(
-            f"{key} is {tuple(state[key].shape) if key in state else 'missing'}, should be {wanted[key]}"
+        details = "; ".join(
+            f"{key} is {tuple(state[key].shape) if key in state else 'missing'}, should be {shapes[key]}"
             for key in wrong[:3]
         )
-        raise CannotConvert(f"{source}: {len(wrong)} tensors do not fit {name}: {told}")
-    dropped = sorted(state.keys() - wanted.keys() - TIED.keys())
-    return {key: state[key] for key in wanted if key not in new}, new, dropped
+        raise CannotConvert(f"{source}: {len(wrong)} tensors do not fit {name}: {details}")
+    dropped = sorted(state.keys() - shapes.keys() - TIED.keys())
+    return {key: state[key] for key in shapes if key not in new}, new, dropped
 
 
 def probe(config: BERTConfig, choices: int | None = None) -> dict[str, Tensor]:
@@ -597,17 +597,17 @@ def write_tokenizer(folder: Path, output: Path, settings: dict) -> None:
         original.backend_tokenizer.save(str(output / "tokenizer.json"))
     text = json.dumps(settings, indent=2, ensure_ascii=False)
     (output / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
-    kept = PreTrainedTokenizerFast.from_pretrained(output)
+    written = PreTrainedTokenizerFast.from_pretrained(output)
     for first in SENTENCES:
         for pair in (None, *SENTENCES[:2]):
-            ids, found = original(first, pair), kept(first, pair)
-            if not agree(ids, found) or original.decode(ids["input_ids"]) != kept.decode(found["input_ids"]):
+            ids, ours = original(first, pair), written(first, pair)
+            if not agree(ids, ours) or original.decode(ids["input_ids"]) != written.decode(ours["input_ids"]):
                 raise CannotConvert(
                     f"{folder}: tokenizer.json and transformers' {type(original).__name__} read {first!r} "
                     "differently; correct do_lower_case and its like in tokenizer_config.json"
                 )
     options = {"padding": True, "truncation": True, "max_length": 12}
-    if not agree(original(SENTENCES, **options), kept(SENTENCES, **options)):
+    if not agree(original(SENTENCES, **options), written(SENTENCES, **options)):
         raise CannotConvert(f"{folder}: a padded batch differs; correct tokenizer_config.json")
 
 

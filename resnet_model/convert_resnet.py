@@ -163,13 +163,13 @@ def network(name: str, weights: Path | None) -> nn.Module:
     state = read_weights(weights)
     classes = {"num_classes": len(state["fc.weight"])} if "fc.weight" in state else {}  # it may have been fine-tuned
     model = timm.create_model(name, **classes)
-    wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    found = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    if wrong := [key for key in sorted(wanted | found) if wanted.get(key) != found.get(key)]:
-        told = "; ".join(
-            f"{key} is {found.get(key, 'missing')}, should be {wanted.get(key, 'absent')}" for key in wrong[:3]
+    shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    stored = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    if wrong := [key for key in sorted(shapes | stored) if shapes.get(key) != stored.get(key)]:
+        details = "; ".join(
+            f"{key} is {stored.get(key, 'missing')}, should be {shapes.get(key, 'absent')}" for key in wrong[:3]
         )
-        raise CannotConvert(f"{weights}: {len(wrong)} tensors do not fit {name}: {told}")
+        raise CannotConvert(f"{weights}: {len(wrong)} tensors do not fit {name}: {details}")
     model.load_state_dict(state)
     return model
 

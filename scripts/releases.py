@@ -260,8 +260,8 @@ class Release:
             found[alias] |= {f"{n}Fast" for n in found[alias] if n.endswith("ImageProcessor")} if fast else set()
             package, _, last = alias.rpartition(".")
             found[package] = found[package] | {last}
-        kept = {module: names for module, names in found.items() if not LEFT_OUT.search(module)}
-        return {m: {n for n in names if n.isidentifier() and not n.startswith("__")} for m, names in kept.items()}
+        listed = {module: names for module, names in found.items() if not LEFT_OUT.search(module)}
+        return {m: {n for n in names if n.isidentifier() and not n.startswith("__")} for m, names in listed.items()}
 
     def names(self, module: str) -> set[str]:
         """What a module holds when it was imported: its definitions, and for a package its parts and exports."""

@@ -121,8 +121,8 @@ def labels(num_classes: Any, num_labels: Any, id2label: dict | None, label2id: d
         if not is_count(size):
             raise ValueError(f"{name}={size!r} must be a positive integer; a classifier of two classes has 2")
     if len(set(sizes.values())) > 1:
-        told = ", ".join(f"{name} says {size}" for name, size in sizes.items())
-        raise ValueError(f"the number of classes is contradictory: {told}; give one of them")
+        said = ", ".join(f"{name} says {size}" for name, size in sizes.items())
+        raise ValueError(f"the number of classes is contradictory: {said}; give one of them")
     if id2label is None:
         size = next(iter(sizes.values()))
         names = SENTIMENTS if size == len(SENTIMENTS) else [f"LABEL_{i}" for i in range(size)]

@@ -24,7 +24,7 @@ from pinfold.common.errors import UserError
 from pinfold.common.safetensors import DTYPES, read_tensors
 from pinfold.folder.declared import is_declared, settings_file
 from pinfold.folder.filenames import PREPROCESSING
-from pinfold.folder.model_folder import ModelFolder, Module, located, read_text
+from pinfold.folder.model_folder import ModelFolder, Module, located, outside, read_text
 from pinfold.folder.releases import lowest_version
 from pinfold.folder.tokenizer_files import TOKENIZER, portable_tokenizer
 
@@ -63,7 +63,7 @@ def fixes(directory: Path, folder: ModelFolder) -> list[Fix]:
     changes = [fix for fix in possible if fix.after != fix.before]
     for fix in changes:
         if not fix.path.resolve().is_relative_to(directory.resolve()):
-            raise UserError(f"{fix.path}: links out of the folder; put the file itself there")
+            raise outside(fix.path)
     return changes
 
 

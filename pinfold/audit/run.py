@@ -6,10 +6,8 @@ computes.
 """
 
 import ast
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from pinfold.audit.finding import Finding
@@ -27,6 +25,7 @@ from pinfold.audit.rules import ties as tie_rules
 from pinfold.audit.rules import weights as weight_rules
 from pinfold.audit.security.run import security_findings
 from pinfold.common.errors import UserError
+from pinfold.common.files import parse_object
 from pinfold.folder import releases
 from pinfold.folder.filenames import PREPROCESSING
 from pinfold.folder.loaded_code import FilesOnDisk, find_loaded_code
@@ -69,17 +68,21 @@ def audit(
 
 
 def _findings(directory: Path, folder: ModelFolder | None, code_from, commit, original) -> Iterator[Finding]:
+    """Every finding, in the order in which a load meets the faults: one may hide those behind it.
+
+    First what the settings name as code, then the code, what sentence-transformers adds, weights, and the settings
+    that go with them. No load reads the README, which comes last.
+    """
     configs = read_configs(directory)
     code = reachable_code(directory, folder, configs, original) if folder is not None else None
     custom = folder is not None and any(folder.kind(name) == "model" for name in folder.classes)
     custom = custom or "auto_map" in configs.get("config.json", {})
+    lowest = code.lowest_version if code else (4, 48)
     if "config.json" in configs and custom and folder is not None:
         yield from settings_rules.missing_entries(configs, folder, code_from)
     yield from settings_rules.check_entries(configs, folder, code_from)
     if custom:
         yield from settings_rules.model_type(configs, code)
-    if custom:
-        lowest = code.lowest_version if code else (4, 48)
         yield from settings_rules.parts_of_processors(configs, lowest)
     yield from settings_rules.forbidden_keys(configs)
     if code:
@@ -92,7 +95,6 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit, or
         yield from weight_rules.pickles(directory)
         yield from weight_rules.formats(headers)
         tensors = [tensor for header in headers.values() for tensor in header.tensors]
-        lowest = code.lowest_version if code else (4, 48)
         if custom and lowest <= (4, 48):
             yield from model_rules.stored_names(
                 [tensor.name for tensor in tensors], next((p.name for p in headers), "")
@@ -141,11 +143,7 @@ def _nested_code(code: ReachableCode) -> Iterator[Finding]:
     for place, names in by_folder.items():
         inner = read_modules(code.directory / place)
         modules = [inner.modules[name] for name in names if name in inner.modules]
-        for finding in security_findings(inner, modules, {}):
-            sentence = finding.sentence
-            if sentence.startswith(f"{finding.file}:"):
-                sentence = f"{place}/{sentence}"
-            yield replace(finding, sentence=sentence, file=f"{place}/{finding.file}")
+        yield from security_findings(inner, modules, {}, inside=place)
 
 
 def reachable_code(
@@ -181,16 +179,7 @@ def read_configs(directory: Path) -> dict[str, dict]:
         path = directory / name
         if not path.is_symlink() and not path.exists():
             continue
-        text = read_text(path, directory, SETTINGS, "save the checkpoint again")
-        try:
-            content = json.loads(text)
-        except (ValueError, RecursionError, MemoryError) as error:
-            reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
-            raise UserError(f"{path}: not JSON ({reason}); save the checkpoint again") from None
-        if not isinstance(content, dict):
-            kind = type(content).__name__
-            raise UserError(f"{path}: holds {kind}, not an object; save the checkpoint again")
-        configs[name] = content
+        configs[name] = parse_object(path, read_text(path, directory, SETTINGS, "save the checkpoint again"))
     return configs
 
 

@@ -75,6 +75,11 @@ def _front(card: str) -> tuple[dict, str]:
 
 
 def _metadata(front: dict) -> Iterator[str]:
+    """A sentence for each field that the Hub would refuse or misread.
+
+    None depends on another. The license comes first, since every card needs one; the results are a file's worth of
+    their own, and come last.
+    """
     licence = front.get("license")
     if not isinstance(licence, str) or licence not in LICENCES:
         near = _near(licence, LICENCES)

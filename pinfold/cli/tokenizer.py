@@ -18,7 +18,7 @@ from pathlib import Path
 from pinfold.cli.parser import add_action, number
 from pinfold.common.errors import UserError
 from pinfold.tokenizer.add import add_tokens
-from pinfold.tokenizer.corpus import decode, find_files, hold_out, pieces, read_bytes, read_dataset, read_texts
+from pinfold.tokenizer.corpus import decode, find_files, hold_out_evenly, pieces, read_bytes, read_dataset, read_texts
 from pinfold.tokenizer.save import check_output, save
 from pinfold.tokenizer.train import KINDS, measure, train
 from pinfold.verify.matrix import choose
@@ -102,7 +102,7 @@ def main(args: argparse.Namespace) -> int:
         texts = list(read_dataset(args.dataset, args.config, args.split or "train", args.column))
     else:
         texts = list(read_texts(find_files(args.inputs), args.column))
-    trained_on, rest = hold_out(texts, fraction)
+    trained_on, rest = hold_out_evenly(texts, fraction)
     where = "held-out text" if rest or measured_on else "the training text (too little to hold out)"
     started = time.monotonic()
     tokenizer = train(

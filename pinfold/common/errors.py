@@ -15,6 +15,16 @@ def printable(text: str) -> str:
     return CONTROL.sub(lambda character: character[0].encode("unicode_escape").decode(), text)
 
 
+def one_line(error: BaseException) -> str:
+    """All that an exception says, on one line: where the cause may be on any of its own."""
+    return " ".join(str(error).split())
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, or its class: of one that goes on with advice or with a log."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class UserError(Exception):
     """A mistake or a limit that the user can act on.
 

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pinfold.common.errors import UserError
@@ -61,6 +62,39 @@ def lock(path: Path, wait: bool = True) -> Iterator[None]:
         held.release()
 
 
+@contextlib.contextmanager
+def shared_lock(path: Path) -> Iterator[Callable[[], bool]]:
+    """Hold a lock that others hold at the same time; the yielded function tells whether no other is left.
+
+    By fcntl, since the locks of filelock 3.12, the oldest that is allowed, are all exclusive. Windows has none: there
+    everyone is told to be the last.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield lambda: True
+        return
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+
+        def is_last() -> bool:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return False
+            return True
+
+        yield is_last
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """A second name for a file, or a copy on a file system without links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def sha256_of_file(path: Path) -> str:
     """The file's sha256 in hex, read from the disk each time."""
     digest = hashlib.sha256()
@@ -103,11 +137,23 @@ def read_json(path: Path, hint: str) -> dict:
         UserError: the file is missing or holds something else.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path.parent} has no {path.name}; {hint}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON ({error}); save the checkpoint again") from None
+    return parse_object(path, content)
+
+
+def parse_object(path: Path, text: str | bytes) -> dict:
+    """The JSON object that was read from a file of a checkpoint.
+
+    Raises:
+        UserError: it is something else, or nested more deeply than Python reads.
+    """
+    try:
+        value = json.loads(text if isinstance(text, str) else text.decode("utf-8"))
+    except (ValueError, RecursionError, MemoryError) as error:
+        reason = str(error) if isinstance(error, ValueError) else "nested too deeply"  # Python names its own limits
+        raise UserError(f"{path}: not JSON ({reason}); save the checkpoint again") from None
     if not isinstance(value, dict):
         raise UserError(f"{path}: holds {type(value).__name__}, not an object; save the checkpoint again")
     return value

@@ -71,6 +71,20 @@ def may_hold_data(directory: Path) -> bool:
     return was_empty or bool(names & {"secret", "tokens.json", "lock"}) or any(repos.glob("*/*/*.git/hub.json"))
 
 
+def check_data(directory: Path, called: str, cure: str) -> None:
+    """Refuse an existing directory that holds something else, before a file is written to it.
+
+    Args:
+        called: the directory as the user named it.
+        cure: what to do instead.
+
+    Raises:
+        UserError: it is such a one.
+    """
+    if not may_hold_data(directory):
+        raise UserError(f"{called} holds other files and is not a data directory of a Hub; {cure}")
+
+
 def old_data(directory: Path) -> str:
     """How to go on with the Hub of the current folder, where this user's own is still empty; else nothing.
 

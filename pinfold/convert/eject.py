@@ -237,7 +237,7 @@ def modular(base: Base, prefix: str, kinds: list[str]) -> tuple[str, str]:
     return name, text
 
 
-def card(base: Base, prefix: str, name: str) -> str:
+def card(base: Base, name: str) -> str:
     title = base.model_type
     return f"""---
 license: apache-2.0
@@ -360,7 +360,7 @@ def make(base: Base, prefix: str, kinds: list[str], folder: str, into: Path) -> 
     conversion = generated.conversion
     texts = generated.texts
     files.write(texts, into)
-    (into / "card.md").write_text(card(base, prefix, name), encoding="utf-8")
+    (into / "card.md").write_text(card(base, name), encoding="utf-8")
     test = test_text(conversion, folder, texts.get(f"modeling_{name}.py", ""))
     if test:
         (into / f"test_{name}.py").write_text(test, encoding="utf-8")

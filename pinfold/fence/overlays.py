@@ -13,11 +13,11 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from filelock import FileLock
 from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
 from pinfold.common.errors import UserError
+from pinfold.common.files import lock
 
 OVERLAYS = Path("runs/overlays")
 PYTHON = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
@@ -56,7 +56,7 @@ def make_overlay(version: str, overlays: Path = OVERLAYS) -> Path:
     """
     directory = overlays.absolute() / version
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(directory.with_name(f".{version}.lock")):
+    with lock(directory.with_name(f".{version}.lock")):
         if not _marked(directory):
             _install(version, directory)
         # packages of the environment may have changed since the overlay was made

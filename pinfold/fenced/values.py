@@ -85,6 +85,12 @@ def last_line(error: BaseException) -> str:
     return (f"{first} … {last}" if len(lines) > 1 and len(last) < 40 else last)[:400]
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether there was no memory for what raised this."""
+    # torch raises a plain RuntimeError where the CPU's memory ends; nothing but its text says so
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+
+
 def describe(error: BaseException) -> str:
     """What an exception is and says, on one line."""
     return f"{type(error).__name__}: {last_line(error)}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pinfold.common.errors import UserError
 from pinfold.folder.filenames import READ
-from pinfold.folder.model_folder import leads_out
+from pinfold.folder.model_folder import leads_out, outside
 from pinfold.folder.tokenizer_files import TOKENIZER_CONFIG
 
 
@@ -44,7 +44,7 @@ def check_files(directory: Path) -> None:
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise UserError(f"{path}: not a regular file; remove it")
         if out and stat.S_ISREG(mode):
-            raise UserError(f"{path}: links out of the folder; put the file itself there")
+            raise outside(path)
         if stat.S_ISDIR(mode) and path.suffix in (*READ, ".safetensors"):
             raise UserError(f"{path}: a directory, but a file of this name is expected; rename it")
 

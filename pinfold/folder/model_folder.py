@@ -383,7 +383,7 @@ def read_text(file: Path, directory: Path, limit: int, cure: str) -> str:
         UserError: it is a link out of the folder, not a regular file, larger than ``limit`` bytes, or not UTF-8.
     """
     if file.is_symlink() and leads_out(file, directory):
-        raise UserError(f"{file}: links out of the folder; put the file itself there")
+        raise outside(file)
     if not file.is_file():
         raise UserError(f"{file}: not a regular file; {cure}")
     size = file.stat().st_size
@@ -393,6 +393,11 @@ def read_text(file: Path, directory: Path, limit: int, cure: str) -> str:
         return file.read_text(encoding="utf-8")
     except ValueError as error:
         raise UserError(f"{file}: {error}; {cure}") from None
+
+
+def outside(path: Path) -> UserError:
+    """What is said of a link to a file that does not belong to the folder."""
+    return UserError(f"{path}: links out of the folder; put the file itself there")
 
 
 def leads_out(path: Path, directory: Path) -> bool:

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.common.errors import UserError
-from pinfold.common.hub_data import VARIABLE, data_option, full, hub_data, may_hold_data
+from pinfold.common.files import shared_lock
+from pinfold.common.hub_data import VARIABLE, check_data, data_option, full, hub_data
 from pinfold.common.proof import server_proof
 
 HUB_PORT = 7870
@@ -160,7 +161,9 @@ def served_at(data: Path) -> str | None:
 def running(data: Path) -> Iterator[dict]:
     """The embedded Hub of a directory; started for the time being where none is up."""
     _make(data)
-    with _shared(data) as is_last:
+    # Each push counts among those that use the server. On Windows two at once to a server that one of them started
+    # are not protected.
+    with shared_lock(data / "users.lock") as is_last:
         yield from _running(data, is_last)
 
 
@@ -220,29 +223,6 @@ def _make(data: Path) -> None:
     cure = f"set {VARIABLE} to another directory for the embedded Hub's data"
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        usable = may_hold_data(data)
+        check_data(data, str(data), cure)
     except OSError as error:
         raise UserError(f"{data}: {error.strerror}; {cure}") from error
-    if not usable:
-        raise UserError(f"{data} holds other files and is not a data directory of a Hub; {cure}")
-
-
-@contextlib.contextmanager
-def _shared(data: Path) -> Iterator[Callable[[], bool]]:
-    """Count among the pushes that use a directory's server; the yielded function tells whether no other is left."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: two pushes at once to a server that one of them started are not protected there
-        yield lambda: True
-        return
-    with open(data / "users.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-
-        def is_last() -> bool:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                return False
-            return True
-
-        yield is_last

@@ -195,7 +195,11 @@ def gradient(summary: dict[str, Any], name: str) -> float | None:
 
 
 def _step(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The loss of one step, parameters without gradient, first NaN, and dead units."""
+    """The loss of one step, parameters without gradient, first NaN, and dead units.
+
+    Each may explain the one before it: the loss by gradients that are missing or no numbers, those by outputs that
+    are none. Dead units come last, as a line for each module follows them.
+    """
     if summary["loss"] is not None:
         yield "loss", f"{summary['loss']:.6g} ({summary['loss_from']}), in training mode"
     without = [p for p, n in summary["gradients"].items() if n is None and summary["parameters"][p]["trainable"]]

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pinfold.common.errors import UserError
+from pinfold.common.errors import UserError, first_line
 from pinfold.folder.model_folder import read_folder
 from pinfold.tokenizer.save import check_output, check_reload, new_directory, write_portable
 
@@ -220,4 +220,4 @@ def check_rows(model: Any, rows: int, tied: bool) -> None:
 
 
 def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    return first_line(error)[:300]

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pinfold.common.errors import UserError
+from pinfold.common.errors import UserError, first_line
 
 TABLES = (".jsonl", ".ndjson", ".csv", ".tsv")
 OBVIOUS = ("text", "sentence", "content", "document", "body", "article")
@@ -208,8 +208,8 @@ def read_dataset(name: str, config: str | None, split: str, column: str | None) 
     try:
         data = datasets.load_dataset(name, config, split=split)
     except Exception as error:  # of many kinds: network, builder, split
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"--dataset={name} --split={split}: {reason}; check name, --config and --split") from None
+        what = f"--dataset={name} --split={split}"
+        raise UserError(f"{what}: {first_line(error)}; check name, --config and --split") from None
     chosen = text_column(list(data.column_names), column, name)
     for batch in data.iter(batch_size=1000):
         for value in batch[chosen]:
@@ -218,10 +218,10 @@ def read_dataset(name: str, config: str | None, split: str, column: str | None) 
             yield from pieces(value or "")
 
 
-def hold_out(texts: list[str], fraction: float) -> tuple[list[str], list[str]]:
+def hold_out_evenly(texts: list[str], fraction: float) -> tuple[list[str], list[str]]:
     """Pieces to train on and pieces held out, evenly spread; nothing is held out of a handful.
 
-    >>> hold_out(list("abcdef"), 1 / 3)
+    >>> hold_out_evenly(list("abcdef"), 1 / 3)
     (['a', 'b', 'd', 'e'], ['c', 'f'])
     """
     if fraction == 0:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from pinfold.common.errors import UserError
+from pinfold.common.errors import UserError, first_line
 from pinfold.tokenizer.corpus import HALVES
 
 if TYPE_CHECKING:  # importing these takes a second, which --help need not wait for
@@ -263,8 +263,7 @@ def _train_unigram(pipeline: Pipeline, texts: list[str], names: list[str], optio
     try:
         trained = _trained(pipeline(Tokenizer(models.Unigram())), texts, trainer)
     except Exception as error:  # the library raises this class itself
-        reason = (str(error).splitlines() or ["failed"])[0]
-        raise UserError(f"--vocab-size={options['vocab_size']}: unigram: {reason}; use another") from None
+        raise UserError(f"--vocab-size={options['vocab_size']}: unigram: {first_line(error)}; use another") from None
     scored = json.loads(trained.to_str())["model"]["vocab"]
     pairs = [(piece, score) for piece, score in scored if piece not in names]
     # characters that pruning removed are put back just above the lowest score, 0.0001 apart, in no fixed order

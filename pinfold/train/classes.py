@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pinfold.common.errors import UserError
+from pinfold.common.errors import UserError, one_line
 from pinfold.folder.model_folder import read_folder
 
 
@@ -179,7 +179,3 @@ def field_names(cls: type | None) -> set[str]:
     """The names by which a class takes its fields, transformers' own left out."""
     parameters = inspect.signature(cls).parameters.values() if cls else ()
     return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-
-
-def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

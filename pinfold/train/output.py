@@ -70,7 +70,7 @@ def is_full(output: Path, error: Exception, model: Any) -> bool:
     """Whether a write failed for want of space: the error says so, or weights and AdamW's moments have no room."""
     needed = 3 * sum(tensor.nbytes for tensor in model.state_dict().values())
     full = isinstance(error, (OSError, RuntimeError)) and shutil.disk_usage(output).free < needed
-    return full or "No space left" in str(error)
+    return full or "No space left" in str(error)  # torch and safetensors pass on the system's text, not its number
 
 
 def remove_checkpoints(output: Path) -> None:

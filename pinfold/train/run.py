@@ -81,7 +81,7 @@ def run(options: Options) -> None:
     else:  # no check can fail any more: only now what an earlier training left is cleared
         processes.once(lambda: begin(options.output, settings))
     if processes.first:
-        print(f"{described_size(model, config)}, {task.described()}")
+        print(f"{described_size(model)}, {task.described()}")
         if checkpoint:
             print(f"continuing from {checkpoint}")
     sys.stdout.flush()  # before the progress bar, which goes to stderr
@@ -172,7 +172,7 @@ def read_preset(
     return preset
 
 
-def described_size(model: Any, config: Any) -> str:
+def described_size(model: Any) -> str:
     """The class of the model and its number of parameters."""
     base = model.get_base_model() if hasattr(model, "merge_and_unload") else model
     count = sum(parameter.numel() for parameter in model.parameters())

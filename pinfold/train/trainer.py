@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pinfold.common.errors import UserError, missing_extra
-from pinfold.train.classes import one_line
+from pinfold.common.errors import UserError, missing_extra, one_line
 from pinfold.train.tasks.task import Task
 
 SAVE_STEPS = 500  # or every epoch where that is shorter: what an interruption costs at most

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pinfold.common.errors import UserError
+from pinfold.common.files import link_or_copy
 from pinfold.fence import process as fence
 from pinfold.fenced.probe import declared, probes
 from pinfold.fenced.verify import attention
@@ -234,7 +235,6 @@ def staged_load(
     hub_home: Path | None = None,
     code_revision: str | None = None,
     threads: int | None = None,
-    keep: Path | None = None,
 ) -> dict:
     """Load the staged directory through every Auto class and compare; save it, reload it; load a second copy.
 
@@ -244,7 +244,6 @@ def staged_load(
         overlay: a directory with another transformers.
         hub_home: a cache that holds the repository of the code, where that is another, and ``code_revision`` it.
         threads: what one process uses; last bits depend on it, so that the reference has to have had as many.
-        keep: a file within ``work`` for the outputs, for ``compare_versions``.
 
     Returns:
         The answer: "hashes" by Auto class, "checks", "transformers" version, "formula" (tensors that no file holds),
@@ -259,7 +258,7 @@ def staged_load(
         writable = here / "made"
         writable.mkdir()
         copy = read_only / "first" / staged.directory.name
-        shutil.copytree(staged.directory, copy, copy_function=_link)
+        shutil.copytree(staged.directory, copy, copy_function=link_or_copy)
         job = {
             **expected.request,
             **({"threads": threads} if threads else {}),
@@ -268,12 +267,10 @@ def staged_load(
             "resave": str(writable / "saved"),
             "second": _second_copy(staged, read_only / "second" / staged.directory.name),
             "code_revision": code_revision,
-            "keep": str(keep) if keep else None,
         }
         visible = [staged.directory, read_only, expected.checkpoint, expected.outputs.parent]
-        directories = [writable, *([keep.parent] if keep else [])]
         answer = fence.run_sandboxed(
-            job, work, visible=visible, writable=directories, overlay=overlay, hub_home=hub_home, **_limits(staged)
+            job, work, visible=visible, writable=[writable], overlay=overlay, hub_home=hub_home, **_limits(staged)
         )
     finally:
         shutil.rmtree(here, ignore_errors=True)
@@ -291,7 +288,6 @@ def published_load(
     overlay: Path | None = None,
     code_revision: str | None = None,
     threads: int | None = None,
-    keep: Path | None = None,
     resave: bool = False,
     examples: list[str] | None = None,
 ) -> dict:
@@ -311,32 +307,18 @@ def published_load(
         "target": repo,
         "revision": revision,
         "code_revision": code_revision,
-        "keep": str(keep) if keep else None,
         "resave": str(saved / "saved") if resave else None,
         "examples": examples or [],
     }
     visible = [hub_home, expected.checkpoint, expected.outputs.parent]
     try:
-        directories = [saved, *([keep.parent] if keep else [])]
         answer = fence.run_sandboxed(
-            job, work, visible=visible, writable=directories, hub_home=hub_home, overlay=overlay, **_limits(staged)
+            job, work, visible=visible, writable=[saved], hub_home=hub_home, overlay=overlay, **_limits(staged)
         )
     finally:
         shutil.rmtree(saved, ignore_errors=True)
     _raise(answer, f"{repo} at {revision} does not load correctly")
     return answer
-
-
-def compare_versions(first: tuple[str, Path], second: tuple[str, Path]) -> list[str]:
-    """D03 between two loads that kept their outputs: (version, file) each; a line for each Auto class that differs."""
-    from safetensors.torch import load_file
-
-    before, after = load_file(first[1]), load_file(second[1])
-    lines = []
-    for auto in sorted({key.split("/")[0] for key in {*before, *after}}):
-        outputs = {key: value for key, value in after.items() if key.startswith(f"{auto}/")}
-        lines += compare_outputs(auto, outputs, before, (first[0], second[0]))
-    return lines
 
 
 def _second_copy(staged: Staged, directory: Path) -> dict | None:
@@ -347,7 +329,7 @@ def _second_copy(staged: Staged, directory: Path) -> dict | None:
     models = {place.split(".")[0] for auto, place in staged.auto_map.items() if auto.startswith("AutoModel")}
     if not all((staged.directory / name).is_file() for name in staged.code):
         return None
-    shutil.copytree(staged.directory, directory, copy_function=_link)
+    shutil.copytree(staged.directory, directory, copy_function=link_or_copy)
     sources = {name: (directory / name).read_text(encoding="utf-8") for name in staged.code}
     for name in models:
         sources[f"{name}.py"] += f"\n\n{MARK} = True\n"
@@ -384,13 +366,6 @@ def _same_words(answered: object, request: dict) -> dict:
         if words != request["probe"].get(name) and words != {"kept": name, "file": request["inputs"]}:
             raise TypeError(f"the probe of {name} was changed")
     return answered
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _raise(answer: dict, what: str) -> None:

@@ -6,13 +6,13 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from corpus import bad_folders
 from corpus.bad_cases import BAD
 from corpus.bad_folders import L, M
 from corpus.good_cases import GOOD
+from helpers.processes import ROOT
 
 from pinfold.audit.finding import errors
 from pinfold.audit.run import audit, snippets
@@ -21,7 +21,6 @@ from pinfold.folder.model_folder import read_folder, read_modules
 from pinfold.folder.releases import lowest_version
 from pinfold.staging.stage import stage
 
-ROOT = Path(__file__).resolve().parents[2]
 RULES = [f"P{number:02d}" for number in range(1, 26)]
 KINDS = ["P11b", "P11c", "P11d", "P14b", "P14c", "P19b", "P19c", "P22b"]
 

@@ -117,6 +117,7 @@ def test_shapes_are_those_of_the_models_hidden_states(folder):
         stack = next(stage for stage in found["stages"] if "layers" in stage["title"])
         assert by_title["Embeddings"]["shape"] == states[0] and stack["shape"] == states[-1]
         assert stack["depth"] == len(states) - 1 and stack["width"] == states[-1][-1]
+        assert by_title["Embeddings"]["begins"] and not stack["begins"]
     assert by_title.get("Pooler", by_title.get("Pooling", {"shape": None}))["shape"] in (
         None,
         ["batch", *(output["pooler_output"].shape[1:] if "pooler_output" in output else ())],
@@ -247,6 +248,7 @@ def test_an_architecture_of_nobodys_is_read_from_its_modules():
     assert rows["trunk.mixers"]["depth"] == 3 and rows["trunk.mixers"]["class"] == "Mixer"
     assert rows["words_out"]["parameters"] == 0 and "words_in" in rows["words_out"]["note"]
     assert "does not run" in rows["spare"]["note"] and rows["spare"]["shape"] is None
+    assert [name for name, row in rows.items() if not row["runs"]] == ["spare"]
     assert found["inputs"] == {"words": ["batch", 7]} and found["batch"] == 2
 
 

@@ -5,7 +5,16 @@ import sys
 
 import pytest
 
-from pinfold.common.files import cached_sha256, lock, sha256_of_file, write_atomically
+from pinfold.common.errors import UserError
+from pinfold.common.files import (
+    cached_sha256,
+    lock,
+    parse_object,
+    read_json,
+    sha256_of_file,
+    shared_lock,
+    write_atomically,
+)
 
 HOLD = "import sys; from pathlib import Path; from pinfold.common.files import lock\n"
 
@@ -43,3 +52,31 @@ def test_a_lock_is_held_by_one_alone_and_ends_with_its_process(tmp_path):
         holder.kill()
     with lock(path, wait=False):
         pass
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[" * 100_000 + b"]" * 100_000, "not JSON (nested too deeply); save the checkpoint again"),
+        (b'{"a": \xff}', "not JSON ('utf-8' codec can't decode byte 0xff"),
+        (b"{", "not JSON (Expecting property name"),
+        (b"[]", "holds list, not an object; save the checkpoint again"),
+    ],
+    ids=["nested", "not UTF-8", "cut off", "a list"],
+)
+def test_a_file_without_an_object_is_one_line(tmp_path, content, words):
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    for read in (lambda: read_json(path, "save it"), lambda: parse_object(path, content)):
+        with pytest.raises(UserError) as raised:
+            read()
+        assert str(raised.value).startswith(f"{path}: {words}") and "\n" not in str(raised.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="without fcntl everyone is told to be the last")
+def test_of_those_who_share_a_lock_the_one_that_is_left_knows_it(tmp_path):
+    path = tmp_path / "lock"
+    with shared_lock(path) as first_is_last:
+        with shared_lock(path) as second_is_last:
+            assert not second_is_last()
+        assert first_is_last()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from helpers.processes import ROOT
 
 from pinfold.cli.main import main
 from pinfold.convert.convert import convert
@@ -17,7 +18,6 @@ from pinfold.convert.merge.classes import merge_class
 from pinfold.convert.merge.members import split_class
 from pinfold.convert.read import names
 
-ROOT = Path(__file__).resolve().parents[2]
 MODELS = Path(transformers.__file__).parent / "models"
 DECODER = '''
 import torch

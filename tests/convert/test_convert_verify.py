@@ -1,16 +1,15 @@
 """Verification of generated folders: what it lets pass, and every kind of damage that it finds."""
 
 import importlib.util
-from pathlib import Path
 
 import pytest
+from helpers.processes import ROOT
 
 from pinfold.cli.main import main
 from pinfold.common.errors import UserError
 from pinfold.convert import verify
 from pinfold.fenced.tiny.config import shrink
 
-ROOT = Path(__file__).resolve().parents[2]
 MODULAR = '''
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaForCausalLM

@@ -18,7 +18,6 @@ from pinfold.convert.write.attributes import keep_attributes
 from pinfold.convert.write.facts import Facts
 from pinfold.convert.write.imports import absolute_imports, optional_imports
 
-ROOT = Path(__file__).resolve().parents[2]
 TEXT = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 PICTURE = {"image_size": 16, "patch_size": 8, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 # model: configuration, class with a loss, its Auto class, sizes, inputs

@@ -1,11 +1,10 @@
 """benchmarks/golden.py on samples of transformers' own modular files; (c), the behaviour, on eight of them."""
 
 import importlib.util
-from pathlib import Path
 
 import pytest
+from helpers.processes import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 # Of every kind, for (c): decoders, an encoder, experts, detection, speech, towers, an encoder-decoder.
 BEHAVIOUR = "camembert canary llava_next_video mistral mixtral olmo2 rt_detr_v2 sew".split()  # noqa: SIM905
 FURTHER = {"mistral", "olmo2", "sew"}  # decoders beside mixtral, an encoder of speech beside canary's

@@ -16,6 +16,12 @@ from pinfold.folder import releases
 from pinfold.verify import matrix
 
 each_page = pytest.mark.parametrize("page", PAGES)
+# the pages for users, and those for people who work on pinfold or report a fault
+FILES = ["README.md", *(f"docs/{page}.md" for page in PAGES if page != "README")]
+FILES += ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "pinfold/hub/README.md"]
+each_file = pytest.mark.parametrize("name", FILES)
+# what these are the same as, for people who have not installed the package
+SCRIPTS = {"push.py": "pinfold push", "main.py": "pinfold convert"}
 
 
 def test_the_front_matter_makes_the_checkout_a_repository():
@@ -56,15 +62,23 @@ def test_every_make_target_that_contributors_read_of_exists():
         assert done.returncode == 0, target
 
 
-@each_page
-def test_every_link_leads_somewhere(page):
-    directory = ROOT if page == "README" else ROOT / "docs"
-    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", PAGES[page]):
-        path = (directory / target).resolve() if target else directory / f"{page}.md"
+@each_file
+def test_every_link_leads_somewhere(name):
+    file = ROOT / name
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", file.read_text(encoding="utf-8")):
+        path = (file.parent / target).resolve() if target else file
         assert path.exists(), target
         if anchor:
             headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in [re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings], anchor
+
+
+@each_file
+def test_every_path_of_the_repository_exists(name):
+    """As text names it, from the top: `pinfold/audit/run.py`."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for path in re.findall(r"`((?:pinfold|tests|docs|benchmarks|scripts|\.ci)/[\w./-]*)`", text):
+        assert (ROOT / path).exists(), path
 
 
 def test_every_page_is_reached_from_the_first():
@@ -89,8 +103,9 @@ def test_every_command_and_option_in_a_bash_block_exists():
     """`pinfold push --tag`, as each page writes it, is an option of that verb or of one of its actions."""
     for page in PAGES:
         for line in "\n".join(blocks(page, "bash")).splitlines():
-            match = re.search(r"(?:pinfold|push\.py|main\.py) ?([a-z]*)(.*)", line.split("  #")[0])
-            if not match or match[0].startswith(("push.py", "main.py")) or match[1] not in VERBS:
+            command = re.sub(r"(?<![\w/])(push|main)\.py", lambda script: SCRIPTS[script[0]], line.split("  #")[0])
+            match = re.search(r"pinfold ?([a-z]*)(.*)", command)
+            if not match or match[1] not in VERBS:
                 continue
             known = options(match[1])
             for option in re.findall(r"(?<=\s)--[a-z][a-z-]*", match[2]):
@@ -144,3 +159,10 @@ def test_the_extras_that_the_pages_install_exist():
     for line in lines:
         extras = re.search(r"pip install \"[\w./]+\[([a-z,]+)\]\"", line)[1].split(",")
         assert extras and all(re.search(rf"^{extra} = \[", project, re.MULTILINE) for extra in extras)
+
+
+def test_the_type_checker_reads_the_same_before_a_commit_and_in_make_lint():
+    (typed,) = re.findall(r"^TYPED := \$\(addprefix pinfold/,(.+)\)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    (entry,) = [hook["entry"] for hook in hooks if hook["id"] == "mypy"]
+    assert entry.split()[1:] == [f"pinfold/{folder}" for folder in typed.split()]

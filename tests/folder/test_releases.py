@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import transformers
 from helpers import tiny
-from helpers.processes import clean_environment
+from helpers.processes import ROOT, clean_environment
 
 from pinfold.audit.rules.names import symbols
 from pinfold.common.errors import UserError
@@ -29,7 +29,6 @@ from pinfold.folder.releases import (
     suggest,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 NEWEST, OLDEST = MINORS[-1], MINORS[0]
 # Modules whose names do not depend on which optional packages are installed.
 MODULES = (  # noqa: SIM905

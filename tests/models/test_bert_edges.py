@@ -3,9 +3,9 @@
 import pytest
 import torch
 import transformers.models.bert.modeling_bert as stock
-from models.test_bert_convert import edit, saved
-from models.test_bert_convert import stock as tiny
-from models.test_bert_modeling import SIZES, batch, build, config
+from helpers.models.bert import SIZES, batch, build, config
+from helpers.models.stock_bert import edit, saved
+from helpers.models.stock_bert import stock as tiny
 from transformers import BertConfig
 
 from bert_model.convert_bert import main

@@ -5,65 +5,11 @@ import copy
 import pytest
 import torch
 import transformers.models.bert.modeling_bert as stock
+from helpers.models.bert import NAMES, SIZES, batch, build, config, labels
 from transformers import BertConfig
 
 import bert_model.modeling_bert as bert
 from bert_model.attention_bert import attention_mask
-from bert_model.configuration_bert import BERTConfig
-
-SIZES = {
-    "vocab_size": 99,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "max_position_embeddings": 300,
-}
-HEADS = (
-    "ForPreTraining",
-    "ForMaskedLM",
-    "ForNextSentencePrediction",
-    "ForSequenceClassification",
-    "ForMultipleChoice",
-    "ForTokenClassification",
-    "ForQuestionAnswering",
-)
-NAMES = ("Model", *HEADS)
-
-
-def config(**more):
-    return BERTConfig(**{**SIZES, "attn_implementation": "sdpa", **more})
-
-
-def build(name="Model", seed=0, **more):
-    torch.manual_seed(seed)
-    return getattr(bert, f"BERT{name}")(config(**more)).eval()
-
-
-def batch(name="Model", rows=4, tokens=20, side="right"):
-    """Ids with rows of several lengths, one of them without padding."""
-    generator = torch.Generator().manual_seed(1)
-    ids = torch.randint(1, 99, (rows, tokens), generator=generator)
-    mask = torch.ones(rows, tokens, dtype=torch.long)
-    for row, absent in enumerate((0, 8, 17, 8)[:rows]):
-        if absent:
-            mask[row, slice(-absent, None) if side == "right" else slice(0, absent)] = 0
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    if name == "ForMultipleChoice":
-        inputs = {key: value.view(rows // 2, 2, tokens) for key, value in inputs.items()}
-    return inputs
-
-
-def labels(name, inputs):
-    ids = inputs["input_ids"]
-    ignored = ids.masked_fill(inputs["attention_mask"] == 0, -100)
-    two = torch.arange(len(ids)) % 2
-    return {
-        "ForPreTraining": {"labels": ignored, "next_sentence_label": two},
-        "ForMaskedLM": {"labels": ignored},
-        "ForTokenClassification": {"labels": torch.where(ignored == -100, -100, ids % 2)},
-        "ForQuestionAnswering": {"start_positions": two, "end_positions": two + 1},
-    }.get(name, {"labels": two})
 
 
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])

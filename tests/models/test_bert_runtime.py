@@ -5,20 +5,18 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import transformers.modeling_flash_attention_utils as flash
-from helpers.processes import clean_environment
-from models.test_bert_modeling import NAMES, batch, build, labels
+from helpers.models.bert import NAMES, batch, build, labels
+from helpers.processes import ROOT, clean_environment
 from transformers import Trainer, TrainingArguments
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 import bert_model.attention_bert as attention
 import bert_model.modeling_bert as bert
 
-ROOT = Path(__file__).resolve().parents[2]
 KINDS = ["full", "local", "strided", "random"]
 ALL_KINDS = {"num_hidden_layers": 4, "attention_type": KINDS, "attention_window": 3, "num_random_keys": 5}
 STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -47,7 +45,7 @@ def told(process):
 TENSOR_PARALLEL = """
 import sys, torch
 import torch.distributed as dist
-from models.test_bert_modeling import batch, labels
+from helpers.models.bert import batch, labels
 from bert_model.modeling_bert import BERTForMaskedLM
 dist.init_process_group("gloo")
 inputs = batch()
@@ -251,7 +249,7 @@ def test_trainer_accumulates_to_the_step_of_the_whole_batch(name, kind, tmp_path
 
 FLEX = """
 import torch
-from models.test_bert_modeling import batch, build
+from helpers.models.bert import batch, build
 for kinds in (["full", "full"], ["local", "full"]):
     model = build(attention_type=kinds, attention_window=2)
     for side in ("right", "left"):
@@ -451,7 +449,7 @@ def test_every_head_is_finite_and_close_in_bfloat16(name):
 
 HASH = """
 import hashlib, sys, torch
-from models.test_bert_modeling import batch
+from helpers.models.bert import batch
 from bert_model.modeling_bert import BERTModel
 model = BERTModel.from_pretrained(sys.argv[1]).eval()
 for unpad in (True, False):
@@ -495,7 +493,7 @@ REGISTERED = """
 import sys, torch, transformers
 import bert_model.modeling_bert as bert
 from bert_model.configuration_bert import BERTConfig
-from models.test_bert_modeling import HEADS, batch, config
+from helpers.models.bert import HEADS, batch, config
 from transformers import AutoConfig, AutoModel
 AutoConfig.register("custom_bert", BERTConfig)
 AutoModel.register(BERTConfig, bert.BERTModel)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
+from helpers.models.decoder import IDS, SIZES, build
 from helpers.processes import ROOT, clean_environment
 
 from decoder_model import modeling_decoder as decoder
@@ -17,11 +18,6 @@ from decoder_model.configuration_decoder import DecoderConfig
 from pinfold.cli.main import main
 
 FOLDER = ROOT / "decoder_model"
-IDS = (torch.arange(26) * 7 % 90 + 3).view(2, 13)
-SIZES = {
-    "vocab_size": 97, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 3, "num_attention_heads": 6,
-    "num_key_value_heads": 2, "max_position_embeddings": 64, "pad_token_id": 0, "rope_theta": 5000.0,
-}  # fmt: skip
 HEADS = ("ForCausalLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 VARIANTS = {
     "shared keys": {},
@@ -31,16 +27,6 @@ VARIANTS = {
     },
     "both ways": {"use_bidirectional_attention": True, "rope_theta": 10000.0},
 }  # fmt: skip
-
-
-def build(name="ForCausalLM", **more):
-    """A small model in which every weight does something."""
-    torch.manual_seed(0)
-    model = getattr(decoder, f"Decoder{name}")(DecoderConfig(**{**SIZES, **more})).eval()
-    with torch.no_grad():
-        for key, parameter in model.named_parameters():
-            parameter.normal_(0, 0.1 if "norm" in key else 0.3)
-    return model
 
 
 # --- the file that it is made from -----------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ import pytest
 import torch
 from helpers.card_page import copied_example_runs
 from helpers.forks import in_forks
+from helpers.models.decoder import IDS, build
 from helpers.processes import ROOT, clean_environment, run_here
 from helpers.versions import VERSIONS
-from models.test_decoder import IDS, build
 
 from decoder_model.modeling_decoder import DecoderForCausalLM
 
@@ -56,7 +56,12 @@ def said(pushed, hub, overlay, tmp_path_factory):
         home = tmp_path_factory.mktemp("home")
         environment = clean_environment(home, HF_ENDPOINT=hub["url"], HF_HUB_DISABLE_IMPLICIT_TOKEN="1")
         environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths[version]}
-        command = [sys.executable, str(ROOT / "tests" / "helpers" / "decoder_versions.py"), "local/decoder", pushed[1]]
+        command = [
+            sys.executable,
+            str(ROOT / "tests" / "helpers" / "models" / "decoder_versions.py"),
+            "local/decoder",
+            pushed[1],
+        ]
         done = subprocess.run(
             [*command, str(home / "saved")], env=environment, cwd=home, capture_output=True, text=True, timeout=400
         )

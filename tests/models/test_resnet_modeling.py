@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from helpers.processes import ROOT
 from safetensors.torch import load_file, save_file
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from transformers import AutoModel, AutoModelForImageClassification, Trainer, TrainingArguments
@@ -19,7 +20,6 @@ from resnet_model.configuration_resnet import ResnetConfig
 from resnet_model.convert_resnet import AUTO_MAP, configuration, probe
 from resnet_model.modeling_resnet import ResnetModel, ResnetModelForImageClassification
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"block_type": "basic", "layers": [1, 1, 1, 1], "stem_type": "deep", "stem_width": 8, "num_classes": 5}
 CLASSES = [ResnetModel, ResnetModelForImageClassification]
 NAMES = ["resnet18", "resnet50d", "resnext50_32x4d", "resnet26t"]

@@ -52,7 +52,7 @@ def said(pushed, hub, overlay, tmp_path_factory):
         environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": "" if version == "newest" else str(overlay(version))}
         command = [
             sys.executable,
-            str(ROOT / "tests" / "helpers" / "sentiment_versions.py"),
+            str(ROOT / "tests" / "helpers" / "models" / "sentiment_versions.py"),
             "local/sentiment",
             pushed[1],
         ]

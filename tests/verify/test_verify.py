@@ -196,22 +196,12 @@ def test_a_folder_that_follows_the_contract_passes_in_every_version(tmp_path, fo
     staged, work = prepared(tmp_path, folder, checkpoint, f"good-{'-'.join(case.split())}")
     expected = verify.reference(staged, checkpoint, work)
     assert expected.notes == [n for n in expected.notes if "refused" not in n]
-    kept = []
     for version in RELEASES:
-        kept.append((version or "newest", work / f"{version}.safetensors"))
-        answer = verify.staged_load(staged, expected, work, overlay=found(version), keep=kept[-1][1])
+        answer = verify.staged_load(staged, expected, work, overlay=found(version))
         bad = {check: text for check, text in answer["checks"].items() if text != "ok"}
         assert bad.pop("D08", NO_TEXT) == NO_TEXT
         assert set(bad) <= ({"loss"} if case == "base model alone" else set()), (version, bad)
         assert answer["hashes"] == expected.hashes and answer["failures"] == []
-    for other in kept[1:]:
-        assert verify.compare_versions(kept[0], other) == []
-    outputs = load_file(kept[1][1])
-    key = next(k for k in outputs if k.startswith("AutoModel") and outputs[k].is_floating_point())
-    outputs[key].view(-1)[0] += 0.5
-    save_file(outputs, kept[1][1])
-    (line,) = verify.compare_versions(kept[0], kept[1])
-    assert f"output differs between newest and {kept[1][0]}: max |d| = 0.5" in line
 
 
 @pytest.mark.slow
@@ -371,7 +361,7 @@ def test_a_model_in_memory_is_compared_and_left_as_it_was(tmp_path, forked, tiny
 
 def test_a_model_in_memory_is_compared_with_its_own_attention(tmp_path, forked, monkeypatch):
     """eager and sdpa differ in the last bits; a load runs sdpa, whatever the model in memory runs."""
-    from models.test_bert_modeling import build
+    from helpers.models.bert import build
 
     from bert_model.attention_bert import BERTSelfAttention
 

@@ -10,7 +10,7 @@ from pinfold.audit.finding import WARNING, Finding
 from pinfold.common.errors import UserError
 from pinfold.common.safetensors import Header, Tensor, read_header
 from pinfold.folder.filenames import PICKLES
-from pinfold.folder.model_folder import leads_out
+from pinfold.folder.model_folder import leads_out, outside
 
 SAMPLE = 1 << 20  # bytes of a tensor that are looked at
 COMPARED = 2_000_000_000  # bytes of one file that are read to compare tensors
@@ -41,7 +41,7 @@ def safetensors(directory: Path) -> dict[Path, Header]:
     headers = {}
     for path in sorted(directory.glob("*.safetensors")):
         if path.is_symlink() and leads_out(path, directory):
-            raise UserError(f"{path}: links out of the folder; put the file itself there")
+            raise outside(path)
         if not path.is_file():
             raise UserError(f"{path}: not a regular file; save the checkpoint again")
         try:

@@ -46,13 +46,16 @@ MOST_SENTENCE = 2000
 MOST_SOURCE = 1 << 21  # characters that are split into tokens
 
 
-def security_findings(folder: ModelFolder, modules: Iterable[Module], configs: dict[str, dict]) -> list[Finding]:
+def security_findings(
+    folder: ModelFolder, modules: Iterable[Module], configs: dict[str, dict], inside: str = ""
+) -> list[Finding]:
     """Findings S01 to S15, by file and line.
 
     Args:
         folder: gives the place of templates and further files; its code is not read from disk again.
         modules: the programs to read; only these.
         configs: file name -> its parsed JSON.
+        inside: the folder's place in its repository, which files are named with.
 
     Raises:
         UserError: bandit is not installed.
@@ -67,11 +70,12 @@ def security_findings(folder: ModelFolder, modules: Iterable[Module], configs: d
     order = {module.file: number for number, module in enumerate(modules)}
     findings.sort(key=lambda f: (order.get(f.file, len(order)), f.line, f.code))
     findings += [*_settings_findings(configs), *_other_files(folder)]
+    place = f"{inside}/" if inside else ""  # every sentence of this module and of those it asks begins with a file
     return [
         replace(
             finding,
-            sentence=printable_excerpt(finding.sentence, MOST_SENTENCE),
-            file=printable_excerpt(finding.file, MOST_SENTENCE),
+            sentence=printable_excerpt(place + finding.sentence, MOST_SENTENCE),
+            file=printable_excerpt(place + finding.file, MOST_SENTENCE),
         )
         for finding in findings
     ]

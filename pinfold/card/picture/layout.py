@@ -218,8 +218,7 @@ def _ways_around(parts: list[dict], boxes: dict[int, tuple[float, float]]) -> li
 
 def _begins(stage: dict) -> bool:
     """Whether it is another input's first stage, or takes no part: nothing leads to it from the one before."""
-    title, note = str(stage.get("title")), str(stage.get("note"))
-    return ("embeddings" in title.lower() and not title.startswith("Position")) or "does not run" in note
+    return stage.get("begins") is True or stage.get("runs") is False
 
 
 def _head(drawing: dict, shapes: list, with_inputs: bool) -> float:

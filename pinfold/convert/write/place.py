@@ -28,7 +28,7 @@ def write_files(conversion: Conversion) -> None:
     add_statements(conversion, roots, placed)
     contents = {kind: closure(conversion, kind, listed) for kind, listed in roots.items()}
     for kind, content in contents.items():
-        conversion.files[f"{kind}_{conversion.name}.py"] = emit(conversion, kind, content, set(contents))
+        conversion.files[f"{kind}_{conversion.name}.py"] = emit(conversion, content, set(contents))
 
 
 def reached_kinds(conversion: Conversion) -> dict[str, str | None]:
@@ -216,7 +216,7 @@ def public(imported: Import, conversion: Conversion) -> Import:
     return imported
 
 
-def emit(conversion: Conversion, kind: str, content: Content, kinds: set[str]) -> str:
+def emit(conversion: Conversion, content: Content, kinds: set[str]) -> str:
     """The text of a file: the licence, imports, guarded imports, definitions, `__all__`."""
     module = conversion.module
     lines, guards = import_lines(conversion, content, kinds)

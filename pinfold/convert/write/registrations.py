@@ -34,38 +34,69 @@ def auto_classes() -> tuple[dict[str, list[str]], dict[str, str]]:
 
 
 def registrations(conversion: Conversion, kind: str, text: str, lowest: str) -> list[str]:
-    """`X.register_for_auto_class(...)` for every class of this file that has an Auto class in these releases."""
-    exact, ends = auto_classes()
-    lines: list[str] = []
-    root = root_configuration(conversion)
-    models: dict[str, list[tuple[bool, str]]] = {}  # Auto class -> (whether it is the whole model's, class)
+    """`X.register_for_auto_class(...)` for every class of this file that has an Auto class in these releases.
+
+    The rules, in their order:
+
+    1. A configuration that names a model_type is AutoConfig's. The architecture's own comes last, after its towers',
+       since AutoConfig keeps the last one.
+    2. A model of a tower's configuration is left out: config.json is the whole model's. No Auto class is asked for
+       before this, as a tower has one of its own upstream.
+    3. A model has the Auto classes that list the class it was made from; where none does, the one that its name's end
+       has most often, or AutoModel.
+    4. Of these, those that every release has; where none is, the last.
+    5. Of several models for one Auto class (the towers of CLIP and CLIP itself) the whole model's is registered, else
+       the first. It comes last: what was left out before is no choice.
+    """
     classes = {n.name: n for n in ast.parse(text).body if isinstance(n, ast.ClassDef)}
-    for node in classes.values():
-        if node.name not in conversion.module.items:
+    own = [node for node in classes.values() if node.name in conversion.module.items]
+    root = root_configuration(conversion)
+    lines: list[str] = []
+    if kind == "configuration":
+        lines = of_configurations(own, root)
+    elif kind == "modeling":
+        towers = {node.name for node in own if root and (config_of(classes, node) or root) != root}
+        lines = of_models(conversion, [node.name for node in own if node.name not in towers], lowest)
+    return ["\n", *lines, ""] if lines else []
+
+
+def of_configurations(nodes: list[ast.ClassDef], root: str | None) -> list[str]:
+    """Rule 1."""
+    typed = [
+        node.name
+        for node in nodes
+        if any(isinstance(n, (ast.Assign, ast.AnnAssign)) and "model_type" in ast.unparse(n) for n in node.body)
+    ]
+    return [f"{name}.register_for_auto_class()" for name in sorted(typed, key=lambda name: name == root)]
+
+
+def of_models(conversion: Conversion, names: list[str], lowest: str) -> list[str]:
+    """Rules 3 to 5, for the models that rule 2 leaves."""
+    models: dict[str, list[tuple[bool, str]]] = {}  # Auto class -> (whether it is the whole model's, class)
+    for name in names:
+        if name.endswith("PreTrainedModel"):
             continue
-        definition = conversion.definitions.get(node.name)
-        if kind == "configuration":
-            if any(isinstance(n, (ast.Assign, ast.AnnAssign)) and "model_type" in ast.unparse(n) for n in node.body):
-                lines.append(f"{node.name}.register_for_auto_class()")
-        elif kind == "modeling" and not node.name.endswith("PreTrainedModel"):
-            if root and (config_of(classes, node) or root) != root:
-                continue  # a tower: config.json is the whole model's
-            autos = exact.get(definition.origin.rpartition(".")[2], []) if definition and definition.origin else []
-            if not autos and is_model(conversion, definition):
-                auto = next((a for e, a in ends.items() if node.name.endswith(e)), None)
-                auto = auto or ("AutoModel" if node.name.endswith("Model") else None)
-                autos = [auto] if auto else []
-            everywhere = [a for a in autos if not releases.absent(modules.TRANSFORMERS, a, lowest)]
-            for auto in everywhere or autos[-1:]:
-                models.setdefault(auto, []).append((is_whole(definition, auto), node.name))
-    lines.sort(key=lambda line: line.partition(".")[0] == root)  # the last one is AutoConfig's
-    # of several classes for one Auto class (the towers of CLIP and CLIP itself) the whole model's; else the first
+        definition = conversion.definitions.get(name)
+        autos = auto_classes_of(conversion, name, definition)
+        everywhere = [a for a in autos if not releases.absent(modules.TRANSFORMERS, a, lowest)]
+        for auto in everywhere or autos[-1:]:
+            models.setdefault(auto, []).append((is_whole(definition, auto), name))
     first = {auto: next((name for whole, name in listed if whole), listed[0][1]) for auto, listed in models.items()}
     chosen: dict[str, list[str]] = {}
     for auto, name in first.items():
         chosen.setdefault(name, []).append(auto)
-    lines += [f'{name}.register_for_auto_class("{auto}")' for name, autos in chosen.items() for auto in autos]
-    return ["\n", *lines, ""] if lines else []
+    return [f'{name}.register_for_auto_class("{auto}")' for name, autos in chosen.items() for auto in autos]
+
+
+def auto_classes_of(conversion: Conversion, name: str, definition: Definition | None) -> list[str]:
+    """Rule 3."""
+    exact, ends = auto_classes()
+    autos = exact.get(definition.origin.rpartition(".")[2], []) if definition and definition.origin else []
+    if autos or not is_model(conversion, definition):
+        return autos
+    auto = next((a for end, a in ends.items() if name.endswith(end)), None)
+    auto = auto or ("AutoModel" if name.endswith("Model") else None)
+    return [auto] if auto else []
 
 
 def is_whole(definition: Definition | None, auto: str) -> bool:

@@ -13,7 +13,7 @@ import types
 from collections import Counter
 
 from ..probe import declared
-from ..values import describe, last_line
+from ..values import describe, last_line, out_of_memory
 from ..verify import buffers, losses
 from . import observe, sizes
 
@@ -61,7 +61,7 @@ def _summary(request: dict, notes: list) -> dict:
             model = _real(cls, config, dtype, request, notes)
             return {**head, "meta": False, **_observed(model, request, notes)}
         except (RuntimeError, MemoryError) as error:
-            if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
+            if not out_of_memory(error):
                 raise
             too_large, model = "it ran out of memory", None
         blank, why = on_meta(cls, config, dtype)
@@ -210,7 +210,7 @@ def passed(model, request: dict, device, notes: list) -> tuple[dict, dict, dict]
             try:
                 seen = observe.passing(model, attempt)
             except Exception as error:
-                if "can't allocate memory" in str(error):
+                if out_of_memory(error):
                     raise
                 problem = error if device.type == "meta" else problem or error
                 continue
@@ -248,10 +248,10 @@ def _step(model, inputs: dict, arguments: dict, output, real: bool, notes: list)
     for label_arguments, source in attempts:
         try:
             return {**observe.stepping(model, arguments, label_arguments, real), "from": source}
-        except (torch.OutOfMemoryError, MemoryError):
+        except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            if "can't allocate memory" in str(error):
+            if out_of_memory(error):
                 raise
             why = describe(error)
             what = "with labels" if label_arguments else "in training mode"

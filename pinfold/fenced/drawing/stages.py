@@ -38,7 +38,8 @@ def stages(model, seen: dict | None = None, inputs: dict | None = None) -> dict:
         ("batch" is the number of rows), "parameters", "share", "flops", "flops_share", "note", "start" (its first
         layer's place in its stack), "attention" (for each layer, which of "kinds" it has) and "kinds"
         (attention_rules.py); "reads" (places of the stages that it reads from) and "takes" (names of inputs), both
-        None where no pass was seen.
+        None where no pass was seen; "runs", False where the pass left it out; "begins", True where it reads an input
+        of its own by what it is called, which is asked where no pass was seen.
     """
     reading = Reading(model, seen or {}, inputs or {})
     pieces = _in_order(reading, _opened(reading, "", model))
@@ -65,7 +66,7 @@ def stages(model, seen: dict | None = None, inputs: dict | None = None) -> dict:
 _EMPTY = {
     "name": "", "title": "", "class": "", "depth": 1, "width": None, "shape": None, "parameters": 0, "share": 0.0,
     "flops": None, "flops_share": None, "note": "", "start": 0, "attention": [], "kinds": [],
-    "reads": None, "takes": None,
+    "reads": None, "takes": None, "runs": True, "begins": False,
 }  # fmt: skip
 
 
@@ -308,6 +309,7 @@ def _notes(reading: Reading, piece: dict, stage: dict) -> list[str]:
     if calls > 1:
         notes.append(f"runs {calls} times")
     if names and reading.order and not any(reading.called(name) for name in names) and stage["parameters"]:
+        stage["runs"] = False
         notes.append("does not run with these inputs")
     if other := _tied(reading, names):
         notes.append(f"shares a weight with {other}")

@@ -20,7 +20,7 @@ def is_leaf(module) -> bool:
 
 
 def give_titles(reading, pieces: list[dict], stages: list[dict]) -> None:
-    """A "title" for each stage.
+    """A "title" for each stage, and whether what is called so "begins": it reads an input of its own.
 
     Args:
         reading: stages.Reading of the model; ``pieces`` are what the stages were made of.
@@ -52,6 +52,8 @@ def give_titles(reading, pieces: list[dict], stages: list[dict]) -> None:
                 stage["title"] = f"{named}, {stage['title'].lower()}"
             elif last not in ORDINARY and not GENERIC.fullmatch(last):
                 stage["title"] = f"{_spoken(piece['path'].rpartition('.')[2])}, {stage['title'].lower()}"
+    for stage in stages:  # embeddings of positions are added to what comes before them
+        stage["begins"] = "embeddings" in stage["title"].lower() and not stage["title"].startswith("Position")
 
 
 def _telling(path: str) -> str:

@@ -164,6 +164,7 @@ def shapes_on_a_gpu(subject: Subject, model) -> dict:
             inputs = {n: put(v) if isinstance(v, torch.Tensor) else v for n, v in subject.inputs.items()}
             return outputs.tensors(model(**inputs))
     except Exception as error:
+        # torch's own texts; an operator raises a plain RuntimeError for any other fault as well
         if "same device" in str(error) or "different devices" in str(error):
             raise CheckFailed(f"on a GPU: {describe(error)}; make tensors with device=x.device") from None
         raise NotApplicable(f"it reads values of tensors, so only a GPU can show this: {describe(error)}") from None

@@ -43,11 +43,13 @@ def inputs_for(model, seed: int = 0) -> Inputs:
                 model(**copy.copy(inputs))
             return inputs
         except Exception as error:  # whatever a model raises for inputs that are not its own
+            # Python's own words for an argument that is not passed, which have no exception of their own: what is said
+            # of inputs that are complete says more
             if reason is None or "missing" in str(reason):
                 reason, what = error, name
     raise ValueError(
         f"forward accepts none of the inputs that its parameters suggest; {what}: {type(reason).__name__}: {reason}"
-    )
+    ) from reason
 
 
 def parameters_of(model) -> dict[str, inspect.Parameter]:

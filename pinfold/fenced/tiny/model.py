@@ -10,6 +10,10 @@ from .labels import labelled
 LARGEST = 60_000_000  # parameters of a tiny model; above, the next level would take long, and is taken only if forced
 
 
+class CannotRun(ValueError):
+    """No tiny model of a class runs; its cause is what the class's own code raised at the first level."""
+
+
 def build(cls, config, seed: int = 0):
     import torch
 
@@ -33,11 +37,11 @@ def tiny_model(cls, levels, seed: int = 0, defaults=None):
     """(model, inputs, outputs, level) of the first level at which the class is built and runs.
 
     Raises:
-        ValueError: none; the first level's reason.
+        CannotRun: none; the first level's reason.
     """
     import torch
 
-    reasons = []
+    reason, cause = "", None
     for level in levels:
         try:
             config = shrink(defaults or cls.config_class(), level)
@@ -50,8 +54,10 @@ def tiny_model(cls, levels, seed: int = 0, defaults=None):
                 outputs = model(**clone(inputs))
             return model, inputs, outputs, level
         except Exception as error:
-            reasons.append(describe_with_place(error))
-    raise ValueError(reasons[0])
+            if cause is None:
+                reason = describe_with_place(error)
+                cause = (error.__cause__ or error).with_traceback(None)  # without frames, which would hold the model
+    raise CannotRun(reason) from cause
 
 
 def run_loss(model, inputs: dict, outputs, seed: int = 0):

@@ -27,7 +27,6 @@ def answer(request: dict) -> dict:
 
 def load(request: dict, answer: Answer) -> dict:
     """Load through every Auto class and compare with the file and with the reference."""
-    from safetensors.torch import save_file
 
     if request["models"]:
         request["models"] = {auto: place for auto, place in request["models"].items() if auto in request["probes"]}
@@ -60,8 +59,6 @@ def load(request: dict, answer: Answer) -> dict:
     _load_others(job)
     _load_pipelines(job)
     job.hashes |= _load_tokens(request, answer)
-    if request.get("keep"):
-        save_file({k: v.contiguous() for k, v in job.outputs.items()}, request["keep"])
     # last, since it is for the card of what has passed
     printed = example.run_first(request["examples"]) if request.get("examples") and not answer.failures else {}
     return answer.as_dict(
@@ -111,7 +108,6 @@ def _load_auto(job: LoadJob, auto: str, name: str) -> None:
     versions = (request["reference_version"], answer.version)
     answer.check("D03", compare_outputs(auto, outputs, job.expected, versions))
     job.hashes[auto] = hash_outputs(outputs, auto)
-    job.outputs |= outputs
     _compare_losses(job, auto, model, outputs, exact)
     compared = generation.faults(model, request["probe"], job.is_large)
     if exact and request.get("custom_tokens") is not None:

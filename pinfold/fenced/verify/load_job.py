@@ -31,7 +31,6 @@ class LoadJob:
         self.unexpected: dict[str, list] = {}
         self.unaligned: list[str] = []
         self.fails_in: dict[str, str] = {}  # types in which forward raises -> what
-        self.outputs: dict = {}
 
     def unheld(self, auto: str) -> dict:
         """The reference's tensors that no file holds."""

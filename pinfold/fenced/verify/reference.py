@@ -87,9 +87,6 @@ def answer(request: dict) -> dict:
 
 def reference(request: dict, answer: Answer) -> dict:
     """What every registered model class computes, its tensors set without transformers' loading."""
-    import torch
-    from safetensors.torch import save_file
-
     package = types.ModuleType("_folder")
     package.__path__ = [request["folder"]]
     sys.modules["_folder"] = package
@@ -97,7 +94,8 @@ def reference(request: dict, answer: Answer) -> dict:
     ids = _reference_tokens(request, answer) if request.get("tokenizer") else {}
     if not request["models"] or answer.failures:
         return answer.as_dict(**ids)
-    request["probe"] = _probe_of_files(request)
+    # before the heads, which run on it: they and every later load have to read the same tensors from one file
+    request = {**request, "probe": _probe_of_files(request)}
     tensors = weights.read_files(request["weights"])
     renamed = _renamed(request, tensors)
     converted, tensors = renamed is not tensors, renamed
@@ -118,29 +116,41 @@ def reference(request: dict, answer: Answer) -> dict:
         else:
             heads.append(head)
             answer.notes += head.notes()
-    outputs = {key: value for head in heads for key, value in head.keyed_outputs().items()}
-    save_file({key: value.contiguous() for key, value in outputs.items()}, request["outputs"])
-    torch.save({f"{h.auto}/{name}": t for h in heads for name, t in h.buffers.items()}, request["buffers"])
+    outputs = write_files(heads, request)
     main = next((head for head in heads if _class_name(request["models"][head.auto]) == request["architecture"]), None)
     of_origin = _compare_with_origin(request, tensors, main, answer) if request.get("origin") and main else ""
     return answer.as_dict(
         hashes={h.auto: hash_outputs(outputs, h.auto) for h in heads} | ids.pop("hashes", {}),
-        probes={h.auto: h.probes for h in heads},
-        aliases={h.auto: h.aliases for h in heads},
-        losses={h.auto: h.losses for h in heads},
-        drawn={h.auto: h.drawn for h in heads},
-        missing={h.auto: h.missing for h in heads},
-        attention={h.auto: h.attention for h in heads},
-        parameters=main.parameters if main else 0,
-        measured=main.measured if main else {},
-        custom_tokens=main.custom_generate.get("tokens") if main else None,
+        **facts_of(heads, main),
         converted=converted,
         origin=of_origin,
-        not_run=main.not_run if main else [],
         probe=request["probe"],
         skipped_heads=[vars(head) for head in skipped],
         **ids,
     )
+
+
+def write_files(heads: list[HeadReference], request: dict) -> dict:
+    """Write the outputs and buffers that every load is compared with; returns the outputs."""
+    import torch
+    from safetensors.torch import save_file
+
+    outputs = {key: value for head in heads for key, value in head.keyed_outputs().items()}
+    save_file({key: value.contiguous() for key, value in outputs.items()}, request["outputs"])
+    torch.save({f"{h.auto}/{name}": t for h in heads for name, t in h.buffers.items()}, request["buffers"])
+    return outputs
+
+
+def facts_of(heads: list[HeadReference], main: HeadReference | None) -> dict:
+    """What the answer says of every class, by its Auto class, and of the main one alone."""
+    of_all = ("probes", "aliases", "losses", "drawn", "missing", "attention")
+    return {
+        **{name: {head.auto: getattr(head, name) for head in heads} for name in of_all},
+        "parameters": main.parameters if main else 0,
+        "measured": main.measured if main else {},
+        "custom_tokens": main.custom_generate.get("tokens") if main else None,
+        "not_run": main.not_run if main else [],
+    }
 
 
 def reference_of_head(auto: str, place: str, request: dict, tensors: dict) -> HeadReference | SkippedHead:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pinfold.common.errors import UserError
 from pinfold.common.files import lock, write_atomically
-from pinfold.common.hub_data import MARK, may_hold_data
+from pinfold.common.hub_data import MARK, check_data
 
 
 def prepare(data: Path) -> None:
@@ -22,10 +22,7 @@ def prepare(data: Path) -> None:
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (data / MARK).exists():
-            if not may_hold_data(data):
-                raise UserError(
-                    f"--data {data} holds other files and is not a data directory of a Hub; name a new or an empty one"
-                )
+            check_data(data, f"--data {data}", "name a new or an empty one")
             (data / MARK).touch()
         (data / "tmp").mkdir(exist_ok=True)
         (data / "repos").mkdir(exist_ok=True)

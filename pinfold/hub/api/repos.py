@@ -1,7 +1,6 @@
 """The calls that make, move, copy and settle repositories, and that say what a user has. Each handler is one call."""
 
 import json
-import os
 import re
 import secrets
 import shutil
@@ -9,6 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from pinfold.common.files import link_or_copy
 from pinfold.hub.api import info
 from pinfold.hub.server import auth
 from pinfold.hub.server.call import ApiCall, answer
@@ -96,20 +96,17 @@ def _copy(source: Repository, target: Repository) -> None:
             # What is being written beside them has another name, and may be gone when it is looked at.
             unfinished = shutil.ignore_patterns(".*", "tmp*", "*.lock")
             shutil.copytree(
-                source.path / part, target.path / part, ignore=unfinished, copy_function=_link, dirs_exist_ok=True
+                source.path / part,
+                target.path / part,
+                ignore=unfinished,
+                copy_function=link_or_copy,
+                dirs_exist_ok=True,
             )
         for prefix in ("refs/heads/", "refs/tags/"):
             for name, sha in source.git.refs.as_dict(prefix.rstrip("/").encode()).items():
                 target.git.refs.add_if_new(prefix.encode() + name, sha)
         if "mirror" in source.settings:
             target.change(mirror=source.settings["mirror"])
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without links
-        shutil.copyfile(source, target)
 
 
 def settings(call: ApiCall) -> Response:

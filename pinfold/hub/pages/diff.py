@@ -89,6 +89,15 @@ def _moved(before: dict, after: dict, changed: list[str]) -> dict[str, str]:
 
 
 def _file(path: str, old: Entry | None, new: Entry | None, room: int, deadline: float) -> FileDiff:
+    """What changed in a file, or the first reason not to compare its lines.
+
+    What is known without reading comes first, then what is read of the file, and the search for equal lines, which is
+    what takes long, last. A file without lines is called so whatever its size.
+
+    Args:
+        old, new: None where it was added or deleted.
+        room: lines that the page has left. deadline: of time.monotonic().
+    """
     renamed = old is not None and new is not None and old.path != new.path
     what = "added" if old is None else "deleted" if new is None else "renamed" if renamed else "changed"
     file_diff = FileDiff(path, what, _side(old), _side(new), old_path=old.path if renamed else "")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pinfold.common.errors import UserError
+from pinfold.common.errors import UserError, first_line
 from pinfold.common.files import write_atomically
 from pinfold.tokenizer.corpus import HALVES, OBVIOUS, decode, json_rows, read_bytes, table_rows
 
@@ -152,8 +152,9 @@ def hub_rows(source: str) -> Iterator[dict[str, Any]]:
     try:
         data = datasets.load_dataset(name, config or None, split="train")
     except Exception as error:  # of many kinds: network, builder, no such split
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"--data {source}: {reason}; check {PREFIX}OWNER/NAME, :CONFIG and the network") from None
+        raise UserError(
+            f"--data {source}: {first_line(error)}; check {PREFIX}OWNER/NAME, :CONFIG and the network"
+        ) from None
     class_columns = {column: names for column, kind in data.features.items() if (names := class_names(kind))}
     for row in data:
         yield row | {column: by_name(row[column], names) for column, names in class_columns.items()}

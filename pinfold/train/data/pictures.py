@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pinfold.common.errors import UserError
+from pinfold.common.errors import UserError, one_line
 
 
 @dataclass(frozen=True)
@@ -72,5 +72,4 @@ def opened(image: Any, load: bool = True) -> Any:
                 raise ValueError(f"mode {picture.mode}, more than 8 bits a channel")
             return picture.copy() if load else None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{image}: cannot be opened as a picture ({reason}); repair or remove it") from None
+        raise UserError(f"{image}: cannot be opened as a picture ({one_line(error)}); repair or remove it") from None

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pinfold.common.errors import UserError
+from pinfold.common.errors import UserError, one_line
 from pinfold.tokenizer.corpus import decode, read_bytes
 from pinfold.train import metrics
-from pinfold.train.classes import one_line
 from pinfold.train.data.labelled import PREFIX, TABLES, row_name, rows_of
 from pinfold.train.options import Options
 from pinfold.train.tasks.task import TextTask, check_sklearn, hold_out

@@ -4,9 +4,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from pinfold.common.errors import UserError
+from pinfold.common.errors import UserError, one_line
 from pinfold.train import metrics
-from pinfold.train.classes import one_line
 from pinfold.train.data.labelled import KINDS, load_data
 from pinfold.train.options import Options
 from pinfold.train.tasks.task import TextTask, check_sklearn, hold_out

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pinfold.common.errors import UserError, missing_extra
-from pinfold.train.classes import fine_tuned, one_line, with_code
+from pinfold.common.errors import UserError, missing_extra, one_line
+from pinfold.train.classes import fine_tuned, with_code
 from pinfold.train.data.pictures import load_data, opened
 from pinfold.train.metrics import wilson
 from pinfold.train.options import Options

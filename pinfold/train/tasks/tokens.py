@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pinfold.common.errors import UserError
+from pinfold.common.errors import UserError, one_line
 from pinfold.common.memory import total_memory
 from pinfold.tokenizer.train import train as train_tokenizer
-from pinfold.train.classes import check_checkpoint, check_fit, fine_tuned, one_line, with_code
+from pinfold.train.classes import check_checkpoint, check_fit, fine_tuned, with_code
 from pinfold.train.options import Options
 
 BYTES_A_WEIGHT = 16  # weight, gradient, and AdamW's two moments, in float32
