@@ -280,7 +280,8 @@ class Push:
             findings = accepted(findings, self.human.accepted)
             if bad := errors(findings):
                 count = f"{len(bad)} error{'s' * (len(bad) > 1)}"
-                raise UserError(f"the audit found {count}: " + "\n  ".join(map(str, bad)))
+                others = [f"warning: {finding}" for finding in findings if finding not in bad]
+                raise UserError(f"the audit found {count}: " + "\n  ".join([*map(str, bad), *others]))
             done(f"{len(findings)} warning{'s' * (len(findings) != 1)}" if findings else "nothing found")
         for finding in findings:
             say_below(str(finding))

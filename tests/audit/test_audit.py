@@ -364,3 +364,43 @@ def test_weights_that_a_part_ties_have_to_be_given_out_by_the_whole(tmp_path, ca
     places = [finding for finding in audit(tmp_path, read_folder(tmp_path)) if finding.code == "P11e"]
     assert [finding.file for finding in places] == ["modeling_x.py"] * is_found
     assert all("self.text.get_output_embeddings()" in str(finding) for finding in places)
+
+
+LINES = {
+    "none": ("", ["XForCausalLM", "XModel", "XConfig"]),
+    "all": (
+        "XForCausalLM.register_for_auto_class('AutoModelForCausalLM')\nXModel.register_for_auto_class()",
+        ["XConfig"],
+    ),
+    "in a function": ("def register():\n    XModel.register_for_auto_class('AutoModel')", ["XForCausalLM", "XConfig"]),
+    "newest only": ("MIN_TRANSFORMERS = '4.57'", []),
+}
+
+
+@pytest.mark.parametrize("case", LINES)
+def test_classes_that_are_not_registered_are_named_with_their_lines(tmp_path, case):
+    more, expected = LINES[case]
+    (tmp_path / "configuration_x.py").write_text(
+        "from transformers import PretrainedConfig\nclass XConfig(PretrainedConfig):\n    model_type = 'x'\n"
+    )
+    body = "    config_class = XConfig\n    def __init__(self, config):\n        super().__init__(config)\n"
+    body += "        self.post_init()\n    def forward(self, input_ids):\n        return input_ids\n"
+    (tmp_path / "modeling_x.py").write_text(
+        "from transformers import PreTrainedModel\nfrom .configuration_x import XConfig\n"
+        f"class XModel(PreTrainedModel):\n{body}class XForCausalLM(PreTrainedModel):\n{body}{more}\n"
+    )
+    places = {
+        "AutoConfig": "configuration_x.XConfig",
+        "AutoModel": "modeling_x.XModel",
+        "AutoModelForCausalLM": "modeling_x.XForCausalLM",
+    }
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "x", "auto_map": places}))
+    sentences = [str(finding) for finding in audit(tmp_path, read_folder(tmp_path)) if finding.code == "P28"]
+    assert len(sentences) == bool(expected)
+    named = [
+        name for sentence in sentences for name in places.values() if f"{name.split('.')[1]}.register" in sentence
+    ]
+    assert {name.split(".")[1] for name in named} == set(expected)
+    if case == "none":
+        assert 'with XForCausalLM.register_for_auto_class("AutoModelForCausalLM"), end modeling_x.py' in sentences[0]
+        assert sentences[0].endswith(" and end configuration_x.py with XConfig.register_for_auto_class().")

@@ -286,6 +286,49 @@ def registered_at_import(code: ReachableCode) -> Iterator[Finding]:
             )
 
 
+def not_registered(code: ReachableCode) -> Iterator[Finding]:
+    """P28: classes that auto_map names and no register_for_auto_class does.
+
+    Before transformers 4.57 save_pretrained copies the code of registered classes only, so that a model that somebody
+    has loaded, tuned and saved cannot be loaded again.
+    """
+    if code.lowest_version >= (4, 57):
+        return
+    registered = {
+        chain(node.func)[-2]
+        for module in code.folder.modules.values()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and chain(node.func)[-1:] == ["register_for_auto_class"]
+    }
+    lines: dict[str, tuple[str, str]] = {}  # class -> the file it is in, and the line that it needs
+    for auto, entry in sorted(code.auto_map.items(), reverse=True):
+        cls = entry.split(".")[-1]
+        is_model = auto.startswith("AutoModel")
+        if (is_model or auto == "AutoConfig") and cls in code.folder.classes and cls not in registered | lines.keys():
+            argument = f'"{auto}"' if is_model else ""
+            lines[cls] = code.folder.classes[cls][0].file, f"{cls}.register_for_auto_class({argument})"
+    if lines:
+        ends = [f"end {file} with {line}" for file, line in lines.values()]
+        yield code.finding(
+            "P28",
+            f"{_listed(list(lines))} {'are' if len(lines) > 1 else 'is'} not registered: before transformers 4.57, a "
+            "model that was loaded and saved lacks its code.",
+            next(iter(lines)),
+            fix=f"To save it with its code, {_listed(ends)}.",
+            severity=WARNING,
+        )
+
+
+def _listed(words: list[str]) -> str:
+    """Words with commas and an "and".
+
+    >>> _listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def _calls_at_import(tree: ast.Module) -> Iterator[ast.Call]:
     """Calls that run when a file is imported: also in if, try, with and loops, and not those under __main__."""
     stack: list[ast.AST] = list(reversed(tree.body))

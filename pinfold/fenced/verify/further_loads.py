@@ -61,9 +61,14 @@ def _not_in_half(model, dtype) -> list[str]:
     """The first parameter that is not of this type, though the class does not ask for that."""
     names = ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict")
     exempt = tuple(module for name in names for module in getattr(model, name, None) or ())
+    first = next(iter(model.named_parameters()), ("", None))[0]
     for name, parameter in model.named_parameters():
         if parameter.is_floating_point() and parameter.dtype != dtype and not _named(name, exempt):
             cure = f'where it has to be float32, _keep_in_fp32_modules = ["{name.split(".")[-1]}"] says so in 5.x'
+            if first != name and _named(first, exempt):
+                # transformers 4.48 keeps the types of the file everywhere if the first parameter has that of its own;
+                # 4.57 does not
+                cure = f"or create {first} so, after whose type this release loads all others"
             return [f"{name} is {parameter.dtype}; create it without a dtype of its own; {cure}"]
     return []
 
