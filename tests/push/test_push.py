@@ -191,7 +191,7 @@ def test_a_tag_that_names_another_commit_is_refused(quick, push, copies):
     push("--tag", "v1.0")
     (copies[0] / "layers_tiny.py").write_text(tiny.LAYERS.replace("tanh", "sigmoid"))
     code, _, err = push("--tag", "v1.0")
-    assert code == 2 and "--tag=v1.0 exists" in err
+    assert code == 2 and "--tag=v1.0 already exists and points to " in err
 
 
 def test_a_branch_is_made_and_main_stays_as_it_was(quick, push, repo):

@@ -319,7 +319,7 @@ def test_a_probe_that_the_model_refuses_is_left_out_and_said(tmp_path, forked, t
     source = tiny.MODELING.replace(mark, mark + refusal)
     expected, answer = verified(tmp_path, tiny.write_folder(tmp_path / "f", modeling_tiny=source), tiny_checkpoint)
     assert expected.request["probes"]["AutoModelForSequenceClassification"] == ["pair", "single"]
-    assert any("probe 'triple' is refused: ValueError: no batch of three" in note for note in expected.notes)
+    assert any("probe 'triple' was refused: ValueError: no batch of three" in note for note in expected.notes)
     assert answer["checks"]["D03"] == "ok"
 
 
