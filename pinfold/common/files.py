@@ -64,10 +64,10 @@ def lock(path: Path, wait: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared_lock(path: Path) -> Iterator[Callable[[], bool]]:
-    """Hold a lock that others hold at the same time; the yielded function tells whether no other is left.
+    """Hold a lock that others hold at the same time; the yielded function says whether no other is left.
 
     By fcntl, since the locks of filelock 3.12, the oldest that is allowed, are all exclusive. Windows has none: there
-    everyone is told to be the last.
+    each call says that it is the last.
     """
     try:
         import fcntl

@@ -73,7 +73,7 @@ def test_a_file_without_an_object_is_one_line(tmp_path, content, words):
         assert str(raised.value).startswith(f"{path}: {words}") and "\n" not in str(raised.value)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="without fcntl everyone is told to be the last")
+@pytest.mark.skipif(sys.platform == "win32", reason="without fcntl each call says that it is the last")
 def test_of_those_who_share_a_lock_the_one_that_is_left_knows_it(tmp_path):
     path = tmp_path / "lock"
     with shared_lock(path) as first_is_last:

@@ -289,7 +289,7 @@ def registered_at_import(code: ReachableCode) -> Iterator[Finding]:
 def not_registered(code: ReachableCode) -> Iterator[Finding]:
     """P28: classes that auto_map names and no register_for_auto_class does.
 
-    Before transformers 4.57 save_pretrained copies the code of registered classes only, so that a model that somebody
+    Before transformers 4.57 save_pretrained copies the code of registered classes only, so that a model that a user
     has loaded, tuned and saved cannot be loaded again.
     """
     if code.lowest_version >= (4, 57):

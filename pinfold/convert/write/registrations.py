@@ -46,7 +46,7 @@ def registrations(conversion: Conversion, kind: str, text: str, lowest: str) -> 
        has most often, or AutoModel.
     4. Of these, those that every release has; where none is, the last.
     5. Of several models for one Auto class (the towers of CLIP and CLIP itself) the whole model's is registered, else
-       the first. It comes last: what was left out before is no choice.
+       the first. It comes last: what was left out before cannot be chosen.
     """
     classes = {n.name: n for n in ast.parse(text).body if isinstance(n, ast.ClassDef)}
     own = [node for node in classes.values() if node.name in conversion.module.items]
