@@ -79,7 +79,8 @@ def test_the_example_copied_from_the_cards_page_prints_what_the_card_shows(pushe
 def test_the_push_finds_nothing_and_verifies_every_class_and_the_tokenizer(pushed):
     told = pushed[2]
     assert "audit    nothing found" in told and "AutoTokenizer: ids equal" in told
-    assert told.index("\naudit ") < told.index("\nconvert ") < told.index("\nverify "), "audited before it is run"
+    steps = [told.index(f"\n  {step} ") for step in ("audit", "convert", "verify")]
+    assert steps == sorted(steps), "the code is audited before it is run"
     autos = set(re.findall(r"AutoModel\w*", told.split("verify")[1].split(":")[0]))
     assert autos == {
         "AutoModel", "AutoModelForCausalLM", "AutoModelForSequenceClassification",
