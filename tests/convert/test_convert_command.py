@@ -300,7 +300,7 @@ def test_what_changed_upstream_since_is_said_and_not_compared(forked, convert, t
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "line"),
     [
         (
             "import transformers\nclass MyForCausalLM(transformers.LlamaForCausalLM): pass",
@@ -323,11 +323,11 @@ def test_what_changed_upstream_since_is_said_and_not_compared(forked, convert, t
         ),
     ],
 )
-def test_bases_that_could_not_be_replaced_are_refused(tmp_path, capsys, text, told):
+def test_bases_that_could_not_be_replaced_are_refused(tmp_path, capsys, text, line):
     path = tmp_path / "modular_my.py"
     path.write_text(f"{text}\n")
     assert main(["convert", str(path)]) == 2
-    assert capsys.readouterr().err == f"pinfold convert: {path}:{told}\n"
+    assert capsys.readouterr().err == f"pinfold convert: {path}:{line}\n"
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -346,7 +346,7 @@ def test_an_argument_by_a_name_that_callers_no_longer_use_is_refused(tmp_path, c
     (tmp_path / "my").mkdir()
     path = tmp_path / "my" / "modular_my.py"
     head = "from base.modeling_base import BaseAttention\n\n\nclass MyAttention(BaseAttention):\n"
-    for method, told in (
+    for method, line in (
         ("forward(self, x, past_key_values=None, **kwargs):\n        return x + 1", "takes past_key_values"),
         ("forward(self, x, past_key_value=None, **kwargs):\n        return x + 1", "takes past_key_value,"),
         ("forward(self, x, mask=None, **kwargs):\n        return x + 1", "callers pass as attention_mask"),
@@ -358,12 +358,12 @@ def test_an_argument_by_a_name_that_callers_no_longer_use_is_refused(tmp_path, c
     ):
         path.write_text(f"{head}    def {method}\n")
         assert main(["convert", str(path)]) == 2, method
-        assert told in capsys.readouterr().err
+        assert line in capsys.readouterr().err
     path.write_text(f"{head}    def forward(self, x, attention_mask=None, cache=None):\n        return x + 1\n")
     assert main(["convert", str(path)]) == 0
 
 
-def test_a_class_that_replaces_nothing_is_told(tmp_path, capsys):
+def test_a_class_that_replaces_nothing_is_named(tmp_path, capsys):
     path = tmp_path / "modular_my.py"
     path.write_text(
         "from transformers.models.llama.modeling_llama import LlamaMLP, LlamaModel\n\n\n"
@@ -371,8 +371,8 @@ def test_a_class_that_replaces_nothing_is_told(tmp_path, capsys):
         "class MyMlp(LlamaMLP):\n    def forward(self, x):\n        return x\n"
     )
     assert main(["convert", str(path)]) == 0
-    told = "line 8: MyMlp is never used, because LlamaMLP is still in its place; rename MyMlp to MyMLP to replace it"
-    assert capsys.readouterr().err == f"{path}: {told}\n"
+    line = "line 8: MyMlp is never used, because LlamaMLP is still in its place; rename MyMlp to MyMLP to replace it"
+    assert capsys.readouterr().err == f"{path}: {line}\n"
     (tmp_path / "right").mkdir()
     right = tmp_path / "right" / "modular_my.py"
     right.write_text(path.read_text().replace("MyMlp", "MyMLP"))

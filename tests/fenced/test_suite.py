@@ -173,7 +173,7 @@ def test_the_command_shows_a_table_and_writes_it_as_json(tmp_path, pinfold):
     shown = done.stdout
     assert shown.index("What an audit cannot see") < shown.index("running its code, ") < shown.index("FineModel: 51")
     assert "1 FineModel (AutoModel), transformers" in shown and "0 failed" in shown
-    assert "  nested configurations (1): there is no configuration inside it" in shown
+    assert "  nested configurations (1): it holds no other configuration" in shown
     rows = json.loads(report.read_text())["suite"]
     assert len(rows) == len(table.CHECKS) and {row["state"] for row in rows} == {table.PASSED, table.NOT_APPLICABLE}
 

@@ -84,9 +84,13 @@ def test_every_attention_kind_and_head_is_pushed_and_verified(forked, tokenizer,
     for part in (model, tokenizer):
         part.save_pretrained(tmp_path / "bert")
     assert main(["push", str(ROOT / "bert_model"), "--checkpoint", "bert", "--endpoint", "embedded"]) == 0
-    told = capsys.readouterr().out
-    assert "audit    nothing found" in told and "AutoTokenizer: ids equal" in told and told.count("AutoModelFor") >= 7
-    assert "AutoModel.from_pretrained" in told or "AutoModelForPreTraining.from_pretrained" in told
+    printed = capsys.readouterr().out
+    assert (
+        "audit    nothing found" in printed
+        and "AutoTokenizer: ids equal" in printed
+        and printed.count("AutoModelFor") >= 7
+    )
+    assert "AutoModel.from_pretrained" in printed or "AutoModelForPreTraining.from_pretrained" in printed
     with destination.running(tmp_path / "runs" / "hub") as server:
         url = f"http://127.0.0.1:{server['port']}"
         assert "seq_relationship_logits" in copied_example_runs(url, "local/bert", tmp_path / "other")
@@ -114,5 +118,5 @@ def test_a_classifier_of_another_size_than_its_sisters_is_pushed(forked, head, l
     build(head, num_labels=labels).save_pretrained("classes")
     given = ["--checkpoint", "classes", "--versions", "newest", "--endpoint", "embedded"]
     assert main(["push", str(ROOT / "bert_model"), *given]) == 0
-    told = capsys.readouterr()
-    assert "does not fit this checkpoint and was not verified: classifier.bias is (" in told.out + told.err
+    printed = capsys.readouterr()
+    assert "does not fit this checkpoint and was not verified: classifier.bias is (" in printed.out + printed.err

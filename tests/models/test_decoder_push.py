@@ -77,17 +77,17 @@ def test_the_example_copied_from_the_cards_page_prints_what_the_card_shows(pushe
 
 
 def test_the_push_finds_nothing_and_verifies_every_class_and_the_tokenizer(pushed):
-    told = pushed[2]
-    assert "audit    nothing found" in told and "AutoTokenizer: ids equal" in told
-    steps = [told.index(f"\n  {step} ") for step in ("audit", "convert", "verify")]
+    printed = pushed[2]
+    assert "audit    nothing found" in printed and "AutoTokenizer: ids equal" in printed
+    steps = [printed.index(f"\n  {step} ") for step in ("audit", "convert", "verify")]
     assert steps == sorted(steps), "the code is audited before it is run"
-    autos = set(re.findall(r"AutoModel\w*", told.split("verify")[1].split(":")[0]))
+    autos = set(re.findall(r"AutoModel\w*", printed.split("verify")[1].split(":")[0]))
     assert autos == {
         "AutoModel", "AutoModelForCausalLM", "AutoModelForSequenceClassification",
         "AutoModelForTokenClassification", "AutoModelForQuestionAnswering",
     }  # fmt: skip
-    assert f'AutoModelForCausalLM.from_pretrained("local/decoder", revision="{pushed[1]}"' in told
-    assert "AutoTokenizer.from_pretrained(" in told
+    assert f'AutoModelForCausalLM.from_pretrained("local/decoder", revision="{pushed[1]}"' in printed
+    assert "AutoTokenizer.from_pretrained(" in printed
 
 
 def test_everything_is_the_same_in_every_version(said):

@@ -17,6 +17,8 @@ from pinfold.audit.reachable import (
 )
 from pinfold.folder.kinds import head
 
+REGISTERS_ON_LOAD = (4, 53)
+
 
 def post_init(code: ReachableCode) -> Iterator[Finding]:
     """P10: models that do not end with post_init."""
@@ -287,12 +289,13 @@ def registered_at_import(code: ReachableCode) -> Iterator[Finding]:
 
 
 def not_registered(code: ReachableCode) -> Iterator[Finding]:
-    """P28: classes that auto_map names and no register_for_auto_class does.
+    """P28: model classes that auto_map names and no register_for_auto_class does.
 
-    Before transformers 4.57 save_pretrained copies the code of registered classes only, so that a model that a user
-    has loaded, tuned and saved cannot be loaded again.
+    Before transformers 4.53 save_pretrained copies the code of registered classes only, so that a model that a user
+    has loaded, tuned and saved cannot be loaded again. From 4.53 on, and for configurations in every release, loading
+    through an Auto class registers (models/auto/auto_factory.py and configuration_auto.py).
     """
-    if code.lowest_version >= (4, 57):
+    if code.lowest_version >= REGISTERS_ON_LOAD:
         return
     registered = {
         chain(node.func)[-2]
@@ -303,15 +306,13 @@ def not_registered(code: ReachableCode) -> Iterator[Finding]:
     lines: dict[str, tuple[str, str]] = {}  # class -> the file it is in, and the line that it needs
     for auto, entry in sorted(code.auto_map.items(), reverse=True):
         cls = entry.split(".")[-1]
-        is_model = auto.startswith("AutoModel")
-        if (is_model or auto == "AutoConfig") and cls in code.folder.classes and cls not in registered | lines.keys():
-            argument = f'"{auto}"' if is_model else ""
-            lines[cls] = code.folder.classes[cls][0].file, f"{cls}.register_for_auto_class({argument})"
+        if auto.startswith("AutoModel") and cls in code.folder.classes and cls not in registered | lines.keys():
+            lines[cls] = code.folder.classes[cls][0].file, f'{cls}.register_for_auto_class("{auto}")'
     if lines:
         ends = [f"end {file} with {line}" for file, line in lines.values()]
         yield code.finding(
             "P28",
-            f"{_listed(list(lines))} {'are' if len(lines) > 1 else 'is'} not registered: before transformers 4.57, a "
+            f"{_listed(list(lines))} {'are' if len(lines) > 1 else 'is'} not registered: before transformers 4.53, a "
             "model that was loaded and saved lacks its code.",
             next(iter(lines)),
             fix=f"To save it with its code, {_listed(ends)}.",

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.reachable import ReachableCode, argument, assignments, call_name, chain, is_none, own_nodes, string
 
+TIES_PARTS = (4, 56)  # the first release in which each part ties its own weights
+_TIE_BY_HAND = ("get_output_embeddings", "tie_weights", "_tie_weights")
 CONTAINERS = {"ModuleList", "ModuleDict", "Sequential"}
 
 
@@ -85,11 +87,12 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
 
 
 def parts_that_tie(code: ReachableCode) -> Iterator[Finding]:
-    """P11e: a part that ties its own weights. transformers 4 ties what get_output_embeddings of the whole gives.
+    """P11e: a part that ties its own weights. Before 4.56 only what get_output_embeddings of the whole gives is tied.
 
-    It also calls _tie_weights of every part, which therefore helps too (modeling_utils.py, tie_weights, up to 4.57).
+    Every release of transformers 4 also calls _tie_weights of each part, which therefore helps too (modeling_utils.py,
+    tie_weights).
     """
-    if code.lowest_version >= (5, 0) or ties(code) is False or _said_untied(code.configs.get("config.json", {})):
+    if code.lowest_version >= TIES_PARTS or ties(code) is False or _said_untied(code.configs.get("config.json", {})):
         return
     for cls in code.models:
         if code.folder.is_stock(cls) or any(code.folder.method(cls, name) for name in _TIE_BY_HAND):
@@ -97,15 +100,12 @@ def parts_that_tie(code: ReachableCode) -> Iterator[Finding]:
         for node, attribute, part, key in _tying_parts(code, cls):
             yield code.finding(
                 "P11e",
-                f"{part} ties its weights, and {cls}, which holds it, has no get_output_embeddings: transformers 4 "
-                f"leaves {attribute}.{key} random.",
+                f"{part} ties its weights, and {cls}, which holds it, has no get_output_embeddings: transformers "
+                f"before 4.56 leaves {attribute}.{key} random.",
                 cls,
                 node,
                 fix=f"Define get_output_embeddings there, and let it return self.{attribute}.get_output_embeddings().",
             )
-
-
-_TIE_BY_HAND = ("get_output_embeddings", "tie_weights", "_tie_weights")
 
 
 def _tying_parts(code: ReachableCode, cls: str) -> Iterator[tuple[ast.AST, str, str, str]]:
@@ -117,8 +117,9 @@ def _tying_parts(code: ReachableCode, cls: str) -> Iterator[tuple[ast.AST, str, 
                 if len(path) != 2 or path[0] != "self" or part == cls or part not in code.folder.classes:
                     continue
                 keys = code.folder.attribute(part, "_tied_weights_keys")
-                tied = isinstance(keys, ast.Dict) and keys.keys and code.folder.kind(part) == "model"
-                if isinstance(keys, ast.Dict) and tied and not code.folder.method(part, "_tie_weights"):
+                if code.folder.kind(part) != "model" or code.folder.method(part, "_tie_weights"):
+                    continue
+                if isinstance(keys, ast.Dict) and keys.keys:
                     yield node, path[1], part, string(keys.keys[0]) or "its target"
 
 

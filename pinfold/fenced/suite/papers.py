@@ -146,7 +146,7 @@ def nested_configurations(subject: Subject) -> str:
     """Fails when a part of a composite model is built from defaults after a reload."""
     inner = nested(subject.config)
     if not inner:
-        raise NotApplicable("there is no configuration inside it")
+        raise NotApplicable("it holds no other configuration")
     directory = subject.scratch()
     subject.config.save_pretrained(directory)
     again = nested(type(subject.config).from_pretrained(directory))

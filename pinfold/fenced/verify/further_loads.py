@@ -66,8 +66,7 @@ def _not_in_half(model, dtype) -> list[str]:
         if parameter.is_floating_point() and parameter.dtype != dtype and not _named(name, exempt):
             cure = f'where it has to be float32, _keep_in_fp32_modules = ["{name.split(".")[-1]}"] says so in 5.x'
             if first != name and _named(first, exempt):
-                # transformers 4.48 keeps the types of the file everywhere if the first parameter has that of its own;
-                # 4.57 does not
+                # up to 4.50, all parameters keep the type of the file if the first one has it by its own choice
                 cure = f"or create {first} so, after whose type this release loads all others"
             return [f"{name} is {parameter.dtype}; create it without a dtype of its own; {cure}"]
     return []
