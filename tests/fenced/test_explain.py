@@ -54,6 +54,15 @@ def test_a_field_that_the_base_class_reads_has_to_be_set_before(arguments, cure)
     assert "(configuration_x.py:3)" in line and cure in line
 
 
+def test_a_field_that_the_class_itself_reads_too_early_is_not_blamed_on_the_base_class():
+    text = (
+        CONFIG
+        + "    def __init__(self, **kwargs):\n        super().__init__(**kwargs)\n        self.twice = self.depth\n"
+    )
+    line = said(folder(text).C)
+    assert line.endswith("; take depth as an argument of C.__init__, with a default, and set it")
+
+
 def test_an_attribute_of_another_object_has_no_such_cure():
     line = said(lambda: folder("def read(x):\n    return x.depth\n").read(1))
     assert line == "AttributeError: 'int' object has no attribute 'depth' (modeling_x.py:2)"

@@ -37,8 +37,9 @@ def _missing_field(error: BaseException, frames: list[FrameType]) -> str:
     inits = [
         f for f in frames if _is_of_folder(f) and f.f_code.co_name == "__init__" and f.f_locals.get("self") is owner
     ]
-    before = " before super().__init__(), which reads it" if inits else ""
-    if inits and name in inits[-1].f_locals:
+    too_late = bool(inits) and not _is_of_folder(frames[-1])
+    before = " before super().__init__(), which reads it" if too_late else ""
+    if too_late and name in inits[-1].f_locals:
         return f"; set self.{name}{before}"
     return f"; take {name} as an argument of {type(owner).__name__}.__init__, with a default, and set it{before}"
 
