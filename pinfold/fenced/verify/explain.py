@@ -37,7 +37,8 @@ def _missing_field(error: BaseException, frames: list[FrameType]) -> str:
     inits = [
         f for f in frames if _is_of_folder(f) and f.f_code.co_name == "__init__" and f.f_locals.get("self") is owner
     ]
-    too_late = bool(inits) and not _is_of_folder(frames[-1])
+    reads = [f for f in frames if f.f_code.co_name not in ("__getattribute__", "__getattr__")]  # of the configuration
+    too_late = bool(inits) and not _is_of_folder(reads[-1])
     before = " before super().__init__(), which reads it" if too_late else ""
     if too_late and name in inits[-1].f_locals:
         return f"; set self.{name}{before}"
