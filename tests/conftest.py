@@ -83,7 +83,7 @@ def forks(tmp_path_factory):
 @pytest.fixture
 def forked(forks, monkeypatch):
     """Jobs run in forks of a warm process instead of the sandbox: for tests whose subject is not the sandbox."""
-    monkeypatch.setattr(fence, "run_sandboxed", forks.run)
+    monkeypatch.setattr(fence, "sandboxed", forks.sandboxed)
 
 
 @pytest.fixture(scope="session")

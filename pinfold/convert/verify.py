@@ -29,6 +29,7 @@ from pinfold.convert.read.resolve import resolve
 from pinfold.convert.read.workspace import Conversion, Generated, Workspace
 from pinfold.convert.write.finish import require_ruff
 from pinfold.fence import process as fence
+from pinfold.fence.handed import read_regular
 
 OTHER = "keeps_inheritance"  # the folder in which subclasses stay subclasses
 
@@ -250,9 +251,10 @@ def reported_checks(job: dict, work: Path, seconds: float, progress: bool) -> It
 
 def lines_of(path: Path) -> list[dict]:
     """What the process has reported so far, as far as it has the form of a report."""
+    content = read_regular(path.name, None, path.parent) or b""
     try:
-        lines = [json.loads(x) for x in path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]]
-    except (OSError, ValueError):
+        lines = [json.loads(line) for line in content.decode("utf-8", "replace").split("\n")[:-1]]
+    except (ValueError, RecursionError):
         return []
     texts = ("cls", "check", "why")
     return [x for x in lines if isinstance(x, dict) and all(isinstance(x.get(k, ""), str) for k in texts)]

@@ -1,8 +1,9 @@
 """The script that runs in the sandbox: it executes a folder's code, in any transformers version from 4.48 on.
 
-Run with the path of a JSON request; writes a JSON answer to the path that the request names. The job is the function
-``answer`` of the request's "module", such as "verify.load". Nothing in this folder imports pinfold, since it is the
-only folder of it that the sandbox shows: its files are found beside this one.
+Run with the path of a JSON request, and with the descriptor of a socket to the first process where there is one;
+writes a JSON answer to the path that the request names, and closes it as it closes all files (handover.py). The job is
+the function ``answer`` of the request's "module", such as "verify.load". Nothing in this folder imports pinfold, since
+it is the only folder of it that the sandbox shows: its files are found beside this one.
 """
 
 import importlib
@@ -12,8 +13,11 @@ import sys
 import types
 
 
-def main(path: str) -> None:
+def main(path: str, descriptor: str = "") -> None:
     """Do the job that the request names, and write its answer."""
+    handover = importlib.import_module("_inside.handover")
+    if descriptor:
+        handover.connect(int(descriptor))
     with open(path, encoding="utf-8") as file:
         request = json.load(file)
     answer = importlib.import_module(f"_inside.{request['module']}").answer(request)
@@ -21,6 +25,8 @@ def main(path: str) -> None:
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(answer, file)
     os.replace(temporary, request["answer"])
+    handover.close(os.path.basename(request["answer"]))
+    handover.close("")
 
 
 def gather() -> None:
@@ -34,4 +40,4 @@ if __name__ == "__main__":
     sys.path.pop(0)  # this script's folder: its neighbours' names must not hide other modules
     sys.dont_write_bytecode = True
     gather()
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -2,32 +2,36 @@
 
 How it works:
 - ``reference`` computes the expected outputs from the folder's own source and the checkpoint's tensors.
-- ``staged_load`` and ``published_load`` load through the Auto classes from an empty HF_HOME and compare with them bit
-  by bit; each of the checks D01 to D08 has its own result in the answer.
+- ``staged_load`` and ``published_load`` load through the Auto classes from an empty HF_HOME, and what they hand over
+  is compared with the reference bit by bit (judge.py); each of the checks D01 to D08 has its own result in the answer.
 - A tokenizer's ids are compared as well, with those of the checkpoint's own files; a tokenizer alone has only these.
-- All of it runs in the sandbox (fence/process.py), since it executes the folder's code; this half only compares
-  answers. The half inside is fenced/verify.
+- The folder's code is executed in the sandbox alone (fence/process.py; the half inside is fenced/verify), and does not
+  see the numbers that it is compared with.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pinfold.common.errors import UserError
 from pinfold.common.files import link_or_copy
 from pinfold.fence import process as fence
+from pinfold.fence.handed import Handed, Raw, parse_load
+from pinfold.fenced.handover import plain
 from pinfold.fenced.probe import declared, probes
-from pinfold.fenced.verify import attention
-from pinfold.fenced.verify.outputs import compare_outputs
+from pinfold.fenced.verify import attention, tokens
 from pinfold.fenced.verify.reference import SkippedHead
 from pinfold.folder.filenames import GENERATE
 from pinfold.folder.model_folder import DIGEST_LINE, code_digest
 from pinfold.staging.checkpoint import find_weights
 from pinfold.staging.stage import Staged
-from pinfold.verify import inputs
+from pinfold.verify import inputs, raw
+from pinfold.verify.judge import Expected, judge
 
 MANY = 300_000_000  # parameters; what takes a further copy of the weights is left out above, and said
 MARK = "SECOND_COPY"  # what the second of two copies has and the first does not
@@ -49,13 +53,23 @@ class Unverified(UserError):
 
 @dataclass
 class Reference:
-    """The numbers that every later load has to give."""
+    """The numbers that every later load has to give.
+
+    Args:
+        outputs: a safetensors file, "Auto class/probe/name". buffers: the same of what no file holds.
+        request: what is the same for every load. losses: by Auto class. tokens: of the tokenizer's samples.
+        custom_tokens: what custom_generate writes.
+    """
 
     outputs: Path
     hashes: dict[str, str]
     parameters: int
     checkpoint: Path
     request: dict = field(default_factory=dict)
+    buffers: Path | None = None
+    losses: dict[str, dict] = field(default_factory=dict)
+    tokens: dict | None = None
+    custom_tokens: list | None = None
     notes: list[str] = field(default_factory=list)
     skipped: list[SkippedHead] = field(default_factory=list)  # model classes that were not verified
     vocabulary: int = 0  # of a tokenizer alone
@@ -96,36 +110,88 @@ def reference(
     request = _reference_request(staged, checkpoint, models, directory, in_memory)
     folder = staged.folder.path.resolve()
     job = {**request, "module": "verify.reference", "folder": str(folder), "checkpoint": str(staged.directory)}
-    visible = [folder, staged.directory, checkpoint.resolve()]
+    visible = [folder, staged.directory, checkpoint.resolve(), directory]
     if origin:
         top = Path(origin["path"]).resolve() / origin["module"].split(".")[0]
         visible.append(top if top.exists() else top.with_suffix(".py"))
         job["origin"] = {**origin, "path": str(top.parent)}
-    answer = fence.run_sandboxed(job, work, visible=visible, writable=[directory], overlay=overlay, **_limits(staged))
-    _raise(answer, f"{staged.folder.path} with {checkpoint}")
-    try:
-        request |= {key: answer[key] for key in ("probes", "aliases", "losses", "drawn", "missing", "attention")}
-        request |= {key: answer.get(key) for key in ("custom_tokens", "converted")}
-        request |= {"probe": _same_words(answer["probe"], request)}
-        request |= {"reference_version": answer["transformers"], "tokens": answer.get("tokens")}
-        measured, heads = answer.get("measured"), answer["skipped_heads"]
-        return Reference(
-            outputs=Path(request["outputs"]),
-            hashes=answer["hashes"],
-            parameters=answer["parameters"],
-            checkpoint=checkpoint.resolve(),
-            request=request,
-            notes=answer["notes"],
-            skipped=[SkippedHead(*(str(head[key]) for key in ("auto", "name", "why"))) for head in heads],
-            measured=measured if isinstance(measured, dict) else {},
-            origin=str(answer.get("origin") or ""),
-            not_run=[str(name) for name in answer.get("not_run") or ()],
-        )
-    except (KeyError, TypeError) as error:
-        why = f"{error} missing" if isinstance(error, KeyError) else str(error)
-        raise UserError(
-            f"{staged.folder.path}: the folder's code replaced the verification result ({why}); do not trust it"
-        ) from None
+    with fence.sandboxed(job, work, visible=visible, overlay=overlay, **_limits(staged)) as outcome:
+        _raise(outcome.answer, f"{staged.folder.path} with {checkpoint}")
+        try:
+            expected = _reference(outcome, request, directory, checkpoint)
+            if origin and not expected.origin:
+                expected.origin = _same_as_origin(outcome.handed, origin, expected, staged)
+            return expected
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            why = f"{error} missing" if isinstance(error, KeyError) else str(error)
+            raise UserError(
+                f"{staged.folder.path}: the folder's code replaced the verification result ({why}); do not trust it"
+            ) from None
+
+
+def _reference(outcome: fence.Outcome, request: dict, directory: Path, checkpoint: Path) -> Reference:
+    """The reference in an outcome; its files are kept in ``directory``, which no later load sees.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: the answer does not have the form of one.
+    """
+    answer, handed = outcome.answer, outcome.handed
+    outputs, buffers, inputs_file = (directory / f"{name}.safetensors" for name in ("outputs", "buffers", "inputs"))
+    outputs.write_bytes(handed.read(outputs.name))
+    buffers.write_bytes(handed.read(buffers.name))
+    if declared.INPUTS in handed.files:
+        inputs_file.write_bytes(handed.read(declared.INPUTS))
+    unheld = parse_load(buffers.read_bytes()).tensors
+    computed = parse_load(outputs.read_bytes()).tensors
+    request = {
+        **request,
+        **{key: answer[key] for key in ("probes", "aliases", "drawn", "missing", "attention")},
+        "losses": {auto: {k: v for k, v in each.items() if k == "skipped"} for auto, each in answer["losses"].items()},
+        "unheld": {auto: _sizes(raw.without(f"{auto}/", unheld)) for auto in answer["probes"]},
+        "converted": bool(answer.get("converted")),
+        "models": {auto: place for auto, place in request["models"].items() if auto in answer["probes"]},
+        "probe": _same_words(answer["probe"], request, inputs_file),
+        "reference_version": str(answer["transformers"]),
+    }
+    measured, heads = answer.get("measured"), answer["skipped_heads"]
+    tokenizer = answer["tokens"] if request.get("tokenizer") else None
+    return Reference(
+        outputs=outputs,
+        hashes={auto: raw.sha256(computed, auto) for auto in request["models"]}
+        | ({"AutoTokenizer": tokens.sha256(tokenizer)} if tokenizer is not None else {}),
+        parameters=int(answer["parameters"]),
+        checkpoint=checkpoint.resolve(),
+        request=request,
+        buffers=buffers,
+        losses=answer["losses"],
+        tokens=tokenizer,
+        custom_tokens=answer.get("custom_tokens"),
+        notes=[str(note) for note in answer["notes"]],
+        skipped=[SkippedHead(*(str(head[key]) for key in ("auto", "name", "why"))) for head in heads],
+        measured=measured if isinstance(measured, dict) else {},
+        origin=str(answer.get("origin") or ""),
+        not_run=[str(name) for name in answer.get("not_run") or ()],
+    )
+
+
+def _sizes(tensors: Mapping[str, Raw]) -> dict[str, list]:
+    """Name -> bytes and sha256."""
+    return {name: [len(each.data), hashlib.sha256(each.data).hexdigest()] for name, each in tensors.items()}
+
+
+def _same_as_origin(handed: Handed, origin: dict, expected: Reference, staged: Staged) -> str:
+    """What the user reads of the package that the folder was written from.
+
+    Raises:
+        Unverified: it computes something else.
+    """
+    name = f"{origin['module']}.{origin['cls']}"
+    load = handed.load("origin")
+    auto = str(load.facts)
+    lines = raw.compare_outputs(auto, parse_load(expected.outputs.read_bytes()).tensors, load.tensors)
+    failures = [{"check": "D03", "line": f"the flat folder and {name} differ: {line}"} for line in lines]
+    _raise({"failures": failures}, f"{staged.folder.path}")
+    return f"the outputs equal those of {name}, bit for bit"
 
 
 def _reference_request(
@@ -149,9 +215,6 @@ def _reference_request(
         "dtype": inputs.declared_dtype(config) or inputs.widest_dtype(staged),
         "threads": max(1, (os.cpu_count() or 2) // 2),
         "weights": [str(path.resolve()) for path in find_weights(checkpoint)],
-        "outputs": str(directory / "outputs.safetensors"),
-        "inputs": str(directory / "inputs.safetensors"),
-        "buffers": str(directory / "buffers.pt"),
         "probe": own_probe(staged.folder.path),
         "code": staged.code,
         "many": MANY,
@@ -166,16 +229,17 @@ def _tokenizer_reference(staged: Staged, checkpoint: Path, work: Path, overlay: 
     directory = Path(tempfile.mkdtemp(prefix="reference-", dir=work))
     request = {"models": {}, "threads": 1, "tokenizer": inputs.tokenizer_files(staged, checkpoint, directory)}
     job = {**request, "module": "verify.reference", "folder": str(staged.directory)}
-    visible = [staged.directory, checkpoint.resolve()]
-    answer = fence.run_sandboxed(job, work, visible=visible, writable=[directory], overlay=overlay, **_limits(staged))
+    visible = [staged.directory, checkpoint.resolve(), directory]
+    answer = fence.run_sandboxed(job, work, visible=visible, overlay=overlay, **_limits(staged))
     _raise(answer, f"{checkpoint}")
-    request |= {"reference_version": answer["transformers"], "tokens": answer["tokens"]}
+    request |= {"reference_version": answer["transformers"]}
     return Reference(
         outputs=directory / "outputs.safetensors",
-        hashes=answer["hashes"],
+        hashes={"AutoTokenizer": tokens.sha256(answer["tokens"])},
         parameters=0,
         checkpoint=checkpoint.resolve(),
         request=request,
+        tokens=answer["tokens"],
         notes=answer["notes"],
         vocabulary=answer["tokens"]["sizes"].get("tokens", 0),
     )
@@ -193,18 +257,16 @@ def compare_in_memory(model, auto: str, expected: Reference) -> str | None:
     import copy
 
     import torch
-    from safetensors.torch import load_file
+    from safetensors.torch import save
 
-    reference_outputs = load_file(expected.outputs)
-    if own := {
-        key.split("/", 1)[1]: value for key, value in reference_outputs.items() if key.startswith("in memory/")
-    }:
+    reference_outputs = parse_load(expected.outputs.read_bytes()).tensors
+    if own := raw.without("in memory/", reference_outputs):
         reference_outputs = {f"{auto}/{key}": value for key, value in own.items()}  # with its own attention
 
     def failures(compared) -> list[dict]:
         outputs, _ = probes.run_probes(compared, expected.request["probe"], expected.request["probes"][auto])
-        outputs = {f"{auto}/{key}": value for key, value in outputs.items()}
-        return [{"check": "D03", "line": line} for line in compare_outputs(auto, outputs, reference_outputs)]
+        tensors = parse_load(save({f"{auto}/{key}": plain(value) for key, value in outputs.items()})).tensors
+        return [{"check": "D03", "line": line} for line in raw.compare_outputs(auto, tensors, reference_outputs)]
 
     runs_with = attention.implementations(model.config)
     as_it_is = attention.on_cpu(runs_with) and all(p.device.type == "cpu" for p in model.parameters())
@@ -260,18 +322,16 @@ def staged_load(
         copy = read_only / "first" / staged.directory.name
         shutil.copytree(staged.directory, copy, copy_function=link_or_copy)
         job = {
-            **expected.request,
-            **({"threads": threads} if threads else {}),
-            "module": "verify.load",
+            **_load_request(expected, threads),
             "target": str(copy),
             "resave": str(writable / "saved"),
             "second": _second_copy(staged, read_only / "second" / staged.directory.name),
             "code_revision": code_revision,
         }
-        visible = [staged.directory, read_only, expected.checkpoint, expected.outputs.parent]
-        answer = fence.run_sandboxed(
-            job, work, visible=visible, writable=[writable], overlay=overlay, hub_home=hub_home, **_limits(staged)
-        )
+        visible = [staged.directory, read_only, expected.checkpoint, *_inputs_of(expected)]
+        where = {"visible": visible, "writable": [writable], "overlay": overlay, "hub_home": hub_home}
+        with fence.sandboxed(job, work, **where, **_limits(staged)) as outcome:
+            answer = judge(job, _expected(expected), outcome.answer, outcome.handed)
     finally:
         shutil.rmtree(here, ignore_errors=True)
     _raise(answer, "the staged files do not load correctly")
@@ -301,24 +361,50 @@ def published_load(
     """
     saved = Path(tempfile.mkdtemp(prefix="published-", dir=work))
     job = {
-        **expected.request,
-        **({"threads": threads} if threads else {}),
-        "module": "verify.load",
+        **_load_request(expected, threads),
         "target": repo,
         "revision": revision,
         "code_revision": code_revision,
         "resave": str(saved / "saved") if resave else None,
         "examples": examples or [],
     }
-    visible = [hub_home, expected.checkpoint, expected.outputs.parent]
+    visible = [hub_home, expected.checkpoint, *_inputs_of(expected)]
+    where = {"visible": visible, "writable": [saved], "overlay": overlay, "hub_home": hub_home}
     try:
-        answer = fence.run_sandboxed(
-            job, work, visible=visible, writable=[saved], hub_home=hub_home, overlay=overlay, **_limits(staged)
-        )
+        with fence.sandboxed(job, work, **where, **_limits(staged)) as outcome:
+            answer = judge(job, _expected(expected), outcome.answer, outcome.handed)
     finally:
         shutil.rmtree(saved, ignore_errors=True)
     _raise(answer, f"{repo} at {revision} does not load correctly")
     return answer
+
+
+def _load_request(expected: Reference, threads: int | None) -> dict:
+    """What every load is asked for; nothing in it says what its outputs have to be."""
+    request = {**expected.request, "custom_generate": expected.custom_tokens is not None, "module": "verify.load"}
+    return request | ({"threads": threads} if threads else {})
+
+
+def _inputs_of(expected: Reference) -> list[Path]:
+    """Files that a load reads beside the checkpoint: the probe's tensors."""
+    files = {Path(words["file"]) for words in expected.request.get("probe", {}).values() if "file" in words}
+    return sorted(files)
+
+
+def _expected(expected: Reference) -> Expected:
+    """What a load is compared with."""
+    files = [expected.outputs, expected.buffers]
+    outputs, buffers = (parse_load(path.read_bytes()).tensors if path and path.exists() else {} for path in files)
+    return Expected(
+        outputs=outputs,
+        buffers=buffers,
+        losses=expected.losses,
+        drawn=expected.request.get("drawn", {}),
+        tokens=expected.tokens,
+        custom_tokens=expected.custom_tokens,
+        version=str(expected.request["reference_version"]),
+        dtype=str(expected.request.get("dtype")),
+    )
 
 
 def _second_copy(staged: Staged, directory: Path) -> dict | None:
@@ -343,7 +429,7 @@ def _second_copy(staged: Staged, directory: Path) -> dict | None:
 
 def _limits(staged: Staged) -> dict:
     size = sum(p.stat().st_size for p in staged.weights)
-    return {"memory": 8 * fence.GIB + 8 * size, "seconds": 600 + size / 5e6}
+    return {"memory": 8 * fence.GIB + 8 * size, "disk": 4 * fence.GIB + 4 * size, "seconds": 600 + size / 5e6}
 
 
 def own_probe(folder: Path) -> dict:
@@ -358,14 +444,17 @@ def own_probe(folder: Path) -> dict:
         raise UserError(str(error)) from None
 
 
-def _same_words(answered: object, request: dict) -> dict:
+def _same_words(answered: object, request: dict, inputs_file: Path) -> dict:
     """The probe as the sandbox answered it: only tensors in the file of inputs may have taken the place of words."""
     if not isinstance(answered, dict):
         raise TypeError("the probe is not an object")
+    probe: dict = {}
     for name, words in answered.items():
-        if words != request["probe"].get(name) and words != {"kept": name, "file": request["inputs"]}:
+        kept = isinstance(words, dict) and set(words) == {"kept", "file"} and words["kept"] == name
+        if words != request["probe"].get(name) and not (kept and inputs_file.exists()):
             raise TypeError(f"the probe of {name} was changed")
-    return answered
+        probe[name] = {"kept": name, "file": str(inputs_file)} if kept else words
+    return probe
 
 
 def _raise(answer: dict, what: str) -> None:

@@ -1,143 +1,310 @@
-"""The sandbox: what a script in it sees and can write to, and in which order its mounts are made."""
+"""The sandbox: what code in it sees, writes to and hands over, and what it cannot forge."""
 
 import ast
-import json
+import ctypes
 import os
-import shlex
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
 from pinfold.common.errors import UserError
-from pinfold.fence import mounts
 from pinfold.fence import process as fence
+from pinfold.fence import sandbox
 
-SCRIPT = """
-import json, os, sys
+# What every script here ends with, as fenced/main.py does.
+END = """
+import socket
+connection = socket.socket(fileno=int(sys.argv[2]))
 
-request, said = json.load(open(sys.argv[1])), {}
+def close(name):
+    connection.sendall((name + "\\n").encode())
+    connection.recv(1)
+
+def end(**said):
+    json.dump({"failures": [], **said}, open(request["answer"], "w"))
+    close("answer.json")
+    close("")
+"""
+START = "import json, os, signal, sys, time\nrequest = json.load(open(sys.argv[1]))\n" + END
+LEVELS = {"bubblewrap": ("bwrap", sandbox.BUBBLEWRAP), "nothing": ("", ())}
+LEVELS |= {f"unshare {number}": ("unshare", options) for number, options in enumerate(sandbox.NAMESPACES, 1)}
+whole = pytest.mark.skipif(not fence.available().whole, reason="this machine allows no whole sandbox")
+
+
+@pytest.fixture(params=LEVELS)
+def level(request, monkeypatch):
+    """Each level that this machine allows, as if it were the strongest."""
+    at = sandbox.Fence(*LEVELS[request.param])
+    if at.program and not (shutil.which(at.program) and sandbox._works(at)):
+        pytest.skip(f"{request.param} does not work on this machine")
+    monkeypatch.setattr(fence, "available", lambda: at)
+    return at
+
+
+@pytest.fixture
+def run(tmp_path):
+    """run(code, **request) -> what the code says with end(...); further arguments of the fence as options={...}."""
+    work = tmp_path / "a place"
+    (work / "staged").mkdir(parents=True)
+    (work / "staged" / "file").touch()
+    (work / "made").mkdir()
+
+    def run(code, options=None, **request):
+        (tmp_path / "code").mkdir(exist_ok=True)
+        script = tmp_path / "code" / "script.py"
+        script.write_text(START + code)
+        more = {"visible": [work / "staged"], "writable": [work / "made"], **(options or {})}
+        return fence.run_sandboxed(request, work, script=script, **more)
+
+    run.work, run.outside = work, tmp_path
+    return run
+
+
+WRITES = """
 os.system("mount -o remount,rw / 2>/dev/null; mount -o remount,bind,rw / 2>/dev/null; umount / 2>/dev/null")
+said = {}
 for path in request["paths"]:
     try:
         open(path, "w").close()
         said[path] = "written"
     except OSError as error:
         said[path] = error.strerror
-said["failures"] = []
-json.dump(said, open(request["answer"], "w"))
+end(said=said)
 """
 
-needs_read_only = pytest.mark.skipif(not fence.available().read_only, reason="no mount namespace on this machine")
 
-
-@pytest.fixture
-def try_to_write(tmp_path):
-    """try_to_write(paths) -> path -> "written" or the reason why not. One directory has a space in its name."""
-    work = tmp_path / "a place"
-    (work / "staged").mkdir(parents=True)
-    (work / "staged" / "file").touch()
-    (work / "made").mkdir()
-    (tmp_path / "script.py").write_text(SCRIPT)
-
-    def run(*paths):
-        request = {"paths": [str(p) for p in paths]}
-        answer = fence.run_sandboxed(
-            request, work, script=tmp_path / "script.py", visible=[work / "staged"], writable=[work / "made"]
-        )
-        return {path: word for path, word in answer.items() if path != "failures"}
-
-    run.work, run.outside = work, tmp_path
-    return run
-
-
-@needs_read_only
-def test_only_the_working_directory_can_be_written_to(try_to_write):
-    work, outside = try_to_write.work, try_to_write.outside
-    free, kernel = work / "made" / "free", "/proc/sys/kernel/core_pattern"
+@whole
+def test_only_the_working_directory_can_be_written_to(run):
+    free, kernel = run.work / "made" / "free", "/proc/sys/kernel/core_pattern"
     before = Path(kernel).read_text()
-    said = try_to_write(free, work / "x", outside / "x", "/tmp/x", "/dev/shm/x", "/run/x", "/x", "/dev/null", kernel)
+    paths = [free, run.work / "x", run.outside / "x", "/tmp/x", "/dev/shm/x", "/run/x", "/x", "/dev/null", kernel]
+    paths += [run.work / "staged" / "file", run.work / "staged" / "new"]
+    said = run(WRITES, paths=[str(path) for path in paths])["said"]
     assert {path for path, word in said.items() if word == "written"} == {str(free), "/dev/null"}
-    assert free.exists() and not (outside / "x").exists() and Path(kernel).read_text() == before
+    assert free.exists() and not (run.outside / "x").exists() and Path(kernel).read_text() == before
+    assert [path.name for path in (run.work / "staged").iterdir()] == ["file"]
 
 
-SOCKET = """
-import json, os, socket, sys
+SEES = """
+def tried(call):
+    try:
+        return str(call())
+    except OSError as error:
+        return error.strerror
 
-request = json.load(open(sys.argv[1]))
 client = socket.socket(socket.AF_UNIX)
-try:
-    client.connect(request["socket"])
-    said = "connected"
-except OSError as error:
-    said = error.strerror
-listed = sorted(os.listdir("/tmp"))
-json.dump({"failures": [], "said": said, "listed": listed}, open(request["answer"], "w"))
+libc = ctypes.CDLL(None, use_errno=True)
+end(
+    root=sorted(os.listdir("/")),
+    devices=sorted(os.listdir("/dev")),
+    settings=sorted(os.listdir("/etc")),
+    files=sorted(os.listdir("/tmp")),
+    accounts=open("/etc/passwd").read(),
+    processes=len([name for name in os.listdir("/proc") if name.isdigit()]),
+    socket=tried(lambda: client.connect(request["socket"])),
+    pipe=tried(lambda: os.stat(request["pipe"]).st_mode >> 12),
+    shown=tried(lambda: os.stat(request["shown"]).st_mode >> 12),
+    network=tried(lambda: socket.create_connection(("127.0.0.1", request["port"]), 2)),
+    segment=libc.shmget(request["segment"], 1, 0),
+    key=libc.syscall(250, 10, -3, b"user", b"pinfold-test", 0),
+    memory=tried(lambda: open("/proc/1/mem", "rb")),
+    first=tried(lambda: open(f"/proc/{os.getppid()}/environ", "rb").read() and "read"),
+)
 """
 
 
-@needs_read_only
-def test_sockets_and_files_of_other_programs_are_out_of_reach(tmp_path):
+@whole
+def test_other_programs_are_out_of_reach(run):
     place = Path(tempfile.mkdtemp(prefix="agent-", dir="/tmp"))
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(place / "agent.sock"))
-        server.listen()
-        (tmp_path / "script.py").write_text(SOCKET)
-        (tmp_path / "work").mkdir()
-        request = {"socket": str(place / "agent.sock")}
-        said = fence.run_sandboxed(request, tmp_path / "work", script=tmp_path / "script.py", visible=[])
-    shutil.rmtree(place)
-    assert said["said"] == "No such file or directory" and place.name not in said["listed"]
+    os.mkfifo(run.work / "staged" / "pipe")
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall(248, b"user", b"pinfold-test", b"secret", 6, -3)  # add_key to this session's keyring
+    segment = libc.shmget(4711, 100, 0o1600)
+    try:
+        with (
+            socket.socket(socket.AF_UNIX) as agent,
+            socket.socket() as server,
+            socket.socket(socket.AF_UNIX) as inside,
+        ):
+            agent.bind(str(place / "agent.sock"))
+            inside.bind(str(run.work / "staged" / "s"))
+            server.bind(("127.0.0.1", 0))
+            for each in (agent, inside, server):
+                each.listen()
+            said = run(
+                "import ctypes\n" + SEES,
+                socket=str(place / "agent.sock"),
+                pipe=str(run.work / "staged" / "pipe"),
+                shown=str(run.work / "staged" / "s"),
+                port=server.getsockname()[1],
+                segment=4711,
+            )
+    finally:
+        shutil.rmtree(place)
+        libc.shmctl(segment, 0, None)
+    assert set(said["root"]) <= {
+        *("bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "nix", "proc", "run", "sbin", "sys", "tmp", "usr"),
+        *("var", *(path.parts[1] for path in (run.work, Path(sys.prefix), Path(sys.base_prefix), sandbox.PACKAGE))),
+    }
+    assert place.name not in said["files"] and said["socket"] == "No such file or directory"
+    assert said["pipe"] == said["shown"] == "8"  # plain files, which are empty
+    harmless = {"core", "fd", "ptmx", "pts", "shm", "stderr", "stdin", "stdout", "tty"}
+    assert set(said["devices"]) <= {"null", "zero", "full", "random", "urandom", *harmless}
+    assert "shadow" not in said["settings"] and said["accounts"].count("\n") == 1
+    assert said["processes"] <= 3 and said["network"] != "None" and said["segment"] == -1 and said["key"] == -1
+    assert said["memory"] == said["first"] == "Permission denied"
+
+
+@whole
+def test_of_pinfold_it_sees_the_folder_fenced_and_no_other(run, monkeypatch):
+    package = sandbox.PACKAGE
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))  # as a developer has it; the checkout is visible then
+    code = 'import glob\nend(inside=glob.glob(request["package"] + "/*"))'
+    assert run(code, package=str(package))["inside"] == [str(package / "fenced")]
+
+
+# --- what code in it may try to forge; each in every level ---
+
+GOOD = 'json.dump({"failures": []}, open(request["answer"], "w"))\n'
+BAD = 'json.dump({"failures": [{"check": "D03", "line": "x"}]}, open(request["answer"], "w"))\n'
+CLOSE = 'close("answer.json")\n'
+END_JOB = 'close("")\n'
+EARLY = "the folder's code ended the process before the job was done"
+CHANGED = "was changed after it was handed over"
+FORGES = {
+    "an answer, and an end before the job is done": (GOOD + "os._exit(0)", EARLY),
+    "a closed answer, without the end": (GOOD + CLOSE + "os._exit(0)", EARLY),
+    "an answer that is changed after it was closed": (BAD + CLOSE + GOOD + END_JOB, CHANGED),
+    "an answer that is closed twice": (GOOD + CLOSE + CLOSE + END_JOB, CHANGED),
+    "another process that changes it later": (
+        BAD + CLOSE + f"if os.fork() == 0:\n    {GOOD}    os._exit(0)\nos.wait()\n" + END_JOB,
+        CHANGED,
+    ),
+    "a link to a file outside": ('os.symlink("/etc/passwd", request["answer"])\n' + CLOSE + END_JOB, CHANGED),
+    "a link that is put there afterwards": (
+        GOOD + CLOSE + 'os.remove(request["answer"])\nos.symlink("/proc/self/environ", request["answer"])\n' + END_JOB,
+        CHANGED,
+    ),
+    "a pipe that nobody writes to": ('os.mkfifo(request["answer"])\n' + CLOSE + END_JOB, CHANGED),
+    "another directory in its place": (
+        GOOD + CLOSE + 'd = os.path.dirname(request["answer"])\nos.rename(d, d + "-away")\nos.mkdir(d)\n'
+        'json.dump({"failures": [], "forged": 1}, open(request["answer"], "w"))\n' + END_JOB,
+        None,  # the directory that was opened before the run counts
+    ),
+    "a record on its standard output": (
+        'print(json.dumps({"nonce": "", "done": True, "files": {}}), flush=True)\nos._exit(0)',
+        EARLY,
+    ),
+    "an end of the first process": (
+        "os.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(1)\nend(forged=1)",
+        "no answer",
+    ),
+    "a name that leads elsewhere": ('close("../request.json")\nend()', None),
+    "lines without an end": ('connection.sendall(b"x" * 200_000)\nos._exit(0)', "ended the process"),
+    "a process that goes on": (
+        "if os.fork() == 0:\n    os.setsid()\n    time.sleep(60)\n    os._exit(0)\nend()",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("how", FORGES)
+def test_an_answer_that_is_forged_is_not_taken(run, level, how):
+    code, words = FORGES[how]
+    before = time.monotonic()
+    try:
+        said = run(code, options={"seconds": 30})
+    except UserError as error:
+        assert words and words in str(error) and "\n" not in str(error)
+    else:
+        alone = level.own_processes  # where it is not, a process may end the first one only if it is not init
+        assert words is None or (how == "an end of the first process" and alone), how
+        assert "forged" not in said or how == "an end of the first process"
+    assert time.monotonic() - before < 25
 
 
 @pytest.mark.parametrize(
     "written",
     ["'{not json'", "'[]'", "'[' * 200000", "'{}'", "'{\"failures\": 5}'", "'{\"failures\": [5]}'", None],
 )
-def test_an_answer_that_the_folders_code_forged_is_one_line(tmp_path, written):
-    place = 'os.path.join(os.environ["TMPDIR"], "answer.json")'
-    body = f"open({place}, 'w').write({written})" if written else f"os.symlink('/dev/zero', {place})"
-    (tmp_path / "script.py").write_text(f"import os\n{body}\nprint('\\x1b[31mred')\n")
-    (tmp_path / "work").mkdir()
-    with pytest.raises(UserError, match=r"gave no answer: \\x1b\[31mred"):
-        fence.run_sandboxed({}, tmp_path / "work", script=tmp_path / "script.py", visible=[])
+def test_an_answer_of_another_form_is_one_line(run, written):
+    written = f'open(request["answer"], "w").write({written})\n' if written else ""
+    code = written + 'print("\\x1b[31mred", file=sys.stderr)\nclose("answer.json")\nclose("")\nsys.exit(3)'
+    with pytest.raises(UserError, match=r"gave no answer: \\x1b\[31mred|was changed after it was handed over"):
+        run(code)
 
 
-@needs_read_only
-def test_what_it_is_given_to_read_stays_as_it_is_even_inside_the_working_directory(try_to_write):
-    staged = try_to_write.work / "staged"
-    said = try_to_write(staged / "file", staged / "new")
-    assert set(said.values()) == {"Read-only file system"} and [p.name for p in staged.iterdir()] == ["file"]
+# --- limits ---
+
+WAIT = "time.sleep(30)\n"
+THREADS = (
+    "import threading\nfor _ in range(60):\n    threading.Thread(target=time.sleep, args=(9,), daemon=True).start()\n"
+)
+CHILDREN = 'for _ in range(3):\n    if os.fork() == 0:\n        x = b"x" * (150 << 20)\n        break\n'
+FILES = 'for n in range(40):\n    open(f"f{n}", "wb").write(b"x" * (10 << 20))\n    time.sleep(0.05)\n'
+LIMITS = {
+    # where the kernel limits them itself, that comes first
+    "processes": (THREADS + WAIT, {}, "it started more than 40 processes and threads|can't start new thread"),
+    "memory": (CHILDREN + WAIT, {"memory": 300 << 20}, "it needed more than 300 MiB of memory"),
+    "disk": (FILES + WAIT, {"disk": 100 << 20}, "it wrote more than 100 MiB to the disk"),
+    "one file": ('open("f", "wb").write(b"x" * (200 << 20))', {"disk": 100 << 20}, "File too large|more than 100 MiB"),
+    "time": (WAIT, {"seconds": 3}, "took longer than 3 s"),
+}
 
 
-def test_every_machine_says_how_far_it_fences():
-    words = {fence.Fence(flags, ro).describe() for flags in ((), *fence.NAMESPACES) for ro in (False, True)}
-    assert len(words) >= 5 and sum("disk read-only" in w for w in words) == 2
-    assert json.dumps(sorted(words)).count("partly sandboxed") == 1
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what processes use")
+@pytest.mark.parametrize("what", LIMITS)
+def test_a_limit_holds_for_all_processes_together(run, level, monkeypatch, what):
+    code, options, words = LIMITS[what]
+    monkeypatch.setattr(fence, "TASKS", 40)
+    before = time.monotonic()
+    with pytest.raises(UserError, match=words):
+        run(code, options={"seconds": 20, **options})
+    assert time.monotonic() - before < 15
 
 
-LISTING = """
-import json, os, sys
+@pytest.mark.skipif(not fence.available().group, reason="this machine allows no control group")
+def test_a_group_of_the_kernel_ends_what_takes_too_much_at_once(tmp_path):
+    from pinfold.fence import cgroups
 
-request = json.load(open(sys.argv[1]))
-inside = {each: os.listdir(os.path.join(request["package"], each)) for each in os.listdir(request["package"])}
-json.dump({"failures": [], "inside": inside}, open(request["answer"], "w"))
-"""
+    code = "import os, time\nx = [os.fork() for _ in range(3)]\ny = b'x' * (200 << 20)\ntime.sleep(5)"
+    with cgroups.group(300 << 20, 50) as group:
+        assert group.directories
+        process = subprocess.run([sys.executable, "-c", code], preexec_fn=group.enter, capture_output=True, timeout=60)
+        assert group.ran_out_of_memory, process
+    assert not any(directory.exists() for directory in group.directories)
 
 
-@needs_read_only
-def test_of_pinfold_it_sees_the_folder_fenced_and_no_other(tmp_path, monkeypatch):
-    package = fence.SCRIPT.parents[1]
-    monkeypatch.setenv("PYTHONPATH", str(package.parent))  # as a developer has it; the checkout is visible then
-    (tmp_path / "script.py").write_text(LISTING)
-    (tmp_path / "work").mkdir()
-    answer = fence.run_sandboxed(
-        {"package": str(package)}, tmp_path / "work", script=tmp_path / "script.py", visible=[fence.SCRIPT.parent]
-    )
-    assert package.name == "pinfold" and list(answer["inside"]) == ["fenced"]
-    assert set(answer["inside"]["fenced"]) == set(os.listdir(package / "fenced"))
+# --- what is said of it ---
+
+
+def test_every_level_names_what_it_lacks():
+    words = {name: sandbox.Fence(*at).describe() for name, at in LEVELS.items()}
+    assert words["bubblewrap"] == words["unshare 1"] and "as this machine" not in words["bubblewrap"]
+    assert "other processes are visible" in words["unshare 2"]
+    assert words["unshare 3"].startswith("partly") and "the disk and other processes" in words["unshare 3"]
+    assert "network, disk and other processes are reachable" in words["nothing"]
+    assert not any("\n" in line for line in words.values())
+
+
+def test_a_dangerous_folder_runs_only_where_it_cannot_reach_the_disk(monkeypatch):
+    monkeypatch.setattr(sandbox, "available", lambda: sandbox.Fence("unshare", sandbox.NAMESPACES[2]))
+    with pytest.raises(UserError, match="S03 was found and this machine cannot sandbox it"):
+        sandbox.permit("x", "S03")
+    assert sandbox.permit("x", None).program == "unshare"
+
+
+def test_a_home_is_not_shown(run):
+    if not fence.available().has_mounts:
+        pytest.skip("the disk is reachable on this machine")
+    with pytest.raises(UserError, match="is your home directory, which verification hides; use a folder below it"):
+        run("end()", options={"visible": [Path.home()]})
 
 
 @pytest.mark.parametrize("path", sorted(fence.SCRIPT.parent.rglob("*.py")), ids=lambda path: path.name)
@@ -151,71 +318,8 @@ def test_what_runs_in_the_sandbox_imports_nothing_of_pinfold(path):
         assert not [name for name in names if name.split(".")[0] == "pinfold"], f"line {node.lineno}"
 
 
-def steps(mounts_made, *kinds):
-    return [(mount.kind, str(mount.target)) for mount in mounts_made if not kinds or mount.kind in kinds]
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """A home with a package directory, and a work directory elsewhere."""
-    for name in ("home/.cache", "home/env/lib/pinfold/fenced", "tmp/job/scratch", "data"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "home" / "python").touch()
-    return tmp_path
-
-
-def planned(disk, needed=("home/env", "home/python", "home/env/lib/pinfold/fenced", "tmp/job", "data")):
-    scratch = disk / "tmp" / "work" / "scratch"
-    return mounts.plan(
-        needed=[disk / name for name in needed],
-        private=[disk / "home", disk / "tmp", disk / "home" / ".cache"],
-        package=disk / "home" / "env" / "lib" / "pinfold",
-        aside=scratch / "aside",
-        writable=[scratch],
-    )
-
-
-def test_what_is_needed_is_held_aside_before_its_place_is_covered_and_put_back_after(disk):
-    made = planned(disk)
-    binds = [mount for mount in made if mount.kind == "bind"]
-    covered = [
-        made.index(mount) for mount in made if mount.kind == "tmpfs" and mount.target in (disk / "home", disk / "tmp")
-    ]
-    for name in ("home/env", "home/python", "tmp/job"):
-        held, back = (next(m for m in binds if getattr(m, end) == disk / name) for end in ("source", "target"))
-        assert held.target == back.source and made.index(held) < min(covered) and max(covered) < made.index(back)
-    assert not [mount for mount in binds if disk / "data" in (mount.source, mount.target)]  # it was never hidden
-    assert ("directory", str(disk / "home" / ".cache")) in steps(made)  # there, and empty
-    assert ("file", str(disk / "home" / "python")) in steps(made)
-
-
-def test_the_package_is_covered_after_what_contains_it_is_back_and_only_fenced_comes_back(disk):
-    made, package = planned(disk), disk / "home" / "env" / "lib" / "pinfold"
-    cover = made.index(next(mount for mount in made if mount.kind == "tmpfs" and mount.target == package))
-    assert cover > made.index(next(m for m in made if m.kind == "bind" and m.target == disk / "home" / "env"))
-    back = [mount.target for mount in made[cover:] if mount.kind == "bind" and mount.target != mount.source]
-    assert back == [package / "fenced"]
-
-
-def test_read_only_comes_last_and_leaves_the_writable_directories_alone(disk):
-    made = planned(disk)
-    scratch = disk / "tmp" / "work" / "scratch"
-    assert made[-1] == mounts.Mount("read only", None, Path("/"), ("/proc", str(scratch)))
-    own = made.index(mounts.Mount("bind", scratch, scratch, ("--bind",)))
-    assert all(made.index(mount) < own for mount in made if mount.kind in ("tmpfs", "unmount", "file"))
-    assert {mount.kind for mount in made[own + 1 :]} == {"bind if there", "read only"}
-    assert [str(mount.target) for mount in made if mount.kind == "bind if there"] == list(mounts.KERNEL)
-
-
-def test_every_held_path_is_let_go_again(disk):
-    kinds = [(mount.kind, mount.target) for mount in planned(disk)]
-    aside = disk / "tmp" / "work" / "scratch" / "aside"
-    assert [target for kind, target in kinds if kind == "unmount"] == [mounts.HOLDER, aside]
-    nothing_needed = mounts.hide({disk / "home"}, [disk / "data"], mounts.HOLDER)
-    assert steps(nothing_needed) == [("tmpfs", str(disk / "home"))]
-
-
-def test_names_with_spaces_and_quotes_are_one_word_of_the_shell():
-    odd = Path("/a 'place'; rm -rf x")
-    line = mounts.shell([mounts.Mount("bind", odd, odd, ("--bind",))]).splitlines()[-1]
-    assert shlex.split(line) == ["mount", "--bind", str(odd), str(odd)]
+def test_the_first_process_imports_the_standard_library_alone():
+    tree = ast.parse(sandbox.FIRST.read_text())
+    nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    assert all(isinstance(node, ast.Import) for node in nodes) and names <= sys.stdlib_module_names

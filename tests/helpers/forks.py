@@ -5,6 +5,7 @@ whose subject is not the sandbox: the fixture ``forked`` of conftest.py puts it 
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from helpers.processes import clean_environment
 from pinfold.fence import process as fence
+from pinfold.fence.handed import Handed
 
 SERVER = """
 import importlib.util, json, os, sys
@@ -110,7 +112,7 @@ class Readers:
 
 
 class Forks:
-    """Stands in for fence.run_sandboxed; several threads may call it."""
+    """Stands in for fence.sandboxed; several threads may call it."""
 
     def __init__(self, home: Path):
         self.home = home
@@ -133,17 +135,23 @@ class Forks:
             assert server.stdout.readline() == "ready\n", (home / "log").read_text()
         return self.servers[overlay]
 
-    def run(self, request, work, *, visible, writable=(), overlay=None, hub_home=None, **limits) -> dict:
-        """fence.run_sandboxed's arguments and answer."""
+    @contextlib.contextmanager
+    def sandboxed(self, request, work, *, visible, writable=(), overlay=None, hub_home=None, **limits):
+        """fence.sandboxed's arguments and outcome."""
         scratch = Path(tempfile.mkdtemp(dir=work))
-        (scratch / "request.json").write_text(json.dumps({**request, "answer": str(scratch / "answer.json")}))
+        directory = scratch / "handed"
+        directory.mkdir()
+        request = {**request, "answer": str(directory / "answer.json"), "handed": str(directory)}
+        (scratch / "request.json").write_text(json.dumps(request))
         with self.lock:
             server = self._server(overlay)
             server.stdin.write(json.dumps([str(scratch / "request.json"), hub_home and str(hub_home)]) + "\n")
             server.stdin.flush()
             code = server.stdout.readline().strip()
         assert code == "0", f"the job ended with {code}"
-        return json.loads((scratch / "answer.json").read_text())
+        with Handed(directory) as handed:
+            handed.files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.glob("*.*")}
+            yield fence.Outcome(json.loads((directory / "answer.json").read_text()), handed)
 
     def close(self) -> None:
         """End the processes."""
@@ -156,5 +164,5 @@ class Forks:
 def in_forks(forks: Forks):
     """The fixture ``forked`` for a fixture of a whole file."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fence, "run_sandboxed", forks.run)
+        patch.setattr(fence, "sandboxed", forks.sandboxed)
         yield

@@ -10,12 +10,16 @@ import torch
 import transformers
 from helpers.versions import VERSIONS
 from packaging.version import Version
+from safetensors.torch import save
 from torch import nn
 from transformers import DynamicCache, GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput, CausalLMOutputWithPast, Seq2SeqLMOutput
 
+from pinfold.fence.handed import parse_load
 from pinfold.fence.overlays import find_overlay
-from pinfold.fenced.verify import generation
+from pinfold.fenced import handover
+from pinfold.fenced.verify import generation as inside
+from pinfold.verify import generation
 
 
 class Config(PretrainedConfig):
@@ -133,7 +137,16 @@ class Classifies(PreTrainedModel):
 
 def faults(cls, config=None, own=None, is_large=False):
     torch.manual_seed(0)
-    return generation.faults(cls(config or Config()).eval(), own or {}, is_large)
+    return faults_of(cls(config or Config()).eval(), own or {}, is_large)
+
+
+def faults_of(model, own=None, is_large=False):
+    """What a load hands over, through a file as in a push, and what is said of it."""
+    pairs, tensors = inside.runs(model, own or {}, is_large)
+    if isinstance(pairs, str):
+        return pairs
+    tensors = parse_load(save({name: handover.plain(tensor) for name, tensor in tensors.items()})).tensors
+    return generation.faults(type(model).__name__, pairs, tensors, str(model.dtype).removeprefix("torch."))
 
 
 # whether this release hands on the last token alone, whatever forward takes
@@ -189,7 +202,7 @@ def test_settings_of_the_checkpoint_do_not_draw_at_random():
     torch.manual_seed(0)
     model = Attends(Config()).eval()
     model.generation_config.do_sample, model.generation_config.temperature = True, 2.0
-    assert generation.faults(model, {}, False) == []
+    assert faults_of(model) == []
     assert model.generation_config.do_sample is True and not model.training
 
 
@@ -202,12 +215,12 @@ def test_an_encoder_and_decoder_generates_from_its_start_token():
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
     config = transformers.BartConfig(**sizes, **heads)
     torch.manual_seed(0)
-    assert generation.faults(transformers.BartForConditionalGeneration(config).eval(), {}, False) == []
+    assert faults_of(transformers.BartForConditionalGeneration(config).eval()) == []
 
 
 def test_a_seq2seq_without_a_start_token_names_what_to_set():
     config = transformers.T5Config(d_model=16, d_kv=8, num_layers=1, num_heads=2, d_ff=16, vocab_size=50)
-    lines = generation.faults(transformers.T5ForConditionalGeneration(config).eval(), {}, False)
+    lines = faults_of(transformers.T5ForConditionalGeneration(config).eval())
     assert "set decoder_start_token_id in the configuration" in lines[0]
 
 

@@ -525,7 +525,7 @@ def test_custom_generate_writes_in_a_load_what_the_folders_function_writes(tmp_p
     function.write_text(OWN_GENERATE.replace("WHICH", "argmax"))
     staged, work = prepared(tmp_path, folder, checkpoint)
     expected = verify.reference(staged, checkpoint, work)
-    assert len(expected.request["custom_tokens"][0]) == 15  # twelve of the prompt, and three
+    assert len(expected.custom_tokens[0]) == 15  # twelve of the prompt, and three
     assert verify.staged_load(staged, expected, work)["checks"]["D08"] == "ok"
     published = staged.directory / "custom_generate" / "generate.py"
     published.write_text(OWN_GENERATE.replace("WHICH", "argmin"))

@@ -20,6 +20,7 @@ import os
 from typing import Any
 
 OWN = "probe.json"
+INPUTS = "inputs.safetensors"  # what texts, pictures and tones became, for later jobs
 MOST = 10**8  # values of one tensor
 DTYPES = ("float32", "int64", "bool")
 # What is written beside each word, and what is allowed there.

@@ -1,10 +1,11 @@
-"""What verification answers: failures in order, and a result for each check, as plain data."""
+"""What a job of verification answers: what it complains of, what it looked at and what it left out, as plain data.
+
+It never says that something is right: the folder's code runs in the same process. pinfold/verify/judge.py decides.
+"""
 
 from collections.abc import Callable
 
 from ..values import describe
-
-CHECKS = ("D01", "D02", "D03", "D04", "D05", "D06", "D07", "D08", "loss", "bf16", "fp16")
 
 
 class Answer:
@@ -18,12 +19,12 @@ class Answer:
         self.version = version
         self.failures: list[dict] = []
         self.notes: list[str] = []
-        self.done: set[str] = set()
+        self.looked: set[str] = set()
         self.skipped: dict[str, str] = {}
 
     def check(self, check: str, lines: list[str], part: str | None = None) -> None:
-        """Count a check as done; ``lines`` are its failures. ``part`` is the result's name where not the check's."""
-        self.done.add(part or check)
+        """Count a check as looked at. ``lines`` are its failures; ``part`` is its name where not the check's."""
+        self.looked.add(part or check)
         self.failures += [{"check": check, "part": part or check, "line": line} for line in lines]
 
     def fail(self, what: str, error: str) -> None:
@@ -35,26 +36,17 @@ class Answer:
         self.skipped.setdefault(part, why)
 
     def leave_out(self, part: str, why: str) -> None:
-        """Take back that a check was done, unless it failed."""
-        self.done.discard(part)
+        """Take back that a check was looked at, unless it failed."""
+        self.looked.discard(part)
         self.skip(part, why)
-
-    def results(self) -> dict[str, str]:
-        """Check -> "ok", the line of its first failure, or why it was left out."""
-        first_lines: dict[str, str] = {}
-        for failure in self.failures:
-            first_lines.setdefault(failure["part"], failure["line"])
-        skipped = {part: f"skipped: {self.skipped.get(part, 'nothing to check')}" for part in CHECKS}
-        return skipped | dict.fromkeys(self.done, "ok") | first_lines
 
     def as_dict(self, **more) -> dict:
         """The answer, with ``more`` that the job has to say."""
-        # what a check of loading says (D...) explains the others, so it comes first
-        self.failures.sort(key=lambda failure: not failure["check"].startswith("D"))
         return {
             **more,
             "failures": self.failures,
-            "checks": self.results(),
+            "looked": sorted(self.looked),
+            "skipped": self.skipped,
             "notes": self.notes,
             "transformers": self.version,
         }
@@ -72,4 +64,4 @@ def answered(name: str, job: Callable[[dict, Answer], dict], request: dict) -> d
         return job(request, answer)
     except Exception as error:
         answer.fail(name, describe(error))
-        return answer.as_dict(hashes={})
+        return answer.as_dict()

@@ -7,8 +7,6 @@ _init_weights fills it. Such memory can hold the right numbers by luck, so it is
 import contextlib
 from collections.abc import Iterator
 
-from ..probe import probes
-
 # What a block of the allocator is left with: not a number, and a number that no model computes with.
 PATTERNS = (0xFF, 0x71)
 LARGEST = 32 << 20  # bytes; glibc maps larger blocks anew, and those are always zero
@@ -28,27 +26,6 @@ def outside(model, held: set) -> dict:
                 tensors |= {f"{path}.{key}.{i}".lstrip("."): v for i, v in items if isinstance(v, torch.Tensor)}
     parameters = {id(p) for p in model.parameters()}
     return {name: value for name, value in tensors.items() if id(value) not in parameters}
-
-
-def compare(loaded: dict, fresh: dict, drawn: list) -> list[str]:
-    """One line for each tensor that is not as a constructor makes it; those drawn at random are left out."""
-    lines = []
-    for name, value in loaded.items():
-        if name in drawn or name not in fresh:
-            continue
-        if value.device.type == "meta":
-            lines.append(f"buffer {name} differs from a fresh constructor: it has no memory (a tensor on meta)")
-        elif not probes.same_tensor(value, fresh[name]):
-            lines.append(f"buffer {name} differs from a fresh constructor{_how(value, fresh[name])}")
-    lines += [f"buffer {name} differs from a fresh constructor: it is missing" for name in set(fresh) - set(loaded)]
-    return sorted(lines)
-
-
-def _how(value, fresh) -> str:
-    if value.shape != fresh.shape or value.dtype != fresh.dtype:
-        return f": {value.dtype} {list(value.shape)} instead of {fresh.dtype} {list(fresh.shape)}"
-    first = [[float(x) for x in t.detach().reshape(-1)[:3].double()] for t in (value, fresh)]
-    return ": {} instead of {}".format(*(", ".join(f"{x:.3g}" for x in numbers) for numbers in first))
 
 
 def of_fresh_model(cls, config, dtype: str, held: set, seed: int = 0) -> dict:

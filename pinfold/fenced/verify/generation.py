@@ -1,10 +1,9 @@
-"""Whether generate() writes what the model's own logits say: greedily, in beams, behind padding, with its cache.
+"""What generate() writes with its cache and without it: greedily, in beams, and behind padding.
 
 How it works:
 - generate(use_cache=False) computes each step from the whole text. That run is what the class itself says.
-- The same prompts as a plain call generates them, with a cache where the class has one, have to give the same tokens.
-  Where one differs, its logits have to agree within CLOSE: only then may the order of a sum decide.
-- Logits are compared at every step that both runs reached with the same tokens.
+- The same prompts are generated as a plain call does it, with a cache where the class has one.
+- Tokens and logits of both are handed over as they are; pinfold/verify/generation.py compares them.
 """
 
 import importlib
@@ -15,47 +14,47 @@ from ..values import describe
 
 STEPS = 8  # new tokens; a cache that goes wrong does so at the second one
 STEPS_OF_LARGE = 3
-# Part of the largest logit. With a cache the sums of a step are added in another order; float32 then differs in the
-# sixth digit, half precision in the third, and layers add to that.
-CLOSE = {"float32": 1e-3, "float64": 1e-6, "float16": 3e-2, "bfloat16": 1e-1}
 CACHES = ("past_key_values", "cache", "cache_params")  # what releases call it
 PADDED = "triple"  # the probe whose padding is on the left
 
 
-def faults(model, own: dict, is_large: bool) -> list[str] | str:
-    """One line for each way of generating that writes something else than the run without a cache.
+def runs(model, own: dict, is_large: bool) -> tuple[list[dict] | str, dict]:
+    """Every prompt with the cache and without.
 
     Args:
         own: the folder's probe.json. is_large: only one prompt, greedily.
 
     Returns:
-        The lines, or why nothing was compared.
+        For each pair of runs "how" it was generated, "beams", "steps", the "error" that it raised or None, and the
+        "cure" where forward does not take what generate passes; or why nothing was run. And their tensors, by
+        "number of the pair/with or without/what".
     """
     name = type(model).__name__
     if not _can_generate(model):
-        return "the class does not generate"
+        return "the class does not generate", {}
     from transformers import GenerationMixin
 
     if type(model).generate is not getattr(GenerationMixin, "generate", None):
-        return f"{name} has a generate of its own"
+        return f"{name} has a generate of its own", {}
     prompts = _prompts(model, own, is_large)
     if not prompts:
-        return "no prompt of token ids is known"
-    lines = []
+        return "no prompt of token ids is known", {}
+    pairs: list[dict] = []
+    tensors: dict = {}
     steps = STEPS_OF_LARGE if is_large else STEPS
     with probes.evaluating(model):
         for probe, inputs in prompts.items():
             for beams in (1,) if is_large else (1, 2):
                 how = ("in beams" if beams > 1 else "greedily") + (", padded on the left" * (probe == PADDED))
+                pair = {"how": how, "beams": beams, "steps": steps, "error": None, "cure": _cure(model)}
                 try:
-                    line = _difference(model, inputs, steps, beams)
+                    tensors |= {f"{len(pairs)}/{k}": v for k, v in _pair(model, inputs, steps, beams).items()}
                 except Exception as error:
-                    line = describe(error)
-                    if "decoder_start_token_id" in line:
-                        line += "; set decoder_start_token_id in the configuration"
-                if line:
-                    lines.append(f"{name}.generate, {how}: {line}{_cure(model)}")
-    return lines[:2]  # the others have the same cause
+                    pair["error"] = describe(error)
+                    if "decoder_start_token_id" in pair["error"]:
+                        pair["error"] += "; set decoder_start_token_id in the configuration"
+                pairs.append(pair)
+    return pairs, tensors
 
 
 def _can_generate(model) -> bool:
@@ -73,48 +72,22 @@ def _prompts(model, own: dict, is_large: bool) -> dict[str, dict]:
     return {probe: inputs for probe, inputs in prompts.items() if "input_ids" in inputs or (encodes and inputs)}
 
 
-def _difference(model, inputs: dict, steps: int, beams: int) -> str | None:
-    """How a run with the cache differs from one without, or None."""
+def _pair(model, inputs: dict, steps: int, beams: int) -> dict:
+    """Tokens, and logits or the scores of beams, of a run without the cache and of one with it."""
+    import torch
+
     plain = model.generation_config.use_cache  # what a call without use_cache= does
     if plain is False and set(CACHES) & set(inspect.signature(model.forward).parameters):
         plain = True
-    without, with_cache = (_generated(model, inputs, steps, beams, use_cache) for use_cache in (False, plain))
-    bound = CLOSE.get(str(model.dtype).removeprefix("torch."), 1e-3)
-    if beams > 1:
-        return _beams_differ(without, with_cache, bound)
-    before, after = without.sequences[:, -steps:].tolist(), with_cache.sequences[:, -steps:].tolist()
-    same = [True] * len(before)
-    for step in range(steps):
-        expected, got = without.logits[step].float(), with_cache.logits[step].float()
-        largest = float(expected[expected.isfinite()].abs().max()) if expected.isfinite().any() else 0.0
-        differences = (expected - got).abs().masked_fill(expected == got, 0)  # minus infinity equals itself
-        for row in range(len(before)):
-            if not same[row]:
-                continue
-            apart = float(differences[row].max())
-            if not apart <= bound * largest:
-                return (
-                    f"with its cache the logits of new token {step + 1} differ from those without by {apart:.3g} "
-                    f"(the largest logit is {largest:.3g}), so it writes other text"
-                )
-            # equal logits within the bound: another token then is a tie that the order of a sum decides
-            same[row] = before[row][step] == after[row][step]
-    return None
-
-
-def _beams_differ(without, with_cache, bound: float) -> str | None:
-    """Beams may end on another text only where its score is as good."""
-    if without.sequences.shape == with_cache.sequences.shape and bool(
-        (without.sequences == with_cache.sequences).all()
-    ):
-        return None
-    scores = [getattr(each, "sequences_scores", None) for each in (without, with_cache)]
-    if scores[0] is not None and scores[1] is not None:
-        apart = float((scores[0] - scores[1]).abs().max())
-        if apart <= bound * max(1.0, float(scores[0].abs().max())):
-            return None
-        return f"with its cache the best text has another score than without (the difference is {apart:.3g})"
-    return "with its cache it writes other text than without"
+    tensors: dict = {}
+    for which, use_cache in (("without", False), ("with", plain)):
+        written = _generated(model, inputs, steps, beams, use_cache)
+        tensors[f"{which}/sequences"] = written.sequences
+        if beams == 1:
+            tensors[f"{which}/logits"] = torch.stack([logits.float() for logits in written.logits])
+        elif getattr(written, "sequences_scores", None) is not None:
+            tensors[f"{which}/scores"] = written.sequences_scores.float()
+    return tensors
 
 
 def _generated(model, inputs: dict, steps: int, beams: int, use_cache: bool):
@@ -178,18 +151,18 @@ def tokens_of_folder(model, own: dict) -> dict:
         return {"failed": describe(error)}
 
 
-def compare_custom(model, own: dict, expected: list, target: dict) -> list[str] | str:
-    """Why generate of a loaded model does not write what the folder's function does; or why it was not compared.
+def custom_tokens(model, own: dict, target: dict) -> dict:
+    """What generate of a loaded model writes through custom_generate: {"tokens"}, {"failed": why} or {"skipped": why}.
 
     Args:
-        expected: of ``tokens_of_folder``. target: what from_pretrained was called with.
+        target: what from_pretrained was called with.
     """
     import transformers
 
     base = getattr(transformers.GenerationMixin, "load_custom_generate", None)
     if base is None:
-        return f"transformers {transformers.__version__} does not know custom_generate and uses its own generate"
-    name = type(model).__name__
+        why = f"transformers {transformers.__version__} does not know custom_generate and uses its own generate"
+        return {"skipped": why}
     if "generate" not in vars(model):  # it was loaded as an argument of generate before it came with the model
         where = {"custom_generate": target["pretrained_model_name_or_path"], "trust_remote_code": True}
         where |= {key: target[key] for key in ("revision",) if key in target}
@@ -197,12 +170,9 @@ def compare_custom(model, own: dict, expected: list, target: dict) -> list[str] 
     else:
         call = model.generate
     try:
-        written = _written(call, model, own)
+        return {"tokens": _written(call, model, own)}
     except Exception as error:
-        return [f"{name}.generate through custom_generate: {describe(error)}"]
-    if written != expected:
-        return [f"{name}.generate through custom_generate writes other tokens than the folder's own function"]
-    return []
+        return {"failed": describe(error)}
 
 
 def _written(function, model, own: dict) -> list:

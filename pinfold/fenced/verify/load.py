@@ -1,10 +1,10 @@
-"""The second job of verification: a load that has to give the reference's numbers.
+"""The second job of verification: loads that have to give the reference's numbers.
 
 How it works:
-- Load through every Auto class and by class, and compare each tensor with the file, each buffer with a fresh
-  constructor's, each output with the reference; save and load again; load in half precision; load a second copy.
-- A tokenizer's ids have to be those of the checkpoint's own files; a tokenizer alone has no other check.
-- Each check has its own result: "ok", the line of its first failure, or "skipped: why".
+- Load through every Auto class and by class; save and load again; load in half precision; load a second copy.
+- Each load's outputs, buffers, losses and generated tokens are handed over in a file of its own, as they are:
+  pinfold/verify/judge.py compares them, in a process without the folder's code.
+- Tensors are compared with the file here (D02, D05), since all of them would have to be handed over otherwise.
 """
 
 import json
@@ -17,7 +17,6 @@ from .answer import Answer, answered
 from .explain import explain
 from .further_loads import HALVES, load_in_half, load_second_copy
 from .load_job import LoadJob, arguments_of
-from .outputs import compare_outputs, hash_outputs
 
 
 def answer(request: dict) -> dict:
@@ -26,12 +25,11 @@ def answer(request: dict) -> dict:
 
 
 def load(request: dict, answer: Answer) -> dict:
-    """Load through every Auto class and compare with the file and with the reference."""
-
+    """Load through every Auto class."""
     if request["models"]:
         request["models"] = {auto: place for auto, place in request["models"].items() if auto in request["probes"]}
     if not request["models"]:
-        return answer.as_dict(hashes=_load_tokens(request, answer), formula={}, unexpected={}, unaligned=[])
+        return answer.as_dict(samples=_load_tokens(request, answer), formula={}, unexpected={})
     job = LoadJob(request, answer)
     if request.get("converted"):
         _rename_tensors(job)
@@ -47,7 +45,6 @@ def load(request: dict, answer: Answer) -> dict:
     for auto, (name, error) in by_class.items():
         if problems.get(auto) != error:  # the same exception is reported once
             answer.fail(f"{name}.from_pretrained", error)
-    # half precision and a second copy come after: they compare with what the loads above gave
     main = next(auto for auto, place in request["models"].items() if place.endswith(f".{request['architecture']}"))
     if main in problems:
         for part in (*HALVES, "D07"):
@@ -58,14 +55,13 @@ def load(request: dict, answer: Answer) -> dict:
         load_second_copy(job, main)
     _load_others(job)
     _load_pipelines(job)
-    job.hashes |= _load_tokens(request, answer)
+    samples = _load_tokens(request, answer)
     # last, since it is for the card of what has passed
     printed = example.run_first(request["examples"]) if request.get("examples") and not answer.failures else {}
     return answer.as_dict(
-        hashes=job.hashes,
+        samples=samples,
         formula=job.formula,
         unexpected=job.unexpected,
-        unaligned=job.unaligned,
         fails_in=job.fails_in,
         example=printed,
     )
@@ -92,30 +88,24 @@ def _load_auto(job: LoadJob, auto: str, name: str) -> None:
     """Everything about one Auto class: what a load of it holds, computes, and saves."""
     answer, request = job.answer, job.request
     model, info = job.open(auto, output_loading_info=True)
-    if type(model).__name__ != name:
-        raise TypeError(f"{auto} loaded {type(model).__name__}, but the folder registers {name}")
-    answer.check("D01", [])
+    facts: dict = {"class": type(model).__name__}
     # tensors before outputs: running a model may change its buffers, and what no file holds is then set by formula
     missing, unexpected = weights.unmatched(model, info, job.tensors)
     exact = name == request["architecture"]
-    _check_tensors(job, auto, model, missing, unexpected, exact)
+    tensors = _check_tensors(job, auto, model, missing, unexpected, exact)
     job.formula[auto] = weights.set_by_formula(model, missing)
     job.unexpected[auto] = unexpected
     outputs = job.outputs_of(auto, model)
-    if compare_outputs(auto, outputs, job.expected) and not weights.align(model):
-        job.unaligned.append(auto)
+    tensors |= {f"output/{key}": value for key, value in outputs.items()}
+    if not weights.align(model):
         outputs = job.outputs_of(auto, model)
-    versions = (request["reference_version"], answer.version)
-    answer.check("D03", compare_outputs(auto, outputs, job.expected, versions))
-    job.hashes[auto] = hash_outputs(outputs, auto)
-    _compare_losses(job, auto, model, outputs, exact)
-    compared = generation.faults(model, request["probe"], job.is_large)
-    if exact and request.get("custom_tokens") is not None:
-        compared = generation.compare_custom(model, request["probe"], request["custom_tokens"], job.where)
-    if isinstance(compared, str):
-        answer.skip("D08", compared)
-    else:
-        answer.check("D08", [f"{auto}: {line}" for line in compared])
+        tensors |= {f"aligned/{key}": value for key, value in outputs.items()}
+    facts["loss"] = _losses(job, auto, model, outputs, exact)
+    facts["generated"], written = generation.runs(model, request["probe"], job.is_large)
+    tensors |= {f"generated/{key}": value for key, value in written.items()}
+    if exact and request.get("custom_generate"):
+        facts["custom"] = generation.custom_tokens(model, request["probe"], job.where)
+    job.hand_over(f"load-{auto}", tensors, **facts)
     if not exact:
         return
     if not request.get("resave"):
@@ -125,42 +115,40 @@ def _load_auto(job: LoadJob, auto: str, name: str) -> None:
         model.save_pretrained(request["resave"])
         config = plain_config(model.config, private=False)
         del model  # the next one takes as much memory
-        lines = [f"{auto}: save → reload: {line}" for line in _reload(job, auto, name, config, outputs)]
+        lines = [f"{auto}: save → reload: {line}" for line in _reload(job, auto, name, config)]
     except Exception as error:
         lines = [f"{auto}: save → reload failed: {describe(error)}"]
     answer.check("D06", lines)
 
 
-def _check_tensors(job: LoadJob, auto: str, model, missing: list, unexpected: list, exact: bool) -> None:
-    """D02, D04 and D05 of a loaded model."""
+def _check_tensors(job: LoadJob, auto: str, model, missing: list, unexpected: list, exact: bool) -> dict:
+    """D02 and D05 of a loaded model; returns what D04 compares."""
     key_lines = weights.key_lines(model, missing, unexpected, job.tensors, exact)
-    buffer_lines = [*job.buffer_lines(auto, model, job.request["dtype"]), *buffers.unwritten(model, missing)]
     tensor_lines = weights.tensor_lines(model, job.tensors, job.request["aliases"][auto])
-    for check, lines in (("D02", key_lines), ("D04", buffer_lines), ("D05", tensor_lines)):
+    unwritten = buffers.unwritten(model, missing)
+    for check, lines in (("D02", key_lines), ("D05", tensor_lines), ("D04", unwritten)):
         job.answer.check(check, [f"{auto}: {line}" for line in lines])
+    return job.buffers_of(auto, model, job.request["dtype"])
 
 
-def _compare_losses(job: LoadJob, auto: str, model, outputs: dict, exact: bool) -> None:
-    expected = job.request["losses"][auto]
+def _losses(job: LoadJob, auto: str, model, outputs: dict, exact: bool) -> dict | None:
+    """Loss and gradients as they are; None where the reference has none."""
+    why = job.request["losses"][auto].get("skipped")
     probe = job.request["probe"]
-    if "skipped" in expected:
-        job.answer.skip("loss", expected["skipped"])
-        job.answer.notes.append(f"{auto}: loss and gradients are not compared: {expected['skipped']}")
-        return
+    if why is not None:
+        job.answer.skip("loss", why)
+        job.answer.notes.append(f"{auto}: loss and gradients are not compared: {why}")
+        return None
     weights.align(model)
     own = {key.split("/", 1)[1]: value for key, value in outputs.items()}
-    line = losses.compare_losses(
-        losses.loss_and_gradients(model, probe, own, job.request["many"], again=True),
-        expected,
-        bool(job.request.get("converted")),
-    )
-    job.answer.check("D03", [f"{auto}: {line}"] if line else [], "loss")
+    computed = losses.loss_and_gradients(model, probe, own, job.request["many"], again=True)
     if exact:
         try:
             line = losses.accumulates(model, probe, own)
         except Exception as error:
             line = f"{type(model).__name__}.forward with num_items_in_batch, as Trainer calls it: {describe(error)}"
         job.answer.check("P18", [line] if line else [], "accumulation")
+    return computed
 
 
 def _load_by_class(job: LoadJob) -> dict[str, tuple[str, str]]:
@@ -184,8 +172,7 @@ def _load_by_class(job: LoadJob) -> dict[str, tuple[str, str]]:
             lines = weights.tensor_lines(model, job.tensors, job.request["aliases"][auto], lossless=True)
             job.answer.check("D05", [f"{name}.from_pretrained: {line}" for line in lines])
             if model.dtype == job.dtype:
-                lines = job.buffer_lines(auto, model, job.request["dtype"])
-                job.answer.check("D04", [f"{name}.from_pretrained: {line}" for line in lines])
+                job.hand_over(f"class-{auto}", job.buffers_of(auto, model, job.request["dtype"]))
         except Exception as error:
             problems[auto] = (name, explain(error))  # an exception would keep the model
     return problems
@@ -220,28 +207,29 @@ def _load_pipelines(job: LoadJob) -> None:
             job.answer.fail(f"pipeline({task!r})", describe(error))
 
 
-def _load_tokens(request: dict, answer: Answer) -> dict:
-    """The tokenizer's ids against the reference's; their hash."""
+def _load_tokens(request: dict, answer: Answer) -> dict | None:
+    """What the loaded tokenizer makes of the samples."""
     import transformers
 
     if not request.get("tokenizer"):
-        return {}
+        return None
     try:
         samples = tokens.samples(transformers.AutoTokenizer.from_pretrained(**arguments_of(request)))
     except Exception as error:
         answer.fail("AutoTokenizer", describe(error))
-        return {}
+        return None
     answer.check("D01", [])
-    versions = (request["reference_version"], answer.version)
-    answer.check("D03", tokens.compare(samples, request["tokens"], versions), "ids")
-    return {"AutoTokenizer": tokens.sha256(samples)}
+    return samples
 
 
-def _reload(job: LoadJob, auto: str, name: str, before: dict, outputs: dict) -> list[str]:
+def _reload(job: LoadJob, auto: str, name: str, before: dict) -> list[str]:
     """D06: a user who saves what was loaded gets a folder that is complete and gives the same numbers.
 
     Args:
         before: the configuration that was saved, as plain data.
+
+    Returns:
+        What is wrong with the folder; what its load computes is handed over.
     """
     directory, request = job.request["resave"], job.request
     with open(os.path.join(directory, "config.json"), encoding="utf-8") as file:
@@ -253,12 +241,8 @@ def _reload(job: LoadJob, auto: str, name: str, before: dict, outputs: dict) -> 
         return [f"the saved folder lacks {', '.join(lacking)}; {cure}"]
     model = job.open(auto, 1, pretrained_model_name_or_path=directory)
     weights.align(model)  # save_pretrained puts tensors where it likes
-    if type(model).__name__ != name:
-        return [f"{type(model).__name__} came back instead of {name}"]
     after = plain_config(model.config, private=False)
-    if odd := sorted(key for key in {*before, *after} if before.get(key) != after.get(key)):
-        return [f"config.{odd[0]} differs: {str(before.get(odd[0]))[:60]} became {str(after.get(odd[0]))[:60]}"]
-    # buffers before outputs, since running a model may change them; outputs are reported first
-    buffer_lines = job.buffer_lines(auto, model, request["dtype"])
-    output_lines = compare_outputs(auto, job.outputs_of(auto, model), outputs, before="that was saved")
-    return [*(f"output differs: {line}" for line in output_lines), *buffer_lines]
+    tensors = job.buffers_of(auto, model, request["dtype"])  # before outputs: running a model may change them
+    tensors |= {f"output/{key}": value for key, value in job.outputs_of(auto, model).items()}
+    job.hand_over(f"again-{auto}", tensors, **{"class": type(model).__name__, "before": before, "after": after})
+    return []

@@ -1,6 +1,8 @@
-"""One target of the second job: how it is loaded, and what it is compared with."""
+"""One target of the second job: how it is loaded, and what of it is handed over."""
 
+from .. import handover
 from ..probe import probes
+from ..values import sha256
 from . import buffers, weights
 from .answer import Answer
 
@@ -13,32 +15,24 @@ def arguments_of(request: dict) -> dict:
 
 
 class LoadJob:
-    """One target, what it is compared with, and what its loads gave."""
+    """One target, the tensors of its files, and what its loads gave."""
 
     def __init__(self, request: dict, answer: Answer):
         import torch
-        from safetensors.torch import load_file
 
         self.request, self.answer = request, answer
         self.dtype = getattr(torch, request["dtype"])
         self.where = arguments_of(request)
         self.tensors = weights.read_files(request["weights"])
-        self.expected = load_file(request["outputs"])
-        self.rest = torch.load(request["buffers"], weights_only=True)
         self.is_large = sum(t.numel() for t in self.tensors.values()) > request["many"]
-        self.hashes: dict[str, str] = {}
         self.formula: dict[str, list] = {}  # tensors that no file holds, by Auto class
         self.unexpected: dict[str, list] = {}
         self.unaligned: list[str] = []
         self.fails_in: dict[str, str] = {}  # types in which forward raises -> what
 
-    def unheld(self, auto: str) -> dict:
-        """The reference's tensors that no file holds."""
-        return {n.split("/", 1)[1]: t for n, t in self.rest.items() if n.startswith(f"{auto}/")}
-
     def dirtied(self, auto: str, turn: int):
         """Meanwhile free memory is dirty, so that a tensor which no code writes to is noticed."""
-        sizes = [t.numel() * t.element_size() for t in self.unheld(auto).values()]
+        sizes = [size for size, _ in self.request["unheld"][auto].values()]
         return buffers.dirtied([*sizes, *self.request["missing"][auto].values()], turn)
 
     def open(self, auto: str, turn: int = 0, **more):
@@ -49,20 +43,31 @@ class LoadJob:
         with self.dirtied(auto, turn):
             return getattr(transformers, auto).from_pretrained(**arguments)
 
-    def buffer_lines(self, auto: str, model, dtype: str) -> list:
-        """D04, against the reference's constructor, and this version's own where they seem to differ."""
+    def buffers_of(self, auto: str, model, dtype: str) -> dict:
+        """Tensors that no file holds, for D04: "buffer/name", and "fresh/name" of a model that was just constructed.
+
+        The latter only where another type or release may make them otherwise than the reference's constructor did.
+        """
         held = set(weights.matched(model, self.tensors))
-        drawn = self.request["drawn"][auto]
-        unheld = buffers.outside(model, held)
-        if dtype == self.request["dtype"]:
-            lines = buffers.compare(unheld, self.unheld(auto), drawn)
-            if not lines or self.answer.version == self.request["reference_version"]:
-                return lines
-        elif not unheld:
-            return []
-        return buffers.compare(unheld, buffers.of_fresh_model(type(model), model.config, dtype, held), drawn)
+        outside = buffers.outside(model, held)
+        unheld = {name: tensor for name, tensor in outside.items() if tensor.device.type != "meta"}
+        for name in sorted(set(outside) - set(unheld)):
+            line = f"buffer {name} differs from a fresh constructor: it has no memory (a tensor on meta)"
+            self.answer.check("D04", [f"{auto}: {line}"])
+        copies = {f"buffer/{name}": tensor.detach().clone() for name, tensor in unheld.items()}
+        expected = {name: digest for name, (_, digest) in self.request["unheld"][auto].items()}
+        own_release = self.answer.version == self.request["reference_version"]
+        as_expected = own_release or all(sha256(tensor) == expected.get(name) for name, tensor in unheld.items())
+        if not outside or (dtype == self.request["dtype"] and as_expected):
+            return copies
+        fresh = buffers.of_fresh_model(type(model), model.config, dtype, held)
+        return copies | {f"fresh/{name}": tensor for name, tensor in fresh.items()}
 
     def outputs_of(self, auto: str, model) -> dict:
         """Outputs on the reference's probes, under names that no other class has."""
         outputs, _ = probes.run_probes(model, self.request["probe"], self.request["probes"][auto])
         return {f"{auto}/{key}": value for key, value in outputs.items()}
+
+    def hand_over(self, name: str, tensors: dict, **facts) -> None:
+        """One load's raw results, in a file of its own."""
+        handover.hand_over(self.request["handed"], name, tensors, facts)

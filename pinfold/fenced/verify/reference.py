@@ -9,16 +9,17 @@ import importlib
 import inspect
 import os
 import sys
+import tempfile
 import types
 from dataclasses import dataclass, field
 
+from .. import handover
 from ..cost import measured
 from ..probe import declared, probes, suggest
 from ..values import describe
 from . import attention, buffers, generation, losses, tokens, weights
 from .answer import Answer, answered
 from .explain import explain
-from .outputs import compare_outputs, hash_outputs
 
 
 class Misfit(Exception):
@@ -106,21 +107,20 @@ def reference(request: dict, answer: Answer) -> dict:
             head = reference_of_head(auto, place, request, tensors)
         except Misfit as error:
             answer.check("D02", [str(error)])
-            return answer.as_dict(hashes={})
+            return answer.as_dict()
         except Exception as error:
             what = f"{auto}: {place.split('.')[1]} built from its source in transformers {answer.version} failed"
             answer.check("D01", [f"{what}: {error if isinstance(error, suggest.ProbeError) else explain(error)}"])
-            return answer.as_dict(hashes={})
+            return answer.as_dict()
         if isinstance(head, SkippedHead):
             skipped.append(head)
         else:
             heads.append(head)
             answer.notes += head.notes()
-    outputs = write_files(heads, request)
+    hand_over(heads, request)
     main = next((head for head in heads if _class_name(request["models"][head.auto]) == request["architecture"]), None)
-    of_origin = _compare_with_origin(request, tensors, main, answer) if request.get("origin") and main else ""
+    of_origin = _run_origin(request, tensors, main) if request.get("origin") and main else ""
     return answer.as_dict(
-        hashes={h.auto: hash_outputs(outputs, h.auto) for h in heads} | ids.pop("hashes", {}),
         **facts_of(heads, main),
         converted=converted,
         origin=of_origin,
@@ -130,15 +130,12 @@ def reference(request: dict, answer: Answer) -> dict:
     )
 
 
-def write_files(heads: list[HeadReference], request: dict) -> dict:
-    """Write the outputs and buffers that every load is compared with; returns the outputs."""
-    import torch
-    from safetensors.torch import save_file
-
+def hand_over(heads: list[HeadReference], request: dict) -> None:
+    """The outputs and buffers that every load is compared with."""
     outputs = {key: value for head in heads for key, value in head.keyed_outputs().items()}
-    save_file({key: value.contiguous() for key, value in outputs.items()}, request["outputs"])
-    torch.save({f"{h.auto}/{name}": t for h in heads for name, t in h.buffers.items()}, request["buffers"])
-    return outputs
+    handover.hand_over(request["handed"], "outputs", outputs)
+    unheld = {f"{head.auto}/{name}": tensor for head in heads for name, tensor in head.buffers.items()}
+    handover.hand_over(request["handed"], "buffers", unheld)
 
 
 def facts_of(heads: list[HeadReference], main: HeadReference | None) -> dict:
@@ -214,7 +211,10 @@ def _probe_of_files(request: dict) -> dict:
     classes = [place.split(".") for place in request["models"].values()]
     every = [getattr(importlib.import_module(f"_folder.{module}"), name) for module, name in classes]
     takes = sorted({name for cls in every for name in inspect.signature(cls.forward).parameters})
-    return declared.through_files(request["probe"], request["checkpoint"], takes, request["inputs"])
+    path = os.path.join(request["handed"], declared.INPUTS)
+    probe = declared.through_files(request["probe"], request["checkpoint"], takes, path)
+    handover.close(declared.INPUTS)
+    return probe
 
 
 def _renamed(request: dict, tensors: dict) -> dict:
@@ -226,7 +226,7 @@ def _renamed(request: dict, tensors: dict) -> dict:
         try:
             cls = getattr(importlib.import_module(f"_folder.{module}"), name)
             config = cls.config_class.from_pretrained(request["checkpoint"])
-            return weights.under_names_of(cls, config, tensors, os.path.dirname(request["outputs"]))
+            return weights.under_names_of(cls, config, tensors, tempfile.gettempdir())
         except Exception:  # said when the class is built
             return tensors
     return tensors
@@ -251,11 +251,11 @@ def _as_in_memory(cls, request: dict, tensors: dict, names: list[str]) -> dict:
     return outputs
 
 
-def _compare_with_origin(request: dict, tensors: dict, head: HeadReference, answer: Answer) -> str:
-    """Run the class in the package that the folder was written from; a difference is a failure.
+def _run_origin(request: dict, tensors: dict, head: HeadReference) -> str:
+    """Run the class in the package that the folder was written from, and hand over its outputs.
 
     Returns:
-        What the user reads of it.
+        Why they are not compared, or "".
     """
     origin = request["origin"]
     name = f"{origin['module']}.{origin['cls']}"
@@ -271,9 +271,8 @@ def _compare_with_origin(request: dict, tensors: dict, head: HeadReference, answ
     finally:
         sys.path.remove(origin["path"])
     keyed = {f"{head.auto}/{key}": value for key, value in outputs.items()}
-    lines = compare_outputs(head.auto, keyed, {f"{head.auto}/{k}": v for k, v in head.outputs.items()})
-    answer.check("D03", [f"the flat folder and {name} differ: {line}" for line in lines])
-    return f"the outputs equal those of {name}, bit for bit"
+    handover.hand_over(request["handed"], "origin", keyed, head.auto)
+    return ""
 
 
 def _reference_tokens(request: dict, answer: Answer) -> dict:
@@ -289,8 +288,8 @@ def _reference_tokens(request: dict, answer: Answer) -> dict:
         samples = tokens.samples(cls.from_pretrained(directory))
     except Exception as error:
         answer.check("D01", [f"AutoTokenizer: the checkpoint's tokenizer does not load: {describe(error)}"])
-        return {"hashes": {}}
-    return {"hashes": {"AutoTokenizer": tokens.sha256(samples)}, "tokens": samples}
+        return {}
+    return {"tokens": samples}
 
 
 def _drawn(cls, config, request: dict, held: set, unheld: dict) -> list:

@@ -1,0 +1,209 @@
+"""How far this machine can shut a process in, and the command that does so.
+
+bubblewrap is used where it is installed and works, util-linux's unshare otherwise; both get the same list of mounts
+(mounts.py). On a machine that allows neither, only the environment, the limits and the first process are left.
+"""
+
+import contextlib
+import functools
+import os
+import shlex
+import shutil
+import site
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinfold.common.errors import UserError
+from pinfold.fence import cgroups, mounts
+
+# Strongest first; a machine gets the first that works on it.
+BUBBLEWRAP = (
+    *("--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
+    *("--die-with-parent", "--as-pid-1", "--cap-drop", "ALL"),
+)
+NAMESPACES = (
+    ("--user", "--map-root-user", "--mount", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child"),
+    ("--user", "--map-root-user", "--mount", "--net", "--ipc", "--uts"),
+    ("--user", "--map-root-user", "--net", "--ipc"),
+)
+PACKAGE = Path(__file__).resolve().parents[1]
+INSIDE = PACKAGE / "fenced"
+FIRST = INSIDE / "first.py"
+
+
+@dataclass(frozen=True)
+class Fence:
+    """What shuts a process in on this machine.
+
+    Args:
+        program: "bwrap", "unshare", or "" where neither works.
+        options: of the program, for its namespaces.
+        group: memory and tasks of all processes together are limited by the kernel, not only looked at.
+    """
+
+    program: str = ""
+    options: tuple[str, ...] = ()
+    group: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing but the run's own files, and no other process, can be reached."""
+        return self.has_mounts and self.own_processes
+
+    @property
+    def has_mounts(self) -> bool:
+        return self.program == "bwrap" or "--mount" in self.options
+
+    @property
+    def own_processes(self) -> bool:
+        return self.program == "bwrap" or "--pid" in self.options
+
+    def describe(self) -> str:
+        """One phrase for the user, which names what is missing."""
+        if self.whole:
+            return "sandboxed: no network, environment cleaned, home hidden, disk read-only"
+        if self.has_mounts:
+            return (
+                "sandboxed: no network, environment cleaned, home hidden, disk read-only; "
+                "other processes are visible, as this machine allows no PID namespace"
+            )
+        if self.program:
+            return (
+                "partly sandboxed: no network, environment cleaned; "
+                "the disk and other processes are reachable, as this machine allows no mount namespace"
+            )
+        return (
+            "partly sandboxed: environment cleaned; "
+            "network, disk and other processes are reachable, as this machine allows no namespace"
+        )
+
+
+@functools.cache
+def available() -> Fence:
+    """The strongest fence that this machine allows, each tried with the mounts of a real run."""
+    levels = [("bwrap", BUBBLEWRAP), *(("unshare", options) for options in NAMESPACES)]
+    group = cgroups.available()
+    for program, options in levels:
+        fence = Fence(program, options, group)
+        if shutil.which(program) and _works(fence):
+            return fence
+    return Fence(group=group)
+
+
+def _works(fence: Fence) -> bool:
+    """Whether a Python process starts in it, writes where it may, and nowhere else."""
+    tests = [
+        f"not os.access({place!r}, os.W_OK)"
+        for place in ("/", "/tmp", "/dev/shm", "/run", "/proc/sys/kernel/hostname")
+    ]
+    code = "import os, ssl; open('free', 'w').close(); assert " + (" and ".join(tests) if fence.has_mounts else "True")
+    with tempfile.TemporaryDirectory(prefix="pinfold-fence-") as directory:
+        scratch = Path(directory).resolve()
+        command = command_in(fence, [sys.executable, "-I", "-S", "-c", code], [], [scratch])
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            return subprocess.run(command, capture_output=True, timeout=20, cwd=scratch).returncode == 0
+    return False
+
+
+def permit(target: str, dangerous: str | None) -> Fence:
+    """The fence that a target's code would run in.
+
+    Args:
+        dangerous: the code of a finding, such as "S03", that says that its code does more than compute.
+
+    Raises:
+        UserError: its code is dangerous, and this machine cannot shut it in.
+    """
+    fence = available()
+    if dangerous and not fence.has_mounts:
+        raise UserError(
+            f"{target} is not run: {dangerous} was found and this machine cannot sandbox it ({fence.describe()}); "
+            "use a machine where unprivileged namespaces are allowed"
+        )
+    return fence
+
+
+def homes() -> list[Path]:
+    """Directories that are the user's home by any account, outermost only."""
+    accounts = {Path.home()}
+    with contextlib.suppress(ImportError, KeyError):
+        import pwd
+
+        accounts.add(Path(pwd.getpwuid(os.getuid()).pw_dir))
+    real = {path.resolve() for path in accounts if path.is_dir() and path.resolve() != Path("/")}
+    return [path for path in sorted(real) if not any(other in path.parents for other in real)]
+
+
+def command_in(fence: Fence, command: list[str], needed: Sequence[Path], writable: list[Path]) -> list[str]:
+    """The command inside this fence.
+
+    Args:
+        needed: paths that it reads. writable: directories that it writes to; the first is its working directory, in
+            which files for the fence itself are made.
+
+    Raises:
+        UserError: the user's home itself is needed.
+    """
+    if not fence.program:
+        return command
+    if not fence.has_mounts:
+        return [fence.program, *fence.options, *_without_capabilities(), *command]
+    _refuse_homes(needed)
+    scratch = writable[0]
+    for name in ("empty", "passwd"):
+        (scratch / name).touch()
+    (scratch / "passwd").write_text("user:x:0:0::/nonexistent:/bin/sh\n")
+    steps = mounts.plan([*needed], _python(), PACKAGE, INSIDE, scratch / "passwd", writable)
+    if fence.program == "bwrap":
+        at = ["--chdir", str(scratch), "--new-session"]
+        return ["bwrap", *fence.options, *mounts.bubblewrap(steps, scratch / "empty"), *at, "--", *command]
+    (scratch / "root").mkdir(exist_ok=True)
+    lines = mounts.shell(steps, scratch / "root", scratch / "empty", fence.own_processes)
+    # after the mounts, which need what this drops: with it the code could undo them
+    end = f'cd {shlex.quote(str(scratch))}\nexec {shlex.join(_without_capabilities())} "$@"'
+    return ["unshare", *fence.options, "sh", "-c", f"{lines}\n{end}", "fence", *command]
+
+
+def _without_capabilities() -> list[str]:
+    if not shutil.which("setpriv"):
+        return ["env"]
+    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+
+
+def _python() -> list[Path]:
+    """Where this interpreter and its packages are, those of .pth files included."""
+    executable = Path(sys.executable)
+    packages = [*own_packages(), *_further_packages(), Path(site.getusersitepackages())]
+    libraries = [Path(p) for p in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if p.startswith("/")]
+    return [Path(sys.prefix), Path(sys.base_prefix), executable, executable.resolve(), *packages, *libraries]
+
+
+def own_packages() -> list[Path]:
+    """Where this user keeps packages outside of the environment. Not sys.path: transformers puts its cache there."""
+    path = [Path(p).absolute() for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    return [p for p in path if p.is_dir()]
+
+
+def _further_packages() -> list[Path]:
+    """Directories that the environment's .pth files add, such as those of editable installs; not pinfold's own."""
+    places: list[Path] = []
+    for directory in site.getsitepackages():
+        for file in sorted(Path(directory).glob("*.pth")):
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+                places += [Path(directory, line) for line in lines if line and not line.startswith(("import", "#"))]
+    return [path for path in places if path.is_dir() and path.resolve() != PACKAGE.parent]
+
+
+def _refuse_homes(needed: Sequence[Path]) -> None:
+    """
+    Raises:
+        UserError: a home is needed, which is hidden.
+    """
+    for home in homes():
+        if any(home in (path.absolute(), path.resolve()) for path in needed):
+            raise UserError(f"{home} is your home directory, which verification hides; use a folder below it")

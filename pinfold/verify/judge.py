@@ -1,0 +1,267 @@
+"""Decide what a load in the sandbox showed: here, where no code of the folder runs.
+
+How it works:
+- The process with the folder's code hands over outputs, buffers, losses and tokens as they are, one file a load. They
+  are compared with the reference's, which that process never saw.
+- What is missing has failed: a load that left no file, a check that was neither made nor left out with a reason.
+- Complaints of the process are taken as they are; its silence is not taken for "ok" where a file can be compared.
+- D02, D05, D07 and the accumulation of losses are compared in the process itself (``BY_ITSELF``), as all tensors of
+  all loads would have to be handed over otherwise. Code that forges those still has to compute the right outputs.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pinfold.common.errors import UserError, printable
+from pinfold.fence.handed import Handed, Load, Raw
+from pinfold.fenced.verify import losses, tokens
+from pinfold.fenced.verify.further_loads import HALVES
+from pinfold.verify import generation, raw
+
+CHECKS = ("D01", "D02", "D03", "D04", "D05", "D06", "D07", "D08", "loss", "bf16", "fp16")
+BY_ITSELF = ("D02", "D05", "D07", "accumulation")
+FITS = {"bf16": 1e30, "fp16": 1e3}  # outputs up to this size leave the layers below room enough
+SHOWN = 60  # characters of a configuration's value
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What every load has to give: of the reference, and never shown to a load.
+
+    Args:
+        outputs: "Auto class/probe/name" -> tensor. buffers: "Auto class/name" -> tensor that no file holds.
+        losses, drawn: by Auto class; see fenced/verify/reference.py.
+        tokens: of the tokenizer's samples. custom_tokens: what custom_generate writes.
+        version: of transformers, that gave all of it. dtype: of the checkpoint.
+    """
+
+    outputs: Mapping[str, Raw]
+    buffers: Mapping[str, Raw]
+    losses: Mapping[str, dict]
+    drawn: Mapping[str, list]
+    tokens: dict | None
+    custom_tokens: list | None
+    version: str
+    dtype: str
+
+
+@dataclass
+class Verdict:
+    """The results of the checks.
+
+    Args:
+        failures: "check", "part" and "line", those that explain others first.
+        checks: name -> "ok", the line of its first failure, or "skipped: why".
+        hashes: Auto class -> sha256 of its outputs. unaligned: classes that agree once their tensors are copied.
+    """
+
+    failures: list[dict] = field(default_factory=list)
+    passed: set[str] = field(default_factory=set)
+    skipped: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+    unaligned: list[str] = field(default_factory=list)
+
+    def check(self, check: str, lines: Iterable[str], part: str | None = None) -> None:
+        """Count a check as made; ``lines`` are its failures."""
+        self.passed.add(part or check)
+        self.failures += [{"check": check, "part": part or check, "line": line} for line in lines]
+
+    @property
+    def checks(self) -> dict[str, str]:
+        first: dict[str, str] = {}
+        for failure in self.failures:
+            first.setdefault(failure["part"], failure["line"])
+        skipped = {part: f"skipped: {self.skipped.get(part, 'nothing to check')}" for part in CHECKS}
+        return skipped | dict.fromkeys(self.passed, "ok") | first
+
+
+def judge(request: dict, expected: Expected, answer: dict, handed: Handed) -> dict:
+    """The answer of a load, with the verdict in it: "failures", "checks", "hashes", "unaligned".
+
+    Args:
+        request: what the load was asked for. answer, handed: what it left.
+
+    Raises:
+        UserError: a file was changed after it was handed over.
+    """
+    verdict = Verdict()
+    try:
+        _take_complaints(verdict, answer)
+        version = str(answer["transformers"])
+        if request["models"]:
+            for auto, place in request["models"].items():
+                _judge_auto(verdict, request, expected, handed, auto, place.split(".")[-1], version)
+            _judge_halves(verdict, request, expected, handed)
+        if request.get("tokenizer"):
+            _judge_tokens(verdict, expected, answer.get("samples"), version)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        why = printable(f"{type(error).__name__}: {error}")[:200]
+        raise UserError(
+            f"what the load handed over cannot be read ({why}): the folder's code tampered with its verification"
+        ) from None
+    # what a check of loading says (D...) explains the others, so it comes first
+    verdict.failures.sort(key=lambda failure: not failure["check"].startswith("D"))
+    return {
+        **answer,
+        "failures": verdict.failures,
+        "checks": verdict.checks,
+        "hashes": verdict.hashes,
+        "unaligned": verdict.unaligned,
+        "notes": [str(note) for note in answer["notes"]],
+    }
+
+
+def _take_complaints(verdict: Verdict, answer: dict) -> None:
+    looked = {str(part) for part in answer["looked"]}
+    verdict.skipped = {str(part): str(why) for part, why in answer["skipped"].items()}
+    for failure in answer["failures"]:
+        verdict.check(str(failure["check"]), [str(failure["line"])], str(failure.get("part") or failure["check"]))
+    verdict.passed |= looked & set(BY_ITSELF)
+
+
+def _judge_auto(
+    verdict: Verdict, request: dict, expected: Expected, handed: Handed, auto: str, name: str, version: str
+) -> None:
+    """All of one Auto class: D01, D03, D04, D06, D08 and the loss."""
+    if f"load-{auto}.safetensors" not in handed.files:
+        if not any(failure["line"].startswith(f"{auto}:") for failure in verdict.failures):
+            verdict.check("D01", [f"{auto}: its load ended without a result"])
+        return
+    load = handed.load(f"load-{auto}")
+    facts = load.facts
+    verdict.check("D01", _same_class(auto, facts["class"], name))
+    versions = (expected.version, version)
+    outputs = raw.without("output/", load.tensors)
+    lines = raw.compare_outputs(auto, outputs, expected.outputs, versions)
+    if lines and (aligned := raw.without("aligned/", load.tensors)):
+        verdict.unaligned.append(auto)
+        outputs, lines = aligned, raw.compare_outputs(auto, aligned, expected.outputs, versions)
+    verdict.check("D03", lines)
+    verdict.hashes[auto] = raw.sha256(outputs, auto)
+    verdict.check("D04", (f"{auto}: {line}" for line in _buffer_lines(expected, auto, load, version)))
+    if f"class-{auto}.safetensors" in handed.files:
+        lines = _buffer_lines(expected, auto, handed.load(f"class-{auto}"), version)
+        verdict.check("D04", (f"{name}.from_pretrained: {line}" for line in lines))
+    if "skipped" not in expected.losses[auto]:
+        line = losses.compare_losses(facts["loss"], expected.losses[auto], bool(request.get("converted")))
+        verdict.check("D03", [f"{auto}: {line}"] if line else [], "loss")
+    exact = name == request["architecture"]
+    _judge_generation(verdict, expected, load, auto, name, exact)
+    if exact and request.get("resave"):
+        _judge_again(verdict, expected, handed, auto, name, outputs, version)
+
+
+def _same_class(auto: str, loaded: object, name: str) -> list[str]:
+    if loaded == name:
+        return []
+    return [f"{auto}: it loaded {printable(str(loaded))[:100]}, but the folder registers {name}"]
+
+
+def _buffer_lines(expected: Expected, auto: str, load: Load, version: str, same_type: bool = True) -> list[str]:
+    """D04, against the reference's constructor, and this release's own where they seem to differ."""
+    loaded, fresh = (raw.without(f"{kind}/", load.tensors) for kind in ("buffer", "fresh"))
+    drawn = [str(name) for name in expected.drawn[auto]]
+    if same_type:
+        lines = raw.compare_buffers(loaded, raw.without(f"{auto}/", expected.buffers), drawn)
+        if not lines or version == expected.version or not fresh:
+            return lines
+    return raw.compare_buffers(loaded, fresh, drawn)
+
+
+def _judge_generation(verdict: Verdict, expected: Expected, load: Load, auto: str, name: str, exact: bool) -> None:
+    facts = load.facts
+    if exact and expected.custom_tokens is not None:
+        custom = facts["custom"]
+        if why := custom.get("skipped"):
+            verdict.skipped.setdefault("D08", str(why))
+            return
+        line = custom.get("failed")
+        if not line and custom["tokens"] != expected.custom_tokens:
+            line = "it writes other tokens than the folder's own function"
+        verdict.check("D08", [f"{auto}: {name}.generate through custom_generate: {line}"] if line else [])
+        return
+    generated = facts["generated"]
+    if isinstance(generated, str):
+        verdict.skipped.setdefault("D08", generated)
+        return
+    lines = generation.faults(name, generated, raw.without("generated/", load.tensors), expected.dtype)
+    verdict.check("D08", [f"{auto}: {line}" for line in lines])
+
+
+def _judge_again(
+    verdict: Verdict,
+    expected: Expected,
+    handed: Handed,
+    auto: str,
+    name: str,
+    before: Mapping[str, Raw],
+    version: str,
+) -> None:
+    """D06: what was saved and loaded again, against what was saved."""
+    if f"again-{auto}.safetensors" not in handed.files:
+        if not any(failure["check"] == "D06" for failure in verdict.failures):
+            verdict.check("D06", [f"{auto}: save → reload ended without a result"])
+        return
+    lines = _again(expected, handed.load(f"again-{auto}"), auto, name, before, version)
+    verdict.check("D06", (f"{auto}: save → reload: {line}" for line in lines))
+
+
+def _again(
+    expected: Expected, load: Load, auto: str, name: str, before: Mapping[str, Raw], version: str
+) -> Iterator[str]:
+    facts = load.facts
+    if facts["class"] != name:
+        yield f"{printable(str(facts['class']))[:100]} came back instead of {name}"
+        return
+    saved, loaded = facts["before"], facts["after"]
+    if odd := sorted(key for key in {*saved, *loaded} if saved.get(key) != loaded.get(key)):
+        values = [str(each.get(odd[0]))[:SHOWN] for each in (saved, loaded)]
+        yield f"config.{odd[0]} differs: {values[0]} became {values[1]}"
+        return
+    outputs = raw.without("output/", load.tensors)
+    for line in raw.compare_outputs(auto, outputs, before, before="that was saved"):
+        yield f"output differs: {line}"
+    yield from _buffer_lines(expected, auto, load, version)
+
+
+def _judge_halves(verdict: Verdict, request: dict, expected: Expected, handed: Handed) -> None:
+    """bf16 and fp16 of the main class: buffers, and outputs that are numbers where the reference's are."""
+    auto = next(a for a, place in request["models"].items() if place.endswith(f".{request['architecture']}"))
+    for part, dtype in HALVES.items():
+        if f"half-{part}.safetensors" not in handed.files:
+            explained = part in verdict.skipped or any(failure["part"] == part for failure in verdict.failures)
+            if not explained:
+                verdict.check("D01", [f"{auto} in {dtype}: its load ended without a result"], part)
+            continue
+        load, where = handed.load(f"half-{part}"), f"{auto} in {dtype}"
+        lines = _buffer_lines(expected, auto, load, "", request["dtype"] == dtype)
+        verdict.check("D04", [f"{where}: {line}" for line in lines], part)
+        if line := _not_finite(raw.without("output/", load.tensors), expected.outputs, FITS[part]):
+            verdict.check("D03", [f"{where}: output {line} is not finite, in {request['dtype']} it is"], part)
+
+
+def _not_finite(outputs: Mapping[str, Raw], expected: Mapping[str, Raw], fits: float) -> str | None:
+    """The first output that is not a number where the reference's is one, and small enough for the type."""
+    for key, value in outputs.items():
+        if key not in expected or not raw.is_float(value):
+            continue
+        numbers = raw.array(expected[key])
+        if not numbers.size or not np.isfinite(numbers).all() or np.abs(numbers).max() >= fits:
+            continue
+        if not np.isfinite(raw.array(value)).all():
+            return key.split("/", 1)[1]
+    return None
+
+
+def _judge_tokens(verdict: Verdict, expected: Expected, samples: object, version: str) -> None:
+    if samples is None:
+        if not any(failure["line"].startswith("AutoTokenizer:") for failure in verdict.failures):
+            verdict.check("D01", ["AutoTokenizer: its load ended without a result"])
+        return
+    if not isinstance(samples, dict):
+        raise TypeError("samples are not an object")
+    verdict.check("D01", [])
+    verdict.check("D03", tokens.compare(samples, expected.tokens or {}, (expected.version, version)), "ids")
+    verdict.hashes["AutoTokenizer"] = tokens.sha256(samples)
