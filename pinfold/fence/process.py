@@ -32,7 +32,6 @@ from pinfold.common.errors import UserError, printable
 from pinfold.fence import cgroups
 from pinfold.fence.handed import Handed, read_record
 from pinfold.fence.sandbox import FIRST, INSIDE, Fence, available, command_in, homes, own_packages, permit
-from pinfold.fenced.first import spoken
 
 __all__ = [
     "GIB",
@@ -159,7 +158,7 @@ def _run(
             _running.discard(process)
             _end(process)
         if group.ran_out_of_memory:
-            raise UserError(f"{name} was stopped: it needed more than {spoken(memory)} of memory")
+            raise UserError(f"{name} was stopped: it needed more than {memory / GIB:.3g} GiB of memory")
     try:
         record = json.loads(output)
     except (ValueError, RecursionError):
@@ -221,7 +220,9 @@ def _answer(handed: Handed, record: dict, log: IO[bytes], name: str, memory: int
     if record.get("code") == 0:
         raise UserError(f"{name} gave no answer: the folder's code ended the process before the job was done")
     lines = _tail(log).strip().splitlines()
-    died = f"it ended with exit code {record.get('code')}; it may have needed more than {spoken(memory)} of memory"
+    died = (
+        f"it ended with exit code {record.get('code')}; it may have needed more than {memory / GIB:.3g} GiB of memory"
+    )
     raise UserError(f"{name} gave no answer: {printable(lines[-1] if lines else died)[:400]}")
 
 

@@ -177,10 +177,10 @@ def _judge_generation(verdict: Verdict, expected: Expected, load: Load, auto: st
         if why := custom.get("skipped"):
             verdict.skipped.setdefault("D08", str(why))
             return
-        line = custom.get("failed")
+        line = f": {custom['failed']}" if custom.get("failed") else ""
         if not line and custom["tokens"] != expected.custom_tokens:
-            line = "it writes other tokens than the folder's own function"
-        verdict.check("D08", [f"{auto}: {name}.generate through custom_generate: {line}"] if line else [])
+            line = " writes other tokens than the folder's own function"
+        verdict.check("D08", [f"{auto}: {name}.generate through custom_generate{line}"] if line else [])
         return
     generated = facts["generated"]
     if isinstance(generated, str):
@@ -247,7 +247,7 @@ def _not_finite(outputs: Mapping[str, Raw], expected: Mapping[str, Raw], fits: f
     for key, value in outputs.items():
         if key not in expected or not raw.is_float(value):
             continue
-        numbers = raw.array(expected[key])
+        numbers = raw.array(expected[key]).astype("f8")
         if not numbers.size or not np.isfinite(numbers).all() or np.abs(numbers).max() >= fits:
             continue
         if not np.isfinite(raw.array(value)).all():

@@ -199,7 +199,7 @@ def test_run_of_a_repository_whose_code_is_elsewhere(checked, published, upload,
 def test_dangerous_code_is_not_run_where_it_cannot_be_fenced(checked, published, monkeypatch):
     path = published / "modeling_tiny.py"
     path.write_text(path.read_text() + "\nimport os\nos.system('true')\n")
-    monkeypatch.setattr("pinfold.fence.process.available", lambda: check.fence.Fence(()))
+    monkeypatch.setattr("pinfold.fence.sandbox.available", lambda: check.fence.Fence())
     code, out, err = checked(published, "--run", "--versions", "newest")
     assert code == 2 and "S02" in out and "cannot sandbox it" in err and "running its code" not in out
 
