@@ -71,7 +71,6 @@ class Watch:
         self.files: dict[str, str] = {}
         self.done = False
         self.unread = b""
-        self.before = started_before()
 
     def until_the_end(self) -> str:
         """Wait for the end of the process; returns why it was ended here, or ""."""
@@ -120,7 +119,7 @@ class Watch:
 
     def too_much(self) -> str:
         """Which limit all processes together have passed, or ""."""
-        tasks, memory = used(self.before)
+        tasks, memory = used()
         if tasks > self.orders["tasks"]:
             return f"it started more than {self.orders['tasks']} processes and threads"
         if memory > self.orders["memory"]:
@@ -154,11 +153,6 @@ def _digest(file) -> str:
     return whole.hexdigest()
 
 
-def started_before() -> set[int]:
-    """Processes that are none of the code's: those that this one sees before it starts the code's."""
-    return set(_processes()) if os.getpid() != 1 else {1}
-
-
 def _processes() -> list[int]:
     try:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]
@@ -166,17 +160,18 @@ def _processes() -> list[int]:
         return []
 
 
-def used(before: set[int]) -> tuple[int, int]:
+def used() -> tuple[int, int]:
     """(tasks, bytes of memory that no file backs) of this process's descendants.
 
-    Where it is the first process of its own list, all others are; elsewhere those below it.
+    Where it is the first process of its own list, all others are; elsewhere those below it, to which those belong whose
+    parent has ended (PR_SET_CHILD_SUBREAPER).
     """
     tasks = memory = 0
     page = os.sysconf("SC_PAGE_SIZE")
     parents: dict[int, int] = {}
     sizes: dict[int, tuple[int, int]] = {}
     for number in _processes():
-        if number in before:
+        if number == os.getpid():
             continue
         try:
             with open(f"/proc/{number}/stat", "rb") as file:
