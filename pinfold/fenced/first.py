@@ -163,8 +163,8 @@ def _processes() -> list[int]:
 def used() -> tuple[int, int]:
     """(tasks, bytes of memory that no file backs) of this process's descendants.
 
-    Where it is the first process of its own list, all others are; elsewhere those below it, to which those belong whose
-    parent has ended (PR_SET_CHILD_SUBREAPER).
+    Where it is the first process of its own list, all others are; elsewhere those below it, and below it are also those
+    whose parent has ended (PR_SET_CHILD_SUBREAPER).
     """
     tasks = memory = 0
     page = os.sysconf("SC_PAGE_SIZE")
