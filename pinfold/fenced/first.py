@@ -163,7 +163,7 @@ def _processes() -> list[int]:
 def used() -> tuple[int, int]:
     """(tasks, bytes of memory that no file backs) of this process's descendants.
 
-    Where it is the first process of its own list, all others are; elsewhere those below it, and below it are also those
+    Where it is the first process of its own list, all others are. Elsewhere those below it are, and also those
     whose parent has ended (PR_SET_CHILD_SUBREAPER).
     """
     tasks = memory = 0
