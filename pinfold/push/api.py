@@ -5,13 +5,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pinfold.common.errors import UserError
+from pinfold.common.errors import UserError, one_line_in_scripts
 from pinfold.push.flat import directory_of, folder_of
 from pinfold.push.options import PushOptions
 from pinfold.push.steps import Published, publish
 from pinfold.staging.checkpoint import CodeFrom
 
 
+@one_line_in_scripts
 def push(
     model: Any,
     repo: str | None = None,
@@ -47,7 +48,8 @@ def push(
         Published, with the commit and the snippet that loads it.
 
     Raises:
-        UserError: one line that says what to do; nothing is visible on the Hub then, unless the line says so.
+        UserError: one line that says what to do; nothing is visible on the Hub then, unless the line says so. A
+            script that does not catch it ends with that line and exit code 2.
     """
     if not hasattr(model, "save_pretrained") or not hasattr(getattr(model, "config", None), "model_type"):
         raise UserError(f"{type(model).__name__} is not a PreTrainedModel; derive its class from PreTrainedModel")
