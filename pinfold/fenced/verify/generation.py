@@ -12,6 +12,7 @@ import inspect
 
 from ..probe import probes
 from ..values import describe
+from .explain import explain
 
 STEPS = 8  # new tokens; a cache that goes wrong does so at the second one
 STEPS_OF_LARGE = 3
@@ -50,7 +51,7 @@ def faults(model, own: dict, is_large: bool) -> list[str] | str:
                 try:
                     line = _difference(model, inputs, steps, beams)
                 except Exception as error:
-                    line = describe(error)
+                    line = explain(error)
                     if "decoder_start_token_id" in line:
                         line += "; set decoder_start_token_id in the configuration"
                 if line:
