@@ -345,8 +345,9 @@ class Push:
         rows = matrix.run_matrix(versions, loading, size, expected.request.get("threads", 1), lambda row: None)
         failed = [row for row in rows if row.failure]
         if failed:
-            others = f" (transformers {', '.join(row.version for row in failed)})"
-            raise UserError(failed[-1].failure + others)
+            by_cause = reversed(matrix.by_failure(failed).items())  # all of them, the newest release's first
+            lines = [f"{failure} (transformers {', '.join(where)})" for failure, where in by_cause]
+            raise UserError("\n  ".join(lines))
         if not matrix.agree(rows):
             raise UserError(f"D03 {matrix.summary(rows)}; what the folder's code computes depends on the release")
         return rows, answers[find_overlay(rows[-1].version)]

@@ -59,6 +59,7 @@ def folder(tmp_path, arguments="", body="", more="", config="", config_body="", 
     return directory
 
 
+GOES_ON = OWN.replace("{'input_ids': input_ids}", "super().prepare_inputs_for_generation(input_ids)")
 NO_CACHE = "        self.use_cache = use_cache\n"
 TUPLES = "    @classmethod\n    def _supports_default_dynamic_cache(cls):\n        return False\n"
 BOTH = "past_key_values=None, cache=None, "
@@ -174,20 +175,28 @@ def test_output_classes_whose_cache_is_renamed(tmp_path, base, field, more, foun
 
 
 @pytest.mark.parametrize(
-    ("arguments", "more", "found"),
+    ("arguments", "more", "fix"),
     [
-        ("past_key_values=None, cache=None", "", True),
-        ("past_key_values=None, cache=None, return_dict=None", "", False),
-        ("past_key_values=None, cache=None, **inputs", "", False),
-        ("cache=None", "    def generate(self, input_ids):\n        return input_ids\n", False),
+        ("past_key_values=None, cache=None", "", "return_dict=None and cache_position=None"),
+        ("past_key_values=None, cache=None, return_dict=None", "", "cache_position=None"),
+        ("past_key_values=None, cache=None, return_dict=None", OWN, ""),
+        ("past_key_values=None, cache=None", OWN, "return_dict=None"),
+        (
+            "past_key_values=None, return_dict=None",
+            GOES_ON,
+            "cache_position=None",
+        ),
+        ("past_key_values=None, cache=None, return_dict=None, cache_position=None", "", ""),
+        ("past_key_values=None, cache=None, **inputs", "", ""),
+        ("cache=None", "    def generate(self, input_ids):\n        return input_ids\n", ""),
     ],
 )
-def test_a_forward_that_generate_cannot_call(tmp_path, arguments, more, found):
+def test_a_forward_that_generate_cannot_call(tmp_path, arguments, more, fix):
     directory = folder(tmp_path, arguments="ARGUMENTS", more=more)
     file = directory / "modeling_text.py"
     file.write_text(file.read_text().replace("ARGUMENTS**kwargs", arguments))
-    findings = [str(f) for f in audit(directory, read_modules(directory)) if "return_dict" in f.sentence]
-    assert len(findings) == found and all(line.endswith("Take return_dict=None in forward.") for line in findings)
+    findings = [str(f) for f in audit(directory, read_modules(directory)) if "which generate passes:" in f.sentence]
+    assert len(findings) == bool(fix) and all(line.endswith(f" Take {fix} in forward.") for line in findings)
 
 
 @pytest.mark.parametrize(

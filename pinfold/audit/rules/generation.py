@@ -32,7 +32,7 @@ def cache_names(code: ReachableCode) -> Iterator[Finding]:
             continue
         owner, forward = definition
         if forward.args.kwarg is None:
-            yield from _no_return_dict(code, cls, owner, forward)
+            yield from _not_taken(code, cls, owner, forward)
             continue  # generate raises for a name of the cache that it does not take, and D08 says so
         takes = [name for name in CACHES if name in _taken(code, cls, forward)]
         if "cache_params" in takes or code.folder.method(cls, "generate"):
@@ -58,15 +58,21 @@ def cache_names(code: ReachableCode) -> Iterator[Finding]:
                 )
 
 
-def _no_return_dict(code: ReachableCode, cls: str, owner: str, forward: ast.FunctionDef) -> Iterator[Finding]:
-    """P26: generate of every release asks forward for an output with names."""
-    if "return_dict" not in _arguments(forward) and not code.folder.method(cls, "generate"):
+def _not_taken(code: ReachableCode, cls: str, owner: str, forward: ast.FunctionDef) -> Iterator[Finding]:
+    """P26: what generate passes to every forward, and what transformers' own preparation adds before 5.24."""
+    own = code.folder.method(cls, "prepare_inputs_for_generation")
+    goes_on = own is None or any(
+        isinstance(part, ast.Attribute) and part.attr == "prepare_inputs_for_generation" for part in ast.walk(own[1])
+    )
+    missing = [name for name in ("return_dict", *["cache_position"] * goes_on) if name not in _arguments(forward)]
+    if missing and not code.folder.method(cls, "generate"):
+        words = " and ".join(missing)
         yield code.finding(
             "P26",
-            f"{cls}.forward takes no return_dict, which generate passes in every release: it raises a TypeError.",
+            f"{cls}.forward takes no {words}, which generate passes: it raises a TypeError.",
             owner,
             forward,
-            fix="Take return_dict=None in forward.",
+            fix=f"Take {' and '.join(f'{name}=None' for name in missing)} in forward.",
             releases=releases_of(code, lambda release: True),
         )
 

@@ -42,7 +42,8 @@ def faults(model, own: dict, is_large: bool) -> list[str] | str:
     prompts = _prompts(model, own, is_large)
     if not prompts:
         return "no prompt of token ids is known"
-    lines = []
+    lines: list[str] = []
+    seen: set[str] = set()  # an error that does not depend on how the text is written is said once
     steps = STEPS_OF_LARGE if is_large else STEPS
     with probes.evaluating(model):
         for probe, inputs in prompts.items():
@@ -54,7 +55,8 @@ def faults(model, own: dict, is_large: bool) -> list[str] | str:
                     line = explain(error)
                     if "decoder_start_token_id" in line:
                         line += "; set decoder_start_token_id in the configuration"
-                if line:
+                if line and line not in seen:
+                    seen.add(line)
                     lines.append(f"{name}.generate, {how}: {line}{_cure(model)}")
     return lines[:2]  # the others have the same cause
 
