@@ -100,6 +100,7 @@ serve: $(STAMP) $(foreach pair,$(SHOWN),$(lastword $(subst :, ,$(pair)))/model.s
 # Older transformers beside .venv, which many tests load models in; made once.
 OVERLAYS := runs/overlays/.minimum
 $(OVERLAYS): $(STAMP)
+	@mkdir -p $(@D)
 	$(BIN)/pinfold compat make minimum
 	@touch $@
 

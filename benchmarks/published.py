@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pinfold.fence.overlays import OVERLAYS, find_overlay, is_made  # noqa: E402
+from pinfold.fence.overlays import find_overlay, is_made  # noqa: E402
 from pinfold.remote import destination  # noqa: E402
 
 TRIES = 3
@@ -116,7 +116,7 @@ def _examples(name: str, work: Path, server: dict) -> str:
     programs = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     claimed = re.search(r"transformers ([\d., ]+) \|", text)
     oldest = claimed[1].split(",")[0].strip() if claimed else "newest"
-    overlays = [find_overlay(oldest)] if oldest == "newest" or is_made(oldest, OVERLAYS) else []
+    overlays = [find_overlay(oldest)] if oldest == "newest" or is_made(oldest) else []
     return " / ".join(_run("\n".join(programs[:1]), overlay, work, server) for overlay in [*overlays, None])
 
 

@@ -30,7 +30,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from pinfold.common.errors import UserError
-from pinfold.fence.overlays import OVERLAYS
+from pinfold.fence.overlays import HERE
 
 TABLE = Path(__file__).resolve().parents[1] / "pinfold" / "folder" / "releases.json.gz"
 OLDEST = (4, 48)
@@ -371,7 +371,7 @@ def _ranges(present: list[bool], minors: list[str]) -> str:
 def sources(version: str) -> dict[str, str]:
     """The Python files of a release: this environment's, an overlay's, or those of a wheel that pip fetches."""
     places = {metadata.version("transformers"): Path(importlib.util.find_spec("transformers").origin).parent}
-    places |= {p.name: p / "transformers" for p in OVERLAYS.glob("*.*.*") if (p / ".complete").exists()}
+    places |= {p.name: p / "transformers" for p in HERE.glob("*.*.*") if (p / ".complete").exists()}
     if version in places:
         root = places[version]
         files = {f"transformers/{p.relative_to(root).as_posix()}": p for p in root.rglob("*.py")}

@@ -47,6 +47,7 @@ EFFECTS = {
     "P20": (">=5", WRONG_NUMBERS, "torch_dtype"),
     "P27": ("<5", FAILS, "a processor's parts in one file"),
     "P26": (">=4.54", WRONG_TEXT, "generate loses its cache"),
+    "P29": (">=5.24", FAILS, "an output class with a cache of its own"),
     "P22b": ("<5", FAILS, "a tokenizer class of transformers 5"),
 }
 MEMBER = re.compile(r": (PreTrainedModel|DynamicCache|GenerationMixin)\.")

@@ -129,6 +129,7 @@ def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
     yield from model_rules.registered_at_import(code)
     yield from model_rules.not_registered(code)
     yield from generation_rules.cache_names(code)
+    yield from generation_rules.output_fields(code)
     if judge_digest:
         yield from file_rules.outdated_digest(code)
     yield from security_findings(code.folder, code.modules, code.configs)

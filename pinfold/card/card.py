@@ -23,6 +23,7 @@ from pinfold.card.sources import Sources
 from pinfold.common.errors import UserError
 from pinfold.folder.contents import has_tokenizer
 from pinfold.folder.human_half import HumanHalf, parse_card
+from pinfold.folder.outputs import inputs_of, of_inputs, returns_states
 from pinfold.folder.sentence import MODULES
 from pinfold.staging.stage import Staged
 
@@ -77,16 +78,22 @@ def metadata(staged: Staged, human: HumanHalf, name: str, sources: Sources) -> d
 
 def _task(staged: Staged) -> str | None:
     """The Hub's word for what the published class does; None where it has none."""
-    auto = main_auto_class(staged)
+    auto, folder, cls = main_auto_class(staged), staged.folder, staged.architecture
+    inputs = inputs_of(folder, cls) if cls in folder.classes else None
     if auto != "AutoModel":
+        auto = (of_inputs(auto, *inputs) if inputs else auto) or ""
         words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", auto.removeprefix("AutoModelFor")).lower()
         return TASKS.get(auto, words)
-    definition = staged.folder.method(staged.architecture, "forward")
-    if definition is None:  # a class of transformers' own brings it
+    if inputs is None:  # a class of transformers' own brings it
+        bases = [base for owner in folder.lineage(cls) for base, _ in folder.bases(owner)] or [cls]
+        if not any(base.endswith("Model") and base != "PreTrainedModel" for base in bases):
+            return None
         return "image-feature-extraction" if "AutoImageProcessor" in staged.auto_map else "feature-extraction"
-    arguments = definition[1].args
-    names = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
-    return next((task for name, task in BASE_TASKS.items() if name in names), None)
+    known = [name for name in BASE_TASKS if name in inputs[0]]
+    task = BASE_TASKS[known[0]] if known else None
+    if task and "feature-extraction" in task and (len(known) > 1 or not returns_states(folder, cls)):
+        return None  # it reads two kinds at once, or makes something else of what it reads
+    return task
 
 
 def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Facts) -> str:

@@ -2,7 +2,8 @@
 
 How it works:
 - ``pinfold compat make 4.48.3 5.0.0`` installs each release as an overlay: a directory that is put in front
-  of this environment with PYTHONPATH. "minimum" and "all" (every minor's newest patch) are lists.
+  of this environment with PYTHONPATH. "minimum" and "all" (every minor's newest patch) are lists. They are kept with
+  this user's data, or in runs/overlays where the current folder has that.
 - ``pinfold compat run ORG/NAME@SHA`` loads the repository at that commit in each release, in a fresh sandboxed
   process with an empty HF_HOME, and prints one row per release: every check, a hash of every output, the seconds.
 - The table is also written to runs/compat, as Markdown and as JSON.
@@ -25,7 +26,7 @@ from pinfold.audit.run import audit
 from pinfold.cli.parser import add_action
 from pinfold.common.errors import UserError, printable
 from pinfold.fence import process as fence
-from pinfold.fence.overlays import NEWEST, OVERLAYS, check_version, make_overlay
+from pinfold.fence.overlays import NEWEST, check_version, make_overlay
 from pinfold.folder.contents import check_files, code_elsewhere
 from pinfold.folder.model_folder import DIGEST_LINE, read_folder, read_modules
 from pinfold.folder.releases import every_minor, lowest_version
@@ -114,8 +115,8 @@ def make(versions: list[str]) -> None:
 
     def one(version: str) -> None:
         started = time.monotonic()
-        make_overlay(version)
-        print(f"transformers {version}: {OVERLAYS / version} ({time.monotonic() - started:.0f} s)", flush=True)
+        directory = make_overlay(version)
+        print(f"transformers {version}: {directory} ({time.monotonic() - started:.0f} s)", flush=True)
 
     own = every_minor()[-1]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -125,7 +126,7 @@ def make(versions: list[str]) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pinfold compat``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    summary = "install transformers releases as overlays in runs/overlays"
+    summary = "install transformers releases as overlays, once for every folder"
     make_ = add_action(actions, "make", summary, "compat make 4.48.3 5.0.0")
     make_.add_argument("versions", nargs="+", metavar="VERSION", help="such as 4.48.3; or minimum, or all")
     summary = "load a repository or checkpoint in each release and compare"

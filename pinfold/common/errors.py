@@ -1,6 +1,11 @@
 """What a user reads when something cannot be done: one line, exit code 2."""
 
+import functools
 import re
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
 
 # Control characters of both sets, and those that turn the direction of text around.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -35,6 +40,35 @@ class UserError(Exception):
     def _render_traceback_(self) -> list[str]:
         """The lines that IPython shows in place of a traceback: its hook for exceptions that say all themselves."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def one_line_in_scripts(function: Callable) -> Callable:
+    """Let a mistake that leaves a function of the Python API end a script as it ends a command: one line, exit code 2.
+
+    It stays an exception that can be caught. Where the program, or what runs it, shows exceptions in a way of its
+    own (``sys.excepthook`` is set), that is what shows this one too; IPython asks the exception itself.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except UserError:
+            if sys.excepthook is sys.__excepthook__:
+                sys.excepthook = _show
+            raise
+
+    return wrapped
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Python's own hook, but for what says all in its line."""
+    if not isinstance(error, UserError):
+        sys.__excepthook__(kind, error, trace)
+        return
+    print(f"pinfold: {printable(str(error))}", file=sys.stderr)
+    if not (hasattr(sys, "ps1") or sys.flags.inspect):  # at a prompt one goes on
+        raise SystemExit(2)
 
 
 def missing_extra(verb: str, extra: str, error: ImportError) -> UserError:

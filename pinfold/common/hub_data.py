@@ -1,4 +1,4 @@
-"""Where the embedded Hub of this user keeps its data: one directory, the same from every folder."""
+"""Where this user's data are, such as those of the embedded Hub: one directory, the same from every folder."""
 
 import os
 import shlex
@@ -34,6 +34,11 @@ def full(directory: Path | str) -> Path:
 
 def _default() -> Path | None:
     """The place without PINFOLD_HUB; None where even the home directory is unknown."""
+    return user_data("hub")
+
+
+def user_data(name: str) -> Path | None:
+    """A directory of this user's for data of one kind; None where even the home directory is unknown."""
     home = os.path.expanduser("~")
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
@@ -43,7 +48,7 @@ def _default() -> Path | None:
         base = os.environ.get("XDG_DATA_HOME", "")
         if not os.path.isabs(base):  # its specification says to ignore such a value
             base = os.path.join(home, ".local", "share")
-    return Path(base, "pinfold", "hub") if os.path.isabs(base) else None
+    return Path(base, "pinfold", name) if os.path.isabs(base) else None
 
 
 def data_option(directory: Path) -> str:

@@ -2,7 +2,8 @@
 
 An overlay is a directory with one transformers release, and with whatever it needs in another version than this
 environment has; put in front with PYTHONPATH, it shares all the rest. Torch is shared, so a difference in numbers
-is the library's.
+is the library's. They are kept in one place of this user's, and found from every folder; a folder that has
+``runs/overlays``, such as a checkout of pinfold, keeps its own, which come first there.
 """
 
 import functools
@@ -18,8 +19,9 @@ from packaging.version import InvalidVersion, Version
 
 from pinfold.common.errors import UserError
 from pinfold.common.files import lock
+from pinfold.common.hub_data import user_data
 
-OVERLAYS = Path("runs/overlays")
+HERE = Path("runs/overlays")
 PYTHON = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
 NEWEST = "newest"
 # transformers imports these where they are installed, whether or not they fit what an overlay holds.
@@ -28,33 +30,49 @@ OPTIONAL = ("datasets", "peft", "accelerate")
 MINIMUM_MATRIX = ("4.48.3", "4.57.6", "5.0.0", NEWEST)
 
 
-def find_overlay(version: str, overlays: Path = OVERLAYS) -> Path | None:
+def overlays_directory() -> Path:
+    """Where releases are installed: in the current folder where it keeps its own, else in the place for this user."""
+    return HERE if HERE.is_dir() else user_data("overlays") or HERE
+
+
+def find_overlay(version: str, overlays: Path | None = None) -> Path | None:
     """The directory that holds this transformers version; None is the environment itself.
+
+    Args:
+        overlays: the one place to look in; by default the current folder's, then this user's.
 
     Raises:
         UserError: the overlay was not made yet.
     """
     if version in (NEWEST, metadata.version("transformers")):
         return None
-    directory = overlays.absolute() / version
-    if not _complete(directory):
-        cure = f"install with: pinfold compat make {version}"
-        raise UserError(f"transformers {version} is not installed in {overlays}; {cure}")
-    return directory
+    places = [overlays] if overlays else [HERE, *filter(None, [user_data("overlays")])]
+    for place in places:
+        if _complete(directory := place.absolute() / version):
+            return directory
+    cure = f"install with: pinfold compat make {version}"
+    raise UserError(f"transformers {version} is not installed in {overlays or overlays_directory()}; {cure}")
 
 
-def is_made(version: str, overlays: Path = OVERLAYS) -> bool:
+def is_made(version: str, overlays: Path | None = None) -> bool:
     """Whether this version can be used at once."""
-    return version in (NEWEST, metadata.version("transformers")) or _complete(overlays.absolute() / version)
+    try:
+        find_overlay(version, overlays)
+    except UserError:
+        return False
+    return True
 
 
-def make_overlay(version: str, overlays: Path = OVERLAYS) -> Path:
+def make_overlay(version: str, overlays: Path | None = None) -> Path:
     """Install one transformers version, and whatever it needs in another version than this environment has.
 
     Every requirement that the environment already satisfies is shared with it. Atomic: an interrupted
     installation leaves nothing that looks complete.
+
+    Args:
+        overlays: where to; :func:`overlays_directory` by default.
     """
-    directory = overlays.absolute() / version
+    directory = (overlays or overlays_directory()).absolute() / version
     directory.parent.mkdir(parents=True, exist_ok=True)
     with lock(directory.with_name(f".{version}.lock")):
         if not _marked(directory):

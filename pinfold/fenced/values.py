@@ -6,7 +6,8 @@ import os
 import traceback
 
 # Of outputs: another type in each version, and no part of what is compared.
-CACHES = ("past_key_values", "encoder_past_key_values", "cache_params")
+# transformers 5.24 gives its own output classes a field "cache" in place of past_key_values.
+CACHES = ("past_key_values", "cache", "encoder_past_key_values", "cache_params")
 # Of configurations: where one came from, and how it was loaded.
 NOTES = {"transformers_version", "torch_dtype", "dtype", "_name_or_path", "architectures", "_commit_hash", "auto_map"}
 MANY_LINES = 6

@@ -64,7 +64,7 @@ class Collection:
                         continue
                     if not self._acts_on_taken(module, node):
                         continue
-                    if self.source(module).strict and not is_written_out(node):
+                    if self.source(module).strict and not is_written_out(self.source(module), node):
                         self._leave_out(module, node)
                         continue
                     self._take(module, position)

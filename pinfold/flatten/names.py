@@ -102,11 +102,18 @@ def is_main_guard(node: ast.stmt) -> bool:
 
 def is_constant(value: ast.expr | None) -> bool:
     """Whether a value is written out: literals, names, and containers, attributes, items and operators of them."""
-    allowed = (
-        *(ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.expr_context, ast.operator),
-        *(ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.unaryop, ast.Starred),
+    return value is not None and all(is_constant_part(part) for part in ast.walk(value))
+
+
+def is_constant_part(part: ast.AST) -> bool:
+    """Whether a part of an expression is one of those that a written value consists of."""
+    return isinstance(
+        part,
+        (
+            *(ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.expr_context, ast.operator),
+            *(ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.unaryop, ast.Starred),
+        ),
     )
-    return value is not None and all(isinstance(part, allowed) for part in ast.walk(value))
 
 
 def decorators(node: ast.stmt) -> list[ast.expr]:

@@ -5,13 +5,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pinfold.common.errors import UserError
+from pinfold.common.errors import UserError, one_line_in_scripts
+from pinfold.fenced.probe import declared, probes
+from pinfold.folder.human_half import read_human_half
 from pinfold.push.flat import directory_of, folder_of
 from pinfold.push.options import PushOptions
 from pinfold.push.steps import Published, publish
 from pinfold.staging.checkpoint import CodeFrom
 
 
+@one_line_in_scripts
 def push(
     model: Any,
     repo: str | None = None,
@@ -47,7 +50,8 @@ def push(
         Published, with the commit and the snippet that loads it.
 
     Raises:
-        UserError: one line that says what to do; nothing is visible on the Hub then, unless the line says so.
+        UserError: one line that says what to do; nothing is visible on the Hub then, unless the line says so. A
+            script that does not catch it ends with that line and exit code 2.
     """
     if not hasattr(model, "save_pretrained") or not hasattr(getattr(model, "config", None), "model_type"):
         raise UserError(f"{type(model).__name__} is not a PreTrainedModel; derive its class from PreTrainedModel")
@@ -60,6 +64,7 @@ def push(
         source = source or directory_of(type(model))
     else:
         source = folder_of(model, source, [tokenizer, processor], yes)
+        _check_files(source, model)
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary:
         checkpoint = Path(temporary) / re.sub(r"\W+", "-", model.config.model_type)
         for part in (model, tokenizer, processor):
@@ -79,3 +84,24 @@ def push(
             versions=versions,
         )
         return publish(options, token=token, model=model)
+
+
+def _check_files(folder: Path, model: Any) -> None:
+    """Say at once which files a folder lacks: a first push from a script or a notebook often lacks two.
+
+    Raises:
+        UserError: card.md is missing, and maybe probe.json as well, which is then made from the model in memory.
+    """
+    try:
+        read_human_half(folder)
+    except UserError as error:
+        lines = [str(error)]
+        try:
+            own = declared.own_probe(str(folder))
+            if not declared.needs_files(own) and str(getattr(model, "device", "cpu")) == "cpu":
+                probes.run_probes(model, own)
+        except ValueError as problem:
+            lines.append(str(problem))
+        except Exception:  # the sandbox finds it again, and says where
+            pass
+        raise UserError("\n  ".join(lines)) from None

@@ -14,7 +14,8 @@ from typing import Any
 
 from packaging.version import Version
 
-from pinfold.audit.finding import Finding, errors
+from pinfold.audit.finding import ERROR, Finding, errors
+from pinfold.audit.rules.model import REGISTERS_ON_LOAD
 from pinfold.audit.run import audit
 from pinfold.audit.security.run import accepted
 from pinfold.card import card, snippet
@@ -102,7 +103,7 @@ def publish(options: PushOptions, token: str | None = None, model: Any = None) -
         folder = push.fetch_code()
         releases = push.choose_releases(folder)  # a mistake in --versions is said before anything is computed
         staged, sources = push.stage(folder)
-        findings = push.audit(staged)
+        findings = push.audit(staged, releases)
         push.verify_generated()
         verified = push.verify_staged(staged, releases, model, origin)
         facts = push.gather_facts(staged, findings, verified, sources)
@@ -265,8 +266,11 @@ class Push:
                 "directory with more space"
             )
 
-    def audit(self, staged: Staged) -> list[Finding]:
+    def audit(self, staged: Staged, releases: Releases) -> list[Finding]:
         """The findings that do not stop the push.
+
+        Args:
+            releases: those to verify with; a warning about what fails in one of them stops it.
 
         Raises:
             UserError: with all that do.
@@ -278,6 +282,8 @@ class Push:
                 code = None if staged.tokenizer_only else read_folder(staged.directory)
                 findings = audit(staged.directory, code, original=staged.folder.path)
             findings = accepted(findings, self.human.accepted)
+            if any(Version(release) < Version(".".join(map(str, REGISTERS_ON_LOAD))) for release in releases.chosen):
+                findings = [replace(f, severity=ERROR) if f.code == "P28" else f for f in findings]
             if bad := errors(findings):
                 count = f"{len(bad)} error{'s' * (len(bad) > 1)}"
                 others = [f"warning: {finding}" for finding in findings if finding not in bad]
@@ -339,8 +345,9 @@ class Push:
         rows = matrix.run_matrix(versions, loading, size, expected.request.get("threads", 1), lambda row: None)
         failed = [row for row in rows if row.failure]
         if failed:
-            others = f" (transformers {', '.join(row.version for row in failed)})"
-            raise UserError(failed[-1].failure + others)
+            by_cause = reversed(matrix.by_failure(failed).items())  # all of them, the newest release's first
+            lines = [f"{failure} (transformers {', '.join(where)})" for failure, where in by_cause]
+            raise UserError("\n  ".join(lines))
         if not matrix.agree(rows):
             raise UserError(f"D03 {matrix.summary(rows)}; what the folder's code computes depends on the release")
         return rows, answers[find_overlay(rows[-1].version)]

@@ -34,13 +34,15 @@ def faults(name: str, pairs: list, tensors: Mapping[str, Raw], dtype: str) -> li
 def _lines(name: str, pairs: list, tensors: Mapping[str, Raw], bound: float) -> Iterator[str]:
     if not pairs:
         raise ValueError("nothing was generated")
+    seen: set[str] = set()  # an error that does not depend on how the text is written is said once
     for number, pair in enumerate(pairs):
         line = pair["error"]
         if not line:
             without, with_cache = (raw.without(f"{number}/{which}/", tensors) for which in ("without", "with"))
             compare = _beams_differ if pair["beams"] > 1 else _greedy_differ
             line = compare(without, with_cache, bound, int(pair["steps"]))
-        if line:
+        if line and line not in seen:
+            seen.add(line)
             yield printable(f"{name}.generate, {pair['how']}: {line}{pair['cure']}")
 
 

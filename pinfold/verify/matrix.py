@@ -191,7 +191,7 @@ def summary(rows: list[Row]) -> str:
         numbers = "the same numbers in all" if agree(rows) else "but the numbers differ (D03)"
         return f"passes in transformers {', '.join(good)}; {numbers}"
     parts = [f"passes in {', '.join(good)}" if good else "passes in no release"]
-    parts += [f"fails in {', '.join(same)}: {failure}" for failure, same in _by_failure(bad).items()]
+    parts += [f"fails in {', '.join(same)}: {failure}" for failure, same in by_failure(bad).items()]
     return "; ".join(parts)
 
 
@@ -211,7 +211,7 @@ def brief(rows: list[Row]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *body)]
 
 
-def _by_failure(rows: list[Row]) -> dict[str, list[str]]:
+def by_failure(rows: list[Row]) -> dict[str, list[str]]:
     versions: dict[str, list[str]] = {}
     for row in rows:
         versions.setdefault(row.failure, []).append(row.version)

@@ -13,8 +13,9 @@ from transformers import PretrainedConfig
 class TextConfig(PretrainedConfig):
     model_type = "text-tiny"
 
-    def __init__(self, vocab_size=40, width=8, pad_token_id=0{arguments}, **kwargs):
+    def __init__(self, vocab_size=40, width=8, num_hidden_layers=1, pad_token_id=0{arguments}, **kwargs):
         super().__init__(pad_token_id=pad_token_id, **kwargs)
+        self.num_hidden_layers = num_hidden_layers
         self.vocab_size = vocab_size
         self.width = width
 {body}
@@ -58,6 +59,9 @@ def folder(tmp_path, arguments="", body="", more="", config="", config_body="", 
     return directory
 
 
+GOES_ON = OWN.replace("{'input_ids': input_ids}", "super().prepare_inputs_for_generation(input_ids)")
+NO_CACHE = "        self.use_cache = use_cache\n"
+TUPLES = "    @classmethod\n    def _supports_default_dynamic_cache(cls):\n        return False\n"
 BOTH = "past_key_values=None, cache=None, "
 # shape -> (how the folder is written, the words of the finding; None: there is none)
 SHAPES = {
@@ -129,3 +133,90 @@ def test_a_cache_that_a_part_takes_from_the_kwargs_is_not_lost(tmp_path):
     )
     path.write_text(path.read_text().replace("class TextForCausalLM", inner + "class TextForCausalLM"))
     assert [f for f in audit(directory, read_modules(directory)) if f.code == "P26"] == []
+
+
+OUTPUTS = """
+from dataclasses import dataclass
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.utils import ModelOutput
+
+
+@dataclass
+class Own({base}):
+    scores: object = None
+    {field}: object = None
+{more}
+"""
+
+
+@pytest.mark.parametrize(
+    ("base", "field", "more", "found"),
+    [
+        ("ModelOutput", "past_key_values", "", True),
+        ("ModelOutput", "cache_params", "", True),
+        ("CausalLMOutputWithPast", "past_key_values", "", True),
+        ("Own0", "past_key_values", "", True),
+        ("CausalLMOutputWithPast", "router_logits", "", False),
+        ("ModelOutput", "mems", "", False),
+        ("object", "past_key_values", "", False),
+        ("ModelOutput", "states", "\n    def past_key_values(self):\n        return self.states\n", False),
+    ],
+)
+def test_output_classes_whose_cache_is_renamed(tmp_path, base, field, more, found):
+    directory = folder(tmp_path, arguments=BOTH)
+    file = directory / "modeling_text.py"
+    between = "\n\nclass Own0(ModelOutput):\n    pass\n" if base == "Own0" else ""
+    text = OUTPUTS.format(base=base, field=field, more=more).replace("\n\n@dataclass", f"{between}\n\n@dataclass")
+    file.write_text(text + file.read_text())
+    findings = [f for f in audit(directory, read_modules(directory)) if f.code == "P29"]
+    assert len(findings) == found
+    if found:
+        assert f"Own has a field {field}" in findings[0].sentence and findings[0].releases[0] == "5.24.0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "fix"),
+    [
+        ("past_key_values=None, cache=None", "", "return_dict=None and cache_position=None"),
+        ("past_key_values=None, cache=None, return_dict=None", "", "cache_position=None"),
+        ("past_key_values=None, cache=None, return_dict=None", OWN, ""),
+        ("past_key_values=None, cache=None", OWN, "return_dict=None"),
+        (
+            "past_key_values=None, return_dict=None",
+            GOES_ON,
+            "cache_position=None",
+        ),
+        ("past_key_values=None, cache=None, return_dict=None, cache_position=None", "", ""),
+        ("past_key_values=None, cache=None, **inputs", "", ""),
+        ("cache=None", "    def generate(self, input_ids):\n        return input_ids\n", ""),
+    ],
+)
+def test_a_forward_that_generate_cannot_call(tmp_path, arguments, more, fix):
+    directory = folder(tmp_path, arguments="ARGUMENTS", more=more)
+    file = directory / "modeling_text.py"
+    file.write_text(file.read_text().replace("ARGUMENTS**kwargs", arguments))
+    findings = [str(f) for f in audit(directory, read_modules(directory)) if "which generate passes:" in f.sentence]
+    assert len(findings) == bool(fix) and all(line.endswith(f" Take {fix} in forward.") for line in findings)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shape", "found"),
+    [
+        ("self.num_hidden_layers =", "self.depth =", {}, True),
+        ("self.num_hidden_layers =", "attribute_map = {}\n        self.n_layer =", {}, True),
+        ("self.num_hidden_layers =", "self.depth =", {"config": ", use_cache=False", "config_body": NO_CACHE}, False),
+        ("self.num_hidden_layers =", "self.depth =", {"more": TUPLES}, False),
+        ("self.num_hidden_layers =", "self.depth =", {"mixin": ""}, False),
+        ('= "text-tiny"', '= "text-tiny"\n    attribute_map = {"num_hidden_layers": "depth"}', {}, False),
+    ],
+)
+def test_the_layers_by_which_generate_makes_its_cache(tmp_path, old, new, shape, found):
+    directory = folder(tmp_path, arguments=BOTH, **shape)
+    file = directory / "configuration_text.py"
+    text = file.read_text().replace(old, new)
+    file.write_text(text.replace("self.num_hidden_layers =", "self.depth =") if "depth" in new else text)
+    findings = [f for f in audit(directory, read_modules(directory)) if "num_hidden_layers is read" in f.sentence]
+    assert len(findings) == found
+    if found:
+        assert findings[0].code == "P15" and findings[0].releases[0].startswith("4.56")
+        assert str(findings[0]).endswith('in the body of TextConfig: attribute_map = {"num_hidden_layers": "..."}.')

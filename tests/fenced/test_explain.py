@@ -98,3 +98,52 @@ def test_a_tensor_that_init_reads_or_moves(line):
 def test_an_exception_of_transformers_alone_has_neither_place_nor_cure():
     assert said(lambda: PretrainedConfig.from_dict(5)).count("(") <= 1
     assert explain(ValueError("a")) == "ValueError: a"
+
+
+def test_a_field_that_transformers_reads_may_have_another_name():
+    stock = vars(types.ModuleType("transformers.generation.utils"))
+    exec("def generate(config):\n    return config.num_hidden_layers\n", stock)
+    line = said(lambda: stock["generate"](folder(CONFIG).C()))
+    assert line.endswith(
+        "; take num_hidden_layers as an argument of C.__init__, with a default, and set it; or name the field that "
+        'holds it in its body: attribute_map = {"num_hidden_layers": "..."}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("argument", "cure"),
+    [
+        ("return_dict", "; take return_dict=None in M.forward"),
+        ("token_type_ids", "; take token_type_ids=None in M.forward"),
+        ("cache", "; take past_key_values=None and cache=None in M.forward, use the one that is given"),
+        ("past_key_values", "; take past_key_values=None and cache=None in M.forward, use the one that is given"),
+    ],
+)
+def test_an_argument_that_forward_does_not_take(argument, cure):
+    module = folder("class M:\n    def forward(self, input_ids):\n        pass\n")
+    assert cure in said(lambda: module.M().forward(input_ids=1, **{argument: 2}))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "return past_key_values[0][0].shape",
+        "k, v = past_key_values[0]",
+        "return [k.shape[2] for k, v, *_ in past_key_values][0]",
+    ],
+)
+def test_a_cache_that_is_read_as_tuples(line):
+    from transformers import DynamicCache
+
+    module = folder(f"def forward(past_key_values):\n    {line}\n")
+    cure = "define in the model: @classmethod def _supports_default_dynamic_cache(cls): return False"
+    assert cure in said(lambda: module.forward(DynamicCache()))
+    assert cure not in said(lambda: module.forward(3))
+
+
+def test_a_part_without_the_name_of_its_input():
+    module = folder("import torch\nclass Encoder(torch.nn.Module):\n    pass\n")
+    line = said(lambda: module.Encoder().main_input_name)
+    assert line.endswith(
+        "; generate reads it: set main_input_name in the body of Encoder, to forward's first argument"
+    )

@@ -130,6 +130,23 @@ def towers(self, image, text_ids):
     return {"scores": self.image_encoder(image).mean((2, 3)) @ self.text_encoder(text_ids).mean(1).T}
 
 
+def rewarded(self, input_ids_chosen, attention_mask_chosen):
+    return {"rewards": (self.first(input_ids_chosen) * attention_mask_chosen[..., None]).sum((1, 2))}
+
+
+def described(needs):
+    """A model that sees: it wants so many places for a picture, which its configuration does not say."""
+
+    def forward(self, input_ids=None, pixel_values=None, attention_mask=None):
+        places = input_ids == 5
+        if (places.sum(-1) != needs).any():
+            raise ValueError("places and features do not match")
+        return {"logits": self.first(input_ids) + pixel_values.mean()}
+
+    sizes = {"image_size": 16, "patch_size": 4, "num_channels": 3, "vocab_size": 90, "image_token_id": 5}
+    return model({"first": nn.Embedding(90, 4)}, forward, **sizes)
+
+
 def points(self, points):
     return {"codes": self.first(points).flatten(1).unflatten(1, (points.shape[1], -1)).max(1).values}
 
@@ -143,6 +160,10 @@ def points(self, points):
         lambda: model({"first": nn.Conv2d(1, 4, 3), "times": nn.Embedding(100, 4)}, denoiser, num_train_timesteps=100),
         lambda: model({"image_encoder": nn.Conv2d(3, 4, 4, 4), "text_encoder": nn.Embedding(50, 4)}, towers),
         lambda: model({"first": nn.Linear(3, 8)}, points),
+        lambda: model({"first": nn.Embedding(50, 4)}, rewarded),
+        lambda: described(17),
+        lambda: described(4),
+        lambda: described(32),
         lambda: model({"first": nn.Conv3d(3, 4, 3)}, lambda self, clip: {"o": self.first(clip)}),
         lambda: model({"first": nn.LSTM(6, 4, batch_first=True)}, lambda self, rows: {"o": self.first(rows)[0]}),
     ],

@@ -201,3 +201,49 @@ def test_numbers_are_compared_as_numbers():
         probes.same_tensor(nan, nan.clone()) and probes.same_tensor(plus, minus) and not probes.same_tensor(nan, plus)
     )
     assert not probes.same_tensor(plus, plus.double()) and not probes.same_tensor(plus, torch.zeros(2))
+
+
+def sees(self, input_ids=None, pixel_values=None, attention_mask=None):
+    places = (input_ids == self.config.image_token_id).sum(-1)
+    if (places != self.needs).any() or pixel_values.shape[0] != len(input_ids):
+        raise ValueError(f"{places.tolist()} places, and {self.needs} are needed")
+    return {"logits": self.scale * input_ids.float() + pixel_values.mean()}
+
+
+def part(**fields):
+    return types.SimpleNamespace(**fields)
+
+
+@pytest.mark.parametrize(
+    ("needs", "config"),
+    [
+        (16, {"vision_config": part(image_size=16, patch_size=4, num_channels=3)}),
+        (16, {"vision_config": part(image_size=16, patch_size=4)}),
+        (5, {"vision_config": part(image_size=16, patch_size=4), "mm_tokens_per_image": 5}),
+        (4, {"vision_config": part(image_size=16, patch_size=4, spatial_merge_size=2)}),
+        (
+            8,
+            {
+                "eye_config": part(image_size=[16, 8], patch_size=4, num_channels=1),
+                "sub_configs": {"eye_config": None},
+            },
+        ),
+        (4, {"image_size": 8, "patch_size": 4, "num_channels": 3, "max_position_embeddings": 9}),
+    ],
+)
+def test_words_have_a_place_for_each_part_of_a_picture(needs, config):
+    made = model(sees, vocab_size=40, pad_token_id=0, image_token_id=7, **config)
+    made.needs = needs
+    assert probes.not_probed(made, {}) == []
+    _, refused = probes.run_probes(made, {})
+    assert not refused
+    for inputs in probes.probe_inputs(made, {}).values():
+        ids, mask = inputs["input_ids"], inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
+        assert mask.shape == ids.shape and ((ids == 0) == (mask == 0)).all()
+        assert ((ids == 7) & (mask == 1)).sum(-1).tolist() == [needs] * len(ids) and (ids != 7).any(-1).all()
+
+
+def test_a_picture_for_which_there_is_no_room_stays_out():
+    made = model(sees, vocab_size=40, image_token_id=7, image_size=16, patch_size=4, max_position_embeddings=16)
+    assert probes.not_probed(made, {}) == ["pixel_values"]
+    assert all((inputs["input_ids"] != 7).all() for inputs in probes.probe_inputs(made, {}).values())

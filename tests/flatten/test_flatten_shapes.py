@@ -299,8 +299,46 @@ def test_earlier_tries_and_annotations_are_not_published(tmp_path, text, there, 
 
 
 @pytest.mark.parametrize(
+    "head",
+    [
+        "from functools import partial\nS = partial(float, 3)()".replace("()", ""),
+        "import functools\nS = functools.partial(torch.clamp, min=-1)",
+        "S = lambda x: x * 2",
+        "S = {'square': lambda x: x ** 2}",
+        "from typing import TypeVar\nS = TypeVar('S', bound=torch.Tensor)",
+        "from collections import namedtuple as pair\nS = pair('S', ['a', 'b'])",
+        "import collections\nS = collections.namedtuple('S', 'a b', defaults=(None,))",
+        "from typing import NamedTuple\nS = NamedTuple('S', [('a', int)])",
+        "import enum\nS = enum.Enum('S', 'A B')",
+        "import math\nS = math.sqrt(2)",
+        "S = float('-inf')",
+        "S = tuple(range(4))",
+        "S = [2 ** i for i in range(4)]",
+        "S = {name: 1 for name in 'a b'.split()}",
+        "FAST = True\nS = 2 if FAST and 2 > 1 else 3",
+        "S = [1]\nS += [2]",
+        "S = f'{1}_b'",
+    ],
+)
+def test_what_is_made_of_the_code_alone_is_taken(tmp_path, head):
+    (tmp_path / "train.py").write_text(net(head, forward="S\nreturn (self.lin(x),)"))
+    text = flatten(f"{tmp_path / 'train.py'}:OwnModel").files["modeling_own.py"]
+    module: dict = {}
+    exec(text.split("class OwnModel")[0].replace("from .", "from x_").split("from x_")[0], module)
+    definitions = [line for line in text.splitlines() if line.startswith(("S = ", "S += ", "FAST = "))]
+    exec("\n".join(definitions), module)  # with the imports that it needs
+    assert "S" in module and all(line in text for line in head.splitlines()[-1:])
+
+
+@pytest.mark.parametrize(
     ("head", "forward"),
     [
+        ("def float(x):\n    return open(x).read()\nS = float('3')", "return (self.lin(x), S)"),
+        ("from time import partial\nS = partial()", "return (self.lin(x), S)"),
+        ("import json as math\nS = math.loads('3')", "return (self.lin(x), S)"),
+        ("S = (lambda x=open('a').read(): x)", "return (self.lin(x), S)"),
+        ("S = [open(n).read() for n in 'ab']", "return (self.lin(x), S)"),
+        ("S = float(input())", "return (self.lin(x), S)"),
         ("import sys\nS = sys.argv[0]", "return (self.lin(x), S)"),
         ("import os\nS = os.environ['HOME']", "return (self.lin(x), S)"),
         ("import sys\nif len(sys.argv) > 7:\n    S = 2.0\nelse:\n    S = 3.0", "return (self.lin(x) * S,)"),

@@ -15,6 +15,7 @@ from pinfold.audit.reachable import (
     is_self_attribute,
     string,
 )
+from pinfold.audit.rules.generation import ASKS_FOR_LAYERS, releases_of, sets_up_cache
 from pinfold.folder.model_folder import Module
 
 # What PretrainedConfig() has in every release from 4.48.3 to 5.23.0 (compared by running dir() in four of them).
@@ -83,6 +84,16 @@ def _attributes(code: ReachableCode) -> Iterator[Finding]:
     stored = code.configs.get("config.json", {})
     composite = any(name.endswith("_config") for name in known - set(ALWAYS_SET))  # config may be that of a part there
     reported: set[str] = set()
+    layers, nested = "num_hidden_layers", code.folder.attribute(named, "sub_configs") is not None
+    if not composite and not nested and layers not in known | set(stored) and sets_up_cache(code):
+        yield code.finding(
+            "P15",
+            f"{named}.__init__: {layers} is read by generate but never set.",
+            named,
+            releases=releases_of(code, lambda release: release >= ASKS_FOR_LAYERS),
+            fix=f"Set it, or name the field that holds it in the body of {named}: "
+            f'attribute_map = {{"{layers}": "..."}}.',
+        )
     models = {place.split(".")[0] for auto, place in code.auto_map.items() if auto.startswith("AutoModel")}
     for module in code.folder.closure(sorted(models)):
         for name, node in _ConfigReads(code, module).reads():

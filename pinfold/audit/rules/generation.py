@@ -1,11 +1,14 @@
-"""Rules about generate(): the name under which a forward takes the cache, and models that keep none (P26).
+"""Rules about generate(): the names under which a forward takes and returns the cache, and models that keep none.
 
 generate() of transformers 5.24 passes the cache as ``cache``, older releases as ``past_key_values``. From 4.54 on it
 hands each step the last token alone where ``use_cache`` is not False, whatever the forward takes. A name that falls
-into **kwargs raises nothing: the model sees one token without its past, and writes other text.
+into **kwargs raises nothing: the model sees one token without its past, and writes other text (P26). Output classes of
+5.24 rename what they are built with: past_key_values and cache_params become ``cache``, also in classes that have no
+such field (P29).
 """
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 
 from packaging.version import Version
@@ -15,19 +18,22 @@ from pinfold.audit.reachable import ReachableCode, assignments, call_name, is_se
 from pinfold.folder.releases import every_minor
 
 RENAMED = Version("5.24")  # the first release that passes ``cache``
+ASKS_FOR_LAYERS = Version("4.56")  # the first that makes a cache by the configuration
 SLICES = Version("4.54")  # the first that slices the ids of a model without a cache
 CACHES = ("past_key_values", "cache", "cache_params")
+OLDER_FIELDS = ("past_key_values", "cache_params")
 
 
 def cache_names(code: ReachableCode) -> Iterator[Finding]:
     """P26: models whose generate() loses its past in some release."""
     for cls in code.models:
         definition = code.folder.method(cls, "forward")
-        if definition is None or code.folder.is_stock(cls) or not _generates(code, cls):
+        if definition is None or code.folder.is_stock(cls) or not generates(code, cls):
             continue
         owner, forward = definition
         if forward.args.kwarg is None:
-            continue  # generate raises, and D08 says so
+            yield from _not_taken(code, cls, owner, forward)
+            continue  # generate raises for a name of the cache that it does not take, and D08 says so
         takes = [name for name in CACHES if name in _taken(code, cls, forward)]
         if "cache_params" in takes or code.folder.method(cls, "generate"):
             continue  # a state space model prepares its own inputs
@@ -38,7 +44,7 @@ def cache_names(code: ReachableCode) -> Iterator[Finding]:
             and not code.folder.method(cls, "prepare_inputs_for_generation")
             and not _says_no_cache(code, cls)
         ):
-            affected = _releases(code, lambda release: release >= SLICES)
+            affected = releases_of(code, lambda release: release >= SLICES)
             if affected:
                 yield code.finding(
                     "P26",
@@ -52,12 +58,61 @@ def cache_names(code: ReachableCode) -> Iterator[Finding]:
                 )
 
 
+def _not_taken(code: ReachableCode, cls: str, owner: str, forward: ast.FunctionDef) -> Iterator[Finding]:
+    """P26: what generate passes to every forward, and what transformers' own preparation adds before 5.24."""
+    own = code.folder.method(cls, "prepare_inputs_for_generation")
+    goes_on = own is None or any(
+        isinstance(part, ast.Attribute) and part.attr == "prepare_inputs_for_generation" for part in ast.walk(own[1])
+    )
+    missing = [name for name in ("return_dict", *["cache_position"] * goes_on) if name not in _arguments(forward)]
+    if missing and not code.folder.method(cls, "generate"):
+        words = " and ".join(missing)
+        yield code.finding(
+            "P26",
+            f"{cls}.forward takes no {words}, which generate passes: it raises a TypeError.",
+            owner,
+            forward,
+            fix=f"Take {' and '.join(f'{name}=None' for name in missing)} in forward.",
+            releases=releases_of(code, lambda release: True),
+        )
+
+
+def output_fields(code: ReachableCode) -> Iterator[Finding]:
+    """P29: output classes of the folder that hold the cache under a name which transformers 5.24 renames."""
+    affected = releases_of(code, lambda release: release >= RENAMED)
+    for cls, (module, node) in code.folder.classes.items():
+        if module not in code.modules or not affected or not _is_output(code, cls):
+            continue
+        fields = {
+            part.target.id: part
+            for part in node.body
+            if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)
+        }
+        for name in OLDER_FIELDS:
+            if name in fields:
+                yield code.finding(
+                    "P29",
+                    f"{cls} has a field {name}, which transformers 5.24 renames to cache in every output class: "
+                    f"{cls}({name}=...) raises a TypeError there, or the cache is lost.",
+                    cls,
+                    fields[name],
+                    fix=f"Derive {cls} from CausalLMOutputWithPast, without a field of its own for the cache, and "
+                    "give it the cache as past_key_values=.",
+                    releases=affected,
+                )
+
+
+def _is_output(code: ReachableCode, cls: str) -> bool:
+    bases = [base for owner in code.folder.lineage(cls) for base, _ in code.folder.bases(owner)]
+    return any(base == "ModelOutput" or re.search(r"Output(With\w+)?$", base) for base in bases)
+
+
 def _one_name(
     code: ReachableCode, cls: str, owner: str, forward: ast.FunctionDef, takes: list[str]
 ) -> Iterator[Finding]:
     for name, other, affected in (
-        ("past_key_values", "cache", _releases(code, lambda release: release >= RENAMED)),
-        ("cache", "past_key_values", _releases(code, lambda release: release < RENAMED)),
+        ("past_key_values", "cache", releases_of(code, lambda release: release >= RENAMED)),
+        ("cache", "past_key_values", releases_of(code, lambda release: release < RENAMED)),
     ):
         renamed = any(string(n) == other for decorator in forward.decorator_list for n in ast.walk(decorator))
         if takes != [name] or not affected or renamed or _mentions(code, other):
@@ -76,12 +131,25 @@ def _one_name(
         )
 
 
-def _releases(code: ReachableCode, concerned: Callable[[Version], bool]) -> tuple[str, ...]:
+def releases_of(code: ReachableCode, concerned: Callable[[Version], bool]) -> tuple[str, ...]:
+    """The releases that a folder supports, of those that something concerns."""
     lowest = Version(".".join(map(str, code.lowest_version)))
     return tuple(r for r in every_minor() if Version(r) >= lowest and concerned(Version(r)))
 
 
-def _generates(code: ReachableCode, cls: str) -> bool:
+def sets_up_cache(code: ReachableCode) -> bool:
+    """Whether generate makes a cache for some class of the folder, for which it reads the configuration's layers."""
+    return any(
+        generates(code, cls)
+        and not code.folder.method(cls, "generate")
+        and not code.folder.method(cls, "_supports_default_dynamic_cache")
+        and not _says_no_cache(code, cls)
+        for cls in code.models
+        if not code.folder.is_stock(cls)
+    )
+
+
+def generates(code: ReachableCode, cls: str) -> bool:
     """Whether the class inherits GenerationMixin, as every release wants it."""
     return any(base == "GenerationMixin" for owner in code.folder.lineage(cls) for base, _ in code.folder.bases(owner))
 

@@ -16,6 +16,7 @@ from pinfold.audit.reachable import (
     string,
 )
 from pinfold.folder.kinds import head
+from pinfold.folder.outputs import auto_of_outputs
 
 REGISTERS_ON_LOAD = (4, 53)
 
@@ -182,6 +183,7 @@ def loss_arguments(code: ReachableCode) -> Iterator[Finding]:
             "accepts_loss_kwargs = False: gradients are multiplied by gradient_accumulation_steps.",
             owner,
             forward,
+            fix=f"Set accepts_loss_kwargs = False in the body of {cls}.",
         )
 
 
@@ -307,6 +309,8 @@ def not_registered(code: ReachableCode) -> Iterator[Finding]:
     for auto, entry in sorted(code.auto_map.items(), reverse=True):
         cls = entry.split(".")[-1]
         if auto.startswith("AutoModel") and cls in code.folder.classes and cls not in registered | lines.keys():
+            if auto == "AutoModel":  # the one that pipelines look for, where its outputs say so
+                auto = auto_of_outputs(code.folder, cls) or auto
             lines[cls] = code.folder.classes[cls][0].file, f'{cls}.register_for_auto_class("{auto}")'
     if lines:
         ends = [f"end {file} with {line}" for file, line in lines.values()]

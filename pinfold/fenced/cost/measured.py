@@ -5,10 +5,10 @@ The model is built without memory (meta device) wherever its forward runs there,
 
 from ..drawing.stages import stages
 from ..probe import declared
-from ..values import describe
+from ..values import CACHES, describe
 from . import summary
 
-LEFT_OUT = ("hidden_states", "attentions", "past_key_values", "cross_attentions")
+LEFT_OUT = ("hidden_states", "attentions", "cross_attentions", *CACHES)
 
 
 def measured(cls, config, request: dict, model=None) -> dict:

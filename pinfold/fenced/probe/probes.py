@@ -11,13 +11,13 @@ import contextlib
 import inspect
 from collections.abc import Iterator
 
-from ..values import describe, flat
+from ..values import CACHES, describe, flat
 from . import declared, suggest
 from .declared import formula, in_own_type
+from .fields import PLACES, first_field, longest, picture_token, whole
 
 MEDIA = ("pixel_values", "pixel_values_videos", "input_features", "input_values")
 SOUND = ("input_values", "input_features")
-WITHOUT_CACHE = ("past_key_values",)  # another type in each version, and not what is published
 
 
 def probe_inputs(model, own: dict) -> dict[str, dict]:
@@ -41,14 +41,13 @@ def probe_inputs(model, own: dict) -> dict[str, dict]:
         probes = {probe: {name: formula(shape, "wave")} for probe, shape in _signal(config, name).items()}
     elif name == "input_ids" or vocabulary:
         probes = _tokens(model, name, parameters, vocabulary or 100)
-        if "pixel_values" in parameters and channels:
-            for probe, inputs in probes.items():
-                inputs["pixel_values"] = _image(config, _BATCHES[probe], channels)
+        if "pixel_values" in parameters and (channels or first_field(config, "image_size")):
+            _with_pictures(config, name, probes, channels or 3)
     else:
         raise suggest.unknown(model, name)
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in parameters:
         for probe, inputs in probes.items():
-            length = min(inputs["input_ids"].shape[-1] if "input_ids" in inputs else 6, _longest(config))
+            length = min(inputs["input_ids"].shape[-1] if "input_ids" in inputs else 6, longest(config))
             inputs["decoder_input_ids"] = token_ids(config, [_BATCHES[probe], length], vocabulary or 100)
     return probes
 
@@ -64,20 +63,39 @@ _BATCHES = {"pair": 2, "single": 1, "triple": 3}
 
 
 def _image(config, batch: int, channels: int):
-    size = first_field(config, "image_size") or 4 * (_whole(first_field(config, "patch_size")) or 16)
+    size = first_field(config, "image_size") or 4 * (whole(first_field(config, "patch_size")) or 16)
     if isinstance(size, dict):
         size = (size.get("height") or size.get("shortest_edge"), size.get("width") or size.get("shortest_edge"))
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
     return formula([batch, channels, height, width], "wave")
 
 
+def _with_pictures(config, name: str, probes: dict, channels: int) -> None:
+    """Add pictures; where the configuration has a token for their places, each row gets as many as a picture has."""
+    import torch
+
+    token, count = picture_token(config)
+    for probe, inputs in probes.items():
+        rows, length = inputs[name].shape[:2]
+        if token is not None:
+            if count + 1 > longest(config, 10**9):
+                return  # no room for a picture and a word
+            mask = inputs.get("attention_mask")
+            start = 0 if mask is None else int((mask.cumsum(-1) == 0).sum(-1).max())  # behind padding on the left
+            length = min(length, longest(config, 10**9) - count)
+            for key, value in list(inputs.items()):
+                new = torch.full((rows, count), {name: token, "attention_mask": 1}.get(key, 0), dtype=value.dtype)
+                inputs[key] = torch.cat([value[:, :start], new, value[:, start:length]], 1)
+        inputs["pixel_values"] = _image(config, _BATCHES[probe], channels)
+
+
 def _tokens(model, name: str, parameters, vocabulary: int) -> dict[str, dict]:
     import torch
 
-    config, longest, probes = model.config, _longest(model.config), {}
+    config, most, probes = model.config, longest(model.config), {}
     pad = first_field(config, "pad_token_id")
     for probe, length in (("pair", 12), ("single", 7), ("triple", 9)):
-        ids = token_ids(config, [_BATCHES[probe], min(length, longest)], vocabulary)
+        ids = token_ids(config, [_BATCHES[probe], min(length, most)], vocabulary)
         inputs = probes[probe] = {name: ids}
         if "attention_mask" in parameters and probe != "single":
             mask = inputs["attention_mask"] = torch.ones_like(ids)
@@ -98,7 +116,7 @@ def _tokens(model, name: str, parameters, vocabulary: int) -> dict[str, dict]:
 
 def token_ids(config, shape: list, vocabulary: int):
     """A ramp over all tokens that are words: the padding token would be masked by some models, the end found."""
-    special = {first_field(config, "pad_token_id")}
+    special = {first_field(config, "pad_token_id"), *(first_field(config, place) for place in PLACES)}
     end = first_field(config, "eos_token_id") if getattr(config, "is_encoder_decoder", False) else None
     special = sorted(i for i in {*special, end} if _is_id(i, vocabulary))
     words = vocabulary - len(special)
@@ -114,32 +132,16 @@ def _is_id(token, vocabulary: int) -> bool:
     return isinstance(token, int) and 0 <= token < vocabulary
 
 
-def _longest(config) -> int:
-    names = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "block_size")
-    limits = [_whole(first_field(config, name)) for name in (*names, "context_length", "seq_length", "max_length")]
-    return max(1, min([n for n in limits if n] or [12]))
-
-
 def _signal(config, name: str) -> dict[str, list]:
     """Shapes for sound and spectrograms."""
-    bins = _whole(first_field(config, "num_mel_bins", "feature_size"))
-    frames = _whole(first_field(config, "max_length"))
+    bins = whole(first_field(config, "num_mel_bins", "feature_size"))
+    frames = whole(first_field(config, "max_length"))
     if name == "input_values" and bins and frames:  # a spectrogram, frames first
         return {probe: [batch, frames, bins] for probe, batch in _BATCHES.items()}
     if name == "input_values":
         return {"pair": [2, 4000], "single": [1, 4001], "triple": [3, 3999]}
-    frames = 2 * (_whole(first_field(config, "max_source_positions")) or 1500)
+    frames = 2 * (whole(first_field(config, "max_source_positions")) or 1500)
     return {probe: [batch, bins or 80, frames] for probe, batch in _BATCHES.items()}
-
-
-def first_field(config, *names: str):
-    """The first of these fields that is set, in the configuration or in its parts."""
-    parts = [config, *(getattr(config, part, None) for part in ("text_config", "vision_config"))]
-    return next((v for part in parts for v in (getattr(part, name, None) for name in names) if v is not None), None)
-
-
-def _whole(value) -> int | None:
-    return value if type(value) is int and value > 0 else None
 
 
 def run_probes(model, own: dict, only: list | None = None) -> tuple[dict, dict]:
@@ -163,7 +165,7 @@ def run_probes(model, own: dict, only: list | None = None) -> tuple[dict, dict]:
             if "output_hidden_states" in inspect.signature(model.forward).parameters:
                 inputs = {**inputs, "output_hidden_states": True}
             try:
-                of_probe = {f"{probe}/{n}": t for n, t in flat(call(model, inputs), WITHOUT_CACHE).items()}
+                of_probe = {f"{probe}/{n}": t for n, t in flat(call(model, inputs), CACHES).items()}
             except Exception as error:
                 if only is not None:
                     raise

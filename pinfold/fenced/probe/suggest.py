@@ -12,6 +12,7 @@ import typing
 from ..values import describe
 from . import declared
 from .declared import OWN
+from .fields import picture_token
 
 TRIES = 24
 MANY = 50_000_000  # parameters, above which nothing is tried
@@ -87,6 +88,10 @@ def _arguments(model, used: tuple[str, ...] = ()) -> dict[str, inspect.Parameter
         for name, parameter in inspect.signature(model.forward).parameters.items()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) and name not in SELDOM
     }
+    if "pixel_values" in used and picture_token(model.config)[0] is not None:
+        used = tuple(
+            name for name in used if name != "attention_mask"
+        )  # it has as many columns as the words then have
     required = {n: p for n, p in every.items() if p.default is p.empty or n in used}
     if required or not every:
         return required
@@ -100,7 +105,7 @@ def _options(model, name: str, parameter: inspect.Parameter) -> list[dict]:
     kind = _annotated(parameter)
     if kind in (bool, int, float, str):
         return [{"values": {bool: True, int: 1, float: 0.5, str: ""}[kind]}]
-    if name.endswith("mask"):
+    if "mask" in name.split("_"):
         ones = {"shape": [ROWS, LENGTH], "values": "ones"}
         return [ones, {**ones, "dtype": "bool"}]
     if name in ("edge_index", "edges"):
@@ -111,12 +116,24 @@ def _options(model, name: str, parameter: inspect.Parameter) -> list[dict]:
     layer, words = _first_layer(model, name), str(kind).lower()
     below = getattr(layer, "num_embeddings", None) or _field(model, "vocab_size", "num_embeddings") or 100
     whole = [{"shape": shape, "values": "ramp", "below": below} for shape in ([ROWS, LENGTH], [ROWS])]
+    if name == "input_ids":
+        whole = [*_with_places(model), *whole]
     if "int" in words or "long" in words or name.endswith(("ids", "_id", "tokens")):
         return whole
     floats = [{"shape": shape, "values": "wave"} for shape in _float_shapes(model, layer)]
     if hasattr(layer, "num_embeddings"):
         return [*floats[:3], *whole] if NUMBERS.search(name) else whole
     return floats
+
+
+def _with_places(model) -> list[dict]:
+    """Words behind the places of a picture: as many as the configuration says, or as encoders often make."""
+    token, count = picture_token(model.config)
+    if token is None:
+        return []
+    words = [number for number in range(3, 40) if number != token][:4]
+    counts = dict.fromkeys([count, count + 1, max(1, count // 4), max(1, count // 16), 1, 16, 32, 64])
+    return [{"values": [[token] * number + words] * ROWS} for number in counts]
 
 
 def _float_shapes(model, layer) -> list[list[int]]:

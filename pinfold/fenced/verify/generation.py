@@ -11,6 +11,7 @@ import inspect
 
 from ..probe import probes
 from ..values import describe
+from .explain import explain
 
 STEPS = 8  # new tokens; a cache that goes wrong does so at the second one
 STEPS_OF_LARGE = 3
@@ -50,7 +51,7 @@ def runs(model, own: dict, is_large: bool) -> tuple[list[dict] | str, dict]:
                 try:
                     tensors |= {f"{len(pairs)}/{k}": v for k, v in _pair(model, inputs, steps, beams).items()}
                 except Exception as error:
-                    pair["error"] = describe(error)
+                    pair["error"] = explain(error)
                     if "decoder_start_token_id" in pair["error"]:
                         pair["error"] += "; set decoder_start_token_id in the configuration"
                 pairs.append(pair)

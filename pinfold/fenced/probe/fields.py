@@ -1,0 +1,40 @@
+"""Fields of a configuration and of its parts: sizes, lengths, and the token that stands where a picture is read."""
+
+import math
+
+PLACES = ("image_token_id", "image_token_index", "video_token_id", "audio_token_id", "audio_token_index")
+PARTS = ("text_config", "vision_config")  # where a field is looked for first, before other parts
+
+
+def first_field(config, *names: str):
+    """The first of these fields that is set, in the configuration or in its parts."""
+    others = [part for part in getattr(config, "sub_configs", None) or () if part not in PARTS]
+    parts = [config, *(getattr(config, part, None) for part in (*PARTS, *others))]
+    return next((v for part in parts for v in (getattr(part, name, None) for name in names) if v is not None), None)
+
+
+def whole(value) -> int | None:
+    """A number of things, None for anything else."""
+    return value if type(value) is int and value > 0 else None
+
+
+def longest(config, otherwise: int = 12) -> int:
+    """The longest text that the configuration allows."""
+    names = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "block_size")
+    limits = [whole(first_field(config, name)) for name in (*names, "context_length", "seq_length", "max_length")]
+    return max(1, min([n for n in limits if n] or [otherwise]))
+
+
+def picture_token(config) -> tuple[int | None, int]:
+    """The token that stands where a picture is read, None where there is none, and how many a picture has."""
+    token = first_field(config, *PLACES[:2])
+    if type(token) is not int:
+        return None, 0
+    names = ("image_seq_length", "image_seq_len", "mm_tokens_per_image", "num_image_tokens", "tokens_per_image")
+    if count := whole(first_field(config, *names)):
+        return token, count
+    size, patch = first_field(config, "image_size", "img_size"), first_field(config, "patch_size")
+    sizes, patches = ([x, x] if isinstance(x, int) else list(x or [0, 0]) for x in (size, patch))
+    side = [s // p for s, p in zip(sizes, patches, strict=False) if p]
+    together = whole(first_field(config, "spatial_merge_size", "scale_factor", "pixel_shuffle_factor")) or 1
+    return token, max(1, math.prod(side) // together**2) if len(side) == 2 else 1
