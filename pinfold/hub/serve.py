@@ -15,6 +15,7 @@ import uvicorn
 from pinfold.common.errors import UserError
 from pinfold.common.files import write_atomically
 from pinfold.common.hub_data import data_option, full
+from pinfold.common.private import FILE
 from pinfold.hub import app
 from pinfold.hub.admin.data_directory import claimed, signing_key
 from pinfold.hub.api import multipart
@@ -99,7 +100,7 @@ def _run_until_a_signal(
     signal.signal(signal.SIGINT, stop)
     try:
         # The file comes first and the greeting after it: who has read the greeting finds the file.
-        write_atomically(options.data / "server.json", json.dumps(session).encode(), mode=0o600)
+        write_atomically(options.data / "server.json", json.dumps(session).encode(), mode=FILE)
         print(_greeting(options, int(str(session["port"]))), flush=True)
         server.run(sockets=listeners)
     finally:

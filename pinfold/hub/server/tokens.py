@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pinfold.common.errors import UserError
 from pinfold.common.files import lock, write_atomically
+from pinfold.common.private import FILE
 from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.store import RESERVED, SEGMENT, Store
 from pinfold.hub.storage.times import LAST_TIME
@@ -51,7 +52,7 @@ class Tokens:
         if role not in ROLES:
             raise UserError(f"role {role!r} is unknown; use {' or '.join(ROLES)}")
         token = f"pinfold_{secrets.token_hex(20)}"
-        with lock(self.path.with_name("tokens.lock")):
+        with lock(self.path.with_name("tokens.lock"), mode=FILE):
             stored = self._stored()
             if twin := self._twin(user, stored):
                 raise UserError(f"{user} differs from {twin} in case alone, and that is one name here; use {twin}")
@@ -66,7 +67,7 @@ class Tokens:
 
     def revoke(self, token_id: str) -> tuple[str, str]:
         """Forget a token, named by its id. A running server refuses it from its next request on."""
-        with lock(self.path.with_name("tokens.lock")):
+        with lock(self.path.with_name("tokens.lock"), mode=FILE):
             stored = self._stored()
             matching = [key for key in stored if len(token_id) >= ID and key.endswith(token_id)]
             if len(matching) != 1:
@@ -102,7 +103,7 @@ class Tokens:
         return next((each for each in known if each.lower() == user.lower()), Store(self.path.parent).twin(user))
 
     def _write(self, stored: dict[str, dict]) -> None:
-        write_atomically(self.path, json.dumps(stored, indent=1).encode(), mode=0o600)
+        write_atomically(self.path, json.dumps(stored, indent=1).encode(), mode=FILE)
 
     def open_session(self, user: str) -> str:
         """A write token that dies with this process."""

@@ -20,6 +20,8 @@ from dulwich.repo import Repo
 
 from pinfold.common.errors import printable
 from pinfold.common.files import sync_directory, write_atomically
+from pinfold.common.private import FILE as PRIVATE_FILE
+from pinfold.common.private import close_to_others, make_directory
 from pinfold.hub.storage.errors import Damaged, Gone, Moved
 from pinfold.hub.storage.repository import FILE, Repository
 
@@ -41,7 +43,7 @@ class Store:
 
     def repair(self) -> None:
         """Remove what a killed server left: unfinished uploads, and git's lock files, which would block writes."""
-        self.temporary.mkdir(parents=True, exist_ok=True)
+        make_directory(self.temporary)
         for path in self.leftovers():
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
         for repo in self.root.glob("*/*/*.git"):
@@ -101,25 +103,30 @@ class Store:
 
     def build(self, directory: Path, kind: str, repo_id: str, **settings: Any) -> "Repository":
         """An empty repository at a directory of the caller's, not yet among the others."""
-        directory.mkdir(parents=True)
+        make_directory(directory)
         git = Repo.init_bare(str(directory))
         git.refs.set_symbolic_ref(b"HEAD", b"refs/heads/main")
         config = git.get_config()
         config.set((b"core",), b"fsyncObjectFiles", True)
+        config.set((b"core",), b"sharedRepository", b"0600")  # for git itself, whatever the umask of who runs it here
         config.write_to_path()
         (directory / "lfs" / "objects").mkdir(parents=True)
-        write_atomically(directory / "hub.json", json.dumps({**settings, "created": int(time.time())}).encode())
+        hub_json = json.dumps({**settings, "created": int(time.time())}).encode()
+        write_atomically(directory / "hub.json", hub_json, PRIVATE_FILE)
+        close_to_others(directory)  # what dulwich has made
         return Repository(directory, kind, repo_id, threading.RLock())
 
     def place(self, repo: "Repository") -> "Repository":
-        """Let a repository that was built elsewhere appear under its name, whole."""
+        """Let a repository that was built elsewhere appear under its name, whole and closed to others here."""
+        close_to_others(repo.path)
         return self._rename(repo.path, repo.kind, repo.id)
 
     def move(self, repo: "Repository", to: str) -> "Repository":
         """Give it another name. The old one leads to it, so that pinned snippets keep loading."""
         left = repo.path.with_suffix(MOVED)
         with repo.present():
-            write_atomically(left, to.encode())  # first: a crash or a full disk must not lose the old name
+            # First: a crash or a full disk must not lose the old name.
+            write_atomically(left, to.encode(), PRIVATE_FILE)
             try:
                 return self._rename(repo.path, repo.kind, to)
             except BaseException:
@@ -128,7 +135,7 @@ class Store:
 
     def _rename(self, source: Path, kind: str, repo_id: str) -> "Repository":
         path = self.path(kind, repo_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         with self.lock(path):
             self._bury_ghost(path)
             if path.exists() or path.name.lower() in {each.name.lower() for each in path.parent.glob("*.git")}:
