@@ -927,12 +927,12 @@ def test_a_private_page_asks_for_a_token_and_shows_itself_to_its_owner(server, p
 
 
 def test_where_nobody_gets_in_without_a_token_a_browser_is_asked_for_one(tmp_path):
-    """Its stylesheet comes with the same credentials."""
+    """Its stylesheet comes with the same credentials, and asks for none by itself."""
     Tokens(tmp_path).create("me", "read")
     with Server(tmp_path, "--quiet", "--host", "0.0.0.0") as server:
-        for path in ("/", "/static/style.css"):
+        for path, challenge in (("/", "Basic "), ("/static/style.css", "Bearer ")):
             reply = server.http("GET", path, **HTML)
-            assert reply.status == 401 and reply.headers["WWW-Authenticate"].startswith("Basic ")
+            assert reply.status == 401 and reply.headers["WWW-Authenticate"].startswith(challenge)
             assert server.http("GET", path, **HTML, **basic(server.token("you", "read"))).status == 200
 
 

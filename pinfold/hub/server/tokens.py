@@ -24,7 +24,6 @@ from pinfold.hub.storage.times import LAST_TIME
 
 ID = 12  # hex digits of a hash that name a token
 ROLES = ("read", "write")
-CHALLENGE = {"WWW-Authenticate": 'Basic realm="pinfold", charset="UTF-8"'}  # git and browsers ask for a password
 BASIC_READS = "Basic credentials only read here; send the token as Authorization: Bearer"
 _INVALID = "Invalid credentials in Authorization header"
 
@@ -34,6 +33,7 @@ class User:
     name: str
     role: str
     token_name: str
+    is_session: bool = False  # by the token that only this machine's user can read, as pushes do
 
 
 class Tokens:
@@ -108,7 +108,7 @@ class Tokens:
     def open_session(self, user: str) -> str:
         """A write token that dies with this process."""
         token = f"pinfold_{secrets.token_hex(20)}"
-        self._session[token_hash(token)] = User(user, "write", "session")
+        self._session[token_hash(token)] = User(user, "write", "session", is_session=True)
         return token
 
     def user(self, authorization: str | None, basic: bool = True) -> User | None:
@@ -127,8 +127,6 @@ class Tokens:
         if scheme.lower() not in ("bearer", "basic") or user is None:
             # The clients compare the header with this text, so the cure is in the body only.
             headers = {"X-Error-Message": _INVALID}
-            if scheme.lower() == "basic":
-                headers |= CHALLENGE
             raise Refused(
                 401, f"{_INVALID}; this server knows only tokens made by: pinfold hub token", headers=headers
             )

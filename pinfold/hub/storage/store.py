@@ -40,6 +40,7 @@ class Store:
     def __init__(self, data: Path):
         self.root, self.temporary, self.parts = data / "repos", data / "tmp", data / "parts"
         self._locks: dict[Path, threading.RLock] = {}
+        self._public: dict[Path, tuple[tuple[int, ...], bool]] = {}  # hub.json: (which one was read, what it says)
 
     def repair(self) -> None:
         """Remove what a killed server left: unfinished uploads, and git's lock files, which would block writes."""
@@ -70,15 +71,50 @@ class Store:
                 return None
         return None
 
-    def all(self, kind: str, namespace: str = "*") -> "Iterator[Repository]":
-        for path in sorted((self.root / kind).glob(f"{namespace}/*.git")):
+    def is_public(self, kind: str, repo_id: str) -> bool:
+        """Whether everybody may read what has this name, or had it. False of what is missing or damaged.
+
+        A private repository costs what a missing one does: both of two files are looked for in any case.
+        """
+        for _ in range(MAX_MOVES):
+            path = self.path(kind, repo_id)
+            here, elsewhere = self._says_public(path / "hub.json"), _text(path.with_suffix(MOVED))
+            if here is not None or elsewhere is None:
+                return bool(here)
+            repo_id = elsewhere
+        return False
+
+    def _says_public(self, hub_json: Path) -> bool | None:
+        """What a hub.json says, read once as long as it stays; None where there is none."""
+        try:
+            status = os.stat(hub_json)
+        except OSError:
+            self._public.pop(hub_json, None)
+            return None
+        stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
+        known = self._public.get(hub_json)
+        if known is None or known[0] != stamp:
             try:
-                repo = self.find(kind, f"{path.parent.name}/{path.name.removesuffix('.git')}")
+                says = json.loads(hub_json.read_text())["private"] is False
+            except (OSError, ValueError, LookupError, TypeError, RecursionError):
+                says = False
+            known = self._public[hub_json] = (stamp, says)
+        return known[1]
+
+    def all(self, kind: str, namespace: str = "*") -> "Iterator[Repository]":
+        for repo_id in self.names(kind, namespace):
+            try:
+                repo = self.find(kind, repo_id)
             except Damaged as error:  # the others are shown all the same
                 print(printable(str(error)), file=sys.stderr, flush=True)
                 continue
             if repo is not None:  # deleted while we walk
                 yield repo
+
+    def names(self, kind: str, namespace: str = "*") -> list[str]:
+        """NAMESPACE/NAME of everything of a kind, of one namespace or of all."""
+        paths = sorted((self.root / kind).glob(f"{namespace}/*.git"))
+        return [f"{path.parent.name}/{path.name.removesuffix('.git')}" for path in paths]
 
     def twin(self, namespace: str) -> str | None:
         """A namespace that differs from this new one in case alone, which is one name on Windows and macOS."""
@@ -168,3 +204,10 @@ class Store:
 
     def lock(self, path: Path) -> threading.RLock:
         return self._locks.setdefault(path, threading.RLock())
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except (OSError, ValueError):
+        return None
