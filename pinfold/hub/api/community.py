@@ -9,9 +9,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from pinfold.hub.server import auth
+from pinfold.hub.server import auth, rate
 from pinfold.hub.server.call import ApiCall, answer
-from pinfold.hub.server.rate import AT_ONCE
 from pinfold.hub.server.tokens import User
 from pinfold.hub.storage import discussions, faults, pulls
 from pinfold.hub.storage.discussions import MAX_COMMENT, MAX_TITLE, OPEN, Discussion
@@ -165,7 +164,7 @@ def _participant(call: ApiCall) -> tuple[Repository, User]:
     if user.role != "write":
         raise Refused(403, f"this token of {user.name} may only read; make one with --role write")
     if user.name != repo.namespace and not user.is_session and (seconds := call.hub.rate.take(user.name)):
-        reason = f"{user.name} has written {AT_ONCE} times to what is others'; there is one more in {seconds} s"
+        reason = f"{user.name} has written {rate.AT_ONCE} times to what is others'; there is one more in {seconds} s"
         raise Refused(429, reason, headers={"Retry-After": str(seconds)})
     return repo, user
 

@@ -4,7 +4,6 @@ The requests come from the server's own list of routes: one that is added is ask
 that no value is known for.
 """
 
-import contextlib
 import hashlib
 import http.client
 import itertools
@@ -327,34 +326,30 @@ def test_a_damaged_private_repository_is_missing_to_others(server, strangers):
         path.write_bytes(content)
 
 
-def median_ratio(ask_hidden, ask_absent, pairs: int = 60) -> tuple[float, float, float]:
-    """(ratio, milliseconds of each) of medians over pairs of requests, one of each in turn."""
-    times: tuple[list[float], list[float]] = ([], [])
+def median_ratio(client: Client, path: str, name: str, pairs: int = 60) -> tuple[float, float]:
+    """(the median of the ratios of pairs of requests, the median of their milliseconds), one of each in turn."""
+    times: dict[str, list[float]] = {name: [], ABSENT: []}
     for number in range(pairs + 5):
-        for at in (0, 1) if number % 2 else (1, 0):
+        for asked_name in (name, ABSENT) if number % 2 else (ABSENT, name):
             started = time.perf_counter()
-            (ask_hidden, ask_absent)[at]()
-            times[at].append(time.perf_counter() - started)
-    hidden, absent = (statistics.median(each[5:]) * 1e3 for each in times)
-    return hidden / absent, hidden, absent
+            client.ask("GET", path.replace("NAME", asked_name))
+            times[asked_name].append((time.perf_counter() - started) * 1e3)
+    ratios = [hidden / absent for hidden, absent in zip(times[name][5:], times[ABSENT][5:], strict=True)]
+    return statistics.median(ratios), statistics.median(times[ABSENT][5:])
 
 
 @pytest.mark.slow
 def test_a_private_name_takes_as_long_as_a_missing_one(server, capsys):
-    """A request for each in turn; the medians of sixty. What other processes do meanwhile may spoil one of three."""
-    users = {"nobody": Client(server, None), "other": Client(server, server.other)}
-    cases = [
-        *("/api/models/owner/NAME", "/owner/NAME/resolve/main/notes.txt", "/owner/NAME"),
-        *("/owner/NAME/info/refs?service=git-upload-pack", "/api/datasets/owner/NAME/tree/main"),
-    ]
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(capsys.disabled())
+    """A request for each in turn, sixty times. What other processes do meanwhile may spoil two of three tries."""
+    cases = ("/api/models/owner/NAME", "/owner/NAME/resolve/main/notes.txt", "/owner/NAME")
+    cases += ("/owner/NAME/info/refs?service=git-upload-pack", "/api/datasets/owner/NAME/tree/main")
+    tokens = {"nobody": None, "other": server.other}
+    with capsys.disabled():
         print()
-        for path, (who, client), name in itertools.product(cases, users.items(), (HIDDEN, OLD)):
+        for path, who, name in itertools.product(cases, tokens, (HIDDEN, OLD)):
             for _ in range(3):
-                asking = [lambda n=n, c=client, p=path: c.ask("GET", p.replace("NAME", n)) for n in (name, ABSENT)]
-                ratio, hidden, absent = median_ratio(*asking)
-                print(f"  {ratio:.3f}  {hidden:.2f} ms, missing {absent:.2f} ms  {who} {name} {path}")
+                ratio, milliseconds = median_ratio(Client(server, tokens[who]), path, name)
+                print(f"  {ratio:.3f} of {milliseconds:.1f} ms  {who} {name} {path}")
                 if 1 / 1.05 <= ratio <= 1.05:
                     break
             else:
