@@ -93,7 +93,7 @@ serve: $(STAMP) $(foreach pair,$(SHOWN),$(lastword $(subst :, ,$(pair)))/model.s
 	for pair in $(SHOWN); do \
 	  mark="$$hub/repos/models/local/$${pair##*/}.git/published"; \
 	  test -e "$$mark" && continue; \
-	  $(BIN)/pinfold push "$${pair%%:*}" --checkpoint "$${pair#*:}" --endpoint embedded && touch "$$mark" || exit; \
+	  $(BIN)/pinfold push "$${pair%%:*}" --checkpoint "$${pair#*:}" --endpoint embedded && (umask 077 && touch "$$mark") || exit; \
 	done
 	$(BIN)/pinfold hub --port 7870
 

@@ -43,15 +43,18 @@ def sync_directory(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: Path, wait: bool = True) -> Iterator[None]:
+def lock(path: Path, wait: bool = True, mode: int = 0o644) -> Iterator[None]:
     """Hold an exclusive lock on a file that has no other use. It ends with the process.
+
+    Args:
+        mode: of a new file, whatever the umask is.
 
     Raises:
         BlockingIOError: without `wait`, where another process or thread holds it.
     """
     from filelock import FileLock, Timeout
 
-    held = FileLock(path, timeout=-1 if wait else 0, poll_interval=0.01)
+    held = FileLock(path, mode=mode, timeout=-1 if wait else 0, poll_interval=0.01)
     try:
         held.acquire()
     except Timeout:
@@ -74,7 +77,7 @@ def shared_lock(path: Path) -> Iterator[Callable[[], bool]]:
     except ImportError:
         yield lambda: True
         return
-    with open(path, "w") as file:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
 
         def is_last() -> bool:

@@ -1,4 +1,4 @@
-"""Where this user's data are, such as those of the embedded Hub: one directory, the same from every folder."""
+"""Where this user's data are, such as those of the embedded Hub: for this user alone, the same from every folder."""
 
 import os
 import shlex
@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 
 from pinfold.common.errors import UserError
+from pinfold.common.files import write_atomically
+from pinfold.common.private import FILE, close_to_others, is_open
 
 VARIABLE = "PINFOLD_HUB"
-MARK = "pinfold-hub"  # a file that says whose directory this is
+MARK = "pinfold-hub"  # a file that says whose directory this is, and which of its rules hold in it
+RULES = 1  # 1: nobody but its owner may read what is in it
 OLD = Path("runs/hub")  # an earlier version kept a Hub in each folder that a user worked in
 # What a push, or a token made without a server, leaves there before it has a mark.
 BEFORE_THE_MARK = {"users.lock", "started-for-pushes", "tokens.json", "tokens.lock"}
@@ -88,6 +91,36 @@ def check_data(directory: Path, called: str, cure: str) -> None:
     """
     if not may_hold_data(directory):
         raise UserError(f"{called} holds other files and is not a data directory of a Hub; {cure}")
+
+
+def keep_private(directory: Path) -> str:
+    """Close a data directory to everybody else on this machine, and mark it as one.
+
+    All of it is looked at once, and again where what is on top has been opened, by a copy or by hand. What a Hub
+    makes later is made so.
+
+    Returns:
+        What was done, where there was something to do, as one line.
+    """
+    mark = directory / MARK
+    tops = (directory, mark, directory / "repos", directory / "tmp")
+    if _rules(mark) >= RULES and not any(is_open(each) for each in tops):
+        return ""
+    closed = close_to_others(directory)
+    write_atomically(mark, f"{RULES}\n".encode(), mode=FILE)
+    if not any(closed):
+        return ""
+    left = f"; {closed.left:,} of another user's stay as they are" if closed.left else ""
+    return f"others on this machine could read {sum(closed):,} files and folders of {directory}; now only you{left}"
+
+
+def _rules(mark: Path) -> int:
+    """The number in a mark; an earlier version left it empty."""
+    try:
+        text = mark.read_text()[:20].strip()
+    except (OSError, ValueError):
+        return 0
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def old_data(directory: Path) -> str:

@@ -1,8 +1,10 @@
 """The server as an ASGI application: what surrounds every request, and what becomes of every error."""
 
+import asyncio
 import errno
 import inspect
 import sys
+import time
 import zlib
 from collections.abc import Iterable
 from urllib.parse import unquote
@@ -26,6 +28,7 @@ from pinfold.hub.storage.errors import Damaged, Gone, Refused
 from pinfold.hub.storage.store import RESERVED
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+HIDDEN = 0.01  # seconds that it takes to say that there is no such repository, be it so or not
 MAX_BODY = 16 * 2**20  # of requests that are read whole; commits and uploads are streamed
 
 
@@ -74,11 +77,15 @@ def _endpoint(route: Route) -> routing.Route:
         if route.for_git:
             params["name"] = params["name"].removesuffix(".git")
         body = b"" if is_streaming else await _whole_body(request)
-        call = ApiCall(hub, request, user, route.kind, params, body, route.for_git)
+        call = ApiCall(hub, request, user, route.kind, params, body)
+        started = time.perf_counter()
         try:
             if is_streaming:
                 return await route.handler(call)
             return await run_in_threadpool(lambda: finish_reply(request, route.handler(call)))
+        except auth.Hidden:
+            await asyncio.sleep(started + HIDDEN - time.perf_counter())
+            raise
         except (OSError, LookupError) as error:
             if await run_in_threadpool(_has_gone, call):  # deleted or moved while we worked on it
                 raise Gone(call.repo_id) from error

@@ -15,6 +15,7 @@ import uvicorn
 from pinfold.common.errors import UserError
 from pinfold.common.files import write_atomically
 from pinfold.common.hub_data import data_option, full
+from pinfold.common.private import FILE
 from pinfold.hub import app
 from pinfold.hub.admin.data_directory import claimed, signing_key
 from pinfold.hub.api import multipart
@@ -99,7 +100,7 @@ def _run_until_a_signal(
     signal.signal(signal.SIGINT, stop)
     try:
         # The file comes first and the greeting after it: who has read the greeting finds the file.
-        write_atomically(options.data / "server.json", json.dumps(session).encode(), mode=0o600)
+        write_atomically(options.data / "server.json", json.dumps(session).encode(), mode=FILE)
         print(_greeting(options, int(str(session["port"]))), flush=True)
         server.run(sockets=listeners)
     finally:
@@ -124,7 +125,10 @@ def _greeting(options: Options, port: int) -> str:
 
 @contextlib.contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as listener:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With its protocol named: asyncio looks for that before it lets small answers go at once. Else the second request
+    # of a connection waits 40 ms for the client's system to confirm the first part of an answer.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         if os.name == "posix":  # elsewhere this would let two servers share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

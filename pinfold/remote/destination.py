@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinfold.common.errors import UserError
-from pinfold.common.files import shared_lock
-from pinfold.common.hub_data import VARIABLE, check_data, data_option, full, hub_data
+from pinfold.common.errors import UserError, printable
+from pinfold.common.files import shared_lock, write_atomically
+from pinfold.common.hub_data import VARIABLE, check_data, data_option, full, hub_data, keep_private
 from pinfold.common.proof import server_proof
 
 HUB_PORT = 7870
@@ -201,7 +201,7 @@ def _running(data: Path, is_last: Callable[[], bool]) -> Iterator[dict]:
                 raise UserError(f"the embedded Hub did not start within 60 s; try: pinfold hub{data_option(data)}")
             time.sleep(0.05)
         if server["pid"] == process.pid:
-            started.write_text(str(server["pid"]))
+            write_atomically(started, str(server["pid"]).encode(), mode=0o600)
         yield server
     finally:
         errors.close()
@@ -224,5 +224,7 @@ def _make(data: Path) -> None:
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_data(data, str(data), cure)
+        if said := keep_private(data):
+            print(f"pinfold hub: {printable(said)}", file=sys.stderr)
     except OSError as error:
         raise UserError(f"{data}: {error.strerror}; {cure}") from error

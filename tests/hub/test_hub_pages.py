@@ -7,12 +7,12 @@ import re
 import shutil
 import struct
 import time
-from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
 from dulwich.repo import Repo
 from helpers.hub import hub_site
+from helpers.hub.hub_document import Document
 from helpers.hub.hub_support import Server, ThreadServer, Tokens, file, large, sha256
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -40,28 +40,6 @@ def get(server: Server, path: str, status: int = 200, **headers: str) -> str:
     reply = server.http("GET", path, **{**HTML, **headers})
     assert reply.status == status, reply
     return reply.content.decode()
-
-
-class Document(HTMLParser):
-    """A page's elements, and its text."""
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        if tag in ("td", "th", "li", "p"):
-            self.text += " "
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_data(self, data):
-        self.text += data
-
-    def all(self, tag: str, attribute: str) -> list[str]:
-        return [attributes[attribute] for name, attributes in self.elements if name == tag and attribute in attributes]
 
 
 def section(html: str, start: str, end: str) -> str:
@@ -927,12 +905,12 @@ def test_a_private_page_asks_for_a_token_and_shows_itself_to_its_owner(server, p
 
 
 def test_where_nobody_gets_in_without_a_token_a_browser_is_asked_for_one(tmp_path):
-    """Its stylesheet comes with the same credentials."""
+    """Its stylesheet comes with the same credentials, and asks for none by itself."""
     Tokens(tmp_path).create("me", "read")
     with Server(tmp_path, "--quiet", "--host", "0.0.0.0") as server:
-        for path in ("/", "/static/style.css"):
+        for path, challenge in (("/", "Basic "), ("/static/style.css", "Bearer ")):
             reply = server.http("GET", path, **HTML)
-            assert reply.status == 401 and reply.headers["WWW-Authenticate"].startswith("Basic ")
+            assert reply.status == 401 and reply.headers["WWW-Authenticate"].startswith(challenge)
             assert server.http("GET", path, **HTML, **basic(server.token("you", "read"))).status == 200
 
 

@@ -7,6 +7,8 @@ import subprocess
 import pytest
 from helpers.hub.hub_support import EACH_GENERATION, Server, ThreadServer, client, file, large, user_of
 
+from pinfold.hub.server import rate
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
@@ -263,7 +265,8 @@ def test_a_merge_cut_off_by_a_kill_is_found_done(tmp_path):
 
 
 @pytest.mark.slow
-def test_nobody_can_fill_a_pull_request_so_that_its_owner_cannot_end_it(server, me):
+def test_nobody_can_fill_a_pull_request_so_that_its_owner_cannot_end_it(server, me, monkeypatch):
+    monkeypatch.setattr(rate, "AT_ONCE", 1000)  # the stranger has waited in between
     server.create("me/full", me)
     stranger, owner = server.token("stranger"), me
     for number in (1, 2, 3):

@@ -5,27 +5,30 @@ import errno
 import json
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pinfold.common.errors import UserError
+from pinfold.common.errors import UserError, printable
 from pinfold.common.files import lock, write_atomically
-from pinfold.common.hub_data import MARK, check_data
+from pinfold.common.hub_data import MARK, check_data, keep_private
+from pinfold.common.private import DIRECTORY, FILE, private_umask
 
 
 def prepare(data: Path) -> None:
-    """Make the directory where it is missing, readable by its owner only: private repositories are in it.
+    """Make the directory where it is missing, and close it to others: private repositories are in it.
 
     Raises:
         UserError: it holds other files, or cannot be written to.
     """
     try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data.mkdir(mode=DIRECTORY, parents=True, exist_ok=True)
         if not (data / MARK).exists():
             check_data(data, f"--data {data}", "name a new or an empty one")
-            (data / MARK).touch()
-        (data / "tmp").mkdir(exist_ok=True)
-        (data / "repos").mkdir(exist_ok=True)
+        if said := keep_private(data):
+            print(f"pinfold hub: {printable(said)}", file=sys.stderr, flush=True)
+        for name in ("tmp", "repos"):
+            (data / name).mkdir(mode=DIRECTORY, exist_ok=True)
         probe = data / "tmp" / f"probe-{secrets.token_hex(4)}"
         probe.write_bytes(b"\0" * 4096)
         probe.unlink()
@@ -39,13 +42,16 @@ def prepare(data: Path) -> None:
 def in_use(data: Path) -> Iterator[None]:
     """The directory, made where it is missing; a mistake that ends its first use leaves nothing behind.
 
+    All that this process makes meanwhile is for its owner alone, also what libraries make.
+
     Raises:
         UserError: as `prepare`.
     """
     missing = [each for each in (data, *data.parents) if not each.exists()]
     prepare(data)
     try:
-        yield
+        with private_umask():
+            yield
     except UserError:
         if missing and _is_unused(data):
             shutil.rmtree(data)
@@ -66,7 +72,7 @@ def claimed(data: Path) -> Iterator[None]:
     """One server per data directory: locks inside the process keep its repositories consistent."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(lock(data / "lock", wait=False))
+            stack.enter_context(lock(data / "lock", wait=False, mode=FILE))
         except BlockingIOError:
             raise UserError(
                 f"{data} is served already{_where_it_runs(data)}; use that server or another --data"
@@ -86,5 +92,5 @@ def signing_key(data: Path) -> bytes:
     """The key that signs upload URLs. Kept, so that an upload that outlives a restart is still accepted."""
     path = data / "secret"
     if not path.exists():
-        write_atomically(path, secrets.token_bytes(32), mode=0o600)
+        write_atomically(path, secrets.token_bytes(32), mode=FILE)
     return path.read_bytes()

@@ -17,6 +17,7 @@ from pathlib import Path
 from dulwich.errors import ChecksumMismatch, FileFormatException
 
 from pinfold.common.files import lock
+from pinfold.common.private import DIRECTORY, FILE
 from pinfold.hub.storage import lfs, packs
 from pinfold.hub.storage.errors import Damaged
 from pinfold.hub.storage.repository import Pointer, Repository
@@ -96,14 +97,14 @@ def garbage(data: Path, days: float, faults: list[str]) -> Iterator[Garbage]:
 
 def import_lock(data: Path, kind: str, repo_id: str) -> Path:
     """What an import holds while it writes to a repository, or builds one. No name has -- in it."""
-    (data / "imports").mkdir(exist_ok=True)
+    (data / "imports").mkdir(mode=DIRECTORY, exist_ok=True)
     return data / "imports" / f"{kind}--{repo_id.replace('/', '--')}.lock"
 
 
 def _is_free(stack: contextlib.ExitStack, path: Path) -> bool:
     """Hold an import's lock for as long as the stack lasts, or say that an import runs."""
     try:
-        stack.enter_context(lock(path, wait=False))
+        stack.enter_context(lock(path, wait=False, mode=FILE))
         return True
     except BlockingIOError:
         return False

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 from pinfold.common.errors import UserError, printable
 from pinfold.common.files import lock, sha256_of_file, sync_directory
+from pinfold.common.private import FILE as PRIVATE_FILE
+from pinfold.common.private import close_to_others, make_directory
 from pinfold.hub.admin.maintenance import MAX_POINTER, import_lock
 from pinfold.hub.admin.source import RemoteFile, Source
 from pinfold.hub.storage import lfs, packs
@@ -190,6 +192,7 @@ def _copy_history(repo: Repository, source: Source, sha: str) -> bool:
         return False
     except (GitProtocolError, OSError, ValueError, HTTPException) as error:
         raise UserError(f"{source.url}: git says: {printable(str(error))[:200]}; run it again to go on") from error
+    close_to_others(repo.path / "objects")  # dulwich lets everybody read a pack
     if sha.encode() not in repo.git.object_store:
         raise UserError(
             f"{source.url} gives its branches and tags, and none has {sha} in its history; ask for another"
@@ -315,7 +318,7 @@ def _held(store: Store, kind: str, repo_id: str) -> Iterator[None]:
     """Keep another import, and gc, from the same repository."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(lock(import_lock(store.root.parent, kind, repo_id), wait=False))
+            stack.enter_context(lock(import_lock(store.root.parent, kind, repo_id), wait=False, mode=PRIVATE_FILE))
         except BlockingIOError:
             raise UserError(f"{repo_id} is being imported by another process; wait for it") from None
         yield
@@ -323,15 +326,16 @@ def _held(store: Store, kind: str, repo_id: str) -> Iterator[None]:
 
 def _incomplete(repo: Repository) -> Path:
     path = repo.path / "lfs" / "incomplete"
-    path.mkdir(parents=True, exist_ok=True)
+    make_directory(path)
     return path
 
 
 def _store(repo: Repository, part: Path, pointer: Pointer) -> None:
     target = lfs.object_path(repo, pointer.oid)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(target.parent)
     with part.open("rb") as file:
         os.fsync(file.fileno())
+    part.chmod(PRIVATE_FILE)
     os.replace(part, target)
     sync_directory(target.parent)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from pinfold.hub.server import auth
+from pinfold.hub.server import auth, rate
 from pinfold.hub.server.call import ApiCall, answer
 from pinfold.hub.server.tokens import User
 from pinfold.hub.storage import discussions, faults, pulls
@@ -158,11 +158,14 @@ def merge(call: ApiCall) -> Response:
 
 
 def _participant(call: ApiCall) -> tuple[Repository, User]:
-    """The repository and who speaks: a read token may not, nor a request without one."""
+    """The repository and who speaks: a read token may not, nor a request without one, nor a stranger at any speed."""
     repo = auth.repository(call)
     user = auth.require_user(call.user)
     if user.role != "write":
         raise Refused(403, f"this token of {user.name} may only read; make one with --role write")
+    if user.name != repo.namespace and not user.is_session and (seconds := call.hub.rate.take(user.name)):
+        reason = f"{user.name} has written {rate.AT_ONCE} times to what is others'; there is one more in {seconds} s"
+        raise Refused(429, reason, headers={"Retry-After": str(seconds)})
     return repo, user
 
 

@@ -68,6 +68,7 @@ def large_file(call: ApiCall) -> Response:
     if repo is None or not lfs.owns(repo, pointer):
         raise Refused(404, f"object {pointer.oid} is not in this repository")
     headers = {"ETag": f'"{pointer.oid}"', "Content-Type": "application/octet-stream", **_SAFE}
+    headers["Cache-Control"] = "no-store"  # it came without credentials, and may be of a private repository
     return _send(call, pointer.size, lambda: lfs.object_path(repo, pointer.oid).open("rb"), headers)
 
 

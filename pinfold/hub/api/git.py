@@ -29,7 +29,6 @@ MAX_LINES = 200_000  # wants, haves and shallow commits of one request
 MAX_DEPTH = 2**31 - 1  # what git sends for "all of it"
 IN_MEMORY = 8 * 2**20  # bytes of a pack before it goes to disk
 _BAND = 65515
-_NO_STORE = {"Cache-Control": "no-cache, max-age=0, must-revalidate"}
 
 
 def advertise(call: ApiCall) -> Response:
@@ -45,7 +44,7 @@ def advertise(call: ApiCall) -> Response:
         if tags:
             lines.append(commit + b" " + name + b"^{}\n")
     content = b"".join(map(_line, [*lines, None]))
-    return Response(content, 200, _NO_STORE, f"application/x-{SERVICE}-advertisement")
+    return Response(content, 200, None, f"application/x-{SERVICE}-advertisement")
 
 
 def upload_pack(call: ApiCall) -> Response:
@@ -67,7 +66,7 @@ def upload_pack(call: ApiCall) -> Response:
         file.close()
         raise
     file.seek(0)
-    return StreamingResponse(_chunks(file), 200, _NO_STORE, f"application/x-{SERVICE}-result")
+    return StreamingResponse(_chunks(file), 200, None, f"application/x-{SERVICE}-result")
 
 
 def refuse_push(call: ApiCall) -> Response:

@@ -21,6 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from pinfold.common.files import sha256_of_file
+from pinfold.common.private import FILE, make_directory
 from pinfold.hub.server.call import ApiCall, answer
 from pinfold.hub.storage import faults, lfs
 from pinfold.hub.storage.errors import Refused
@@ -98,10 +99,10 @@ async def receive_part(call: ApiCall) -> Response:
 
 def _opened(at: Path, number: str) -> BinaryIO:
     with _one_of(_WRITING, at):
-        at.mkdir(parents=True, exist_ok=True)
+        make_directory(at)
         for mark in at.glob(f"{number}-*"):  # the part that it marks is about to be overwritten
             mark.unlink(missing_ok=True)
-        return open(os.open(at / "content", os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
+        return open(os.open(at / "content", os.O_RDWR | os.O_CREAT, FILE), "r+b", buffering=0)
 
 
 def _one_of(locks: list[threading.Lock], at: Path) -> threading.Lock:
@@ -121,7 +122,7 @@ def _check_open(at: Path, file: BinaryIO) -> None:
 def _mark(at: Path, file: BinaryIO, name: str) -> None:
     with _one_of(_WRITING, at):
         _check_open(at, file)
-        (at / name).touch()
+        (at / name).touch(mode=FILE)
 
 
 async def _write(call: ApiCall, at: Path, file: BinaryIO, start: int, length: int, number: str) -> str:

@@ -124,13 +124,13 @@ def settings(call: ApiCall) -> Response:
 
 def overview(call: ApiCall) -> Response:
     """A user is whoever has a repository here, or is asking."""
-    name = call.params["user"]
-    counts = {}
+    name, store, counts = call.params["user"], call.hub.store, {}
+    is_own = call.user is not None and call.user.name == name
     for kind in KINDS.values():
-        repositories = call.hub.store.all(kind, name) if re.fullmatch(SEGMENT, name) else ()
-        counts[f"num{kind.capitalize()}"] = sum(auth.may_read(repo, call.user) for repo in repositories)
-    if not any(counts.values()) and (call.user is None or call.user.name != name):
-        raise Refused(404, f"there is no user {name[:96]!r}")
+        names = store.names(kind, name) if re.fullmatch(SEGMENT, name) else []
+        counts[f"num{kind.capitalize()}"] = sum(is_own or store.is_public(kind, each) for each in names)
+    if not any(counts.values()) and not is_own:
+        raise auth.Hidden(404, f"there is no user {name[:96]!r}")
     return answer({"user": name, "fullname": name, "avatarUrl": "", "isPro": False, "type": "user", **counts})
 
 
@@ -166,8 +166,8 @@ def likers(call: ApiCall) -> Response:
 
 def _exactly(call: ApiCall, kind: str, repo_id: str) -> Repository:
     """By its present name: an old one must not delete what has another name now."""
-    repo = call.hub.store.find(kind, repo_id)
-    if repo is None or repo.id != repo_id or not auth.may_read(repo, call.user):
+    repo = auth.find_readable(call, kind, repo_id)
+    if repo is None or repo.id != repo_id:
         raise auth.no_repository(call.user)
     return repo
 

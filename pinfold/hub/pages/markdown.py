@@ -45,6 +45,8 @@ _ATTRIBUTES = {
     "th": {"align", "colspan", "rowspan", "scope"},
 }
 _WITH_ID = {tag: attributes | {"id"} for tag, attributes in _ATTRIBUTES.items()}
+# Anything else of this server's would not be a picture: /login, for one, makes a browser ask for a password.
+_RESOLVE = re.compile(r"(/(datasets|spaces))?/[^/]+/[^/]+/resolve/[^/]+/.+")
 _NUMBER = re.compile(r"\d{1,4}%?")
 _SIMPLE = {
     "align": re.compile("left|right|center"),
@@ -124,7 +126,7 @@ class _Writer(HTMLParser):
             self.out.append(self._picture(written, allowed))
         elif tag == "source":
             address = self._address(written.get("srcset", "").strip().partition(" ")[0], "resolve")
-            if address and not _is_remote(address):
+            if address and _is_file(address):
                 self.out.append(_tag("source", {**allowed, "srcset": address}))
         elif tag in _VOID:
             self.out.append(_tag(tag, allowed))
@@ -215,7 +217,7 @@ class _Writer(HTMLParser):
         linked = any(tag == "a" for tag, _, _ in self.open)
         name = posixpath.basename(urlsplit(address).path) if address else ""
         said = written.get("alt", "").strip() or ("" if "alt" in written and not linked else unquote(name))
-        if address and not _is_remote(address):
+        if address and _is_file(address):
             return _tag("img", {**allowed, "src": address, "alt": said, "loading": "lazy"})
         said = escape(said or "picture")
         if address is None or linked:
@@ -248,6 +250,13 @@ class _Writer(HTMLParser):
 
 def _is_remote(address: str) -> bool:
     return bool(re.match(r"(?i)[a-z]+:|[/\\]{2}", address))
+
+
+def _is_file(address: str) -> bool:
+    """Whether an address is of a file of a repository here, however a browser goes through its parts."""
+    path = re.split("[?#]", address, maxsplit=1)[0]
+    is_straight = not {unquote(part) for part in path.split("/")} & {".", ".."}
+    return is_straight and not _is_remote(address) and bool(_RESOLVE.fullmatch(path))
 
 
 def _tag(name: str, attributes: dict[str, str]) -> str:

@@ -15,7 +15,6 @@ from pinfold import __version__
 from pinfold.common.errors import printable
 from pinfold.hub.server import auth
 from pinfold.hub.server.call import ApiCall, refusal, refusal_headers
-from pinfold.hub.server.tokens import CHALLENGE
 from pinfold.hub.storage.discussions import PR_PREFIX
 from pinfold.hub.storage.errors import Damaged, Refused
 from pinfold.hub.storage.repository import Repository, author_name
@@ -31,8 +30,7 @@ _HEADERS = {
     # A browser sends a typed-in token along with every request, other sites' included: those must not get at it.
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "private, no-cache",
-    "Vary": "Accept, Authorization",
+    "Vary": "Accept",
 }
 _STATIC = {"style.css": "text/css", "script.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _ADVICE = {
@@ -105,8 +103,6 @@ def failure(request: Request, error: Refused) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
         return refusal(error)
     headers = refusal_headers(error)
-    if error.status == 401:
-        headers |= CHALLENGE
     values = {"number": error.status, "message": error.message, "advice": _ADVICE.get(error.status, "")}
     return render("error.html", error.status, headers=headers, user=None, search="", **values)
 
@@ -126,17 +122,16 @@ def static(call: ApiCall) -> Response:
 def login(call: ApiCall) -> Response:
     """Make the browser ask for a token; it then sends it along by itself, so no cookie is needed."""
     if call.user is None:
-        raise Refused(401, "Log in with your user name, and a token as the password", headers=CHALLENGE)
+        raise Refused(401, "Log in with your user name, and a token as the password")
     return Response(status_code=303, headers={**_HEADERS, "Location": "/"})
 
 
 def may_open(call: ApiCall, repo_id: str, kind: str = "models") -> bool:
     """Whether a name in a user's text is a repository here that this user may see."""
     try:
-        repo = call.hub.store.find(kind, repo_id)
+        return auth.find_readable(call, kind, repo_id) is not None
     except Damaged:
         return False
-    return repo is not None and auth.may_read(repo, call.user)
 
 
 def size(count: int) -> str:

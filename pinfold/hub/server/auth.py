@@ -5,7 +5,7 @@ the server reads what is public.
 """
 
 from pinfold.hub.server.call import ApiCall, Hub
-from pinfold.hub.server.tokens import BASIC_READS, CHALLENGE, User
+from pinfold.hub.server.tokens import BASIC_READS, User
 from pinfold.hub.storage.errors import Damaged, Refused
 from pinfold.hub.storage.repository import Repository
 
@@ -14,25 +14,39 @@ def may_read(repo: Repository, user: User | None) -> bool:
     return not repo.private or (user is not None and user.name == repo.namespace)
 
 
+class Hidden(Refused):
+    """A refusal that must not tell by its time whether there is what it speaks of; app.py sends it at a fixed one."""
+
+
 def repository(call: ApiCall, write: bool = False) -> Repository:
     """The repository in the path, if this user may read it, or write to it."""
     if write:
         refuse_read_only(call.hub)
-    try:
-        repo = call.hub.store.find(call.kind, call.repo_id)
-    except Damaged:
-        if call.user is None or call.user.name != call.params["namespace"]:
-            repo = None  # whether it was private is not known any more
-        else:
-            raise
-    if repo is None or not may_read(repo, call.user):
-        error = no_repository(call.user)
-        if call.asks_password and error.status == 401:
-            error.headers |= CHALLENGE
-        raise error
+    repo = find_readable(call, call.kind, call.repo_id)
+    if repo is None:
+        raise no_repository(call.user)
+    call.request.state.public = not repo.private  # whether the answer may be kept
     if write:
         require_write(call.user, repo.namespace)
     return repo
+
+
+def find_readable(call: ApiCall, kind: str, repo_id: str) -> Repository | None:
+    """A repository by its name, or None where it is missing, or where this user may not read it.
+
+    What a stranger may not read is not opened. A damaged one is missing to strangers, as whether it was private is not
+    known any more; to its owner it is `Damaged`.
+    """
+    store = call.hub.store
+    if call.user is not None and call.user.name == repo_id.partition("/")[0]:
+        return store.find(kind, repo_id)
+    if not store.is_public(kind, repo_id):
+        return None
+    try:
+        repo = store.find(kind, repo_id)
+    except Damaged:
+        return None
+    return repo if repo is not None and may_read(repo, call.user) else None
 
 
 def refuse_read_only(hub: Hub) -> None:
@@ -46,12 +60,11 @@ def refuse_basic(call: ApiCall) -> None:
         raise Refused(403, BASIC_READS)
 
 
-def no_repository(user: User | None) -> Refused:
+def no_repository(user: User | None) -> Hidden:
     """The one answer for a missing repository and for another user's private one."""
     if user is None:
-        headers = {"WWW-Authenticate": 'Bearer realm="pinfold"'}
-        return Refused(401, "Repository not found, or private and no token given", "RepoNotFound", headers=headers)
-    return Refused(404, "Repository not found", "RepoNotFound")
+        return Hidden(401, "Repository not found, or private and no token given", "RepoNotFound")
+    return Hidden(404, "Repository not found", "RepoNotFound")
 
 
 def require_user(user: User | None) -> User:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.responses import Response
 
+from pinfold.hub.server.rate import Rate
 from pinfold.hub.server.tokens import Tokens, User
 from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.store import Store
@@ -48,6 +49,7 @@ class Hub:
     part_size: int  # larger files are sent in parts of this many bytes
     read_only: bool = False
     closed: bool = False  # anonymous requests are refused, reads of public repositories as well
+    rate: Rate = field(default_factory=Rate)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,6 @@ class ApiCall:
     kind: str  # models, datasets or spaces, from the route
     params: dict[str, str] = field(default_factory=dict)  # of the path, unquoted
     body: bytes = b""
-    asks_password: bool = False  # git and git-lfs want a challenge before they look for a password
 
     @property
     def base_url(self) -> str:

@@ -9,18 +9,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pinfold.hub.server.call import Hub, refusal
-from pinfold.hub.server.tokens import CHALLENGE
+from pinfold.hub.server.headers import finished
 from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.faults import Dropped
 
 HOSTS = ("127.0.0.1", "localhost")
 # What carries its own permission: signed URLs; and the proof of who this server is.
 _OPEN = re.compile(r"(/[^/]+){2,3}\.git/info/lfs/objects/[0-9a-f]{64}(/parts(/[0-9]+)?)?|/\.well-known/pinfold")
-_ALWAYS = {
-    b"x-content-type-options": b"nosniff",
-    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
-    b"referrer-policy": b"no-referrer",
-}
+_ONCE = (b"authorization", b"host")  # of two, one would be checked and the other one used
+_JOINED = re.compile(r",\s*(basic|bearer)\b", re.IGNORECASE)  # as a proxy writes two into one line
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Gate:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         # Routing happens on the path as sent: a revision refs%2Fpr%2F1 is one segment.
-        scope = {**scope, "path": scope["raw_path"].decode("ascii", "replace")}
+        scope = {**scope, "path": scope["raw_path"].decode("ascii", "replace"), "state": {}}
         started = time.perf_counter()
 
         def log(outcome: object) -> None:
@@ -51,10 +48,7 @@ class Gate:
         async def write(message) -> None:
             if message["type"] == "http.response.start":
                 log(message["status"])
-                given = {name.lower() for name, _ in message["headers"]}
-                # A 304 brings none: a browser would put them in the place of those of the page that it kept.
-                more = [each for each in _ALWAYS.items() if each[0] not in given and message["status"] != 304]
-                message = {**message, "headers": [*message["headers"], *more]}
+                message = {**message, "headers": finished(scope, message["status"], message["headers"])}
             await send(message)
 
         try:
@@ -71,6 +65,11 @@ class Gate:
 
     def _admit(self, scope) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        names = [name for name, _ in scope["headers"]]
+        if twice := [name.decode() for name in _ONCE if names.count(name) > 1]:
+            raise Refused(400, f"the request has two {twice[0].title()} headers; send one")
+        if _JOINED.search(headers.get(b"authorization", "")):
+            raise Refused(400, "the request has two credentials in its Authorization header; send one")
         host = headers.get(b"host", "")
         if not self._is_ours(host):
             # A web page whose name was made to lead here (DNS rebinding) must not read what only this machine may.
@@ -79,7 +78,7 @@ class Gate:
             user = self.hub.tokens.user(headers.get(b"authorization"))
             if user is None:
                 reason = "this server answers only requests with a token; make one with: pinfold hub token NAME"
-                raise Refused(401, reason, headers=CHALLENGE)
+                raise Refused(401, reason)
 
     def _is_ours(self, host: str) -> bool:
         name = re.sub(r":[0-9]+$", "", host).strip("[]").lower()

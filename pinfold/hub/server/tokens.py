@@ -17,13 +17,13 @@ from pathlib import Path
 
 from pinfold.common.errors import UserError
 from pinfold.common.files import lock, write_atomically
+from pinfold.common.private import FILE
 from pinfold.hub.storage.errors import Refused
 from pinfold.hub.storage.store import RESERVED, SEGMENT, Store
 from pinfold.hub.storage.times import LAST_TIME
 
 ID = 12  # hex digits of a hash that name a token
 ROLES = ("read", "write")
-CHALLENGE = {"WWW-Authenticate": 'Basic realm="pinfold", charset="UTF-8"'}  # git and browsers ask for a password
 BASIC_READS = "Basic credentials only read here; send the token as Authorization: Bearer"
 _INVALID = "Invalid credentials in Authorization header"
 
@@ -33,6 +33,7 @@ class User:
     name: str
     role: str
     token_name: str
+    is_session: bool = False  # by the token that only this machine's user can read, as pushes do
 
 
 class Tokens:
@@ -51,7 +52,7 @@ class Tokens:
         if role not in ROLES:
             raise UserError(f"role {role!r} is unknown; use {' or '.join(ROLES)}")
         token = f"pinfold_{secrets.token_hex(20)}"
-        with lock(self.path.with_name("tokens.lock")):
+        with lock(self.path.with_name("tokens.lock"), mode=FILE):
             stored = self._stored()
             if twin := self._twin(user, stored):
                 raise UserError(f"{user} differs from {twin} in case alone, and that is one name here; use {twin}")
@@ -66,7 +67,7 @@ class Tokens:
 
     def revoke(self, token_id: str) -> tuple[str, str]:
         """Forget a token, named by its id. A running server refuses it from its next request on."""
-        with lock(self.path.with_name("tokens.lock")):
+        with lock(self.path.with_name("tokens.lock"), mode=FILE):
             stored = self._stored()
             matching = [key for key in stored if len(token_id) >= ID and key.endswith(token_id)]
             if len(matching) != 1:
@@ -102,12 +103,12 @@ class Tokens:
         return next((each for each in known if each.lower() == user.lower()), Store(self.path.parent).twin(user))
 
     def _write(self, stored: dict[str, dict]) -> None:
-        write_atomically(self.path, json.dumps(stored, indent=1).encode(), mode=0o600)
+        write_atomically(self.path, json.dumps(stored, indent=1).encode(), mode=FILE)
 
     def open_session(self, user: str) -> str:
         """A write token that dies with this process."""
         token = f"pinfold_{secrets.token_hex(20)}"
-        self._session[token_hash(token)] = User(user, "write", "session")
+        self._session[token_hash(token)] = User(user, "write", "session", is_session=True)
         return token
 
     def user(self, authorization: str | None, basic: bool = True) -> User | None:
@@ -126,8 +127,6 @@ class Tokens:
         if scheme.lower() not in ("bearer", "basic") or user is None:
             # The clients compare the header with this text, so the cure is in the body only.
             headers = {"X-Error-Message": _INVALID}
-            if scheme.lower() == "basic":
-                headers |= CHALLENGE
             raise Refused(
                 401, f"{_INVALID}; this server knows only tokens made by: pinfold hub token", headers=headers
             )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pinfold.common.files import write_atomically
+from pinfold.common.private import DIRECTORY, FILE
 from pinfold.hub.storage.errors import Damaged, Refused
 from pinfold.hub.storage.repository import Repository, author_name
 from pinfold.hub.storage.times import date
@@ -68,8 +69,8 @@ def check_room(repo: Repository, discussion: Discussion, user: str, is_comment: 
 def save(repo: Repository, discussion: Discussion) -> None:
     path = _path(repo, discussion.num)
     with repo.present():
-        path.parent.mkdir(exist_ok=True)
-        write_atomically(path, json.dumps(asdict(discussion)).encode())
+        path.parent.mkdir(mode=DIRECTORY, exist_ok=True)
+        write_atomically(path, json.dumps(asdict(discussion)).encode(), FILE)
 
 
 def all_of(repo: Repository) -> list[Discussion]:

@@ -18,6 +18,7 @@ from typing import BinaryIO
 from starlette.concurrency import run_in_threadpool
 
 from pinfold.common.files import sync_directory
+from pinfold.common.private import DIRECTORY, FILE
 from pinfold.common.safetensors import Header, parse_header
 from pinfold.hub.storage import faults
 from pinfold.hub.storage.errors import Refused
@@ -100,7 +101,7 @@ async def receive(repo: Repository, pointer: Pointer, chunks: AsyncIterator[byte
         file.write(content)
 
     try:
-        with open(path, "xb") as file:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE), "wb") as file:
             async for chunk in chunks:
                 received += len(chunk)
                 if received > pointer.size:
@@ -130,7 +131,8 @@ def place(path: Path, target: Path) -> None:
     """Let a checked file appear under its name."""
     for directory in (target.parent.parent, target.parent):
         try:
-            directory.mkdir(exist_ok=True)  # not parents=True: a repository deleted meanwhile must not come back
+            # Not with its parents: a repository deleted meanwhile must not come back.
+            directory.mkdir(mode=DIRECTORY, exist_ok=True)
         except FileNotFoundError as error:
             raise Refused(404, "Repository not found", "RepoNotFound") from error
     os.replace(path, target)

@@ -25,6 +25,8 @@ from dulwich.refs import check_ref_format
 from dulwich.repo import Repo
 
 from pinfold.common.files import lock, sync_directory, write_atomically
+from pinfold.common.private import DIRECTORY, make_directory
+from pinfold.common.private import FILE as PRIVATE_FILE
 from pinfold.hub.storage.errors import Damaged, Gone, Missing, Moved
 from pinfold.hub.storage.times import LAST_TIME
 
@@ -113,9 +115,9 @@ class Repository:
 
     def change(self, **settings: Any) -> None:
         """Change what hub.json says, and nothing that another process has changed meanwhile."""
-        with self.present(), lock(self.path / "settings-lock"):
+        with self.present(), lock(self.path / "settings-lock", mode=PRIVATE_FILE):
             self.settings = {**self._read_settings(), **settings}
-            write_atomically(self.path / "hub.json", json.dumps(self.settings).encode())
+            write_atomically(self.path / "hub.json", json.dumps(self.settings).encode(), PRIVATE_FILE)
         self.private = self.settings["private"]
 
     # Refs ------------------------------------------------------------------------------------
@@ -184,6 +186,8 @@ class Repository:
         try:
             with self.present():
                 self.git.refs.remove_if_equals(name.encode(), None)
+                with contextlib.suppress(FileNotFoundError):  # dulwich may have written it anew
+                    (self.path / "packed-refs").chmod(PRIVATE_FILE)
         except OSError:
             (self.path / "packed-refs.lock").unlink(missing_ok=True)  # dulwich leaves it where the disk is full
             raise
@@ -198,8 +202,8 @@ class Repository:
         claim = path.with_name(f"{path.name}.lock")
         with self.present():
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                file = os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+                make_directory(path.parent)
+                file = os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
             except _OCCUPIED as error:  # another git program holds it, or a/b was asked for where a is a branch
                 raise Moved(name) from error
             try:
@@ -337,8 +341,8 @@ class Repository:
             os.utime(path)  # young again, for gc
         except FileNotFoundError:
             with contextlib.suppress(FileExistsError):
-                path.parent.mkdir()  # not parents=True: a repository deleted meanwhile must not come back
-            write_atomically(path, git_object.as_legacy_object(), mode=0o444, sync=False)
+                path.parent.mkdir(mode=DIRECTORY)  # without parents: a repository deleted meanwhile must not come back
+            write_atomically(path, git_object.as_legacy_object(), mode=PRIVATE_FILE, sync=False)
         return sha
 
     def write_tree(self, files: dict[str, tuple[int, str]]) -> str:

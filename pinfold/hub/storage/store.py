@@ -20,6 +20,8 @@ from dulwich.repo import Repo
 
 from pinfold.common.errors import printable
 from pinfold.common.files import sync_directory, write_atomically
+from pinfold.common.private import FILE as PRIVATE_FILE
+from pinfold.common.private import close_to_others, make_directory
 from pinfold.hub.storage.errors import Damaged, Gone, Moved
 from pinfold.hub.storage.repository import FILE, Repository
 
@@ -38,10 +40,11 @@ class Store:
     def __init__(self, data: Path):
         self.root, self.temporary, self.parts = data / "repos", data / "tmp", data / "parts"
         self._locks: dict[Path, threading.RLock] = {}
+        self._public: dict[Path, tuple[tuple[int, ...], bool]] = {}  # hub.json: (which one was read, what it says)
 
     def repair(self) -> None:
         """Remove what a killed server left: unfinished uploads, and git's lock files, which would block writes."""
-        self.temporary.mkdir(parents=True, exist_ok=True)
+        make_directory(self.temporary)
         for path in self.leftovers():
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
         for repo in self.root.glob("*/*/*.git"):
@@ -68,15 +71,50 @@ class Store:
                 return None
         return None
 
-    def all(self, kind: str, namespace: str = "*") -> "Iterator[Repository]":
-        for path in sorted((self.root / kind).glob(f"{namespace}/*.git")):
+    def is_public(self, kind: str, repo_id: str) -> bool:
+        """Whether everybody may read what has this name, or had it. False of what is missing or damaged.
+
+        A private repository costs what a missing one does: both of two files are looked for in any case.
+        """
+        for _ in range(MAX_MOVES):
+            path = self.path(kind, repo_id)
+            here, elsewhere = self._says_public(path / "hub.json"), _text(path.with_suffix(MOVED))
+            if here is not None or elsewhere is None:
+                return bool(here)
+            repo_id = elsewhere
+        return False
+
+    def _says_public(self, hub_json: Path) -> bool | None:
+        """What a hub.json says, read once as long as it stays; None where there is none."""
+        try:
+            status = os.stat(hub_json)
+        except OSError:
+            self._public.pop(hub_json, None)
+            return None
+        stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
+        known = self._public.get(hub_json)
+        if known is None or known[0] != stamp:
             try:
-                repo = self.find(kind, f"{path.parent.name}/{path.name.removesuffix('.git')}")
+                says = json.loads(hub_json.read_text())["private"] is False
+            except (OSError, ValueError, LookupError, TypeError, RecursionError):
+                says = False
+            known = self._public[hub_json] = (stamp, says)
+        return known[1]
+
+    def all(self, kind: str, namespace: str = "*") -> "Iterator[Repository]":
+        for repo_id in self.names(kind, namespace):
+            try:
+                repo = self.find(kind, repo_id)
             except Damaged as error:  # the others are shown all the same
                 print(printable(str(error)), file=sys.stderr, flush=True)
                 continue
             if repo is not None:  # deleted while we walk
                 yield repo
+
+    def names(self, kind: str, namespace: str = "*") -> list[str]:
+        """NAMESPACE/NAME of everything of a kind, of one namespace or of all."""
+        paths = sorted((self.root / kind).glob(f"{namespace}/*.git"))
+        return [f"{path.parent.name}/{path.name.removesuffix('.git')}" for path in paths]
 
     def twin(self, namespace: str) -> str | None:
         """A namespace that differs from this new one in case alone, which is one name on Windows and macOS."""
@@ -101,25 +139,30 @@ class Store:
 
     def build(self, directory: Path, kind: str, repo_id: str, **settings: Any) -> "Repository":
         """An empty repository at a directory of the caller's, not yet among the others."""
-        directory.mkdir(parents=True)
+        make_directory(directory)
         git = Repo.init_bare(str(directory))
         git.refs.set_symbolic_ref(b"HEAD", b"refs/heads/main")
         config = git.get_config()
         config.set((b"core",), b"fsyncObjectFiles", True)
+        config.set((b"core",), b"sharedRepository", b"0600")  # for git itself, whatever the umask of who runs it here
         config.write_to_path()
         (directory / "lfs" / "objects").mkdir(parents=True)
-        write_atomically(directory / "hub.json", json.dumps({**settings, "created": int(time.time())}).encode())
+        hub_json = json.dumps({**settings, "created": int(time.time())}).encode()
+        write_atomically(directory / "hub.json", hub_json, PRIVATE_FILE)
+        close_to_others(directory)  # what dulwich has made
         return Repository(directory, kind, repo_id, threading.RLock())
 
     def place(self, repo: "Repository") -> "Repository":
-        """Let a repository that was built elsewhere appear under its name, whole."""
+        """Let a repository that was built elsewhere appear under its name, whole and closed to others here."""
+        close_to_others(repo.path)
         return self._rename(repo.path, repo.kind, repo.id)
 
     def move(self, repo: "Repository", to: str) -> "Repository":
         """Give it another name. The old one leads to it, so that pinned snippets keep loading."""
         left = repo.path.with_suffix(MOVED)
         with repo.present():
-            write_atomically(left, to.encode())  # first: a crash or a full disk must not lose the old name
+            # First: a crash or a full disk must not lose the old name.
+            write_atomically(left, to.encode(), PRIVATE_FILE)
             try:
                 return self._rename(repo.path, repo.kind, to)
             except BaseException:
@@ -128,7 +171,7 @@ class Store:
 
     def _rename(self, source: Path, kind: str, repo_id: str) -> "Repository":
         path = self.path(kind, repo_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         with self.lock(path):
             self._bury_ghost(path)
             if path.exists() or path.name.lower() in {each.name.lower() for each in path.parent.glob("*.git")}:
@@ -161,3 +204,10 @@ class Store:
 
     def lock(self, path: Path) -> threading.RLock:
         return self._locks.setdefault(path, threading.RLock())
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except (OSError, ValueError):
+        return None
