@@ -13,12 +13,13 @@ from pinfold.audit.finding import ERROR, Finding, errors
 from pinfold.audit.run import audit
 from pinfold.audit.security.run import UNSEEN, accepted
 from pinfold.common.errors import UserError
-from pinfold.folder.contents import check_files, code_elsewhere, describes_model
+from pinfold.folder.contents import adapter_inside, check_files, code_elsewhere, describes_model
+from pinfold.folder.declared import declared_entries
 from pinfold.folder.filenames import PICKLES
 from pinfold.folder.human_half import read_human_half
 from pinfold.folder.loaded_code import FilesOnDisk, find_loaded_code
 from pinfold.folder.model_folder import ALL_FILES, LARGEST, ModelFolder, read_modules
-from pinfold.folder.releases import every_minor, lowest_version, release_ranges
+from pinfold.folder.releases import every_minor, lowest_version, model_types, release_ranges
 
 # What a fault does, and in which releases, as measured over transformers 4.48 to 5.23. "can": it depends on what the
 # code does with it, and a load (`pinfold check --run`) decides.
@@ -159,13 +160,25 @@ def _code_elsewhere_and_weights(
     ]
     weights = [name for name in sizes if name.endswith(".safetensors")]
     pickles = [name for name in sizes if name.endswith(PICKLES)]
-    if not folder.modules and not elsewhere and not _base_of_adapter(directory):
+    base = _base_of_adapter(directory)
+    named = sorted({entry.split(".")[0] + ".py" for entry in declared_entries(directory).values()})
+    if not folder.modules and not elsewhere and not base and named:
+        facts.append(f"no Python code, though its settings name {', '.join(named)}: it is not loaded without that")
+    elif not folder.modules and not elsewhere and not base and (kind := _unknown_type(directory)):
+        facts.append(f"no Python code, and model_type {kind!r} is none of transformers' own: its code is missing")
+    elif not folder.modules and not elsewhere and not base:
         facts.append(f"no Python code: {_kind_without_code(directory, sizes)}; trust_remote_code is not needed for it")
-    if base := _base_of_adapter(directory):
+    if base:
         # AutoModel ignores the revision in adapter_config.json, and so runs what the base's main branch holds
         facts.append(f"an adapter: a load also runs the code of {base[0]}, not pinned; pinfold check {base[0]}")
     if weights:
         facts.append(f"weights: {len(weights)} safetensors file{'s' * (len(weights) > 1)}")
+        inside = None if base else adapter_inside([directory / name for name in weights if "/" not in name])
+        if inside:
+            facts.append(
+                f"an adapter is still inside the model ({inside}), for which only peft has a place; merge it, and "
+                "save again: model.merge_and_unload().save_pretrained(DIR)"
+            )
     elif pickles:
         facts.append(f"weights: only pickles ({', '.join(pickles[:3])}); loading a pickle can run any code")
     else:
@@ -181,6 +194,15 @@ def _base_of_adapter(directory: Path) -> tuple[str, str] | None:
         return (base, str(settings.get("revision") or "")) if isinstance(base, str) and base else None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
+
+
+def _unknown_type(directory: Path) -> str:
+    """The model_type of a configuration that no release of transformers can read by itself; else nothing."""
+    try:
+        kind = json.loads((directory / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return kind[:80] if isinstance(kind, str) and kind not in model_types() else ""
 
 
 def _kind_without_code(directory: Path, sizes: dict[str, int]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pinfold.common.errors import UserError
 from pinfold.flatten.flatten import Flat, digest
+from pinfold.folder.human_half import CARD
 from pinfold.staging.included import secret_in
 
 _FIRST_LINE = re.compile(r"# Taken from .* by pinfold push, which writes it anew \(sha256 ([0-9a-f]{16})\)\.\n")
@@ -84,9 +85,10 @@ def _ask(flat: Flat, folder: Path, changed: list[str]) -> None:
         UserError: no one can answer, or the answer is no.
     """
     if not _can_answer():
+        card = "" if (folder / "card.md").exists() else f"; {folder} then needs a card.md too: {CARD}"
         raise UserError(
             f"{flat.where}: publishing {', '.join(changed)} from it needs your consent; pass --yes (in Python: "
-            "yes=True), or run it in a terminal"
+            f"yes=True), or run it in a terminal{card}"
         )
     print(show(flat), flush=True)
     for line in flat.left_out:

@@ -1,13 +1,22 @@
 """What a directory holds, before any of its code is read: a model, a tokenizer, pointers to code elsewhere."""
 
 import json
+import re
 import stat
 from pathlib import Path
 
 from pinfold.common.errors import UserError
+from pinfold.common.safetensors import read_tensors
 from pinfold.folder.filenames import READ
 from pinfold.folder.model_folder import leads_out, outside
 from pinfold.folder.tokenizer_files import TOKENIZER_CONFIG
+
+INSIDE = re.compile(r"(^|\.)(base_model\.model\.|base_layer\.|lora_[AB]\.|lora_embedding_[AB](\.|$))")
+
+
+def adapter_inside(weights: list[Path]) -> str | None:
+    """The name of a tensor that only peft's layers have: the model was saved while they were in it."""
+    return next((tensor.name for tensor in read_tensors(weights) if INSIDE.search(tensor.name)), None)
 
 
 def has_tokenizer(directory: Path) -> bool:

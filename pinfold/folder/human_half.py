@@ -20,6 +20,9 @@ class HumanHalf:
     accepted: dict = field(default_factory=dict)
 
 
+CARD = "write one that begins with these lines: ---, license: apache-2.0, ---"
+
+
 def read_human_half(folder: Path) -> HumanHalf:
     """Read card.md.
 
@@ -28,9 +31,7 @@ def read_human_half(folder: Path) -> HumanHalf:
     """
     path = folder / "card.md"
     if not path.exists():
-        raise UserError(
-            f"{folder} has no card.md; write one that begins with these lines: ---, license: apache-2.0, ---"
-        )
+        raise UserError(f"{folder} has no card.md; {CARD}")
     try:
         metadata, text = parse_card(path.read_text(encoding="utf-8-sig"), str(path))
     except UnicodeDecodeError:

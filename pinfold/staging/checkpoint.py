@@ -7,12 +7,11 @@ from pathlib import Path
 
 from pinfold.common.errors import UserError
 from pinfold.common.files import read_json
-from pinfold.common.safetensors import read_tensors
+from pinfold.folder.contents import adapter_inside
 from pinfold.folder.filenames import INDEX, PICKLES, WEIGHTS
 from pinfold.folder.model_folder import ModelFolder
 
 ADAPTER = "adapter_config.json"  # what peft writes
-INSIDE = re.compile(r"(^|\.)(base_model\.model\.|base_layer\.|lora_[AB]\.|lora_embedding_[AB](\.|$))")
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -88,8 +87,7 @@ def _refuse_adapter(checkpoint: Path) -> None:
 
 def _refuse_adapters_inside(checkpoint: Path, weights: list[Path]) -> None:
     """A model that was saved while peft's layers were in it: no class but peft's has a place for its tensors."""
-    name = next((tensor.name for tensor in read_tensors(weights) if INSIDE.search(tensor.name)), None)
-    if name:
+    if name := adapter_inside(weights):
         raise UserError(
             f"{checkpoint}: {name} belongs to an adapter that is still inside the model; merge it, and save again: "
             "model.merge_and_unload().save_pretrained(DIR)"

@@ -8,8 +8,10 @@ import struct
 import time
 
 import pytest
+import torch
 from helpers import tiny
 from huggingface_hub import CommitOperationAdd, HfApi
+from safetensors.torch import save
 
 from pinfold.cli import check
 from pinfold.cli.main import main
@@ -120,6 +122,7 @@ def test_the_header_of_remote_weights_is_audited(checked, published, upload):
     assert code == 2 and "not a whole safetensors file" in err and len(err.strip().splitlines()) == 1
 
 
+LORA_INSIDE = save({"base_model.model.q.lora_A.default.weight": torch.zeros(2, 2)}, {"format": "pt"})
 KINDS = {
     "only pickles": (
         {"config.json": json.dumps(STOCK).encode(), "pytorch_model.bin": b"pickle"},
@@ -140,6 +143,21 @@ KINDS = {
         {"config.json": json.dumps({"model_type": "x-y", "auto_map": {"AutoModel": "a/b--m.X"}}).encode()},
         1,
         ["runs code of a/b for AutoModel; read that too: pinfold check a/b", "P03"],
+    ),
+    "settings that name code": (
+        {"config.json": json.dumps({"model_type": "x-y", "auto_map": {"AutoModel": "modeling_m.X"}}).encode()},
+        1,
+        ["no Python code, though its settings name modeling_m.py: it is not loaded without that", "P02"],
+    ),
+    "an unknown type": (
+        {"config.json": json.dumps({"model_type": "x-y", "architectures": ["XModel"]}).encode()},
+        0,
+        ["no Python code, and model_type 'x-y' is none of transformers' own: its code is missing"],
+    ),
+    "an adapter inside": (
+        {"config.json": json.dumps(STOCK).encode(), "model.safetensors": LORA_INSIDE},
+        0,
+        ["an adapter is still inside the model (base_model.model.q.lora_A.default.weight)", "merge_and_unload()"],
     ),
     "nothing": ({"notes.txt": b"hello"}, 0, ["no Python code: no model", "no weights"]),
     "python that is no model": (

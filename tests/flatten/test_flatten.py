@@ -418,7 +418,9 @@ def test_code_of_a_person_is_left_alone(script, tmp_path):
 def test_a_script_asks_first(script, tmp_path, monkeypatch, capsys):
     flat, folder = flatten(f"{script}:TabModel"), tmp_path / "flat"
     monkeypatch.setattr("sys.stdin", None)
-    with pytest.raises(UserError, match=r"needs your consent; pass --yes \(in Python: yes=True\)"):
+    with pytest.raises(
+        UserError, match=r"needs your consent; pass --yes \(in Python: yes=True\).*needs a card\.md too"
+    ):
         write_folder(flat, folder)
     monkeypatch.setattr("pinfold.flatten.folder._can_answer", lambda: True)
     monkeypatch.setattr("builtins.input", lambda question: "n")
