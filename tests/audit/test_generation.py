@@ -220,3 +220,20 @@ def test_the_layers_by_which_generate_makes_its_cache(tmp_path, old, new, shape,
     if found:
         assert findings[0].code == "P15" and findings[0].releases[0].startswith("4.56")
         assert str(findings[0]).endswith('in the body of TextConfig: attribute_map = {"num_hidden_layers": "..."}.')
+
+
+@pytest.mark.parametrize(
+    ("call", "severity", "words"),
+    [
+        ("Own(scores, past_key_values=cache)", "error", "Own(past_key_values=...) raises a TypeError there"),
+        ("Own(**given)", "error", "Own(past_key_values=...) raises a TypeError there"),
+        ("Own(scores, cache)", "warning", "what a model returns has past_key_values=None there"),
+    ],
+)
+def test_an_output_that_is_built_without_the_name_loses_its_cache_and_does_not_fail(tmp_path, call, severity, words):
+    directory = folder(tmp_path, arguments=BOTH)
+    file = directory / "modeling_text.py"
+    text = OUTPUTS.format(base="ModelOutput", field="past_key_values", more="")
+    file.write_text(f"{text}{file.read_text()}\n\ndef output(scores, cache, given):\n    return {call}\n")
+    (finding,) = [f for f in audit(directory, read_modules(directory)) if f.code == "P29"]
+    assert finding.severity == severity and words in finding.sentence

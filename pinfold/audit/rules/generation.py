@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 
 from packaging.version import Version
 
-from pinfold.audit.finding import Finding
-from pinfold.audit.reachable import ReachableCode, assignments, call_name, is_self_attribute, string
+from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.audit.reachable import ReachableCode, assignments, call_name, calls, is_self_attribute, string
 from pinfold.folder.releases import every_minor
 
 RENAMED = Version("5.24")  # the first release that passes ``cache``
@@ -90,16 +90,31 @@ def output_fields(code: ReachableCode) -> Iterator[Finding]:
         }
         for name in OLDER_FIELDS:
             if name in fields:
+                named = _passed_by_name(code, cls, name)
+                effect = (
+                    f"{cls}({name}=...) raises a TypeError there."
+                    if named
+                    else f"what a model returns has {name}=None there."
+                )
                 yield code.finding(
                     "P29",
-                    f"{cls} has a field {name}, which transformers 5.24 renames to cache in every output class: "
-                    f"{cls}({name}=...) raises a TypeError there, or the cache is lost.",
+                    f"{cls} has a field {name}, which transformers 5.24 renames to cache in every output class: {effect}",
                     cls,
                     fields[name],
                     fix=f"Derive {cls} from CausalLMOutputWithPast, without a field of its own for the cache, and "
                     "give it the cache as past_key_values=.",
                     releases=affected,
+                    severity=ERROR if named else WARNING,
                 )
+
+
+def _passed_by_name(code: ReachableCode, cls: str, field: str) -> bool:
+    """Whether an output is built with this field as a keyword; in its place among the others it is lost silently."""
+    return any(
+        call_name(call) == cls and any(keyword.arg in (field, None) for keyword in call.keywords)
+        for module in code.modules
+        for call in calls(module.tree)
+    )
 
 
 def _is_output(code: ReachableCode, cls: str) -> bool:
