@@ -98,7 +98,8 @@ def output_fields(code: ReachableCode) -> Iterator[Finding]:
                 )
                 yield code.finding(
                     "P29",
-                    f"{cls} has a field {name}, which transformers 5.24 renames to cache in every output class: {effect}",
+                    f"{cls} has a field {name}, which transformers 5.24 renames to cache in every output class: "
+                    f"{effect}",
                     cls,
                     fields[name],
                     fix=f"Derive {cls} from CausalLMOutputWithPast, without a field of its own for the cache, and "
