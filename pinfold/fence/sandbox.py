@@ -156,7 +156,8 @@ def command_in(fence: Fence, command: list[str], needed: Sequence[Path], writabl
     scratch = writable[0]
     for name in ("empty", "passwd"):
         (scratch / name).touch()
-    (scratch / "passwd").write_text("user:x:0:0::/nonexistent:/bin/sh\n")
+    own = sorted({0, os.getuid()} if fence.program == "bwrap" else {0})  # unshare makes every user number 0
+    (scratch / "passwd").write_text("".join(f"user:x:{number}:0::/nonexistent:/bin/sh\n" for number in own))
     steps = mounts.plan([*needed], _python(), PACKAGE, INSIDE, scratch / "passwd", writable)
     if fence.program == "bwrap":
         at = ["--chdir", str(scratch), "--new-session"]

@@ -125,10 +125,16 @@ def _judge_auto(
     verdict: Verdict, request: dict, expected: Expected, handed: Handed, auto: str, name: str, version: str
 ) -> None:
     """All of one Auto class: D01, D03, D04, D06, D08 and the loss."""
+    for kind, what in (("buffers", auto), ("class", f"{name}.from_pretrained")):
+        if f"{kind}-{auto}.safetensors" in handed.files:
+            lines = _buffer_lines(expected, auto, handed.load(f"{kind}-{auto}"), version)
+            verdict.check("D04", [f"{what}: {line}" for line in lines])
     if f"load-{auto}.safetensors" not in handed.files:
         if not any(failure["line"].startswith(f"{auto}:") for failure in verdict.failures):
             verdict.check("D01", [f"{auto}: its load ended without a result"])
         return
+    if f"buffers-{auto}.safetensors" not in handed.files:
+        verdict.check("D04", [f"{auto}: its load handed over no buffers"])
     load = handed.load(f"load-{auto}")
     facts = load.facts
     verdict.check("D01", _same_class(auto, facts["class"], name))
@@ -140,10 +146,6 @@ def _judge_auto(
         outputs, lines = aligned, raw.compare_outputs(auto, aligned, expected.outputs, versions)
     verdict.check("D03", lines)
     verdict.hashes[auto] = raw.sha256(outputs, auto)
-    verdict.check("D04", (f"{auto}: {line}" for line in _buffer_lines(expected, auto, load, version)))
-    if f"class-{auto}.safetensors" in handed.files:
-        lines = _buffer_lines(expected, auto, handed.load(f"class-{auto}"), version)
-        verdict.check("D04", (f"{name}.from_pretrained: {line}" for line in lines))
     if "skipped" not in expected.losses[auto]:
         line = losses.compare_losses(facts["loss"], expected.losses[auto], bool(request.get("converted")))
         verdict.check("D03", [f"{auto}: {line}"] if line else [], "loss")
@@ -230,16 +232,19 @@ def _judge_halves(verdict: Verdict, request: dict, expected: Expected, handed: H
     """bf16 and fp16 of the main class: buffers, and outputs that are numbers where the reference's are."""
     auto = next(a for a, place in request["models"].items() if place.endswith(f".{request['architecture']}"))
     for part, dtype in HALVES.items():
+        where = f"{auto} in {dtype}"
+        if f"buffers-{part}.safetensors" in handed.files:
+            lines = _buffer_lines(expected, auto, handed.load(f"buffers-{part}"), "", request["dtype"] == dtype)
+            verdict.failures += [{"check": "D04", "part": part, "line": f"{where}: {line}"} for line in lines]
         if f"half-{part}.safetensors" not in handed.files:
             explained = part in verdict.skipped or any(failure["part"] == part for failure in verdict.failures)
             if not explained:
-                verdict.check("D01", [f"{auto} in {dtype}: its load ended without a result"], part)
+                verdict.check("D01", [f"{where}: its load ended without a result"], part)
             continue
-        load, where = handed.load(f"half-{part}"), f"{auto} in {dtype}"
-        lines = _buffer_lines(expected, auto, load, "", request["dtype"] == dtype)
-        verdict.check("D04", [f"{where}: {line}" for line in lines], part)
-        if line := _not_finite(raw.without("output/", load.tensors), expected.outputs, FITS[part]):
-            verdict.check("D03", [f"{where}: output {line} is not finite, in {request['dtype']} it is"], part)
+        outputs = raw.without("output/", handed.load(f"half-{part}").tensors)
+        line = _not_finite(outputs, expected.outputs, FITS[part])
+        words = [f"{where}: output {line} is not finite, in {request['dtype']} it is"] if line else []
+        verdict.check("D03", words, part)
 
 
 def _not_finite(outputs: Mapping[str, Raw], expected: Mapping[str, Raw], fits: float) -> str | None:

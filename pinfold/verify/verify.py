@@ -462,4 +462,5 @@ def _raise(answer: dict, what: str) -> None:
         first, more = failures[0], len(failures) - 1
         rest = f" (and {more} more: {', '.join(f['line'] for f in failures[1:4])})" if more else ""
         message = f"{first['check']} {what}: {first['line']}{rest}"
-        raise Unverified(message, failures, answer.get("checks", {}), answer.get("hashes"))
+        lines = {failure.get("part", failure["check"]): failure["line"] for failure in reversed(failures)}
+        raise Unverified(message, failures, answer.get("checks", lines), answer.get("hashes"))

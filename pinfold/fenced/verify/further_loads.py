@@ -28,8 +28,8 @@ def load_in_half(job: LoadJob, auto: str, part: str, dtype: str) -> None:
     answer.check("D05", [f"{where}: {line}" for line in lines], part)
     weights.set_by_formula(model, job.formula.get(auto, []))
     try:
-        tensors = job.buffers_of(auto, model, dtype)
-        tensors |= {f"output/{key}": value for key, value in job.outputs_of(auto, model).items()}
+        job.hand_over(f"buffers-{part}", job.buffers_of(auto, model, dtype))
+        tensors = {f"output/{key}": value for key, value in job.outputs_of(auto, model).items()}
     except Exception as error:
         if _lacks_kernel(error):
             answer.leave_out(part, f"its tensors are right, but this CPU has no kernel for it: {describe(error)}")

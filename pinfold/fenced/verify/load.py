@@ -92,11 +92,13 @@ def _load_auto(job: LoadJob, auto: str, name: str) -> None:
     # tensors before outputs: running a model may change its buffers, and what no file holds is then set by formula
     missing, unexpected = weights.unmatched(model, info, job.tensors)
     exact = name == request["architecture"]
-    tensors = _check_tensors(job, auto, model, missing, unexpected, exact)
+    _check_tensors(job, auto, model, missing, unexpected, exact)
+    # in a file of their own, at once: what no code wrote can make forward fail
+    job.hand_over(f"buffers-{auto}", job.buffers_of(auto, model, request["dtype"]))
     job.formula[auto] = weights.set_by_formula(model, missing)
     job.unexpected[auto] = unexpected
     outputs = job.outputs_of(auto, model)
-    tensors |= {f"output/{key}": value for key, value in outputs.items()}
+    tensors = {f"output/{key}": value for key, value in outputs.items()}
     if not weights.align(model):
         outputs = job.outputs_of(auto, model)
         tensors |= {f"aligned/{key}": value for key, value in outputs.items()}
@@ -121,14 +123,13 @@ def _load_auto(job: LoadJob, auto: str, name: str) -> None:
     answer.check("D06", lines)
 
 
-def _check_tensors(job: LoadJob, auto: str, model, missing: list, unexpected: list, exact: bool) -> dict:
-    """D02 and D05 of a loaded model; returns what D04 compares."""
+def _check_tensors(job: LoadJob, auto: str, model, missing: list, unexpected: list, exact: bool) -> None:
+    """D02 and D05 of a loaded model, and memory that no code wrote."""
     key_lines = weights.key_lines(model, missing, unexpected, job.tensors, exact)
     tensor_lines = weights.tensor_lines(model, job.tensors, job.request["aliases"][auto])
     unwritten = buffers.unwritten(model, missing)
     for check, lines in (("D02", key_lines), ("D05", tensor_lines), ("D04", unwritten)):
         job.answer.check(check, [f"{auto}: {line}" for line in lines])
-    return job.buffers_of(auto, model, job.request["dtype"])
 
 
 def _losses(job: LoadJob, auto: str, model, outputs: dict, exact: bool) -> dict | None:
