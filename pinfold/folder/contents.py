@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pinfold.common.errors import UserError
 from pinfold.folder.filenames import READ
-from pinfold.folder.model_folder import leads_out, outside
+from pinfold.folder.loaded_code import leads_out
+from pinfold.folder.model_folder import outside
 from pinfold.folder.tokenizer_files import TOKENIZER_CONFIG
 
 

@@ -248,18 +248,31 @@ class Interpreter(Expressions):
             self.bind_name(alias.asname or path, (Ref(canonical(path)),), scope)
 
     def do_ImportFrom(self, node: ast.ImportFrom, scope: Scope) -> None:
-        sibling = self._own_module(node.module) if node.level == 1 and node.module else None
+        place = self._place(node, scope)
+        sibling = self._own_module(place) if place is not None and node.module else None
         names = self.scopes[sibling.tree].names if sibling else None
         for alias in node.names:
             if alias.name == "*":
                 self._import_everything(node, names, scope)
-            elif names is not None:
+                continue
+            own = self._own_module(f"{place}.{alias.name}".lstrip(".")) if place is not None else None
+            if names is not None and (alias.name in names or own is None):
                 self.bind_name(alias.asname or alias.name, names.get(alias.name, ()), scope)
+            elif own is not None:
+                self.bind_name(alias.asname or alias.name, (Own(own.tree),), scope)
             else:
                 self.bind_name(alias.asname or alias.name, self._imported(node, alias.name), scope)
 
+    @staticmethod
+    def _place(node: ast.ImportFrom, scope: Scope) -> str | None:
+        """What a relative import names, from the top of the repository on; None for any other import."""
+        if not node.level:
+            return None
+        above = scope.module.name.split(".")[: -node.level]
+        return ".".join([*above, *([node.module] if node.module else [])])
+
     def _own_module(self, name: str) -> Module | None:
-        return next((module for module in self.modules if module.name == name), None)
+        return self.by_name.get(name) or self.by_name.get(f"{name}.__init__")
 
     def _import_everything(self, node: ast.ImportFrom, names: dict[str, Values] | None, scope: Scope) -> None:
         stars = scope.top().stars
@@ -275,10 +288,8 @@ class Interpreter(Expressions):
     def _imported(self, node: ast.ImportFrom, name: str) -> Values:
         """``from package import name``, or ``from . import name``."""
         path = canonical("." * bool(node.level) + ".".join(part for part in (node.module, name) if part))
-        if node.level == 1 and not node.module:
-            module = self._own_module(name)
-            return (Own(module.tree),) if module else (Ref(path),)
-        self.report_name(path, node)
+        if not node.level:
+            self.report_name(path, node)
         return (Ref(path),)
 
     def do_Match(self, node: ast.Match, scope: Scope) -> None:

@@ -17,7 +17,7 @@ import re
 import sys
 import tokenize
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -47,7 +47,7 @@ MOST_SOURCE = 1 << 21  # characters that are split into tokens
 
 
 def security_findings(
-    folder: ModelFolder, modules: Iterable[Module], configs: dict[str, dict], inside: str = ""
+    folder: ModelFolder, modules: Iterable[Module], configs: dict[str, dict], own_files: bool = True
 ) -> list[Finding]:
     """Findings S01 to S15, by file and line.
 
@@ -55,7 +55,7 @@ def security_findings(
         folder: gives the place of templates and further files; its code is not read from disk again.
         modules: the programs to read; only these.
         configs: file name -> its parsed JSON.
-        inside: the folder's place in its repository, which files are named with.
+        own_files: read the templates too.
 
     Raises:
         UserError: bandit is not installed.
@@ -69,16 +69,15 @@ def security_findings(
     findings = _shortened(findings)
     order = {module.file: number for number, module in enumerate(modules)}
     findings.sort(key=lambda f: (order.get(f.file, len(order)), f.line, f.code))
-    findings += [*_settings_findings(configs), *_other_files(folder)]
-    place = f"{inside}/" if inside else ""  # every sentence of this module and of those it asks begins with a file
-    return [
-        replace(
-            finding,
-            sentence=printable_excerpt(place + finding.sentence, MOST_SENTENCE),
-            file=printable_excerpt(place + finding.file, MOST_SENTENCE),
-        )
-        for finding in findings
-    ]
+    findings += settings_findings(configs)
+    if own_files:
+        findings += _other_files(folder)
+    return [_printable(finding) for finding in findings]
+
+
+def _printable(finding: Finding) -> Finding:
+    sentence = printable_excerpt(finding.sentence, MOST_SENTENCE)
+    return replace(finding, sentence=sentence, file=printable_excerpt(finding.file, MOST_SENTENCE))
 
 
 def _not_yet_reported(candidates: Iterable[Finding], findings: list[Finding]) -> list[Finding]:
@@ -179,10 +178,18 @@ def _hidden(module: Module, line: int, words: str) -> Finding:
     return Finding("S15", f"{module.file}:{line}: {words}", module.file, line)
 
 
-def _settings_findings(configs: dict[str, dict]) -> Iterator[Finding]:
-    """Keys of the JSON files that choose code. Those at the top of a file that P03 and P05 name are left to them."""
+def settings_findings(configs: Mapping[str, object], top: bool = True) -> list[Finding]:
+    """Keys of the JSON files that choose code. Those at the top of a file that P03 and P05 name are left to them.
+
+    Args:
+        top: the files are those that the rules about loading read too.
+    """
+    return [_printable(finding) for finding in _settings_findings(configs, top)]
+
+
+def _settings_findings(configs: Mapping[str, object], is_read_elsewhere: bool) -> Iterator[Finding]:
     for file, config in configs.items():
-        queue: list[tuple[str, object, bool]] = [("", config, True)]
+        queue: list[tuple[str, object, bool]] = [("", config, is_read_elsewhere)]
         for _ in range(MOST_ENTRIES):
             if not queue:
                 break

@@ -67,6 +67,7 @@ class State(ABC):
 
     def __init__(self, modules: Iterable[Module]):
         self.modules = list(modules)
+        self.by_name = {module.name: module for module in self.modules}
         # What the current reading reports and learns of calls.
         self.reports: dict[tuple[str, int, str], Finding] = {}
         self.faults: dict[ast.AST, int] = {}  # function -> line of an error in it
