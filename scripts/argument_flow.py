@@ -4,17 +4,19 @@ A small analysis of flows over syntax trees: inside a function, which names hold
 it); between functions, to a fixed point. Used by scripts/library_names.py.
 """
 
+# ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
+
 import ast
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from library_sources import FUNCTIONS, Names, Source, dotted
+from library_sources import Names, Source, dotted
 
-# What a call does with an argument: dotted name -> (what, position, name of the argument).
-TEXT, COMMAND, IMPORT, NATIVE, PICKLE, URL, WRITE, READ, DELETE = (
-    "text command import native pickle url write read delete".split()
-)
+# What a call does with an argument.
+TEXT, COMMAND, IMPORT, NATIVE, PICKLE = "text", "command", "import", "native", "pickle"
+URL, HUB, WRITE, READ, DELETE = "url", "hub", "write", "read", "delete"
 WHOLE, PART = 2, 1  # an argument as it is, or as a part of a longer text
+# Dotted name -> (what, position, name of the argument).
 SINKS: dict[str, list[tuple[str, int, str]]] = defaultdict(list)
 for _what, _position, _keyword, _names in [
     (TEXT, 0, "source", "builtins.exec builtins.eval"),
@@ -73,6 +75,8 @@ for _what, _position, _keyword, _names in [
     ),
     (URL, 1, "url", "requests.request httpx.request httpx2.request"),
     (URL, 0, "address", "socket.create_connection"),
+    (HUB, 0, "repo_id", "huggingface_hub.file_download.hf_hub_download"),
+    (HUB, 0, "repo_id", "huggingface_hub._snapshot_download.snapshot_download"),
     (WRITE, 1, "dst", "shutil.copy shutil.copy2 shutil.copyfile shutil.copytree os.symlink os.link"),
     (
         WRITE,
@@ -166,7 +170,7 @@ class Flows:
         function.parameters += [a.arg for a in arguments.kwonlyargs]
         self.functions[path] = function
 
-    def run(self, rounds: int = 3) -> None:
+    def run(self, rounds: int = 2) -> None:
         """Read every function, then follow calls until nothing new is learned."""
         for _ in range(rounds):
             before = sum(len(f.returned) for f in self.functions.values())

@@ -194,7 +194,7 @@ class Names:
             other = self.sources.get(star)
             if other is not None and (name in other.held or other.stars) and not name.startswith("__"):
                 there = self._step(star, name, depth + 1) if depth < 12 else ""
-                if there and there != f"{star}.{name}" or name in other.held:
+                if (there and there != f"{star}.{name}") or name in other.held:
                     return there
         return f"{owner}.{name}"
 

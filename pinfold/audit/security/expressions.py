@@ -3,7 +3,7 @@
 import ast
 
 from pinfold.audit.finding import WARNING
-from pinfold.audit.security.calls import call_function, call_unknown_method
+from pinfold.audit.security.calls import call_function
 from pinfold.audit.security.computing import (
     elements_of,
     function_result,
@@ -13,6 +13,8 @@ from pinfold.audit.security.computing import (
     subscript_result,
 )
 from pinfold.audit.security.lookups import look_up
+from pinfold.audit.security.rules.methods import call_unknown_method, walks_attributes
+from pinfold.audit.security.rules.process import REGISTRIES, report_registered
 from pinfold.audit.security.state import FunctionNode, Scope, State
 from pinfold.audit.security.values import (
     MOST_CHARACTERS,
@@ -84,6 +86,9 @@ class Expressions(State):
             self.report("S10", node, f"{len(value)} characters of text that is not readable.", WARNING)
         if isinstance(value, (str, bytes)) and len(value) > MOST_CHARACTERS:
             return ()
+        if isinstance(value, str) and "{" in value and (attribute := walks_attributes(value)):
+            words = f"a format string takes {attribute} out of an object, where any name can be found."
+            self.report("S15", node, words)
         return (Const(value),) if isinstance(value, (str, bytes, int, float, type(None))) else ()
 
     def of_Name(self, node: ast.Name, scope: Scope, use: str) -> Values:
@@ -308,7 +313,11 @@ class Expressions(State):
             self.store_attribute(owners, target.attr, values, target)
         elif isinstance(target, ast.Subscript):
             owners = self.evaluate(target.value, scope, "base")
-            self.store_item(owners, self.evaluate(target.slice, scope), target)
+            index = self.evaluate(target.slice, scope)
+            self.store_item(owners, index, target)
+            for path in imported_paths(owners):
+                if REGISTRIES.search(path):
+                    report_registered(self, path, index, target)
 
     def define(self, node: FunctionNode, scope: Scope) -> None:
         """Parameters with their defaults; the body is read later, when every name of the module is known."""

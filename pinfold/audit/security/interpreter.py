@@ -5,15 +5,17 @@ of the statements (a loop or a later call can reverse it). The folder is read ag
 """
 
 import ast
+import dataclasses
 from collections.abc import Iterator
 
-from pinfold.audit.finding import WARNING, Finding
+from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.calls import call_function
 from pinfold.audit.security.computing import elements_of
 from pinfold.audit.security.expressions import Expressions
 from pinfold.audit.security.lookups import look_up
-from pinfold.audit.security.names import WATCHED_MODULES, canonical
+from pinfold.audit.security.reached import Reached
 from pinfold.audit.security.state import STEPS, FunctionNode, Scope
+from pinfold.audit.security.tables.names import WATCHED_MODULES, canonical
 from pinfold.audit.security.values import Call, Instance, Own, Ref, Values, imported_paths, printable_excerpt, union
 from pinfold.folder.model_folder import Module
 
@@ -43,6 +45,7 @@ class Interpreter(Expressions):
             if not self.changed:
                 break
         self._report_consequences()  # last: it needs every fault and every call
+        self._say_from_where()
         order = {module.file: number for number, module in enumerate(self.modules)}
         return sorted(self.reports.values(), key=lambda f: (order.get(f.file, 0), f.line, f.code))
 
@@ -50,6 +53,8 @@ class Interpreter(Expressions):
         self.steps = STEPS
         for learned in (self.reports, self.faults, self.calls, self.called_at_import, self.hooks):
             learned.clear()
+        self.reported_in.clear()
+        self.unless_reached.clear()
         for module in self.modules:
             self._read(module.tree, self.scopes[module.tree])
             while self.queue:
@@ -66,6 +71,22 @@ class Interpreter(Expressions):
         else:
             self.read_statements(node.body, scope)
         self.function = None
+
+    def _say_from_where(self) -> None:
+        """Add to each error from where it is reached, and lower what nothing reaches where that matters."""
+        if not any(finding.severity == ERROR for finding in self.reports.values()):
+            return
+        at_import = [function for functions in self.called_at_import.values() for function in functions]
+        reached = Reached(self.modules, at_import)
+        for key, finding in self.reports.items():
+            function = self.reported_in.get(key)
+            if finding.severity != ERROR or finding.code in ("S12", "S13"):
+                continue
+            words = reached.words(function)
+            lower = key in self.unless_reached and function is not None and function not in reached.origin
+            sentence = f"{finding.sentence.removesuffix('.')} ({words})." if words else finding.sentence
+            severity = WARNING if lower else ERROR
+            self.reports[key] = dataclasses.replace(finding, sentence=sentence, severity=severity)
 
     def _report_consequences(self) -> None:
         """What runs at import, and hooks, do whatever the functions do that they call."""

@@ -5,7 +5,8 @@ import re
 
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.computing import subscript_result
-from pinfold.audit.security.names import (
+from pinfold.audit.security.state import NOTHING_TO_SAY, Rule, Scope, State
+from pinfold.audit.security.tables.names import (
     INTROSPECTION,
     LONGEST_PATH,
     METHODS,
@@ -13,7 +14,6 @@ from pinfold.audit.security.names import (
     WATCHED_MODULES,
     canonical,
 )
-from pinfold.audit.security.state import NOTHING_TO_SAY, Rule, Scope, State
 from pinfold.audit.security.values import (
     Call,
     Getter,

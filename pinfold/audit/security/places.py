@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
-from pinfold.audit.security.run import security_findings, settings_findings
+from pinfold.audit.security.run import pickle_findings, security_findings, settings_findings
 from pinfold.common.errors import UserError
 from pinfold.folder.loaded_code import MAX_JSON, FilesOnDisk, LoadedCode, is_settings, read_settings
 from pinfold.folder.model_folder import LARGEST, ModelFolder, Module, parse_module
@@ -50,6 +50,7 @@ def acts(
     yield from security_findings(folder, running, configs)
     yield from settings_findings(_further_settings(files, configs), top=False)
     yield from broken
+    yield from pickle_findings(directory, files.paths)
     seen = {module.file for module in running} | {finding.file for finding in broken}
     rest = [path for path in files.paths if path.endswith(".py") and path not in seen]
     unread: list[Finding] = []

@@ -10,7 +10,8 @@ import functools
 import re
 
 from pinfold.audit.finding import ERROR, WARNING
-from pinfold.audit.security.functions import OPENERS, WRITERS
+from pinfold.audit.security.tables.functions import OPENERS, WRITERS
+from pinfold.audit.security.tables.library import resolve
 
 LONGEST_PATH = 200  # characters of a dotted name that is still followed
 
@@ -270,8 +271,8 @@ _HARMLESS_TORCH = re.compile(
     r"|_has_\w+|_is_\w+|_\w*_is_\w+|_c10d))$"
 )
 
-# Functions whose arguments decide. Their calls are checked by rules (lookups.py, call_rules.py); as values they must
-# not be handed on.
+# Functions whose arguments decide. Their calls are checked by rules (lookups.py, rules/arguments.py); as values they
+# must not be handed on.
 SENSITIVE = {
     "builtins.getattr": ("S15", "looks names up that cannot be followed"),
     "builtins.setattr": ("S11", "sets names that cannot be followed"),
@@ -361,7 +362,7 @@ PATH_PARTS = re.compile(
 def canonical(path: str) -> str:
     """The one name of a thing: ``posix.system`` and ``torch.os.system`` are ``os.system``."""
     head, _, rest = path.partition("(")
-    parts = head.split(".")
+    parts = resolve(head).split(".")
     for position in range(len(parts) - 1, 0, -1):
         if parts[position] in REACHED_THROUGH and parts[0] not in ("copyreg", "importlib"):
             parts = parts[position:]

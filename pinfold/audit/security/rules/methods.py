@@ -1,0 +1,92 @@
+"""Methods of objects of which nothing is known: what their names and arguments say by themselves."""
+
+# ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
+
+import re
+
+from pinfold.audit.finding import ERROR, WARNING
+from pinfold.audit.security.rules.arguments import report_from_pretrained
+from pinfold.audit.security.rules.files import OUTSIDE, SAVERS, opens_for_writing, report_read, report_write
+from pinfold.audit.security.rules.library import report_address
+from pinfold.audit.security.state import State
+from pinfold.audit.security.tables.functions import PATH_METHODS
+from pinfold.audit.security.tables.names import METHODS
+from pinfold.audit.security.values import (
+    Call,
+    Const,
+    Decoded,
+    Instance,
+    Many,
+    Own,
+    Values,
+    known_strings,
+    printable_excerpt,
+)
+
+# Names of which honest objects have methods too: a model's eval(), a session's run(...).
+RUNS_TEXT = frozenset("exec eval execfile exec_ runcode runctx runeval".split())
+RUNS_COMMAND = frozenset("run call spawn execute_command exec_command shell".split())
+COMMAND_OPTIONS = frozenset("shell check capture_output stdout stderr stdin cwd env".split())
+DUNDER = re.compile(r"\{[^{}]*?(?:\.|\[)(__\w+__|[fg][_ir]\w*_?(?:globals|frame|builtins|code)\b)")
+# What a format string may look at: how an object is called.
+OF_NAMES = frozenset("__class__ __name__ __qualname__ __module__ __doc__ __len__ __version__".split())
+READS = ("read", "load", "open", "from_")
+TYPES = ("builtins.str.format", "builtins.str.format_map")
+
+
+def walks_attributes(text: str) -> str | None:
+    """The attribute of Python's own that a format string takes out of what it formats."""
+    return next((name for name in DUNDER.findall(text) if name not in OF_NAMES), None)
+
+
+def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> None:
+    """Report a method of something unknown whose own name says what it does."""
+    if name == "push_to_hub":
+        state.report("S03", call.node, ".push_to_hub(...) uploads to the Hub, with the user's own token.")
+    own = any(isinstance(v, (Own, Instance, Const)) for v in owners)
+    if name in METHODS and not own:
+        code, words = METHODS[name]
+        state.report(code, call.node, f".{name}(...) {words}.")
+    if not own:
+        _report_means_of_execution(state, name, call)
+        _report_places(state, owners, name, call)
+        report_address(state, f".{name}", call)
+    if name in PATH_METHODS or (name == "open" and opens_for_writing(call, 0)):
+        report_write(state, f".{name}", [owners], call, deletes=name in ("unlink", "rmdir"))
+    if name == "from_pretrained":
+        report_from_pretrained(state, name, call)
+
+
+def _report_means_of_execution(state: State, name: str, call: Call) -> None:
+    first = call.argument(0, "command")
+    if name in RUNS_TEXT and call.arguments:
+        known = bool(known_strings(first)) or any(isinstance(v, Decoded) for v in first)
+        words = f".{name}(...) of an unknown object gets a text, which it may run as a program."
+        state.report("S01", call.node, words, ERROR if known else WARNING)
+    if name in RUNS_COMMAND and (command := _command(first)):
+        plain = not COMMAND_OPTIONS.isdisjoint(call.keywords) or (len(call.arguments) == 1 and not call.keywords)
+        words = f'.{name}("{printable_excerpt(command)}") of an unknown object may start that program.'
+        state.report("S02", call.node, words, ERROR if plain else WARNING)
+
+
+def _command(values: Values) -> str:
+    """The text of a command: a text with words in it, or a list of texts; "" for anything else."""
+    for text in known_strings(values):
+        if " " in text.strip() or text.startswith("/"):
+            return text
+    for row in [v for v in values if isinstance(v, Many)]:
+        texts = [text for item in row.items for text in known_strings(item)[:1]]
+        if texts and len(texts) == len(row.items):
+            return " ".join(texts)
+    return ""
+
+
+def _report_places(state: State, owners: Values, name: str, call: Call) -> None:
+    """A place outside the folder, written out and handed to something that saves or reads."""
+    for values in (*call.arguments, *call.keywords.values()):
+        if not any(OUTSIDE.search(text) for text in known_strings(values)):
+            continue
+        if name.startswith(SAVERS):
+            report_write(state, f".{name}", [values], call)
+        elif name.startswith(READS):
+            report_read(state, f".{name}", values, call.node)
