@@ -7,7 +7,9 @@ it); between functions, to a fixed point. Used by scripts/library_names.py.
 # ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
 
 import ast
+import itertools
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from library_sources import Names, Source, dotted
@@ -105,7 +107,7 @@ PASSES = frozenset(
     "lzma.LZMAFile builtins.compile ast.parse textwrap.dedent inspect.cleandoc shlex.split typing.cast copy.copy "
     "copy.deepcopy builtins.memoryview builtins.bytearray builtins.sorted builtins.reversed builtins.enumerate "
     "builtins.zip urllib.request.Request urllib.parse.urlparse urllib.parse.quote urllib.parse.urljoin "
-    "builtins.getattr json.loads json.load zipfile.ZipFile tarfile.open codecs.open builtins.filter "
+    "json.loads json.load zipfile.ZipFile tarfile.open codecs.open builtins.filter "
     "contextlib.closing contextlib.nullcontext builtins.map".split()
 )
 METHODS_PASS = frozenset(
@@ -139,10 +141,19 @@ class Function:
     source: Source
     owner: str = ""  # its class
     bound: bool = False  # the first parameter is not given by the caller
+    rest: str = ""  # the parameter that takes all further positional arguments
     events: list[Event] = field(default_factory=list)
     stores: dict[str, Taint] = field(default_factory=dict)  # self.x = parameter
     returned: Taint = field(default_factory=dict)
     reaches: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))  # parameter -> what -> how
+
+
+def positions(function: Function) -> Iterator[str]:
+    """The parameters that positional arguments go to, one after the other."""
+    for name in function.parameters[1:] if function.bound else function.parameters:
+        if name == function.rest:
+            yield from itertools.repeat(name)
+        yield name
 
 
 class Flows:
@@ -167,6 +178,9 @@ class Flows:
         static = "staticmethod" in {dotted(d) for d in node.decorator_list}
         owner = path.rpartition(".")[0] if "." in name else ""
         function = Function(path, parameters, node, source, owner, bool(owner) and not static)
+        if arguments.vararg:
+            function.parameters.append(arguments.vararg.arg)
+            function.rest = arguments.vararg.arg
         function.parameters += [a.arg for a in arguments.kwonlyargs]
         self.functions[path] = function
 
@@ -233,8 +247,7 @@ class Flows:
         callee = self.called(event.callee)
         if callee is None:
             return
-        parameters = callee.parameters[1:] if callee.bound else callee.parameters
-        for name, taint in (*zip(parameters, event.positional, strict=False), *event.keywords.items()):
+        for name, taint in (*zip(positions(callee), event.positional, strict=False), *event.keywords.items()):
             for what, how in callee.reaches.get(name, {}).items():
                 yield what, taint, how
 
@@ -383,12 +396,11 @@ class Reader:
         """What a call gives back of its arguments."""
         path = self.resolve(node.func)
         if path in PASSES:
-            given = joined(*map(self.taint, node.args), *(self.taint(k.value) for k in node.keywords))
-            return joined(self.taint(node.args[0]), as_part(given)) if node.args and "join" not in path else given
+            every = joined(*map(self.taint, node.args), *(self.taint(k.value) for k in node.keywords))
+            return joined(self.taint(node.args[0]), as_part(every)) if node.args and "join" not in path else every
         callee = self.flows.called(path)
         if callee is not None and callee.returned:
-            parameters = callee.parameters[1:] if callee.bound else callee.parameters
-            pairs = [*zip(parameters, node.args, strict=False), *((k.arg, k.value) for k in node.keywords)]
+            pairs = [*zip(positions(callee), node.args, strict=False), *((k.arg, k.value) for k in node.keywords)]
             return joined(*(limited(self.taint(v), callee.returned.get(n, 0)) for n, v in pairs))
         if isinstance(node.func, ast.Attribute) and node.func.attr in METHODS_PASS:
             owner = self.taint(node.func.value)

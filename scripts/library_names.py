@@ -54,7 +54,7 @@ def reaching(flows: Flows) -> dict[str, str]:
     """Function -> "what:position:name ..." of the arguments that arrive somewhere."""
     entries: dict[str, str] = {}
     for name, function in flows.functions.items():
-        if name in LEFT_TO_RULES or name.endswith((".from_pretrained", ".__enter__")):
+        if name in LEFT_TO_RULES or name.startswith("typing.") or name.endswith((".from_pretrained", ".__enter__")):
             continue
         parameters = function.parameters[1:] if function.bound else function.parameters
         keyword_only = {argument.arg for argument in function.node.args.kwonlyargs}
@@ -96,6 +96,8 @@ def aliases(table: Names, entries: dict[str, str]) -> dict[str, str]:
         found[module][last] = name
     keep = rule_names()
     for source in table.sources.values():
+        if source.name.startswith("transformers.models."):
+            continue  # thousands, of which canonical() knows the usual ones
         for name in [*source.held, *_starred(table, source)]:
             path = f"{source.name}.{name}"
             target = table.resolve(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from pinfold.audit.finding import ERROR, Finding, errors
+from pinfold.audit.finding import Finding, by_harm, errors
 from pinfold.audit.run import audit
 from pinfold.audit.security.run import UNSEEN, accepted
 from pinfold.common.errors import UserError
@@ -72,7 +72,7 @@ class Report:
         """The report for people."""
         yield self.name
         yield from (f"  {fact}" for fact in self.facts)
-        for finding in sorted(self.findings, key=lambda f: (f.severity != ERROR, f.code, f.file, f.line)):
+        for finding in sorted(self.findings, key=by_harm):
             yield f"  {finding.severity:<7}  {finding}"
         if self.runnable:
             yield "  What an audit cannot see:"

@@ -9,6 +9,7 @@ from pinfold.audit.security.computing import COMPUTED, elements_of, function_res
 from pinfold.audit.security.lookups import call_getter, name_rule
 from pinfold.audit.security.rules.arguments import argument_rule
 from pinfold.audit.security.rules.library import library_rule, report_address
+from pinfold.audit.security.rules.methods import report_foreign_call
 from pinfold.audit.security.rules.process import process_rule
 from pinfold.audit.security.state import FUNCTIONS, NOTHING_TO_SAY, Scope, State
 from pinfold.audit.security.tables.functions import (
@@ -81,6 +82,7 @@ def call_function(state: State, function: Value, call: Call, scope: Scope) -> Va
     _call_argument(state, path, call, scope)
     library_rule(state, path, call, scope)
     report_address(state, path, call)
+    report_foreign_call(state, path, call)
     for rule in (process_rule, name_rule, argument_rule):
         values = rule(state, path, call, scope)
         if values is not NOTHING_TO_SAY:

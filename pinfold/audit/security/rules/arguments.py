@@ -11,6 +11,7 @@ from pinfold.audit.security.state import NOTHING_TO_SAY, Rule, Scope, State
 from pinfold.audit.security.tables.names import WATCHED_MODULES, canonical, judge
 from pinfold.audit.security.values import (
     Call,
+    Const,
     Own,
     Ref,
     Value,
@@ -21,6 +22,7 @@ from pinfold.audit.security.values import (
 )
 
 ENVIRONMENT = re.compile(r"^os\.environb?\.(\w+)$")
+VARIABLE = re.compile(r"[$%]\{?(\w+)")
 READS_VARIABLE = frozenset("get __getitem__ __contains__".split())
 CHANGES_VARIABLES = frozenset("setdefault update pop popitem clear __setitem__ __delitem__".split())
 CHANGES_LIST = frozenset(
@@ -137,7 +139,20 @@ def _load_extension(state: State, path: str, call: Call, scope: Scope) -> None:
     return NOTHING_TO_SAY
 
 
+def _expanded(state: State, path: str, call: Call, scope: Scope) -> Values | None:
+    """Variables of the environment that are put into a text."""
+    for text in known_strings(call.argument(0, "path")):
+        for name in VARIABLE.findall(text):
+            report_variable(state, (Const(name),), call.node)
+    return NOTHING_TO_SAY
+
+
+def _query(state: State, path: str, call: Call) -> None:
+    state.report("S01", call.node, f"{printable_excerpt(path)}(...) evaluates the text that it is given.")
+
+
 HANDLERS: dict[str, Rule] = {
+    "os.path.expandvars": _expanded,
     "builtins.__import__": _import_by_text,
     "importlib.import_module": _import_by_text,
     "importlib.__import__": _import_by_text,
@@ -162,6 +177,8 @@ def argument_rule(state: State, path: str, call: Call, scope: Scope) -> Values |
     """
     if path in HANDLERS:
         return HANDLERS[path](state, path, call, scope)
+    if path.startswith("pandas.") and path.endswith((").query", ").eval")):
+        _query(state, path, call)
     if path.endswith(".from_pretrained"):
         report_from_pretrained(state, path, call)
         return NOTHING_TO_SAY

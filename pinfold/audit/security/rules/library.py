@@ -23,7 +23,10 @@ WORDS = {
 def library_rule(state: State, path: str, call: Call, scope: Scope) -> Values | None:
     """Report what a function of a library does with what it is given here."""
     entries = reaches(path)
+    fetched = {reach.name for reach in entries if reach.what == "hub"}  # kept in a cache, whose files come and go
     for reach in entries:
+        if reach.what in ("read", "write", "delete") and reach.name in fetched:
+            continue
         if call.open_ended or not call.has(reach.position, reach.name):
             continue
         values = call.argument(reach.position, reach.name)
@@ -57,6 +60,8 @@ def _write(state: State, path: str, call: Call, reach: Reach, entries: tuple[Rea
 
 
 def _delete(state: State, path: str, call: Call, reach: Reach, entries: tuple[Reach, ...]) -> None:
+    if Reach("write", reach.position, reach.name) in entries:
+        return  # it clears the place for what it writes
     report_write(state, path, [call.argument(reach.position, reach.name)], call, deletes=True)
 
 

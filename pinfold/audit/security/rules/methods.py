@@ -27,7 +27,8 @@ from pinfold.audit.security.values import (
 RUNS_TEXT = frozenset("exec eval execfile exec_ runcode runctx runeval".split())
 RUNS_COMMAND = frozenset("run call spawn execute_command exec_command shell".split())
 COMMAND_OPTIONS = frozenset("shell check capture_output stdout stderr stdin cwd env".split())
-DUNDER = re.compile(r"\{[^{}]*?(?:\.|\[)(__\w+__|[fg][_ir]\w*_?(?:globals|frame|builtins|code)\b)")
+FIELD = re.compile(r"\{([^{}]*)\}?")
+WALK = re.compile(r"[.\[](__\w+__|[fgc][ir]?_(?:globals|frame|builtins|code|locals|back)\b)")
 # What a format string may look at: how an object is called.
 OF_NAMES = frozenset("__class__ __name__ __qualname__ __module__ __doc__ __len__ __version__".split())
 READS = ("read", "load", "open", "from_")
@@ -36,7 +37,8 @@ TYPES = ("builtins.str.format", "builtins.str.format_map")
 
 def walks_attributes(text: str) -> str | None:
     """The attribute of Python's own that a format string takes out of what it formats."""
-    return next((name for name in DUNDER.findall(text) if name not in OF_NAMES), None)
+    names = (name for field in FIELD.findall(text) for name in WALK.findall(field))
+    return next((name for name in names if name not in OF_NAMES), None)
 
 
 def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> None:
@@ -49,12 +51,21 @@ def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> 
         state.report(code, call.node, f".{name}(...) {words}.")
     if not own:
         _report_means_of_execution(state, name, call)
-        _report_places(state, owners, name, call)
+        _report_places(state, name, call)
         report_address(state, f".{name}", call)
     if name in PATH_METHODS or (name == "open" and opens_for_writing(call, 0)):
         report_write(state, f".{name}", [owners], call, deletes=name in ("unlink", "rmdir"))
     if name == "from_pretrained":
         report_from_pretrained(state, name, call)
+
+
+def report_foreign_call(state: State, path: str, call: Call) -> None:
+    """The same of a function or a method of a library: where it writes to or reads from, written out."""
+    name = path.rpartition(".")[2]
+    if "()" in path:
+        _report_means_of_execution(state, name, call)
+    if not path.startswith(("builtins.", "os.path.", "pathlib.", "json.", "re.")):
+        _report_places(state, name, call)
 
 
 def _report_means_of_execution(state: State, name: str, call: Call) -> None:
@@ -81,7 +92,7 @@ def _command(values: Values) -> str:
     return ""
 
 
-def _report_places(state: State, owners: Values, name: str, call: Call) -> None:
+def _report_places(state: State, name: str, call: Call) -> None:
     """A place outside the folder, written out and handed to something that saves or reads."""
     for values in (*call.arguments, *call.keywords.values()):
         if not any(OUTSIDE.search(text) for text in known_strings(values)):

@@ -14,6 +14,7 @@ TABLE = Path(__file__).with_name("names.json.gz")
 LONGEST_LINEAGE = 8
 # What a method does that has the name of one in the same library: only these, as other names are too common.
 BY_METHOD = frozenset(("text", "command", "import", "native", "pickle"))
+ARRAYS = ("torch", "numpy", "transformers")  # what their calls give are arrays and models, whose methods are known
 
 
 class Reach(NamedTuple):
@@ -59,7 +60,7 @@ def reaches(path: str) -> tuple[Reach, ...]:
     name = resolve(path.replace("()", "").replace("[]", ""))
     if entry := _entry(name):
         return entry
-    if "()" in path:
+    if "()" in path and not name.startswith(ARRAYS):
         method = path.rpartition(".")[2]
         return _methods(name.split(".")[0]).get(method, ())
     return ()

@@ -31,11 +31,13 @@ SAME = {
     "_codecs": "codecs",
     "_operator": "operator",
     "_signal": "signal",
+    "np": "numpy",
+    "pd": "pandas",
 }
 # Modules that others import, and so can be reached through: torch.os.system.
 REACHED_THROUGH = frozenset(
     "os sys subprocess builtins socket shutil ctypes importlib pickle marshal pty urllib requests threading atexit "
-    "pathlib tempfile runpy inspect".split()
+    "pathlib tempfile runpy inspect pydoc logging multiprocessing code timeit platform glob np pd".split()
 )
 # Modules that must not be handed on as values, because what is done with them then cannot be followed.
 WATCHED_MODULES = frozenset(
@@ -125,7 +127,10 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "huggingface_hub.HfApi huggingface_hub.create_repo huggingface_hub.upload_file huggingface_hub.upload_folder "
         "huggingface_hub.create_commit huggingface_hub.delete_repo huggingface_hub.delete_file huggingface_hub.login "
         "huggingface_hub.Repository huggingface_hub.InferenceClient huggingface_hub.HfFileSystem "
-        "huggingface_hub.whoami huggingface_hub.update_repo_settings huggingface_hub.push_to_hub_fastai",
+        "huggingface_hub.whoami "
+        "huggingface_hub.utils.get_session huggingface_hub.utils.http_backoff "
+        "huggingface_hub.configure_http_backend huggingface_hub.set_client_factory "
+        "huggingface_hub.update_repo_settings huggingface_hub.push_to_hub_fastai",
     ),
     (
         "S03",
@@ -200,7 +205,8 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "reads a stored password or token",
         "getpass.getpass keyring. netrc. secretstorage. browser_cookie3. win32cred. huggingface_hub.get_token "
         "huggingface_hub.HfFolder huggingface_hub.utils.HfFolder huggingface_hub.utils.get_token "
-        "huggingface_hub.constants.HF_TOKEN_PATH transformers.utils.HfFolder "
+        "huggingface_hub.constants.HF_TOKEN_PATH transformers.utils.HfFolder huggingface_hub.utils.build_hf_headers "
+        "huggingface_hub.utils.get_token_to_send huggingface_hub.auth_list huggingface_hub.get_token_permission "
         "pyperclip. ImageGrab. PIL.ImageGrab. pyautogui. pynput. huggingface_hub._login. "
         "huggingface_hub.utils._auth.",
     ),
