@@ -213,17 +213,13 @@ def load(folder, loads, extra):
     if "sentence" in loads:
         from sentence_transformers import SentenceTransformer
 
-        extra["sentence"] = SentenceTransformer(folder, trust_remote_code=True, device="cpu")
-    if "peft" in loads:
-        from peft import AutoPeftModel
-
         try:
-            extra["peft"] = AutoPeftModel.from_pretrained(folder, trust_remote_code=True)
+            extra["sentence"] = SentenceTransformer(folder, trust_remote_code=True, device="cpu")
         except Exception as error:
-            extra["peft"] = repr(error)
-        return config, torch.nn.Linear(2, 2)
-    if "pipeline" in loads:
-        extra["pipeline"] = transformers.pipeline(model=folder, trust_remote_code=True, device="cpu")
+            extra["sentence"] = repr(error)
+    for each in loads:
+        if each.startswith("pipeline "):
+            extra[each] = transformers.pipeline(each[9:], model=folder, trust_remote_code=True, device="cpu")
     model = AutoModel.from_pretrained(folder, trust_remote_code=True)
     model.eval()
     extra["answer"] = model(torch.ones(1, 2))
@@ -235,6 +231,8 @@ def load(folder, loads, extra):
 
 def child(job):
     home, work = job["home"], job["work"]
+    if "gc" in job["loads"]:
+        gc.unfreeze()
     os.chdir(work)
     os.environ.update(HOME=home, HF_TOKEN=SECRET, AWS_SECRET_ACCESS_KEY=SECRET)
     codes[0] = os.path.join(work, "..", "modules")
