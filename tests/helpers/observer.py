@@ -29,6 +29,7 @@ def plant(home: Path) -> None:
         path = home / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"machine example login me password {SECRET}\n" if name == ".netrc" else f"{SECRET}\n")
+    (home / ".netrc").chmod(0o600)
     (home / "notes.txt").write_text("outside of every folder\n")
 
 
