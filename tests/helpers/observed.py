@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 
 import torch
@@ -275,6 +276,7 @@ def child(job):
         dump({"seen": sorted(seen), "error": error}, answer)
 
 
+wait_long, time.sleep = time.sleep, lambda seconds: wait_long(min(seconds, 0.2))  # retries of downloads
 open_file, dump = open, json.dump  # a folder may put others in their place
 modules_cache = transformers.utils.HF_MODULES_CACHE
 exit_now, fork, wait, code = os._exit, os.fork, os.waitpid, os.waitstatus_to_exitcode

@@ -180,8 +180,11 @@ def gather(directory: Path, attribute: str) -> dict:
 
 
 def families(directory: Path = HERE) -> dict[str, dict[str, dict]]:
-    """Family -> letter -> folder; of another directory for those that were put aside."""
-    return gather(directory, "FAMILIES")
+    """Family -> letter -> folder; another directory, or aside/ in this one, has those that were put aside."""
+    every = gather(directory, "FAMILIES")
+    for name, entry in gather(directory / "aside", "FAMILIES").items():
+        every.setdefault(name, {}).update(entry)
+    return every
 
 
 def harmless_folders() -> dict[str, dict]:
