@@ -77,7 +77,7 @@ for _what, _position, _keyword, _names in [
     ),
     (URL, 1, "url", "requests.request httpx.request httpx2.request"),
     (URL, 0, "address", "socket.create_connection"),
-    (HUB, 0, "repo_id", "huggingface_hub.file_download.hf_hub_download"),
+    (HUB, 0, "repo_id", "huggingface_hub.file_download.hf_hub_download transformers.utils.hub.cached_file"),
     (HUB, 0, "repo_id", "huggingface_hub._snapshot_download.snapshot_download"),
     (WRITE, 1, "dst", "shutil.copy shutil.copy2 shutil.copyfile shutil.copytree os.symlink os.link"),
     (
@@ -161,6 +161,12 @@ class Flows:
 
     def __init__(self, names: Names):
         self.names = names
+        self.sinks: dict[str, list[tuple[str, int, str]]] = defaultdict(list)
+        for name, entries in SINKS.items():
+            for each in {name, names.resolve(name)}:
+                self.sinks[each] += entries
+        self.passes = PASSES | {names.resolve(name) for name in PASSES}
+        self.openers = OPENERS | {names.resolve(name) for name in OPENERS}
         self.functions: dict[str, Function] = {}
         self.classes: dict[str, list[str]] = {}
         for source in names.sources.values():
@@ -237,12 +243,12 @@ class Flows:
 
     def _consequences(self, event: Event):
         """(what, which of the caller's arguments, how) of one call."""
-        for what, position, keyword in SINKS.get(event.callee, ()):
+        for what, position, keyword in self.sinks.get(event.callee, ()):
             taint = event.keywords.get(keyword) or (
                 event.positional[position] if position < len(event.positional) else {}
             )
             yield what, taint, WHOLE
-        if event.callee in OPENERS or event.callee == "path.open":
+        if event.callee in self.openers or event.callee == "path.open":
             yield from self._opened(event)
         callee = self.called(event.callee)
         if callee is None:
@@ -395,7 +401,7 @@ class Reader:
     def _result(self, node: ast.Call) -> Taint:
         """What a call gives back of its arguments."""
         path = self.resolve(node.func)
-        if path in PASSES:
+        if path in self.flows.passes:
             every = joined(*map(self.taint, node.args), *(self.taint(k.value) for k in node.keywords))
             return joined(self.taint(node.args[0]), as_part(every)) if node.args and "join" not in path else every
         callee = self.flows.called(path)

@@ -13,7 +13,7 @@ from pinfold.audit.security.computing import (
     subscript_result,
 )
 from pinfold.audit.security.lookups import look_up
-from pinfold.audit.security.rules.methods import call_unknown_method, walks_attributes
+from pinfold.audit.security.rules.methods import call_unknown_method, report_format, walks_attributes
 from pinfold.audit.security.rules.process import REGISTRIES, report_registered
 from pinfold.audit.security.state import FunctionNode, Scope, State
 from pinfold.audit.security.values import (
@@ -39,6 +39,7 @@ from pinfold.audit.security.values import (
     union,
 )
 
+PLACEHOLDER = "1"  # for a part of a text that is not known, such as the number of a process
 LONGEST_ANNOTATION = 1000
 CLASS_METHODS = ("__new__", "__init_subclass__", "__class_getitem__")  # without a decorator
 BLOB = 1500  # characters of a text that is long enough to hide a program
@@ -114,11 +115,15 @@ class Expressions(State):
         else:
             functions = self.evaluate(node.func, scope, "call")
         call = self._arguments(node, functions, scope)
+        if isinstance(node.func, ast.Subscript) and not functions and isinstance(node.func.slice, ast.Constant):
+            call_unknown_method(self, (), str(node.func.slice.value), call)  # table["system"](...)
         results = [call_function(self, function, call, scope) for function in functions]
         if method is not None:
             if self.steps > 0:
                 results += [method_result(owner, method, call.arguments, call.keywords) for owner in owners]
                 self.steps -= sum(map(count_values, results))
+            if method in ("format", "format_map") and known_strings(owners):
+                report_format(self, [owners], call.arguments, call)
             if all(isinstance(v, Picked) for v in functions):
                 call_unknown_method(self, owners, method, call)
             results += [(v,) for v in owners if isinstance(v, (Given, Decoded))]
@@ -215,6 +220,7 @@ class Expressions(State):
                 parts.append(self.evaluate(part, scope))
         if parts and all_given(parts[0]):
             return parts[0] if all(_is_below(part, joined=True) for part in parts[1:]) else ()
+        self.report_secret_place("".join((known_strings(part) or [PLACEHOLDER])[0] for part in parts), node)
         text: Values = (Const(""),)
         for values in parts:
             text = operator_result(ast.Add, text, values)

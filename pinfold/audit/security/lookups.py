@@ -147,6 +147,10 @@ def _getattr(state: State, path: str, call: Call, scope: Scope) -> Values:
     owners = call.argument(0, "object")
     names = known_strings(call.argument(1, "name"))
     values = [state.attribute(owners, name, call.node, True) for name in names]
+    for name in names if not any(values) else ():
+        if name in METHODS:
+            code, words = METHODS[name]
+            state.report(code, call.node, f'getattr(..., "{name}") {words}.')
     if not names:
         values = _unknown_attribute(state, owners, call, scope)
     return union(*values, call.argument(2, "default"))

@@ -48,7 +48,7 @@ def acts(
     deeper = [path for path in runs.files if path.removesuffix(".py") not in names]
     running = [*loaded, *_read(directory, folder, deeper, broken)]
     yield from security_findings(folder, running, configs)
-    yield from settings_findings(_further_settings(files, configs), top=False)
+    yield from settings_findings(_further_settings(files, configs), directory, top=False)
     yield from broken
     yield from pickle_findings(directory, files.paths)
     seen = {module.file for module in running} | {finding.file for finding in broken}

@@ -12,6 +12,7 @@ modules, S12 code at import, S13 methods that Python calls by itself, S14 settin
 """
 
 import contextlib
+import functools
 import io
 import re
 import sys
@@ -37,6 +38,7 @@ UNSEEN = (
     "No finding means that nothing known was found, not that the code is harmless."
 )
 BIDIRECTIONAL = re.compile("[\u202a-\u202e\u2066-\u2069]")
+COOKIE_BYTES = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 COOKIE = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 DEPTH = 1000  # Python's own recursion limit
 MOST_ALIKE = 50
@@ -67,7 +69,7 @@ def security_findings(
     findings = _shortened(findings)
     order = {module.file: number for number, module in enumerate(modules)}
     findings.sort(key=lambda f: (order.get(f.file, len(order)), f.line, f.code))
-    findings += settings_findings(configs)
+    findings += settings_findings(configs, folder.path)
     if own_files:
         findings += template_files(folder.path)
     return [_printable(finding) for finding in findings]
@@ -153,6 +155,7 @@ def _source_findings(module: Module) -> Iterator[Finding]:
             yield _hidden(
                 module, number, f'declares the encoding "{encoding}": Python reads a different text than you see.'
             )
+    yield from _read_differently(module)
     if source.isascii():
         return
     if match := BIDIRECTIONAL.search(source):
@@ -172,17 +175,44 @@ def _source_findings(module: Module) -> Iterator[Finding]:
         return
 
 
+def _read_differently(module: Module) -> Iterator[Finding]:
+    """Lines that say another thing in the encoding that the file declares than in the one that people see."""
+    if "coding" not in module.source[:2000] or not module.path.is_file():
+        return
+    lines = module.path.read_bytes()[:MOST_SOURCE].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    names = [match[1].decode() for line in lines[:2] if (match := COOKIE_BYTES.match(line))]
+    for number, line in enumerate(lines, 1):
+        seen = line.decode("utf-8", "replace")
+        try:
+            run = line.decode(names[0]) if names else seen
+        except (UnicodeError, LookupError):
+            continue
+        if run != seen:
+            yield _hidden(
+                module, number, f'Python reads "{printable_excerpt(run, 80)}" here, which is not what you see.'
+            )
+
+
 def _hidden(module: Module, line: int, words: str) -> Finding:
     return Finding("S15", f"{module.file}:{line}: {words}", module.file, line)
 
 
-def settings_findings(configs: Mapping[str, object], top: bool = True) -> list[Finding]:
+def settings_findings(configs: Mapping[str, object], directory: Path, top: bool = True) -> list[Finding]:
     """What the JSON files choose. Keys at the top of a file that P03 and P05 name are left to them.
 
     Args:
-        top: the files are those that the rules about loading read too.
+        directory: where the files are.
+        top: they are those that the rules about loading read too.
     """
-    return [_printable(finding) for finding in setting_findings(configs, top)]
+
+    @functools.lru_cache(maxsize=1)
+    def text_of(file: str) -> str:
+        try:
+            return (directory / file).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    return [_printable(finding) for finding in setting_findings(configs, top, text_of)]
 
 
 def pickle_findings(directory: Path, paths: list[str]) -> list[Finding]:

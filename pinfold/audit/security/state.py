@@ -6,6 +6,7 @@ expressions.py (a subclass that evaluates) and interpreter.py (a subclass that g
 
 import ast
 import builtins
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -39,6 +40,7 @@ from pinfold.audit.security.values import (
 )
 from pinfold.folder.model_folder import Module
 
+FIELDS = re.compile(r"%[sdri]|\{[^{}/]{0,40}\}")
 STEPS = 15_000  # elements that comprehensions and the like may compute in one folder
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -147,6 +149,8 @@ class State(ABC):
     def report_secret_place(self, value: str | bytes, node: ast.AST) -> None:
         """Report a text that is the place of passwords or keys."""
         text = value[:4096] if isinstance(value, str) else value[:4096].decode("latin-1")
+        if "%" in text or "{" in text:
+            text = FIELDS.sub("1", text)  # whatever is put there, such as the number of a process
         if SECRET_PLACES.search(text):
             self.report("S08", node, f'"{printable_excerpt(text)}" is where passwords or keys are kept.')
 

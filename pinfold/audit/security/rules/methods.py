@@ -10,17 +10,16 @@ from pinfold.audit.security.rules.files import OUTSIDE, SAVERS, opens_for_writin
 from pinfold.audit.security.rules.library import report_address
 from pinfold.audit.security.state import State
 from pinfold.audit.security.tables.functions import PATH_METHODS
-from pinfold.audit.security.tables.names import METHODS
+from pinfold.audit.security.tables.names import DOTTED, METHODS, acts, judge
 from pinfold.audit.security.values import (
     Call,
     Const,
     Decoded,
-    Instance,
     Many,
-    Own,
     Values,
     known_strings,
     printable_excerpt,
+    union,
 )
 
 # Names of which honest objects have methods too: a model's eval(), a session's run(...).
@@ -32,6 +31,12 @@ WALK = re.compile(r"[.\[](__\w+__|[fgc][ir]?_(?:globals|frame|builtins|code|loca
 # What a format string may look at: how an object is called.
 OF_NAMES = frozenset("__class__ __name__ __qualname__ __module__ __doc__ __len__ __version__".split())
 READS = ("read", "load", "open", "from_")
+FILE = re.compile(r"^[^\s{}<>]*[\w\])]\.[A-Za-z]\w{1,11}$")  # a name with an ending
+SAVES = ("save", "save_pretrained", "savez", "save_to_disk")  # to any name
+# Savers of which an argument is the text itself, or a name.
+TEXT_METHODS = frozenset("write dumps dump_json to to_dict to_list to_device to_empty writelines to_string".split())
+# Functions of which no argument is a place, or of which another rule knows.
+PLAIN = ("builtins.", "os.path.", "pathlib.", "json.", "re.", "logging.", "warnings.", "typing.")
 TYPES = ("builtins.str.format", "builtins.str.format_map")
 
 
@@ -45,7 +50,9 @@ def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> 
     """Report a method of something unknown whose own name says what it does."""
     if name == "push_to_hub":
         state.report("S03", call.node, ".push_to_hub(...) uploads to the Hub, with the user's own token.")
-    own = any(isinstance(v, (Own, Instance, Const)) for v in owners)
+    own = any(isinstance(v, Const) for v in owners)  # a method of the folder's own is known, and so is not asked here
+    if name in ("format", "format_map", "get_field", "vformat") and not known_strings(owners):
+        report_format(state, call.arguments[:1], call.arguments[1:], call)
     if name in METHODS and not own:
         code, words = METHODS[name]
         state.report(code, call.node, f".{name}(...) {words}.")
@@ -59,13 +66,59 @@ def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> 
         report_from_pretrained(state, name, call)
 
 
+def report_format(state: State, texts: list[Values], arguments: list[Values], call: Call) -> None:
+    """What a format string takes out of the modules and functions that it is given.
+
+    Args:
+        texts: the format string. arguments: what it formats, by position.
+    """
+    rows = [item for values in arguments for v in values if isinstance(v, Many) for item in v.items]
+    for field in [field for values in texts for text in known_strings(values) for field in _fields(text)]:
+        first, _, walk = field.partition(".")
+        key = first.split("[")[0]
+        owners = call.keywords.get(key, ())
+        if key.isdigit() or not key:
+            owners = union(owners, *arguments, *rows)
+        for name in re.split(r"[.\[\]]+", walk or field.partition("[")[2])[:8]:
+            if name:
+                owners = state.attribute(owners, name, call.node, True)
+        state.report_handed_on(owners, call.node)
+
+
+def _fields(text: str) -> list[str]:
+    """The replacement fields of a format string; the text itself where it is one."""
+    return [re.split("[!:]", field)[0] for field in FIELD.findall(text)] or [text]
+
+
 def report_foreign_call(state: State, path: str, call: Call) -> None:
     """The same of a function or a method of a library: where it writes to or reads from, written out."""
     name = path.rpartition(".")[2]
     if "()" in path:
         _report_means_of_execution(state, name, call)
-    if not path.startswith(("builtins.", "os.path.", "pathlib.", "json.", "re.")):
+        _report_made(state, path, call)
+    if path.startswith("string.Formatter()"):
+        report_format(state, call.arguments[:1], call.arguments[1:], call)
+    if not path.startswith(PLAIN):
         _report_places(state, name, call)
+        _report_named(state, path, call)
+
+
+def _report_made(state: State, path: str, call: Call) -> None:
+    """A method of something whose making is reported already: a socket that is connected."""
+    made, _, method = path.partition("().")
+    judgement = judge(made) if method and "(" not in method else None
+    if judgement and judgement[0] in ("S02", "S03", "S05") and judgement[1] == ERROR:
+        code, severity, words = judgement
+        state.report(code, call.node, f"{printable_excerpt(path)}(...) {words}.", severity)
+
+
+def _report_named(state: State, path: str, call: Call) -> None:
+    """A text that is the name of something dangerous, handed to what may import it."""
+    for values in (*call.arguments, *call.keywords.values()):
+        for text in known_strings(values):
+            if DOTTED.match(text) and acts(text):
+                words = f'gets "{printable_excerpt(text)}", the name of something that acts, which it may import'
+                state.report("S04", call.node, f"{printable_excerpt(path)}(...) {words}.")
 
 
 def _report_means_of_execution(state: State, name: str, call: Call) -> None:
@@ -94,10 +147,11 @@ def _command(values: Values) -> str:
 
 def _report_places(state: State, name: str, call: Call) -> None:
     """A place outside the folder, written out and handed to something that saves or reads."""
-    for values in (*call.arguments, *call.keywords.values()):
-        if not any(OUTSIDE.search(text) for text in known_strings(values)):
-            continue
-        if name.startswith(SAVERS):
+    is_saver = name.startswith(SAVERS) and name not in TEXT_METHODS
+    for values in (*call.arguments[:2], *call.keywords.values()):
+        texts = known_strings(values)
+        leads_out = any(OUTSIDE.search(text) for text in texts)
+        if is_saver and texts and (leads_out or name in SAVES or any(map(FILE.match, texts))):
             report_write(state, f".{name}", [values], call)
-        elif name.startswith(READS):
+        elif name.startswith(READS) and leads_out:
             report_read(state, f".{name}", values, call.node)

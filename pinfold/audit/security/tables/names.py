@@ -31,13 +31,16 @@ SAME = {
     "_codecs": "codecs",
     "_operator": "operator",
     "_signal": "signal",
+    "posixpath": "os.path",
+    "ntpath": "os.path",
+    "_posixsubprocess": "subprocess",
     "np": "numpy",
     "pd": "pandas",
 }
 # Modules that others import, and so can be reached through: torch.os.system.
 REACHED_THROUGH = frozenset(
     "os sys subprocess builtins socket shutil ctypes importlib pickle marshal pty urllib requests threading atexit "
-    "pathlib tempfile runpy inspect pydoc logging multiprocessing code timeit platform glob np pd".split()
+    "pathlib tempfile runpy inspect pydoc np pd".split()
 )
 # Modules that must not be handed on as values, because what is done with them then cannot be followed.
 WATCHED_MODULES = frozenset(
@@ -208,7 +211,7 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "huggingface_hub.constants.HF_TOKEN_PATH transformers.utils.HfFolder huggingface_hub.utils.build_hf_headers "
         "huggingface_hub.utils.get_token_to_send huggingface_hub.auth_list huggingface_hub.get_token_permission "
         "pyperclip. ImageGrab. PIL.ImageGrab. pyautogui. pynput. huggingface_hub._login. "
-        "huggingface_hub.utils._auth.",
+        "huggingface_hub.utils._auth. huggingface_hub.utils._headers.",
     ),
     (
         "S08",
@@ -344,6 +347,8 @@ INTROSPECTION = frozenset(
     "gi_code cr_code __code__ co_code co_consts func_globals func_code __loader__ __spec__".split()
 )
 
+# A dotted name as a text, such as "os.system" or "os:system".
+DOTTED = re.compile(r"^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$|^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
 # Paths and variables in which passwords, keys and tokens are kept.
 SECRET_PLACES = re.compile(
     r"(?:^|[/\\~])\.(?:ssh|aws|netrc|gnupg|kube|azure|docker|git-credentials|pypirc|npmrc|boto|pgpass|bash_history"
@@ -370,7 +375,7 @@ def canonical(path: str) -> str:
     head, _, rest = path.partition("(")
     parts = resolve(head).split(".")
     for position in range(len(parts) - 1, 0, -1):
-        if parts[position] in REACHED_THROUGH and parts[0] not in ("copyreg", "importlib"):
+        if parts[position] in REACHED_THROUGH and parts[0] not in ("copyreg", "importlib", parts[position]):
             parts = parts[position:]
             break
     parts[0] = SAME.get(parts[0], parts[0])
@@ -380,6 +385,14 @@ def canonical(path: str) -> str:
     if text.startswith(("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePath")):
         text = "pathlib.Path" + text.split("Path", 1)[1]
     return "pathlib.Path()" if PATH_PARTS.match(text) else text
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def acts(name: str) -> bool:
+    """Whether a dotted name, as a text gives it to something that imports by name, leads to what is an error."""
+    path = canonical(name.replace(":", "."))
+    judgement = judge(path)
+    return path in SENSITIVE or (judgement is not None and judgement[1] == ERROR)
 
 
 @functools.lru_cache(maxsize=1 << 14)
