@@ -98,6 +98,10 @@ def _call_own(state: State, function: Own | Instance, call: Call) -> Values:
     if isinstance(node, ast.ClassDef):
         for method in _methods(state, node, RUN_BY_A_CALL):
             _call_own(state, method, call)
+        for base in state.foreign_bases(node):
+            if isinstance(base, Ref):
+                state.report_name(base.path, call.node, True)
+                library_rule(state, base.path, call, state.scopes[node])
         return (Instance(node),)
     if not isinstance(node, FUNCTIONS):  # a module
         return ()

@@ -283,7 +283,7 @@ class State(ABC):
     def _attribute_of_class(self, owner: ast.AST, name: str) -> list[Values]:
         groups: list[Values] = [(Own(owner),)] if name == "__class__" else []
         if name in ("__base__", "__bases__", "__mro__", "mro"):
-            return [self._foreign_bases(owner)]
+            return [self.foreign_bases(owner)]
         for member in self.class_member(owner, name):
             groups.append((member,))
             if isinstance(member, Instance):  # a descriptor gives what its __get__ gives
@@ -295,7 +295,7 @@ class State(ABC):
                 groups.append(self.returns.get(member.node, ()))
         return groups
 
-    def _foreign_bases(self, node: ast.AST) -> Values:
+    def foreign_bases(self, node: ast.AST) -> Values:
         """A class of the folder, and those that it derives from: a change of one of them changes other models too."""
         seen: dict[ast.AST, None] = {node: None}
         foreign: list[Value] = []

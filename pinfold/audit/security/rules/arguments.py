@@ -151,7 +151,16 @@ def _query(state: State, path: str, call: Call) -> None:
     state.report("S01", call.node, f"{printable_excerpt(path)}(...) evaluates the text that it is given.")
 
 
+def _signature(state: State, path: str, call: Call, scope: Scope) -> Values | None:
+    if call.has(BY_NAME_ONLY, "eval_str") and not call.is_always(BY_NAME_ONLY, "eval_str", False):
+        words = "evaluates annotations that are texts"
+        state.report("S01", call.node, f"{path}(..., eval_str=True) {words}.", WARNING)
+    return NOTHING_TO_SAY
+
+
 HANDLERS: dict[str, Rule] = {
+    "inspect.signature": _signature,
+    "inspect.Signature.from_callable": _signature,
     "os.path.expandvars": _expanded,
     "builtins.__import__": _import_by_text,
     "importlib.import_module": _import_by_text,

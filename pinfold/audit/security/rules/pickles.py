@@ -1,12 +1,13 @@
 """Files that hold pickles under names that do not say so, by what is in them."""
 
+import pickletools
 import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from pinfold.audit.finding import Finding
-from pinfold.folder.filenames import PICKLES, READ
+from pinfold.folder.filenames import PICKLES
 
 # A pickle of protocol 2 and later, and one of protocol 0 or 1 that begins with a name or an object.
 BINARY = re.compile(rb"\x80[\x02-\x05](?:[\x95\]}(cKJMXUC\x8c\x80\x8a\x88\x89N\)]|$)")
@@ -14,6 +15,7 @@ TEXT = re.compile(rb"(?:\(|\(lp0\n|\(dp0\n)?[ci][A-Za-z_][\w.]*\r?\n[A-Za-z_]\w*
 OBJECTS = re.compile(rb"\x93NUMPY.{4,8}\{[^}]{0,200}'descr': '?\|O", re.DOTALL)
 SAID = (*PICKLES, ".joblib", ".dill", ".npz", ".msgpack", ".pyc")
 HEAD = 512
+LARGEST_TEXT = 1 << 20
 
 
 def hidden_pickles(directory: Path, paths: list[str]) -> Iterator[Finding]:
@@ -26,14 +28,23 @@ def hidden_pickles(directory: Path, paths: list[str]) -> Iterator[Finding]:
             yield Finding("S06", sentence, path)
 
 
+def _is_whole_pickle(path: Path) -> bool:
+    """Whether a text is one pickle from its beginning to its end; a list of words can begin like one."""
+    with open(path, "rb") as file:
+        content = file.read(LARGEST_TEXT)
+    try:
+        operations = [operation.name for operation, _, _ in pickletools.genops(content)]
+    except Exception:  # whatever is wrong with it, nothing unpickles it
+        return False
+    return operations[-1:] == ["STOP"]
+
+
 def _pickle_in(path: Path) -> str:
     """What of a pickle a file holds; "" where it holds none."""
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD)
-        if BINARY.match(head) or (not path.name.endswith(READ) and TEXT.match(head)):
-            return "a pickle under another name"
-        if path.name.endswith((".json", ".txt")) and TEXT.match(head):
+        if BINARY.match(head) or (TEXT.match(head) and _is_whole_pickle(path)):
             return "a pickle under another name"
         if OBJECTS.match(head):
             return "an array of Python objects, which is a pickle"

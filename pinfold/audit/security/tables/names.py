@@ -121,7 +121,7 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "torch.hub.list torch.hub.help torch.hub.urlopen torch.hub.Request torch.utils.model_zoo. "
         "torch.distributed.rpc. wandb. mlflow. sentry_sdk. "
         "requests_toolbelt. gdown. wget. fsspec. gcsfs. s3fs. datasets.load_dataset nltk.download "
-        "torch.utils.tensorboard. dns. scapy. socks. curl_cffi. pyngrok. transformers.utils.hub.http_get",
+        "dns. scapy. socks. curl_cffi. pyngrok. transformers.utils.hub.http_get",
     ),
     (
         "S03",
@@ -202,6 +202,7 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "torch.jit.load torch.export.load torch.jit.CompilationUnit",
     ),
     ("S07", WARNING, "writes temporary files", "tempfile. "),
+    ("S07", WARNING, "writes files of measurements", "torch.utils.tensorboard. tensorboardX."),
     (
         "S08",
         ERROR,
