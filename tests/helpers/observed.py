@@ -57,11 +57,11 @@ WATCHED = {
     "os.listdir",
     "os.scandir",
 }
-seen, acting, codes = set(), [False], [""]
+seen, acting, codes = set(), [False], ["no folder yet"]
 
 
 def from_folder():
-    frame = sys._getframe(2)
+    frame = sys._getframe()
     while frame is not None:
         if codes[0] in frame.f_code.co_filename:
             return True
@@ -138,6 +138,7 @@ def tables():
         "sys.meta_path": sys.meta_path,
         "sys.path_hooks": sys.path_hooks,
         "gc.callbacks": gc.callbacks,
+        "places": [*torch.__path__, *torch.nn.__path__, *transformers.__path__],
         "ACT2FN": list(dict.items(ACT2FN)),
         "attention": list(transformers.modeling_utils.ALL_ATTENTION_FUNCTIONS.items()),
         "attention.local": list(transformers.modeling_utils.ALL_ATTENTION_FUNCTIONS._local_mapping.items()),
