@@ -280,7 +280,9 @@ class Expressions(State):
                 results = self._rows(node, generator.target, rows, scope)
         if not results:
             for part in [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]:
-                self.evaluate(part, scope)
+                values = self.evaluate(part, scope)
+                if any(path.startswith("builtins.type()") for path in imported_paths(values)):
+                    return sequence_of([values])
         return sequence_of(results) if results and all(results) else ()
 
     of_GeneratorExp = of_SetComp = of_DictComp = of_ListComp

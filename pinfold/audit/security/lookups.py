@@ -138,6 +138,13 @@ def name_rule(state: State, path: str, call: Call, scope: Scope) -> Values | Non
     """Calls that look a name up, or that give a namespace."""
     if path in HANDLERS:
         return HANDLERS[path](state, path, call, scope)
+    if path.endswith((".__setattr__", ".__delattr__")) and "()" not in path:
+        owner = path.rpartition(".")[0]
+        unbound = len(call.arguments) > (1 if path.endswith("delattr__") else 2)
+        arguments = call.arguments if unbound else [(Ref(owner),), *call.arguments]
+        return _setattr(state, path, Call(call.node, arguments, {}, call.open_ended), scope)
+    if path in ("builtins.dict.__setitem__", "builtins.dict.update", "builtins.dict.setdefault"):
+        state.store_item(call.argument(0, "self"), call.argument(1, "key"), call.node)
     if path.endswith((".__getattribute__", ".__getattr__")) and "()" not in path:
         return _getattribute(state, path, call, scope)
     return _dictionary_method(state, path, call, scope)

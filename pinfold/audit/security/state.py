@@ -41,6 +41,8 @@ from pinfold.audit.security.values import (
 from pinfold.folder.model_folder import Module
 
 FIELDS = re.compile(r"%[sdri]|\{[^{}/]{0,40}\}")
+# Ways from an object to its class and to the classes that it derives from, which others share.
+HIERARCHY = re.compile(r"^builtins\.type\(\)|__(?:base|bases|mro|thisclass|self_class|class)__|\.mro\(\)")
 STEPS = 15_000  # elements that comprehensions and the like may compute in one folder
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -213,7 +215,7 @@ class State(ABC):
                 self._report_stored_attribute(owner.path, name, node)
 
     def _report_stored_attribute(self, path: str, name: str | None, node: ast.AST) -> None:
-        if "()" in path and not path.startswith("builtins.type()"):
+        if "()" in path and not HIERARCHY.search(path):
             return
         if path in ("os.environ", "os.environb") or (path, name) == ("os", "environ"):
             self.report("S09", node, "changes the environment of this process and its children.")

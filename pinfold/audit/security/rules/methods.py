@@ -15,7 +15,9 @@ from pinfold.audit.security.values import (
     Call,
     Const,
     Decoded,
+    Instance,
     Many,
+    Ref,
     Values,
     known_strings,
     printable_excerpt,
@@ -31,6 +33,7 @@ WALK = re.compile(r"[.\[](__\w+__|[fgc][ir]?_(?:globals|frame|builtins|code|loca
 # What a format string may look at: how an object is called.
 OF_NAMES = frozenset("__class__ __name__ __qualname__ __module__ __doc__ __len__ __version__".split())
 READS = ("read", "load", "open", "from_")
+STARTS = frozenset("start submit map apply apply_async __enter__".split())  # what was made runs from then on
 FILE = re.compile(r"^[^\s{}<>]*[\w\])]\.[A-Za-z]\w{1,11}$")  # a name with an ending
 SAVES = ("save", "save_pretrained", "savez", "save_to_disk")  # to any name
 # Savers of which an argument is the text itself, or a name.
@@ -51,6 +54,10 @@ def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> 
     if name == "push_to_hub":
         state.report("S03", call.node, ".push_to_hub(...) uploads to the Hub, with the user's own token.")
     own = any(isinstance(v, Const) for v in owners)  # a method of the folder's own is known, and so is not asked here
+    for owner in owners:  # what a class of the folder has from its base
+        for base in state.foreign_bases(owner.node) if isinstance(owner, Instance) else ():
+            if isinstance(base, Ref) and (judgement := judge(base.path)) and judgement[1] == ERROR:
+                state.report_name(base.path, call.node, True)
     if name in ("format", "format_map", "get_field", "vformat") and not known_strings(owners):
         report_format(state, call.arguments[:1], call.arguments[1:], call)
     if name in METHODS and not own:
@@ -93,6 +100,9 @@ def _fields(text: str) -> list[str]:
 def report_foreign_call(state: State, path: str, call: Call) -> None:
     """The same of a function or a method of a library: where it writes to or reads from, written out."""
     name = path.rpartition(".")[2]
+    trust = call.keywords.get("trust_remote_code")
+    if trust is not None and not all(isinstance(v, Const) and not v.value for v in trust) and trust:
+        state.report("S04", call.node, f"{printable_excerpt(path)}(..., trust_remote_code=...) runs downloaded code.")
     if "()" in path:
         _report_means_of_execution(state, name, call)
         _report_made(state, path, call)
@@ -107,7 +117,7 @@ def _report_made(state: State, path: str, call: Call) -> None:
     """A method of something whose making is reported already: a socket that is connected."""
     made, _, method = path.partition("().")
     judgement = judge(made) if method and "(" not in method else None
-    if judgement and judgement[0] in ("S02", "S03", "S05") and judgement[1] == ERROR:
+    if judgement and (method in STARTS or (judgement[0] in ("S02", "S03", "S05") and judgement[1] == ERROR)):
         code, severity, words = judgement
         state.report(code, call.node, f"{printable_excerpt(path)}(...) {words}.", severity)
 

@@ -6,7 +6,8 @@ import re
 
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.state import NOTHING_TO_SAY, Scope, State
-from pinfold.audit.security.values import Call, Values, known_strings, printable_excerpt
+from pinfold.audit.security.values import Call, Ref, Values, known_strings, printable_excerpt
+from pinfold.folder.releases import model_types
 
 # Namespaces of operators that are torch's own.
 TORCH_OPERATORS = re.compile(r"^(?:aten|prims?|quantized|torchvision|_\w+|profiler|c10d\w*|higher_order)(?:::|$)")
@@ -39,6 +40,7 @@ SETTERS = frozenset(
     "numpy.set_printoptions logging.setLoggerClass logging.setLogRecordFactory logging.disable "
     "warnings.showwarning builtins.__build_class__ linecache.updatecache".split()
 )
+CHANGES = frozenset("append insert extend update clear pop remove setdefault".split())
 HOOK_METHODS = frozenset(("register", "register_attention_function", "setdefault", "update", "__setitem__", "pop"))
 
 
@@ -55,7 +57,34 @@ def process_rule(state: State, path: str, call: Call, scope: Scope) -> Values | 
             report_registered(state, owner, call.argument(0, "key"), call.node)
         if method in ("impl", "define", "fallback") and owner == "torch.library.Library()":
             _operator(state, path, call)
+            state.report("S11", call.node, f"{path}(...) changes an operator for the whole process.", WARNING)
+        if method == "register" and path.startswith("transformers.") and ".Auto" in path:
+            _registered_type(state, path, call)
+        if method in CHANGES and "()" not in path and owner.count("."):
+            _changed_list(state, owner, path, call)
     return NOTHING_TO_SAY
+
+
+def _registered_type(state: State, path: str, call: Call) -> None:
+    """A type of model that transformers has itself, registered with another class."""
+    for name in known_strings(call.argument(0, "model_type")):
+        if name in model_types():
+            words = f'puts another class in the place of transformers\' own "{printable_excerpt(name)}"'
+            state.report("S11", call.node, f"{printable_excerpt(path)}(...) {words}.")
+    stock = [v for v in call.argument(0, "config_class") if isinstance(v, Ref) and v.path.startswith("transformers.")]
+    if stock and "exist_ok" in call.keywords:
+        words = f"puts another class in the place of the one for {printable_excerpt(stock[0].path)}"
+        state.report("S11", call.node, f"{printable_excerpt(path)}(...) {words}.")
+
+
+def _changed_list(state: State, owner: str, path: str, call: Call) -> None:
+    """A list or a table of a library's module that is changed in place."""
+    last = owner.rpartition(".")[2]
+    if last == "__path__":
+        state.report("S11", call.node, f"{printable_excerpt(path)}(...) changes where Python finds that package.")
+    elif last.isupper() and not owner.startswith(("builtins.", "sys.", "os.")):
+        words = "changes what others use"
+        state.report("S11", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
 
 
 def report_registered(state: State, table: str, keys: Values, node) -> None:

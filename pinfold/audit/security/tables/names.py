@@ -264,7 +264,7 @@ for _code, _severity, _words, _names in _TABLE:
 _HARMLESS = re.compile(
     r"^(?:subprocess\.(?:PIPE|STDOUT|DEVNULL)|socket\.(?:AF|SOCK|SOL|SO|IPPROTO|TCP|MSG)_\w+|ssl\.[A-Z_]+)$|\.(?:exceptions?(?:\.\w+)*|\w*(?:Error|Exception|Warning|Expired)|cpu_count|current_process"
     r"|get_start_method|CompletedProcess|Response|c_\w+|__version__|__name__|__doc__|__file__"
-    r"|assert_\w+|is_available|is_initialized|is_kernels_available|is_fsspec|quote|gettempdir)$"
+    r"|assert_\w+|CUDA_HOME|ROCM_HOME|is_available|is_initialized|is_kernels_available|is_fsspec|quote|gettempdir)$"
 )
 
 _HARMLESS_TORCH = re.compile(
