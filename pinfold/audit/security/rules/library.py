@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from pinfold.audit.finding import ERROR, WARNING
-from pinfold.audit.security.rules.files import report_read, report_write
+from pinfold.audit.security.rules.files import SAVERS, report_read, report_write
 from pinfold.audit.security.state import NOTHING_TO_SAY, Scope, State
 from pinfold.audit.security.tables.library import Reach, reaches
 from pinfold.audit.security.tables.names import SENSITIVE, WATCHED_MODULES, canonical, judge
@@ -56,11 +56,14 @@ def _leads_to_danger(name: str) -> bool:
 
 
 def _write(state: State, path: str, call: Call, reach: Reach, entries: tuple[Reach, ...]) -> None:
+    loads = Reach("read", reach.position, reach.name) in entries  # what it writes there is its own matter
+    if loads and not path.rpartition(".")[2].startswith(SAVERS):
+        return
     report_write(state, path, [call.argument(reach.position, reach.name)], call)
 
 
 def _delete(state: State, path: str, call: Call, reach: Reach, entries: tuple[Reach, ...]) -> None:
-    if Reach("write", reach.position, reach.name) in entries:
+    if any(Reach(what, reach.position, reach.name) in entries for what in ("read", "write")):
         return  # it clears the place for what it writes
     report_write(state, path, [call.argument(reach.position, reach.name)], call, deletes=True)
 
