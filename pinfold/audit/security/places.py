@@ -55,7 +55,7 @@ def acts(
     rest = [path for path in files.paths if path.endswith(".py") and path not in seen]
     unread: list[Finding] = []
     others = _read(directory, folder, _affordable(files, rest, unread), unread)
-    for finding in (*security_findings(folder, others, {}, own_files=False), *unread):
+    for finding in (*security_findings(folder, others, {}, reached=False), *unread):
         yield lowered(finding)
 
 

@@ -47,7 +47,7 @@ MOST_SOURCE = 1 << 21  # characters that are split into tokens
 
 
 def security_findings(
-    folder: ModelFolder, modules: Iterable[Module], configs: dict[str, dict], own_files: bool = True
+    folder: ModelFolder, modules: Iterable[Module], configs: dict[str, dict], reached: bool = True
 ) -> list[Finding]:
     """Findings S01 to S15, by file and line.
 
@@ -55,7 +55,7 @@ def security_findings(
         folder: gives the place of templates and further files; its code is not read from disk again.
         modules: the programs to read; only these.
         configs: file name -> its parsed JSON.
-        own_files: read the templates too.
+        reached: a load runs these modules; of others no second opinion is asked, and the templates are left out.
 
     Raises:
         UserError: bandit is not installed.
@@ -65,12 +65,13 @@ def security_findings(
         findings = Interpreter(modules).findings()
     for module in modules:
         findings += _source_findings(module)
-    findings += _not_yet_reported(second_opinion(modules), findings)  # after ours, whose sentences say more
+    if reached:
+        findings += _not_yet_reported(second_opinion(modules), findings)  # after ours, whose sentences say more
     findings = _shortened(findings)
     order = {module.file: number for number, module in enumerate(modules)}
     findings.sort(key=lambda f: (order.get(f.file, len(order)), f.line, f.code))
     findings += settings_findings(configs, folder.path)
-    if own_files:
+    if reached:
         findings += template_files(folder.path)
     return [_printable(finding) for finding in findings]
 
