@@ -1,5 +1,8 @@
 """What installed libraries do with the arguments of a call, by the table that is made from their sources."""
 
+# ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
+
+import ast
 import re
 from collections.abc import Callable
 
@@ -41,6 +44,10 @@ def library_rule(state: State, path: str, call: Call, scope: Scope) -> Values | 
 
 
 def _import(state: State, path: str, call: Call, reach: Reach, entries: tuple[Reach, ...]) -> None:
+    arguments = getattr(call.node, "args", [])
+    written = arguments[reach.position] if reach.position < len(arguments) else None
+    if isinstance(written, ast.Name) and written.id in ("__package__", "__name__"):
+        return  # the folder itself
     texts = known_strings(call.argument(reach.position, reach.name))
     modules = [canonical(text.replace(":", ".")) for text in texts]
     harmless = bool(texts) and not any(_leads_to_danger(module) for module in modules)
@@ -102,6 +109,8 @@ HANDLERS: dict[str, Callable[[State, str, Call, Reach, tuple[Reach, ...]], None]
 
 def report_address(state: State, path: str, call: Call) -> None:
     """An address that is written out and handed to something outside the folder, which no table knows."""
+    if path.startswith("builtins.") or path.rpartition(".")[2] in OF_TEXTS:
+        return
     for values in (*call.arguments, *call.keywords.values()):
         for text in known_strings(values):
             if ADDRESS.match(text) and len(text) > len("https://"):
@@ -114,4 +123,9 @@ def report_address(state: State, path: str, call: Call) -> None:
                 return
 
 
+# Methods of texts and lists, which open nothing.
+OF_TEXTS = frozenset(
+    "startswith endswith split rsplit replace removeprefix removesuffix count find index join strip lstrip append add "
+    "match search sub fullmatch compile format partition warn warning info debug error".split()
+)
 OPENS = ("read", "load", "open", "get", "fetch", "download", "post", "connect", "request", "create_model")

@@ -34,6 +34,10 @@ WALK = re.compile(r"[.\[](__\w+__|[fgc][ir]?_(?:globals|frame|builtins|code|loca
 OF_NAMES = frozenset("__class__ __name__ __qualname__ __module__ __doc__ __len__ __version__".split())
 READS = ("read", "load", "open", "from_")
 STARTS = frozenset("start submit map apply apply_async __enter__".split())  # what was made runs from then on
+TALKS = frozenset(  # of connections and processes
+    "connect connect_ex send sendall sendto sendmsg recv bind listen accept request getresponse urlopen get post put "
+    "patch delete head options open login retrbinary storbinary sendmail communicate wait stream submit".split()
+)
 FILE = re.compile(r"^[^\s{}<>]*[\w\])]\.[A-Za-z]\w{1,11}$")  # a name with an ending
 SAVES = ("save", "save_pretrained", "savez", "save_to_disk")  # to any name
 # Savers of which an argument is the text itself, or a name.
@@ -117,7 +121,8 @@ def _report_made(state: State, path: str, call: Call) -> None:
     """A method of something whose making is reported already: a socket that is connected."""
     made, _, method = path.partition("().")
     judgement = judge(made) if method and "(" not in method else None
-    if judgement and (method in STARTS or (judgement[0] in ("S02", "S03", "S05") and judgement[1] == ERROR)):
+    severe = judgement is not None and judgement[1] == ERROR
+    if judgement and (method in STARTS or (severe and (judgement[0] == "S05" or method in TALKS))):
         code, severity, words = judgement
         state.report(code, call.node, f"{printable_excerpt(path)}(...) {words}.", severity)
 
