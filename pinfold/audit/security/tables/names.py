@@ -85,7 +85,7 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "asyncio.create_subprocess_shell asyncio.subprocess. "
         "concurrent.futures.ProcessPoolExecutor pip. ensurepip. venv. setuptools. distutils. _winapi. win32process. "
         "psutil.Popen git. torch.distributed.run. torch.distributed.launch. torch.distributed.elastic. webbrowser. "
-        "antigravity. pydoc.pipepager pydoc.tempfilepager pydoc.pager ",
+        "antigravity. pipes. mailcap. pydoc.pipepager pydoc.tempfilepager pydoc.pager ",
     ),
     (
         "S02",
