@@ -150,6 +150,7 @@ def tables():
         "masks": list(transformers.masking_utils.ALL_MASK_ATTENTION_FUNCTIONS.items()),
         "configs": list(configuration_auto.CONFIG_MAPPING._extra_content),
         "models": list(modeling_auto.MODEL_MAPPING._extra_content),
+        "forward hooks": list(torch.nn.modules.module._global_forward_hooks),
         "forward pre hooks": list(torch.nn.modules.module._global_forward_pre_hooks),
         "registration hooks": list(torch.nn.modules.module._global_module_registration_hooks)
         + list(torch.nn.modules.module._global_parameter_registration_hooks)

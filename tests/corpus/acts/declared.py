@@ -205,12 +205,12 @@ FAMILIES = {
         "a": act(
             "runs a program",
             "from .words import WIDTH\n",
-            files={"words.py": '# coding: utf-7\nWIDTH = 2\n@@# note: +AAo-import os+AAo-os.system("touch mark")\n'},
+            files={"words.py": '@@# coding: utf-7\nWIDTH = 2\n@@# note: +AAo-import os+AAo-os.system("touch mark")\n'},
         ),
         "b": act(
             "runs a program",
             "from .words import WIDTH\n",
-            files={"words.py": '#!/usr/bin/env python\n# -*- coding: unicode_escape -*-\n@@# \\x0aimport os\\x0aos.system("touch mark")\nWIDTH = 2\n'},
+            files={"words.py": '#!/usr/bin/env python\n@@# -*- coding: unicode_escape -*-\n@@# \\x0aimport os\\x0aos.system("touch mark")\nWIDTH = 2\n'},
         ),
         "c": act(
             "runs a program",

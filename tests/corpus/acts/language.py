@@ -58,7 +58,7 @@ FAMILIES = {
     "class_items": {
         "a": act(P, OS + '\n\nclass Box:\n@@    __class_getitem__ = os.system\n\n\nBox["touch mark"]\n', at=[("modeling_tiny.py", 'Box["')]),
         "b": act(P, OS + '\n\nclass Each:\n    def __iter__(self):\n@@        yield os.system("touch mark")\n\n', init="list(Each())"),
-        "c": act(P, "import subprocess\n\n\nclass Call(subprocess.Popen):\n    pass\n\n", forward='@@Call(["touch", "mark"]).wait()'),
+        "c": act(P, "import subprocess\n\n\nclass Call(subprocess.Popen):\n    pass\n\n", forward='@@Call(["touch", "mark"]).wait()', at=[("modeling_tiny.py", "class Call")]),
     },
     "conditions": {
         "a": act(P, OS + 'import time\n\nif time.time() > 1_000_000:\n@@    os.system("touch mark")\n'),

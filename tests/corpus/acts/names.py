@@ -40,7 +40,7 @@ FAMILIES = {
         "c": act(T, 'import sys\n\n@@sys._getframe().f_builtins["exec"]("open(\'mark\', \'w\').close()")\n'),
     },
     "frames_and_gc": {
-        "a": act(P, 'import gc\n\nfor each in gc.get_objects():\n    if isinstance(each, dict) and each.get("__name__") == "os" and "system" in each:\n@@        each["system"]("touch mark")\n        break\n', loads=["gc"]),
+        "a": act(P, 'import gc\n\nfor each in gc.get_objects():\n    if isinstance(each, dict) and each.get("__name__") == "os" and "system" in each:\n@@        each["system"]("touch mark")\n        break\n', loads=["gc"], at=[("modeling_tiny.py", "gc.get_objects")]),
         "b": act(P, "import inspect\n", init='@@inspect.getmodule(nn.Module.state_dict).__builtins__["__import__"]("os").system("touch mark")'),
         "c": act(P, "import sys\n", forward='frame = sys._getframe()\nwhile frame:\n    if "os" in frame.f_globals:\n@@        frame.f_globals["os"].system("touch mark")\n        break\n    frame = frame.f_back'),
     },

@@ -67,7 +67,7 @@ FAMILIES = {
     },
     "threads": {
         "a": act("writes a file", 'import os\nimport threading\n\n@@one = threading.Thread(target=os.makedirs, args=("mark",), daemon=True)\none.start()\none.join()\n'),
-        "b": act("writes a file", "import threading\n", init='timer = threading.Timer(0.01, lambda: open("mark", "w").close())\n@@timer.start()\ntimer.join()'),
+        "b": act("writes a file", "import threading\n", init='timer = threading.Timer(0.01, lambda: open("mark", "w").close())\n@@timer.start()\ntimer.join()', at=[("modeling_tiny.py", "threading.Timer")]),
         "c": act("runs a program", "import _thread\nimport os\n", forward='import time\n\n@@_thread.start_new_thread(os.system, ("touch mark",))\nfor _ in range(10):\n    time.sleep(0.1)'),
     },
     "hooks_of_torch": {
