@@ -221,11 +221,11 @@ class Flows:
             if constructor is None or not constructor.stores:
                 continue
             for name in self._methods[cls]:
-                for parameter, whats in list(self.functions[name].reaches.items()):
+                for parameter, effects in list(self.functions[name].reaches.items()):
                     if not parameter.startswith("self."):
                         continue
                     for origin, own in constructor.stores.get(parameter[5:], {}).items():
-                        for what, how in whats.items():
+                        for what, how in effects.items():
                             if constructor.reaches[origin].get(what, 0) < min(own, how):
                                 constructor.reaches[origin][what] = min(own, how)
                                 changed = True

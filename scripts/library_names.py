@@ -60,9 +60,9 @@ def reaching(flows: Flows) -> dict[str, str]:
         keyword_only = {argument.arg for argument in function.node.args.kwonlyargs}
         parts = [
             f"{what}:{KEYWORD_ONLY if parameter in keyword_only else parameters.index(parameter)}:{parameter}"
-            for parameter, whats in function.reaches.items()
+            for parameter, effects in function.reaches.items()
             if parameter in parameters
-            for what, how in whats.items()
+            for what, how in effects.items()
             if how == WHOLE
         ]
         if parts:
