@@ -33,11 +33,15 @@ TOO_DEEP = "is nested too deeply to be read; what it does is not known."
 class Interpreter(Expressions):
     """One folder while it is read; ``findings()`` is the result."""
 
-    def findings(self) -> list[Finding]:
-        """Everything that was seen, by file and line."""
+    def findings(self, readings: int = READINGS) -> list[Finding]:
+        """Everything that was seen, by file and line.
+
+        Args:
+            readings: how often the folder is read at most; each one knows what the last has learned.
+        """
         for module in self.modules:
             self.scopes[module.tree] = Scope("module", module.tree, module)
-        for number in range(READINGS):
+        for number in range(readings):
             # what the last reading says counts: an earlier one does not know yet what every name can be
             self.changed = False
             self.first_reading = number == 0

@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pinfold.audit.finding import WARNING, Finding
-from pinfold.audit.security.interpreter import Interpreter
+from pinfold.audit.security.interpreter import READINGS, Interpreter
 from pinfold.audit.security.rules.bandit import second_opinion
 from pinfold.audit.security.rules.pickles import hidden_pickles
 from pinfold.audit.security.rules.settings import setting_findings, template_files
@@ -62,7 +62,7 @@ def security_findings(
     """
     modules = list(modules)
     with _same_depth():
-        findings = Interpreter(modules).findings()
+        findings = Interpreter(modules).findings(READINGS if reached else 1)
     for module in modules:
         findings += _source_findings(module)
     if reached:

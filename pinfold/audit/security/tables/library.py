@@ -55,6 +55,7 @@ def resolve(path: str) -> str:
     return current
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def reaches(path: str) -> tuple[Reach, ...]:
     """Where the arguments of a function, or of a method of a class or of something made by a call, arrive."""
     name = resolve(path.replace("()", "").replace("[]", ""))
