@@ -1,15 +1,14 @@
 """What a directory holds, judged without running it: what a load runs, what the audit finds, where it should load."""
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from pinfold.audit.finding import ERROR, Finding, errors
+from pinfold.audit.finding import Finding, by_harm, errors
 from pinfold.audit.run import audit
 from pinfold.audit.security.run import UNSEEN, accepted
 from pinfold.common.errors import UserError
@@ -17,7 +16,7 @@ from pinfold.folder.contents import adapter_inside, check_files, code_elsewhere,
 from pinfold.folder.declared import declared_entries
 from pinfold.folder.filenames import PICKLES
 from pinfold.folder.human_half import read_human_half
-from pinfold.folder.loaded_code import FilesOnDisk, find_loaded_code
+from pinfold.folder.loaded_code import FilesOnDisk, LoadedCode, find_loaded_code
 from pinfold.folder.model_folder import ALL_FILES, LARGEST, ModelFolder, read_modules
 from pinfold.folder.releases import every_minor, lowest_version, model_types, release_ranges
 
@@ -51,6 +50,8 @@ EFFECTS = {
     "P29": (">=5.24", FAILS, "an output class with a cache of its own"),
     "P22b": ("<5", FAILS, "a tokenizer class of transformers 5"),
 }
+NEWLINE = b"\n"
+MOST_NAMES = 40  # of files in one line of the report
 MEMBER = re.compile(r": (PreTrainedModel|DynamicCache|GenerationMixin)\.")
 
 
@@ -73,7 +74,7 @@ class Report:
         """The report for people."""
         yield self.name
         yield from (f"  {fact}" for fact in self.facts)
-        for finding in sorted(self.findings, key=lambda f: (f.severity != ERROR, f.code, f.file, f.line)):
+        for finding in sorted(self.findings, key=by_harm):
             yield f"  {finding.severity:<7}  {finding}"
         if self.runnable:
             yield "  What an audit cannot see:"
@@ -103,13 +104,15 @@ def examine(directory: Path, name: str, sizes: dict[str, int] | None = None) -> 
         sizes = {path: size for path, size in sizes.items() if (directory / path).is_file()}
     if not sizes:
         raise UserError(f"{name}: no files; give a model folder, or what save_pretrained wrote")
-    folder = read_modules(directory)
+    folder = read_modules(directory, unreadable={})  # the audit says which it could not read
     has_code = bool(folder.modules)
     elsewhere = code_elsewhere(directory)
-    report = Report(name, runnable=has_code, foreign_code=bool(elsewhere))
+    references = [*folder.auto_map().values(), *folder.pipelines.values()]
+    runs = find_loaded_code(FilesOnDisk(directory), references, LARGEST, ALL_FILES)
+    report = Report(name, runnable=bool(has_code or runs.files), foreign_code=bool(elsewhere or runs.foreign))
     report.facts.append(f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB")
-    report.facts += _code_that_runs(directory, folder)
-    report.facts += _code_elsewhere_and_weights(directory, folder, sizes, elsewhere)
+    report.facts += _code_that_runs(directory, folder, runs)
+    report.facts += _code_elsewhere_and_weights(directory, runs, sizes, elsewhere)
     report.findings = audit(directory, folder if has_code else None)
     report.facts += _accepted_by_author(directory, report.findings)
     if has_code and not folder.auto_map() and not elsewhere:
@@ -130,47 +133,54 @@ def _accepted_by_author(directory: Path, findings: list[Finding]) -> list[str]:
     return [f"accepted by the author: {f.code} in {f.file} ({f.reason})" for f in judged if f.reason]
 
 
-def _code_that_runs(directory: Path, folder: ModelFolder) -> list[str]:
+def _code_that_runs(directory: Path, folder: ModelFolder, runs: LoadedCode) -> list[str]:
     """Which of the folder's files a load executes, and which not."""
-    if not folder.modules:
-        return []
-    references = [*folder.auto_map().values(), *folder.pipelines.values()]
-    runs = find_loaded_code(FilesOnDisk(directory), references, LARGEST, ALL_FILES)
-    names = {path.removesuffix(".py") for path in runs.files}
-    loaded = [module for name, module in sorted(folder.modules.items()) if name in names]
-    nested = sorted(path for path in runs.files if "/" in path)
     facts = []
-    if loaded or nested:
-        lines = {module.file: module.source.count("\n") for module in loaded}
-        lines |= {path: (directory / path).read_bytes().count(b"\n") for path in nested}
-        files = ", ".join(f"{file} ({count} lines)" for file, count in lines.items())
-        facts.append(f"runs on your machine: {files}; imports {', '.join(folder.packages(loaded))}")
-    rest = sorted(set(folder.modules) - names - {"__init__"})
-    if rest:
-        facts.append(f"not loaded by from_pretrained: {', '.join(f'{name}.py' for name in rest)}")
+    if runs.files:
+        loaded = [folder.modules[stem] for path in runs.files if (stem := path.removesuffix(".py")) in folder.modules]
+        ordered = sorted(runs.files, key=lambda path: (path.count("/"), path))
+        files = [f"{path} ({(directory / path).read_bytes().count(NEWLINE)} lines)" for path in ordered]
+        packages = folder.packages(loaded)
+        facts.append(f"runs on your machine: {_some(files)}" + (f"; imports {', '.join(packages)}" * bool(packages)))
+    if runs.missing:
+        facts.append(f"named by the settings, and not here: {_some(runs.missing)}")
+    if rest := [path for path in runs.others if path != "__init__.py"]:
+        facts.append(f"not loaded by from_pretrained: {_some(rest)}")
     return facts
 
 
+def _some(names: Sequence[str]) -> str:
+    """Names in a line, not more than can be read."""
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
 def _code_elsewhere_and_weights(
-    directory: Path, folder: ModelFolder, sizes: dict[str, int], elsewhere: dict[str, set[str]]
+    directory: Path, runs: LoadedCode, sizes: dict[str, int], elsewhere: dict[str, set[str]]
 ) -> list[str]:
     facts = [
         f"runs code of {repo} for {', '.join(sorted(autos))}; read that too: pinfold check {repo}"
         for repo, autos in sorted(elsewhere.items())
     ]
+    facts += [
+        f"runs code of {repo}; read that too: pinfold check {repo}" for repo in runs.foreign if repo not in elsewhere
+    ]
     weights = [name for name in sizes if name.endswith(".safetensors")]
     pickles = [name for name in sizes if name.endswith(PICKLES)]
-    base = _base_of_adapter(directory)
+    base = runs.base
+    unread = [path for path, _ in runs.unread]
     named = sorted({entry.split(".")[0] + ".py" for entry in declared_entries(directory).values()})
-    if not folder.modules and not elsewhere and not base and named:
+    if unread and not runs.any:
+        facts.append(f"may run code: {_some(unread)} cannot be read")
+    elif not folder.modules and not elsewhere and not base and named:
         facts.append(f"no Python code, though its settings name {', '.join(named)}: it is not loaded without that")
-    elif not folder.modules and not elsewhere and not base and (kind := _unknown_type(directory)):
+    elif not runs.any and not runs.others and not base and (kind := _unknown_type(directory)):
         facts.append(f"no Python code, and model_type {kind!r} is none of transformers' own: its code is missing")
-    elif not folder.modules and not elsewhere and not base:
+    elif not runs.any and not runs.others and not base:
         facts.append(f"no Python code: {_kind_without_code(directory, sizes)}; trust_remote_code is not needed for it")
     if base:
         # AutoModel ignores the revision in adapter_config.json, and so runs what the base's main branch holds
-        facts.append(f"an adapter: a load also runs the code of {base[0]}, not pinned; pinfold check {base[0]}")
+        facts.append(f"an adapter: a load also runs the code of {base}, not pinned; pinfold check {base}")
     if weights:
         facts.append(f"weights: {len(weights)} safetensors file{'s' * (len(weights) > 1)}")
         inside = None if base else adapter_inside([directory / name for name in weights if "/" not in name])
@@ -184,16 +194,6 @@ def _code_elsewhere_and_weights(
     else:
         facts.append("no weights")
     return facts
-
-
-def _base_of_adapter(directory: Path) -> tuple[str, str] | None:
-    """The repository that an adapter is loaded on top of, and the revision that its settings name."""
-    try:
-        settings = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))
-        base = settings["base_model_name_or_path"]
-        return (base, str(settings.get("revision") or "")) if isinstance(base, str) and base else None
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return None
 
 
 def _unknown_type(directory: Path) -> str:

@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 
 ERROR, WARNING = "error", "warning"
+# What code could do to a machine, the most harmful first; what breaks a load comes after it.
+HARM = (
+    *("S10", "S02", "S01", "S05", "S06", "S08", "S03", "S04", "S07", "S11"),
+    *("S15", "S14", "S12", "S13", "S09"),
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,12 @@ class Finding:
         fix = f" {self.fix}" if self.fix else ""
         accepted = f" (accepted: {self.reason})" if self.reason else ""
         return f"{self.code} {self.sentence}{fix}{accepted}"
+
+
+def by_harm(finding: Finding) -> tuple:
+    """The order of a report: errors first, and among them what could do most harm."""
+    rank = HARM.index(finding.code) if finding.code in HARM else len(HARM)
+    return finding.severity != ERROR, rank, finding.code, finding.file, finding.line
 
 
 def errors(findings: list[Finding]) -> list[Finding]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from pinfold.audit.finding import Finding
+from pinfold.folder.loaded_code import LoadedCode
 from pinfold.folder.model_folder import ModelFolder, Module, located, root
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -23,7 +24,7 @@ class ReachableCode:
         auto_map: Auto class -> "module.Class", of the folder.
         lowest_version: the oldest transformers that the folder supports, such as (4, 48).
         configs: the JSON files that were there, by name.
-        nested: paths of further Python files that are loaded out of folders, such as custom_generate/generate.py.
+        runs: everything that a load runs, with what it takes out of folders, such as custom_generate/generate.py.
         original: the folder that ``directory`` is a staged copy of.
     """
 
@@ -33,7 +34,7 @@ class ReachableCode:
     auto_map: dict[str, str]
     lowest_version: tuple[int, int]
     configs: dict[str, dict] = field(default_factory=dict)
-    nested: list[str] = field(default_factory=list)
+    runs: LoadedCode = field(default_factory=LoadedCode)
     original: Path | None = None
 
     @property

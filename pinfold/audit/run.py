@@ -23,13 +23,13 @@ from pinfold.audit.rules import sentence as sentence_rules
 from pinfold.audit.rules import settings as settings_rules
 from pinfold.audit.rules import ties as tie_rules
 from pinfold.audit.rules import weights as weight_rules
-from pinfold.audit.security.run import security_findings
+from pinfold.audit.security.places import acts
 from pinfold.common.errors import UserError
 from pinfold.common.files import parse_object
 from pinfold.folder import releases
 from pinfold.folder.filenames import PREPROCESSING
 from pinfold.folder.loaded_code import FilesOnDisk, find_loaded_code
-from pinfold.folder.model_folder import ALL_FILES, LARGEST, ModelFolder, read_modules, read_text
+from pinfold.folder.model_folder import ALL_FILES, LARGEST, ModelFolder, read_text
 
 __all__ = ["Finding", "audit", "snippets"]
 CONFIGS = (
@@ -88,7 +88,7 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit, or
     if code:
         yield from _code(code, judge_digest="config.json" in configs)
     else:
-        yield from security_findings(ModelFolder(directory, {}), [], configs)
+        yield from acts(directory, ModelFolder(directory, {}), [], find_loaded_code(FilesOnDisk(directory)), configs)
     yield from sentence_rules.modules(directory)
     if "config.json" in configs or folder is None:
         headers = weight_rules.safetensors(directory)
@@ -132,20 +132,7 @@ def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
     yield from generation_rules.output_fields(code)
     if judge_digest:
         yield from file_rules.outdated_digest(code)
-    yield from security_findings(code.folder, code.modules, code.configs)
-    yield from _nested_code(code)
-
-
-def _nested_code(code: ReachableCode) -> Iterator[Finding]:
-    """What a load runs out of folders of the repository, such as custom_generate: read by the same security rules."""
-    by_folder: dict[str, list[str]] = {}
-    for path in code.nested:
-        place, _, file = path.rpartition("/")
-        by_folder.setdefault(place, []).append(file.removesuffix(".py"))
-    for place, names in by_folder.items():
-        inner = read_modules(code.directory / place)
-        modules = [inner.modules[name] for name in names if name in inner.modules]
-        yield from security_findings(inner, modules, {}, inside=place)
+    yield from acts(code.directory, code.folder, code.modules, code.runs, code.configs)
 
 
 def reachable_code(
@@ -165,9 +152,8 @@ def reachable_code(
     every = [*(place.split(".")[0] for place in references), *(path.removesuffix(".py") for path in runs.files)]
     major, minor = releases.lowest_version(folder).split(".")[:2]
     lowest = int(major), int(minor)
-    nested = [path for path in runs.files if "/" in path]
     entries = {**named, **places}
-    return ReachableCode(directory, folder, folder.closure(every), entries, lowest, configs, nested, original)
+    return ReachableCode(directory, folder, folder.closure(every), entries, lowest, configs, runs, original)
 
 
 def read_configs(directory: Path) -> dict[str, dict]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from pinfold.common.errors import UserError
 from pinfold.common.safetensors import read_tensors
 from pinfold.folder.filenames import READ
-from pinfold.folder.model_folder import leads_out, outside
+from pinfold.folder.loaded_code import leads_out
+from pinfold.folder.model_folder import outside
 from pinfold.folder.tokenizer_files import TOKENIZER_CONFIG
 
 INSIDE = re.compile(r"(^|\.)(base_model\.model\.|base_layer\.|lora_[AB]\.|lora_embedding_[AB](\.|$))")

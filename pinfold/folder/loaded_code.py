@@ -1,11 +1,13 @@
 """Which code loading a repository runs: what its settings name, and what that imports from beside it.
 
-Whoever reads "no code" trusts it, so whatever cannot be read counts as code.
+The one answer for `check`, the audit and the Hub's pages. Whoever reads "no code" trusts it, so whatever cannot be
+read counts as code, and Python files that no load reaches are named as well.
 """
 
 import ast
 import io
 import json
+import os
 import posixpath
 import re
 import tokenize
@@ -23,7 +25,7 @@ MAX_MODULE = 2**19  # bytes of one Python file
 MAX_SOURCE = 2**20  # and of all of them: parsing a megabyte can take seconds, in which nothing else runs
 MAX_CODE_FILES = 200
 MAX_NAME = 300  # characters of a made-up name
-_SETTINGS = re.compile(r"(?i).*config.*|modules\.json|model_index\.json")
+_SETTINGS = re.compile(r"(?i)(?:.*/)?(?:[^/]*config[^/]*|modules\.json|model_index\.json)")
 _FILENAME = "code-of-a-repository"
 # As transformers looks for what to download beside a module, in strings and comments too; but in linear time.
 _COPIED = (
@@ -31,6 +33,11 @@ _COPIED = (
     re.compile(r"^[^\S\n]*from\s+\.(\S+)\s+import", re.M),
 )
 warnings.filterwarnings("ignore", module=_FILENAME)  # about a stranger's escapes
+
+
+def is_settings(path: str) -> bool:
+    """Whether a JSON file has the name of one that libraries read as settings."""
+    return _SETTINGS.fullmatch(path) is not None
 
 
 class Unreadable(ValueError):
@@ -46,6 +53,8 @@ class LoadedCode:
     foreign: tuple[str, ...] = ()  # repositories that code is taken from
     unread: tuple[tuple[str, str], ...] = ()  # (file, why it could not be looked into)
     cut: bool = False  # more files than are followed
+    others: tuple[str, ...] = ()  # Python files that no load reaches
+    base: str = ""  # the repository that an adapter is loaded on top of, with its code
 
     @property
     def any(self) -> bool:
@@ -86,16 +95,20 @@ def read_settings(files: Files, path: str, room: int = MAX_JSON) -> Any:
 
 
 class FilesOnDisk:
-    """The files below a directory, as `find_loaded_code` reads them; links and caches are left out."""
+    """The files below a directory, as `find_loaded_code` reads them.
+
+    Links out of it are left out, and what a checkout keeps beside its files: git's own directory, environments.
+    """
 
     def __init__(self, directory: Path):
         self.directory = directory
         self.unread: dict[str, str] = {}
-        self._sizes = {
-            path.relative_to(directory).as_posix(): path.stat().st_size
-            for path in sorted(directory.rglob("*"))
-            if path.is_file() and "__pycache__" not in path.parts and _stays_inside(path, directory)
-        }
+        self._sizes: dict[str, int] = {}
+        for place, folders, names in os.walk(directory):
+            folders[:] = sorted(name for name in folders if not _is_apart(Path(place, name)))
+            for path in (Path(place, name) for name in sorted(names)):
+                if path.suffix != ".pyc" and path.is_file() and not (path.is_symlink() and leads_out(path, directory)):
+                    self._sizes[path.relative_to(directory).as_posix()] = path.stat().st_size
 
     @property
     def paths(self) -> list[str]:
@@ -123,8 +136,18 @@ class FilesOnDisk:
             raise Unreadable(str(error.strerror)) from error
 
 
-def _stays_inside(path: Path, directory: Path) -> bool:
-    return path.resolve().is_relative_to(directory.resolve())
+def _is_apart(folder: Path) -> bool:
+    """Whether a folder of a checkout is no part of what is published: git's own, or a virtual environment."""
+    return folder.name == ".git" or (folder / "pyvenv.cfg").is_file()
+
+
+def leads_out(path: Path, directory: Path) -> bool:
+    """Whether a path ends outside of the folder. The blobs of a Hub cache belong to its snapshots."""
+    directory, path = directory.resolve(), path.resolve()
+    if path.is_relative_to(directory):
+        return False
+    snapshot = next((p for p in (directory, *directory.parents) if p.parent.name == "snapshots"), None)
+    return snapshot is None or path.parent != snapshot.parent.parent / "blobs"
 
 
 def find_loaded_code(
@@ -138,22 +161,33 @@ def find_loaded_code(
     """
     pending: list[str] = []
     foreign: list[str] = []
-    for reference in dict.fromkeys([*_references_of_settings(files), *references]):
+    settings = _Settings(files)
+    for place, reference in dict.fromkeys([*settings.references(), *(("", each) for each in references)]):
         elsewhere, _, local = reference.rpartition("--")
         if elsewhere:
             foreign.append(elsewhere[:MAX_NAME])
         else:
-            pending.append(posixpath.normpath(local.partition(".")[0] + ".py"))
+            pending += _places(place, local, files)
     if GENERATE in files:
         pending.append(GENERATE)
     reached, missing, cut = _follow_imports(list(dict.fromkeys(pending)), files, largest, room)
+    others = sorted(path for path in files.paths if path.endswith(".py") and path not in set(reached))
     return LoadedCode(
         tuple(reached),
         tuple(each[:MAX_NAME] for each in missing),
         tuple(dict.fromkeys(foreign)),
         tuple(files.unread.items()),
         cut,
+        tuple(others),
+        settings.base[:MAX_NAME],
     )
+
+
+def _places(folder: str, reference: str, files: Files) -> list[str]:
+    """The files that "module.Class" can mean: at the top, and beside the settings in a folder that say it."""
+    name = posixpath.normpath(reference.partition(".")[0] + ".py")
+    beside = posixpath.normpath(posixpath.join(folder, name))
+    return [path for path in dict.fromkeys([name, beside]) if path in files] or [name]
 
 
 def auto_map_texts(value: Any) -> list[str]:
@@ -165,28 +199,48 @@ def auto_map_texts(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-def _references_of_settings(files: Files) -> Iterator[str]:
-    """References to classes, in every JSON file beside the config: each library has its own settings."""
-    room = MAX_SETTINGS
-    must = [path for path in files.paths if "/" not in path and path.endswith(".json") and _SETTINGS.fullmatch(path)]
-    others = [path for path in files.paths if "/" not in path and path.endswith(".json") and path not in must]
-    for path in [*sorted(must, key=lambda each: (each != "config.json", each)), *sorted(others)]:
-        size = files.size(path)
-        # A vocabulary or an index of weights: large, and no library looks for code in it.
-        if path in others and size > min(room, MAX_JSON):
-            continue
-        content = read_settings(files, path, room)
-        room -= min(size, room)
-        if path in others:
-            files.unread.pop(path, None)  # whatever it is, it does not hold settings
-        if path == "modules.json":
+class _Settings:
+    """What the JSON files of a repository name as code."""
+
+    def __init__(self, files: Files):
+        self.files = files
+        self.base = ""  # of an adapter
+
+    def references(self) -> Iterator[tuple[str, str]]:
+        """(folder, reference to a class), of every JSON file at any depth: each library has its own settings."""
+        files, room = self.files, MAX_SETTINGS
+        names = sorted((path for path in files.paths if path.endswith(".json")), key=lambda path: path.count("/"))
+        must = [path for path in names if is_settings(path)]
+        must.sort(key=lambda path: (path.count("/"), path != "config.json", path))
+        for path in [*must, *(path for path in names if not is_settings(path))]:
+            size = files.size(path)
+            is_config = is_settings(path)
+            # A vocabulary or an index of weights: large, and no library looks for code in it.
+            if not is_config and size > min(room, MAX_JSON):
+                continue
+            content = read_settings(files, path, room)
+            room -= min(size, room)
+            if not is_config:
+                files.unread.pop(path, None)  # whatever it is, it does not hold settings
+            folder, _, name = path.rpartition("/")
+            try:
+                references = list(self._of_file(name, content, folder))
+            except RecursionError:
+                files.unread[path] = "nested too deep"
+                continue
+            yield from ((folder, reference) for reference in references)
+
+    def _of_file(self, name: str, content: Any, folder: str) -> Iterator[str]:
+        if name == "modules.json":
             yield from _sentence_modules(content)
-        if path == "model_index.json":
-            yield from _pipeline_parts(content, files)
-        try:
-            yield from list(_references(content))
-        except RecursionError:
-            files.unread[path] = "nested too deep"
+        if name == "router_config.json" and isinstance(content, dict) and isinstance(content.get("types"), dict):
+            yield from _sentence_modules([{"type": each} for each in content["types"].values()])
+        if name == "model_index.json" and not folder:
+            yield from _pipeline_parts(content, self.files)
+        if name == "adapter_config.json" and isinstance(content, dict):
+            base = content.get("base_model_name_or_path")
+            self.base = self.base or (base if isinstance(base, str) else "")
+        yield from _references(content)
 
 
 def _references(content: Any) -> Iterator[str]:
@@ -242,13 +296,14 @@ def _follow_imports(pending: list[str], files: Files, largest: int, room: int) -
         try:
             content = files.read(path, largest, room)
             room -= len(content)
-            source = _decoded(content)
+            source = decode_python(content)
         except Unreadable as error:
             files.unread[path] = str(error)
             continue
-        imported = _copied_beside(path, source)
+        # transformers' scanner reads every file as UTF-8, whatever Python makes of it
+        imported = list(dict.fromkeys([*_copied_beside(path, source), *_copied_beside(path, _as_utf8(content))]))
         try:
-            imported += _imported_files(path, ast.parse(source, _FILENAME))
+            imported += _imported_files(path, ast.parse(content, _FILENAME))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             files.unread[path] = "not Python that this server understands"
         more = [each for each in dict.fromkeys(imported) if each in files and each not in seen]
@@ -257,16 +312,24 @@ def _follow_imports(pending: list[str], files: Files, largest: int, room: int) -
     return reached, missing, False
 
 
-def _decoded(content: bytes) -> str:
-    """A module's text, as Python decodes it: in another encoding it may say another thing."""
+def decode_python(content: bytes) -> str:
+    """A module's text, as Python decodes it: in another encoding it may say another thing.
+
+    Python's compiler ends a line at a carriage return too before it looks for the encoding; `tokenize` does not.
+
+    Raises:
+        Unreadable: Python cannot decode it either.
+    """
     try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-        if encoding not in ("utf-8", "utf-8-sig", "ascii", "iso-8859-1"):
-            raise Unreadable(f"written in {encoding[:40]}")
-        text = content.decode(encoding)
-    except (SyntaxError, UnicodeDecodeError) as error:
-        raise Unreadable("not written in UTF-8") from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+        lines = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(lines).readline)
+        return lines.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+    except (SyntaxError, UnicodeError, LookupError) as error:
+        raise Unreadable(f"not text that Python can decode ({error})"[:MAX_NAME]) from error
+
+
+def _as_utf8(content: bytes) -> str:
+    return content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _copied_beside(path: str, source: str) -> list[str]:

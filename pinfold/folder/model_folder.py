@@ -5,6 +5,7 @@ Nothing here imports or executes the folder; everything is read from the syntax 
 
 import ast
 import bisect
+import codecs
 import collections
 import functools
 import hashlib
@@ -18,6 +19,7 @@ from typing import Protocol, cast
 from pinfold.common.errors import UserError
 from pinfold.folder.declared import declared_entries, declared_pipelines
 from pinfold.folder.kinds import DEFAULT_AUTO, KINDS, head, stock_kind
+from pinfold.folder.loaded_code import decode_python, leads_out
 
 # transformers' loader finds a module's siblings with such a pattern, in docstrings as well. Its own begins with \s*,
 # which takes quadratic time on a file of empty lines; the beginning of a line is enough.
@@ -25,6 +27,7 @@ RELATIVE_IMPORT = re.compile(r"^[^\S\n]*(?:from\s+\.(\w+)\s+import|import\s+\.(\
 DIGEST_LINE = re.compile(r"^CODE_DIGEST\s*(?::\s*str\s*)?=.*$", re.MULTILINE)
 # Bounds for files of strangers: the largest modeling file of transformers has 300 KB and 40 levels of nesting.
 LARGEST, ALL_FILES, DEEPEST, MOST_CLASSES = 1_000_000, 10_000_000, 200, 2000
+PYTHON = "a model folder holds Python source in UTF-8"
 
 
 class Located(Protocol):
@@ -352,8 +355,11 @@ def read_folder(path: str | Path) -> ModelFolder:
     return folder
 
 
-def read_modules(path: str | Path) -> ModelFolder:
+def read_modules(path: str | Path, unreadable: dict[str, str] | None = None) -> ModelFolder:
     """Read every Python file directly in a folder, whatever it defines; there may be none.
+
+    Args:
+        unreadable: takes the files that cannot be read, with the reason, where that is no mistake of the caller's.
 
     Raises:
         UserError: no such folder, or a file that is not Python, too large, too deep, or not in the folder.
@@ -364,11 +370,18 @@ def read_modules(path: str | Path) -> ModelFolder:
         raise UserError(f"{path}: {wrong} with configuration_*.py and modeling_*.py")
     folder, total = ModelFolder(path, {}, declared=declared_entries(path), pipelines=declared_pipelines(path)), 0
     for file in sorted(path.glob("*.py")):
-        source = read_text(file, path, LARGEST, "a model folder holds Python source in UTF-8")
-        total += len(source)
+        content = read_bytes(file, path, LARGEST, PYTHON)
+        total += len(content)
         if total > ALL_FILES:
             raise UserError(f"{path}: more than {ALL_FILES // 10**6} MB of Python files; keep only the model's")
-        module = folder.modules[file.stem] = Module(file.stem, file, source, _parse(file, source))
+        try:
+            module = parse_module(file, content)
+        except UserError as error:
+            if unreadable is None:
+                raise
+            unreadable[file.name] = str(error)
+            continue
+        folder.modules[file.stem] = module
         for node in _definitions(module.tree):
             folder.classes.setdefault(node.name, (module, node))
     if len(folder.classes) > MOST_CLASSES:
@@ -382,6 +395,18 @@ def read_text(file: Path, directory: Path, limit: int, cure: str) -> str:
     Raises:
         UserError: it is a link out of the folder, not a regular file, larger than ``limit`` bytes, or not UTF-8.
     """
+    try:
+        return read_bytes(file, directory, limit, cure).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    except ValueError as error:
+        raise UserError(f"{file}: {error}; {cure}") from None
+
+
+def read_bytes(file: Path, directory: Path, limit: int, cure: str) -> bytes:
+    """A file of a folder that may be a stranger's.
+
+    Raises:
+        UserError: it is a link out of the folder, not a regular file, or larger than ``limit`` bytes.
+    """
     if file.is_symlink() and leads_out(file, directory):
         raise outside(file)
     if not file.is_file():
@@ -389,10 +414,7 @@ def read_text(file: Path, directory: Path, limit: int, cure: str) -> str:
     size = file.stat().st_size
     if size > limit:
         raise UserError(f"{file}: {size / 1e6:.1f} MB, and {limit / 1e6:g} MB is the limit here; {cure}")
-    try:
-        return file.read_text(encoding="utf-8")
-    except ValueError as error:
-        raise UserError(f"{file}: {error}; {cure}") from None
+    return file.read_bytes()
 
 
 def outside(path: Path) -> UserError:
@@ -400,27 +422,29 @@ def outside(path: Path) -> UserError:
     return UserError(f"{path}: links out of the folder; put the file itself there")
 
 
-def leads_out(path: Path, directory: Path) -> bool:
-    """Whether a path ends outside of the folder. The blobs of a Hub cache belong to its snapshots."""
-    directory, path = directory.resolve(), path.resolve()
-    cached = directory.parent.name == "snapshots" and path.parent == directory.parent.parent / "blobs"
-    return not path.is_relative_to(directory) and not cached
+def parse_module(file: Path, content: bytes) -> Module:
+    """A Python file as Python reads it: in the encoding that it declares, which can make another text of it.
 
-
-def _parse(file: Path, source: str) -> ast.Module:
-    """The syntax tree, of a depth that later steps can walk."""
-    cure = "a model folder holds Python source in UTF-8"
-    if source.startswith("\ufeff"):
+    Raises:
+        UserError: it is not Python, or too deep for later steps to walk.
+    """
+    if content.startswith(codecs.BOM_UTF8):
         raise UserError(f"{file}: begins with a byte order mark, which the loader refuses; save it without one")
     try:
+        source = decode_python(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd escapes are the author's matter
-            tree = ast.parse(source, filename=file.name)
+            tree = ast.parse(content, filename=file.name)
     except SyntaxError as error:
         raise UserError(f"{file}:{error.lineno}: {error.msg}; this file is not valid Python") from None
-    except (ValueError, RecursionError, MemoryError) as error:
+    except (ValueError, RecursionError, MemoryError) as error:  # Unreadable is one
         reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
-        raise UserError(f"{file}: {reason}; {cure}") from None
+        raise UserError(f"{file}: {reason}; {PYTHON}") from None
+    _check_depth(file, tree)
+    return Module(file.stem, file, source, tree)
+
+
+def _check_depth(file: Path, tree: ast.Module) -> None:
     level: list[ast.AST] = [tree]
     depth = 0
     while level:
@@ -428,8 +452,7 @@ def _parse(file: Path, source: str) -> ast.Module:
         depth += 1
         if depth > DEEPEST:
             line = next((n.lineno for n in level if hasattr(n, "lineno")), 1)
-            raise UserError(f"{file}:{line}: nested more than {DEEPEST} levels deep; {cure}")
-    return tree
+            raise UserError(f"{file}:{line}: nested more than {DEEPEST} levels deep; {PYTHON}")
 
 
 def _definitions(tree: ast.Module) -> list[ast.ClassDef]:

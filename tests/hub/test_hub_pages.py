@@ -329,8 +329,8 @@ RUNS = {  # what a repository holds, the file that its page must name, and what 
     ),
     "another encoding": (
         imports("# coding: utf-7\n+AGYAcgBvAG0- .evil import x\n"),
-        "modeling_x.py",
-        "could not be read written in utf-7",
+        "evil.py",
+        "",
     ),
     "not Python": (imports("(" * 5000), "modeling_x.py", "not Python that this server understands"),
     "long reference": (maps("config.json", {"auto_map": {"A": f"modeling_x.{'X' * 400}"}}), "modeling_x.py", ""),

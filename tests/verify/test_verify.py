@@ -35,7 +35,7 @@ SPY = """
 import os, pathlib, pwd
 _seen = {{
     "environment": sorted(k + "=" + v for k, v in os.environ.items()),
-    "home": [str(p) for p in pathlib.Path(pwd.getpwuid(os.getuid()).pw_dir).glob("*")] + os.listdir({home!r}),
+    "home": [str(p) for place in (pwd.getpwuid(os.getuid()).pw_dir, {home!r}) for p in pathlib.Path(place).glob("*")],
     "stored": os.path.exists({home!r} + "/.cache/huggingface/token"),
     "processes": sum(name.isdigit() for name in os.listdir("/proc")),
 }}

@@ -3,28 +3,28 @@
 # ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
 
 import ast
-import re
 
 from pinfold.audit.finding import WARNING
-from pinfold.audit.security.call_rules import argument_rule, opens_for_writing, report_from_pretrained, report_write
 from pinfold.audit.security.computing import COMPUTED, elements_of, function_result
-from pinfold.audit.security.functions import (
+from pinfold.audit.security.lookups import call_getter, name_rule
+from pinfold.audit.security.rules.arguments import argument_rule
+from pinfold.audit.security.rules.library import library_rule, report_address
+from pinfold.audit.security.rules.methods import report_foreign_call
+from pinfold.audit.security.rules.process import process_rule
+from pinfold.audit.security.state import FUNCTIONS, NOTHING_TO_SAY, Scope, State
+from pinfold.audit.security.tables.functions import (
     CALLERS,
     DECODERS,
     DEFINES,
     OPENERS,
-    PATH_METHODS,
     RUNNERS,
     RUNS_FIRST,
     STARTS_LOADING,
     WRITERS,
 )
-from pinfold.audit.security.lookups import call_getter, name_rule
-from pinfold.audit.security.names import LONGEST_PATH, METHODS, WATCHED_MODULES, canonical, judge
-from pinfold.audit.security.state import FUNCTIONS, NOTHING_TO_SAY, Scope, State
+from pinfold.audit.security.tables.names import LONGEST_PATH, WATCHED_MODULES, canonical, judge
 from pinfold.audit.security.values import (
     Call,
-    Const,
     Decoded,
     Getter,
     Given,
@@ -59,7 +59,6 @@ TEMPORARY = frozenset(
 GIVES_ELEMENT = frozenset(("builtins.next", "builtins.min", "builtins.max"))
 ENDS_PROGRAM = frozenset(("builtins.input", "builtins.exit", "builtins.quit", "sys.exit"))
 RUN_BY_A_CALL = ("__new__", "__init__", "__post_init__")  # methods that a call of a class runs
-INTROSPECTING_FORMAT = re.compile(r"\{[^}]*__\w+__")
 
 
 def call_function(state: State, function: Value, call: Call, scope: Scope) -> Values:
@@ -81,7 +80,10 @@ def call_function(state: State, function: Value, call: Call, scope: Scope) -> Va
     if call.decoded() and RUNNERS.match(path):
         state.report("S10", call.node, f"{path}(...) runs what was hidden in encoded text.")
     _call_argument(state, path, call, scope)
-    for rule in (name_rule, argument_rule):
+    library_rule(state, path, call, scope)
+    report_address(state, path, call)
+    report_foreign_call(state, path, call)
+    for rule in (process_rule, name_rule, argument_rule):
         values = rule(state, path, call, scope)
         if values is not NOTHING_TO_SAY:
             return values
@@ -96,6 +98,10 @@ def _call_own(state: State, function: Own | Instance, call: Call) -> Values:
     if isinstance(node, ast.ClassDef):
         for method in _methods(state, node, RUN_BY_A_CALL):
             _call_own(state, method, call)
+        for base in state.foreign_bases(node):
+            if isinstance(base, Ref):
+                state.report_name(base.path, call.node, True)
+                library_rule(state, base.path, call, state.scopes[node])
         return (Instance(node),)
     if not isinstance(node, FUNCTIONS):  # a module
         return ()
@@ -218,18 +224,3 @@ def _stays_below(parts: list[Values]) -> bool:
     """Whether further parts of a path stay below its directory, as far as they are known."""
     texts = [text for part in parts for text in known_strings(part)]
     return not any(text.startswith(("/", "\\", "~")) or ".." in text for text in texts)
-
-
-def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> None:
-    """Report a method of something unknown whose own name says what it does."""
-    if name == "push_to_hub":
-        state.report("S03", call.node, ".push_to_hub(...) uploads to the Hub, with the user's own token.")
-    if name in ("format", "format_map") and any(INTROSPECTING_FORMAT.search(text) for text in known_strings(owners)):
-        state.report("S15", call.node, "a format string reaches into Python, where any name can be found.")
-    if name in METHODS and not any(isinstance(v, (Own, Instance, Const)) for v in owners):
-        code, words = METHODS[name]
-        state.report(code, call.node, f".{name}(...) {words}.")
-    if name in PATH_METHODS or (name == "open" and opens_for_writing(call, 0)):
-        report_write(state, f".{name}", [owners], call, deletes=name in ("unlink", "rmdir"))
-    if name == "from_pretrained":
-        report_from_pretrained(state, name, call)

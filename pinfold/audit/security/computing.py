@@ -335,6 +335,6 @@ def elements_of(values: Values) -> list[Values]:
             elements += [_as_values(key) for key, _ in value.entries]
         elif isinstance(value, Const) and isinstance(value.value, (str, bytes)) and len(value.value) <= MOST_ITEMS:
             elements += [_as_values(item, value.decoded) for item in value.value]
-        elif isinstance(value, Decoded):
+        elif isinstance(value, Decoded) or (isinstance(value, Ref) and value.path.startswith("builtins.type()")):
             elements.append((value,))
     return elements

@@ -3,7 +3,7 @@
 import ast
 
 from pinfold.audit.finding import WARNING
-from pinfold.audit.security.calls import call_function, call_unknown_method
+from pinfold.audit.security.calls import call_function
 from pinfold.audit.security.computing import (
     elements_of,
     function_result,
@@ -13,6 +13,8 @@ from pinfold.audit.security.computing import (
     subscript_result,
 )
 from pinfold.audit.security.lookups import look_up
+from pinfold.audit.security.rules.methods import call_unknown_method, report_format, walks_attributes
+from pinfold.audit.security.rules.process import REGISTRIES, report_registered
 from pinfold.audit.security.state import FunctionNode, Scope, State
 from pinfold.audit.security.values import (
     MOST_CHARACTERS,
@@ -37,6 +39,7 @@ from pinfold.audit.security.values import (
     union,
 )
 
+PLACEHOLDER = "1"  # for a part of a text that is not known, such as the number of a process
 LONGEST_ANNOTATION = 1000
 CLASS_METHODS = ("__new__", "__init_subclass__", "__class_getitem__")  # without a decorator
 BLOB = 1500  # characters of a text that is long enough to hide a program
@@ -84,6 +87,9 @@ class Expressions(State):
             self.report("S10", node, f"{len(value)} characters of text that is not readable.", WARNING)
         if isinstance(value, (str, bytes)) and len(value) > MOST_CHARACTERS:
             return ()
+        if isinstance(value, str) and "{" in value and (attribute := walks_attributes(value)):
+            words = f"a format string takes {attribute} out of an object, where any name can be found."
+            self.report("S15", node, words)
         return (Const(value),) if isinstance(value, (str, bytes, int, float, type(None))) else ()
 
     def of_Name(self, node: ast.Name, scope: Scope, use: str) -> Values:
@@ -109,11 +115,15 @@ class Expressions(State):
         else:
             functions = self.evaluate(node.func, scope, "call")
         call = self._arguments(node, functions, scope)
+        if isinstance(node.func, ast.Subscript) and not functions and isinstance(node.func.slice, ast.Constant):
+            call_unknown_method(self, (), str(node.func.slice.value), call)  # table["system"](...)
         results = [call_function(self, function, call, scope) for function in functions]
         if method is not None:
             if self.steps > 0:
                 results += [method_result(owner, method, call.arguments, call.keywords) for owner in owners]
                 self.steps -= sum(map(count_values, results))
+            if method in ("format", "format_map") and known_strings(owners):
+                report_format(self, [owners], call.arguments, call)
             if all(isinstance(v, Picked) for v in functions):
                 call_unknown_method(self, owners, method, call)
             results += [(v,) for v in owners if isinstance(v, (Given, Decoded))]
@@ -210,6 +220,7 @@ class Expressions(State):
                 parts.append(self.evaluate(part, scope))
         if parts and all_given(parts[0]):
             return parts[0] if all(_is_below(part, joined=True) for part in parts[1:]) else ()
+        self.report_secret_place("".join((known_strings(part) or [PLACEHOLDER])[0] for part in parts), node)
         text: Values = (Const(""),)
         for values in parts:
             text = operator_result(ast.Add, text, values)
@@ -269,7 +280,9 @@ class Expressions(State):
                 results = self._rows(node, generator.target, rows, scope)
         if not results:
             for part in [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]:
-                self.evaluate(part, scope)
+                values = self.evaluate(part, scope)
+                if any(path.startswith("builtins.type()") for path in imported_paths(values)):
+                    return sequence_of([values])
         return sequence_of(results) if results and all(results) else ()
 
     of_GeneratorExp = of_SetComp = of_DictComp = of_ListComp
@@ -308,7 +321,11 @@ class Expressions(State):
             self.store_attribute(owners, target.attr, values, target)
         elif isinstance(target, ast.Subscript):
             owners = self.evaluate(target.value, scope, "base")
-            self.store_item(owners, self.evaluate(target.slice, scope), target)
+            index = self.evaluate(target.slice, scope)
+            self.store_item(owners, index, target)
+            for path in imported_paths(owners):
+                if REGISTRIES.search(path):
+                    report_registered(self, path, index, target)
 
     def define(self, node: FunctionNode, scope: Scope) -> None:
         """Parameters with their defaults; the body is read later, when every name of the module is known."""

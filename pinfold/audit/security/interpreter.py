@@ -5,15 +5,17 @@ of the statements (a loop or a later call can reverse it). The folder is read ag
 """
 
 import ast
+import dataclasses
 from collections.abc import Iterator
 
-from pinfold.audit.finding import WARNING, Finding
+from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.calls import call_function
 from pinfold.audit.security.computing import elements_of
 from pinfold.audit.security.expressions import Expressions
 from pinfold.audit.security.lookups import look_up
-from pinfold.audit.security.names import WATCHED_MODULES, canonical
+from pinfold.audit.security.reached import Reached
 from pinfold.audit.security.state import STEPS, FunctionNode, Scope
+from pinfold.audit.security.tables.names import WATCHED_MODULES, canonical
 from pinfold.audit.security.values import Call, Instance, Own, Ref, Values, imported_paths, printable_excerpt, union
 from pinfold.folder.model_folder import Module
 
@@ -31,11 +33,15 @@ TOO_DEEP = "is nested too deeply to be read; what it does is not known."
 class Interpreter(Expressions):
     """One folder while it is read; ``findings()`` is the result."""
 
-    def findings(self) -> list[Finding]:
-        """Everything that was seen, by file and line."""
+    def findings(self, readings: int = READINGS) -> list[Finding]:
+        """Everything that was seen, by file and line.
+
+        Args:
+            readings: how often the folder is read at most; each one knows what the last has learned.
+        """
         for module in self.modules:
             self.scopes[module.tree] = Scope("module", module.tree, module)
-        for number in range(READINGS):
+        for number in range(readings):
             # what the last reading says counts: an earlier one does not know yet what every name can be
             self.changed = False
             self.first_reading = number == 0
@@ -43,6 +49,7 @@ class Interpreter(Expressions):
             if not self.changed:
                 break
         self._report_consequences()  # last: it needs every fault and every call
+        self._say_from_where()
         order = {module.file: number for number, module in enumerate(self.modules)}
         return sorted(self.reports.values(), key=lambda f: (order.get(f.file, 0), f.line, f.code))
 
@@ -50,6 +57,8 @@ class Interpreter(Expressions):
         self.steps = STEPS
         for learned in (self.reports, self.faults, self.calls, self.called_at_import, self.hooks):
             learned.clear()
+        self.reported_in.clear()
+        self.unless_reached.clear()
         for module in self.modules:
             self._read(module.tree, self.scopes[module.tree])
             while self.queue:
@@ -66,6 +75,22 @@ class Interpreter(Expressions):
         else:
             self.read_statements(node.body, scope)
         self.function = None
+
+    def _say_from_where(self) -> None:
+        """Add to each error from where it is reached, and lower what nothing reaches where that matters."""
+        if not any(finding.severity == ERROR for finding in self.reports.values()):
+            return
+        at_import = [function for functions in self.called_at_import.values() for function in functions]
+        reached = Reached(self.modules, at_import)
+        for key, finding in self.reports.items():
+            function = self.reported_in.get(key)
+            if finding.severity != ERROR or finding.code in ("S12", "S13"):
+                continue
+            words = reached.words(function)
+            lower = key in self.unless_reached and function is not None and function not in reached.origin
+            sentence = f"{finding.sentence.removesuffix('.')} ({words})." if words else finding.sentence
+            severity = WARNING if lower else ERROR
+            self.reports[key] = dataclasses.replace(finding, sentence=sentence, severity=severity)
 
     def _report_consequences(self) -> None:
         """What runs at import, and hooks, do whatever the functions do that they call."""
@@ -248,18 +273,31 @@ class Interpreter(Expressions):
             self.bind_name(alias.asname or path, (Ref(canonical(path)),), scope)
 
     def do_ImportFrom(self, node: ast.ImportFrom, scope: Scope) -> None:
-        sibling = self._own_module(node.module) if node.level == 1 and node.module else None
+        place = self._place(node, scope)
+        sibling = self._own_module(place) if place is not None and node.module else None
         names = self.scopes[sibling.tree].names if sibling else None
         for alias in node.names:
             if alias.name == "*":
                 self._import_everything(node, names, scope)
-            elif names is not None:
+                continue
+            own = self._own_module(f"{place}.{alias.name}".lstrip(".")) if place is not None else None
+            if names is not None and (alias.name in names or own is None):
                 self.bind_name(alias.asname or alias.name, names.get(alias.name, ()), scope)
+            elif own is not None:
+                self.bind_name(alias.asname or alias.name, (Own(own.tree),), scope)
             else:
                 self.bind_name(alias.asname or alias.name, self._imported(node, alias.name), scope)
 
+    @staticmethod
+    def _place(node: ast.ImportFrom, scope: Scope) -> str | None:
+        """What a relative import names, from the top of the repository on; None for any other import."""
+        if not node.level:
+            return None
+        above = scope.module.name.split(".")[: -node.level]
+        return ".".join([*above, *([node.module] if node.module else [])])
+
     def _own_module(self, name: str) -> Module | None:
-        return next((module for module in self.modules if module.name == name), None)
+        return self.by_name.get(name) or self.by_name.get(f"{name}.__init__")
 
     def _import_everything(self, node: ast.ImportFrom, names: dict[str, Values] | None, scope: Scope) -> None:
         stars = scope.top().stars
@@ -275,10 +313,8 @@ class Interpreter(Expressions):
     def _imported(self, node: ast.ImportFrom, name: str) -> Values:
         """``from package import name``, or ``from . import name``."""
         path = canonical("." * bool(node.level) + ".".join(part for part in (node.module, name) if part))
-        if node.level == 1 and not node.module:
-            module = self._own_module(name)
-            return (Own(module.tree),) if module else (Ref(path),)
-        self.report_name(path, node)
+        if not node.level:
+            self.report_name(path, node)
         return (Ref(path),)
 
     def do_Match(self, node: ast.Match, scope: Scope) -> None:

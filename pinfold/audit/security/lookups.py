@@ -5,7 +5,8 @@ import re
 
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.computing import subscript_result
-from pinfold.audit.security.names import (
+from pinfold.audit.security.state import NOTHING_TO_SAY, Rule, Scope, State
+from pinfold.audit.security.tables.names import (
     INTROSPECTION,
     LONGEST_PATH,
     METHODS,
@@ -13,7 +14,6 @@ from pinfold.audit.security.names import (
     WATCHED_MODULES,
     canonical,
 )
-from pinfold.audit.security.state import NOTHING_TO_SAY, Rule, Scope, State
 from pinfold.audit.security.values import (
     Call,
     Getter,
@@ -138,6 +138,13 @@ def name_rule(state: State, path: str, call: Call, scope: Scope) -> Values | Non
     """Calls that look a name up, or that give a namespace."""
     if path in HANDLERS:
         return HANDLERS[path](state, path, call, scope)
+    if path.endswith((".__setattr__", ".__delattr__")) and "()" not in path:
+        owner = path.rpartition(".")[0]
+        unbound = len(call.arguments) > (1 if path.endswith("delattr__") else 2)
+        arguments = call.arguments if unbound else [(Ref(owner),), *call.arguments]
+        return _setattr(state, path, Call(call.node, arguments, {}, call.open_ended), scope)
+    if path in ("builtins.dict.__setitem__", "builtins.dict.update", "builtins.dict.setdefault"):
+        state.store_item(call.argument(0, "self"), call.argument(1, "key"), call.node)
     if path.endswith((".__getattribute__", ".__getattr__")) and "()" not in path:
         return _getattribute(state, path, call, scope)
     return _dictionary_method(state, path, call, scope)
@@ -147,6 +154,10 @@ def _getattr(state: State, path: str, call: Call, scope: Scope) -> Values:
     owners = call.argument(0, "object")
     names = known_strings(call.argument(1, "name"))
     values = [state.attribute(owners, name, call.node, True) for name in names]
+    for name in names if not any(values) else ():
+        if name in METHODS:
+            code, words = METHODS[name]
+            state.report(code, call.node, f'getattr(..., "{name}") {words}.')
     if not names:
         values = _unknown_attribute(state, owners, call, scope)
     return union(*values, call.argument(2, "default"))

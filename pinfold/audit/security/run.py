@@ -3,7 +3,7 @@
 An interpreter follows values through the folder's programs (interpreter.py). bandit or semgrep alone would not do:
 they match calls as they are spelled, file by file, and so see neither ``getattr(os, "sys" + "tem")`` nor a module that
 reaches its call through an argument, an attribute or a sibling file, which is how code hides; and they take a
-parameter that is called eval for the builtin. bandit's other rules are used as a second opinion (bandit.py).
+parameter that is called eval for the builtin. bandit's other rules are used as a second opinion (rules/bandit.py).
 
 Codes stay the same from release to release:
 S01 text run as a program, S02 other programs, S03 network, S04 code by computed names, S05 native code, S06 pickles,
@@ -12,19 +12,21 @@ modules, S12 code at import, S13 methods that Python calls by itself, S14 settin
 """
 
 import contextlib
+import functools
 import io
 import re
 import sys
 import tokenize
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TypeAlias
+from pathlib import Path
 
-from pinfold.audit.finding import ERROR, WARNING, Finding
-from pinfold.audit.security.bandit import second_opinion
-from pinfold.audit.security.interpreter import Interpreter
-from pinfold.audit.security.templates import sandbox_escape
+from pinfold.audit.finding import WARNING, Finding
+from pinfold.audit.security.interpreter import READINGS, Interpreter
+from pinfold.audit.security.rules.bandit import second_opinion
+from pinfold.audit.security.rules.pickles import hidden_pickles
+from pinfold.audit.security.rules.settings import setting_findings, template_files
 from pinfold.audit.security.values import printable_excerpt
 from pinfold.common.errors import UserError
 from pinfold.folder.model_folder import ModelFolder, Module
@@ -36,18 +38,16 @@ UNSEEN = (
     "No finding means that nothing known was found, not that the code is harmless."
 )
 BIDIRECTIONAL = re.compile("[\u202a-\u202e\u2066-\u2069]")
+COOKIE_BYTES = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 COOKIE = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
-KERNEL = re.compile(r"^[^/:]+/[^/:]+(?:@[^/:]+)?(?::[^/:]+)?$")  # what transformers takes for a repository of kernels
-RUNS_CODE = ("trust_remote_code", "_attn_implementation_internal")
 DEPTH = 1000  # Python's own recursion limit
-MOST_ENTRIES = 200_000
 MOST_ALIKE = 50
 MOST_SENTENCE = 2000
 MOST_SOURCE = 1 << 21  # characters that are split into tokens
 
 
 def security_findings(
-    folder: ModelFolder, modules: Iterable[Module], configs: dict[str, dict], inside: str = ""
+    folder: ModelFolder, modules: Iterable[Module], configs: dict[str, dict], reached: bool = True
 ) -> list[Finding]:
     """Findings S01 to S15, by file and line.
 
@@ -55,30 +55,30 @@ def security_findings(
         folder: gives the place of templates and further files; its code is not read from disk again.
         modules: the programs to read; only these.
         configs: file name -> its parsed JSON.
-        inside: the folder's place in its repository, which files are named with.
+        reached: a load runs these modules; of others no second opinion is asked, and the templates are left out.
 
     Raises:
         UserError: bandit is not installed.
     """
     modules = list(modules)
     with _same_depth():
-        findings = Interpreter(modules).findings()
+        findings = Interpreter(modules).findings(READINGS if reached else 1)
     for module in modules:
         findings += _source_findings(module)
-    findings += _not_yet_reported(second_opinion(modules), findings)  # after ours, whose sentences say more
+    if reached:
+        findings += _not_yet_reported(second_opinion(modules), findings)  # after ours, whose sentences say more
     findings = _shortened(findings)
     order = {module.file: number for number, module in enumerate(modules)}
     findings.sort(key=lambda f: (order.get(f.file, len(order)), f.line, f.code))
-    findings += [*_settings_findings(configs), *_other_files(folder)]
-    place = f"{inside}/" if inside else ""  # every sentence of this module and of those it asks begins with a file
-    return [
-        replace(
-            finding,
-            sentence=printable_excerpt(place + finding.sentence, MOST_SENTENCE),
-            file=printable_excerpt(place + finding.file, MOST_SENTENCE),
-        )
-        for finding in findings
-    ]
+    findings += settings_findings(configs, folder.path)
+    if reached:
+        findings += template_files(folder.path)
+    return [_printable(finding) for finding in findings]
+
+
+def _printable(finding: Finding) -> Finding:
+    sentence = printable_excerpt(finding.sentence, MOST_SENTENCE)
+    return replace(finding, sentence=sentence, file=printable_excerpt(finding.file, MOST_SENTENCE))
 
 
 def _not_yet_reported(candidates: Iterable[Finding], findings: list[Finding]) -> list[Finding]:
@@ -156,6 +156,7 @@ def _source_findings(module: Module) -> Iterator[Finding]:
             yield _hidden(
                 module, number, f'declares the encoding "{encoding}": Python reads a different text than you see.'
             )
+    yield from _read_differently(module)
     if source.isascii():
         return
     if match := BIDIRECTIONAL.search(source):
@@ -175,107 +176,46 @@ def _source_findings(module: Module) -> Iterator[Finding]:
         return
 
 
+def _read_differently(module: Module) -> Iterator[Finding]:
+    """Lines that say another thing in the encoding that the file declares than in the one that people see."""
+    if "coding" not in module.source[:2000] or not module.path.is_file():
+        return
+    lines = module.path.read_bytes()[:MOST_SOURCE].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    names = [match[1].decode() for line in lines[:2] if (match := COOKIE_BYTES.match(line))]
+    for number, line in enumerate(lines, 1):
+        seen = line.decode("utf-8", "replace")
+        try:
+            run = line.decode(names[0]) if names else seen
+        except (UnicodeError, LookupError):
+            continue
+        if run != seen:
+            yield _hidden(
+                module, number, f'Python reads "{printable_excerpt(run, 80)}" here, which is not what you see.'
+            )
+
+
 def _hidden(module: Module, line: int, words: str) -> Finding:
     return Finding("S15", f"{module.file}:{line}: {words}", module.file, line)
 
 
-def _settings_findings(configs: dict[str, dict]) -> Iterator[Finding]:
-    """Keys of the JSON files that choose code. Those at the top of a file that P03 and P05 name are left to them."""
-    for file, config in configs.items():
-        queue: list[tuple[str, object, bool]] = [("", config, True)]
-        for _ in range(MOST_ENTRIES):
-            if not queue:
-                break
-            path, value, top = queue.pop()
-            if isinstance(value, list):
-                queue += [(path, item, False) for item in value if isinstance(item, (dict, list))]
-            if not isinstance(value, dict):
-                continue
-            for key, inner in value.items():
-                key_path = f"{path}.{key}" if path else str(key)
-                if effect := _effect(str(key), inner, top and file != "generation_config.json"):
-                    words, severity = effect
-                    sentence = f"{file}: {printable_excerpt(key_path)} {words}"
-                    yield Finding("S14", sentence, file, severity=severity)
-                if isinstance(inner, (dict, list)):
-                    queue.append((key_path, inner, False))
+def settings_findings(configs: Mapping[str, object], directory: Path, top: bool = True) -> list[Finding]:
+    """What the JSON files choose. Keys at the top of a file that P03 and P05 name are left to them.
 
+    Args:
+        directory: where the files are.
+        top: they are those that the rules about loading read too.
+    """
 
-Effect: TypeAlias = tuple[str, str]  # what a key does, in words, and the severity
-
-
-def _effect(key: str, value: object, top: bool) -> Effect | None:
-    """What a key does with this value; ``top``: it is one of the file's own keys."""
-    if key in RUNS_CODE and not top:
-        return "decides for the user which code is run.", ERROR
-    if key not in EFFECTS or (key == "auto_map" and top):
-        return None
-    return EFFECTS[key](value)
-
-
-def _kernel(value: object) -> Effect | None:
-    for name in value.values() if isinstance(value, dict) else [value]:
-        if isinstance(name, str) and KERNEL.match(name):
-            return f'= "{printable_excerpt(name)}" downloads a compiled kernel from there and runs it.', ERROR
-    return None
-
-
-def _auto_map(value: object) -> Effect | None:
-    for name in value.values() if isinstance(value, dict) else []:
-        if isinstance(name, str) and "--" in name:
-            return f'= "{printable_excerpt(name)}" runs code of another repository.', ERROR
-    return None
-
-
-def _pipelines(value: object) -> Effect | None:
-    if not isinstance(value, dict) or not value:
-        return None
-    if "--" in str([v.get("impl") for v in value.values() if isinstance(v, dict)])[:2000]:
-        return "makes pipeline() run code of another repository.", ERROR
-    return "makes pipeline() run classes of this folder.", WARNING
-
-
-def _template(value: object) -> Effect | None:
-    if isinstance(value, str) and (match := sandbox_escape(value)):
-        return f'holds "{printable_excerpt(match[1])}", with which a template breaks out of its sandbox.', ERROR
-    return None
-
-
-def _adapter_library(value: object) -> Effect | None:
-    library = str(value.get("parent_library") or "transformers") if isinstance(value, dict) else "transformers"
-    if library.split(".")[0] in ("transformers", "transformers_modules"):
-        return None
-    return f'= "{printable_excerpt(library)}" makes peft import that package by name.', ERROR
-
-
-def _adapter_base(value: object) -> Effect | None:
-    if not isinstance(value, str) or not value:
-        return None
-    return f'= "{printable_excerpt(value)}" makes from_pretrained load that repository instead.', WARNING
-
-
-EFFECTS: dict[str, Callable[[object], Effect | None]] = {
-    "attn_implementation": _kernel,
-    "_attn_implementation": _kernel,
-    "_attn_implementation_internal": _kernel,
-    "auto_map": _auto_map,
-    "custom_pipelines": _pipelines,
-    "chat_template": _template,
-    "template": _template,
-    "auto_mapping": _adapter_library,
-    "base_model_name_or_path": _adapter_base,
-}
-
-
-def _other_files(folder: ModelFolder) -> Iterator[Finding]:
-    """Further files that transformers reads and runs."""
-    for path in sorted([*folder.path.glob("*.jinja"), *folder.path.glob("additional_chat_templates/*.jinja")]):
+    @functools.lru_cache(maxsize=1)
+    def text_of(file: str) -> str:
         try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                text = file.read(1 << 20)
+            return (directory / file).read_text(encoding="utf-8", errors="replace")
         except OSError:
-            continue
-        if match := sandbox_escape(text):
-            line = text.count("\n", 0, match[0]) + 1
-            what = f'holds "{printable_excerpt(match[1])}", with which a template breaks out of its sandbox.'
-            yield Finding("S14", f"{path.name}:{line}: {what}", path.name, line)
+            return ""
+
+    return [_printable(finding) for finding in setting_findings(configs, top, text_of)]
+
+
+def pickle_findings(directory: Path, paths: list[str]) -> list[Finding]:
+    """Files that hold pickles under other names."""
+    return [_printable(finding) for finding in hidden_pickles(directory, paths)]

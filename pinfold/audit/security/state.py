@@ -6,14 +6,16 @@ expressions.py (a subclass that evaluates) and interpreter.py (a subclass that g
 
 import ast
 import builtins
+import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
-from pinfold.audit.security.functions import DELETES
-from pinfold.audit.security.names import (
+from pinfold.audit.security.tables.functions import DELETES
+from pinfold.audit.security.tables.names import (
     INTROSPECTION,
     LONGEST_PATH,
     SECRET_PLACES,
@@ -27,6 +29,7 @@ from pinfold.audit.security.values import (
     Decoded,
     Given,
     Instance,
+    Many,
     Own,
     Ref,
     Value,
@@ -37,6 +40,9 @@ from pinfold.audit.security.values import (
 )
 from pinfold.folder.model_folder import Module
 
+FIELDS = re.compile(r"%[sdri]|\{[^{}/]{0,40}\}")
+# Ways from an object to its class and to the classes that it derives from, which others share.
+HIERARCHY = re.compile(r"^builtins\.type\(\)|__(?:base|bases|mro|thisclass|self_class|class)__|\.mro\(\)")
 STEPS = 15_000  # elements that comprehensions and the like may compute in one folder
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -67,8 +73,11 @@ class State(ABC):
 
     def __init__(self, modules: Iterable[Module]):
         self.modules = list(modules)
+        self.by_name = {module.name: module for module in self.modules}
         # What the current reading reports and learns of calls.
         self.reports: dict[tuple[str, int, str], Finding] = {}
+        self.reported_in: dict[tuple[str, int, str], ast.AST | None] = {}  # the function that a finding is in
+        self.unless_reached: set[tuple[str, int, str]] = set()
         self.faults: dict[ast.AST, int] = {}  # function -> line of an error in it
         # (Dicts instead of sets: in the order of the program, so that the same folder always has the same findings.)
         self.calls: dict[ast.AST, dict[ast.AST, None]] = {}  # function -> the folder's functions that it calls
@@ -97,8 +106,12 @@ class State(ABC):
 
     # What is reported.
 
-    def report(self, code: str, node: ast.AST, what: str, severity: str = ERROR) -> None:
-        """Keep one finding for a line and a code: the first, or the first error where there is one."""
+    def report(self, code: str, node: ast.AST, what: str, severity: str = ERROR, unless_reached: bool = False) -> None:
+        """Keep one finding for a line and a code: the first, or the first error where there is one.
+
+        Args:
+            unless_reached: a warning after all, where neither a load nor a call of the model reaches the function.
+        """
         line = getattr(node, "lineno", 0)
         what = what.removeprefix("builtins.")  # where programs write eval(...)
         key = (self.file, line, code)
@@ -107,6 +120,10 @@ class State(ABC):
             self.faults.setdefault(self.function, line)
         if earlier is None or (earlier.severity == WARNING and severity == ERROR):
             self.reports[key] = Finding(code, f"{self.file}:{line}: {what}", self.file, line, severity=severity)
+            self.reported_in[key] = self.function
+            self.unless_reached.discard(key)
+            if unless_reached:
+                self.unless_reached.add(key)
 
     def report_name(self, path: str, node: ast.AST, called: bool = False) -> None:
         """Report a name that says by itself what it does."""
@@ -134,6 +151,8 @@ class State(ABC):
     def report_secret_place(self, value: str | bytes, node: ast.AST) -> None:
         """Report a text that is the place of passwords or keys."""
         text = value[:4096] if isinstance(value, str) else value[:4096].decode("latin-1")
+        if "%" in text or "{" in text:
+            text = FIELDS.sub("1", text)  # whatever is put there, such as the number of a process
         if SECRET_PLACES.search(text):
             self.report("S08", node, f'"{printable_excerpt(text)}" is where passwords or keys are kept.')
 
@@ -196,7 +215,7 @@ class State(ABC):
                 self._report_stored_attribute(owner.path, name, node)
 
     def _report_stored_attribute(self, path: str, name: str | None, node: ast.AST) -> None:
-        if "()" in path and path != "builtins.type()":
+        if "()" in path and not HIERARCHY.search(path):
             return
         if path in ("os.environ", "os.environb") or (path, name) == ("os", "environ"):
             self.report("S09", node, "changes the environment of this process and its children.")
@@ -225,6 +244,8 @@ class State(ABC):
         if name in INTROSPECTION:
             severity = WARNING if name == "__code__" else ERROR
             self.report("S15", node, f".{name} reaches into Python, where any name can be found.", severity)
+        if name == "__class__" and not any(isinstance(v, (Own, Instance)) for v in owners):
+            return (Ref("builtins.type()"),)
         groups: list[Values] = []
         for owner in owners:
             groups += self._attribute_of(owner, name, node, called)
@@ -248,17 +269,23 @@ class State(ABC):
     def _attribute_of_import(self, owner: Ref, name: str, node: ast.AST, called: bool) -> list[Values]:
         if name == "__call__" or (name in ("__wrapped__", "__func__", "func") and "()" not in owner.path):
             return [(owner,)]
-        if name == "__self__" and owner.path.startswith("builtins."):
-            self.report("S15", node, ".__self__ of a builtin is the module of all builtins.")
-            return [(Ref("builtins"),)]
+        if name == "__self__" and "()" not in owner.path:
+            module = owner.path.rpartition(".")[0]
+            self.report("S15", node, f".__self__ of {printable_excerpt(owner.path)} is the module that it is from.")
+            return [(Ref(module),)]
         if len(owner.path) >= LONGEST_PATH:
             return []
         path = canonical(f"{owner.path}.{name}")
         self.report_name(path, node, called)
+        if is_private(owner.path, name):
+            words = f"{printable_excerpt(owner.path)}.{name} is a part of that library that has no documentation"
+            self.report("S15", node, f"{words}; what it does is not known here.", WARNING)
         return [(Ref(path),)]
 
     def _attribute_of_class(self, owner: ast.AST, name: str) -> list[Values]:
         groups: list[Values] = [(Own(owner),)] if name == "__class__" else []
+        if name in ("__base__", "__bases__", "__mro__", "mro"):
+            return [self.foreign_bases(owner)]
         for member in self.class_member(owner, name):
             groups.append((member,))
             if isinstance(member, Instance):  # a descriptor gives what its __get__ gives
@@ -269,6 +296,20 @@ class State(ABC):
                     self.calls.setdefault(self.function, {})[member.node] = None
                 groups.append(self.returns.get(member.node, ()))
         return groups
+
+    def foreign_bases(self, node: ast.AST) -> Values:
+        """A class of the folder, and those that it derives from: a change of one of them changes other models too."""
+        seen: dict[ast.AST, None] = {node: None}
+        foreign: list[Value] = []
+        for current in (queue := [node]):
+            for base in self.bases.get(current, ()):
+                if isinstance(base, Own) and base.node not in seen:
+                    seen[base.node] = None
+                    queue.append(base.node)
+                elif isinstance(base, Ref):
+                    foreign.append(base)
+        every = tuple(dict.fromkeys([*foreign, *(Own(each) for each in seen)]))
+        return union(every, (Many((every,), len(every)),))
 
     def class_member(self, node: ast.AST, name: str) -> Values:
         """An attribute of a class of the folder, or of its bases; each class is looked at once."""
@@ -291,6 +332,19 @@ class State(ABC):
 # has its turn. A rule can report and still have nothing to say about the result.
 Rule: TypeAlias = Callable[[State, str, Call, Scope], Values | None]
 NOTHING_TO_SAY = None
+
+
+STANDARD = sys.stdlib_module_names
+# Private names of the standard library that honest code uses.
+USED_PRIVATE = frozenset("_asdict _replace _fields _make _GenericAlias _name _empty _field_defaults _missing_".split())  # noqa: SIM905
+
+
+def is_private(owner: str, name: str) -> bool:
+    """Whether a name is not for others: of the standard library, or of one that the table does not know."""
+    library = owner.split(".")[0]
+    if not name.startswith("_") or name.startswith("__") or "()" in owner or "[]" in owner or name in USED_PRIVATE:
+        return False
+    return library in STANDARD
 
 
 def _is_property(node: ast.AST) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from pinfold.audit.security.names import notable
+from pinfold.audit.security.tables.names import notable
 
 MOST_CHARACTERS = 1 << 16
 MOST_ITEMS = 2048

@@ -10,7 +10,8 @@ import functools
 import re
 
 from pinfold.audit.finding import ERROR, WARNING
-from pinfold.audit.security.functions import OPENERS, WRITERS
+from pinfold.audit.security.tables.functions import OPENERS, WRITERS
+from pinfold.audit.security.tables.library import resolve
 
 LONGEST_PATH = 200  # characters of a dotted name that is still followed
 
@@ -30,11 +31,16 @@ SAME = {
     "_codecs": "codecs",
     "_operator": "operator",
     "_signal": "signal",
+    "posixpath": "os.path",
+    "ntpath": "os.path",
+    "_posixsubprocess": "subprocess",
+    "np": "numpy",
+    "pd": "pandas",
 }
 # Modules that others import, and so can be reached through: torch.os.system.
 REACHED_THROUGH = frozenset(
     "os sys subprocess builtins socket shutil ctypes importlib pickle marshal pty urllib requests threading atexit "
-    "pathlib tempfile runpy inspect".split()
+    "pathlib tempfile runpy inspect pydoc np pd".split()
 )
 # Modules that must not be handed on as values, because what is done with them then cannot be followed.
 WATCHED_MODULES = frozenset(
@@ -79,7 +85,7 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "asyncio.create_subprocess_shell asyncio.subprocess. "
         "concurrent.futures.ProcessPoolExecutor pip. ensurepip. venv. setuptools. distutils. _winapi. win32process. "
         "psutil.Popen git. torch.distributed.run. torch.distributed.launch. torch.distributed.elastic. webbrowser. "
-        "antigravity. pydoc.pipepager pydoc.tempfilepager pydoc.pager ",
+        "antigravity. pipes. mailcap. pydoc.pipepager pydoc.tempfilepager pydoc.pager ",
     ),
     (
         "S02",
@@ -115,7 +121,7 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "torch.hub.list torch.hub.help torch.hub.urlopen torch.hub.Request torch.utils.model_zoo. "
         "torch.distributed.rpc. wandb. mlflow. sentry_sdk. "
         "requests_toolbelt. gdown. wget. fsspec. gcsfs. s3fs. datasets.load_dataset nltk.download "
-        "torch.utils.tensorboard. dns. scapy. socks. curl_cffi. pyngrok. transformers.utils.hub.http_get",
+        "dns. scapy. socks. curl_cffi. pyngrok. transformers.utils.hub.http_get",
     ),
     (
         "S03",
@@ -124,7 +130,10 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "huggingface_hub.HfApi huggingface_hub.create_repo huggingface_hub.upload_file huggingface_hub.upload_folder "
         "huggingface_hub.create_commit huggingface_hub.delete_repo huggingface_hub.delete_file huggingface_hub.login "
         "huggingface_hub.Repository huggingface_hub.InferenceClient huggingface_hub.HfFileSystem "
-        "huggingface_hub.whoami huggingface_hub.update_repo_settings huggingface_hub.push_to_hub_fastai",
+        "huggingface_hub.whoami "
+        "huggingface_hub.utils.get_session huggingface_hub.utils.http_backoff "
+        "huggingface_hub.configure_http_backend huggingface_hub.set_client_factory "
+        "huggingface_hub.update_repo_settings huggingface_hub.push_to_hub_fastai",
     ),
     (
         "S03",
@@ -193,15 +202,17 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "torch.jit.load torch.export.load torch.jit.CompilationUnit",
     ),
     ("S07", WARNING, "writes temporary files", "tempfile. "),
+    ("S07", WARNING, "writes files of measurements", "torch.utils.tensorboard. tensorboardX."),
     (
         "S08",
         ERROR,
         "reads a stored password or token",
         "getpass.getpass keyring. netrc. secretstorage. browser_cookie3. win32cred. huggingface_hub.get_token "
         "huggingface_hub.HfFolder huggingface_hub.utils.HfFolder huggingface_hub.utils.get_token "
-        "huggingface_hub.constants.HF_TOKEN_PATH transformers.utils.HfFolder "
+        "huggingface_hub.constants.HF_TOKEN_PATH transformers.utils.HfFolder huggingface_hub.utils.build_hf_headers "
+        "huggingface_hub.utils.get_token_to_send huggingface_hub.auth_list huggingface_hub.get_token_permission "
         "pyperclip. ImageGrab. PIL.ImageGrab. pyautogui. pynput. huggingface_hub._login. "
-        "huggingface_hub.utils._auth.",
+        "huggingface_hub.utils._auth. huggingface_hub.utils._headers.",
     ),
     (
         "S08",
@@ -253,7 +264,7 @@ for _code, _severity, _words, _names in _TABLE:
 _HARMLESS = re.compile(
     r"^(?:subprocess\.(?:PIPE|STDOUT|DEVNULL)|socket\.(?:AF|SOCK|SOL|SO|IPPROTO|TCP|MSG)_\w+|ssl\.[A-Z_]+)$|\.(?:exceptions?(?:\.\w+)*|\w*(?:Error|Exception|Warning|Expired)|cpu_count|current_process"
     r"|get_start_method|CompletedProcess|Response|c_\w+|__version__|__name__|__doc__|__file__"
-    r"|is_available|is_initialized|is_kernels_available|is_fsspec|quote|gettempdir)$"
+    r"|assert_\w+|CUDA_HOME|ROCM_HOME|is_available|is_initialized|is_kernels_available|is_fsspec|quote|gettempdir)$"
 )
 
 _HARMLESS_TORCH = re.compile(
@@ -270,8 +281,8 @@ _HARMLESS_TORCH = re.compile(
     r"|_has_\w+|_is_\w+|_\w*_is_\w+|_c10d))$"
 )
 
-# Functions whose arguments decide. Their calls are checked by rules (lookups.py, call_rules.py); as values they must
-# not be handed on.
+# Functions whose arguments decide. Their calls are checked by rules (lookups.py, rules/arguments.py); as values they
+# must not be handed on.
 SENSITIVE = {
     "builtins.getattr": ("S15", "looks names up that cannot be followed"),
     "builtins.setattr": ("S11", "sets names that cannot be followed"),
@@ -337,6 +348,8 @@ INTROSPECTION = frozenset(
     "gi_code cr_code __code__ co_code co_consts func_globals func_code __loader__ __spec__".split()
 )
 
+# A dotted name as a text, such as "os.system" or "os:system".
+DOTTED = re.compile(r"^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$|^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
 # Paths and variables in which passwords, keys and tokens are kept.
 SECRET_PLACES = re.compile(
     r"(?:^|[/\\~])\.(?:ssh|aws|netrc|gnupg|kube|azure|docker|git-credentials|pypirc|npmrc|boto|pgpass|bash_history"
@@ -361,9 +374,9 @@ PATH_PARTS = re.compile(
 def canonical(path: str) -> str:
     """The one name of a thing: ``posix.system`` and ``torch.os.system`` are ``os.system``."""
     head, _, rest = path.partition("(")
-    parts = head.split(".")
+    parts = resolve(head).split(".")
     for position in range(len(parts) - 1, 0, -1):
-        if parts[position] in REACHED_THROUGH and parts[0] not in ("copyreg", "importlib"):
+        if parts[position] in REACHED_THROUGH and parts[0] not in ("copyreg", "importlib", parts[position]):
             parts = parts[position:]
             break
     parts[0] = SAME.get(parts[0], parts[0])
@@ -373,6 +386,14 @@ def canonical(path: str) -> str:
     if text.startswith(("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePath")):
         text = "pathlib.Path" + text.split("Path", 1)[1]
     return "pathlib.Path()" if PATH_PARTS.match(text) else text
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def acts(name: str) -> bool:
+    """Whether a dotted name, as a text gives it to something that imports by name, leads to what is an error."""
+    path = canonical(name.replace(":", "."))
+    judgement = judge(path)
+    return path in SENSITIVE or (judgement is not None and judgement[1] == ERROR)
 
 
 @functools.lru_cache(maxsize=1 << 14)

@@ -2,36 +2,33 @@
 
 # ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
 
-import ast
 import re
 
 from pinfold.audit.finding import ERROR, WARNING
-from pinfold.audit.security.functions import DELETES, OPENERS, PATH_METHODS, PATH_ONLY, WRITERS
 from pinfold.audit.security.lookups import is_dotted_name, look_up, report_variable
-from pinfold.audit.security.names import METHODS, WATCHED_MODULES, canonical, judge
+from pinfold.audit.security.rules.files import file_rule
 from pinfold.audit.security.state import NOTHING_TO_SAY, Rule, Scope, State
+from pinfold.audit.security.tables.names import WATCHED_MODULES, canonical, judge
 from pinfold.audit.security.values import (
     Call,
     Const,
-    Given,
     Own,
     Ref,
     Value,
     Values,
-    all_given,
     imported_paths,
     known_strings,
     printable_excerpt,
 )
 
 ENVIRONMENT = re.compile(r"^os\.environb?\.(\w+)$")
+VARIABLE = re.compile(r"[$%]\{?(\w+)")
 READS_VARIABLE = frozenset("get __getitem__ __contains__".split())
 CHANGES_VARIABLES = frozenset("setdefault update pop popitem clear __setitem__ __delitem__".split())
 CHANGES_LIST = frozenset(
     "append insert extend remove clear pop update setdefault __setitem__ __delitem__ sort".split()
 )
 SAFE_YAML = frozenset("SafeLoader CSafeLoader BaseLoader CBaseLoader".split())
-SAVERS = ("save", "write", "export", "dump", "to_")  # how the names of functions begin whose job is to write
 BY_NAME_ONLY = 99  # the position of an argument that is only passed by its name
 
 
@@ -103,83 +100,6 @@ def report_from_pretrained(state: State, path: str, call: Call) -> None:
         state.report("S03", call.node, words, WARNING)
 
 
-# Files
-
-
-def _file_rule(state: State, path: str, call: Call, scope: Scope) -> Values | None:
-    """Files that are opened, written, moved or deleted."""
-    if path in OPENERS:
-        if opens_for_writing(call, OPENERS[path]):
-            owner = (Ref("pathlib.Path()"),) if path.startswith("pathlib") else call.argument(0, "file")
-            report_write(state, path, [owner], call)
-        return (Ref(f"{path}()"),)
-    if path == "logging.basicConfig" and "filename" in call.keywords:
-        report_write(state, path, [call.keywords["filename"]], call)
-    elif path in WRITERS:
-        if path != "os.open" or not _opens_for_reading(call):
-            places = [call.argument(position, name) for position, name in WRITERS[path]]
-            report_write(state, path, places, call, deletes=path in DELETES)
-    else:
-        _report_file_method(state, path, call)
-    return NOTHING_TO_SAY
-
-
-def _report_file_method(state: State, path: str, call: Call) -> None:
-    method = path.rsplit(".", 1)[-1]
-    if path.startswith("pathlib.Path().") and (method in PATH_METHODS or method in PATH_ONLY):
-        deletes = method in ("unlink", "rmdir", "rename", "replace")
-        report_write(state, f"Path.{method}", [()], call, deletes)
-    elif method in PATH_METHODS and "()" in path:
-        report_write(state, f".{method}", [()], call, deletes=method in ("unlink", "rmdir"))
-    elif "()" in path and method in METHODS and not path.startswith(("platform.", "pathlib.")):
-        code, words = METHODS[method]
-        state.report(code, call.node, f".{method}(...) {words}.")
-
-
-def opens_for_writing(call: Call, position: int) -> bool:
-    """Whether a file is opened for writing, or in a mode that is not known."""
-    if not call.has(position, "mode"):
-        return False
-    modes = call.argument(position, "mode")
-    known = [v.value for v in modes if isinstance(v, Const) and isinstance(v.value, str)]
-    if len(known) < len(modes) or not known:
-        return True
-    return any(set(mode) & set("wax+") for mode in known)
-
-
-def _opens_for_reading(call: Call) -> bool:
-    flags = call.argument(1, "flags")
-    return bool(flags) and all(isinstance(v, Ref) and v.path == "os.O_RDONLY" for v in flags)
-
-
-def report_write(state: State, name: str, places: list[Values], call: Call, deletes: bool = False) -> None:
-    """Report a write unless it goes below the directory that save_pretrained was given."""
-    inside = all(map(all_given, places))
-    values = [value for place in places for value in place]
-    temporary = any(isinstance(v, Given) and v.temporary for v in values)
-    if inside and not deletes and not temporary:
-        return
-    words = "deletes or moves files" if deletes else "writes files"
-    if not inside:
-        where = "outside the directory that saving was given"
-    elif temporary:
-        where = "below a temporary directory"
-    else:
-        where = "in the directory that it was given"
-    constant = any(isinstance(v, Const) for v in values)
-    expected = inside or (_writes_to_parameter(state.function, call) and not constant)
-    state.report("S07", call.node, f"{name}(...) {words} {where}.", WARNING if expected else ERROR)
-
-
-def _writes_to_parameter(function: ast.AST | None, call: Call) -> bool:
-    """Whether a function whose name says that it writes takes the path from one of its parameters."""
-    if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return False
-    first = call.node.args[0] if isinstance(call.node, ast.Call) and call.node.args else None
-    parameters = {argument.arg for argument in function.args.args}
-    return function.name.lstrip("_").startswith(SAVERS) and isinstance(first, ast.Name) and first.id in parameters
-
-
 # The environment, and what Python looks at
 
 
@@ -219,7 +139,29 @@ def _load_extension(state: State, path: str, call: Call, scope: Scope) -> None:
     return NOTHING_TO_SAY
 
 
+def _expanded(state: State, path: str, call: Call, scope: Scope) -> Values | None:
+    """Variables of the environment that are put into a text."""
+    for text in known_strings(call.argument(0, "path")):
+        for name in VARIABLE.findall(text):
+            report_variable(state, (Const(name),), call.node)
+    return NOTHING_TO_SAY
+
+
+def _query(state: State, path: str, call: Call) -> None:
+    state.report("S01", call.node, f"{printable_excerpt(path)}(...) evaluates the text that it is given.")
+
+
+def _signature(state: State, path: str, call: Call, scope: Scope) -> Values | None:
+    if call.has(BY_NAME_ONLY, "eval_str") and not call.is_always(BY_NAME_ONLY, "eval_str", False):
+        words = "evaluates annotations that are texts"
+        state.report("S01", call.node, f"{path}(..., eval_str=True) {words}.", WARNING)
+    return NOTHING_TO_SAY
+
+
 HANDLERS: dict[str, Rule] = {
+    "inspect.signature": _signature,
+    "inspect.Signature.from_callable": _signature,
+    "os.path.expandvars": _expanded,
     "builtins.__import__": _import_by_text,
     "importlib.import_module": _import_by_text,
     "importlib.__import__": _import_by_text,
@@ -244,10 +186,12 @@ def argument_rule(state: State, path: str, call: Call, scope: Scope) -> Values |
     """
     if path in HANDLERS:
         return HANDLERS[path](state, path, call, scope)
+    if path.startswith("pandas.") and path.endswith((").query", ").eval")):
+        _query(state, path, call)
     if path.endswith(".from_pretrained"):
         report_from_pretrained(state, path, call)
         return NOTHING_TO_SAY
-    for rule in (_file_rule, _environment_rule, _settings_rule):
+    for rule in (file_rule, _environment_rule, _settings_rule):
         values = rule(state, path, call, scope)
         if values is not NOTHING_TO_SAY:
             return values

@@ -1,0 +1,99 @@
+"""From where a function is reached: the import of its file, a load, or a call of the model.
+
+By names: a function counts as reached where a reached one names it, as a call, an attribute or a value. So more counts
+as reached than is, and what does not is called by nobody but the user's own program.
+"""
+
+# ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
+
+import ast
+from collections.abc import Iterable
+
+from pinfold.audit.security.state import FUNCTIONS
+from pinfold.folder.model_folder import Module
+
+# Methods beside the dunders that libraries call by themselves when a model, tokenizer or processor loads or works.
+CALLED = frozenset(
+    "forward generate reset_parameters post_init tie_weights init_weights get_input_embeddings set_input_embeddings "
+    "get_output_embeddings set_output_embeddings resize_token_embeddings prepare_inputs_for_generation "
+    "gradient_checkpointing_enable can_generate from_pretrained from_config from_dict to_dict get_config_dict "
+    "tokenize _tokenize encode decode _decode convert_tokens_to_ids _convert_token_to_id _convert_id_to_token "
+    "convert_tokens_to_string build_inputs_with_special_tokens get_special_tokens_mask get_vocab vocab_size pad "
+    "create_token_type_ids_from_sequences prepare_for_tokenization batch_decode apply_chat_template _encode_plus "
+    "_batch_encode_plus encode_plus preprocess _preprocess postprocess _forward _sanitize_parameters resize rescale "
+    "normalize post_process load_state_dict _load_from_state_dict state_dict train eval to half apply extra_repr "
+    "get_rope_index update reorder_cache crop adjust_generation_fn setup_context vmap backward jvp encode_image "
+    "encode_text load embed".split()
+)
+SAVES = ("save", "write", "export", "dump", "push_to_hub")
+
+
+class Reached:
+    """Which functions of the folder run when it is loaded or its model is called, and from where."""
+
+    def __init__(self, modules: Iterable[Module], at_import: Iterable[ast.AST]):
+        self.named: dict[str, list[ast.AST]] = {}
+        self.label: dict[ast.AST, str] = {}
+        self.enclosing: dict[ast.AST, ast.AST] = {}
+        entries: list[ast.AST] = []
+        for module in modules:
+            entries += self._read(module.tree, "", None)
+        self.origin: dict[ast.AST, str] = {}
+        queue: list[tuple[ast.AST, str]] = [(node, "the import of its file") for node in at_import]
+        queue += [(node, self.label.get(node, "")) for node in entries]
+        while queue:
+            node, origin = queue.pop(0)
+            if node in self.origin:
+                continue
+            self.origin[node] = origin
+            queue += [(other, origin) for other in self._mentioned(node)]
+
+    def _read(self, tree: ast.AST, cls: str, function: ast.AST | None) -> list[ast.AST]:
+        """Every function below a node; those that libraries call are the result."""
+        entries: list[ast.AST] = []
+        stack: list[tuple[ast.AST, str, ast.AST | None]] = [(tree, cls, function)]
+        while stack:
+            node, owner, outer = stack.pop()
+            for child in ast.iter_child_nodes(node):
+                inner_class, inner = owner, outer
+                if isinstance(child, ast.ClassDef):
+                    inner_class, inner = child.name, outer
+                elif isinstance(child, FUNCTIONS):
+                    name = getattr(child, "name", "")
+                    self.label[child] = f"{owner}.{name}".lstrip(".")
+                    if outer is not None:
+                        self.enclosing[child] = outer
+                    if name:
+                        self.named.setdefault(name, []).append(child)
+                    if self._is_entry(name, owner):
+                        entries.append(child)
+                    inner_class, inner = "", child
+                stack.append((child, inner_class, inner))
+        return entries
+
+    @staticmethod
+    def _is_entry(name: str, cls: str) -> bool:
+        if name.lstrip("_").startswith(SAVES):
+            return False
+        is_dunder = name.startswith("__") and name.endswith("__")
+        return name in ("forward", "generate") or (bool(cls) and (name in CALLED or is_dunder or name[:6] == "_init_"))
+
+    def _mentioned(self, function: ast.AST) -> list[ast.AST]:
+        """Functions of the folder that a function names, or has inside."""
+        found: list[ast.AST] = []
+        for node in ast.walk(function):
+            if node is not function and isinstance(node, FUNCTIONS):
+                found.append(node)
+            name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
+            if name:
+                found += self.named.get(name, ())
+        return found
+
+    def words(self, function: ast.AST | None) -> str:
+        """How a finding in a function is reached, for its sentence; "" where that is plain or not known."""
+        if function is None:
+            return "when the file is imported"
+        origin = self.origin.get(function)
+        if origin is None:
+            return "not reached by a load or a call of the model"
+        return f"in {origin}" if origin == self.label.get(function) else f"reached from {origin}" if origin else ""

@@ -1,0 +1,122 @@
+"""Files that are written, deleted, or read from outside the folder."""
+
+# ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
+
+import ast
+import re
+
+from pinfold.audit.finding import ERROR, WARNING
+from pinfold.audit.security.state import Scope, State
+from pinfold.audit.security.tables.functions import DELETES, OPENERS, PATH_METHODS, PATH_ONLY, WRITERS
+from pinfold.audit.security.tables.names import METHODS
+from pinfold.audit.security.values import Call, Const, Given, Ref, Values, all_given, known_strings, printable_excerpt
+
+SAVERS = ("save", "write", "export", "dump", "to_")  # how the names of functions begin whose job is to write
+OUTSIDE = re.compile(r"^(?:/|~|[A-Za-z]:[\\/]|\\\\|file:)|(?:^|[/\\])\.\.(?:[/\\]|$)|^\$|^%\w+%")
+# Where a system and its users keep what is theirs.
+PRIVATE = re.compile(
+    r"^(?:file:(?://)?)?(?:/(?:etc|proc|root|home|Users|var|sys|run|boot|dev/(?!null|shm|std))\b|~|\$HOME)"
+)
+READERS = frozenset(
+    "os.listdir os.walk os.scandir glob.glob glob.iglob os.readlink shutil.copy shutil.copyfile shutil.copy2 "
+    "shutil.copytree shutil.move pathlib.Path os.path.expanduser mmap.mmap linecache.getline linecache.getlines "
+    "numpy.fromfile numpy.loadtxt numpy.genfromtxt torch.from_file os.open".split()
+)
+
+
+def report_read(state: State, path: str, values: Values, node: ast.AST) -> None:
+    """Report that a file outside the folder is read, where the place is written out."""
+    for text in known_strings(values):
+        if OUTSIDE.search(text):
+            words = f'reads "{printable_excerpt(text)}", outside its folder'
+            severity = ERROR if PRIVATE.match(text) else WARNING
+            state.report("S08", node, f"{printable_excerpt(path)}(...) {words}.", severity)
+            return
+
+
+def opens_for_writing(call: Call, position: int) -> bool:
+    """Whether a file is opened for writing, or in a mode that is not known."""
+    if not call.has(position, "mode"):
+        return False
+    modes = call.argument(position, "mode")
+    known = [v.value for v in modes if isinstance(v, Const) and isinstance(v.value, str)]
+    if len(known) < len(modes) or not known:
+        return True
+    return any(set(mode) & set("wax+") for mode in known)
+
+
+def _opens_for_reading(call: Call) -> bool:
+    flags = call.argument(1, "flags")
+    return bool(flags) and all(isinstance(v, Ref) and v.path == "os.O_RDONLY" for v in flags)
+
+
+def file_rule(state: State, path: str, call: Call, scope: Scope) -> Values | None:
+    """Files that are opened, written, moved or deleted."""
+    if path in OPENERS:
+        if opens_for_writing(call, OPENERS[path]):
+            owner = (Ref("pathlib.Path()"),) if path.startswith("pathlib") else call.argument(0, "file")
+            report_write(state, path, [owner], call)
+        else:
+            report_read(state, path, call.argument(0, "file"), call.node)
+        return (Ref(f"{path}()"),)
+    if path in READERS:
+        report_read(state, path, call.argument(0, "path"), call.node)
+    if path == "logging.basicConfig" and "filename" in call.keywords:
+        report_write(state, path, [call.keywords["filename"]], call)
+    elif path in WRITERS:
+        if path != "os.open" or not _opens_for_reading(call):
+            places = [call.argument(position, name) for position, name in WRITERS[path]]
+            report_write(state, path, places, call, deletes=path in DELETES)
+    else:
+        _report_file_method(state, path, call)
+    return None
+
+
+def _report_file_method(state: State, path: str, call: Call) -> None:
+    method = path.rsplit(".", 1)[-1]
+    if path.startswith("pathlib.Path().") and (method in PATH_METHODS or method in PATH_ONLY):
+        deletes = method in ("unlink", "rmdir", "rename", "replace")
+        report_write(state, f"Path.{method}", [()], call, deletes)
+    elif method in PATH_METHODS and "()" in path:
+        report_write(state, f".{method}", [()], call, deletes=method in ("unlink", "rmdir"))
+    elif "()" in path and method in METHODS and not path.startswith(("platform.", "pathlib.")):
+        code, words = METHODS[method]
+        state.report(code, call.node, f".{method}(...) {words}.")
+
+
+def report_write(state: State, name: str, places: list[Values], call: Call, deletes: bool = False) -> None:
+    """Report a write unless it goes below the directory that save_pretrained was given.
+
+    Where the place is not written out and neither a load nor a call of the model reaches the function, it is the
+    caller who chooses to write: a warning.
+    """
+    inside = all(map(all_given, places))
+    values = [value for place in places for value in place]
+    temporary = any(isinstance(v, Given) and v.temporary for v in values)
+    if inside and not deletes and not temporary:
+        return
+    words = "deletes or moves files" if deletes else "writes files"
+    texts = known_strings(tuple(values))
+    if not inside:
+        where = "outside the directory that saving was given"
+    elif temporary:
+        where = "below a temporary directory"
+    else:
+        where = "in the directory that it was given"
+    constant = any(isinstance(v, Const) for v in values)
+    expected = inside or (_writes_to_parameter(state.function, call) and not constant)
+    if texts and not inside:
+        where = f'at "{printable_excerpt(texts[0])}", {where}'
+    outside = any(OUTSIDE.search(text) for text in texts)
+    unless_reached = not deletes and not outside
+    severity = WARNING if expected else ERROR
+    state.report("S07", call.node, f"{printable_excerpt(name)}(...) {words} {where}.", severity, unless_reached)
+
+
+def _writes_to_parameter(function: ast.AST | None, call: Call) -> bool:
+    """Whether a function whose name says that it writes takes the path from one of its parameters."""
+    if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return False
+    first = call.node.args[0] if isinstance(call.node, ast.Call) and call.node.args else None
+    parameters = {argument.arg for argument in function.args.args}
+    return function.name.lstrip("_").startswith(SAVERS) and isinstance(first, ast.Name) and first.id in parameters

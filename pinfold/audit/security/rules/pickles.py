@@ -1,0 +1,57 @@
+"""Files that hold pickles under names that do not say so, by what is in them."""
+
+import pickletools
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pinfold.audit.finding import Finding
+from pinfold.folder.filenames import PICKLES
+
+# A pickle of protocol 2 and later, and one of protocol 0 or 1 that begins with a name or an object.
+BINARY = re.compile(rb"\x80[\x02-\x05](?:[\x95\]}(cKJMXUC\x8c\x80\x8a\x88\x89N\)]|$)")
+TEXT = re.compile(rb"(?:\(|\(lp0\n|\(dp0\n)?[ci][A-Za-z_][\w.]*\r?\n[A-Za-z_]\w*\r?\n")
+OBJECTS = re.compile(rb"\x93NUMPY.{4,8}\{[^}]{0,200}'descr': '?\|O", re.DOTALL)
+SAID = (*PICKLES, ".joblib", ".dill", ".npz", ".msgpack", ".pyc")
+HEAD = 512
+LARGEST_TEXT = 1 << 20
+
+
+def hidden_pickles(directory: Path, paths: list[str]) -> Iterator[Finding]:
+    """Findings of the files of a directory, weights under their usual names aside."""
+    for path in paths:
+        if path.lower().endswith(SAID) or path.endswith(".py"):
+            continue
+        if words := _pickle_in(directory / path):
+            sentence = f"{path}: holds {words}, and a pickle runs whatever it names when it is loaded."
+            yield Finding("S06", sentence, path)
+
+
+def _is_whole_pickle(path: Path) -> bool:
+    """Whether a text is one pickle from its beginning to its end; a list of words can begin like one."""
+    with open(path, "rb") as file:
+        content = file.read(LARGEST_TEXT)
+    try:
+        operations = [operation.name for operation, _, _ in pickletools.genops(content)]
+    except Exception:  # whatever is wrong with it, nothing unpickles it
+        return False
+    return operations[-1:] == ["STOP"]
+
+
+def _pickle_in(path: Path) -> str:
+    """What of a pickle a file holds; "" where it holds none."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+        if BINARY.match(head) or (TEXT.match(head) and _is_whole_pickle(path)):
+            return "a pickle under another name"
+        if OBJECTS.match(head):
+            return "an array of Python objects, which is a pickle"
+        if head.startswith(b"PK\x03\x04"):
+            with zipfile.ZipFile(path) as archive:
+                inner = [name for name in archive.namelist()[:10_000] if name.endswith((".pkl", ".pickle"))]
+            return f"a pickle ({inner[0][:60]}) in an archive under another name" if inner else ""
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return ""
+    return ""

@@ -1,0 +1,100 @@
+"""What the names of installed libraries stand for, and what their functions do with an argument.
+
+The table (names.json.gz) is made by scripts/library_names.py from the libraries' sources, and says from which
+releases. Its parts stay texts until a name in them is asked for: a folder uses few of them.
+"""
+
+import functools
+import gzip
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+TABLE = Path(__file__).with_name("names.json.gz")
+LONGEST_LINEAGE = 8
+# What a method does that has the name of one in the same library: only these, as other names are too common.
+BY_METHOD = frozenset(("text", "command", "import", "native", "pickle"))
+ARRAYS = ("torch", "numpy", "transformers")  # what their calls give are arrays and models, whose methods are known
+
+
+class Reach(NamedTuple):
+    """An argument that arrives somewhere: "text" is run, "url" opened, "write" a file's place, ..."""
+
+    what: str
+    position: int
+    name: str
+
+
+@functools.cache
+def read_table() -> dict[str, Any]:
+    """The table; gzip unpacks it in some milliseconds."""
+    if not TABLE.exists():  # while the script makes it for the first time
+        return {"made_from": {}, "aliases": {}, "reaches": {}, "bases": {}}
+    return json.loads(gzip.decompress(TABLE.read_bytes()))
+
+
+@functools.cache
+def _held(module: str) -> dict[str, str]:
+    """The aliases in a module: name there -> what it stands for."""
+    text = read_table()["aliases"].get(module)
+    pairs = (entry.partition("=") for entry in text.split(" ")) if text else ()
+    return {name: target for name, _, target in pairs}
+
+
+def resolve(path: str) -> str:
+    """The name that rules know, of a dotted path through whatever modules.
+
+    >>> resolve("random._os.system")
+    'os.system'
+    """
+    modules = read_table()["aliases"]
+    current, *parts = path.split(".")
+    for part in parts:
+        target = _held(current).get(part) if current in modules else None
+        current = target or f"{current}.{part}"
+    return current
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def reaches(path: str) -> tuple[Reach, ...]:
+    """Where the arguments of a function, or of a method of a class or of something made by a call, arrive."""
+    name = resolve(path.replace("()", "").replace("[]", ""))
+    if entry := _entry(name):
+        return entry
+    if "()" in path and not name.startswith(ARRAYS):
+        method = path.rpartition(".")[2]
+        return _methods(name.split(".")[0]).get(method, ())
+    return ()
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _entry(name: str, depth: int = 0) -> tuple[Reach, ...]:
+    table = read_table()
+    text = table["reaches"].get(name)
+    if text is not None:
+        parts = (part.split(":") for part in text.split(" "))
+        return tuple(Reach(what, int(position), keyword) for what, position, keyword in parts)
+    owner, _, method = name.rpartition(".")
+    if owner in table["bases"] and depth < LONGEST_LINEAGE:
+        for base in table["bases"][owner].split(" "):
+            if entry := _entry(f"{base}.{method}", depth + 1):
+                return entry
+    return ()
+
+
+@functools.cache
+def _methods(library: str) -> dict[str, tuple[Reach, ...]]:
+    """Method name -> what any class of a library does with its arguments under this name."""
+    methods: dict[str, tuple[Reach, ...]] = {}
+    for name, text in read_table()["reaches"].items():
+        owner, _, method = name.rpartition(".")
+        is_method = owner.rpartition(".")[2][:1].isupper()
+        if name.startswith(f"{library}.") and is_method and any(what in text for what in BY_METHOD):
+            dangerous = tuple(reach for reach in _entry(name) if reach.what in BY_METHOD)
+            methods[method] = (*methods.get(method, ()), *dangerous)
+    return methods
+
+
+def is_known(library: str) -> bool:
+    """Whether the table was made from this library."""
+    return library in read_table()["made_from"]

@@ -1,0 +1,146 @@
+"""Make names.json.gz: what the names of installed libraries stand for, and what they do with their arguments.
+
+    python scripts/library_names.py
+
+Run it again when a library has a new release; the table says which releases it was made from. Nothing is imported but
+pinfold's own rules: the libraries' sources are read (library_sources.py, argument_flow.py).
+
+How it works:
+- aliases: `random._os` stands for `os`, `huggingface_hub.hf_api.HfApi` for `huggingface_hub.HfApi`.
+  Kept are those that lead to a name with a rule, or with an entry in the second part.
+- reaches: `pydoc.pipepager` hands its second argument to a command. Kept are functions whose argument arrives whole;
+  a text that only becomes a part of another one is not.
+"""
+
+import gc
+import gzip
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from argument_flow import WHOLE, Flows
+from library_sources import Names, Source, read, roots
+
+from pinfold.audit.security.tables import functions, names
+
+TABLE = Path(__file__).resolve().parents[1] / "pinfold" / "audit" / "security" / "tables" / "names.json.gz"
+LIBRARIES = (  # noqa: SIM905
+    "python numpy pandas huggingface_hub tokenizers safetensors timm peft sentence_transformers datasets accelerate "
+    "PIL fsspec joblib yaml jinja2 httpx2 psutil torch transformers"
+).split()
+# Every name of these has a rule already, or they are models, whose code is like that of a model folder.
+NOT_FOLLOWED = ("torch._inductor.", "torch._dynamo.", "torch.testing.", "transformers.models.", "distutils.", "test.")
+# Their rules look at the arguments themselves, or what they do with the argument is harmless.
+LEFT_TO_RULES = frozenset(
+    "importlib.util.find_spec importlib.import_module torch.serialization.load torch.load numpy.load "  # noqa: SIM905
+    "numpy.lib._npyio_impl.load transformers.pipelines.pipeline".split()
+)
+KEYWORD_ONLY = 99
+
+
+def rule_names() -> set[str]:
+    """Every single name that a rule knows."""
+    known = {*names.EXACT, *names.SENSITIVE, *functions.WRITERS, *functions.OPENERS, *functions.CALLERS}
+    return known | names.WATCHED_MODULES | {name for name in names.BELOW}
+
+
+def preferred(table: Names) -> dict[str, str]:
+    """Defining name -> the name that the rules use."""
+    return {table.resolve(name): name for name in sorted(rule_names()) if table.resolve(name) != name}
+
+
+def reaching(flows: Flows) -> dict[str, str]:
+    """Function -> "what:position:name ..." of the arguments that arrive somewhere."""
+    entries: dict[str, str] = {}
+    for name, function in flows.functions.items():
+        if name in LEFT_TO_RULES or name.startswith("typing.") or name.endswith((".from_pretrained", ".__enter__")):
+            continue
+        parameters = function.parameters[1:] if function.bound else function.parameters
+        keyword_only = {argument.arg for argument in function.node.args.kwonlyargs}
+        parts = [
+            f"{what}:{KEYWORD_ONLY if parameter in keyword_only else parameters.index(parameter)}:{parameter}"
+            for parameter, effects in function.reaches.items()
+            if parameter in parameters
+            for what, how in effects.items()
+            if how == WHOLE
+        ]
+        if parts:
+            entries[name.removesuffix(".__init__").removesuffix(".__new__")] = " ".join(sorted(parts))
+    for cls in flows.classes:  # constructors that a class has from its base
+        constructor = flows.called(cls)
+        if constructor is not None and (base := constructor.name.rpartition(".")[0]) in entries:
+            entries.setdefault(cls, entries[base])
+    return entries
+
+
+def inherited(flows: Flows, entries: dict[str, str]) -> dict[str, str]:
+    """Class -> its bases, where one of them has a method with an entry."""
+    owners = {name.rpartition(".")[0] for name in entries} & flows.classes.keys()
+
+    def leads(cls: str, depth: int = 0) -> bool:
+        return cls in owners or (depth < 8 and any(leads(base, depth + 1) for base in flows.classes.get(cls, ())))
+
+    return {cls: " ".join(bases) for cls, bases in flows.classes.items() if any(map(leads, bases))}
+
+
+def aliases(table: Names, entries: dict[str, str]) -> dict[str, str]:
+    """Module -> "name=target ..." of the names in it that stand for one with a rule or an entry."""
+    better = preferred(table)
+    targets = rule_names() | entries.keys()
+    modules = {".".join(name.split(".")[:length]) for name in targets for length in range(1, name.count(".") + 1)}
+    matter = targets | modules
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for defining, name in better.items():
+        module, _, last = defining.rpartition(".")
+        found[module][last] = name
+    keep = rule_names()
+    for source in table.sources.values():
+        if source.name.startswith("transformers.models."):
+            continue  # thousands, of which canonical() knows the usual ones
+        for name in [*source.held, *_starred(table, source)]:
+            path = f"{source.name}.{name}"
+            target = table.resolve(path)
+            target = better.get(target, target)
+            if target != path and path not in keep and (target in matter or names.judge(target)):
+                found[source.name][name] = target
+    return {module: " ".join(f"{n}={t}" for n, t in sorted(held.items())) for module, held in sorted(found.items())}
+
+
+def _starred(table: Names, source: Source) -> list[str]:
+    """Names that a module has from ``import *``."""
+    others = [table.sources[star] for star in source.stars if star in table.sources]
+    return [name for other in others for name in other.held if not name.startswith("_")]
+
+
+def main() -> None:
+    gc.disable()  # syntax trees are never freed here
+    sources: dict[str, Source] = {}
+    versions: dict[str, str] = {}
+    for library, version, root in roots(LIBRARIES):
+        versions[library] = version
+        for source in read(library, root):
+            if f"{source.name}.".startswith(NOT_FOLLOWED):
+                source.functions = {}
+                source.classes = {}
+            sources[source.name] = source
+        print(library, version, len(sources), flush=True)
+    table = Names(sources)
+    flows = Flows(table)
+    print(len(flows.functions), "functions", flush=True)
+    flows.run()
+    entries = reaching(flows)
+    content = {
+        "made_from": versions,
+        "aliases": aliases(table, entries),
+        "reaches": dict(sorted(entries.items())),
+        "bases": dict(sorted(inherited(flows, entries).items())),
+    }
+    text = json.dumps(content, separators=(",", ":")).encode()
+    TABLE.write_bytes(gzip.compress(text, 9, mtime=0))
+    counts = {part: len(held) for part, held in content.items()}
+    print(f"{TABLE.name}: {TABLE.stat().st_size} bytes, {len(text)} unpacked, {counts}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

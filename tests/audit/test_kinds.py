@@ -1,0 +1,212 @@
+"""What acts under another name is reported on its line: three shapes of each kind; what honest code does is not."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from corpus.kinds import KINDS
+
+from pinfold.audit.finding import ERROR, WARNING, by_harm, errors
+from pinfold.audit.run import audit
+from pinfold.audit.security.run import security_findings
+from pinfold.audit.security.tables.library import reaches, read_table, resolve
+from pinfold.folder.model_folder import ModelFolder, Module, read_modules
+
+CASES = [(kind, number) for kind, (_, sources) in KINDS.items() for number in range(len(sources))]
+
+
+def findings_of(source):
+    return security_findings(
+        ModelFolder(Path("nowhere"), {}), [Module("m", Path("m.py"), source, ast.parse(source))], {}
+    )
+
+
+@pytest.mark.parametrize(("kind", "number"), CASES)
+def test_each_shape_of_a_kind_is_reported_with_code_and_line(kind, number):
+    code, sources = KINDS[kind]
+    source = sources[number]
+    line = next(n for n, text in enumerate(source.split("\n"), 1) if text.endswith("#!"))
+    findings = findings_of(source)
+    assert (code, line) in {(f.code, f.line) for f in findings}, [str(f) for f in findings]
+
+
+def test_every_kind_has_three_shapes():
+    assert len(KINDS) >= 19 and all(len(sources) == 3 for _, sources in KINDS.values())
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("random._os.system", "os.system"),
+        ("huggingface_hub.hf_api.HfApi", "huggingface_hub.HfApi"),
+        ("tokenize._builtin_open", "builtins.open"),
+        ("torch.nn.Linear", "torch.nn.Linear"),
+        ("unknown.os_like.name", "unknown.os_like.name"),
+    ],
+)
+def test_a_name_is_resolved_to_the_one_that_rules_know(path, name):
+    assert resolve(path) == name
+
+
+def test_the_table_says_what_it_was_made_from():
+    made_from = read_table()["made_from"]
+    assert {"python", "torch", "transformers", "huggingface_hub", "numpy"} <= made_from.keys()
+    assert all(version[0].isdigit() for version in made_from.values())
+
+
+EVERYDAY = (  # noqa: SIM905
+    "torch.nn.Linear torch.load torch.compile torch.jit.script torch.nn.functional.softmax torch.einsum "
+    "transformers.AutoModel.from_pretrained transformers.AutoConfig.from_pretrained collections.namedtuple "
+    "dataclasses.dataclass functools.partial functools.wraps logging.getLogger transformers.utils.logging.get_logger "
+    "inspect.signature importlib.util.find_spec ast.literal_eval ast.parse typing.Optional numpy.array "
+    "json.loads re.compile warnings.warn abc.abstractmethod enum.Enum torch.no_grad torch.utils.checkpoint.checkpoint "
+    "tokenizers.Tokenizer.from_file PIL.Image.fromarray timm.create_model"
+).split()
+
+
+@pytest.mark.parametrize("name", EVERYDAY)
+def test_everyday_functions_run_nothing_of_what_they_are_given(name):
+    assert {"text", "command", "import", "native", "pickle", "url"}.isdisjoint(reach.what for reach in reaches(name))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "self.m = timm.create_model(config.backbone, pretrained=False, checkpoint_path=config.path)",
+        "self.m = torch.load(config.path, weights_only=True)",
+        "self.m = PIL.Image.open(config.path).convert('RGB')",
+        "self.m = tokenizers.Tokenizer.from_file(config.path)",
+        "self.m = pandas.read_csv(config.path)",
+        "self.m = safetensors.torch.load_file(config.path)",
+    ],
+)
+def test_loading_what_a_configuration_names_is_no_error(line):
+    source = "import PIL.Image, pandas, safetensors.torch, timm, tokenizers, torch\n"
+    source += f"class A(torch.nn.Module):\n    def __init__(self, config):\n        {line}\n"
+    assert errors(findings_of(source)) == []
+
+
+def test_a_write_that_nothing_reaches_at_a_place_of_the_callers_is_a_warning():
+    log = "class A:\n    def log(self, path, text):\n        with open(path, 'a') as f:\n            f.write(text)\n"
+    assert errors(findings_of(log)) == [] and [f.severity for f in findings_of(log)] == [WARNING]
+    reached = log + "    def forward(self, x):\n        self.log(self.place, x)\n        return x\n"
+    assert [f.code for f in errors(findings_of(reached))] == ["S07"]
+    assert "reached from A.forward" in errors(findings_of(reached))[0].sentence
+    assert [f.code for f in errors(findings_of(log.replace("(path, 'a')", "('/etc/a', 'a')")))] == ["S07"]
+
+
+def test_an_error_says_from_where_it_is_reached():
+    sources = {
+        "import os\nos.system('id')": "when the file is imported",
+        "import os\nclass A:\n    def forward(self, x):\n        os.system('id')": "in A.forward",
+        "import os\ndef f():\n    os.system('id')": "not reached by a load or a call of the model",
+    }
+    for source, words in sources.items():
+        assert words in errors(findings_of(source))[0].sentence
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def security_of(directory):
+    folder = read_modules(directory, unreadable={})
+    return [f for f in audit(directory, folder if folder.modules else None) if f.code.startswith("S")]
+
+
+ACT = "import os\nos.system('id')\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "content"),
+    [
+        ("config.json", '{"auto_map": {"AutoModel": "deep/er/code.A"}}'),
+        (
+            "processor_config.json",
+            '{"image_processor": {"x": [{"auto_map": {"AutoImageProcessor": "deep/er/code.A"}}]}}',
+        ),
+        ("part/config.json", '{"auto_map": {"AutoModel": "deep/er/code.A"}}'),
+        ("config.4.0.0.json", '{"auto_map": {"AutoModel": ["deep/er/code.A", null]}}'),
+    ],
+)
+def test_code_that_settings_at_any_depth_name_is_loaded_code(tmp_path, settings, content):
+    write(tmp_path / settings, content)
+    write(tmp_path / "deep/er/code.py", "from .helper import x\nclass A: pass\n")
+    write(tmp_path / "deep/er/helper.py", "x = 1\n" + ACT)
+    assert ("S02", "deep/er/helper.py", 3, ERROR) in {
+        (f.code, f.file, f.line, f.severity) for f in security_of(tmp_path)
+    }
+
+
+@pytest.mark.parametrize("path", ["tools.py", "a/b/c/tools.py", "__pycache__/tools.py"])
+def test_a_file_that_no_load_reaches_is_read_and_said_to_be_so(tmp_path, path):
+    write(tmp_path / "config.json", "{}")
+    write(tmp_path / path, ACT)
+    (finding,) = [f for f in security_of(tmp_path) if f.code == "S02"]
+    assert (finding.file, finding.line, finding.severity) == (path, 2, WARNING)
+    assert finding.sentence.endswith("No load reaches this file.")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"# coding: utf-7\n+AGkAbQBwAG8AcgB0 os\nos.system('id')\n",
+        b"#\r# -*- coding: utf-7 -*-\n+AGkAbQBwAG8AcgB0 os\nos.system('id')\n",
+        b"\n# vim: set fileencoding=raw_unicode_escape :\n"
+        b"x = '''\\u0027\\u0027\\u0027; import os; os.system('id'); x = '''y'''\n",
+    ],
+)
+def test_the_text_that_is_read_is_the_text_that_python_runs(tmp_path, content):
+    write(tmp_path / "config.json", '{"auto_map": {"AutoModel": "code.A"}}')
+    write(tmp_path / "code.py", content)
+    assert {("S02", ERROR)} <= {(f.code, f.severity) for f in security_of(tmp_path)}
+
+
+@pytest.mark.parametrize("content", [b"x = '\xff'\n", b"# coding: no-such\nx = 1\n", b"x = (\n"])
+def test_what_cannot_be_read_is_a_finding(tmp_path, content):
+    write(tmp_path / "config.json", '{"auto_map": {"AutoModel": "code.A"}}')
+    write(tmp_path / "code.py", content)
+    assert ("S15", "code.py", ERROR) in {(f.code, f.file, f.severity) for f in security_of(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("modules.json", '[{"type": "subprocess.Popen", "path": ""}]', "S14"),
+        ("2_Router/router_config.json", '{"types": {"a": "os.system"}}', "S14"),
+        ("1_Dense/config.json", '{"activation_function": "runpy.run_path"}', "S14"),
+        ("model_index.json", '{"unet": ["subprocess", "Popen"]}', "S14"),
+        ("adapter_config.json", '{"megatron_core": "antigravity"}', "S14"),
+        ("config.json", '{"hook": {"target": "os:system"}}', "S14"),
+        ("config.json", '{"x": ["~/.ssh/id_rsa"]}', "S08"),
+        ("tokenizer_config.json", '{"vocab_file": "/proc/self/environ"}', "S08"),
+        ("part/config.json", '{"data": "/etc/hostname"}', "S08"),
+    ],
+)
+def test_settings_that_name_code_or_places_are_reported(tmp_path, name, content, code):
+    write(tmp_path / name, content)
+    assert (code, name) in {(f.code, f.file) for f in security_of(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("vocab.dat", b"\x80\x04\x95\x0b\x00", 1),
+        ("notes.txt", b"cos\nsystem\n(S'id'\ntR.", 1),
+        ("a.npy", b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False}", 1),
+        ("pytorch_model.bin", b"\x80\x04\x95\x0b\x00", 0),
+        ("notes.md", b"can\nyou\nread this\n", 0),
+        ("spiece.model", b"\n\x0e\n\x05<unk>", 0),
+    ],
+)
+def test_a_pickle_under_another_name_is_reported(tmp_path, name, content, code):
+    write(tmp_path / name, content)
+    assert len([f for f in security_of(tmp_path) if f.code == "S06"]) == code
+
+
+def test_the_most_harmful_finding_comes_first():
+    findings = sorted(
+        findings_of("import os, torch\nos.environ['A'] = 'b'\ntorch.load = 1\nos.system('id')"), key=by_harm
+    )
+    assert [f.code for f in findings] == ["S02", "S11", "S09"]
