@@ -1,5 +1,6 @@
 """What a directory holds, judged without running it: what a load runs, what the audit finds, where it should load."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -172,7 +173,7 @@ def _code_elsewhere_and_weights(
     named = sorted({entry.split(".")[0] + ".py" for entry in declared_entries(directory).values()})
     if unread and not runs.any:
         facts.append(f"may run code: {_some(unread)} cannot be read")
-    elif not folder.modules and not elsewhere and not base and named:
+    elif not runs.files and not runs.others and not elsewhere and not base and named:
         facts.append(f"no Python code, though its settings name {', '.join(named)}: it is not loaded without that")
     elif not runs.any and not runs.others and not base and (kind := _unknown_type(directory)):
         facts.append(f"no Python code, and model_type {kind!r} is none of transformers' own: its code is missing")
