@@ -12,7 +12,7 @@ OTHERS = 0o077  # every right of anybody but the owner
 
 
 class Closed(NamedTuple):
-    """How much in a directory others had a right on: what was closed to them, and what belongs to somebody else."""
+    """How much in a directory others had a right on: what was closed to them, and what belongs to another user."""
 
     closed: int
     left: int
@@ -35,7 +35,7 @@ def make_directory(path: Path) -> None:
 
 
 def is_open(path: Path) -> bool:
-    """Whether somebody but the owner has a right on it. Windows keeps such rights elsewhere."""
+    """Whether anyone but the owner has a right on it. Windows keeps such rights elsewhere."""
     try:
         return os.name == "posix" and bool(path.stat().st_mode & OTHERS)
     except FileNotFoundError:
@@ -66,6 +66,6 @@ def _change(path: int | str, before: int, mode: int, dir_fd: int | None = None) 
     was_open = bool(before & OTHERS)
     try:
         os.chmod(path, mode, dir_fd=dir_fd)
-    except PermissionError:  # it is somebody else's
+    except PermissionError:  # it belongs to another user
         return [False] if was_open else []
     return [True] if was_open else []

@@ -64,7 +64,7 @@ class Handed:
         """A file's content.
 
         Raises:
-            UserError: it was not handed over, is no plain file, is too large, or was changed since.
+            UserError: it was not handed over, is not a plain file, is too large, or was changed since.
         """
         content = read_regular(name, self._descriptor, self.directory)
         expected = self.files.get(name)

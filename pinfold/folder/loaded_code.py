@@ -137,7 +137,7 @@ class FilesOnDisk:
 
 
 def _is_apart(folder: Path) -> bool:
-    """Whether a folder of a checkout is no part of what is published: git's own, or a virtual environment."""
+    """Whether a folder of a checkout is not published: git's own, or a virtual environment."""
     return folder.name == ".git" or (folder / "pyvenv.cfg").is_file()
 
 

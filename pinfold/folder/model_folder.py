@@ -359,7 +359,7 @@ def read_modules(path: str | Path, unreadable: dict[str, str] | None = None) -> 
     """Read every Python file directly in a folder, whatever it defines; there may be none.
 
     Args:
-        unreadable: takes the files that cannot be read, with the reason, where that is no mistake of the caller's.
+        unreadable: takes the files that cannot be read, with the reason, where that is not a mistake of the caller.
 
     Raises:
         UserError: no such folder, or a file that is not Python, too large, too deep, or not in the folder.

@@ -1,4 +1,4 @@
-"""How fast a user may write to what is another's: one that fills a discussion by a program is soon told to wait."""
+"""How fast a user may write to what belongs to another: a program that fills a discussion has to wait soon."""
 
 import math
 import threading

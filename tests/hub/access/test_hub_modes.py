@@ -215,7 +215,7 @@ def test_a_copy_that_others_may_read_is_closed_although_it_has_the_mark(filled, 
 
 
 def test_links_lead_to_nothing_that_is_changed(filled, tmp_path):
-    """As somebody else could have put them there while the directory was open."""
+    """As another user could have put them there while the directory was open."""
     opened(filled)
     outside, folder = tmp_path / "outside.txt", tmp_path / "folder"
     folder.mkdir()

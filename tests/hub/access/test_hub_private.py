@@ -1,4 +1,4 @@
-"""Nothing of a private repository is shown to others or changed by them, and it cannot be told from a missing one.
+"""Nothing of a private repository is shown to others or changed by them, and it looks like a missing one.
 
 The requests come from the server's own list of routes: one that is added is asked too, or fails here for a parameter
 that no value is known for.
@@ -212,7 +212,7 @@ def secrets_of(server) -> list[str]:
 KINDS = ("models", "datasets", "spaces")
 
 
-def told(answers: dict, path: str, secrets: list[str]) -> list[str]:
+def differences(answers: dict, path: str, secrets: list[str]) -> list[str]:
     """How the answers about a private name give it away."""
     wrong = [f"{name} is not as the missing one" for name in answers if answers[name] != answers[ABSENT]]
     for name, (_, headers, body) in answers.items():
@@ -234,7 +234,7 @@ def test_every_route_for_everybody_who_may_not_read(server, strangers):
             if "NAME" not in path and method in ("GET", "OPTIONS", "HEAD"):  # one request, which names nothing
                 names = (ABSENT,)
             answers = {name: asked(client, method, path, name) for name in names}
-            if problems := told(answers, path, secrets):
+            if problems := differences(answers, path, secrets):
                 wrong[who, method, path] = problems
     assert not wrong, json.dumps({str(key): value for key, value in wrong.items()}, indent=1)[:4000]
     count = sum(client.count for client in strangers.values())
@@ -259,7 +259,7 @@ def test_every_spelling_query_and_header(server, strangers):
             name: asked(client, "GET", path, name, **headers)
             for name in ((HIDDEN, ABSENT) if "NAME" in path else (ABSENT,))
         }
-        if problems := told(answers, path, secrets):
+        if problems := differences(answers, path, secrets):
             wrong[path, str(headers)] = problems
     assert not wrong, json.dumps({str(key): value for key, value in wrong.items()}, indent=1)[:4000]
     assert client.count >= 1000, client.count
