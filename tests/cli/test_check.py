@@ -279,9 +279,9 @@ def test_special_files_are_one_line_and_no_wait(checked, tmp_path, kind):
 def test_classes_that_derive_from_each_other_in_many_ways_take_no_time(checked, tmp_path):
     pairs = "".join(f"class D{i}(D{i + 1}, E{i + 1}): pass\nclass E{i}(D{i + 1}, E{i + 1}): pass\n" for i in range(60))
     folder = tiny.write_folder(tmp_path / "folder", layers_tiny=tiny.LAYERS + pairs)
-    started = time.monotonic()
+    started = time.process_time()  # other programs of this machine do not count
     checked(folder)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_a_floor_narrows_the_forecast(checked, tmp_path):

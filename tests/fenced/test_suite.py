@@ -216,7 +216,7 @@ def test_code_with_a_security_error_is_not_run_without_a_fence(tmp_path, monkeyp
     folder = suite_models.write(
         tmp_path / "bad_model", (suite_models.M, top, f'{top}import os\nos.system("touch {tmp_path}/ran")\n')
     )
-    monkeypatch.setattr(fence, "available", lambda: fence.Fence(()))
+    monkeypatch.setattr("pinfold.fence.sandbox.available", lambda: fence.Fence())
     assert command(["check", "--suite", str(folder)]) == 2
     output = capsys.readouterr()
     assert "is not run: S" in output.err and "error" in output.out and not (tmp_path / "ran").exists()
