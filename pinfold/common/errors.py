@@ -1,9 +1,10 @@
 """What a user reads when something cannot be done: one line, exit code 2."""
 
+import contextlib
 import functools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +19,38 @@ def printable(text: str) -> str:
     'a\\\\x1b[31m'
     """
     return CONTROL.sub(lambda character: character[0].encode("unicode_escape").decode(), text)
+
+
+def plain_line(text: object, most: int = 2000) -> str:
+    """Text of untrusted code as one line that steers nothing and has an end."""
+    line = printable(" ".join(str(text)[: 4 * most].split()))
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def printable_all(value: Any) -> Any:
+    """Plain data, as JSON holds it, with every text in it ``printable``."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [printable_all(each) for each in value]
+    if isinstance(value, dict):
+        return {printable(key): printable_all(each) for key, each in value.items()}
+    return value
+
+
+@contextlib.contextmanager
+def untrusted(what: str) -> Iterator[None]:
+    """Reading plain data that a stranger's code may have written: another form of it is not our fault.
+
+    Raises:
+        UserError: in place of what Python raises for a value of another type, or one that is not there.
+    """
+    kinds = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, StopIteration)
+    try:
+        yield
+    except kinds as error:
+        why = plain_line(f"{type(error).__name__}: {error}", 200)
+        raise UserError(f"{what} cannot be read ({why}): the folder's code tampered with it") from None
 
 
 def one_line(error: BaseException) -> str:

@@ -166,3 +166,50 @@ def write_json(path: Path, value: dict) -> None:
     """Write an object with sorted keys, so that the same content gives the same bytes."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8", errors="backslashreplace")  # lone surrogates, which JSON can hold
+
+
+def remove_tree(top: Path) -> None:
+    """Remove a directory in which somebody else's code has written, as far as that can be done; raises nothing.
+
+    Its directories may be nested deeper than Python recurses or a path can name, and without any permission.
+    """
+    with contextlib.suppress(OSError, RecursionError):
+        shutil.rmtree(top)
+    if not os.path.lexists(top) or os.open not in os.supports_dir_fd:
+        return
+    with contextlib.suppress(OSError):
+        top.chmod(0o700)
+        directory = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            while _lift(directory):
+                pass
+        finally:
+            os.close(directory)
+        top.rmdir()
+
+
+def _lift(top: int) -> bool:
+    """Remove the files in a directory, and put what its directories contain in their place; whether any was there."""
+    progress = False
+    with os.scandir(top) as entries:
+        names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in names:
+        with contextlib.suppress(OSError):
+            if not is_directory:
+                os.unlink(name, dir_fd=top)
+                progress = True
+                continue
+            os.chmod(name, 0o700, dir_fd=top)
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+            try:
+                with os.scandir(inner) as entries:
+                    below = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+                for other, is_below in below:
+                    if is_below:
+                        os.chmod(other, 0o700, dir_fd=inner)
+                    os.rename(other, secrets.token_hex(8), src_dir_fd=inner, dst_dir_fd=top)
+            finally:
+                os.close(inner)
+            os.rmdir(name, dir_fd=top)
+            progress = True
+    return progress

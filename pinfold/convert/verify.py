@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinfold.common.errors import UserError, printable
+from pinfold.common.errors import UserError, printable, printable_all
+from pinfold.common.files import remove_tree
 from pinfold.convert import files
 from pinfold.convert.convert import new_workspace
 from pinfold.convert.read import modules
@@ -31,6 +32,7 @@ from pinfold.convert.write.finish import require_ruff
 from pinfold.fence import process as fence
 from pinfold.fence.handed import read_regular
 
+LARGEST_REPORT = 64 << 20  # bytes
 OTHER = "keeps_inheritance"  # the folder in which subclasses stay subclasses
 
 
@@ -239,25 +241,33 @@ def reported_checks(job: dict, work: Path, seconds: float, progress: bool) -> It
             done.result()
         except UserError as error:
             died = str(error)
+    reported = lines_of(report)
+    remove_tree(reports)
     current = ""
-    for line in lines_of(report):
+    for line in reported:
         if line["check"] == "starts":
-            current = line["cls"]
+            current = line.get("cls", "")
         else:
-            yield Check(line["cls"], line["check"], line["why"])
+            yield Check(line.get("cls", ""), line["check"], line.get("why", ""))
     if died:
         yield Check(current, "process", died)
 
 
 def lines_of(path: Path) -> list[dict]:
     """What the process has reported so far, as far as it has the form of a report."""
-    content = read_regular(path.name, None, path.parent) or b""
+    content = read_regular(path.name, None, path.parent, LARGEST_REPORT) or b""
     try:
         lines = [json.loads(line) for line in content.decode("utf-8", "replace").split("\n")[:-1]]
     except (ValueError, RecursionError):
         return []
-    texts = ("cls", "check", "why")
-    return [x for x in lines if isinstance(x, dict) and all(isinstance(x.get(k, ""), str) for k in texts)]
+    return [cleaned for x in lines if (cleaned := printable_all(x)) and _is_report(cleaned)]
+
+
+def _is_report(line: object) -> bool:
+    if not isinstance(line, dict) or not isinstance(line.get("check"), str):
+        return False
+    texts, names = [line.get(key, "") for key in ("cls", "why")], line.get("names", [])
+    return isinstance(names, list) and all(isinstance(each, str) for each in [*texts, *names])
 
 
 def show_progress(done: concurrent.futures.Future, path: Path, progress: bool) -> None:
@@ -270,7 +280,7 @@ def show_progress(done: concurrent.futures.Future, path: Path, progress: bool) -
             continue
         lines = lines_of(path)
         names = next((x["names"] for x in lines if "names" in x), [])
-        current = next((x["cls"] for x in reversed(lines) if x["check"] == "starts"), "")
+        current = next((x.get("cls", "") for x in reversed(lines) if x["check"] == "starts"), "")
         if current in names and current != shown:
             shown = current
             print(f"  {printable(current)} ({names.index(current) + 1} of {len(names)})", file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import os
 import secrets
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,22 @@ class Group:
             with contextlib.suppress(OSError):
                 (directory / "cgroup.procs").write_text(str(os.getpid()))
 
+    def end(self) -> None:
+        """End every process that is left in the group, whoever its parent is now."""
+        deadline = time.monotonic() + SECONDS
+        while (left := self._processes()) and time.monotonic() < deadline:
+            for number in left:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(number, signal.SIGKILL)
+            time.sleep(0.01)
+
+    def _processes(self) -> set[int]:
+        numbers: set[int] = set()
+        for directory in self.directories:
+            with contextlib.suppress(OSError, ValueError):
+                numbers |= {int(line) for line in (directory / "cgroup.procs").read_text().split()}
+        return numbers - {0, os.getpid()}  # 0: of a list of processes that is not ours
+
     @property
     def ran_out_of_memory(self) -> bool:
         """Whether the kernel ended a process of it."""
@@ -48,6 +65,7 @@ def group(memory: int, tasks: int) -> Iterator[Group]:
     try:
         yield made
     finally:
+        made.end()
         _remove(made.directories)
 
 

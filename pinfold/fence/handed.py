@@ -15,6 +15,7 @@ from pinfold.common.errors import UserError, printable
 from pinfold.common.safetensors import parse_header
 
 LARGEST = 4 << 30  # bytes of one file
+LARGEST_HEADER = 32 << 20  # with what is known of a load; objects of Python take ten times as much
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,20 @@ class Handed:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, limit: int = LARGEST) -> bytes:
         """A file's content.
 
         Raises:
             UserError: it was not handed over, is not a plain file, is too large, or was changed since.
         """
-        content = read_regular(name, self._descriptor, self.directory)
         expected = self.files.get(name)
-        if not expected or content is None or hashlib.sha256(content).hexdigest() != expected:
-            what = "was not handed over" if name not in self.files else "was changed after it was handed over"
+        content = read_regular(name, self._descriptor, self.directory, limit) if expected else None
+        if content is None or hashlib.sha256(content).hexdigest() != expected:
+            what = f"is no plain file of at most {limit >> 20} MiB that was handed over once"
+            if not expected and name not in self.files:
+                what = "was not handed over"
+            elif content is not None:
+                what = "was changed after it was handed over"
             raise UserError(f"{printable(name)} {what}: the folder's code tampered with its verification")
         return content
 
@@ -82,7 +87,7 @@ class Handed:
         content = self.read(f"{name}.safetensors")
         try:
             return parse_load(content)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise UserError(f"{printable(name)}.safetensors cannot be read ({printable(str(error))[:200]})") from None
 
 
@@ -92,10 +97,13 @@ def parse_load(content: bytes) -> Load:
     Raises:
         ValueError: it is not a safetensors file.
     """
-    header = parse_header(io.BytesIO(content), len(content))
+    header = parse_header(io.BytesIO(content), len(content), LARGEST_HEADER)
     data = memoryview(content)[header.data_start :]
     tensors = {each.name: Raw(each.dtype, each.shape, data[each.start : each.end]) for each in header.tensors}
-    return Load(json.loads(header.metadata.get("facts", "null")), tensors)
+    try:
+        return Load(json.loads(header.metadata.get("facts", "null")), tensors)
+    except RecursionError as error:
+        raise ValueError("its facts are nested too deep") from error
 
 
 def read_regular(name: str, descriptor: int | None, directory: Path, limit: int = LARGEST) -> bytes | None:

@@ -1,4 +1,4 @@
-"""What a sandboxed process sees of the disk: one ordered list of mounts, as arguments of bubblewrap or shell lines.
+"""What a sandboxed process sees of the disk: one ordered list of mounts, for bubblewrap or for mounting.py.
 
 It is an allow-list: an empty root, and in it only what is named. ``plan`` is the one place that decides what that is:
 1. The system's programs and libraries, this interpreter, its packages, and what the run itself reads: read-only.
@@ -8,8 +8,8 @@ It is an allow-list: an empty root, and in it only what is named. ``plan`` is th
 A later mount lies over an earlier one, so the order matters: what contains another place comes before it.
 """
 
-import shlex
-import stat
+import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,8 @@ DEVICES = ("null", "zero", "full", "random", "urandom")
 EMPTY = ("/tmp", "/var/tmp", "/run", "/dev/shm")
 # Settings of the kernel. They belong to whoever is root outside, whatever capabilities are left inside.
 KERNEL = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi", "/proc/scsi")
-MOST_ENTRIES = 100_000  # of a directory that is shown, in which sockets and pipes are looked for
+MOST_ENTRIES = 300_000  # of a directory that is shown, in which sockets and pipes are looked for
+MOST_LINKS = 40  # that one path leads through; the kernel's own limit
 
 
 @dataclass(frozen=True)
@@ -59,24 +60,42 @@ def plan(
     system = [path for name in SYSTEM if (path := Path(name)).exists() or path.is_symlink()]
     steps = [_shown(path) for path in system]
     steps += [Mount("devices", Path("/dev")), Mount("processes", Path("/proc"))]
-    steps += [Mount("empty", Path(name)) for name in EMPTY]
+    links = {path for each in [*packages, *needed] for path in _way(each)[0]}
+    steps += [Mount("empty", Path(name)) for name in EMPTY if Path(name) not in links]
     steps.append(Mount("read", Path("/etc/passwd"), accounts))
     shown: list[Path] = []
+    real = {_way(path)[1] for path in [*packages, *needed] if path.exists()}
     # the shortest first: what lies in a directory that is shown already needs no mount of its own
-    for path in sorted(set(_both_names([*packages, *needed])), key=lambda path: (len(path.parts), path)):
+    for path in sorted(links | real, key=lambda path: (len(path.parts), path)):
         if not _below(path, [*system, *shown]):
             shown.append(path)
             steps.append(_shown(path))
     if _below(package, [*system, *shown]):
         steps.append(Mount("empty", package))
     steps += [Mount("read", path, path) for path in dict.fromkeys((inside, inside.resolve()))]
-    steps += [Mount("hide", path) for each in needed for path in passages(each)]
+    # not in what was installed with the interpreter: some hundred thousand files, and no place for sockets
+    installed = [Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix)]
+    own = [path for path in dict.fromkeys([*packages, *needed]) if not _below(_way(path)[1], [*system, *installed])]
+    odd = {path for each in own for path in passages(_way(each)[1])}
+    steps += [Mount("hide", path) for path in sorted(odd) if not _below(path, [package])]
     return [*steps, *(Mount("write", path, path) for path in writable)]
 
 
-def _both_names(paths: Iterable[Path]) -> list[Path]:
-    """Paths as they are named, and where they lead."""
-    return [name for path in paths if path.exists() for name in (path.absolute(), path.resolve())]
+def _way(path: Path) -> tuple[list[Path], Path]:
+    """The links that a path leads through, each by its real place, and where it ends."""
+    links: list[Path] = []
+    real, ahead = Path("/"), list(path.absolute().parts[1:])
+    while ahead:
+        name = ahead.pop(0)
+        step = real.parent if name == ".." else real / name
+        if step.is_symlink() and len(links) < MOST_LINKS:
+            if step not in links:
+                links.append(step)
+            target = step.readlink()
+            ahead = [*target.parts[target.is_absolute() :], *ahead]
+            step = Path("/") if target.is_absolute() else real
+        real = step
+    return links, real
 
 
 def _below(path: Path, places: Iterable[Path]) -> bool:
@@ -90,18 +109,17 @@ def _shown(path: Path) -> Mount:
 def passages(place: Path) -> list[Path]:
     """Sockets and pipes in a directory that is shown: whoever listens to them is outside."""
     odd: list[Path] = []
-    pending, count = [place], 0
+    pending, count = [str(place)] if place.is_dir() else [], 0
     while pending and count < MOST_ENTRIES:
-        directory = pending.pop()
         try:
-            entries = [directory] if not directory.is_dir() else sorted(directory.iterdir())
-            for path in entries:
-                mode = path.lstat().st_mode
-                if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
-                    odd.append(path)
-                elif stat.S_ISDIR(mode):
-                    pending.append(path)
-            count += len(entries)
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    count += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                    # of the kinds that are left, devices cannot be opened in the sandbox
+                    elif not entry.is_symlink() and not entry.is_file(follow_symlinks=False):
+                        odd.append(Path(entry.path))
         except OSError:
             continue
     return odd
@@ -137,83 +155,20 @@ def bubblewrap(mounts: list[Mount], empty: Path) -> list[str]:
     return [*arguments, *(word for place in ("/", *covered) for word in ("--remount-ro", place))]
 
 
-def shell(mounts: list[Mount], root: Path, empty: Path, own_processes: bool = True) -> str:
-    """The list as lines of a shell that stops at the first one that fails, and ends in the new root.
+def orders(mounts: list[Mount], root: Path, empty: Path, own_processes: bool, directory: Path) -> dict:
+    """The list as mounting.py reads it.
 
     Args:
         root: a directory that the new root is mounted on. empty: an empty file.
         own_processes: the processes have a list of their own; without, /proc is that of everybody.
+        directory: where the command is started.
     """
-    top = shlex.quote(str(root))
-    lines = ["set -e", f"mount -t tmpfs -o size=16m,mode=755 tmpfs {top}"]
-    for mount in mounts:
-        lines += _lines(mount, top, shlex.quote(str(empty)), own_processes)
-    writable = [str(mount.target) for mount in mounts if mount.kind == "write"]
-    settings = [f"! test -e {path} || mount --bind {path} {path} 2>/dev/null || true" for path in KERNEL]
-    return "\n".join(
-        [
-            *lines,
-            f"mkdir -p {top}/.before",
-            f"cd {top}",
-            "pivot_root . .before",
-            "cd /",
-            *settings,
-            "umount -l /.before",
-            "rmdir /.before",
-            _read_only(("/proc", *writable)),
-        ]
-    )
-
-
-def _lines(mount: Mount, top: str, empty: str, own_processes: bool) -> list[str]:
-    target, above = (top + shlex.quote(str(path)) for path in (mount.target, mount.target.parent))
-    source = shlex.quote(str(mount.source))
-    match mount.kind:
-        case "read":
-            return [*_place(mount, target, above), f"mount --rbind {source} {target}"]
-        case "write":  # without what is mounted below it, which the new root is
-            return [*_place(mount, target, above), f"mount --bind {source} {target}"]
-        case "empty":
-            return [f"mkdir -p {target}", f"mount -t tmpfs -o size=64m,mode=1777 tmpfs {target}"]
-        case "link":
-            return [f"mkdir -p {above}", f"ln -sfn {source} {target}"]
-        case "devices":
-            devices = [f"touch {target}/{name}\nmount --bind /dev/{name} {target}/{name}" for name in DEVICES]
-            links = [f"ln -s /proc/self/fd {target}/fd"]
-            links += [
-                f"ln -s /proc/self/fd/{n} {target}/{name}" for n, name in enumerate(("stdin", "stdout", "stderr"))
-            ]
-            return [f"mkdir -p {target}", *devices, *links, f"mkdir {target}/shm"]
-        case "processes":
-            mounting = "mount -t proc proc" if own_processes else "mount --rbind /proc"
-            return [f"mkdir -p {target}", f"{mounting} {target}"]
-        case "hide":
-            return [f"mount --bind {empty} {target}"]
-
-
-def _place(mount: Mount, target: str, above: str) -> list[str]:
-    """Make what a bind can be mounted on: a directory for a directory, a file for a file."""
-    if mount.source is not None and mount.source.is_dir():
-        return [f"mkdir -p {target}"]
-    return [f"mkdir -p {above}", f"test -e {target} || touch {target}"]
-
-
-def _read_only(untouched: tuple[str, ...]) -> str:
-    """A loop over the mounts of this namespace.
-
-    Octal escapes of mountinfo (\\040 is a space) get the leading zero that printf wants. Flags that a mount already
-    has must be named again, since an unprivileged namespace may not drop them.
-    """
-    return "\n".join(
-        [
-            "mounts=$(cat /proc/self/mountinfo)",
-            """printf '%s\\n' "$mounts" | while read -r _ _ _ _ place flags _; do""",
-            """  case "$place" in *\\\\*)""",
-            """    place=$(printf '%b' "$(printf '%s' "$place" | sed 's/\\\\0/\\\\00/g; s/\\\\1/\\\\01/g')") ;;""",
-            """  esac""",
-            f"""  case "$place" in {"|".join(map(shlex.quote, untouched))}) continue ;; esac""",
-            """  case "$flags" in ro|ro,*) continue ;; esac""",
-            """  mount -o "remount,bind,ro,${flags#rw,}" "$place" 2>/dev/null || true""",
-            "done",
-        ]
-    )
+    return {
+        "mounts": [[mount.kind, str(mount.target), mount.source and str(mount.source)] for mount in mounts],
+        "root": str(root),
+        "empty": str(empty),
+        "own_processes": own_processes,
+        "directory": str(directory),
+        "devices": DEVICES,
+        "settings": KERNEL,
+    }

@@ -16,7 +16,6 @@ import functools
 import json
 import os
 import secrets
-import shutil
 import signal
 import site
 import subprocess
@@ -28,9 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from pinfold.common.errors import UserError, printable
+from pinfold.common.errors import UserError, plain_line, printable, printable_all
+from pinfold.common.files import remove_tree
 from pinfold.fence import cgroups
-from pinfold.fence.handed import Handed, read_record
+from pinfold.fence.handed import LARGEST, Handed, read_record
 from pinfold.fence.sandbox import FIRST, INSIDE, Fence, available, command_in, homes, own_packages, permit
 
 __all__ = [
@@ -52,10 +52,11 @@ ALLOWED = {
 }
 GIB = 1 << 30
 TASKS = 1024  # processes and threads of one run
-LONGEST_LOG = 64 << 20  # bytes
+LARGEST_ANSWER = 64 << 20  # bytes
+LONGEST_END = 6.0  # seconds in which the first process may end the others
 # What runs in the sandbox: a folder that needs nothing else of pinfold, and the only one of it to be seen there.
 SCRIPT = INSIDE / "main.py"
-_running: set[subprocess.Popen] = set()
+_running: dict[subprocess.Popen, bool] = {}  # whether their end ends all that they started
 
 
 @dataclass(frozen=True)
@@ -120,19 +121,28 @@ def sandboxed(
             "memory": memory,
             "disk": disk,
             "tasks": TASKS,
+            "largest": LARGEST,
             "writable": [str(path) for path in places],
         }
         environment = _environment(scratch, overlay, hub_home)
         # opened before the run: what the code puts in the directory's place later is not looked at
         with Handed(directory) as handed, tempfile.TemporaryFile(dir=work) as log:
-            command = command_in(available(), [sys.executable, "-I", "-S", str(FIRST)], needed, places)
-            said = _run(command, orders, environment, scratch, log, seconds, name)
+            fence = available()
+            command = command_in(fence, [sys.executable, "-I", "-S", str(FIRST)], needed, places)
+            said = _run(command, orders, environment, scratch, log, seconds, name, fence.own_processes)
             handed.files = read_record(said, orders)
             yield Outcome(_answer(handed, said, log, name, memory), handed)
 
 
 def _run(
-    command: list[str], orders: dict, environment: dict, scratch: Path, log: IO[bytes], seconds: float, name: str
+    command: list[str],
+    orders: dict,
+    environment: dict,
+    scratch: Path,
+    log: IO[bytes],
+    seconds: float,
+    name: str,
+    own_processes: bool,
 ) -> dict:
     """Start the first process, give it its orders, and wait; returns the record that it writes, empty without one."""
     memory = orders["memory"]
@@ -147,7 +157,7 @@ def _run(
             start_new_session=True,
             preexec_fn=functools.partial(_limit, memory, orders["disk"], group) if os.name == "posix" else None,
         )
-        _running.add(process)
+        _running[process] = own_processes
         try:
             output = _wait(process, json.dumps(orders).encode(), seconds, group)
         except subprocess.TimeoutExpired:
@@ -155,8 +165,8 @@ def _run(
                 raise UserError(f"{name} took longer than {seconds:.0f} s and was stopped") from None
             output = b""
         finally:
-            _running.discard(process)
-            _end(process)
+            _running.pop(process, None)
+            _end(process, own_processes)
         if group.ran_out_of_memory:
             raise UserError(f"{name} was stopped: it needed more than {memory / GIB:.3g} GiB of memory")
     try:
@@ -206,13 +216,15 @@ def _answer(handed: Handed, record: dict, log: IO[bytes], name: str, memory: int
         UserError: it gave none.
     """
     if why := record.get("why"):
-        raise UserError(f"{name} was stopped: {printable(str(why))[:200]}")
+        raise UserError(f"{name} was stopped: {plain_line(why, 200)}")
     answer = None
     if record.get("done"):
         try:
-            answer = json.loads(handed.read("answer.json"))
+            answer = json.loads(handed.read("answer.json", LARGEST_ANSWER))
             good = all(isinstance(each["check"], str) and isinstance(each["line"], str) for each in answer["failures"])
-            answer = answer if good and isinstance(answer["failures"], list) else None
+            answer = printable_all(answer) if good and isinstance(answer["failures"], list) else None
+            for each in answer["failures"] if answer else ():
+                each.update(check=plain_line(each["check"], 20), line=plain_line(each["line"]))
         except (ValueError, LookupError, TypeError, RecursionError):
             answer = None
     if answer is not None:
@@ -239,18 +251,27 @@ def _scratch(work: Path) -> Iterator[Path]:
     try:
         yield directory
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        remove_tree(directory)
 
 
 def end_all() -> None:
     """End what other threads run here: Ctrl-C reaches the main thread only, and a sandboxed process not at all."""
-    for process in list(_running):
-        _end(process)
+    for process, own_processes in list(_running.items()):
+        _end(process, own_processes)
 
 
-def _end(process: subprocess.Popen) -> None:
-    """Also ends what the folder's code may have started."""
+def _end(process: subprocess.Popen, own_processes: bool) -> None:
+    """Also ends what the folder's code may have started.
+
+    Args:
+        own_processes: the kernel ends it with the first process; otherwise that one has to, and is asked to.
+    """
     if os.name == "posix":
+        if not own_processes and process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
+                process.terminate()
+                process.send_signal(signal.SIGCONT)  # the code may have stopped it
+                process.wait(LONGEST_END)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     else:

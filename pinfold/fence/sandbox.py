@@ -6,8 +6,8 @@ bubblewrap is used where it is installed and works, util-linux's unshare otherwi
 
 import contextlib
 import functools
+import json
 import os
-import shlex
 import shutil
 import site
 import subprocess
@@ -22,8 +22,8 @@ from pinfold.fence import cgroups, mounts
 
 # Strongest first; a machine gets the first that works on it.
 BUBBLEWRAP = (
-    *("--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
-    *("--die-with-parent", "--as-pid-1", "--cap-drop", "ALL"),
+    *("--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
+    *("--hostname", "sandbox", "--die-with-parent", "--as-pid-1", "--cap-drop", "ALL"),
 )
 NAMESPACES = (
     ("--user", "--map-root-user", "--mount", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child"),
@@ -33,6 +33,7 @@ NAMESPACES = (
 PACKAGE = Path(__file__).resolve().parents[1]
 INSIDE = PACKAGE / "fenced"
 FIRST = INSIDE / "first.py"
+MOUNTING = Path(__file__).resolve().with_name("mounting.py")
 
 
 @dataclass(frozen=True)
@@ -150,29 +151,31 @@ def command_in(fence: Fence, command: list[str], needed: Sequence[Path], writabl
     """
     if not fence.program:
         return command
-    if not fence.has_mounts:
-        return [fence.program, *fence.options, *_without_capabilities(), *command]
-    _refuse_homes(needed)
     scratch = writable[0]
-    for name in ("empty", "passwd"):
-        (scratch / name).touch()
-    own = sorted({0, os.getuid()} if fence.program == "bwrap" else {0})  # unshare makes every user number 0
-    (scratch / "passwd").write_text("".join(f"user:x:{number}:0::/nonexistent:/bin/sh\n" for number in own))
-    steps = mounts.plan([*needed], _python(), PACKAGE, INSIDE, scratch / "passwd", writable)
-    if fence.program == "bwrap":
-        at = ["--chdir", str(scratch), "--new-session"]
-        return ["bwrap", *fence.options, *mounts.bubblewrap(steps, scratch / "empty"), *at, "--", *command]
-    (scratch / "root").mkdir(exist_ok=True)
-    lines = mounts.shell(steps, scratch / "root", scratch / "empty", fence.own_processes)
-    # after the mounts, which need what this drops: with it the code could undo them
-    end = f'cd {shlex.quote(str(scratch))}\nexec {shlex.join(_without_capabilities())} "$@"'
-    return ["unshare", *fence.options, "sh", "-c", f"{lines}\n{end}", "fence", *command]
-
-
-def _without_capabilities() -> list[str]:
-    if not shutil.which("setpriv"):
-        return ["env"]
-    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+    orders: dict = {"mounts": None}
+    if fence.has_mounts:
+        _refuse_homes(needed)
+        for name in ("empty", "passwd"):
+            (scratch / name).touch()
+        own = sorted({0, os.getuid()} if fence.program == "bwrap" else {0})  # unshare makes every user number 0
+        (scratch / "passwd").write_text("".join(f"user:x:{number}:0::/nonexistent:/bin/sh\n" for number in own))
+        steps = mounts.plan([*needed], _python(), PACKAGE, INSIDE, scratch / "passwd", writable)
+        if fence.program == "bwrap":
+            at = ["--chdir", str(scratch), "--new-session"]
+            return ["bwrap", *fence.options, *mounts.bubblewrap(steps, scratch / "empty"), *at, "--", *command]
+        (scratch / "root").mkdir(exist_ok=True)
+        orders = mounts.orders(steps, scratch / "root", scratch / "empty", fence.own_processes, scratch)
+    (scratch / "mounts.json").write_text(json.dumps(orders), encoding="utf-8")
+    return [
+        "unshare",
+        *fence.options,
+        sys.executable,
+        "-I",
+        "-S",
+        str(MOUNTING),
+        str(scratch / "mounts.json"),
+        *command,
+    ]
 
 
 def _python() -> list[Path]:
@@ -180,7 +183,21 @@ def _python() -> list[Path]:
     executable = Path(sys.executable)
     packages = [*own_packages(), *_further_packages(), Path(site.getusersitepackages())]
     libraries = [Path(p) for p in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if p.startswith("/")]
-    return [Path(sys.prefix), Path(sys.base_prefix), executable, executable.resolve(), *packages, *libraries]
+    shown = [*packages, *libraries, *_prefixes()]
+    # a home or what it lies in is not shown for the sake of packages that are in it
+    return [executable, *(path for path in shown if not _holds_home(path))]
+
+
+def _prefixes() -> list[Path]:
+    """The interpreter's own directories; only its parts of a home that an environment was made in."""
+    parts = ("bin", "lib", "lib64", "include", "share", "pyvenv.cfg")
+    prefixes = [Path(sys.prefix), Path(sys.base_prefix)]
+    return [path for each in prefixes for path in ([each / p for p in parts] if _holds_home(each) else [each])]
+
+
+def _holds_home(path: Path) -> bool:
+    places = {path.absolute(), path.resolve()}
+    return any(place == home or place in home.parents for place in places for home in homes())
 
 
 def own_packages() -> list[Path]:
@@ -205,6 +222,7 @@ def _refuse_homes(needed: Sequence[Path]) -> None:
     Raises:
         UserError: a home is needed, which is hidden.
     """
-    for home in homes():
-        if any(home in (path.absolute(), path.resolve()) for path in needed):
-            raise UserError(f"{home} is your home directory, which verification hides; use a folder below it")
+    for path in needed:
+        if _holds_home(path):
+            what = "is" if path.resolve() in homes() else "contains"
+            raise UserError(f"{path} {what} your home directory, which verification hides; use a folder below it")

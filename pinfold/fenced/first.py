@@ -8,7 +8,9 @@ Only the standard library is here, since it runs with ``python -I -S``. What it 
 - At the end it writes to stdout, which the code's process does not have either, what was handed over, with the nonce.
 """
 
+import contextlib
 import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -19,11 +21,13 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 SECONDS = 0.2  # between two looks at what the processes use
 LONGEST_LINE = 1 << 16
 MOST_FILES = 10_000  # handed over
+LONGEST_END = 5.0  # seconds that ending all processes may take
 KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}  # the number of the system call keyctl, by machine
 JOIN_SESSION_KEYRING = 1
 
@@ -33,6 +37,8 @@ def main() -> None:
     orders = json.load(sys.stdin.buffer)
     shut_off()
     ours, theirs = socket.socketpair()
+    # before the code can put something else in its place
+    directory = os.open(orders["handed"], os.O_RDONLY) if orders["handed"] else None
     process = subprocess.Popen(
         [*orders["command"], str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
@@ -40,22 +46,30 @@ def main() -> None:
         stdout=sys.stderr.fileno(),
         stderr=sys.stderr.fileno(),
         start_new_session=True,
+        preexec_fn=end_with_parent,
     )
     theirs.close()
-    watch = Watch(orders, ours, process)
-    why = watch.until_the_end()
+    watch = Watch(orders, ours, process, directory)
+    signal.signal(signal.SIGTERM, lambda *_: watch.stop("it was told to end"))
+    watch.until_the_end()
     end_all(process)
     record = {"nonce": orders["nonce"], "files": watch.files, "done": watch.done, "code": process.returncode}
-    sys.stdout.buffer.write(json.dumps({**record, "why": why}).encode())
+    sys.stdout.buffer.write(json.dumps({**record, "why": watch.why}).encode())
     sys.stdout.buffer.flush()
+
+
+def end_with_parent() -> None:
+    """The calling process ends when the one that started it does."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def shut_off() -> None:
     """Nothing that runs beside this process may look into it; it has keys of its own; whoever started it ends it."""
     if sys.platform != "linux":
         return
+    end_with_parent()
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     libc.prctl(4, 0)  # PR_SET_DUMPABLE: /proc/PID/mem and ptrace of this process are refused
     libc.prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what the code leaves behind becomes a child of this process
     if number := KEYCTL.get(platform.machine()):
@@ -63,30 +77,44 @@ def shut_off() -> None:
 
 
 class Watch:
-    """The process with the code while it runs: what it hands over, and what it uses."""
+    """The process with the code while it runs: what it hands over, and what it uses.
 
-    def __init__(self, orders: dict, connection: socket.socket, process: subprocess.Popen):
-        self.orders, self.connection, self.process = orders, connection, process
-        self.directory = os.open(orders["handed"], os.O_RDONLY) if orders["handed"] else None
+    What it uses is looked at in a thread, so that reading what it hands over cannot keep this process from it.
+    """
+
+    def __init__(self, orders: dict, connection: socket.socket, process: subprocess.Popen, directory: int | None):
+        self.orders, self.connection, self.process, self.directory = orders, connection, process, directory
         self.files: dict[str, str] = {}
         self.done = False
+        self.why = ""
         self.unread = b""
+        connection.setblocking(False)  # the code may never read what it is answered
 
-    def until_the_end(self) -> str:
-        """Wait for the end of the process; returns why it was ended here, or ""."""
+    def until_the_end(self) -> None:
+        """Wait for the end of the process; ``why`` says why it was ended here."""
+        threading.Thread(target=self.look, daemon=True).start()
         open_ = True
-        looked = 0.0
-        while self.process.poll() is None:
-            ready = select.select([self.connection] if open_ else [], [], [], SECONDS)[0]
-            if ready:
+        while self.process.poll() is None and not self.why:
+            if not open_:
+                time.sleep(SECONDS)
+            elif select.select([self.connection], [], [], SECONDS)[0]:
                 open_ = self.listen()
-            if time.monotonic() - looked >= SECONDS:
-                if why := self.too_much():
-                    return why
-                looked = time.monotonic()
-        while open_ and select.select([self.connection], [], [], 0)[0]:
+        # what it said last; another process may have the connection as well and go on talking
+        deadline = time.monotonic() + SECONDS
+        while open_ and time.monotonic() < deadline and select.select([self.connection], [], [], 0)[0]:
             open_ = self.listen()
-        return ""
+
+    def look(self) -> None:
+        """Look at what all processes use until that is too much."""
+        while not self.why:
+            if why := self.too_much():
+                self.stop(why)
+            time.sleep(SECONDS)
+
+    def stop(self, why: str) -> None:
+        """End the process with the code, now."""
+        self.why = self.why or why
+        self.process.kill()
 
     def listen(self) -> bool:
         """Take what the code's process says: a line with the name of a file, or an empty one at the end of its job.
@@ -100,57 +128,65 @@ class Watch:
         self.unread += received
         *lines, self.unread = self.unread.split(b"\n")
         for line in lines:
+            if self.why:
+                return False
             name = line.decode("utf-8", "replace")
             if name:
                 self.close(name)
             self.done = not name
             try:
-                self.connection.sendall(b"\n")
-            except OSError:
+                self.connection.send(b"\n")
+            except OSError:  # nobody reads it
+                self.connection.close()
                 return False
         return bool(received) and len(self.unread) < LONGEST_LINE
 
     def close(self, name: str) -> None:
         """Write down what a file holds. The first time counts: a file that is handed over again is another one."""
-        if name in self.files or len(self.files) >= MOST_FILES or self.directory is None or "/" in name:
+        if len(self.files) >= MOST_FILES:
+            return
+        if name in self.files or self.directory is None or "/" in name or "\0" in name:
             self.files[name[:200]] = ""
             return
-        self.files[name] = digest(name, self.directory)
+        self.files[name] = self.digest(name)
+
+    def digest(self, name: str) -> str:
+        """sha256 of a regular file that was handed over; "" for anything else, which is not waited for."""
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        whole = hashlib.sha256()
+        try:
+            with open(os.open(name, flags, dir_fd=self.directory), "rb") as file:
+                state = os.fstat(file.fileno())
+                if not stat.S_ISREG(state.st_mode) or state.st_size > self.orders["largest"]:
+                    return ""
+                while block := file.read(1 << 20):
+                    whole.update(block)
+                    # an honest process waits for the answer, and a limit may have been passed meanwhile
+                    if self.process.poll() is not None or self.why or file.tell() > self.orders["largest"]:
+                        return ""
+        except OSError:
+            return ""
+        return whole.hexdigest()
 
     def too_much(self) -> str:
         """Which limit all processes together have passed, or ""."""
-        tasks, memory = used()
+        tasks, memory, files = used()
+        disk, hidden = written(self.orders["writable"])
+        devices = {os.stat(place).st_dev for place in self.orders["writable"] if os.path.exists(place)}
+        for (device, _), size in files.items():
+            disk, memory = (disk + size, memory) if device in devices else (disk, memory + size)
         if tasks > self.orders["tasks"]:
             return f"it started more than {self.orders['tasks']} processes and threads"
         if memory > self.orders["memory"]:
             return f"it needed more than {spoken(self.orders['memory'])} of memory"
-        if written(self.orders["writable"]) > self.orders["disk"]:
+        if disk > self.orders["disk"]:
             return f"it wrote more than {spoken(self.orders['disk'])} to the disk"
-        return ""
+        return "it nests directories deeper than a path can name" if hidden else ""
 
 
 def spoken(size: int) -> str:
     """Bytes as a user reads them."""
     return f"{size / (1 << 30):.3g} GiB" if size >= 1 << 30 else f"{size / (1 << 20):.3g} MiB"
-
-
-def digest(name: str, directory: int) -> str:
-    """sha256 of a regular file in an open directory; "" for anything else, which is not waited for."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    try:
-        with open(os.open(name, flags, dir_fd=directory), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return ""
-            return hashlib.file_digest(file, "sha256").hexdigest() if sys.version_info >= (3, 11) else _digest(file)
-    except OSError:
-        return ""
-
-
-def _digest(file) -> str:
-    whole = hashlib.sha256()
-    while block := file.read(1 << 20):
-        whole.update(block)
-    return whole.hexdigest()
 
 
 def _processes() -> list[int]:
@@ -160,33 +196,52 @@ def _processes() -> list[int]:
         return []
 
 
-def used() -> tuple[int, int]:
-    """(tasks, bytes of memory that no file backs) of this process's descendants.
+def below() -> list[int]:
+    """This process's descendants.
 
     Where it is the first process of its own list, all others are. Elsewhere those below it are, and also those
     whose parent has ended (PR_SET_CHILD_SUBREAPER).
     """
-    tasks = memory = 0
-    page = os.sysconf("SC_PAGE_SIZE")
     parents: dict[int, int] = {}
-    sizes: dict[int, tuple[int, int]] = {}
     for number in _processes():
-        if number == os.getpid():
-            continue
         try:
             with open(f"/proc/{number}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
+                parents[number] = int(file.read().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):  # it has ended meanwhile
+            continue
+    first = os.getpid()
+    return [number for number in parents if number != first and (first == 1 or _is_below(number, parents))]
+
+
+def used() -> tuple[int, int, dict[tuple[int, int], int]]:
+    """(tasks, bytes of private memory, bytes of each file without a name) of this process's descendants."""
+    tasks = memory = 0
+    files: dict[tuple[int, int], int] = {}
+    page = os.sysconf("SC_PAGE_SIZE")
+    for number in below():
+        try:
+            with open(f"/proc/{number}/stat", "rb") as file:
+                tasks += int(file.read().rpartition(b")")[2].split()[17])
             with open(f"/proc/{number}/statm", "rb") as file:
                 pages = file.read().split()
-        except (OSError, ValueError):  # it has ended meanwhile
+            memory += (int(pages[1]) - int(pages[2])) * page
+        except (OSError, ValueError, IndexError):
             continue
-        parents[number] = int(fields[1])
-        sizes[number] = int(fields[17]), (int(pages[1]) - int(pages[2])) * page
-    for number, (threads, size) in sizes.items():
-        if os.getpid() == 1 or _is_below(number, parents):
-            tasks += threads
-            memory += size
-    return tasks, memory
+        files |= unnamed(number)
+    return tasks, memory, files
+
+
+def unnamed(number: int) -> dict[tuple[int, int], int]:
+    """Device and number of each open file that no directory names -> its bytes: in memory, or deleted since."""
+    files: dict[tuple[int, int], int] = {}
+    try:
+        for name in os.listdir(f"/proc/{number}/fd"):
+            state = os.stat(f"/proc/{number}/fd/{name}")
+            if stat.S_ISREG(state.st_mode) and not state.st_nlink:
+                files[state.st_dev, state.st_ino] = 512 * state.st_blocks
+    except OSError:  # it has ended meanwhile, or hides them
+        pass
+    return files
 
 
 def _is_below(number: int, parents: dict[int, int]) -> bool:
@@ -199,33 +254,49 @@ def _is_below(number: int, parents: dict[int, int]) -> bool:
     return False
 
 
-def written(places: list[str]) -> int:
-    """Bytes that files below these directories take on the disk."""
+def written(places: list[str]) -> tuple[int, bool]:
+    """Bytes that files below these directories take on the disk, and whether some lie where nobody can look."""
     total = 0
     pending = list(places)
     while pending:
+        place = pending.pop()
         try:
-            with os.scandir(pending.pop()) as entries:
+            with _opened(place) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(entry.path)
                     else:
                         total += 512 * entry.stat(follow_symlinks=False).st_blocks
-        except OSError:
-            continue
-    return total
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return total, True
+    return total, False
+
+
+def _opened(place: str):
+    try:
+        return os.scandir(place)
+    except PermissionError:  # it belongs to who made it, and this process is the same user
+        os.chmod(place, 0o700)
+        return os.scandir(place)
 
 
 def end_all(process: subprocess.Popen) -> None:
-    """End the code's process, and with it all that it started where this is the first process of the list."""
-    try:
-        if os.getpid() == 1:
-            os.kill(-1, signal.SIGKILL)
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
-    process.wait()
+    """End the code's process, and with it all that it started."""
+    deadline = time.monotonic() + LONGEST_END
+    while True:
+        process.kill()
+        process.poll()
+        left = below()
+        for number in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(number, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while process.returncode is not None and os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if (not left and process.returncode is not None) or time.monotonic() > deadline:
+            return
+        time.sleep(0.01)
 
 
 if __name__ == "__main__":

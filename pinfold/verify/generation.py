@@ -11,6 +11,7 @@ import numpy as np
 
 from pinfold.common.errors import printable
 from pinfold.fence.handed import Raw
+from pinfold.fenced.verify.generation import STEPS, STEPS_OF_LARGE
 from pinfold.verify import raw
 
 # Part of the largest logit. With a cache the sums of a step are added in another order; float32 then differs in the
@@ -36,6 +37,8 @@ def _lines(name: str, pairs: list, tensors: Mapping[str, Raw], bound: float) -> 
         raise ValueError("nothing was generated")
     seen: set[str] = set()  # an error that does not depend on how the text is written is said once
     for number, pair in enumerate(pairs):
+        if pair["steps"] not in (STEPS, STEPS_OF_LARGE):
+            raise ValueError(f"{pair['steps']!r} steps were not asked for")
         line = pair["error"]
         if not line:
             without, with_cache = (raw.without(f"{number}/{which}/", tensors) for which in ("without", "with"))

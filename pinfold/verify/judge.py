@@ -13,16 +13,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from packaging.version import Version
 
-from pinfold.common.errors import UserError, printable
+from pinfold.common.errors import plain_line, printable, untrusted
 from pinfold.fence.handed import Handed, Load, Raw
 from pinfold.fenced.verify import losses, tokens
 from pinfold.fenced.verify.further_loads import HALVES
 from pinfold.verify import generation, raw
+from pinfold.verify.claims import same_release
 
 CHECKS = ("D01", "D02", "D03", "D04", "D05", "D06", "D07", "D08", "loss", "bf16", "fp16")
 BY_ITSELF = ("D02", "D05", "D07", "accumulation")
 FITS = {"bf16": 1e30, "fp16": 1e3}  # outputs up to this size leave the layers below room enough
+MOST_COMPLAINTS = 1000
+CUSTOM_GENERATE = Version("4.53")  # the first release that runs custom_generate/generate.py
 SHOWN = 60  # characters of a configuration's value
 
 
@@ -66,6 +70,7 @@ class Verdict:
     def check(self, check: str, lines: Iterable[str], part: str | None = None) -> None:
         """Count a check as made; ``lines`` are its failures."""
         self.passed.add(part or check)
+        lines = map(plain_line, lines)
         self.failures += [{"check": check, "part": part or check, "line": line} for line in lines]
 
     @property
@@ -77,30 +82,27 @@ class Verdict:
         return skipped | dict.fromkeys(self.passed, "ok") | first
 
 
-def judge(request: dict, expected: Expected, answer: dict, handed: Handed) -> dict:
+def judge(request: dict, expected: Expected, answer: dict, handed: Handed, release: str) -> dict:
     """The answer of a load, with the verdict in it: "failures", "checks", "hashes", "unaligned".
 
     Args:
-        request: what the load was asked for. answer, handed: what it left.
+        request: what the load was asked for. answer, handed: what it left. release: of transformers, that it ran in.
 
     Raises:
         UserError: a file was changed after it was handed over.
     """
     verdict = Verdict()
-    try:
+    with untrusted("what the load handed over"):
         _take_complaints(verdict, answer)
-        version = str(answer["transformers"])
+        version = same_release(answer, release)
         if request["models"]:
             for auto, place in request["models"].items():
                 _judge_auto(verdict, request, expected, handed, auto, place.split(".")[-1], version)
             _judge_halves(verdict, request, expected, handed)
         if request.get("tokenizer"):
             _judge_tokens(verdict, expected, answer.get("samples"), version)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        why = printable(f"{type(error).__name__}: {error}")[:200]
-        raise UserError(
-            f"what the load handed over cannot be read ({why}): the folder's code tampered with its verification"
-        ) from None
+        _judge_silence(verdict, request, expected)
+        said = _said(answer, request)
     # what a check of loading says (D...) explains the others, so it comes first
     verdict.failures.sort(key=lambda failure: not failure["check"].startswith("D"))
     return {
@@ -109,14 +111,53 @@ def judge(request: dict, expected: Expected, answer: dict, handed: Handed) -> di
         "checks": verdict.checks,
         "hashes": verdict.hashes,
         "unaligned": verdict.unaligned,
-        "notes": [str(note) for note in answer["notes"]],
+        **said,
     }
+
+
+def _said(answer: dict, request: dict) -> dict:
+    """What the process says beside the checks, for the report and the card, in the form that these read."""
+    names = {
+        kind: {auto: [plain_line(name, 200) for name in answer[kind].get(auto, [])] for auto in request["models"]}
+        for kind in ("formula", "unexpected")
+    }
+    fails_in = {str(dtype): plain_line(why) for dtype, why in (answer.get("fails_in") or {}).items()}
+    return {**names, "fails_in": fails_in, "notes": [plain_line(note) for note in answer["notes"]]}
+
+
+def _judge_silence(verdict: Verdict, request: dict, expected: Expected) -> None:
+    """A check that the process makes itself has failed where it says nothing of it, or left it out for nothing.
+
+    Not where something else has failed: that ends a load before its other checks are made.
+    """
+    for part in set(verdict.skipped) - _may_be_skipped(request, expected):
+        del verdict.skipped[part]
+    if verdict.failures or not request["models"]:
+        return
+    main = _main(request)
+    needed = {"D02", "D05", "D07", *HALVES}
+    needed |= {"accumulation"} if "skipped" not in expected.losses[main] else set()
+    for part in sorted(needed - verdict.passed - set(verdict.skipped)):
+        check = "P18" if part == "accumulation" else part if part.startswith("D") else "D05"
+        verdict.check(check, [f"{main}: {part} was not checked, and nothing says why"], part)
+
+
+def _may_be_skipped(request: dict, expected: Expected) -> set[str]:
+    """Checks that need not be made: not for what this load was asked for, or by reasons that the report shows."""
+    parts = {"D08", *HALVES}
+    parts |= {"D06"} if not request.get("resave") else set()
+    parts |= {"D07"} if not request.get("second") else set()
+    return parts | ({"loss"} if any("skipped" in each for each in expected.losses.values()) else set())
+
+
+def _main(request: dict) -> str:
+    return next(auto for auto, place in request["models"].items() if place.endswith(f".{request['architecture']}"))
 
 
 def _take_complaints(verdict: Verdict, answer: dict) -> None:
     looked = {str(part) for part in answer["looked"]}
-    verdict.skipped = {str(part): str(why) for part, why in answer["skipped"].items()}
-    for failure in answer["failures"]:
+    verdict.skipped = {str(part): plain_line(why) for part, why in answer["skipped"].items()}
+    for failure in answer["failures"][:MOST_COMPLAINTS]:
         verdict.check(str(failure["check"]), [str(failure["line"])], str(failure.get("part") or failure["check"]))
     verdict.passed |= looked & set(BY_ITSELF)
 
@@ -150,7 +191,7 @@ def _judge_auto(
         line = losses.compare_losses(facts["loss"], expected.losses[auto], bool(request.get("converted")))
         verdict.check("D03", [f"{auto}: {line}"] if line else [], "loss")
     exact = name == request["architecture"]
-    _judge_generation(verdict, expected, load, auto, name, exact)
+    _judge_generation(verdict, expected, load, auto, name, exact, version)
     if exact and request.get("resave"):
         _judge_again(verdict, expected, handed, auto, name, outputs, version)
 
@@ -172,21 +213,25 @@ def _buffer_lines(expected: Expected, auto: str, load: Load, version: str, same_
     return raw.compare_buffers(loaded, fresh, drawn)
 
 
-def _judge_generation(verdict: Verdict, expected: Expected, load: Load, auto: str, name: str, exact: bool) -> None:
+def _judge_generation(
+    verdict: Verdict, expected: Expected, load: Load, auto: str, name: str, exact: bool, version: str
+) -> None:
     facts = load.facts
     if exact and expected.custom_tokens is not None:
         custom = facts["custom"]
-        if why := custom.get("skipped"):
-            verdict.skipped.setdefault("D08", str(why))
+        why = custom.get("skipped")
+        if why and Version(version) < CUSTOM_GENERATE:
+            verdict.skipped.setdefault("D08", plain_line(why))
             return
-        line = f": {custom['failed']}" if custom.get("failed") else ""
+        why = why or custom.get("failed")
+        line = f": {why}" if why else ""
         if not line and custom["tokens"] != expected.custom_tokens:
             line = " writes other tokens than the folder's own function"
         verdict.check("D08", [f"{auto}: {name}.generate through custom_generate{line}"] if line else [])
         return
     generated = facts["generated"]
     if isinstance(generated, str):
-        verdict.skipped.setdefault("D08", generated)
+        verdict.skipped.setdefault("D08", plain_line(generated))
         return
     lines = generation.faults(name, generated, raw.without("generated/", load.tensors), expected.dtype)
     verdict.check("D08", [f"{auto}: {line}" for line in lines])
@@ -230,7 +275,7 @@ def _again(
 
 def _judge_halves(verdict: Verdict, request: dict, expected: Expected, handed: Handed) -> None:
     """bf16 and fp16 of the main class: buffers, and outputs that are numbers where the reference's are."""
-    auto = next(a for a, place in request["models"].items() if place.endswith(f".{request['architecture']}"))
+    auto = _main(request)
     for part, dtype in HALVES.items():
         where = f"{auto} in {dtype}"
         if f"buffers-{part}.safetensors" in handed.files:

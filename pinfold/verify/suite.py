@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinfold.common.errors import UserError, printable
+from pinfold.common.errors import UserError, plain_line, untrusted
 from pinfold.fence import process as fence
 from pinfold.fence.overlays import find_overlay
 from pinfold.fenced.suite.table import CHECKS, FAILED, NOT_APPLICABLE, PASSED, name_of
@@ -112,18 +112,14 @@ def _one(folder: Path, places: dict, auto: str, version: str, work: Path, only: 
 def _read(answer: dict, version: str, auto: str, name: str) -> Iterator[Result]:
     """The results in an answer, which the folder's code may have written."""
     known = {name_of(check) for check in CHECKS} | {"can be run"}
-    try:
+    with untrusted(f"the result of the suite of {name}"):
         for device, results in answer["results"].items():
             for each in results:
                 check, state = str(each["check"]), str(each["state"])
                 if check not in known or state not in MARKS:
                     raise ValueError(check)
-                text = printable(str(each["text"]))
-                yield Result(version, auto, name, str(device), check, state, text, float(each["seconds"]))
-    except (LookupError, TypeError, ValueError, AttributeError):
-        raise UserError(
-            f"the suite of {name} returned an invalid result; the folder's code may have tampered with it"
-        ) from None
+                text, device = plain_line(each["text"]), plain_line(device, 40)
+                yield Result(version, auto, name, device, check, state, text, float(each["seconds"]))
 
 
 def lines(results: list[Result]) -> Iterator[str]:

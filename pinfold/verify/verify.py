@@ -18,10 +18,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pinfold.common.errors import UserError
-from pinfold.common.files import link_or_copy
+from pinfold.common.errors import UserError, plain_line, untrusted
+from pinfold.common.files import link_or_copy, remove_tree
 from pinfold.fence import process as fence
-from pinfold.fence.handed import Handed, Raw, parse_load
+from pinfold.fence.handed import Raw, parse_load
 from pinfold.fenced.handover import plain
 from pinfold.fenced.probe import declared, probes
 from pinfold.fenced.verify import attention, tokens
@@ -31,6 +31,7 @@ from pinfold.folder.model_folder import DIGEST_LINE, code_digest
 from pinfold.staging.checkpoint import find_weights
 from pinfold.staging.stage import Staged
 from pinfold.verify import inputs, raw
+from pinfold.verify.claims import check_complete, count, notes_of, release_of, same_release, same_words
 from pinfold.verify.judge import Expected, judge
 
 MANY = 300_000_000  # parameters; what takes a further copy of the weights is left out above, and said
@@ -110,26 +111,21 @@ def reference(
     request = _reference_request(staged, checkpoint, models, directory, in_memory)
     folder = staged.folder.path.resolve()
     job = {**request, "module": "verify.reference", "folder": str(folder), "checkpoint": str(staged.directory)}
-    visible = [folder, staged.directory, checkpoint.resolve(), directory]
+    visible = [folder, staged.directory, checkpoint.resolve(), directory, *map(Path, request["weights"])]
     if origin:
         top = Path(origin["path"]).resolve() / origin["module"].split(".")[0]
         visible.append(top if top.exists() else top.with_suffix(".py"))
         job["origin"] = {**origin, "path": str(top.parent)}
     with fence.sandboxed(job, work, visible=visible, overlay=overlay, **_limits(staged)) as outcome:
         _raise(outcome.answer, f"{staged.folder.path} with {checkpoint}")
-        try:
-            expected = _reference(outcome, request, directory, checkpoint)
-            if origin and not expected.origin:
-                expected.origin = _same_as_origin(outcome.handed, origin, expected, staged)
+        with untrusted(f"{staged.folder.path}: the verification result"):
+            expected = _reference(outcome, request, directory, checkpoint, release_of(overlay))
+            if origin:
+                expected.origin = _same_as_origin(outcome, origin, expected, staged)
             return expected
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            why = f"{error} missing" if isinstance(error, KeyError) else str(error)
-            raise UserError(
-                f"{staged.folder.path}: the folder's code replaced the verification result ({why}); do not trust it"
-            ) from None
 
 
-def _reference(outcome: fence.Outcome, request: dict, directory: Path, checkpoint: Path) -> Reference:
+def _reference(outcome: fence.Outcome, request: dict, directory: Path, checkpoint: Path, release: str) -> Reference:
     """The reference in an outcome; its files are kept in ``directory``, which no later load sees.
 
     Raises:
@@ -141,6 +137,7 @@ def _reference(outcome: fence.Outcome, request: dict, directory: Path, checkpoin
     buffers.write_bytes(handed.read(buffers.name))
     if declared.INPUTS in handed.files:
         inputs_file.write_bytes(handed.read(declared.INPUTS))
+    registered = request["models"]
     unheld = parse_load(buffers.read_bytes()).tensors
     computed = parse_load(outputs.read_bytes()).tensors
     request = {
@@ -150,27 +147,28 @@ def _reference(outcome: fence.Outcome, request: dict, directory: Path, checkpoin
         "unheld": {auto: _sizes(raw.without(f"{auto}/", unheld)) for auto in answer["probes"]},
         "converted": bool(answer.get("converted")),
         "models": {auto: place for auto, place in request["models"].items() if auto in answer["probes"]},
-        "probe": _same_words(answer["probe"], request, inputs_file),
-        "reference_version": str(answer["transformers"]),
+        "probe": same_words(answer["probe"], request, inputs_file),
+        "reference_version": same_release(answer, release),
     }
     measured, heads = answer.get("measured"), answer["skipped_heads"]
+    skipped = [SkippedHead(*(plain_line(head[key]) for key in ("auto", "name", "why"))) for head in heads]
+    check_complete(answer, request, registered, {head.auto for head in skipped}, computed)
     tokenizer = answer["tokens"] if request.get("tokenizer") else None
     return Reference(
         outputs=outputs,
         hashes={auto: raw.sha256(computed, auto) for auto in request["models"]}
         | ({"AutoTokenizer": tokens.sha256(tokenizer)} if tokenizer is not None else {}),
-        parameters=int(answer["parameters"]),
+        parameters=count(answer["parameters"]),
         checkpoint=checkpoint.resolve(),
         request=request,
         buffers=buffers,
         losses=answer["losses"],
         tokens=tokenizer,
         custom_tokens=answer.get("custom_tokens"),
-        notes=[str(note) for note in answer["notes"]],
-        skipped=[SkippedHead(*(str(head[key]) for key in ("auto", "name", "why"))) for head in heads],
+        notes=notes_of(answer),
+        skipped=skipped,
         measured=measured if isinstance(measured, dict) else {},
-        origin=str(answer.get("origin") or ""),
-        not_run=[str(name) for name in answer.get("not_run") or ()],
+        not_run=[plain_line(name, 100) for name in answer.get("not_run") or ()],
     )
 
 
@@ -179,14 +177,16 @@ def _sizes(tensors: Mapping[str, Raw]) -> dict[str, list]:
     return {name: [len(each.data), hashlib.sha256(each.data).hexdigest()] for name, each in tensors.items()}
 
 
-def _same_as_origin(handed: Handed, origin: dict, expected: Reference, staged: Staged) -> str:
+def _same_as_origin(outcome: fence.Outcome, origin: dict, expected: Reference, staged: Staged) -> str:
     """What the user reads of the package that the folder was written from.
 
     Raises:
         Unverified: it computes something else.
     """
     name = f"{origin['module']}.{origin['cls']}"
-    load = handed.load("origin")
+    if why := outcome.answer.get("origin"):
+        return f"not compared with {name}, which does not run in the sandbox: {plain_line(why)}"
+    load = outcome.handed.load("origin")
     auto = str(load.facts)
     lines = raw.compare_outputs(auto, parse_load(expected.outputs.read_bytes()).tensors, load.tensors)
     failures = [{"check": "D03", "line": f"the flat folder and {name} differ: {line}"} for line in lines]
@@ -232,17 +232,18 @@ def _tokenizer_reference(staged: Staged, checkpoint: Path, work: Path, overlay: 
     visible = [staged.directory, checkpoint.resolve(), directory]
     answer = fence.run_sandboxed(job, work, visible=visible, overlay=overlay, **_limits(staged))
     _raise(answer, f"{checkpoint}")
-    request |= {"reference_version": answer["transformers"]}
-    return Reference(
-        outputs=directory / "outputs.safetensors",
-        hashes={"AutoTokenizer": tokens.sha256(answer["tokens"])},
-        parameters=0,
-        checkpoint=checkpoint.resolve(),
-        request=request,
-        tokens=answer["tokens"],
-        notes=answer["notes"],
-        vocabulary=answer["tokens"]["sizes"].get("tokens", 0),
-    )
+    with untrusted(f"{checkpoint}: the verification result"):
+        request |= {"reference_version": same_release(answer, release_of(overlay))}
+        return Reference(
+            outputs=directory / "outputs.safetensors",
+            hashes={"AutoTokenizer": tokens.sha256(answer["tokens"])},
+            parameters=0,
+            checkpoint=checkpoint.resolve(),
+            request=request,
+            tokens=answer["tokens"],
+            notes=[plain_line(note) for note in answer["notes"]],
+            vocabulary=count(answer["tokens"]["sizes"].get("tokens", 0)),
+        )
 
 
 def compare_in_memory(model, auto: str, expected: Reference) -> str | None:
@@ -331,9 +332,9 @@ def staged_load(
         visible = [staged.directory, read_only, expected.checkpoint, *_inputs_of(expected)]
         where = {"visible": visible, "writable": [writable], "overlay": overlay, "hub_home": hub_home}
         with fence.sandboxed(job, work, **where, **_limits(staged)) as outcome:
-            answer = judge(job, _expected(expected), outcome.answer, outcome.handed)
+            answer = judge(job, _expected(expected), outcome.answer, outcome.handed, release_of(overlay))
     finally:
-        shutil.rmtree(here, ignore_errors=True)
+        remove_tree(here)
     _raise(answer, "the staged files do not load correctly")
     return answer
 
@@ -372,9 +373,9 @@ def published_load(
     where = {"visible": visible, "writable": [saved], "overlay": overlay, "hub_home": hub_home}
     try:
         with fence.sandboxed(job, work, **where, **_limits(staged)) as outcome:
-            answer = judge(job, _expected(expected), outcome.answer, outcome.handed)
+            answer = judge(job, _expected(expected), outcome.answer, outcome.handed, release_of(overlay))
     finally:
-        shutil.rmtree(saved, ignore_errors=True)
+        remove_tree(saved)
     _raise(answer, f"{repo} at {revision} does not load correctly")
     return answer
 
@@ -386,9 +387,10 @@ def _load_request(expected: Reference, threads: int | None) -> dict:
 
 
 def _inputs_of(expected: Reference) -> list[Path]:
-    """Files that a load reads beside the checkpoint: the probe's tensors."""
+    """Files that a load reads and that may lie outside of the checkpoint: the probe's tensors, and the weights."""
     files = {Path(words["file"]) for words in expected.request.get("probe", {}).values() if "file" in words}
-    return sorted(files)
+    # in a Hub's cache a checkpoint is a directory of links, and the weights lie elsewhere
+    return sorted(files | {Path(file) for file in expected.request.get("weights", ())})
 
 
 def _expected(expected: Reference) -> Expected:
@@ -442,19 +444,6 @@ def own_probe(folder: Path) -> dict:
         return declared.own_probe(str(folder))
     except ValueError as error:
         raise UserError(str(error)) from None
-
-
-def _same_words(answered: object, request: dict, inputs_file: Path) -> dict:
-    """The probe as the sandbox answered it: only tensors in the file of inputs may have taken the place of words."""
-    if not isinstance(answered, dict):
-        raise TypeError("the probe is not an object")
-    probe: dict = {}
-    for name, words in answered.items():
-        kept = isinstance(words, dict) and set(words) == {"kept", "file"} and words["kept"] == name
-        if words != request["probe"].get(name) and not (kept and inputs_file.exists()):
-            raise TypeError(f"the probe of {name} was changed")
-        probe[name] = {"kept": name, "file": str(inputs_file)} if kept else words
-    return probe
 
 
 def _raise(answer: dict, what: str) -> None:

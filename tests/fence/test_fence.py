@@ -102,6 +102,13 @@ client = socket.socket(socket.AF_UNIX)
 libc = ctypes.CDLL(None, use_errno=True)
 end(
     root=sorted(os.listdir("/")),
+    host=os.uname().nodename,
+    group=open("/proc/self/cgroup").read(),
+    open_to_devices=[
+        line.split()[4]
+        for line in open("/proc/self/mountinfo")
+        if not {"nodev", "nosuid"} <= set(line.split()[5].split(",")) and not line.split()[4].startswith("/dev/")
+    ],
     devices=sorted(os.listdir("/dev")),
     settings=sorted(os.listdir("/etc")),
     files=sorted(os.listdir("/tmp")),
@@ -148,6 +155,7 @@ def test_other_programs_are_out_of_reach(run):
     finally:
         shutil.rmtree(place)
         libc.shmctl(segment, 0, None)
+    assert said["host"] == "sandbox" and "pinfold" not in said["group"] and said["open_to_devices"] == []
     assert set(said["root"]) <= {
         *("bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "nix", "proc", "run", "sbin", "sys", "tmp", "usr"),
         *("var", *(path.parts[1] for path in (run.work, Path(sys.prefix), Path(sys.base_prefix), sandbox.PACKAGE))),
@@ -160,6 +168,22 @@ def test_other_programs_are_out_of_reach(run):
     assert "shadow" not in said["settings"] and set(said["accounts"].splitlines()) <= accounts
     assert said["processes"] <= 3 and said["network"] != "None" and said["segment"] == -1 and said["key"] == -1
     assert said["memory"] == said["first"] == "Permission denied"
+
+
+@pytest.mark.parametrize("name", ["PYTHONPATH", "LD_LIBRARY_PATH"])
+def test_a_home_is_not_shown_for_packages_in_it(run, level, monkeypatch, tmp_path, name):
+    if not level.has_mounts:
+        pytest.skip("the disk is reachable on this level")
+    home = tmp_path / "home" / "me"
+    (home / "packages").mkdir(parents=True)
+    (home / "secret").write_text("x")
+    monkeypatch.setenv("HOME", str(home))
+    code = 'end(seen=[os.path.exists(request["home"] + name) for name in ("/secret", "/packages")])'
+    for place, seen in ((home, [False, False]), (home.parent, [False, False]), (home / "packages", [False, True])):
+        monkeypatch.setenv(name, str(place))
+        assert run(code, home=str(home))["seen"] == seen, place
+    with pytest.raises(UserError, match="contains your home directory, which verification hides"):
+        run("end()", options={"visible": [home.parent]})
 
 
 @whole
@@ -178,21 +202,28 @@ CLOSE = 'close("answer.json")\n'
 END_JOB = 'close("")\n'
 EARLY = "the folder's code ended the process before the job was done"
 CHANGED = "was changed after it was handed over"
+NOT_ONE = "is no plain file of at most 64 MiB that was handed over once"
 FORGES = {
     "an answer, and an end before the job is done": (GOOD + "os._exit(0)", EARLY),
     "a closed answer, without the end": (GOOD + CLOSE + "os._exit(0)", EARLY),
     "an answer that is changed after it was closed": (BAD + CLOSE + GOOD + END_JOB, CHANGED),
-    "an answer that is closed twice": (GOOD + CLOSE + CLOSE + END_JOB, CHANGED),
+    "an answer that is closed twice": (GOOD + CLOSE + CLOSE + END_JOB, NOT_ONE),
     "another process that changes it later": (
         BAD + CLOSE + f"if os.fork() == 0:\n    {GOOD}    os._exit(0)\nos.wait()\n" + END_JOB,
         CHANGED,
     ),
-    "a link to a file outside": ('os.symlink("/etc/passwd", request["answer"])\n' + CLOSE + END_JOB, CHANGED),
+    "a link to a file outside": ('os.symlink("/etc/passwd", request["answer"])\n' + CLOSE + END_JOB, NOT_ONE),
     "a link that is put there afterwards": (
         GOOD + CLOSE + 'os.remove(request["answer"])\nos.symlink("/proc/self/environ", request["answer"])\n' + END_JOB,
-        CHANGED,
+        NOT_ONE,
     ),
-    "a pipe that nobody writes to": ('os.mkfifo(request["answer"])\n' + CLOSE + END_JOB, CHANGED),
+    "a pipe that nobody writes to": ('os.mkfifo(request["answer"])\n' + CLOSE + END_JOB, NOT_ONE),
+    "an answer as large as a disk": (
+        'os.truncate(os.open(request["answer"], os.O_CREAT | os.O_RDWR), 100 << 20)\n' + CLOSE + END_JOB,
+        NOT_ONE,
+    ),
+    "names with a zero byte": ('close("answer.json\\0")\nend()', None),
+    "talk that waits for no answer": ('for _ in range(9999):\n    connection.sendall(b"x\\n")\nend()', "no answer"),
     "another directory in its place": (
         GOOD + CLOSE + 'd = os.path.dirname(request["answer"])\nos.rename(d, d + "-away")\nos.mkdir(d)\n'
         'json.dump({"failures": [], "forged": 1}, open(request["answer"], "w"))\n' + END_JOB,
@@ -237,8 +268,73 @@ def test_an_answer_that_is_forged_is_not_taken(run, level, how):
 def test_an_answer_of_another_form_is_one_line(run, written):
     written = f'open(request["answer"], "w").write({written})\n' if written else ""
     code = written + 'print("\\x1b[31mred", file=sys.stderr)\nclose("answer.json")\nclose("")\nsys.exit(3)'
-    with pytest.raises(UserError, match=r"gave no answer: \\x1b\[31mred|was changed after it was handed over"):
+    with pytest.raises(UserError, match=r"gave no answer: \\x1b\[31mred|is no plain file of at most 64 MiB"):
         run(code)
+
+
+# --- what is left of a run, and what its words may do ---
+
+
+def processes_with(mark):
+    lines = [path for path in Path("/proc").glob("[0-9]*/cmdline") if path.parent.name != str(os.getpid())]
+    found = []
+    for path in lines:
+        try:
+            found += [path.parent.name] if mark in path.read_bytes() else []
+        except OSError:
+            continue
+    return found
+
+
+LEAVES = {
+    "a process of its own session": "",
+    "one whose parent has ended": "if os.fork():\n        os._exit(0)\n    ",
+    "one that ignores what it can": "[signal.signal(n, signal.SIG_IGN) for n in (1, 2, 13, 15)]\n    ",
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists what processes are below another")
+@pytest.mark.parametrize("ends", ["by itself", "when its time is over"])
+@pytest.mark.parametrize("how", LEAVES)
+def test_nothing_runs_on_afterwards(run, level, how, ends):
+    mark = f"{86400 + os.getpid()}.5{len(how)}{len(ends)}"
+    sleep = f'os.execvp("sleep", ["sleep", "{mark}"])\n'
+    code = f"if os.fork() == 0:\n    os.setsid()\n    {LEAVES[how]}{sleep}time.sleep(0.3)\n"
+    if ends == "by itself":
+        run(code + "end()")
+    else:
+        with pytest.raises(UserError, match="took longer than 2 s"):
+            run(code + "time.sleep(60)", options={"seconds": 2})
+    assert not processes_with(mark.encode())
+    assert [path.name for path in run.work.iterdir() if path.name not in ("staged", "made")] == []
+
+
+DEEP = 'os.chdir(os.environ["TMPDIR"])\nfor _ in range({}):\n    os.mkdir("d"); os.chdir("d")\nend()'
+CLOSED = """
+place = os.environ["TMPDIR"] + "/x/y"
+os.makedirs(place)
+os.chmod(place, 0)
+os.chmod(os.path.dirname(place), 0)
+end()
+"""
+
+
+@pytest.mark.parametrize("code", [DEEP.format(1500), DEEP.format(4000), CLOSED], ids=["deep", "deeper", "closed"])
+def test_what_it_wrote_is_removed_whatever_it_is(run, code):
+    try:
+        run(code)
+    except UserError as error:  # where the first process has looked at it meanwhile
+        assert "nests directories deeper" in str(error)
+    assert [path.name for path in run.work.iterdir() if path.name not in ("staged", "made")] == []
+
+
+def test_texts_of_an_answer_steer_nothing(run):
+    said = run('end(words=["\\x1b[31m", {"\\u202e": "\\x07"}])')["words"]
+    assert said == ["\\x1b[31m", {"\\u202e": "\\x07"}]
+    bad = '{"failures": [{"check": "D0\\n3", "line": "a\\nb" + "x" * 9999}]}'
+    code = f'json.dump({bad}, open(request["answer"], "w"))\nclose("answer.json")\nclose("")'
+    (failure,) = run(code)["failures"]
+    assert failure["check"] == "D0 3" and failure["line"].startswith("a bx") and len(failure["line"]) == 2000
 
 
 # --- limits ---
@@ -253,6 +349,30 @@ LIMITS = {
     "processes": (THREADS + WAIT, {}, "it started more than 40 processes and threads|can't start new thread"),
     "memory": (CHILDREN + WAIT, {"memory": 300 << 20}, "it needed more than (300 MiB|0.293 GiB) of memory"),
     "disk": (FILES + WAIT, {"disk": 100 << 20}, "it wrote more than 100 MiB to the disk"),
+    "disk without names": (
+        'f = []\nfor n in range(40):\n    f.append(open("f", "wb"))\n    os.remove("f")\n'
+        '    f[-1].write(b"x" * (10 << 20))\n    time.sleep(0.05)\n' + WAIT,
+        {"disk": 100 << 20},
+        "it wrote more than 100 MiB to the disk",
+    ),
+    "disk behind closed doors": (
+        'os.mkdir("d")\nf = [open(f"d/{n}", "wb") for n in range(40)]\nos.chmod("d", 0)\n'
+        'for each in f:\n    each.write(b"x" * (10 << 20))\n    time.sleep(0.05)\n' + WAIT,
+        {"disk": 100 << 20},
+        "it wrote more than 100 MiB to the disk",
+    ),
+    "memory in files without names": (
+        'f = os.memfd_create("x")\nfor n in range(40):\n    os.write(f, b"x" * (10 << 20))\n    time.sleep(0.05)\n'
+        + WAIT,
+        {"memory": 200 << 20},
+        "it needed more than (200 MiB|0.195 GiB) of memory",
+    ),
+    "processes, while much is handed over": (
+        'open("handed/x", "wb").truncate(3 << 30)\nfor n in range(50):\n    os.link("handed/x", f"handed/{n}")\n'
+        'connection.sendall(b"".join(b"%d\\n" % n for n in range(50)))\n' + THREADS + WAIT,
+        {},
+        "it started more than 40 processes and threads|can't start new thread",
+    ),
     "one file": ('open("f", "wb").write(b"x" * (200 << 20))', {"disk": 100 << 20}, "File too large|more than 100 MiB"),
     "time": (WAIT, {"seconds": 3}, "took longer than 3 s"),
 }
@@ -316,6 +436,12 @@ def test_what_runs_in_the_sandbox_imports_nothing_of_pinfold(path):
             names = [node.module or ""] if not node.level else []
             assert node.level <= depth, f"line {node.lineno} leaves the folder"
         assert not [name for name in names if name.split(".")[0] == "pinfold"], f"line {node.lineno}"
+
+
+def test_what_mounts_imports_the_standard_library_alone():
+    nodes = [node for node in ast.walk(ast.parse(sandbox.MOUNTING.read_text())) if isinstance(node, ast.Import)]
+    assert {alias.name for node in nodes for alias in node.names} <= sys.stdlib_module_names
+    assert "pinfold" not in sandbox.MOUNTING.read_text()
 
 
 def test_the_first_process_imports_the_standard_library_alone():

@@ -1,13 +1,12 @@
 """The list of mounts: what it shows, in which order, and that both programs get all of it."""
 
 import os
-import shlex
 import socket
 from pathlib import Path
 
 import pytest
 
-from pinfold.fence import mounts
+from pinfold.fence import mounting, mounts
 
 
 @pytest.fixture
@@ -84,18 +83,37 @@ def test_sockets_and_pipes_are_covered_and_writable_places_come_last(disk):
 def test_both_programs_get_every_mount(disk):
     os.mkfifo(disk / "home" / "folder" / "pipe")
     steps = planned(disk)
-    arguments, lines = mounts.bubblewrap(steps, disk / "empty"), mounts.shell(steps, disk / "root", disk / "empty")
-    for mount in steps:
-        assert str(mount.target) in arguments, mount
-        assert f"{disk / 'root'}{mount.target}" in lines, mount
+    arguments = mounts.bubblewrap(steps, disk / "empty")
+    orders = mounts.orders(steps, disk / "root", disk / "empty", True, disk)
+    assert [target for _, target, _ in orders["mounts"]] == [str(mount.target) for mount in steps]
+    assert all(str(mount.target) in arguments for mount in steps)
     assert arguments[-2:] != ["--bind", str(disk)] and arguments.count("--bind") == 1
 
 
-def test_names_with_spaces_and_quotes_are_one_word_of_the_shell():
-    odd = Path("/a 'place'; rm -rf x")
-    (line,) = [
-        line
-        for line in mounts.shell([mounts.Mount("write", odd, odd)], Path("/new root"), Path("/empty")).splitlines()
-        if line.startswith("mount --bind")
-    ][:1]
-    assert shlex.split(line) == ["mount", "--bind", str(odd), f"/new root{odd}"]
+def test_a_way_over_several_links_is_there_link_by_link(disk):
+    (disk / "real").mkdir()
+    (disk / "real" / "python").touch()
+    (disk / "first").symlink_to("second")
+    (disk / "second").symlink_to(disk / "real")
+    (disk / "program").symlink_to("first/../first/python")
+    steps = planned(disk, packages=("program",))
+    links = {mount.target: mount.source for mount in steps if mount.kind == "link" and disk in mount.target.parents}
+    assert links == {
+        disk / "first": Path("second"),
+        disk / "second": disk / "real",
+        disk / "program": Path("first/../first/python"),
+    }
+    assert str(disk / "real" / "python") in shown(steps, "read")
+
+
+def test_sockets_beside_packages_are_covered_too(disk):
+    os.mkfifo(disk / "home" / "env" / "pipe")
+    os.mkfifo(disk / "home" / "env" / "lib" / "pinfold" / "pipe")  # is not shown at all
+    assert shown(planned(disk), "hide") == [str(disk / "home" / "env" / "pipe")]
+
+
+@pytest.mark.parametrize("name", ["a b", "tab\tand\nline", "back\\slash", "\\040", "hash#", "é"])
+def test_names_are_read_as_the_kernel_writes_them(name):
+    special = {" ", "\t", "\n", "#", "\\"}
+    written = "".join(f"\\{ord(letter):03o}" if letter in special else letter for letter in name)
+    assert mounting.unescaped(os.fsencode(written)) == name

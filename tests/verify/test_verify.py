@@ -557,3 +557,15 @@ def test_a_pipeline_that_config_json_brings_along_is_made(tmp_path, forked, tiny
     staged, work = prepared(tmp_path, folder, checkpoint, "broken")
     with pytest.raises(verify.Unverified, match=r"pipeline\('tiny-task'\).*ValueError: no"):
         verify.staged_load(staged, verify.reference(staged, checkpoint, work), work)
+
+
+def test_sandboxed_a_checkpoint_of_links_into_a_cache_is_read(tmp_path, tiny_folder, tiny_checkpoint):
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "a b"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    for number, file in enumerate(sorted(tiny_checkpoint.iterdir())):
+        shutil.copy(file, blobs / str(number))
+        (snapshot / file.name).symlink_to(f"../../blobs/{number}")
+    (tmp_path / "latest").symlink_to(snapshot)
+    expected, answer = verified(tmp_path, tiny_folder, tmp_path / "latest")
+    assert answer["hashes"] == expected.hashes

@@ -255,10 +255,9 @@ def _run_origin(request: dict, tensors: dict, head: HeadReference) -> str:
     """Run the class in the package that the folder was written from, and hand over its outputs.
 
     Returns:
-        Why they are not compared, or "".
+        Why it does not run, or "".
     """
     origin = request["origin"]
-    name = f"{origin['module']}.{origin['cls']}"
     sys.path.insert(0, origin["path"])
     try:
         cls = getattr(importlib.import_module(origin["module"]), origin["cls"])
@@ -267,7 +266,7 @@ def _run_origin(request: dict, tensors: dict, head: HeadReference) -> str:
         weights.fill(model, tensors)
         outputs, _ = probes.run_probes(model, request["probe"], head.probes)
     except Exception as error:
-        return f"not compared with {name}, which does not run in the sandbox: {describe(error)}"
+        return describe(error)
     finally:
         sys.path.remove(origin["path"])
     keyed = {f"{head.auto}/{key}": value for key, value in outputs.items()}
