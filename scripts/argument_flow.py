@@ -17,7 +17,8 @@ from library_sources import Names, Source, dotted
 # What a call does with an argument.
 TEXT, COMMAND, IMPORT, NATIVE, PICKLE = "text", "command", "import", "native", "pickle"
 URL, HUB, WRITE, READ, DELETE = "url", "hub", "write", "read", "delete"
-WHOLE, PART = 2, 1  # an argument as it is, or as a part of a longer text
+# An argument as it is, an entry of it that has a name (a table of settings), or it as a part of a longer text.
+WHOLE, ITEM, PART = 3, 2, 1
 # Dotted name -> (what, position, name of the argument).
 SINKS: dict[str, list[tuple[str, int, str]]] = defaultdict(list)
 for _what, _position, _keyword, _names in [
@@ -362,7 +363,7 @@ class Reader:
         if isinstance(node, ast.Subscript):
             inside = self.taint(node.value)
             named = isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str)
-            return as_part(inside) if named else inside
+            return limited(inside, ITEM) if named else inside
         if isinstance(node, (ast.Starred, ast.Await)):
             return self.taint(node.value)
         if isinstance(node, ast.NamedExpr):

@@ -9,9 +9,13 @@ How it works:
 - aliases: `random._os` stands for `os`, `huggingface_hub.hf_api.HfApi` for `huggingface_hub.HfApi`.
   Kept are those that lead to a name with a rule, or with an entry in the second part.
 - reaches: `pydoc.pipepager` hands its second argument to a command. Kept are functions whose argument arrives whole;
-  a text that only becomes a part of another one is not.
+  a text that only becomes a part of another one is not. An entry of the argument counts for what runs ("import.item").
+- copies: `multiprocess` has the modules and the functions of `multiprocessing`, and so its names mean the same.
+- fetching: libraries that download from the Hub.
+- own: modules whose name is also that of a well-known one, such as `pandas.io.pickle`.
 """
 
+import ast
 import gc
 import gzip
 import json
@@ -19,15 +23,16 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from argument_flow import WHOLE, Flows
+from argument_flow import COMMAND, IMPORT, ITEM, NATIVE, PICKLE, TEXT, WHOLE, Flows
 from library_sources import Names, Source, read, roots
 
+from pinfold.audit.finding import ERROR
 from pinfold.audit.security.tables import functions, names
 
 TABLE = Path(__file__).resolve().parents[1] / "pinfold" / "audit" / "security" / "tables" / "names.json.gz"
 LIBRARIES = (  # noqa: SIM905
     "python numpy pandas huggingface_hub tokenizers safetensors timm peft sentence_transformers datasets accelerate "
-    "PIL fsspec joblib yaml jinja2 httpx2 psutil torch transformers"
+    "PIL fsspec joblib yaml jinja2 httpx2 psutil multiprocess dill cloudpickle torch transformers"
 ).split()
 # Every name of these has a rule already, or they are models, whose code is like that of a model folder.
 NOT_FOLLOWED = ("torch._inductor.", "torch._dynamo.", "torch.testing.", "transformers.models.", "distutils.", "test.")
@@ -37,6 +42,8 @@ LEFT_TO_RULES = frozenset(
     "numpy.lib._npyio_impl.load transformers.pipelines.pipeline".split()
 )
 KEYWORD_ONLY = 99
+RUNS = (TEXT, COMMAND, IMPORT, NATIVE, PICKLE)
+FEWEST_MODULES = 5  # of a package that can be called a copy of another
 
 
 def rule_names() -> set[str]:
@@ -59,11 +66,12 @@ def reaching(flows: Flows) -> dict[str, str]:
         parameters = function.parameters[1:] if function.bound else function.parameters
         keyword_only = {argument.arg for argument in function.node.args.kwonlyargs}
         parts = [
-            f"{what}:{KEYWORD_ONLY if parameter in keyword_only else parameters.index(parameter)}:{parameter}"
+            f"{what}{'.item' * (how == ITEM)}:"
+            f"{KEYWORD_ONLY if parameter in keyword_only else parameters.index(parameter)}:{parameter}"
             for parameter, effects in function.reaches.items()
             if parameter in parameters
             for what, how in effects.items()
-            if how == WHOLE
+            if how == WHOLE or (how == ITEM and what in RUNS)
         ]
         if parts:
             entries[name.removesuffix(".__init__").removesuffix(".__new__")] = " ".join(sorted(parts))
@@ -104,6 +112,14 @@ def aliases(table: Names, entries: dict[str, str]) -> dict[str, str]:
             target = better.get(target, target)
             if target != path and path not in keep and (target in matter or names.judge(target)):
                 found[source.name][name] = target
+    for owner, (_, held) in table.members.items():
+        for name in held:
+            target = table.resolve(f"{owner}.{name}")
+            target = better.get(target, target)
+            judgement = names.judge(target)
+            acts = target in keep or (judgement is not None and judgement[1] == ERROR)
+            if acts and target != f"{owner}.{name}":
+                found[owner][name] = target
     return {module: " ".join(f"{n}={t}" for n, t in sorted(held.items())) for module, held in sorted(found.items())}
 
 
@@ -111,6 +127,45 @@ def _starred(table: Names, source: Source) -> list[str]:
     """Names that a module has from ``import *``."""
     others = [table.sources[star] for star in source.stars if star in table.sources]
     return [name for other in others for name in other.held if not name.startswith("_")]
+
+
+def copies(table: Names) -> dict[str, str]:
+    """Package -> the standard library's that it is a copy of: the same modules with the same functions."""
+    packages: dict[str, dict[str, Source]] = defaultdict(dict)
+    for source in table.sources.values():
+        top, _, rest = source.name.partition(".")
+        packages[top][rest] = source
+    large = {name: modules for name, modules in packages.items() if len(modules) >= FEWEST_MODULES}
+    found = {}
+    for name, modules in large.items():
+        for other, originals in large.items() if name not in sys.stdlib_module_names else ():
+            if other in sys.stdlib_module_names and _is_copy(modules, originals):
+                found[name] = other
+    return found
+
+
+def _is_copy(modules: dict[str, Source], originals: dict[str, Source]) -> bool:
+    shared = modules.keys() & originals.keys()
+    if len(shared) < 0.8 * len(originals):
+        return False
+    pairs = [(modules[m].functions.get(name), node) for m in shared for name, node in originals[m].functions.items()]
+    same = sum(copy is not None and ast.dump(copy) == ast.dump(node) for copy, node in pairs)
+    return 2 * same > len(pairs)
+
+
+def own_modules(table: Names) -> list[str]:
+    """Modules of packages that have the name of one that others are reached through."""
+    return sorted(
+        source.name
+        for source in table.sources.values()
+        if source.name.rpartition(".")[0] and source.name.rpartition(".")[2] in names.REACHED_THROUGH
+    )
+
+
+def fetching(table: Names) -> list[str]:
+    """Libraries that import huggingface_hub, and so can take the name of a repository."""
+    users = [s for s in table.sources.values() if any(t.startswith("huggingface_hub.") for t in s.held.values())]
+    return sorted({source.name.split(".")[0] for source in users} - {"huggingface_hub"})
 
 
 def main() -> None:
@@ -134,6 +189,9 @@ def main() -> None:
         "made_from": versions,
         "aliases": aliases(table, entries),
         "reaches": dict(sorted(entries.items())),
+        "copies": copies(table),
+        "own": own_modules(table),
+        "fetching": fetching(table),
         "bases": dict(sorted(inherited(flows, entries).items())),
     }
     text = json.dumps(content, separators=(",", ":")).encode()

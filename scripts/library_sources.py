@@ -28,6 +28,7 @@ class Source:
         stars: modules of which it imports everything.
         functions: name in the module ("f", "Class.f") -> its node.
         classes: name -> its base classes, as dotted names.
+        members: class -> name in it -> the dotted name that it stands for ("loads = pickle.loads").
     """
 
     name: str
@@ -37,6 +38,7 @@ class Source:
     public: set[str] = field(default_factory=set)
     functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = field(default_factory=dict)
     classes: dict[str, list[str]] = field(default_factory=dict)
+    members: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def absolute(self, level: int, module: str) -> str:
         """The module that a relative import means."""
@@ -126,6 +128,9 @@ def _read_class(node: ast.ClassDef, source: Source, name: str) -> None:
             source.functions[f"{name}.{inner.name}"] = inner
         elif isinstance(inner, ast.ClassDef):
             _read_class(inner, source, f"{name}.{inner.name}")
+        elif isinstance(inner, ast.Assign) and (value := dotted(inner.value)):
+            names = [target.id for target in inner.targets if isinstance(target, ast.Name)]
+            source.members.setdefault(name, {}).update(dict.fromkeys(names, value))
 
 
 def _read_assignment(node: ast.Assign | ast.AnnAssign, source: Source) -> None:
@@ -165,6 +170,7 @@ class Names:
 
     def __init__(self, sources: dict[str, Source]):
         self.sources = sources
+        self.members = {f"{s.name}.{cls}": (s, held) for s in sources.values() for cls, held in s.members.items()}
         self._resolved: dict[str, str] = {}
 
     def resolve(self, path: str, depth: int = 0) -> str:
@@ -182,7 +188,7 @@ class Names:
     def _step(self, owner: str, name: str, depth: int) -> str:
         source = self.sources.get(owner)
         if source is None:
-            return f"{owner}.{name}"
+            return self._member(owner, name, depth)
         if name in source.held:
             value = source.held[name]
             if value == f"{owner}.{name}":
@@ -197,6 +203,13 @@ class Names:
                 if (there and there != f"{star}.{name}") or name in other.held:
                     return there
         return f"{owner}.{name}"
+
+    def _member(self, owner: str, name: str, depth: int) -> str:
+        """A name in a class, which can stand for something else."""
+        source, held = self.members.get(owner, (None, {}))
+        if source is None or name not in held or held[name].split(".")[0] == name:
+            return f"{owner}.{name}"
+        return self.resolve(self.local(source, held[name]), depth + 1)
 
     def local(self, source: Source, path: str) -> str:
         """What a name means at the top of a module."""

@@ -1,4 +1,4 @@
-"""What acts under another name is reported on its line: three shapes of each kind; what honest code does is not."""
+"""What acts under another name is reported on its line, three shapes or more of each kind; what is honest is not."""
 
 import ast
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_each_shape_of_a_kind_is_reported_with_code_and_line(kind, number):
 
 
 def test_every_kind_has_three_shapes():
-    assert len(KINDS) >= 19 and all(len(sources) == 3 for _, sources in KINDS.values())
+    assert len(KINDS) >= 32 and all(len(sources) >= 3 for _, sources in KINDS.values())
 
 
 @pytest.mark.parametrize(

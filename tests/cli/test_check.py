@@ -235,7 +235,9 @@ def test_fix_shows_a_diff_and_writes_only_when_told(checked, tmp_path, capsys):
 
 
 def test_what_an_author_says_about_a_finding_is_repeated_and_changes_nothing(checked, tmp_path):
-    modeling = tiny.MODELING + "\n\ndef notes(path):\n    with open(path, 'w') as file:\n        file.write('x')\n"
+    call = "    def forward(self, input_ids, attention_mask=None):\n"  # a write that nothing reaches is a warning
+    modeling = tiny.MODELING.replace(call, f"{call}        notes(self.config.log)\n")
+    modeling += "\n\ndef notes(path):\n    with open(path, 'w') as file:\n        file.write('x')\n"
     folder = tiny.write_folder(tmp_path / "writes", modeling_tiny=modeling)
     accept = 'accepted_findings:\n  "S07 modeling_tiny.py": keeps notes where the caller says\n---\n## Intended'
     (folder / "card.md").write_text(tiny.CARD.replace("---\n## Intended", accept))

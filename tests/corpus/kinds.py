@@ -1,7 +1,7 @@
-"""Programs that act by way of another name, a library's own runner, or a part of Python: three shapes of each kind.
+"""Programs that act by way of another name, a library's own runner, or a part of Python.
 
-A snippet is text and is never run. Each kind has the code of its findings; the line that must be reported ends with
-``#!``.
+Three shapes or more of each kind. A snippet is text and is never run. Each kind has the code of its findings; the line
+that must be reported ends with ``#!``.
 """
 
 KINDS: dict[str, tuple[str, list[str]]] = {
@@ -160,6 +160,174 @@ KINDS: dict[str, tuple[str, list[str]]] = {
             'import pandas as pd\ndef forward(self, x):\n    return pd.read_pickle("a")  #!',
             'import pstats\ndef forward(self, x):\n    return pstats.Stats("a")  #!',
             'import tracemalloc\ndef forward(self, x):\n    return tracemalloc.Snapshot.load("a")  #!',
+        ],
+    ),
+    "an unpickling when something is received": (
+        "S06",
+        [
+            "from multiprocessing import Pipe\ndef f(data):\n    a, b = Pipe()\n    a.send_bytes(data)\n"
+            "    return b.recv()  #!",
+            'from multiprocessing.connection import Client\nline = Client(("h", 9))\ndef f():\n'
+            "    return line.recv()  #!",
+            "import torch.multiprocessing as mp\nwork = mp.get_context().SimpleQueue()\ndef f():\n"
+            "    return work.get()  #!",
+            'from multiprocessing.connection import Listener\ndef f():\n    one = Listener(("h", 9)).accept()\n'
+            "    return one.recv()  #!",
+            "class A:\n    def forward(self, x):\n        return self.line.recv()  #!",
+            "import torch.distributed as dist\ndef forward(self, x):\n    box = [None]\n"
+            "    dist.broadcast_object_list(box)  #!\n    return box",
+        ],
+    ),
+    "a pickle by way of a package that copies or extends a standard one": (
+        "S06",
+        [
+            "from multiprocess.reduction import ForkingPickler as P\ndef f(data):\n    return P.loads(data)  #!",
+            "import multiprocess\ndef f():\n    a, b = multiprocess.Pipe()\n    return b.recv()  #!",
+            "from multiprocessing import reduction\ndef f(data):\n    return reduction.ForkingPickler.loads(data)  #!",
+            "import joblib.externals.cloudpickle as c\ndef f(data):\n    return c.loads(data)  #!",
+            "import dill._dill as d\ndef f(file):\n    return d.Unpickler(file).load()  #!",
+        ],
+    ),
+    "a pickle that is loaded from an open file": (
+        "S06",
+        [
+            'import pandas.io.pickle as tables\ndef f():\n    with open("a", "rb") as file:\n'
+            "        return tables.read_pickle(file)  #!",
+            "import pickle\ndef f(file):\n    reader = pickle.Unpickler(file)\n    return reader.load()  #!",
+            'import numpy as np\nfile = open("a", "rb")\nx = np.load(file, allow_pickle=True)  #!',
+        ],
+    ),
+    "a name that an entry of a table gives": (
+        "S04",
+        [
+            "from torch.utils import _pytree as t\ndef f(config):\n"
+            '    box = {"default_factory_module": "os", "default_factory_name": "system"}\n'
+            "    return t._defaultdict_deserialize(box)  #!",
+            'import strange\nBOX = {"module": "subprocess", "name": "call"}\nstrange.build(BOX)  #!',
+            'from torch.utils import _pytree\ntext = \'[1, {"type": null, "context": ["os", "system"]}]\'\n'
+            "def f():\n    return _pytree.treespec_loads(text)  #!",
+            "import strange\ndef f():\n"
+            '    return strange.build(parts=[{"inner": {"package": "os", "attr": "popen"}}])  #!',
+        ],
+    ),
+    "a format string with a table of values": (
+        "S08",
+        [
+            'import transformers\ndef f():\n    return "{m.utils.hub.os.environ[HF_TOKEN]}".format_map('
+            '{"m": transformers})  #!',
+            "import logging, string\ndef f():\n"
+            '    return string.Formatter().vformat("{m.os.environ[A_KEY]}", (), {"m": logging})  #!',
+            'import logging\nvalues = {"m": logging}\nx = str.format_map("{m.os.environ}", values)  #!',
+            'import logging\nbox = [{"m": logging}]\nx = "{0[0][m].os.environ[A_TOKEN]}".format(box)  #!',
+            'import logging\nx = "{a[m].sys.modules[os].environ}".format(a={"m": logging})  #!',
+        ],
+    ),
+    "a module taken out of all that are loaded": (
+        "S15",
+        [
+            "import sys\ndef f():\n    for name, held in sys.modules.items():  #!\n        pass",
+            "import sys\ndef f():\n    m = next(m for m in sys.modules.values() if hasattr(m, 'list2cmdline'))\n"
+            '    return m.call(["id"])  #!',
+            'import sys\ndef use(thing):\n    thing.start("id")  #!\ndef f():\n'
+            '    use([m for n, m in dict(sys.modules).items() if n[:2] == "po"][0])',
+            "import sys\nfound = filter(lambda m: hasattr(m, 'spawnvp'), list(sys.modules.values()))\ndef f():\n"
+            "    next(found).spawnvp(0, 'id', ['id'])  #!",
+            "import sys\ntable = {**sys.modules}\ndef f(name):\n    held = sys.modules.get(name)\n"
+            '    held.go("id")  #!',
+            "import gc\ndef f():\n    for each in gc.get_objects():\n        if callable(each):\n"
+            '            each("id")  #!',
+            'import inspect\ndef f(x):\n    held = inspect.getmodule(x)\n    return held.run("id")  #!',
+            'loader = __loader__\ndef f():\n    return loader.get_data("/a")  #!',
+            'import inspect\ndef f(x):\n    return getattr(inspect.getmodule(x), "go")("id")  #!',
+        ],
+    ),
+    "code that is made into a function": (
+        "S15",
+        [
+            'def f(text):\n    code = compile(text, "a", "exec")\n    return type(lambda: 0)(code, {})  #!',
+            'import types\ndef f(text):\n    code = compile(text, "a", "exec")\n'
+            "    return types.FunctionType(code, {})  #!",
+            'def f(self, text):\n    code = compile(text, "a", "exec")\n    return type(self.forward)(code, {})  #!',
+            'def f():\n    pass\ndef g(text):\n    code = compile(text, "a", "exec")\n'
+            "    return f.__class__(code, {})  #!",
+            "def f():\n    pass\ncode = f.__code__\nother = code.replace(co_code=b'')  #!",
+        ],
+    ),
+    "a call of a function that was made out of code": (
+        "S01",
+        [
+            'def f(text):\n    code = compile(text, "a", "exec")\n    made = type(lambda: 0)(code, {})\n'
+            "    made()  #!",
+            "import types\ndef f(code):\n    made = types.FunctionType(code, {})\n    return made()  #!",
+            "import types\nclass A:\n    def __init__(self, code):\n        self.made = types.LambdaType(code, {})\n"
+            "    def forward(self, x):\n        return self.made(x)  #!",
+        ],
+    ),
+    "a repository that another library's loader fetches": (
+        "S03",
+        [
+            'from peft import PeftConfig\ndef f():\n    return PeftConfig.from_pretrained("some/adapter")  #!',
+            'from peft import PeftModel\ndef f(m):\n    return PeftModel.from_pretrained(m, "some/adapter")  #!',
+            'from sentence_transformers import SentenceTransformer\nx = SentenceTransformer("some/model")  #!',
+            'import timm\nx = timm.create_model("hf-hub:some/model", pretrained=True)  #!',
+            'from diffusers import UNet2DModel\nx = UNet2DModel.from_pretrained("some/model", subfolder="unet")  #!',
+            "from transformers import AutoTokenizer\ndef forward(self, x):\n"
+            '    return AutoTokenizer.from_pretrained("gpt2")  #!',
+            'def forward(self, x):\n    return self.part.from_pretrained("some/model")  #!',
+            'import datasets\nx = datasets.load_dataset("some/data")  #!',
+        ],
+    ),
+    "a patch by a function that stores": (
+        "S11",
+        [
+            "import operator, torch\noperator.setitem(vars(torch.nn.functional), 'relu', print)  #!",
+            "import torch\nnames = vars(torch.nn.functional)\nnames |= {'relu': print}  #!",
+            "import operator as o, json\ndef f():\n    o.ior(json.__dict__, {'loads': print})  #!",
+            "import json\ndef f():\n    dict.update(vars(json), loads=print)  #!",
+            "import json\ndef f():\n    vars(json).setdefault('loads', print)  #!",
+        ],
+    ),
+    "a patch of one of the classes that a filter leaves": (
+        "S11",
+        [
+            "from torch import nn\nclass A(nn.Module):\n    def __init__(self):\n"
+            '        [k for k in type(self).mro() if k.__module__[:5] == "torch"][0].half = print  #!',
+            "import inspect\nfrom torch import nn\nclass A(nn.Module):\n    def __init__(self):\n"
+            '        setattr(inspect.getmro(type(self))[1], "half", print)  #!',
+            "from torch import nn\nclass A(nn.Module):\n    def __init__(self):\n"
+            '        owner = next(k for k in type(self).__mro__ if "half" in vars(k))\n        owner.half = print  #!',
+            "from torch import nn\nclass A(nn.Module):\n    def __init__(self):\n"
+            '        type.__setattr__(A.__mro__[1], "half", print)  #!',
+            "from torch import nn\nclass A(nn.Module):\n    def __init__(self):\n"
+            '        A.__class__.__setattr__(A.mro()[1], "half", print)  #!',
+            "from torch import nn\nclass A(nn.Module):\n    def __init__(self):\n"
+            "        for k in filter(lambda k: k is not A, type(self).mro()):\n            k.half = print  #!",
+            'def f(x):\n    type(type(x)).__setattr__(type(x).mro()[1], "half", print)  #!',
+        ],
+    ),
+    "a function kept in a table and called on another line": (
+        "S02",
+        [
+            'import os\nTABLE = {"go": os.system}\ndef f():\n    TABLE["go"]("id")  #!',
+            'import subprocess\nTABLE = [len, subprocess.call]\ndef f():\n    TABLE[1](["id"])  #!',
+            'import os\nTABLE = dict(go=os.system)\ndef f():\n    TABLE.get("go")("id")  #!',
+            'import os\nTABLE = {}\nTABLE["go"] = os.system\ndef f(name):\n    TABLE[name]("id")  #!',
+            'import os\nTABLE = []\nTABLE.append(os.popen)\ndef f():\n    return TABLE[-1]("id")  #!',
+            "import os\nclass A:\n    def __init__(self):\n        self.go = {}\n        self.go['a'] = os.system\n"
+            '    def forward(self, x):\n        self.go["a"]("id")  #!',
+            "import os\nclass A:\n    def __init__(self):\n        self.go = os.system\n"
+            '    def forward(self, x):\n        self.go("id")  #!',
+            'import os\ndef f():\n    for go in {"a": os.system}.values():\n        go("id")  #!',
+        ],
+    ),
+    "the token that an object of the Hub's library holds": (
+        "S08",
+        [
+            "from huggingface_hub import HfFileSystem\nfiles = HfFileSystem()\n"
+            "def f():\n    return files._api._build_hf_headers(token=None)  #!",
+            "from huggingface_hub import HfApi\napi = HfApi()\ndef f():\n    return api.token  #!",
+            'def f(api):\n    return api._build_hf_headers()["authorization"]  #!',
+            "import huggingface_hub\nx = huggingface_hub.InferenceClient()\ndef f():\n    return x.headers  #!",
         ],
     ),
 }

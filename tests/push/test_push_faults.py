@@ -352,7 +352,7 @@ def in_namespace(script, tmp_path, **environment):
     )
 
 
-needs_mount = pytest.mark.skipif("--mount" not in fence.available().namespaces, reason="no mount namespace here")
+needs_mount = pytest.mark.skipif(not fence.available().has_mounts, reason="no mount namespace here")
 
 
 @pytest.mark.slow

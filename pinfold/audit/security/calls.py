@@ -3,12 +3,14 @@
 # ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
 
 import ast
+import re
 
 from pinfold.audit.finding import WARNING
 from pinfold.audit.security.computing import COMPUTED, elements_of, function_result
 from pinfold.audit.security.lookups import call_getter, name_rule
 from pinfold.audit.security.rules.arguments import argument_rule
-from pinfold.audit.security.rules.library import library_rule, report_address
+from pinfold.audit.security.rules.library import library_rule, report_address, report_repository
+from pinfold.audit.security.rules.loaded import loaded_rule
 from pinfold.audit.security.rules.methods import report_foreign_call
 from pinfold.audit.security.rules.process import process_rule
 from pinfold.audit.security.state import FUNCTIONS, NOTHING_TO_SAY, Scope, State
@@ -56,6 +58,7 @@ TEMPORARY = frozenset(
     for name in "TemporaryDirectory NamedTemporaryFile TemporaryFile SpooledTemporaryFile mkdtemp mktemp gettempdir "
     "mkstemp".split()
 )
+PIPE = re.compile(r"^(?:torch\.)?multiprocessing\.(?:.*\.)?Pipe$")  # gives both of its ends
 GIVES_ELEMENT = frozenset(("builtins.next", "builtins.min", "builtins.max"))
 ENDS_PROGRAM = frozenset(("builtins.input", "builtins.exit", "builtins.quit", "sys.exit"))
 RUN_BY_A_CALL = ("__new__", "__init__", "__post_init__")  # methods that a call of a class runs
@@ -82,8 +85,9 @@ def call_function(state: State, function: Value, call: Call, scope: Scope) -> Va
     _call_argument(state, path, call, scope)
     library_rule(state, path, call, scope)
     report_address(state, path, call)
+    report_repository(state, path, call)
     report_foreign_call(state, path, call)
-    for rule in (process_rule, name_rule, argument_rule):
+    for rule in (process_rule, loaded_rule, name_rule, argument_rule):
         values = rule(state, path, call, scope)
         if values is not NOTHING_TO_SAY:
             return values
@@ -162,6 +166,8 @@ def _call_argument(state: State, path: str, call: Call, scope: Scope) -> None:
             arguments += rows[0]
     elif RUNS_FIRST.match(path):
         functions = call.argument(0, "function")
+        if path in ("builtins.map", "builtins.filter"):
+            arguments += [union(*elements_of(row)) for row in call.arguments[1:]]
     else:
         return
     for function in functions:
@@ -198,6 +204,11 @@ def _given_back(state: State, path: str, call: Call) -> Values:
         return sequence_of([place, place]) if path == "tempfile.mkstemp" else place
     if path in GIVES_ELEMENT:
         return union(*elements_of(call.argument(0, "iterable")))
+    if path == "builtins.filter":
+        return call.argument(1, "iterable")
+    if PIPE.match(path):
+        end: Values = (Ref("multiprocessing.connection.Connection()"),)
+        return sequence_of([end, end])
     if path == "builtins.dict" and call.keywords:
         return dict_of(list(call.keywords.items()))
     return (Ref(canonical(f"{path}()")),) if len(path) < LONGEST_PATH else ()

@@ -37,6 +37,7 @@ from pinfold.audit.security.values import (
 LONG_WIDTH = re.compile(r"\d{4,}|\*")
 REPLACEMENT_FIELD = re.compile(r"\{[^{}]*\}")
 LARGEST_NUMBER = 1 << 512
+OBJECTS = frozenset(("gc.get_objects()", "gc.get_referrers()", "gc.get_referents()"))  # lists of unknown objects
 ENCODINGS = frozenset(
     "utf-8 utf8 UTF-8 utf_8 utf-16 utf16 utf-16le utf-16-le utf-16be utf-32 utf-7 utf7 ascii us-ascii latin-1 latin1 "
     "iso-8859-1 cp1252 cp037 cp500 unicode_escape unicode-escape raw_unicode_escape rot13 rot_13 rot-13 hex hex_codec "
@@ -188,6 +189,7 @@ COMPUTED: dict[str, Callable[..., Any]] = {
 METHODS = frozenset(
     "join format replace lower upper strip lstrip rstrip swapcase title capitalize casefold decode encode hex split "
     "rsplit partition rpartition removeprefix removesuffix translate splitlines get keys values items copy index find "
+    "pop setdefault "
     "to_bytes __add__ __getitem__ __mod__ __str__ zfill".split()
 )
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -261,6 +263,8 @@ def method_result(owner: Value, name: str, arguments: list[Values], keywords: di
     """The result of a method of a known string, number, list or dict."""
     if name not in METHODS or not isinstance(owner, (Const, Many, Table)):
         return ()
+    if isinstance(owner, (Many, Table)) and (entries := _entries(owner, name, arguments)):
+        return entries
     decoded = isinstance(owner, Const) and owner.decoded
     try:
         value = _python_object((owner,))
@@ -275,6 +279,17 @@ def method_result(owner: Value, name: str, arguments: list[Values], keywords: di
         return _as_values(getattr(value, name)(*positional, **named), decoded)
     except Exception:  # whatever the method raises for these arguments, the result is unknown
         return ()
+
+
+def _entries(owner: Many | Table, name: str, arguments: list[Values]) -> Values:
+    """What get, pop, values and items give of a list or a dict that holds more than constants."""
+    if name in ("get", "pop", "setdefault", "__getitem__"):
+        index = arguments[0] if arguments else ()
+        return union(subscript_result((owner,), index), *arguments[1:2])
+    rows = owner.entries if isinstance(owner, Table) else ()
+    if name == "values":
+        return sequence_of([values for _, values in rows])
+    return sequence_of([sequence_of([_as_values(key), values]) for key, values in rows]) if name == "items" else ()
 
 
 def function_result(path: str, arguments: list[Values], keywords: dict[str, Values], decoded: bool) -> Values:
@@ -337,4 +352,6 @@ def elements_of(values: Values) -> list[Values]:
             elements += [_as_values(item, value.decoded) for item in value.value]
         elif isinstance(value, Decoded) or (isinstance(value, Ref) and value.path.startswith("builtins.type()")):
             elements.append((value,))
+        elif isinstance(value, Ref) and value.path in OBJECTS:
+            elements.append((Ref(f"{value.path}[]"),))
     return elements

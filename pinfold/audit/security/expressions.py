@@ -12,10 +12,11 @@ from pinfold.audit.security.computing import (
     slice_index,
     subscript_result,
 )
-from pinfold.audit.security.lookups import look_up
+from pinfold.audit.security.lookups import class_hierarchy, look_up
 from pinfold.audit.security.rules.methods import call_unknown_method, report_format, walks_attributes
 from pinfold.audit.security.rules.process import REGISTRIES, report_registered
 from pinfold.audit.security.state import FunctionNode, Scope, State
+from pinfold.audit.security.tables.names import SENSITIVE, judge
 from pinfold.audit.security.values import (
     MOST_CHARACTERS,
     Call,
@@ -41,6 +42,8 @@ from pinfold.audit.security.values import (
 
 PLACEHOLDER = "1"  # for a part of a text that is not known, such as the number of a process
 LONGEST_ANNOTATION = 1000
+CODE = frozenset(("builtins.compile()", "types.CodeType()", "marshal.loads()", "marshal.load()"))
+ADDERS = frozenset(("append", "appendleft", "add", "insert", "setdefault"))
 CLASS_METHODS = ("__new__", "__init_subclass__", "__class_getitem__")  # without a decorator
 BLOB = 1500  # characters of a text that is long enough to hide a program
 # Functions that look at what they are given and keep nothing of it; those of TESTS look into a tuple as well.
@@ -99,6 +102,8 @@ class Expressions(State):
         if node.id in ("__builtins__", "__loader__", "__spec__"):
             self.report("S15", node, f"{node.id} reaches into Python, where any name can be found.")
         self.report_names(values, node, use == "call")
+        if node.id in ("__loader__", "__spec__") and not values:
+            return (Ref(node.id),)
         return values
 
     def of_Attribute(self, node: ast.Attribute, scope: Scope, use: str) -> Values:
@@ -115,6 +120,8 @@ class Expressions(State):
         else:
             functions = self.evaluate(node.func, scope, "call")
         call = self._arguments(node, functions, scope)
+        self.report_names(functions, node, True)  # also where it was named on another line, and kept in a table
+        self._report_code(functions, call)
         if isinstance(node.func, ast.Subscript) and not functions and isinstance(node.func.slice, ast.Constant):
             call_unknown_method(self, (), str(node.func.slice.value), call)  # table["system"](...)
         results = [call_function(self, function, call, scope) for function in functions]
@@ -127,7 +134,32 @@ class Expressions(State):
             if all(isinstance(v, Picked) for v in functions):
                 call_unknown_method(self, owners, method, call)
             results += [(v,) for v in owners if isinstance(v, (Given, Decoded))]
+            if method == "mro":
+                results = [class_hierarchy(self, owners), *results]
+            elif method in ADDERS and isinstance(node.func, ast.Attribute):
+                self._keep(node.func.value, owners, (), union(*call.arguments[-1:]), scope)
         return union(*results)
+
+    def _report_code(self, functions: Values, call: Call) -> None:
+        """Code that is handed to something which may make a function out of it."""
+        unknown = not functions or any(path.startswith("builtins.type()") for path in imported_paths(functions))
+        first = imported_paths(call.argument(0, "code"))
+        if unknown and not CODE.isdisjoint(first):
+            words = "gets compiled code, which it may run, or make into a function."
+            self.report("S15", call.node, f"a function that is not known {words}")
+
+    def _keep(self, table: ast.expr, owners: Values, index: Values, values: Values, scope: Scope) -> None:
+        """What a list or a dict of the folder holds later on, where that is something of which the audit speaks."""
+        acting = tuple(v for v in values if isinstance(v, Ref) and (judge(v.path) or v.path in SENSITIVE))
+        if not acting or not all(isinstance(v, (Table, Many)) for v in owners):
+            return
+        keys = [v.value for v in index if isinstance(v, Const)]
+        kept = dict_of([(key, acting) for key in keys]) if keys else sequence_of([acting])
+        holder = table.value if isinstance(table, ast.Attribute) else None
+        if isinstance(table, ast.Name):
+            self.bind_name(table.id, kept, scope)
+        elif holder is not None and all(isinstance(v, Instance) for v in self.evaluate(holder, scope, "base")):
+            self.bind(table, kept, scope)
 
     def _arguments(self, node: ast.Call, functions: Values, scope: Scope) -> Call:
         looks = LOOKS.intersection(imported_paths(functions))
@@ -281,7 +313,7 @@ class Expressions(State):
         if not results:
             for part in [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]:
                 values = self.evaluate(part, scope)
-                if any(path.startswith("builtins.type()") for path in imported_paths(values)):
+                if any(isinstance(v, (Ref, Own)) for v in values):  # those that a condition leaves
                     return sequence_of([values])
         return sequence_of(results) if results and all(results) else ()
 
@@ -323,6 +355,7 @@ class Expressions(State):
             owners = self.evaluate(target.value, scope, "base")
             index = self.evaluate(target.slice, scope)
             self.store_item(owners, index, target)
+            self._keep(target.value, owners, index, values, scope)
             for path in imported_paths(owners):
                 if REGISTRIES.search(path):
                     report_registered(self, path, index, target)

@@ -27,6 +27,7 @@ HOOKS = frozenset(
 QUIET_HOOKS = frozenset(("__getstate__", "__getnewargs__", "__getnewargs_ex__", "__del__"))  # unless they do something
 METACLASS_HOOKS = frozenset(("__new__", "__init__", "__call__"))  # of a class below type
 RUNS_WHEN_IMPORTED = frozenset(("antigravity", "this", "idlelib.__main__", "__main__"))
+IN_PLACE = (".__dict__", "os.environ", "os.environb", "sys.modules", "sys.path")  # changed by |= and +=
 TOO_DEEP = "is nested too deeply to be read; what it does is not known."
 
 
@@ -210,6 +211,9 @@ class Interpreter(Expressions):
             self.bind(node.target, self.evaluate(node.value, scope, "base"), scope)
 
     def do_AugAssign(self, node: ast.AugAssign, scope: Scope) -> None:
+        tables = self.evaluate(node.target, scope, "base") if isinstance(node.target, ast.Name) else ()
+        if any(path.endswith(IN_PLACE) for path in imported_paths(tables)):
+            self.store_item(tables, (), node)
         result = ast.copy_location(ast.BinOp(node.target, node.op, node.value), node)
         self.bind(node.target, self.evaluate(result, scope), scope)
 

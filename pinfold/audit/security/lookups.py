@@ -5,7 +5,7 @@ import re
 
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.computing import subscript_result
-from pinfold.audit.security.state import NOTHING_TO_SAY, Rule, Scope, State
+from pinfold.audit.security.state import FUNCTIONS, NOTHING_TO_SAY, Rule, Scope, State
 from pinfold.audit.security.tables.names import (
     INTROSPECTION,
     LONGEST_PATH,
@@ -19,14 +19,17 @@ from pinfold.audit.security.values import (
     Getter,
     Given,
     Instance,
+    Many,
     Own,
     Picked,
     Ref,
     Table,
+    Value,
     Values,
     imported_paths,
     known_strings,
     printable_excerpt,
+    sequence_of,
     union,
 )
 
@@ -36,6 +39,7 @@ DICTIONARY = re.compile(
 ENTRY_WRITES = frozenset(("setdefault", "update", "__setitem__"))
 WHOLE_DICTIONARY = frozenset(("items", "values", "copy"))
 UNKNOWN_VARIABLE = "an environment variable whose name is computed at run time"
+SOME_MODULE = "sys.modules[]"  # one of the modules that are loaded
 LONGEST_ATTRGETTER = 20  # names of a dotted name
 
 
@@ -66,7 +70,7 @@ def _entry_of_import(state: State, path: str, index: Values, node: ast.AST, scop
         return _entry_of_namespace(state, path, names, node, scope)
     if path == "sys.modules":
         return _loaded_module(state, index, node, scope)
-    return [(Ref(f"{path}[]"),)] if "()" in path and len(path) < LONGEST_PATH else []
+    return [(Ref(f"{path}[]"),)] if ("()" in path or path.endswith("]")) and len(path) < LONGEST_PATH else []
 
 
 def _entry_of_namespace(state: State, path: str, names: list[str], node: ast.AST, scope: Scope) -> list[Values]:
@@ -106,6 +110,7 @@ def _loaded_module(state: State, index: Values, node: ast.AST, scope: Scope) -> 
     names = known_strings(index)
     if not names:
         state.report("S15", node, "takes a module out of sys.modules by a name that is computed at run time.")
+        return [(Ref(SOME_MODULE),)]
     return [(Ref(canonical(name)),) for name in names if is_dotted_name(name)]
 
 
@@ -138,7 +143,7 @@ def name_rule(state: State, path: str, call: Call, scope: Scope) -> Values | Non
     """Calls that look a name up, or that give a namespace."""
     if path in HANDLERS:
         return HANDLERS[path](state, path, call, scope)
-    if path.endswith((".__setattr__", ".__delattr__")) and "()" not in path:
+    if path.endswith((".__setattr__", ".__delattr__")):
         owner = path.rpartition(".")[0]
         unbound = len(call.arguments) > (1 if path.endswith("delattr__") else 2)
         arguments = call.arguments if unbound else [(Ref(owner),), *call.arguments]
@@ -207,7 +212,30 @@ def _forward_reference(state: State, path: str, call: Call, scope: Scope) -> Non
 
 def _function_from_code(state: State, path: str, call: Call, scope: Scope) -> Values:
     state.report("S15", call.node, f"{path}(...) makes a function out of code that no file shows.")
+    return (Ref("types.CodeType()" if "CodeType" in path else "types.FunctionType()"),)
+
+
+def _made_function(state: State, path: str, call: Call, scope: Scope) -> Values:
+    state.report("S01", call.node, "runs a function that was made out of code that no file shows.")
     return ()
+
+
+def _setitem(state: State, path: str, call: Call, scope: Scope) -> Values:
+    """``operator.setitem(table, key, value)``, and the calls that change a table in place."""
+    state.store_item(call.argument(0, "a"), call.argument(1, "b"), call.node)
+    return call.argument(0, "a")
+
+
+def _getmro(state: State, path: str, call: Call, scope: Scope) -> Values | None:
+    return class_hierarchy(state, call.argument(0, "cls")) or NOTHING_TO_SAY
+
+
+def class_hierarchy(state: State, classes: Values) -> Values:
+    """What ``cls.mro()`` gives, as far as the classes are known: one list."""
+    groups = [state.foreign_bases(v.node) for v in classes if isinstance(v, (Own, Instance))]
+    every = tuple(v for v in union(*groups) if not isinstance(v, Many))
+    foreign = tuple(v for v in classes if isinstance(v, Ref) and "()" not in v.path)
+    return sequence_of([(*every, *foreign, Ref("builtins.type().mro()[]"))]) if every or foreign else ()
 
 
 def _attrgetter(state: State, path: str, call: Call, scope: Scope) -> Values:
@@ -253,8 +281,13 @@ def _type(state: State, path: str, call: Call, scope: Scope) -> Values | None:
             _report_annotations(state, values, call.node, scope)
     if len(call.arguments) != 1:
         return NOTHING_TO_SAY
-    classes = tuple(Own(v.node) for v in call.argument(0, "object") if isinstance(v, Instance))
-    return classes or (Ref("builtins.type()"),)
+    objects = call.argument(0, "object")
+    classes: list[Value] = [Own(v.node) for v in objects if isinstance(v, Instance)]
+    if any(isinstance(v, Own) and isinstance(v.node, FUNCTIONS) for v in objects):
+        classes.append(Ref("types.FunctionType"))
+    if "types.CodeType()" in imported_paths(objects) or "builtins.compile()" in imported_paths(objects):
+        classes.append(Ref("types.CodeType"))
+    return tuple(classes) or (Ref("builtins.type()"),)
 
 
 def _report_annotations(state: State, annotations: Values, node: ast.AST, scope: Scope) -> None:
@@ -296,6 +329,13 @@ HANDLERS: dict[str, Rule] = {
     "types.FunctionType": _function_from_code,
     "types.LambdaType": _function_from_code,
     "types.CodeType": _function_from_code,
+    "types.CodeType().replace": _function_from_code,
+    "types.FunctionType()": _made_function,
+    "operator.setitem": _setitem,
+    "operator.delitem": _setitem,
+    "operator.ior": _setitem,
+    "inspect.getmro": _getmro,
+    "builtins.type.mro": _getmro,
     "operator.attrgetter": _attrgetter,
     "operator.methodcaller": _methodcaller,
     "builtins.vars": _vars,

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.tables.functions import DELETES
 from pinfold.audit.security.tables.names import (
+    HUB_SECRETS,
     INTROSPECTION,
     LONGEST_PATH,
     SECRET_PLACES,
@@ -44,6 +45,8 @@ FIELDS = re.compile(r"%[sdri]|\{[^{}/]{0,40}\}")
 # Ways from an object to its class and to the classes that it derives from, which others share.
 HIERARCHY = re.compile(r"^builtins\.type\(\)|__(?:base|bases|mro|thisclass|self_class|class)__|\.mro\(\)")
 STEPS = 15_000  # elements that comprehensions and the like may compute in one folder
+# What a function of the folder holds by which other functions are made.
+OF_FUNCTIONS = {"__class__": "types.FunctionType", "__code__": "types.CodeType()"}
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -259,7 +262,11 @@ class State(ABC):
             self.report_names(values, node, called)
             return [values]
         if isinstance(owner, Own) and isinstance(owner.node, FUNCTIONS):
+            if name in OF_FUNCTIONS:
+                return [(Ref(OF_FUNCTIONS[name]),)]
             return [(owner,)] if name in ("__call__", "__wrapped__", "__func__") else []
+        if isinstance(owner, Own) and name == "__class__":
+            return [(Ref("builtins.type"),)]
         if isinstance(owner, (Own, Instance)):
             return self._attribute_of_class(owner.node, name)
         if isinstance(owner, Decoded) or (isinstance(owner, Given) and name not in ("parent", "parents")):
@@ -277,6 +284,8 @@ class State(ABC):
             return []
         path = canonical(f"{owner.path}.{name}")
         self.report_name(path, node, called)
+        if owner.path.startswith("huggingface_hub.") and "()" in owner.path and name in HUB_SECRETS:
+            self.report("S08", node, f"{printable_excerpt(path)} holds the user's token for the Hub.")
         if is_private(owner.path, name):
             words = f"{printable_excerpt(owner.path)}.{name} is a part of that library that has no documentation"
             self.report("S15", node, f"{words}; what it does is not known here.", WARNING)
@@ -342,7 +351,11 @@ USED_PRIVATE = frozenset("_asdict _replace _fields _make _GenericAlias _name _em
 def is_private(owner: str, name: str) -> bool:
     """Whether a name is not for others: of the standard library, or of one that the table does not know."""
     library = owner.split(".")[0]
-    if not name.startswith("_") or name.startswith("__") or "()" in owner or "[]" in owner or name in USED_PRIVATE:
+    if not name.startswith("_") or name.startswith("__"):
+        return False
+    if owner.startswith("huggingface_hub.") and "()" in owner:  # a part of an object that talks to the Hub
+        return True
+    if "()" in owner or "[]" in owner or name in USED_PRIVATE:
         return False
     return library in STANDARD
 

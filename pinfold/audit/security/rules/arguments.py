@@ -29,6 +29,7 @@ CHANGES_LIST = frozenset(
     "append insert extend remove clear pop update setdefault __setitem__ __delitem__ sort".split()
 )
 SAFE_YAML = frozenset("SafeLoader CSafeLoader BaseLoader CBaseLoader".split())
+REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")  # as the Hub names one
 BY_NAME_ONLY = 99  # the position of an argument that is only passed by its name
 
 
@@ -94,9 +95,11 @@ def report_from_pretrained(state: State, path: str, call: Call) -> None:
     name = printable_excerpt(path)
     if "trust_remote_code" in call.keywords and not call.is_always(BY_NAME_ONLY, "trust_remote_code", False):
         state.report("S04", call.node, f"{name}(..., trust_remote_code=...) runs code of another repository.")
-    elif path.startswith(("transformers.", "diffusers.")) and known_strings(call.argument(0, "name")):
-        repository = printable_excerpt(known_strings(call.argument(0, "name"))[0])
-        words = f'{name}("{repository}") downloads what no pin of this repository covers.'
+        return
+    first = known_strings(call.argument(0, "name")) if path.startswith(("transformers.", "diffusers.")) else []
+    others = [text for values in (*call.arguments, *call.keywords.values()) for text in known_strings(values)]
+    for repository in [*first, *filter(REPOSITORY.match, others)][:1]:
+        words = f'{name}("{printable_excerpt(repository)}") downloads what no pin of this repository covers.'
         state.report("S03", call.node, words, WARNING)
 
 

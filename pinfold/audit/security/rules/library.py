@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.rules.files import SAVERS, report_read, report_write
 from pinfold.audit.security.state import NOTHING_TO_SAY, Scope, State
-from pinfold.audit.security.tables.library import Reach, reaches
+from pinfold.audit.security.tables.library import ITEM, Reach, can_fetch, reaches
 from pinfold.audit.security.tables.names import SENSITIVE, WATCHED_MODULES, canonical, judge
-from pinfold.audit.security.values import Call, Const, Values, known_strings, printable_excerpt
+from pinfold.audit.security.values import Call, Const, Many, Table, Values, known_strings, printable_excerpt
 
 ADDRESS = re.compile(r"^(?:https?|ftps?|s3|gs|gcs|hf|hf-hub|hf_hub|ssh|sftp|wss?|git\+https?)(?:://|:)", re.IGNORECASE)
 REPOSITORY = re.compile(r"^[\w.-]+/[\w.-]+$")
+DEEPEST = 4
 WORDS = {
     "text": ("S01", "runs the text that it is given as a program"),
     "command": ("S02", "starts the program that it is given"),
@@ -38,6 +39,8 @@ def library_rule(state: State, path: str, call: Call, scope: Scope) -> Values | 
         if reach.what in WORDS:
             code, words = WORDS[reach.what]
             state.report(code, call.node, f"{printable_excerpt(path)}(...) {words}.")
+        elif reach.what.endswith(ITEM):
+            _report_item(state, path, call, reach, values)
         elif reach.what in HANDLERS:
             HANDLERS[reach.what](state, path, call, reach, entries)
     return NOTHING_TO_SAY
@@ -54,6 +57,27 @@ def _import(state: State, path: str, call: Call, reach: Reach, entries: tuple[Re
     quoted = f'"{printable_excerpt(texts[0])}"' if texts else "what a text computed at run time names"
     words = f"{printable_excerpt(path)}(...) imports {quoted}."
     state.report("S04", call.node, words, WARNING if harmless else ERROR)
+
+
+def _report_item(state: State, path: str, call: Call, reach: Reach, values: Values) -> None:
+    """An entry of a table that is imported or run: which one is not known, and so every text in it counts."""
+    texts = _texts_inside(values)
+    what = reach.what.removesuffix(ITEM)
+    severe = any(_leads_to_danger(canonical(text.replace(":", "."))) for text in texts)
+    if texts and not severe:
+        return
+    code, words = WORDS.get(what, ("S04", "imports what an entry of its argument names"))
+    state.report(code, call.node, f"{printable_excerpt(path)}(...) {words}.", ERROR if severe else WARNING)
+
+
+def _texts_inside(values: Values, depth: int = 0) -> list[str]:
+    texts = known_strings(values)
+    for value in values if depth < DEEPEST else ():
+        rows: list[Values] = []
+        if isinstance(value, (Table, Many)):
+            rows += value.items if isinstance(value, Many) else (item for _, item in value.entries)
+        texts += [text for row in rows for text in _texts_inside(row, depth + 1)]
+    return texts
 
 
 def _leads_to_danger(name: str) -> bool:
@@ -123,6 +147,19 @@ def report_address(state: State, path: str, call: Call) -> None:
                 return
 
 
+def report_repository(state: State, path: str, call: Call) -> None:
+    """The name of a repository that is written out and handed to what may load it from the Hub."""
+    if "." not in path or "()" in path or not LOADS.search(path) or path.endswith(".from_pretrained"):
+        return
+    texts = [text for values in (*call.arguments[:1], *call.keywords.values()) for text in known_strings(values)]
+    named = [text for text in texts if REPOSITORY.match(text)]
+    if named and can_fetch(path.split(".")[0]):
+        words = f'gets "{printable_excerpt(named[0])}", and may download what no pin of this repository covers'
+        state.report("S03", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
+
+
+# Functions that load, and classes.
+LOADS = re.compile(r"\.(?:_?(?:load|from|create|fetch|download|get|open)[\w]*|[A-Z]\w*|pipeline)$")
 # Methods of texts and lists, which open nothing.
 OF_TEXTS = frozenset(
     "startswith endswith split rsplit replace removeprefix removesuffix count find index join strip lstrip append add "

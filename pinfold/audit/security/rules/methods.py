@@ -2,15 +2,20 @@
 
 # ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
 
+import json
 import re
+from collections.abc import Iterator
+from itertools import product
 
 from pinfold.audit.finding import ERROR, WARNING
+from pinfold.audit.security.computing import subscript_result
+from pinfold.audit.security.lookups import report_variable
 from pinfold.audit.security.rules.arguments import report_from_pretrained
 from pinfold.audit.security.rules.files import OUTSIDE, SAVERS, opens_for_writing, report_read, report_write
 from pinfold.audit.security.rules.library import report_address
 from pinfold.audit.security.state import State
 from pinfold.audit.security.tables.functions import PATH_METHODS
-from pinfold.audit.security.tables.names import DOTTED, METHODS, acts, judge
+from pinfold.audit.security.tables.names import DOTTED, METHODS, REACHED_THROUGH, acts, canonical, judge
 from pinfold.audit.security.values import (
     Call,
     Const,
@@ -18,7 +23,9 @@ from pinfold.audit.security.values import (
     Instance,
     Many,
     Ref,
+    Table,
     Values,
+    imported_paths,
     known_strings,
     printable_excerpt,
     union,
@@ -28,6 +35,7 @@ from pinfold.audit.security.values import (
 RUNS_TEXT = frozenset("exec eval execfile exec_ runcode runctx runeval".split())
 RUNS_COMMAND = frozenset("run call spawn execute_command exec_command shell".split())
 COMMAND_OPTIONS = frozenset("shell check capture_output stdout stderr stdin cwd env".split())
+STEP = re.compile(r"\.([^.\[\]]+)|\[([^\[\]]*)\]")  # .name or [key] in a field
 FIELD = re.compile(r"\{([^{}]*)\}?")
 WALK = re.compile(r"[.\[](__\w+__|[fgc][ir]?_(?:globals|frame|builtins|code|locals|back)\b)")
 # What a format string may look at: how an object is called.
@@ -45,6 +53,11 @@ TEXT_METHODS = frozenset("write dumps dump_json to to_dict to_list to_device to_
 # Functions of which no argument is a place, or of which another rule knows.
 PLAIN = ("builtins.", "os.path.", "pathlib.", "json.", "re.", "logging.", "warnings.", "typing.")
 TYPES = ("builtins.str.format", "builtins.str.format_map")
+# What unpickles when something is taken out of it, of objects of whose making is reported and of queues.
+UNPICKLES = frozenset("load loads recv get get_nowait accept".split())
+QUEUES = re.compile(r"^(?:torch\.)?multiprocessing\b.*(?:Queue|JoinableQueue)\(\)\.get(?:_nowait)?$")
+LONGEST_GROUP = 12  # texts that stand together and can be the parts of one name
+DEEPEST = 4
 
 
 def walks_attributes(text: str) -> str | None:
@@ -71,6 +84,9 @@ def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> 
         _report_means_of_execution(state, name, call)
         _report_places(state, name, call)
         report_address(state, f".{name}", call)
+    if name == "recv" and not call.arguments and not call.keywords:  # a socket's needs a number
+        words = "of an unknown object may unpickle what it receives"
+        state.report("S06", call.node, f".recv() {words}.", WARNING)
     if name in PATH_METHODS or (name == "open" and opens_for_writing(call, 0)):
         report_write(state, f".{name}", [owners], call, deletes=name in ("unlink", "rmdir"))
     if name == "from_pretrained":
@@ -84,16 +100,24 @@ def report_format(state: State, texts: list[Values], arguments: list[Values], ca
         texts: the format string. arguments: what it formats, by position.
     """
     rows = [item for values in arguments for v in values if isinstance(v, Many) for item in v.items]
+    tables = [v for values in arguments for v in values if isinstance(v, Table)]
     for field in [field for values in texts for text in known_strings(values) for field in _fields(text)]:
-        first, _, walk = field.partition(".")
-        key = first.split("[")[0]
-        owners = call.keywords.get(key, ())
+        key = re.split(r"[.\[]", field)[0]
+        owners = union(call.keywords.get(key, ()), subscript_result(tuple(tables), (Const(key),)))
         if key.isdigit() or not key:
             owners = union(owners, *arguments, *rows)
-        for name in re.split(r"[.\[\]]+", walk or field.partition("[")[2])[:8]:
-            if name:
-                owners = state.attribute(owners, name, call.node, True)
+        for name, entry in STEP.findall(field[len(key) :])[:8]:
+            owners = state.attribute(owners, name, call.node, True) if name else _entry(state, owners, entry, call)
         state.report_handed_on(owners, call.node)
+
+
+def _entry(state: State, owners: Values, key: str, call: Call) -> Values:
+    """``x[key]`` in a format string, where a key of digits is a number and any other a text."""
+    if not {"os.environ", "os.environb"}.isdisjoint(imported_paths(owners)):
+        report_variable(state, (Const(key),), call.node)
+    values = subscript_result(owners, (Const(int(key) if key.isdigit() and len(key) < 9 else key),))
+    modules = (Ref(canonical(key)),) if "sys.modules" in imported_paths(owners) and key else ()
+    return union(values, modules, state.attribute(owners, key, call.node, True) if key else ())
 
 
 def _fields(text: str) -> list[str]:
@@ -110,7 +134,7 @@ def report_foreign_call(state: State, path: str, call: Call) -> None:
     if "()" in path:
         _report_means_of_execution(state, name, call)
         _report_made(state, path, call)
-    if path.startswith("string.Formatter()"):
+    if path.startswith("string.Formatter()") or path in TYPES:
         report_format(state, call.arguments[:1], call.arguments[1:], call)
     if not path.startswith(PLAIN):
         _report_places(state, name, call)
@@ -120,10 +144,17 @@ def report_foreign_call(state: State, path: str, call: Call) -> None:
 def _report_made(state: State, path: str, call: Call) -> None:
     """A method of something whose making is reported already: a socket that is connected."""
     made, _, method = path.partition("().")
-    judgement = judge(made) if method and "(" not in method else None
-    severe = judgement is not None and judgement[1] == ERROR
-    if judgement and (method in STARTS or (severe and (judgement[0] == "S05" or method in TALKS))):
-        code, severity, words = judgement
+    if QUEUES.match(path):
+        words = "unpickles what another process put there, and a pickle runs whatever it names"
+        state.report("S06", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
+    judgement = judge(made) if method else None
+    if judgement is None:
+        return
+    code, severity, words = judgement
+    severe = severity == ERROR
+    unpickles = severe and code == "S06" and path.rpartition(".")[2] in UNPICKLES
+    acts_now = "(" not in method and (method in STARTS or (severe and (code == "S05" or method in TALKS)))
+    if unpickles or acts_now:
         state.report(code, call.node, f"{printable_excerpt(path)}(...) {words}.", severity)
 
 
@@ -134,6 +165,42 @@ def _report_named(state: State, path: str, call: Call) -> None:
             if DOTTED.match(text) and acts(text):
                 words = f'gets "{printable_excerpt(text)}", the name of something that acts, which it may import'
                 state.report("S04", call.node, f"{printable_excerpt(path)}(...) {words}.")
+        if pair := next((pair for value in values for pair in _pairs(value)), None):
+            words = f'gets "{printable_excerpt(pair)}" in two parts, the name of something that acts'
+            state.report("S04", call.node, f"{printable_excerpt(path)}(...) {words}, which it may import.")
+
+
+def _pairs(value: object) -> Iterator[str]:
+    """Names that act of which the module and the rest stand together in a table, or in the JSON text of one."""
+    if isinstance(value, Const):
+        text = value.value
+        if not isinstance(text, str) or text[:1] not in ("{", "["):
+            return
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return
+    for group in _groups(value):
+        for module, name in product([text for text in group if canonical(text) in REACHED_THROUGH], group):
+            if name != module and name.isidentifier() and acts(f"{module}.{name}"):
+                yield f"{module}.{name}"
+
+
+def _groups(value: object, depth: int = 0) -> Iterator[list[str]]:
+    """The texts of a table, and of those inside it; a list counts where it has two."""
+    if isinstance(value, Table):
+        rows = [v for _, values in value.entries for v in values]
+    elif isinstance(value, Many):
+        rows = [v for values in value.items for v in values]
+    elif isinstance(value, (dict, list)):
+        rows = list(value.values() if isinstance(value, dict) else value)
+    else:
+        return
+    texts = [row.value if isinstance(row, Const) else row for row in rows[:LONGEST_GROUP]]
+    if isinstance(value, (Table, dict)) or len(rows) == 2:
+        yield [text for text in texts if isinstance(text, str)]
+    for row in rows[:LONGEST_GROUP] if depth < DEEPEST else ():
+        yield from _groups(row, depth + 1)
 
 
 def _report_means_of_execution(state: State, name: str, call: Call) -> None:

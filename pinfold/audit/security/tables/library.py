@@ -7,13 +7,16 @@ releases. Its parts stay texts until a name in them is asked for: a folder uses 
 import functools
 import gzip
 import json
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 TABLE = Path(__file__).with_name("names.json.gz")
+STANDARD = sys.stdlib_module_names
 LONGEST_LINEAGE = 8
 # What a method does that has the name of one in the same library: only these, as other names are too common.
 BY_METHOD = frozenset(("text", "command", "import", "native", "pickle"))
+ITEM = ".item"  # an entry of the argument that has a name, and not the argument itself
 ARRAYS = ("torch", "numpy", "transformers")  # what their calls give are arrays and models, whose methods are known
 
 
@@ -29,7 +32,7 @@ class Reach(NamedTuple):
 def read_table() -> dict[str, Any]:
     """The table; gzip unpacks it in some milliseconds."""
     if not TABLE.exists():  # while the script makes it for the first time
-        return {"made_from": {}, "aliases": {}, "reaches": {}, "bases": {}}
+        return {"made_from": {}, "aliases": {}, "reaches": {}, "copies": {}, "own": [], "fetching": [], "bases": {}}
     return json.loads(gzip.decompress(TABLE.read_bytes()))
 
 
@@ -39,6 +42,17 @@ def _held(module: str) -> dict[str, str]:
     text = read_table()["aliases"].get(module)
     pairs = (entry.partition("=") for entry in text.split(" ")) if text else ()
     return {name: target for name, _, target in pairs}
+
+
+@functools.cache
+def own_modules() -> frozenset[str]:
+    """Modules that have the name of a well-known one: pandas.io.pickle is not pickle."""
+    return frozenset(read_table()["own"])
+
+
+def copied(package: str) -> str:
+    """The package that another one is a copy of: "multiprocessing" for "multiprocess"; itself for any other."""
+    return read_table()["copies"].get(package, package)
 
 
 def resolve(path: str) -> str:
@@ -95,6 +109,7 @@ def _methods(library: str) -> dict[str, tuple[Reach, ...]]:
     return methods
 
 
-def is_known(library: str) -> bool:
-    """Whether the table was made from this library."""
-    return library in read_table()["made_from"]
+def can_fetch(library: str) -> bool:
+    """Whether a library may download from the Hub: one that is known to, or of which nothing is known."""
+    table = read_table()
+    return library in table["fetching"] or (library not in table["made_from"] and library not in STANDARD)

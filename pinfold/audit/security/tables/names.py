@@ -11,7 +11,7 @@ import re
 
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.tables.functions import OPENERS, WRITERS
-from pinfold.audit.security.tables.library import resolve
+from pinfold.audit.security.tables.library import copied, own_modules, resolve
 
 LONGEST_PATH = 200  # characters of a dotted name that is still followed
 
@@ -55,6 +55,7 @@ _LOADS = "unpickles, and a pickle runs whatever it names"
 _NATIVE = "runs native code that no audit of Python reads"
 _IMPORTS = "imports code by a name that is computed at run time"
 _PATCH = "changes Python itself for everything else that runs"
+_TOKEN = "gives the user's token for the Hub"
 _FRAMES = "reaches into running code, where any name can be found"
 
 _TABLE: list[tuple[str, str, str, str]] = [
@@ -201,6 +202,13 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "loads a compiled program from a file",
         "torch.jit.load torch.export.load torch.jit.CompilationUnit",
     ),
+    (
+        "S06",
+        WARNING,
+        "unpickles what another process sends",
+        "torch.distributed.recv_object_list torch.distributed.broadcast_object_list "
+        "torch.distributed.scatter_object_list torch.distributed.gather_object torch.distributed.all_gather_object",
+    ),
     ("S07", WARNING, "writes temporary files", "tempfile. "),
     ("S07", WARNING, "writes files of measurements", "torch.utils.tensorboard. tensorboardX."),
     (
@@ -341,12 +349,18 @@ METHODS = {
     "read_pickle": ("S06", _LOADS),
     "runcode": ("S01", "runs text as a program"),
     "runsource": ("S01", "runs text as a program"),
+    "build_hf_headers": ("S08", _TOKEN),
+    "_build_hf_headers": ("S08", _TOKEN),
+    "get_token_to_send": ("S08", _TOKEN),
 }
 # Attributes through which any object leads to everything that Python has loaded.
 INTROSPECTION = frozenset(
     "__globals__ __builtins__ __subclasses__ f_globals f_builtins f_locals f_back tb_frame gi_frame cr_frame ag_frame "
     "gi_code cr_code __code__ co_code co_consts func_globals func_code __loader__ __spec__".split()
 )
+
+# What objects of huggingface_hub hold of the user's token.
+HUB_SECRETS = frozenset("token _token headers _headers _build_hf_headers token_source".split())
 
 # A dotted name as a text, such as "os.system" or "os:system".
 DOTTED = re.compile(r"^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$|^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
@@ -376,10 +390,11 @@ def canonical(path: str) -> str:
     head, _, rest = path.partition("(")
     parts = resolve(head).split(".")
     for position in range(len(parts) - 1, 0, -1):
-        if parts[position] in REACHED_THROUGH and parts[0] not in ("copyreg", "importlib", parts[position]):
+        through = parts[position] in REACHED_THROUGH and parts[0] not in ("copyreg", "importlib", parts[position])
+        if through and ".".join(parts[: position + 1]) not in own_modules():
             parts = parts[position:]
             break
-    parts[0] = SAME.get(parts[0], parts[0])
+    parts[0] = SAME.get(parts[0]) or copied(parts[0])
     if len(parts) > 1 and ".".join(parts[:2]) in ("torch.pickle", "urllib.request.os"):
         parts = parts[1:]
     text = ".".join(parts) + (f"({rest}" if rest else "")
