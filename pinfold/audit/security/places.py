@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.audit.security.reached import UNREACHED
 from pinfold.audit.security.run import pickle_findings, security_findings, settings_findings
 from pinfold.common.errors import UserError
 from pinfold.folder.loaded_code import MAX_JSON, FilesOnDisk, LoadedCode, is_settings, read_settings
@@ -62,7 +63,7 @@ def acts(
 
 def lowered(finding: Finding) -> Finding:
     """The same in a file that no load reaches: an error is a warning there, and a warning is nothing."""
-    sentence = f"{finding.sentence} {NOT_REACHED}"
+    sentence = f"{finding.sentence.replace(f' ({UNREACHED})', '')} {NOT_REACHED}"
     return dataclasses.replace(finding, sentence=sentence, severity=WARNING)
 
 

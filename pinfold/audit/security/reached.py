@@ -25,6 +25,7 @@ CALLED = frozenset(
     "get_rope_index update reorder_cache crop adjust_generation_fn setup_context vmap backward jvp encode_image "
     "encode_text load embed".split()
 )
+UNREACHED = "not reached by a load or a call of the model"
 SAVES = ("save", "write", "export", "dump", "push_to_hub")
 
 
@@ -95,5 +96,5 @@ class Reached:
             return "when the file is imported"
         origin = self.origin.get(function)
         if origin is None:
-            return "not reached by a load or a call of the model"
+            return UNREACHED
         return f"in {origin}" if origin == self.label.get(function) else f"reached from {origin}" if origin else ""
