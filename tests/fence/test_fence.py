@@ -449,3 +449,37 @@ def test_the_first_process_imports_the_standard_library_alone():
     nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     assert all(isinstance(node, ast.Import) for node in nodes) and names <= sys.stdlib_module_names
+
+
+REACHES = """
+def tried(call):
+    try:
+        call()
+        return True
+    except OSError:
+        return False
+
+end(
+    network=tried(lambda: socket.create_connection(("127.0.0.1", request["port"]), 2)),
+    disk=tried(lambda: open(request["outside"])),
+    writes=tried(lambda: open(request["outside"], "a")),
+    processes=os.path.exists(f"/proc/{request['pid']}/stat"),
+)
+"""
+
+
+def test_the_page_on_security_says_what_each_level_holds(run, level):
+    page = (sandbox.PACKAGE.parent / "SECURITY.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+    _, _, *rows = rows
+    _, network, disk, processes, limits = rows[3 - level.has_mounts - bool(level.program) - level.own_processes]
+    (run.outside / "outside.txt").write_text("x")
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        said = run(REACHES, port=server.getsockname()[1], outside=str(run.outside / "outside.txt"), pid=os.getpid())
+    assert network == ("reachable" if said["network"] else "none")
+    assert said["disk"] == said["writes"] == disk.startswith("all that the user can read and write")
+    assert said["processes"] != processes.startswith("not visible")
+    tested = {{"processes": "tasks", "one file": "disk"}.get(what, what) for what in LIMITS}  # each in every level
+    assert set(limits.split(", ")) == tested
