@@ -34,10 +34,15 @@ def end(**said):
 START = "import json, os, signal, sys, time\nrequest = json.load(open(sys.argv[1]))\n" + END
 LEVELS = {"bubblewrap": ("bwrap", sandbox.BUBBLEWRAP), "nothing": ("", ())}
 LEVELS |= {f"unshare {number}": ("unshare", options) for number, options in enumerate(sandbox.NAMESPACES, 1)}
+# the strongest that this machine has, and none: the others are tried with what takes long
+FIRST = [
+    name for name, at in LEVELS.items() if at[0] == fence.available().program and at[1] == fence.available().options
+]
+EACH = [name if name in (*FIRST, "nothing") else pytest.param(name, marks=pytest.mark.slow) for name in LEVELS]
 whole = pytest.mark.skipif(not fence.available().whole, reason="this machine allows no whole sandbox")
 
 
-@pytest.fixture(params=LEVELS)
+@pytest.fixture(params=EACH)
 def level(request, monkeypatch):
     """Each level that this machine allows, as if it were the strongest."""
     at = sandbox.Fence(*LEVELS[request.param])

@@ -281,6 +281,7 @@ def test_a_reference_that_leaves_something_out_is_refused(forked, prepared, how)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_reference_of_other_types_is_never_a_traceback(forked, prepared):
     staged, checkpoint, work = prepared
     answers = []

@@ -559,6 +559,7 @@ def test_a_pipeline_that_config_json_brings_along_is_made(tmp_path, forked, tiny
         verify.staged_load(staged, verify.reference(staged, checkpoint, work), work)
 
 
+@pytest.mark.slow
 def test_sandboxed_a_checkpoint_of_links_into_a_cache_is_read(tmp_path, tiny_folder, tiny_checkpoint):
     blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "a b"
     blobs.mkdir()
