@@ -262,7 +262,7 @@ def test_a_check_that_compares_nothing_has_failed(fine):
 
 def test_an_answer_that_the_folders_code_has_forged_is_refused():
     for results in ({"cpu": [{"check": "all is well"}]}, [], None, {"cpu": [{"check": "ties", "state": "fine"}]}):
-        with pytest.raises(UserError, match="cannot be read .*: the folder's code tampered with it"):
+        with pytest.raises(UserError, match=r"cannot be read .*: the folder's code tampered with it"):
             list(check_suite._read({"results": results}, "5.0.0", "AutoModel", "FineModel"))
 
 
