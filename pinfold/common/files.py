@@ -169,7 +169,7 @@ def write_json(path: Path, value: dict) -> None:
 
 
 def remove_tree(top: Path) -> None:
-    """Remove a directory in which somebody else's code has written, as far as that can be done; raises nothing.
+    """Remove a directory in which a folder's code has written, as far as that can be done; raises nothing.
 
     Its directories may be nested deeper than Python recurses or a path can name, and without any permission.
     """

@@ -70,7 +70,7 @@ class Handed:
         expected = self.files.get(name)
         content = read_regular(name, self._descriptor, self.directory, limit) if expected else None
         if content is None or hashlib.sha256(content).hexdigest() != expected:
-            what = f"is no plain file of at most {limit >> 20} MiB that was handed over once"
+            what = f"is not a plain file of at most {limit >> 20} MiB that was handed over exactly once"
             if not expected and name not in self.files:
                 what = "was not handed over"
             elif content is not None:

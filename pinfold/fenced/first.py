@@ -50,7 +50,7 @@ def main() -> None:
     )
     theirs.close()
     watch = Watch(orders, ours, process, directory)
-    signal.signal(signal.SIGTERM, lambda *_: watch.stop("it was told to end"))
+    signal.signal(signal.SIGTERM, lambda *_: watch.stop("pinfold ended it"))
     watch.until_the_end()
     end_all(process)
     record = {"nonce": orders["nonce"], "files": watch.files, "done": watch.done, "code": process.returncode}

@@ -1,7 +1,7 @@
 """How the process that runs a folder's code hands over what it computed: files, each closed when it is complete.
 
 The sandbox's first process reads a closed file once and writes down its sha256, so what comes later cannot change it.
-Where there is no first process, as in the tests' warm processes, the files are simply there.
+Where there is no first process, as in the tests' warm processes, nothing is written down.
 """
 
 import json

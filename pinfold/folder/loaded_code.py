@@ -1,6 +1,6 @@
 """Which code loading a repository runs: what its settings name, and what that imports from beside it.
 
-The one answer for `check`, the audit and the Hub's pages. Whoever reads "no code" trusts it, so whatever cannot be
+The one answer for `check`, the audit and the Hub's pages. A reader trusts the words "no code", so what cannot be
 read counts as code, and Python files that no load reaches are named as well.
 """
 

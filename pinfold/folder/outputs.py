@@ -32,7 +32,7 @@ SOUND = {"input_values", "input_features"}
 
 
 def auto_of_outputs(folder: ModelFolder, cls: str) -> str | None:
-    """The Auto class whose models take and return what this one does; None where there is no such class."""
+    """The Auto class whose models take and return what this one does, or None."""
     method = folder.method(cls, "forward")
     if method is None:
         return None

@@ -28,7 +28,7 @@ from pinfold.hub.storage.errors import Damaged, Gone, Refused
 from pinfold.hub.storage.store import RESERVED
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-HIDDEN = 0.01  # seconds that it takes to say that there is no such repository, be it so or not
+HIDDEN = 0.01  # seconds until "not found" is answered, for private repositories and for missing ones
 MAX_BODY = 16 * 2**20  # of requests that are read whole; commits and uploads are streamed
 
 

@@ -8,6 +8,7 @@ from corpus.kinds import KINDS
 
 from pinfold.audit.finding import ERROR, WARNING, by_harm, errors
 from pinfold.audit.run import audit
+from pinfold.audit.security.rules.pickles import hidden_pickles
 from pinfold.audit.security.run import security_findings
 from pinfold.audit.security.tables.library import reaches, read_table, resolve
 from pinfold.folder.model_folder import ModelFolder, Module, read_modules
@@ -210,3 +211,11 @@ def test_the_most_harmful_finding_comes_first():
         findings_of("import os, torch\nos.environ['A'] = 'b'\ntorch.load = 1\nos.system('id')"), key=by_harm
     )
     assert [f.code for f in findings] == ["S02", "S11", "S09"]
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04", b"PK\x03\x04" + b"x" * 600, b"PK\x03\x04data.pkl" + b"\0" * 99])
+def test_an_archive_that_cannot_be_looked_into_is_said_to_be_one(tmp_path, content):
+    (tmp_path / "rows.csv").write_bytes(content)
+    (finding,) = hidden_pickles(tmp_path, ["rows.csv"])
+    assert (finding.code, finding.severity, finding.file) == ("S06", "warning", "rows.csv")
+    assert "begins as an archive and cannot be looked into" in finding.sentence

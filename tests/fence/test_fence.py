@@ -47,7 +47,7 @@ def level(request, monkeypatch):
     """Each level that this machine allows, as if it were the strongest."""
     at = sandbox.Fence(*LEVELS[request.param])
     if at.program and not (shutil.which(at.program) and sandbox._works(at)):
-        pytest.skip(f"{request.param} does not work on this machine")
+        pytest.skip(f"this machine lacks {at.program} or refuses its namespaces, so {request.param} cannot be tried")
     monkeypatch.setattr(fence, "available", lambda: at)
     return at
 
@@ -178,7 +178,7 @@ def test_other_programs_are_out_of_reach(run):
 @pytest.mark.parametrize("name", ["PYTHONPATH", "LD_LIBRARY_PATH"])
 def test_a_home_is_not_shown_for_packages_in_it(run, level, monkeypatch, tmp_path, name):
     if not level.has_mounts:
-        pytest.skip("the disk is reachable on this level")
+        pytest.skip("no mounts in this level: its row in SECURITY.md says that the disk is reachable")
     home = tmp_path / "home" / "me"
     (home / "packages").mkdir(parents=True)
     (home / "secret").write_text("x")
@@ -207,7 +207,7 @@ CLOSE = 'close("answer.json")\n'
 END_JOB = 'close("")\n'
 EARLY = "the folder's code ended the process before the job was done"
 CHANGED = "was changed after it was handed over"
-NOT_ONE = "is no plain file of at most 64 MiB that was handed over once"
+NOT_ONE = "is not a plain file of at most 64 MiB that was handed over exactly once"
 FORGES = {
     "an answer, and an end before the job is done": (GOOD + "os._exit(0)", EARLY),
     "a closed answer, without the end": (GOOD + CLOSE + "os._exit(0)", EARLY),
@@ -273,7 +273,7 @@ def test_an_answer_that_is_forged_is_not_taken(run, level, how):
 def test_an_answer_of_another_form_is_one_line(run, written):
     written = f'open(request["answer"], "w").write({written})\n' if written else ""
     code = written + 'print("\\x1b[31mred", file=sys.stderr)\nclose("answer.json")\nclose("")\nsys.exit(3)'
-    with pytest.raises(UserError, match=r"gave no answer: \\x1b\[31mred|is no plain file of at most 64 MiB"):
+    with pytest.raises(UserError, match=r"gave no answer: \\x1b\[31mred|is not a plain file of at most 64 MiB"):
         run(code)
 
 
@@ -427,7 +427,7 @@ def test_a_dangerous_folder_runs_only_where_it_cannot_reach_the_disk(monkeypatch
 
 def test_a_home_is_not_shown(run):
     if not fence.available().has_mounts:
-        pytest.skip("the disk is reachable on this machine")
+        pytest.skip("no mounts on this machine: homes are hidden by mounts alone")
     with pytest.raises(UserError, match="is your home directory, which verification hides; use a folder below it"):
         run("end()", options={"visible": [Path.home()]})
 

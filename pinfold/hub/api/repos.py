@@ -130,7 +130,7 @@ def overview(call: ApiCall) -> Response:
         names = store.names(kind, name) if re.fullmatch(SEGMENT, name) else []
         counts[f"num{kind.capitalize()}"] = sum(is_own or store.is_public(kind, each) for each in names)
     if not any(counts.values()) and not is_own:
-        raise auth.Hidden(404, f"there is no user {name[:96]!r}")
+        raise auth.Hidden(404, f"user {name[:96]!r} does not exist")
     return answer({"user": name, "fullname": name, "avatarUrl": "", "isPro": False, "type": "user", **counts})
 
 

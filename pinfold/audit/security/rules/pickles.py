@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from pinfold.audit.finding import Finding
+from pinfold.audit.finding import WARNING, Finding
 from pinfold.folder.filenames import PICKLES
 
 # A pickle of protocol 2 and later, and one of protocol 0 or 1 that begins with a name or an object.
@@ -15,6 +15,7 @@ TEXT = re.compile(rb"(?:\(|\(lp0\n|\(dp0\n)?[ci][A-Za-z_][\w.]*\r?\n[A-Za-z_]\w*
 OBJECTS = re.compile(rb"\x93NUMPY.{4,8}\{[^}]{0,200}'descr': '?\|O", re.DOTALL)
 SAID = (*PICKLES, ".joblib", ".dill", ".npz", ".msgpack", ".pyc")
 HEAD = 512
+UNREADABLE = (zipfile.BadZipFile, ValueError, NotImplementedError)
 LARGEST_TEXT = 1 << 20
 
 
@@ -23,7 +24,13 @@ def hidden_pickles(directory: Path, paths: list[str]) -> Iterator[Finding]:
     for path in paths:
         if path.lower().endswith(SAID) or path.endswith(".py"):
             continue
-        if words := _pickle_in(directory / path):
+        try:
+            words = _pickle_in(directory / path)
+        except UNREADABLE:  # another reader may be less strict than Python's
+            sentence = f"{path}: begins as an archive and cannot be looked into; it may hold a pickle."
+            yield Finding("S06", sentence, path, severity=WARNING)
+            continue
+        if words:
             sentence = f"{path}: holds {words}, and a pickle runs whatever it names when it is loaded."
             yield Finding("S06", sentence, path)
 
@@ -40,7 +47,11 @@ def _is_whole_pickle(path: Path) -> bool:
 
 
 def _pickle_in(path: Path) -> str:
-    """What of a pickle a file holds; "" where it holds none."""
+    """What of a pickle a file holds; "" where it holds none.
+
+    Raises:
+        UNREADABLE: it begins as an archive, and is damaged or of a kind that zipfile does not know.
+    """
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD)
@@ -52,6 +63,6 @@ def _pickle_in(path: Path) -> str:
             with zipfile.ZipFile(path) as archive:
                 inner = [name for name in archive.namelist()[:10_000] if name.endswith((".pkl", ".pickle"))]
             return f"a pickle ({inner[0][:60]}) in an archive under another name" if inner else ""
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+    except OSError:  # who cannot open it cannot load it
         return ""
     return ""
