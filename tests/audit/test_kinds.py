@@ -87,6 +87,35 @@ def test_loading_what_a_configuration_names_is_no_error(line):
     assert errors(findings_of(source)) == []
 
 
+MARKED = "from transformers.integrations import {name}\n@{name}({arguments})\nclass Norm:\n    pass\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("use_kernel_forward_from_hub", '"RMSNorm"'),
+        ("use_kernelized_func", "print"),
+        ("use_kernel_func_from_hub", '"rotary_pos_emb"'),
+        ("use_kernel_func_from_hub_with_fallback", '"causal_conv1d_fn", "causal_conv1d"'),
+    ],
+)
+def test_a_mark_for_kernels_that_a_user_may_ask_for_is_no_error(name, arguments):
+    assert errors(findings_of(MARKED.format(name=name, arguments=arguments))) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("h.get_kernel(config.kernel)", "S05"),
+        ("h.kernelize(self)", "S05"),
+        ('h.use_kernel_func_from_hub_with_fallback("system", "os")(print)', "S04"),
+    ],
+)
+def test_what_loads_a_kernel_or_imports_in_its_place_is_an_error(line, code):
+    source = f"import transformers.integrations.hub_kernels as h\nclass A:\n    def __init__(self, config):\n        {line}\n"
+    assert (code, 4) in {(f.code, f.line) for f in errors(findings_of(source))}
+
+
 def test_a_write_that_nothing_reaches_at_a_place_of_the_callers_is_a_warning():
     log = "class A:\n    def log(self, path, text):\n        with open(path, 'a') as f:\n            f.write(text)\n"
     assert errors(findings_of(log)) == [] and [f.severity for f in findings_of(log)] == [WARNING]

@@ -289,6 +289,14 @@ _HARMLESS_TORCH = re.compile(
     r"|_has_\w+|_is_\w+|_\w*_is_\w+|_c10d))$"
 )
 
+# Decorators that only note a name on a class or function: nothing is loaded until the user asks for kernels with
+# `use_kernels=True` (transformers/integrations/hub_kernels.py), as many of transformers' own modeling files do. What
+# the last one imports, the packages that it is given, is judged by its argument.
+_MARKS = re.compile(
+    r"^transformers\.integrations\.hub_kernels\.(?:use_kernel_forward_from_hub|use_kernelized_func"
+    r"|use_kernel_func_from_hub|use_kernel_func_from_hub_with_fallback)$"
+)
+
 # Functions whose arguments decide. Their calls are checked by rules (lookups.py, rules/arguments.py); as values they
 # must not be handed on.
 SENSITIVE = {
@@ -432,6 +440,6 @@ def judge(path: str) -> tuple[str, str, str] | None:
     for length in range(len(parts) - (path == head), 0, -1):
         judgement = BELOW.get(".".join(parts[:length]))
         if judgement:
-            harmless = "(" in path or _HARMLESS.search(path) or _HARMLESS_TORCH.match(path)
+            harmless = "(" in path or any(rule.search(path) for rule in (_HARMLESS, _HARMLESS_TORCH, _MARKS))
             return None if harmless else judgement
     return None
