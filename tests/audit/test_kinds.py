@@ -112,7 +112,8 @@ def test_a_mark_for_kernels_that_a_user_may_ask_for_is_no_error(name, arguments)
     ],
 )
 def test_what_loads_a_kernel_or_imports_in_its_place_is_an_error(line, code):
-    source = f"import transformers.integrations.hub_kernels as h\nclass A:\n    def __init__(self, config):\n        {line}\n"
+    source = "import transformers.integrations.hub_kernels as h\nclass A:\n    def __init__(self, config):\n        "
+    source += f"{line}\n"
     assert (code, 4) in {(f.code, f.line) for f in errors(findings_of(source))}
 
 
