@@ -169,14 +169,14 @@ def test_what_cannot_be_read_is_one_line(tmp_path, case):
             file.truncate(200_000_000)
     else:
         (directory / name).write_bytes(content)
-    started = time.monotonic()
+    started = time.process_time()
     if words:
         with pytest.raises(UserError, match=f"(?i){words}") as raised:
             findings(directory)
         assert len(str(raised.value).splitlines()) == 1 and len(str(raised.value)) < 500
     else:
         findings(directory)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize("name", [M, "config.json", "model.safetensors", "tokenizer_config.json"])

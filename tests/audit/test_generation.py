@@ -237,3 +237,46 @@ def test_an_output_that_is_built_without_the_name_loses_its_cache_and_does_not_f
     file.write_text(f"{text}{file.read_text()}\n\ndef output(scores, cache, given):\n    return {call}\n")
     (finding,) = [f for f in audit(directory, read_modules(directory)) if f.code == "P29"]
     assert finding.severity == severity and words in finding.sentence
+
+
+PREPARES = "    def prepare_inputs_for_generation(self, input_ids, {arguments}):\n{body}\n"
+ALONE = "        return {'input_ids': input_ids, 'past_key_values': past_key_values}"
+WITH_REST = "        return {'past_key_values': past_key_values, **kwargs}"
+UPDATED = "        inputs = {'input_ids': input_ids}\n        inputs.update(kwargs)\n        return inputs"
+TO_SUPER = "        return super().prepare_inputs_for_generation(input_ids, {how}, **kwargs)"
+# shape -> (arguments after input_ids, body, severity and words of the finding; None: there is none)
+OWN_INPUTS = {
+    "drops the rest": ("past_key_values=None, **kwargs", ALONE, ("warning", "computed from the whole text again")),
+    "returns the rest": ("past_key_values=None, **kwargs", WITH_REST, ("error", "beside the whole text")),
+    "adds the rest": ("past_key_values=None, **kwargs", UPDATED, ("error", "beside the whole text")),
+    "joins the rest": (
+        "past_key_values=None, **kwargs",
+        "        return kwargs | {'input_ids': input_ids}",
+        ("error", "beside the whole text"),
+    ),
+    "takes no rest": ("past_key_values=None, use_cache=None", ALONE, ("error", "raises a TypeError")),
+    "by position": (
+        "past_key_values=None, **kwargs",
+        TO_SUPER.format(how="past_key_values"),
+        ("error", "by position"),
+    ),
+    "by name": ("past_key_values=None, **kwargs", TO_SUPER.format(how="past_key_values=past_key_values"), None),
+    "both names": ("past_key_values=None, cache=None, **kwargs", ALONE, None),
+    "the other from the rest": (
+        "past_key_values=None, **kwargs",
+        '        past_key_values = past_key_values or kwargs.get("cache")\n' + ALONE,
+        None,
+    ),
+    "no cache at all": ("**kwargs", "        return {'input_ids': input_ids}", None),
+}
+
+
+@pytest.mark.parametrize("shape", OWN_INPUTS)
+def test_own_inputs_that_know_the_cache_by_the_older_name(shape, tmp_path):
+    arguments, body, expected = OWN_INPUTS[shape]
+    more = PREPARES.format(arguments=arguments, body=body)
+    directory = folder(tmp_path, arguments=BOTH, more=more)
+    findings = [f for f in audit(directory, read_modules(directory)) if f.code == "P26"]
+    severity, words = expected or ("", "")
+    assert [(f.severity, words in f.sentence) for f in findings] == [(severity, True)] * bool(expected)
+    assert all(f.releases[0] == "5.24.0" for f in findings)

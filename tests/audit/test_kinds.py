@@ -103,6 +103,13 @@ def test_a_mark_for_kernels_that_a_user_may_ask_for_is_no_error(name, arguments)
     assert errors(findings_of(MARKED.format(name=name, arguments=arguments))) == []
 
 
+def test_what_a_decorator_made_is_not_the_decorator():
+    source = "from transformers.integrations import use_kernel_func_from_hub_with_fallback as k\n"
+    source += '@k("scan", "mamba_ssm")\ndef scan(x, place):\n    return x\n'
+    source += "class A:\n    def forward(self, x):\n        return scan(x, self.config.place)\n"
+    assert errors(findings_of(source)) == []
+
+
 @pytest.mark.parametrize(
     ("line", "code"),
     [

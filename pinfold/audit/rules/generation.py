@@ -33,10 +33,12 @@ def cache_names(code: ReachableCode) -> Iterator[Finding]:
         owner, forward = definition
         if forward.args.kwarg is None:
             yield from _not_taken(code, cls, owner, forward)
+            yield from _own_inputs(code, cls)
             continue  # generate raises for a name of the cache that it does not take, and D08 says so
         takes = [name for name in CACHES if name in _taken(code, cls, forward)]
         if "cache_params" in takes or code.folder.method(cls, "generate"):
             continue  # a state space model prepares its own inputs
+        yield from _own_inputs(code, cls)
         if takes:
             yield from _one_name(code, cls, owner, forward, takes)
         elif (
@@ -75,6 +77,66 @@ def _not_taken(code: ReachableCode, cls: str, owner: str, forward: ast.FunctionD
             fix=f"Take {' and '.join(f'{name}=None' for name in missing)} in forward.",
             releases=releases_of(code, lambda release: True),
         )
+
+
+def _own_inputs(code: ReachableCode, cls: str) -> Iterator[Finding]:
+    """P26: a prepare_inputs_for_generation of its own that knows the cache by the older name alone.
+
+    Measured in 5.24.0: without **kwargs it raises a TypeError, and so does transformers' own that is given the cache
+    by position. Where it returns **kwargs, forward gets the whole text beside a cache that holds it already. Otherwise
+    the cache is dropped, and each step computes the whole text again.
+    """
+    own = code.folder.method(cls, "prepare_inputs_for_generation")
+    affected = releases_of(code, lambda release: release >= RENAMED)
+    if own is None or not affected or code.folder.method(cls, "generate"):
+        return
+    owner, function = own
+    names = _arguments(function)
+    if "past_key_values" not in names or "cache" in names or _mentions(code, "cache"):
+        return
+    taken = function.args.kwarg
+    fix = "Take past_key_values=None, cache=None and **kwargs there, and use the one that is given."
+    hands_on = [call for call in calls(function) if call_name(call) == "prepare_inputs_for_generation"]
+    by_place = [call for call in hands_on if len(call.args) > 1]
+    if by_place:
+        fix = "Give it past_key_values=past_key_values, by its name."
+        effect = "its second argument is another one there, and it raises a TypeError."
+        words = f"{cls}.prepare_inputs_for_generation gives the cache to transformers' own by position, but {effect}"
+        yield code.finding("P26", words, owner, by_place[0], fix=fix, releases=affected)
+        return
+    if hands_on:
+        return  # what it was given goes on under the name that it came with
+    severity = ERROR
+    if taken is None:
+        effect = "It raises a TypeError."
+    elif any(_is_name(value, taken.arg) for value in _unpacked(function)):
+        effect = f"forward gets it from **{taken.arg}, beside the whole text, and other text can be written."
+    else:
+        severity = WARNING
+        effect = f"It lands in **{taken.arg} and is not used: each new token is computed from the whole text again."
+    words = (
+        f"{cls}.prepare_inputs_for_generation takes the cache as past_key_values, but generate passes it as cache "
+        f"from transformers 5.24 on. {effect}"
+    )
+    yield code.finding("P26", words, owner, function, fix=fix, releases=affected, severity=severity)
+
+
+def _unpacked(function: ast.FunctionDef) -> Iterator[ast.expr]:
+    """What a function unpacks into a table or a call, or adds to a table: {**a}, f(**a), table.update(a), a | b."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Dict):
+            yield from (value for key, value in zip(node.keys, node.values, strict=True) if key is None)
+        elif isinstance(node, ast.Call):
+            yield from (keyword.value for keyword in node.keywords if keyword.arg is None)
+            yield from node.args if call_name(node) == "update" else ()
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+            yield from (node.left, node.right)
+        elif isinstance(node, ast.Return) and node.value is not None:
+            yield node.value
+
+
+def _is_name(value: ast.expr, name: str) -> bool:
+    return isinstance(value, ast.Name) and value.id == name
 
 
 def output_fields(code: ReachableCode) -> Iterator[Finding]:

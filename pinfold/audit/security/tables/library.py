@@ -73,6 +73,8 @@ def resolve(path: str) -> str:
 def reaches(path: str) -> tuple[Reach, ...]:
     """Where the arguments of a function, or of a method of a class or of something made by a call, arrive."""
     name = resolve(path.replace("()", "").replace("[]", ""))
+    if path.endswith("()"):  # what a call gave is called: not the function itself, and of a class its __call__
+        return _entry(f"{name}.__call__")
     if entry := _entry(name):
         return entry
     if "()" in path and not name.startswith(ARRAYS):
