@@ -207,8 +207,10 @@ def _unknown_type(directory: Path) -> str:
 
 
 def _kind_without_code(directory: Path, sizes: dict[str, int]) -> str:
-    if describes_model(directory) or any(name.endswith((".safetensors", *PICKLES)) for name in sizes):
+    if describes_model(directory):
         return "a model of transformers' own"
+    if any(name.endswith((".safetensors", *PICKLES)) for name in sizes):
+        return "weights without a config.json that says of what model"
     return "a tokenizer, no model" if any(name.startswith("tokenizer") for name in sizes) else "no model"
 
 

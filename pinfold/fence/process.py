@@ -31,7 +31,17 @@ from pinfold.common.errors import UserError, plain_line, printable, printable_al
 from pinfold.common.files import remove_tree
 from pinfold.fence import cgroups
 from pinfold.fence.handed import LARGEST, Handed, read_record
-from pinfold.fence.sandbox import FIRST, INSIDE, Fence, available, command_in, homes, own_packages, permit
+from pinfold.fence.sandbox import (
+    FIRST,
+    INSIDE,
+    Fence,
+    available,
+    command_in,
+    homes,
+    own_packages,
+    permit,
+    refuse_closed,
+)
 
 __all__ = [
     "GIB",
@@ -128,6 +138,7 @@ def sandboxed(
         # opened before the run: what the code puts in the directory's place later is not looked at
         with Handed(directory) as handed, tempfile.TemporaryFile(dir=work) as log:
             fence = available()
+            refuse_closed(fence, visible)
             command = command_in(fence, [sys.executable, "-I", "-S", str(FIRST)], needed, places)
             said = _run(command, orders, environment, scratch, log, seconds, name, fence.own_processes)
             handed.files = read_record(said, orders)

@@ -8,8 +8,10 @@ import contextlib
 import functools
 import json
 import os
+import pwd
 import shutil
 import site
+import stat
 import subprocess
 import sys
 import tempfile
@@ -226,3 +228,31 @@ def _refuse_homes(needed: Sequence[Path]) -> None:
         if _holds_home(path):
             what = "is" if path.resolve() in homes() else "contains"
             raise UserError(f"{path} {what} your home directory, which verification hides; use a folder below it")
+
+
+def refuse_closed(fence: Fence, directories: Sequence[Path]) -> None:
+    """
+    Raises:
+        UserError: root started this, and another user alone may read a file: in a sandbox root has no right to pass
+            over that, and the run would say that the file is missing.
+    """
+    for place in directories if fence.program and os.getuid() == 0 else ():
+        for path in (place, *place.rglob("*")):
+            try:
+                state = path.stat()
+            except OSError:
+                continue  # a link that leads nowhere: who reads it says so
+            bits = state.st_mode >> 3 if state.st_gid == 0 else state.st_mode
+            read = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(state.st_mode) else 0)
+            if state.st_uid and bits & read != read:
+                raise UserError(
+                    f"{path} is for user {_name(state.st_uid)} alone, and in a sandbox root cannot pass over "
+                    f"that; run pinfold as that user, or give it a copy of your own: cp -r {place} COPY"
+                )
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)

@@ -129,6 +129,11 @@ KINDS = {
         1,
         ["P19", "only pickles (pytorch_model.bin)", "no Python code"],
     ),
+    "pickles alone": (
+        {"pytorch_model.bin": b"pickle"},
+        1,
+        ["no Python code: weights without a config.json that says of what model", "P19"],
+    ),
     "no code": (
         {"config.json": json.dumps(STOCK).encode()},
         0,

@@ -488,3 +488,23 @@ def test_the_page_on_security_says_what_each_level_holds(run, level):
     assert said["processes"] != processes.startswith("not visible")
     tested = {"tasks" if what.startswith("processes") else what.split(",")[0] for what in LIMITS}  # in every level
     assert set(limits.split(", ")) <= tested
+
+
+@whole
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a file that belongs to another user")
+@pytest.mark.parametrize(("mode", "group"), [(0o600, 65534), (0o640, 65534), (0o604, 0), (0o604, 65534), (0o640, 0)])
+def test_what_another_user_alone_may_read_is_said_so_and_a_copy_is_read(run, mode, group):
+    directory = run.work / "others"
+    directory.mkdir()
+    (directory / "config.json").write_text("{}")
+    (directory / "config.json").chmod(mode)
+    os.chown(directory / "config.json", 65534, group)
+    reads = 'end(text=open(request["place"] + "/config.json").read())'
+    if (mode, group) in ((0o604, 65534), (0o640, 0)):  # everybody may read it, or root's group
+        assert run(reads, {"visible": [directory]}, place=str(directory))["text"] == "{}"
+        return
+    with pytest.raises(UserError, match=f"is for user .* alone.*: cp -r {directory} COPY"):
+        run(reads, {"visible": [directory]}, place=str(directory))
+    copy = run.work / "copy"
+    subprocess.run(["cp", "-r", directory, copy], check=True)
+    assert run(reads, {"visible": [copy]}, place=str(copy))["text"] == "{}"
