@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pinfold.common.files import cached_sha256
+from pinfold.common.values import as_dict, as_list
 
 STATE, TRAINING, CONVERSION = "trainer_state.json", "training.json", "conversion.json"
 MOST_TEXT = 300
@@ -68,10 +69,10 @@ def read_training(checkpoint: Path, drawn: bool = False) -> Training | None:
     """
     state = _read_object(checkpoint / STATE)
     report = _read_object(checkpoint / TRAINING)
-    settings = _dict(report.get("settings"))
+    settings = as_dict(report.get("settings"))
     log = [] if drawn else _log(state)
     rows = [(name, text) for name, text in _rows(state, log, report, settings) if text]
-    data = _dict(settings.get("data"))
+    data = as_dict(settings.get("data"))
     what = ": ".join(_text(data.get(key)) for key in ("name", "description") if data.get(key))
     if not rows and not what:
         return None
@@ -86,7 +87,7 @@ def read_conversion(checkpoint: Path) -> Conversion | None:
         return None
     differences = (report.get(key) for key in ("max_abs_logit_difference", "max_abs_difference"))
     difference = next(filter(_number, differences), None)
-    probe, versions = report.get("probe"), _dict(report.get("versions"))
+    probe, versions = report.get("probe"), as_dict(report.get("versions"))
     return Conversion(
         source, _text(report.get("revision")), _text(report.get("license")), difference, _text(report.get("dtype")),
         " x ".join(map(str, probe)) if isinstance(probe, list) and all(type(n) is int for n in probe) else "",
@@ -114,19 +115,19 @@ def _rows(state: dict, log: list[dict], report: dict, settings: dict) -> Iterato
             held.setdefault(row.get("step"), row["eval_loss"])
     if held:
         yield "held-out loss, lowest and last", f"{min(held.values()):.3f}, {[*held.values()][-1]:.3f}"
-    split = _dict(settings.get("split"))
+    split = as_dict(settings.get("split"))
     if _number(split.get("fraction")):
         yield "held out", f"{split['fraction']:.0%} of the data" + (", by class" if split.get("stratified") else "")
     yield "hardware", _text(report.get("hardware"))
     runtime = report.get("seconds") or next((r["train_runtime"] for r in _log(state)[::-1] if "train_runtime" in r), 0)
     if _number(runtime) and runtime > 0:
         yield "wall time", duration(runtime)
-    versions = _dict(report.get("versions"))
+    versions = as_dict(report.get("versions"))
     yield "software", ", ".join(f"{_text(name)} {_text(version)}" for name, version in versions.items())
 
 
 def _log(state: dict) -> list[dict]:
-    return [row for row in _list(state.get("log_history")) if isinstance(row, dict)]
+    return [row for row in as_list(state.get("log_history")) if isinstance(row, dict)]
 
 
 def duration(seconds: float) -> str:
@@ -144,7 +145,7 @@ def duration(seconds: float) -> str:
 def _public(arguments: Any) -> dict[str, Any]:
     """Arguments whose values mean something to every reader."""
     public = {}
-    for name, value in _dict(arguments).items():
+    for name, value in as_dict(arguments).items():
         if (
             PRIVATE.search(str(name))
             or not isinstance(value, str | bool | int | float)
@@ -159,17 +160,9 @@ def _public(arguments: Any) -> dict[str, Any]:
 
 def _read_object(path: Path) -> dict:
     try:
-        return _dict(json.loads(path.read_text(encoding="utf-8")))
+        return as_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):
         return {}
-
-
-def _dict(value: Any) -> dict:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list:
-    return value if isinstance(value, list) else []
 
 
 def _number(value: Any) -> bool:

@@ -5,9 +5,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from pinfold.common.errors import UserError
+from pinfold.common.errors import UserError, printable
 from pinfold.common.files import write_atomically
-from pinfold.common.private import FILE, close_to_others, is_open
+from pinfold.common.private import DIRECTORY, FILE, close_to_others, is_open
 
 VARIABLE = "PINFOLD_HUB"
 MARK = "pinfold-hub"  # a file that says whose directory this is, and which of its rules hold in it
@@ -79,6 +79,23 @@ def may_hold_data(directory: Path) -> bool:
     return was_empty or bool(names & {"secret", "tokens.json", "lock"}) or any(repos.glob("*/*/*.git/hub.json"))
 
 
+def open_data(directory: Path, called: str, cure: str) -> None:
+    """Make a data directory where it is missing, refuse any other, and close it to others, which it prints.
+
+    Args:
+        called: the directory as the user named it.
+        cure: what to do instead of using one that holds other files.
+
+    Raises:
+        UserError: it holds other files.
+        OSError: it cannot be made or read.
+    """
+    directory.mkdir(mode=DIRECTORY, parents=True, exist_ok=True)
+    check_data(directory, called, cure)
+    if closed := keep_private(directory):
+        print(f"pinfold hub: {printable(closed)}", file=sys.stderr, flush=True)
+
+
 def check_data(directory: Path, called: str, cure: str) -> None:
     """Refuse an existing directory that holds something else, before a file is written to it.
 
@@ -111,7 +128,8 @@ def keep_private(directory: Path) -> str:
     if not any(closed):
         return ""
     left = f"; {closed.left:,} of another user's stay as they are" if closed.left else ""
-    return f"others on this machine could read {sum(closed):,} files and folders of {directory}; now only you{left}"
+    count = f"{sum(closed):,} file{'s' * (sum(closed) > 1)} or folder{'s' * (sum(closed) > 1)}"
+    return f"others on this machine could read {count} of {directory}; now only you{left}"
 
 
 def _rules(mark: Path) -> int:

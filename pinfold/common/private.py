@@ -43,12 +43,14 @@ def is_open(path: Path) -> bool:
 
 
 def close_to_others(directory: Path) -> Closed:
-    """Give a directory and all that is in it the modes above. Links are neither followed nor changed.
+    """Give a directory and all that is in it the modes above. Links in it are neither followed nor changed.
+
+    The directory itself may be a link: what it leads to is meant.
 
     A directory is closed before what is in it is looked at: from then on nobody else can exchange a name in it.
     """
     changed: list[bool] = []
-    for _, _, names, descriptor in os.fwalk(directory) if os.name == "posix" else ():
+    for _, _, names, descriptor in os.fwalk(os.path.realpath(directory)) if os.name == "posix" else ():
         mode = os.fstat(descriptor).st_mode
         changed += _change(descriptor, mode, DIRECTORY)
         for name in names:

@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinfold.common.errors import UserError, printable
+from pinfold.common.errors import UserError
 from pinfold.common.files import shared_lock, write_atomically
-from pinfold.common.hub_data import VARIABLE, check_data, data_option, full, hub_data, keep_private
+from pinfold.common.hub_data import VARIABLE, data_option, full, hub_data, open_data
 from pinfold.common.proof import server_proof
 
 HUB_PORT = 7870
@@ -222,9 +222,6 @@ def _make(data: Path) -> None:
     """
     cure = f"set {VARIABLE} to another directory for the embedded Hub's data"
     try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        check_data(data, str(data), cure)
-        if said := keep_private(data):
-            print(f"pinfold hub: {printable(said)}", file=sys.stderr)
+        open_data(data, str(data), cure)
     except OSError as error:
         raise UserError(f"{data}: {error.strerror}; {cure}") from error

@@ -16,10 +16,10 @@ def release_of(overlay: Path | None) -> str:
 def count(number: object) -> int:
     """
     Raises:
-        TypeError: it is no count.
+        TypeError: it is not a count.
     """
     if type(number) is not int or number < 0:
-        raise TypeError(f"{number!r} is no count")
+        raise TypeError(f"{number!r} is not a count")
     return number
 
 

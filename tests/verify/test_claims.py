@@ -266,8 +266,8 @@ REFERENCES = {
     "a probe without outputs": (lambda a: a["probes"].update(AutoModel=["x"]), "has no output for probe x"),
     "probes of another type": (lambda a: a["probes"].update(AutoModel=5), "AutoModel has run no probe"),
     "another release": (lambda a: a.update(transformers="4.48.3"), "it claims transformers 4.48.3"),
-    "endless parameters": (lambda a: a.update(parameters=float("inf")), "is no count"),
-    "fewer than none": (lambda a: a.update(parameters=-5), "is no count"),
+    "endless parameters": (lambda a: a.update(parameters=float("inf")), "is not a count"),
+    "fewer than none": (lambda a: a.update(parameters=-5), "is not a count"),
     "a probe of its own": (lambda a: a["probe"].update(x={"shape": [1]}), "the probe of x was changed"),
 }
 

@@ -23,7 +23,6 @@ from pinfold.card.picture.text import (
     clean,
     count,
     count_in,
-    listed,
     number_of,
     percent,
     shape_text,
@@ -31,6 +30,7 @@ from pinfold.card.picture.text import (
     unit_of,
     width_of,
 )
+from pinfold.common.values import as_list
 from pinfold.fenced.drawing import attention_rules as attention_rules
 
 WIDTH, MARGIN, PADDING, LINE, GAP = 440, 16, 12, 19, 32
@@ -113,7 +113,7 @@ TOWERS = Column(MARGIN, TOWER), Column(MARGIN + TOWER + BETWEEN, TOWER)
 
 def stages_of(drawing: dict) -> list[dict]:
     """The stages that can be drawn."""
-    known = [stage for stage in listed(drawing.get("stages")) if isinstance(stage, dict)]
+    known = [stage for stage in as_list(drawing.get("stages")) if isinstance(stage, dict)]
     return known[:MOST_STAGES]
 
 
@@ -149,7 +149,7 @@ def _side_by_side(
     is_read = {n for place, stage in enumerate(parts) if place not in inside for n in _reads(stage, len(parts), place)}
     ends = []
     for column, tower in zip(TOWERS, towers, strict=True):
-        names = {str(name) for place in tower for name in listed(parts[place].get("takes"))}
+        names = {str(name) for place in tower for name in as_list(parts[place].get("takes"))}
         at = _inputs(drawing, names, column, y, shapes)
         for place in tower:
             at = _box(parts[place], at, shapes, column, unit)
@@ -160,8 +160,8 @@ def _side_by_side(
 
 def _reads(stage: dict, most: int, place: int) -> list:
     """The places of the stages that it reads from, and the inputs; nothing where no pass was seen."""
-    sources = [n for n in listed(stage.get("reads")) if type(n) is int and 0 <= n < most and n != place]
-    return [*sources, *(str(name) for name in listed(stage.get("takes"))[:20])]
+    sources = [n for n in as_list(stage.get("reads")) if type(n) is int and 0 <= n < most and n != place]
+    return [*sources, *(str(name) for name in as_list(stage.get("takes"))[:20])]
 
 
 def _follows(parts: list[dict], before: int, place: int) -> bool:
@@ -314,8 +314,8 @@ def _bar(share: float, role: str, y: float, column: Column) -> list:
 
 def _attention(stage: dict, depth: int, y: float, shapes: list, column: Column) -> float:
     """Which layer has which kind, and a small mask for each kind whose rule is known."""
-    kinds = [kind for kind in listed(stage.get("kinds")) if isinstance(kind, dict)]
-    which = listed(stage.get("attention"))[:10_000]
+    kinds = [kind for kind in as_list(stage.get("kinds")) if isinstance(kind, dict)]
+    which = as_list(stage.get("attention"))[:10_000]
     if not kinds or (len(set(map(str, which))) < 2 and not any(kind.get("rule") for kind in kinds)):
         return y
     y += 8

@@ -12,7 +12,8 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from pinfold.card.picture.layout import WIDTH, Cells, Line, Rect, layout, stages_of
-from pinfold.card.picture.text import DASH, MORE, TIMES, clean, count, listed, number_of, percent, shape_text
+from pinfold.card.picture.text import DASH, MORE, TIMES, clean, count, number_of, percent, shape_text
+from pinfold.common.values import as_list
 
 PICTURE, FALLBACK = "architecture.svg", "architecture.png"
 SCALE = 2  # of the PNG
@@ -64,7 +65,7 @@ def svg(drawing: dict) -> str:
 
 def _has_masks(drawing: dict) -> bool:
     return any(
-        isinstance(k, dict) and k.get("rule") for stage in stages_of(drawing) for k in listed(stage.get("kinds"))
+        isinstance(k, dict) and k.get("rule") for stage in stages_of(drawing) for k in as_list(stage.get("kinds"))
     )
 
 
@@ -114,7 +115,7 @@ def sentence(drawing: dict) -> str:
             part += f" of width {width}"
         if share := number_of(stage.get("share")):
             part += f", {percent(share)}"
-        kinds = [clean(k.get("label"), 60) for k in listed(stage.get("kinds"))[:5] if isinstance(k, dict)]
+        kinds = [clean(k.get("label"), 60) for k in as_list(stage.get("kinds"))[:5] if isinstance(k, dict)]
         parts.append(part + (f", {' and '.join(kinds)}" if kinds else ""))
     text = f"{clean(drawing.get('class')) or 'Model'} with {count(total)} parameters, from input to output: "
     text = (text + "; ".join(parts)).replace("<", "under ")

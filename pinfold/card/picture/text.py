@@ -98,8 +98,3 @@ def number_of(value, most: float = 1e18) -> float:
     """A finite number from nought on; 0 for what is none."""
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
     return min(value, most) if good else 0
-
-
-def listed(value) -> list:
-    """The list, or an empty one for what is none."""
-    return value if isinstance(value, list) else []

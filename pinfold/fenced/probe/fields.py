@@ -34,7 +34,14 @@ def picture_token(config) -> tuple[int | None, int]:
     if count := whole(first_field(config, *names)):
         return token, count
     size, patch = first_field(config, "image_size", "img_size"), first_field(config, "patch_size")
-    sizes, patches = ([x, x] if isinstance(x, int) else list(x or [0, 0]) for x in (size, patch))
-    side = [s // p for s, p in zip(sizes, patches, strict=False) if p]
+    side = [s // p for s, p in zip(_sides(size), _sides(patch), strict=True) if p]
     together = whole(first_field(config, "spatial_merge_size", "scale_factor", "pixel_shuffle_factor")) or 1
     return token, max(1, math.prod(side) // together**2) if len(side) == 2 else 1
+
+
+def _sides(size) -> list[int]:
+    """Height and width: of one number, of two, or of a table such as {"height": 224, "width": 224}; 0 if unknown."""
+    if isinstance(size, dict):
+        size = [size.get("height"), size.get("width")]
+    values = [whole(each) for each in size] if isinstance(size, (list, tuple)) else [whole(size)] * 2
+    return [each or 0 for each in values] if len(values) == 2 else [0, 0]

@@ -55,9 +55,12 @@ def _not_in_half(model, dtype) -> list[str]:
     first = next(iter(model.named_parameters()), ("", None))[0]
     for name, parameter in model.named_parameters():
         if parameter.is_floating_point() and parameter.dtype != dtype and not _named(name, exempt):
-            cure = f'where it has to be float32, _keep_in_fp32_modules = ["{name.split(".")[-1]}"] says so in 5.x'
+            kept = f'_keep_in_fp32_modules = ["{name.split(".")[-1]}"]'
+            cure = f"where it has to be float32, {kept} says so"
+            # up to 4.50, all parameters keep the type of the file if the first one has it by its own choice
+            if first == name:
+                cure = f"where it has to be float32, create it after another parameter, and say so: {kept}"
             if first != name and _named(first, exempt):
-                # up to 4.50, all parameters keep the type of the file if the first one has it by its own choice
                 cure = f"or create {first} so, after whose type this release loads all others"
             return [f"{name} is {parameter.dtype}; create it without a dtype of its own; {cure}"]
     return []

@@ -5,13 +5,12 @@ import errno
 import json
 import secrets
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pinfold.common.errors import UserError, printable
+from pinfold.common.errors import UserError
 from pinfold.common.files import lock, write_atomically
-from pinfold.common.hub_data import MARK, check_data, keep_private
+from pinfold.common.hub_data import MARK, open_data
 from pinfold.common.private import DIRECTORY, FILE, private_umask
 
 
@@ -22,11 +21,7 @@ def prepare(data: Path) -> None:
         UserError: it holds other files, or cannot be written to.
     """
     try:
-        data.mkdir(mode=DIRECTORY, parents=True, exist_ok=True)
-        if not (data / MARK).exists():
-            check_data(data, f"--data {data}", "name a new or an empty one")
-        if said := keep_private(data):
-            print(f"pinfold hub: {printable(said)}", file=sys.stderr, flush=True)
+        open_data(data, f"--data {data}", "name a new or an empty one")
         for name in ("tmp", "repos"):
             (data / name).mkdir(mode=DIRECTORY, exist_ok=True)
         probe = data / "tmp" / f"probe-{secrets.token_hex(4)}"

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from pinfold.common.front_matter import MAX_NUMBER, FrontMatterError, read_front_matter, split_front_matter
+from pinfold.common.values import in_list
 
 MAX_DEPTH = 64
 _NUMBERS = range(-(2**63), 2**64)  # what the clients' JSON readers take
@@ -57,9 +58,9 @@ def problems(readme: str) -> tuple[list[str], list[str]]:
 
 def tags(content: dict[str, Any], kind: str = "models") -> list[str]:
     """What a repository can be searched by, named as on the real Hub."""
-    names = [*_list(content.get("tags"))]
+    names = [*in_list(content.get("tags"))]
     if kind == "models":
-        names = [content.get("library_name"), content.get("pipeline_tag"), *names, *_list(content.get("language"))]
+        names = [content.get("library_name"), content.get("pipeline_tag"), *names, *in_list(content.get("language"))]
     named = {
         "models": {"license": "license", "datasets": "dataset", "base_model": "base_model"},
         "datasets": {name: name for name in _DATASET_TAGS},
@@ -71,11 +72,7 @@ def tags(content: dict[str, Any], kind: str = "models") -> list[str]:
 
 def texts(value: Any) -> list[str]:
     """A text or a list of texts as a list."""
-    return [each for each in _list(value) if isinstance(each, str)]
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
+    return [each for each in in_list(value) if isinstance(each, str)]
 
 
 def as_json(value: Any, depth: int = 0) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from pinfold.common.values import as_dict, in_list
 from pinfold.folder.loaded_code import LoadedCode, auto_map_texts, find_loaded_code, read_settings
 from pinfold.hub.api import card_tags
 from pinfold.hub.pages.page import Place
@@ -106,9 +107,9 @@ def snippet(place: Place, facts: Facts) -> str:
 
 def _auto_class(config: dict[str, Any]) -> str | None:
     """The class to load with: the architecture's own before a head's, a head's before the bare model's."""
-    named = {name: auto_map_texts(value) for name, value in _mapping(config.get("auto_map")).items()}
+    named = {name: auto_map_texts(value) for name, value in as_dict(config.get("auto_map")).items()}
     models = [name for name in named if re.fullmatch("AutoModel[A-Za-z0-9]*", name)]
-    architectures = [each for each in _list(config.get("architectures")) if isinstance(each, str)]
+    architectures = [each for each in in_list(config.get("architectures")) if isinstance(each, str)]
     own = [name for name in models if any(each.rpartition(".")[2] in architectures for each in named[name])]
     if likeliest := own or sorted(models, key=lambda name: name == "AutoModel"):
         return likeliest[0]
@@ -130,7 +131,7 @@ def _read(repo: Repository, sha: str) -> Facts:
         problem = str(error)
     files = CommitFiles(repo, listed)
     code = find_loaded_code(files)
-    config = _mapping(read_settings(files, "config.json") if "config.json" in files else None)
+    config = as_dict(read_settings(files, "config.json") if "config.json" in files else None)
     dtypes, complete = Counter(), files.complete
     for path in _weights(sizes)[:MAX_WEIGHT_FILES]:
         entry = repo.load(path, *listed[path])
@@ -174,18 +175,10 @@ def _weights(paths: Collection[str]) -> list[str]:
     return [path for path in beside if _SHARD.fullmatch(path)] or first or beside
 
 
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
-
-
 def _dicts(values: Any) -> list[dict[str, Any]]:
-    return [each for value in values for each in _list(value) if isinstance(each, dict)]
+    return [each for value in values for each in in_list(value) if isinstance(each, dict)]
 
 
 def _texts(value: Any) -> list[str]:
-    texts = [str(each)[:100] for each in _list(value) if isinstance(each, str | int | float) and str(each).strip()]
+    texts = [str(each)[:100] for each in in_list(value) if isinstance(each, str | int | float) and str(each).strip()]
     return [*texts[:MAX_VALUES], f"and {len(texts) - MAX_VALUES} more"] if len(texts) > MAX_VALUES else texts

@@ -183,7 +183,7 @@ def write(server, token: str, what: str = "", **body: str):
     return server.http("POST", f"/api/models/me/open/discussions{what}", body, token)
 
 
-def test_a_stranger_is_told_to_wait_and_its_owner_is_not(server, monkeypatch):
+def test_a_stranger_has_to_wait_and_its_owner_has_not(server, monkeypatch):
     monkeypatch.setattr(rate, "AT_ONCE", 5)
     fast, other = server.token("fast"), server.token("patient")
     replies = [write(server, fast)]

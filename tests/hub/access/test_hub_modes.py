@@ -184,7 +184,7 @@ def filled(tmp_path):
 
 def test_an_earlier_directory_is_closed_when_it_is_next_used_and_it_is_said_once(filled):
     count = opened(filled)
-    line = f"pinfold hub: others on this machine could read {count} files and folders of {filled}; now only you\n"
+    line = f"pinfold hub: others on this machine could read {count} files or folders of {filled}; now only you\n"
     with Server(filled, "--quiet") as server:
         assert server.read_log() == line
         assert wrong_modes(filled) == {}

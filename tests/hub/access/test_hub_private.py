@@ -296,7 +296,7 @@ def test_names_of_others_are_neither_taken_nor_free(server, strangers):
         assert answers[0] == answers[1] and answers[0][0] in (403, 404), (what, answers)
 
 
-def test_a_page_of_somebody_else_links_to_nothing_hidden(server, strangers):
+def test_a_page_of_another_user_links_to_nothing_hidden(server, strangers):
     html = {"Accept": "text/html"}
     _, _, body = strangers["other"].ask("GET", "/other/model", **html)
     links = re.findall(rb'href="(/owner/[^"]*)"', body)
