@@ -66,7 +66,7 @@ def first_line(error: BaseException) -> str:
 class UserError(Exception):
     """A mistake or a limit that the user can act on.
 
-    The message is one line: what was given, what is allowed, what to do. The
+    The message is one line, or one for each cause: what was given, what is allowed, what to do. The
     command line prints it without a traceback and exits with code 2; a notebook shows it without one too.
     """
 

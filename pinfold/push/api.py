@@ -50,7 +50,7 @@ def push(
         Published, with the commit and the snippet that loads it.
 
     Raises:
-        UserError: one line that says what to do; nothing is visible on the Hub then, unless the line says so. A
+        UserError: what to do, in one line, or in a line for each cause; nothing is visible on the Hub then, unless the line says so. A
             script that does not catch it ends with that line and exit code 2.
     """
     if not hasattr(model, "save_pretrained") or not hasattr(getattr(model, "config", None), "model_type"):

@@ -220,6 +220,9 @@ def part(**fields):
         (16, {"vision_config": part(image_size=16, patch_size=4, num_channels=3)}),
         (16, {"vision_config": part(image_size=16, patch_size=4)}),
         (5, {"vision_config": part(image_size=16, patch_size=4), "mm_tokens_per_image": 5}),
+        (8, {"vision_config": part(image_size={"height": 16, "width": 8}, patch_size=4)}),
+        (16, {"vision_config": part(image_size=16.0, patch_size=4)}),
+        (1, {"vision_config": part(image_size=[16, 16, 3], patch_size="4")}),
         (4, {"vision_config": part(image_size=16, patch_size=4, spatial_merge_size=2)}),
         (
             8,

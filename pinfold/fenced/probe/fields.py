@@ -34,14 +34,19 @@ def picture_token(config) -> tuple[int | None, int]:
     if count := whole(first_field(config, *names)):
         return token, count
     size, patch = first_field(config, "image_size", "img_size"), first_field(config, "patch_size")
-    side = [s // p for s, p in zip(_sides(size), _sides(patch), strict=True) if p]
+    side = [s // p for s, p in zip(sides(size), sides(patch), strict=False)]
     together = whole(first_field(config, "spatial_merge_size", "scale_factor", "pixel_shuffle_factor")) or 1
     return token, max(1, math.prod(side) // together**2) if len(side) == 2 else 1
 
 
-def _sides(size) -> list[int]:
-    """Height and width: of one number, of two, or of a table such as {"height": 224, "width": 224}; 0 if unknown."""
+def sides(size) -> list[int]:
+    """Height and width of a picture: of one number, of two, of a table as processors write it; [] if unknown.
+
+    >>> sides(16), sides([16, 8]), sides({"height": 16, "width": 8}), sides({"shortest_edge": 16}), sides("16")
+    ([16, 16], [16, 8], [16, 8], [16, 16], [])
+    """
     if isinstance(size, dict):
-        size = [size.get("height"), size.get("width")]
-    values = [whole(each) for each in size] if isinstance(size, (list, tuple)) else [whole(size)] * 2
-    return [each or 0 for each in values] if len(values) == 2 else [0, 0]
+        size = [size.get(name) or size.get("shortest_edge") for name in ("height", "width")]
+    values = list(size) if isinstance(size, (list, tuple)) else [size] * 2
+    whole_values = [whole(int(each) if isinstance(each, float) and each.is_integer() else each) for each in values]
+    return [each for each in whole_values if each] if len(values) == 2 and all(whole_values) else []

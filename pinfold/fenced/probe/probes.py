@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from ..values import CACHES, describe, flat
 from . import declared, suggest
 from .declared import formula, in_own_type
-from .fields import PLACES, first_field, longest, picture_token, whole
+from .fields import PLACES, first_field, longest, picture_token, sides, whole
 
 MEDIA = ("pixel_values", "pixel_values_videos", "input_features", "input_values")
 SOUND = ("input_values", "input_features")
@@ -63,11 +63,9 @@ _BATCHES = {"pair": 2, "single": 1, "triple": 3}
 
 
 def _image(config, batch: int, channels: int):
-    size = first_field(config, "image_size") or 4 * (whole(first_field(config, "patch_size")) or 16)
-    if isinstance(size, dict):
-        size = (size.get("height") or size.get("shortest_edge"), size.get("width") or size.get("shortest_edge"))
-    height, width = size if isinstance(size, (list, tuple)) else (size, size)
-    return formula([batch, channels, height, width], "wave")
+    patches = sides(first_field(config, "patch_size")) or [16, 16]
+    height_and_width = sides(first_field(config, "image_size")) or [4 * side for side in patches]
+    return formula([batch, channels, *height_and_width], "wave")
 
 
 def _with_pictures(config, name: str, probes: dict, channels: int) -> None:

@@ -214,6 +214,14 @@ def test_a_copy_that_others_may_read_is_closed_although_it_has_the_mark(filled, 
     assert wrong_modes(copy) == {} and keep_private(copy) == ""
 
 
+def test_a_data_directory_behind_a_link_is_closed(filled, tmp_path):
+    opened(filled)
+    link = tmp_path / "link"
+    link.symlink_to(filled)
+    assert "could read" in keep_private(link) and wrong_modes(filled) == {}
+    assert keep_private(link) == ""
+
+
 def test_links_lead_to_nothing_that_is_changed(filled, tmp_path):
     """As another user could have put them there while the directory was open."""
     opened(filled)
