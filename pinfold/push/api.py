@@ -50,8 +50,8 @@ def push(
         Published, with the commit and the snippet that loads it.
 
     Raises:
-        UserError: what to do, in one line, or in a line for each cause; nothing is visible on the Hub then, unless the line says so. A
-            script that does not catch it ends with that line and exit code 2.
+        UserError: what to do, in one line, or in a line for each cause; nothing is visible on the Hub then, unless the
+            line says so. A script that does not catch it ends with that line and exit code 2.
     """
     if not hasattr(model, "save_pretrained") or not hasattr(getattr(model, "config", None), "model_type"):
         raise UserError(f"{type(model).__name__} is not a PreTrainedModel; derive its class from PreTrainedModel")
