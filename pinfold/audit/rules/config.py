@@ -4,6 +4,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from packaging.version import Version
+
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.reachable import (
     ReachableCode,
@@ -18,6 +20,7 @@ from pinfold.audit.reachable import (
 from pinfold.audit.rules.generation import ASKS_FOR_LAYERS, releases_of, sets_up_cache
 from pinfold.folder.model_folder import Module
 
+FIVE = Version("5")
 # What PretrainedConfig() has in every release from 4.48.3 to 5.23.0 (compared by running dir() in four of them).
 # transformers 5 dropped the ids of special tokens, is_decoder, tie_word_embeddings and what generation reads.
 ALWAYS_SET = (  # noqa: SIM905
@@ -28,6 +31,17 @@ ALWAYS_SET = (  # noqa: SIM905
     "save_pretrained sub_configs to_dict to_diff_dict to_json_file to_json_string torch_dtype transformers_version "
     "update update_from_string use_return_dict __class__ __dict__"
 ).split()
+# What PretrainedConfig() has in 4.48.3 and in 4.57.6, and not in 5.0.0 and 5.24.0 (the same comparison).
+_BEFORE_5 = (
+    "add_cross_attention bad_words_ids begin_suppress_tokens bos_token_id cross_attention_hidden_size "
+    "decoder_start_token_id diversity_penalty do_sample early_stopping encoder_no_repeat_ngram_size eos_token_id "
+    "exponential_decay_length_penalty finetuning_task forced_bos_token_id forced_eos_token_id is_decoder "
+    "length_penalty max_length min_length no_repeat_ngram_size num_beam_groups num_beams num_return_sequences "
+    "output_scores pad_token_id prefix pruned_heads remove_invalid_values repetition_penalty "
+    "return_dict_in_generate sep_token_id suppress_tokens task_specific_params temperature tf_legacy_loss "
+    "tie_encoder_decoder tie_word_embeddings tokenizer_class top_k top_p torchscript typical_p use_bfloat16"
+)
+SET_BEFORE_5 = frozenset(_BEFORE_5.split())
 
 
 def config_class(code: ReachableCode) -> Iterator[Finding]:
@@ -95,18 +109,24 @@ def _attributes(code: ReachableCode) -> Iterator[Finding]:
             f'attribute_map = {{"{layers}": "..."}}.',
         )
     models = {place.split(".")[0] for auto, place in code.auto_map.items() if auto.startswith("AutoModel")}
+    ours = classes_with_config(code)
     for module in code.folder.closure(sorted(models)):
-        for name, node in _ConfigReads(code, module).reads():
+        for name, node in _ConfigReads(code, module, ours).reads():
             if name in known or name in reported or name.startswith("__"):
                 continue
             reported.add(name)
             here = f"{module.file}:{node.lineno}: "
+            fix, before_5 = f"Take {name} as an argument with a default and set it", name in SET_BEFORE_5
+            affected = releases_of(code, lambda release: release >= FIVE) if before_5 else ()
+            if before_5 and not affected:
+                continue
             yield Finding(
                 "P15",
                 f"{here}{named}.__init__: {name} is read by the model but never set.",
                 module.file,
                 node.lineno,
-                fix=f"Take {name} as an argument with a default and set it; transformers 5 sets fewer than 4.",
+                fix=f"{fix}; transformers 4 sets it, and 5 does not." if before_5 else f"{fix}.",
+                releases=affected,
                 severity=WARNING if composite or name in stored else ERROR,
             )
 
@@ -157,10 +177,18 @@ def _set_by_call(call: ast.Call, cls: ast.ClassDef) -> set[str] | None:
     if name == "setdefault":
         return {string(argument(call, 0, "")) or ""}
     if name == "__init__":  # super().__init__(x=1, **{"y": 2})
-        unpacked = [n for keyword in call.keywords if keyword.arg is None for n in ast.walk(keyword.value)]
+        tables = [keyword.value for keyword in call.keywords if keyword.arg is None]
+        if any(isinstance(table, ast.Name) and not _is_parameter(table.id, cls) for table in tables):
+            return None  # a table that was computed before
+        unpacked = [n for table in tables for n in ast.walk(table)]
         keys = {string(key) for node in unpacked if isinstance(node, ast.Dict) for key in node.keys}
         return {text for text in ({keyword.arg for keyword in call.keywords} | keys) if text}
     return set()
+
+
+def _is_parameter(name: str, cls: ast.ClassDef) -> bool:
+    """Whether it is the **kwargs of a method of the class."""
+    return any(isinstance(s, ast.FunctionDef) and s.args.kwarg and s.args.kwarg.arg == name for s in ast.walk(cls))
 
 
 def _names_its_argument(node: ast.AST | None, cls: ast.ClassDef) -> bool:
@@ -185,9 +213,10 @@ class _Scope:
 class _ConfigReads:
     """What a file reads from ``config`` or ``self.config``, as far as that is the folder's configuration."""
 
-    def __init__(self, code: ReachableCode, module: Module):
+    def __init__(self, code: ReachableCode, module: Module, ours: set[str]):
         self.code = code
         self.module = module
+        self.ours = ours
         self.written: set[str] = set()
         self.probed = {
             string(call.args[1])
@@ -210,10 +239,8 @@ class _ConfigReads:
     def _parts(self, node: ast.AST, scope: _Scope) -> list[tuple[ast.AST, _Scope]]:
         """The parts of a node that read what must be there, each with its scope."""
         if isinstance(node, ast.ClassDef):
-            is_config = node.name in self.code.config_classes
-            takes_config = self.code.folder.kind(node.name) in ("model", None)
-            own = not is_config and takes_config and not _other_config(self.code, node)
-            scope = replace(scope, self_config=own)
+            own = node.name in self.ours and not _other_config(self.code, node)
+            scope = replace(scope, config=own, self_config=own)
         elif isinstance(node, ast.FunctionDef):
             # a method of a class with the folder's configuration starts anew; another one inherits what is around it
             scope = replace(scope, config=(scope.config or scope.self_config) and _is_ours(self.code, node))
@@ -277,6 +304,50 @@ def _is_ours(code: ReachableCode, function: ast.FunctionDef) -> bool:
         if isinstance(node, (ast.For, ast.comprehension)) and chain(node.target) == ["config"]:
             return False
     return True
+
+
+def classes_with_config(code: ReachableCode) -> set[str]:
+    """Classes whose ``config`` is the folder's: models, their mixins, and what these build with it.
+
+    A layer that is built with something else, Namespace(**config.vision_config) or config.text_config, and what it
+    builds in turn, has another one. A class that nothing in the folder builds by its name may be built from a table.
+    """
+    folder = code.folder
+    ours = {owner for cls in code.models for owner in folder.lineage(cls)}
+    takes = {
+        cls: place
+        for cls in folder.classes
+        if cls not in ours and folder.kind(cls) is None and (place := _place_of_config(code, cls)) is not None
+    }
+    builds = [build for module in folder.modules.values() for build in _builds(module.tree, takes)]
+    new = {cls for cls in takes if cls not in {built for built, _, _ in builds}}
+    while True:
+        ours |= {owner for cls in new for owner in folder.lineage(cls)}
+        new = {built for built, value, inside in builds if built not in ours and _hands_on(value, inside, ours)}
+        if not new:
+            return ours
+
+
+def _place_of_config(code: ReachableCode, cls: str) -> int | None:
+    """At which position, self not counted, the constructor of a class takes ``config``."""
+    init = code.folder.method(cls, "__init__")
+    names = [a.arg for a in (*init[1].args.posonlyargs, *init[1].args.args)][1:] if init else []
+    return names.index("config") if "config" in names else None
+
+
+def _builds(tree: ast.Module, takes: dict[str, int]) -> Iterator[tuple[str, ast.expr | None, str]]:
+    """(class that is built, the configuration that it gets, the class or function around the call)."""
+    for outer in tree.body:
+        inside = outer.name if isinstance(outer, (ast.ClassDef, ast.FunctionDef)) else ""
+        for call in calls(outer):
+            if (name := call_name(call)) in takes:
+                yield name, argument(call, takes[name], "config"), inside
+
+
+def _hands_on(value: ast.expr | None, inside: str, ours: set[str]) -> bool:
+    """Whether a call passes on the folder's configuration; a call with **kwargs may."""
+    from_model = chain(value) in (["config"], ["self", "config"])
+    return value is None or (from_model and (inside in ours or not inside[:1].isupper()))
 
 
 def _other_config(code: ReachableCode, cls: ast.ClassDef) -> bool:

@@ -204,14 +204,25 @@ class _Uses:
         elif not owner or name in self.known.names or name in self.probed or name.startswith("__"):
             return
         elif owner == "self":
-            generates = cls and any(base == "GenerationMixin" for base, _ in self.bases(cls))
-            if cls and not (generates and name in releases_of_names("members", "GenerationMixin")):
-                yield f"{MEMBER}PreTrainedModel", name
+            if cls and (owner := self.owner(cls, name)):
+                yield f"{MEMBER}{owner}", name
         elif (owner == "DynamicCache" or CACHE.search(owner.rsplit(".", 1)[-1])) and not name.startswith("_"):
             yield f"{MEMBER}DynamicCache", name
 
-    def bases(self, cls: str) -> list[tuple[str, str]]:
-        return [base for owner in self.folder.lineage(cls) for base in self.folder.bases(owner)]
+    def owner(self, cls: str, name: str) -> str:
+        """The class of transformers from which a model has a member; "" where that is not known.
+
+        An Auto class adds GenerationMixin to remote code that has a generate or prepare_inputs_for_generation of its
+        own (add_generation_mixin_to_remote_model in models/auto/auto_factory.py, 4.48 to 5.24). A model of
+        transformers' own may have set what PreTrainedModel has later: lm_head, embed_tokens.
+        """
+        bases = {base for owner in self.folder.lineage(cls) for base, _ in self.folder.bases(owner)}
+        own, stock = ("generate", "prepare_inputs_for_generation"), self.folder.is_stock(cls)
+        generates = stock or "GenerationMixin" in bases or any(self.folder.method(cls, each) for each in own)
+        if generates and name in releases_of_names("members", "GenerationMixin"):
+            return "GenerationMixin"
+        later = RELEASES[-1] in releases_of_names("members", "PreTrainedModel").get(name, RELEASES)
+        return "" if stock and later else "PreTrainedModel"
 
     @functools.cached_property
     def probed(self) -> set[str]:

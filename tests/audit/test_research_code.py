@@ -1,0 +1,155 @@
+"""Habits of published research code: what is a fault in them, and what only looks like one."""
+
+import pytest
+
+from pinfold.audit.run import audit
+from pinfold.folder.model_folder import read_modules
+
+CONFIGURATION = """
+from transformers import PretrainedConfig
+
+
+class NetConfig(PretrainedConfig):
+    model_type = "net-tiny"
+
+    def __init__(self, vocab_size=40, width=8, vision_config=None, {arguments}**kwargs):
+        {first}super().__init__({passed}**kwargs)
+        self.vocab_size = vocab_size
+        self.width = width
+        self.vision_config = vision_config
+
+
+NetConfig.register_for_auto_class()
+"""
+MODELING = """
+from argparse import Namespace
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from .configuration_net import NetConfig
+
+{layers}
+
+class NetModel(PreTrainedModel):
+    config_class = NetConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.words = nn.Embedding(config.vocab_size, config.width)
+        {build}
+        self.post_init()
+
+    {more}
+
+    def forward(self, input_ids=None, **kwargs):
+        return (self.words(input_ids),)
+
+
+NetModel.register_for_auto_class("AutoModel")
+"""
+LAYER = """
+class Layer(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.a = config.depth
+
+
+"""
+OUTER = LAYER.replace("Layer", "Outer").replace("config.depth", "Layer(config)")
+TUNER = "class Tuner:\n    def bench(self, *args, config, **meta):\n        return config.depth\n"
+DATA = """
+class Data:
+    def __init__(self, config):
+        self.config = config
+
+    def read(self):
+        return self.config.depth
+"""
+
+
+def findings(tmp_path, code, layers="", build="pass", more="", arguments="", passed="", first=""):
+    text = CONFIGURATION.format(arguments=arguments, passed=passed, first=first)
+    (tmp_path / "configuration_net.py").write_text(text)
+    (tmp_path / "modeling_net.py").write_text(MODELING.format(layers=layers, build=build, more=more))
+    return [f for f in audit(tmp_path, read_modules(tmp_path)) if f.code == code]
+
+
+@pytest.mark.parametrize(
+    ("layers", "build", "reported"),
+    [
+        (LAYER, "self.a = Layer(config)", True),
+        (LAYER, "self.a = Layer(config=self.config)", True),
+        (LAYER + OUTER, "self.a = Outer(config)", True),
+        (LAYER, "self.a = {'layer': Layer}", True),
+        (LAYER, "self.a = Layer(Namespace(**config.vision_config))", False),
+        (LAYER + OUTER, "self.a = Outer(Namespace(**config.vision_config))", False),
+        (LAYER, "other = NetConfig(); self.a = Layer(other)", False),
+        (LAYER, "self.a = Layer(config.vision_config)", False),
+        (TUNER, "self.a = Tuner()", False),
+        (DATA, "self.a = Data(Namespace(depth=2))", False),
+        (DATA, "self.a = Data(config)", True),
+    ],
+)
+def test_only_the_folders_own_configuration_has_to_have_what_is_read(tmp_path, layers, build, reported):
+    assert ["depth is read" in f.sentence for f in findings(tmp_path, "P15", layers, build)] == [True] * reported
+
+
+@pytest.mark.parametrize(
+    ("first", "passed", "reported"),
+    [
+        ("", "", True),
+        ("", "depth=2, ", False),
+        ("table = read_defaults(); ", "**table, ", False),
+        ("table = {}; table.update(kwargs); ", "**table, ", False),
+        ("", "**{'depth': 2}, ", False),
+    ],
+)
+def test_a_constructor_that_passes_on_a_table_may_set_anything(tmp_path, first, passed, reported):
+    lines = findings(tmp_path, "P15", build="self.depth = config.depth", first=first, passed=passed)
+    assert ["depth is read" in f.sentence for f in lines] == [True] * reported
+
+
+@pytest.mark.parametrize("name", ["pad_token_id", "is_decoder", "max_length", "tie_word_embeddings"])
+def test_what_transformers_4_sets_itself_fails_from_5_on(tmp_path, name):
+    (finding,) = findings(tmp_path, "P15", build=f"self.x = config.{name}")
+    assert finding.releases[0].startswith("5.0") and str(finding).endswith("transformers 4 sets it, and 5 does not.")
+    (tmp_path / "configuration_net.py").unlink()
+    assert findings(tmp_path, "P15", build="self.x = config.use_return_dict") == []
+
+
+CALLS = "def talk(self, ids):\n        return self.{name}(ids)"
+PREPARES = "def prepare_inputs_for_generation(self, input_ids, **kwargs):\n        return {}\n\n    "
+
+
+@pytest.mark.parametrize(
+    ("more", "reported"),
+    [
+        (CALLS.format(name="generate"), True),
+        (CALLS.format(name="_get_logits_processor"), True),
+        (PREPARES + CALLS.format(name="generate"), False),
+        (PREPARES + CALLS.format(name="_get_stopping_criteria"), False),
+        (PREPARES + CALLS.format(name="_extract_past_from_model_output"), True),  # gone from the mixin too
+        (PREPARES + CALLS.format(name="get_head_mask"), True),
+    ],
+)
+def test_an_auto_class_adds_what_generates(tmp_path, more, reported):
+    assert len(findings(tmp_path, "P09", more=more)) == reported
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "reported"),
+    [
+        ("LlamaForCausalLM", "generate", False),
+        ("Qwen2ForCausalLM", "lm_head", False),
+        ("BertModel", "get_head_mask", True),
+        ("LlamaModel", "embed_tokens", False),
+    ],
+)
+def test_a_model_of_transformers_own_brings_its_members(tmp_path, base, name, reported):
+    text = f"from transformers import {base}\n\n\nclass Own({base}):\n    def talk(self, ids):\n        "
+    text += f"self.{name}(ids)\n"
+    (tmp_path / "modeling_own.py").write_text(text)
+    lines = [f for f in audit(tmp_path, read_modules(tmp_path)) if f.code == "P09" and name in f.sentence]
+    assert len(lines) == reported
