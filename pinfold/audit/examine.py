@@ -37,6 +37,7 @@ EFFECTS = {
     "P11c": ("", CAN_GIVE_WRONG_NUMBERS, "weights tied by assignment"),
     "P11d": (">=5", FAILS, "tie_weights overridden"),
     "P11e": ("<4.56", WRONG_NUMBERS, "tied weights of a part"),
+    "P11f": (">=4.54,<5", WRONG_NUMBERS, "a head that is tied by its name"),
     "P12": (">=5", WRONG_NUMBERS, "an uninitialised buffer"),
     "P13": (">=5", CAN_GIVE_WRONG_NUMBERS, "_init_weights writes in place"),
     "P14": (">=5", CAN_FAIL, "a tensor is read in __init__"),

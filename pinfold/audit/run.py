@@ -115,6 +115,7 @@ def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
     yield from model_rules.post_init(code)
     yield from tie_rules.tied_keys(code)
     yield from tie_rules.parts_that_tie(code)
+    yield from tie_rules.head_by_name(code)
     yield from tie_rules.shared_weights(code)
     yield from tie_rules.tie_weights(code)
     initialisation = init_rules.Initialisation(code)

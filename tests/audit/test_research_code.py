@@ -153,3 +153,36 @@ def test_a_model_of_transformers_own_brings_its_members(tmp_path, base, name, re
     (tmp_path / "modeling_own.py").write_text(text)
     lines = [f for f in audit(tmp_path, read_modules(tmp_path)) if f.code == "P09" and name in f.sentence]
     assert len(lines) == reported
+
+
+HEAD = "self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)"
+WORDS = "def get_input_embeddings(self):\n        return self.words\n"
+GIVES = WORDS + "\n    def get_output_embeddings(self):\n        return None\n"
+RAISES = "def get_input_embeddings(self):\n        raise NotImplementedError\n"
+DECLARES = WORDS + "\n    _tied_weights_keys = {'lm_head.weight': 'words.weight'}\n"
+INNER = (
+    "class Inner(PreTrainedModel):\n    config_class = NetConfig\n\n    def __init__(self, config):\n"
+    "        super().__init__(config)\n        self.embed_tokens = nn.Embedding(9, 9)\n        self.post_init()\n\n\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("build", "more", "layers", "arguments", "passed", "reported"),
+    [
+        (HEAD, WORDS, "", "", "", True),
+        (HEAD + "; self.embed_tokens = nn.Embedding(9, 9)", "", "", "", "", True),
+        (HEAD + "; self.model = Inner(config)", "", INNER, "", "", True),
+        (HEAD + "; self.net = Inner(config)", "base_model_prefix = 'net'", INNER, "", "", True),
+        (HEAD + "; self.other = Inner(config)", "", INNER, "", "", False),
+        (HEAD, RAISES, "", "", "", False),
+        (HEAD, "", "", "", "", False),
+        (HEAD, GIVES, "", "", "", False),
+        (HEAD, DECLARES, "", "", "", False),
+        (HEAD.replace("lm_head", "head"), WORDS, "", "", "", False),
+        (HEAD, WORDS, "", "tie_word_embeddings=False, ", "tie_word_embeddings=tie_word_embeddings, ", False),
+    ],
+)
+def test_a_head_that_transformers_ties_by_its_name(tmp_path, build, more, layers, arguments, passed, reported):
+    lines = findings(tmp_path, "P11f", layers, build, more, arguments, passed)
+    assert len(lines) == reported
+    assert all((f.releases[0], f.releases[-1]) == ("4.54.1", "4.57.6") for f in lines)

@@ -1,4 +1,4 @@
-"""What a class of transformers is, by the end of its name, against the module in which transformers itself defines it."""
+"""What a class of transformers is, by the end of its name, against the module in which transformers defines it."""
 
 import pytest
 import transformers

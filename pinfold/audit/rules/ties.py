@@ -4,10 +4,15 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from packaging.version import Version
+
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.reachable import ReachableCode, argument, assignments, call_name, chain, is_none, own_nodes, string
+from pinfold.audit.rules.generation import releases_of
 
 TIES_PARTS = (4, 56)  # the first release in which each part ties its own weights
+FINDS_HEADS = Version("4.54")  # the first that finds embeddings by their names
+FIVE = Version("5")
 _TIE_BY_HAND = ("get_output_embeddings", "tie_weights", "_tie_weights")
 CONTAINERS = {"ModuleList", "ModuleDict", "Sequential"}
 
@@ -84,6 +89,64 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
             cls,
             fix="Or set tie_word_embeddings=False in the configuration.",
         )
+
+
+def head_by_name(code: ReachableCode) -> Iterator[Finding]:
+    """P11f: a head that transformers 4.54 to 4.57 finds by its name, lm_head, and ties where nothing says otherwise.
+
+    get_output_embeddings of EmbeddingAccessMixin (modeling_utils.py, 4.57.6) gives lm_head where the model has input
+    embeddings. tie_word_embeddings is True unless the configuration sets it; transformers 5 ties declared keys only.
+    """
+    affected = releases_of(code, lambda release: FINDS_HEADS <= release < FIVE)
+    if not affected or ties(code) is not None or "tie_word_embeddings" in code.configs.get("config.json", {}):
+        return
+    for cls in code.models:
+        keys, folder = code.folder.attribute(cls, "_tied_weights_keys"), code.folder
+        declared = keys is not None and not is_none(keys)
+        if declared or folder.is_stock(cls) or folder.method(cls, "get_output_embeddings"):
+            continue
+        head = next((node for name, node in _assigned_modules(code, cls) if name == "lm_head"), None)
+        if head is not None and _has_input_embeddings(code, cls, set()):
+            yield code.finding(
+                "P11f",
+                f"{cls} has an lm_head and no get_output_embeddings: transformers 4.54 to 4.57 take it for the head "
+                "that is tied to the input embeddings, and what was stored for it is lost.",
+                cls,
+                head,
+                fix="Take tie_word_embeddings=False in the configuration's __init__ and pass it to super().__init__; "
+                "or, where the two are tied, declare it: _tied_weights_keys and get_output_embeddings.",
+                releases=affected,
+            )
+
+
+def _assigned_modules(code: ReachableCode, cls: str) -> Iterator[tuple[str, ast.AST]]:
+    """(attribute, where) of what a class and its bases make: self.lm_head = nn.Linear(...)."""
+    for owner in code.folder.lineage(cls):
+        for node in ast.walk(code.folder.classes[owner][1]):
+            for target, value in assignments(node):
+                path = chain(target)
+                if len(path) == 2 and path[0] == "self" and isinstance(value, ast.Call):
+                    yield path[1], node
+
+
+def _has_input_embeddings(code: ReachableCode, cls: str, seen: set[str]) -> bool:
+    """Whether get_input_embeddings gives something: its own, embed_tokens, or that of the base model inside."""
+    own = code.folder.method(cls, "get_input_embeddings")
+    if own is not None:
+        return not any(isinstance(node, ast.Raise) for node in own_nodes(own[1]))
+    prefix = string(code.folder.attribute(cls, "base_model_prefix"))
+    for name, node in _assigned_modules(code, cls):
+        if name == "embed_tokens":
+            return True
+        part = next((call_name(v) for _, v in assignments(node) if isinstance(v, ast.Call)), "")
+        if part not in code.folder.classes or part in seen or name not in ("model", prefix):
+            continue
+        inner = {name for name, _ in _assigned_modules(code, part)}
+        if (name == "model" and "embed_tokens" in inner) or (
+            name == prefix and _has_input_embeddings(code, part, seen | {cls, part})
+        ):
+            return True
+    return False
 
 
 def parts_that_tie(code: ReachableCode) -> Iterator[Finding]:
