@@ -93,7 +93,7 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit, or
     if "config.json" in configs or folder is None:
         headers = weight_rules.safetensors(directory)
         yield from weight_rules.pickles(directory)
-        yield from weight_rules.formats(headers)
+        yield from weight_rules.formats(headers, code)
         tensors = [tensor for header in headers.values() for tensor in header.tensors]
         if custom and lowest <= (4, 48):
             yield from model_rules.stored_names(

@@ -271,6 +271,13 @@ OWN_INPUTS = {
 }
 
 
+def test_a_forward_gets_only_what_its_own_preparation_names(tmp_path):
+    more = PREPARES.format(arguments="past_key_values=None, **kwargs", body=ALONE)
+    directory = folder(tmp_path, arguments="past_key_values=None, ", more=more)
+    (finding,) = [f for f in audit(directory, read_modules(directory)) if f.code == "P26"]
+    assert finding.severity == "warning" and "prepare_inputs_for_generation takes the cache" in finding.sentence
+
+
 @pytest.mark.parametrize("shape", OWN_INPUTS)
 def test_own_inputs_that_know_the_cache_by_the_older_name(shape, tmp_path):
     arguments, body, expected = OWN_INPUTS[shape]

@@ -1,6 +1,8 @@
 """Habits of published research code: what is a fault in them, and what only looks like one."""
 
+import numpy
 import pytest
+from safetensors.numpy import save_file
 
 from pinfold.audit.run import audit
 from pinfold.folder.model_folder import read_modules
@@ -186,3 +188,23 @@ def test_a_head_that_transformers_ties_by_its_name(tmp_path, build, more, layers
     lines = findings(tmp_path, "P11f", layers, build, more, arguments, passed)
     assert len(lines) == reported
     assert all((f.releases[0], f.releases[-1]) == ("4.54.1", "4.57.6") for f in lines)
+
+
+@pytest.mark.parametrize(
+    ("build", "severity"),
+    [
+        ("self.a = nn.Linear(8, 8); self.b = nn.Linear(8, 8)", "error"),
+        ("self.a = nn.Linear(8, 8); self.b = copy.deepcopy(self.a)", "warning"),
+        ("self.a = nn.Linear(8, 8); self.b = nn.Linear(8, 8); self.b.load_state_dict(self.a.state_dict())", "warning"),
+        (
+            "for a, b in zip(self.words.parameters(), self.other.parameters(), strict=True): b.data.copy_(a.data)",
+            "warning",
+        ),
+        ("self.register_buffer('weight', torch.randn(8, 8))", "warning"),
+    ],
+)
+def test_equal_tensors_that_the_code_copies_are_not_called_tied(tmp_path, build, severity):
+    drawn = numpy.random.default_rng(0).standard_normal((40, 40)).astype("float32")
+    save_file({"a.weight": drawn, "b.weight": drawn.copy()}, tmp_path / "model.safetensors", {"format": "pt"})
+    (tmp_path / "config.json").write_text("{}")
+    assert [f.severity for f in findings(tmp_path, "P19c", build=build)] == [severity]

@@ -121,6 +121,15 @@ def _own_inputs(code: ReachableCode, cls: str) -> Iterator[Finding]:
     yield code.finding("P26", words, owner, function, fix=fix, releases=affected, severity=severity)
 
 
+def _prepares_alone(code: ReachableCode, cls: str) -> bool:
+    """Whether forward gets from generate only what a preparation of its own names: no cache under another name."""
+    own = code.folder.method(cls, "prepare_inputs_for_generation")
+    if own is None or own[1].args.kwarg is None:
+        return False
+    hands_on = any(call_name(call) == "prepare_inputs_for_generation" for call in calls(own[1]))
+    return not hands_on and not any(_is_name(value, own[1].args.kwarg.arg) for value in _unpacked(own[1]))
+
+
 def _unpacked(function: ast.FunctionDef) -> Iterator[ast.expr]:
     """What a function unpacks into a table or a call, or adds to a table: {**a}, f(**a), table.update(a), a | b."""
     for node in ast.walk(function):
@@ -193,7 +202,8 @@ def _one_name(
         ("cache", "past_key_values", releases_of(code, lambda release: release < RENAMED)),
     ):
         renamed = any(string(n) == other for decorator in forward.decorator_list for n in ast.walk(decorator))
-        if takes != [name] or not affected or renamed or _mentions(code, other):
+        alone = other == "cache" and _prepares_alone(code, cls)
+        if takes != [name] or not affected or renamed or alone or _mentions(code, other):
             continue
         kwargs = forward.args.kwarg.arg if forward.args.kwarg else ""
         since = "from transformers 5.24 on" if other == "cache" else "up to transformers 5.23"
@@ -203,8 +213,8 @@ def _one_name(
             f"**{kwargs}, and other text is written without an error.",
             owner,
             forward,
-            fix="Take past_key_values=None and cache=None, use the one that is given, and return it under the name "
-            "that the output class has.",
+            fix="Take past_key_values=None and cache=None, use the one that is given, and return it as "
+            "CausalLMOutputWithPast(past_key_values=...), which has both names.",
             releases=affected,
         )
 

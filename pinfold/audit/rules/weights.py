@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.audit.finding import WARNING, Finding
+from pinfold.audit.reachable import ReachableCode, call_name, calls
 from pinfold.common.errors import UserError
 from pinfold.common.safetensors import Header, Tensor, read_header
 from pinfold.folder.filenames import PICKLES
 from pinfold.folder.model_folder import leads_out, outside
 
 SAMPLE = 1 << 20  # bytes of a tensor that are looked at
+COPIES = frozenset(("deepcopy", "load_state_dict"))  # what makes a module like another one
 COMPARED = 2_000_000_000  # bytes of one file that are read to compare tensors
 
 
@@ -51,15 +53,15 @@ def safetensors(directory: Path) -> dict[Path, Header]:
     return headers
 
 
-def formats(headers: dict[Path, Header]) -> Iterator[Finding]:
+def formats(headers: dict[Path, Header], code: ReachableCode | None) -> Iterator[Finding]:
     """P19b and P19c: files that old releases refuse, and tensors that are stored twice."""
     for path, header in headers.items():
         if header.metadata.get("format") != "pt":
             yield Finding("P19b", f"{path.name}: safetensors metadata lacks format=pt.", path.name)
-    yield from _twins(headers)
+    yield from _twins(headers, code)
 
 
-def _twins(headers: dict[Path, Header]) -> Iterator[Finding]:
+def _twins(headers: dict[Path, Header], code: ReachableCode | None) -> Iterator[Finding]:
     """Matrices with the same bytes. Vectors are often equal by chance of initialisation, and so are constants."""
     groups: dict[tuple, list[_Stored]] = {}
     for path, header in headers.items():
@@ -86,10 +88,29 @@ def _twins(headers: dict[Path, Header]) -> Iterator[Finding]:
             trained = equal[0].looks_trained()
             for other in names[1:]:
                 words = f"{names[0]} and {other} hold identical data"
-                if trained:
+                if trained and code and _copied(code, (names[0], other)):
+                    words += (
+                        "; that is right where the code makes one as a copy of the other. Where they are tied, store"
+                    )
+                    yield Finding("P19c", f"{words} the tensor once.", severity=WARNING)
+                elif trained:
                     yield Finding("P19c", f"{words}; store the tied tensor once.")
                 else:
                     yield Finding("P19c", f"{words}; that is normal only for initial values.", severity=WARNING)
+
+
+def _copied(code: ReachableCode, names: tuple[str, str]) -> bool:
+    """Whether the code may make one as a copy of the other: a buffer, as a moving average begins, or a teacher."""
+    buffers = {name for own in code.buffers.values() for name in own}
+    if any(name.rpartition(".")[2] in buffers for name in names):
+        return True
+    every = [call for module in code.modules for call in calls(module.tree)]
+    pairs = [
+        call for call in every if call_name(call) == "zip"
+    ]  # zip(a.parameters(), b.parameters()), as a teacher has
+    return any(call_name(call) in COPIES for call in every) or any(
+        sum(call_name(inner) in ("parameters", "named_parameters") for inner in calls(pair)) > 1 for pair in pairs
+    )
 
 
 @dataclass(frozen=True)
