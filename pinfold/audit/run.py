@@ -127,6 +127,7 @@ def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
     yield from model_rules.parameter_names(code)
     yield from model_rules.loss_arguments(code)
     yield from model_rules.base_prefix(code)
+    yield from model_rules.says_too_much(code)
     yield from model_rules.registered_at_import(code)
     yield from model_rules.not_registered(code)
     yield from generation_rules.cache_names(code)

@@ -208,3 +208,27 @@ def test_equal_tensors_that_the_code_copies_are_not_called_tied(tmp_path, build,
     save_file({"a.weight": drawn, "b.weight": drawn.copy()}, tmp_path / "model.safetensors", {"format": "pt"})
     (tmp_path / "config.json").write_text("{}")
     assert [f.severity for f in findings(tmp_path, "P19c", build=build)] == [severity]
+
+
+SAYS = "supports_gradient_checkpointing = True"
+HAS = LAYER.replace("self.a = config.depth", "self.gradient_checkpointing = False")
+SETS = WORDS + "\n    def set_input_embeddings(self, new):\n        self.words = new\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "layers", "build", "words"),
+    [
+        (SAYS, "", "pass", "sets supports_gradient_checkpointing"),
+        (SAYS, HAS, "pass", ""),
+        (SAYS, "from transformers.modeling_layers import GradientCheckpointingLayer\n", "pass", ""),
+        (SAYS, "from transformers import BertModel\n", "self.net = BertModel(config.text)", ""),
+        (SAYS.replace("True", "False"), "", "pass", ""),
+        (WORDS, "", "pass", "no set_input_embeddings"),
+        (SETS, "", "pass", ""),
+        (WORDS, "", "self.embed_tokens = self.words", ""),
+        (WORDS, INNER, "self.net = Inner(config)", ""),
+    ],
+)
+def test_what_a_class_says_and_cannot_do(tmp_path, more, layers, build, words):
+    lines = findings(tmp_path, "P30", layers, build, more)
+    assert len(lines) == bool(words) and all(words in f.sentence and f.severity == "warning" for f in lines)

@@ -93,6 +93,7 @@ def test_the_ways_in_without_a_push(words, tmp_path):
 
 
 def test_huggingface_hubs_own_command_works_with_the_embedded_hub(place):
+    shutil.rmtree(place[0] / "notes", ignore_errors=True)  # of the pages on training, where they ran before
     lines = block("hub", "bash", "hf upload").replace("http://127.0.0.1:7870", place[3]["HF_ENDPOINT"])
     done = place[1](lines)
     assert "me/notes" in done.stdout + done.stderr

@@ -217,6 +217,77 @@ def _counts_items(code: ReachableCode, cls: str, forward: ast.AST, kwargs: str) 
     return False
 
 
+def says_too_much(code: ReachableCode) -> Iterator[Finding]:
+    """P30: what a class says that it can do, or does by half, and that raises where it is used.
+
+    In all releases from 4.48 to 5.24, gradient_checkpointing_enable raises a ValueError where no module has an
+    attribute gradient_checkpointing, and resize_token_embeddings calls set_input_embeddings (modeling_utils.py).
+    """
+    folder = code.folder
+    for cls in code.models:
+        if folder.is_stock(cls) or _holds_foreign_model(code):
+            continue
+        says = folder.attribute(cls, "supports_gradient_checkpointing")
+        if isinstance(says, ast.Constant) and says.value is True and not _checkpoints(code):
+            yield code.finding(
+                "P30",
+                f"{cls} sets supports_gradient_checkpointing, but nothing in it has gradient_checkpointing: Trainer "
+                "with gradient_checkpointing=True raises a ValueError.",
+                cls,
+                says,
+                fix="Remove the line, or set self.gradient_checkpointing = False in the module with the layers and "
+                "let it call self._gradient_checkpointing_func(layer.__call__, ...) where that is True and it trains.",
+                severity=WARNING,
+            )
+        words = folder.method(cls, "get_input_embeddings")
+        if words and not folder.method(cls, "set_input_embeddings") and not _found_by_name(code, cls):
+            yield code.finding(
+                "P30",
+                f"{cls} has get_input_embeddings and no set_input_embeddings: resize_token_embeddings, which a "
+                "tokenizer with new words needs, raises NotImplementedError.",
+                words[0],
+                words[1],
+                fix="Define set_input_embeddings(self, new) beside it, which sets the same attribute.",
+                severity=WARNING,
+            )
+
+
+def _holds_foreign_model(code: ReachableCode) -> bool:
+    """Whether some class builds a model of transformers' own, whose layers are not seen here."""
+    return any(
+        _builds_model(code, module.imports, call) and call_name(call) not in code.folder.classes
+        for module in code.modules
+        for call in calls(module.tree)
+    )
+
+
+def _checkpoints(code: ReachableCode) -> bool:
+    """Whether something has the attribute, or derives from the layer of transformers that has it."""
+    for module in code.modules:
+        for node in ast.walk(module.tree):
+            words = {getattr(node, "attr", ""), getattr(node, "id", ""), string(node) or "", getattr(node, "name", "")}
+            if words & {"gradient_checkpointing", "GradientCheckpointingLayer", "_set_gradient_checkpointing"}:
+                return True
+    return False
+
+
+def _found_by_name(code: ReachableCode, cls: str) -> bool:
+    """Whether transformers' own setter finds the embeddings: in embed_tokens, or in a model inside that sets them."""
+    folder = code.folder
+    forward = folder.method(cls, "forward")
+    if forward is None or "input_ids" not in {a.arg for a in (*forward[1].args.args, *forward[1].args.kwonlyargs)}:
+        return True  # no words to add
+    for owner in folder.lineage(cls):
+        for node in ast.walk(folder.classes[owner][1]):
+            for target, value in assignments(node):
+                if is_self_attribute(target) and (
+                    target.attr == "embed_tokens"
+                    or (isinstance(value, ast.Call) and folder.kind(call_name(value)) == "model")
+                ):
+                    return True
+    return False
+
+
 def base_prefix(code: ReachableCode) -> Iterator[Finding]:
     """P24: heads that cannot exchange checkpoints with their base model."""
     for cls in code.models:
