@@ -1,5 +1,7 @@
 """Habits of published research code: what is a fault in them, and what only looks like one."""
 
+import json
+
 import numpy
 import pytest
 from safetensors.numpy import save_file
@@ -232,3 +234,32 @@ SETS = WORDS + "\n    def set_input_embeddings(self, new):\n        self.words =
 def test_what_a_class_says_and_cannot_do(tmp_path, more, layers, build, words):
     lines = findings(tmp_path, "P30", layers, build, more)
     assert len(lines) == bool(words) and all(words in f.sentence and f.severity == "warning" for f in lines)
+
+
+TENSOR = "self.turn = torch.arange(8)"
+CHOICE = "self.turn = nn.Parameter(torch.ones(8)) if config.{field} else torch.ones(8)"
+IN_LAYER = LAYER.replace("self.a = config.depth", "if config.rope == 'ntk':\n            " + TENSOR)
+
+
+@pytest.mark.parametrize(
+    ("build", "layers", "stored", "reported"),
+    [
+        (TENSOR, "", {}, True),
+        (f"if config.rope == 'ntk':\n            {TENSOR}", "", {"rope": "linear"}, False),
+        (f"if config.rope == 'ntk':\n            {TENSOR}", "", {"rope": "ntk"}, True),
+        (f"if config.rope == 'ntk':\n            {TENSOR}", "", None, True),  # no config.json: nothing decides
+        (f"if self.config.prefix is not None:\n            {TENSOR}", "", {"model_type": "net-tiny"}, False),
+        (f"if not config.flash and config.rope:\n            {TENSOR}", "", {"flash": True}, False),
+        (f"if config.flash:\n            pass\n        else:\n            {TENSOR}", "", {"flash": True}, False),
+        (f"if config.flash:\n            pass\n        else:\n            {TENSOR}", "", {"flash": False}, True),
+        (CHOICE.format(field="flash"), "", {"flash": True}, False),
+        (CHOICE.format(field="flash"), "", {"flash": False}, True),
+        ("self.a = Layer(config)", IN_LAYER, {"rope": "linear"}, False),
+        ("self.a = Layer(config.vision_config)", IN_LAYER, {"rope": "linear"}, True),  # another configuration
+    ],
+)
+def test_a_branch_that_the_settings_rule_out_is_not_run(tmp_path, build, layers, stored, reported):
+    if stored is not None:
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "net-tiny", **stored}))
+    lines = findings(tmp_path, "P14b", layers, build, arguments="prefix=None, rope='ntk', flash=False, ")
+    assert len(lines) == reported

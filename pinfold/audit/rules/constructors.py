@@ -6,6 +6,7 @@ Only what is evidently a tensor is judged: what torch makes, a parameter, a buff
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from pinfold.audit.finding import Finding
 from pinfold.audit.reachable import (
@@ -20,6 +21,8 @@ from pinfold.audit.reachable import (
     string,
     word,
 )
+from pinfold.audit.rules.config import classes_with_config
+from pinfold.audit.rules.decided import decide, settings
 from pinfold.folder.model_folder import Module, located
 
 FACTORIES = (  # noqa: SIM905
@@ -62,6 +65,7 @@ class _Body:
     constructor: bool = True
     left: list[int] = field(default_factory=lambda: [CALLS])
     known: dict[int, str | None] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def walk(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
@@ -72,10 +76,12 @@ class _Body:
             return
         if isinstance(node, (ast.If, ast.While)):
             self.expressions(node.test)
-            if not any("meta" in word(n) for n in ast.walk(node.test)):
+            holds = decide(node.test, self.settings) if isinstance(node, ast.If) else None
+            if holds is not False and not any("meta" in word(n) for n in ast.walk(node.test)):
                 self.truth(node.test)
                 self.walk(node.body)
-            self.walk(node.orelse)
+            if holds is not True:
+                self.walk(node.orelse)
         elif isinstance(node, (ast.For, ast.AsyncFor)):
             self.expressions(node.iter)
             self.loop(node.target, node.iter)
@@ -142,7 +148,9 @@ class _Body:
         if isinstance(value, (ast.ListComp, ast.SetComp, ast.GeneratorExp)):
             return self.holds(value.elt)
         if isinstance(value, ast.IfExp):
-            return META if META in (self.holds(value.body), self.holds(value.orelse)) else None
+            decided = decide(value.test, self.settings)
+            parts = [*[value.body] * (decided is not False), *[value.orelse] * (decided is not True)]
+            return META if META in map(self.holds, parts) else None
         return self.kind(value)
 
     def registered(self) -> set[str]:
@@ -205,6 +213,7 @@ class _Body:
         held = {k: v for k, v in self.names.items() if k.startswith("self.")} if cls else {}
         inner = _Body(self.code, module, cls, held, self.seen | {id(function)})
         inner.on_cpu, inner.left = self.on_cpu, self.left
+        inner.settings = self.settings if cls else {}
         inner.constructor = bool(cls)
         positional = [a.arg for a in function.args.args if a.arg != "self"]
         inner.names |= {a: self.kind(value) for a, value in zip(positional, node.args, strict=False)}
@@ -323,12 +332,14 @@ def constructors(code: ReachableCode) -> Iterator[Finding]:
     """P14, P14b and P14c in the constructors of torch modules and in what they call."""
     reported: set[tuple[str, int]] = set()
     left = [CALLS]
+    ours, values = classes_with_config(code), settings(code)
     for cls in code.torch_modules:
         module, node = code.folder.classes[cls]
         for init in node.body:
             if not isinstance(init, ast.FunctionDef) or init.name != "__init__":
                 continue
             body = _Body(code, module, cls, seen=frozenset({id(init)}), left=left)
+            body.settings = values if cls in ours else {}
             body.walk(init.body)
             for rule, where, fault, prefix in body.found:
                 if (rule, id(fault)) not in reported:
