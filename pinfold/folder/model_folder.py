@@ -230,6 +230,8 @@ class ModelFolder:
         if not any(auto.startswith("AutoModel") for auto in offered):
             models = [name for name in self.classes if self.kind(name) == "model" and self.is_concrete(name)]
             models = [name for name in models if not self.is_part(name, main)]
+            if any(auto.startswith("AutoModel") for auto in declared):  # beside it, only what has its configuration
+                models = [name for name in models if self._has_config(name, main)]
             bases = [name for name in models if head(name) is None]
             for name in models:
                 if auto := head(name):
@@ -245,6 +247,10 @@ class ModelFolder:
             if kind not in (None, "config", "model"):
                 auto_map.setdefault(DEFAULT_AUTO[kind], f"{self.classes[name][0].name}.{name}")
         return dict(sorted(auto_map.items()))
+
+    def _has_config(self, name: str, config: str | None) -> bool:
+        declared = self.attribute(name, "config_class")
+        return config is not None and config in (getattr(declared, "attr", ""), getattr(declared, "id", ""))
 
     def config_class(self, auto_map: dict[str, str]) -> str | None:
         """The configuration class that the models name, else the only one there is."""

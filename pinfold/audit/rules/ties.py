@@ -80,6 +80,7 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
                 f"{first} random.",
                 cls,
                 fix="Define get_output_embeddings and set_output_embeddings.",
+                releases=releases_of(code, lambda release: release < FIVE),
             )
     elif returns and (keys is None or is_none(keys)) and False not in (flag, config.get("tie_word_embeddings")):
         yield code.finding(
