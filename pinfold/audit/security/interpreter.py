@@ -14,7 +14,7 @@ from pinfold.audit.security.computing import elements_of
 from pinfold.audit.security.expressions import Expressions
 from pinfold.audit.security.lookups import look_up
 from pinfold.audit.security.reached import Reached
-from pinfold.audit.security.state import STEPS, FunctionNode, Scope
+from pinfold.audit.security.state import LONGEST_LINEAGE, STEPS, FunctionNode, Scope
 from pinfold.audit.security.tables.names import WATCHED_MODULES, canonical
 from pinfold.audit.security.values import Call, Instance, Own, Ref, Values, imported_paths, printable_excerpt, union
 from pinfold.folder.model_folder import Module
@@ -182,6 +182,11 @@ class Interpreter(Expressions):
     def do_ClassDef(self, node: ast.ClassDef, scope: Scope) -> None:
         inner = self.scopes.setdefault(node, Scope("class", node, scope.module, scope))
         self.bases[node] = union(*(self.evaluate(base, scope, "base") for base in node.bases))
+        if len(self.lineage(node)) > LONGEST_LINEAGE:
+            words = (
+                f"derives from more than {LONGEST_LINEAGE} classes of this folder; what it has from them is not known."
+            )
+            self.report("S15", node, words)
         for keyword in node.keywords:
             metaclasses = self.evaluate(keyword.value, scope, "base")
             if keyword.arg == "metaclass":

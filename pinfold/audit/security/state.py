@@ -44,6 +44,7 @@ from pinfold.folder.model_folder import Module
 FIELDS = re.compile(r"%[sdri]|\{[^{}/]{0,40}\}")
 # Ways from an object to its class and to the classes that it derives from, which others share.
 HIERARCHY = re.compile(r"^builtins\.type\(\)|__(?:base|bases|mro|thisclass|self_class|class)__|\.mro\(\)")
+LONGEST_LINEAGE = 100  # classes of the folder that one derives from and that are followed
 STEPS = 15_000  # elements that comprehensions and the like may compute in one folder
 # What a function of the folder holds by which other functions are made.
 OF_FUNCTIONS = {"__class__": "types.FunctionType", "__code__": "types.CodeType()"}
@@ -308,29 +309,30 @@ class State(ABC):
 
     def foreign_bases(self, node: ast.AST) -> Values:
         """A class of the folder, and those that it derives from: a change of one of them changes other models too."""
+        lineage = self.lineage(node)
+        foreign = [base for each in lineage for base in self.bases.get(each, ()) if isinstance(base, Ref)]
+        every = tuple(dict.fromkeys([*foreign, *(Own(each) for each in lineage)]))
+        return union(every, (Many((every,), len(every)),))
+
+    def lineage(self, node: ast.AST) -> list[ast.AST]:
+        """A class of the folder with all that it derives from there, as far as they are followed."""
         seen: dict[ast.AST, None] = {node: None}
-        foreign: list[Value] = []
         for current in (queue := [node]):
             for base in self.bases.get(current, ()):
-                if isinstance(base, Own) and base.node not in seen:
+                if isinstance(base, Own) and base.node not in seen and len(seen) <= LONGEST_LINEAGE:
                     seen[base.node] = None
                     queue.append(base.node)
-                elif isinstance(base, Ref):
-                    foreign.append(base)
-        every = tuple(dict.fromkeys([*foreign, *(Own(each) for each in seen)]))
-        return union(every, (Many((every,), len(every)),))
+        return queue
 
     def class_member(self, node: ast.AST, name: str) -> Values:
         """An attribute of a class of the folder, or of its bases; each class is looked at once."""
         groups: list[Values] = []
-        queue = [node]
         seen = {node}
-        while queue:
-            current = queue.pop(0)
+        for current in (queue := [node]):
             scope = self.scopes.get(current)
             if scope is not None and name in scope.names:
                 groups.append(scope.names[name])
-            elif scope is not None:
+            elif scope is not None and len(seen) <= LONGEST_LINEAGE:
                 bases = [base.node for base in self.bases.get(current, ()) if isinstance(base, Own)]
                 queue += [base for base in bases if isinstance(base, ast.ClassDef) and base not in seen]
                 seen |= set(bases)
