@@ -28,7 +28,8 @@ SHAPES = {
     + "".join(f"class C{i}(C{i - 1}): pass\nx{i} = C{i}()\nx{i}.go()\n" for i in range(1, 1500)),
     "classes of two bases each": "class C0: pass\nclass D0: pass\n"
     + "".join(
-        f"class C{i}(C{i - 1}, D{i - 1}):\n    def f(self):\n        return self.go()\nclass D{i}(C{i - 1}, D{i - 1}): pass\n"
+        f"class C{i}(C{i - 1}, D{i - 1}):\n    def f(self):\n        return self.go()\n"
+        f"class D{i}(C{i - 1}, D{i - 1}): pass\n"
         for i in range(1, 700)
     ),
 }

@@ -85,7 +85,7 @@ class Reached:
         return name in ("forward", "generate") or (bool(cls) and (name in CALLED or is_dunder or name[:6] == "_init_"))
 
     def _follow(self, function: ast.AST) -> None:
-        """Reach what a function names, or has inside. A name leads to the same functions each time, so once will do."""
+        """Reach what a function names, or has inside: a name once, as it leads to the same functions each time."""
         origin = self.origin[function]
         stack = list(ast.iter_child_nodes(function))
         while stack:

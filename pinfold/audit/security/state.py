@@ -7,7 +7,6 @@ expressions.py (a subclass that evaluates) and interpreter.py (a subclass that g
 import ast
 import builtins
 import re
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import TypeAlias
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.tables.functions import DELETES
+from pinfold.audit.security.tables.library import STANDARD
 from pinfold.audit.security.tables.names import (
     HUB_SECRETS,
     INTROSPECTION,
@@ -40,6 +40,7 @@ from pinfold.audit.security.values import (
     union,
 )
 from pinfold.folder.model_folder import Module
+from pinfold.folder.releases import exists, releases_of_modules
 
 FIELDS = re.compile(r"%[sdri]|\{[^{}/]{0,40}\}")
 # Ways from an object to its class and to the classes that it derives from, which others share.
@@ -48,6 +49,7 @@ LONGEST_LINEAGE = 100  # classes of the folder that one derives from and that ar
 STEPS = 15_000  # elements that comprehensions and the like may compute in one folder
 # What a function of the folder holds by which other functions are made.
 OF_FUNCTIONS = {"__class__": "types.FunctionType", "__code__": "types.CodeType()"}
+OUT_OF_EVERYTHING = ("gc.get_objects()", "gc.get_referrers()", "gc.get_referents()")
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -63,6 +65,7 @@ class Scope:
     names: dict[str, Values] = field(default_factory=dict)
     elsewhere: dict[str, "Scope"] = field(default_factory=dict)  # global and nonlocal names
     stars: list[str] = field(default_factory=list)  # modules of which every name is imported
+    settings: dict[str, str] = field(default_factory=dict)  # parameter -> the class of settings that it is one of
 
     def top(self) -> "Scope":
         """The scope of the module."""
@@ -82,11 +85,15 @@ class State(ABC):
         self.reports: dict[tuple[str, int, str], Finding] = {}
         self.reported_in: dict[tuple[str, int, str], ast.AST | None] = {}  # the function that a finding is in
         self.unless_reached: set[tuple[str, int, str]] = set()
+        self.only_imports: set[tuple[str, int, str]] = set()  # what is named there is not called there
         self.faults: dict[ast.AST, int] = {}  # function -> line of an error in it
         # (Dicts instead of sets: in the order of the program, so that the same folder always has the same findings.)
         self.calls: dict[ast.AST, dict[ast.AST, None]] = {}  # function -> the folder's functions that it calls
         self.called_at_import: dict[tuple[str, int], dict[ast.AST, None]] = {}  # file and line -> the same
         self.hooks: list[tuple[ast.AST, Module]] = []
+        # Functions that a file imports by their own name, and those that it calls.
+        self.imported: list[tuple[str, ast.AST | None, ast.AST, str]] = []  # file, function, statement, path
+        self.called: set[tuple[str, str]] = set()  # file, path
         # What grows from one reading to the next.
         self.scopes: dict[ast.AST, Scope] = {}
         self.returns: dict[ast.AST, Values] = {}
@@ -98,6 +105,8 @@ class State(ABC):
         self.file = ""
         self.function: ast.AST | None = None
         self.in_main_block = False  # if __name__ == "__main__"
+        self.main_is_lowered = False
+        self.main_blocks: dict[str, list[tuple[int, int]]] = {}  # file -> first and last line of each
         self.steps = STEPS
 
     @abstractmethod
@@ -133,7 +142,10 @@ class State(ABC):
         """Report a name that says by itself what it does."""
         if judgement := judge(path):
             code, severity, words = judgement
-            self.report(code, node, f"{printable_excerpt(path)}{'(...)' * called} {words}.", severity)
+            if called:
+                self.called.add((self.file, path))
+            what = f"{printable_excerpt(path)}(...)" if called else f"names {printable_excerpt(path)}, which"
+            self.report(code, node, f"{what} {words}.", severity)
 
     def report_names(self, values: Values, node: ast.AST, called: bool = False) -> None:
         for path in [value.path for value in values if isinstance(value, Ref)]:
@@ -173,6 +185,8 @@ class State(ABC):
     def bind_name(self, name: str, values: Values, scope: Scope) -> None:
         """Add to what a name can be."""
         scope = scope.elsewhere.get(name, scope)
+        if path := scope.settings.get(name):
+            values = tuple(Ref(f"{path}()") if value == Ref(path) else value for value in values)
         before = scope.names.get(name)
         after = union(before or (), values)
         if before is None or len(after) != len(before):
@@ -219,10 +233,17 @@ class State(ABC):
                 self._report_stored_attribute(owner.path, name, node)
 
     def _report_stored_attribute(self, path: str, name: str | None, node: ast.AST) -> None:
+        if path.startswith(OUT_OF_EVERYTHING):
+            self.report("S11", node, "changes what was taken out of all objects that Python holds.")
+            return
         if "()" in path and not HIERARCHY.search(path):
             return
         if path in ("os.environ", "os.environb") or (path, name) == ("os", "environ"):
             self.report("S09", node, "changes the environment of this process and its children.")
+            return
+        if name and name[0] != "_" and path in releases_of_modules() and not exists(path, name):
+            words = f"adds {printable_excerpt(path)}.{name}, which no release of transformers has"
+            self.report("S11", node, f"{words}, for everything else in the process.", WARNING)
             return
         switch = path.startswith(("torch.backends.", "torch._dynamo.config", "torch._inductor.config"))
         what = f"changes {printable_excerpt(path)}.{name or '...'} for everything else in the process."
@@ -234,6 +255,8 @@ class State(ABC):
             if path in ("os.environ", "os.environb"):
                 name = printable_excerpt(", ".join(known_strings(index)) or "...", 40)
                 self.report("S09", node, f"changes the environment variable {name} of this process.")
+            elif path.startswith(OUT_OF_EVERYTHING):
+                self.report("S11", node, "changes what was taken out of all objects that Python holds.")
             elif path == "builtins.globals()":
                 self.report("S15", node, "makes names of this file at run time.", WARNING)
             elif "()" not in path and len(owners) == 1:
@@ -345,7 +368,6 @@ Rule: TypeAlias = Callable[[State, str, Call, Scope], Values | None]
 NOTHING_TO_SAY = None
 
 
-STANDARD = sys.stdlib_module_names
 # Private names of the standard library that honest code uses.
 USED_PRIVATE = frozenset("_asdict _replace _fields _make _GenericAlias _name _empty _field_defaults _missing_".split())  # noqa: SIM905
 

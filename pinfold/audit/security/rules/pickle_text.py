@@ -9,11 +9,10 @@ import _compat_pickle
 import codecs
 import pickletools
 import re
-import sys
 import warnings
 from typing import BinaryIO
 
-from pinfold.audit.security.tables.library import read_table
+from pinfold.audit.security.tables.library import STANDARD, read_table
 from pinfold.audit.security.tables.names import acts
 
 OPERATIONS = {ord(each.code): each for each in pickletools.opcodes}
@@ -33,7 +32,7 @@ REFUSED = frozenset(  # without what a reader of its own gives to the unpickler
 )
 NUMBER = re.compile(rb"\s*[+-]?(?:0[xXoObB][\da-fA-F_]+|[\d_]*)L?\s*")
 MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
-KNOWN = frozenset((*sys.stdlib_module_names, *_compat_pickle.IMPORT_MAPPING))
+KNOWN = frozenset((*STANDARD, *_compat_pickle.IMPORT_MAPPING))
 MARK, TUPLE, LONG_TEXT, OTHER = "a mark", "a tuple", "a long text", "another object"
 LONGEST_NAME = 300
 CHUNK = 1 << 16
