@@ -129,6 +129,9 @@ def test_a_warning_in_a_main_block_is_nothing():
     "source",
     [
         f"import os\n__name__ = '__main__'\n{MAIN}    os.system('id')",
+        f"import os\nglobals()['__name__'] = '__main__'\n{MAIN}    os.system('id')",
+        f"import os\ng = globals()\ng |= {{'__name__': '__main__'}}\n{MAIN}    os.system('id')",
+        f"import os, sys\nsys.modules[__name__].__name__ = '__main__'\n{MAIN}    os.system('id')",
         f"import os\nfor __name__ in ['__main__']:\n    pass\n{MAIN}    os.system('id')",
         f"import os\n{MAIN}    os.system('id')\nelse:\n    os.system('id')",
         f"import os, runpy\nrunpy.run_path(__file__, run_name='__main__')\n{MAIN}    os.system('id')",

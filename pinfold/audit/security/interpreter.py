@@ -27,7 +27,14 @@ HOOKS = frozenset(
 QUIET_HOOKS = frozenset(("__getstate__", "__getnewargs__", "__getnewargs_ex__", "__del__"))  # unless they do something
 METACLASS_HOOKS = frozenset(("__new__", "__init__", "__call__"))  # of a class below type
 RUNS_WHEN_IMPORTED = frozenset(("antigravity", "this", "idlelib.__main__", "__main__"))
-IN_PLACE = (".__dict__", "os.environ", "os.environb", "sys.modules", "sys.path")  # changed by |= and +=
+IN_PLACE = (
+    ".__dict__",
+    "builtins.globals()",
+    "os.environ",
+    "os.environb",
+    "sys.modules",
+    "sys.path",
+)  # changed by |= and +=
 TOO_DEEP = "is nested too deeply to be read; what it does is not known."
 
 
@@ -106,7 +113,9 @@ class Interpreter(Expressions):
         outside = [finding for key, finding in self.reports.items() if key not in inside]
         if any(finding.severity == ERROR and finding.code in starts for finding in outside):
             return
-        if any("__name__" in scope.names for scope in self.scopes.values() if scope.kind == "module"):
+        if self.makes_names or any(
+            "__name__" in scope.names for scope in self.scopes.values() if scope.kind == "module"
+        ):
             return
         self.main_is_lowered = True
         for key in inside:

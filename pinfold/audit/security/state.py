@@ -106,6 +106,7 @@ class State(ABC):
         self.function: ast.AST | None = None
         self.in_main_block = False  # if __name__ == "__main__"
         self.main_is_lowered = False
+        self.makes_names = False  # at run time, whichever they are
         self.main_blocks: dict[str, list[tuple[int, int]]] = {}  # file -> first and last line of each
         self.steps = STEPS
 
@@ -258,6 +259,7 @@ class State(ABC):
             elif path.startswith(OUT_OF_EVERYTHING):
                 self.report("S11", node, "changes what was taken out of all objects that Python holds.")
             elif path == "builtins.globals()":
+                self.makes_names = True
                 self.report("S15", node, "makes names of this file at run time.", WARNING)
             elif "()" not in path and len(owners) == 1:
                 severe = path.startswith(("sys.", "builtins")) or path.endswith("__dict__")
@@ -333,7 +335,7 @@ class State(ABC):
     def foreign_bases(self, node: ast.AST) -> Values:
         """A class of the folder, and those that it derives from: a change of one of them changes other models too."""
         lineage = self.lineage(node)
-        foreign = [base for each in lineage for base in self.bases.get(each, ()) if isinstance(base, Ref)]
+        foreign: list[Value] = [base for each in lineage for base in self.bases.get(each, ()) if isinstance(base, Ref)]
         every = tuple(dict.fromkeys([*foreign, *(Own(each) for each in lineage)]))
         return union(every, (Many((every,), len(every)),))
 

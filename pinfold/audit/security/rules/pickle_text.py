@@ -111,8 +111,8 @@ class _Unpickling:
         if name in ("GLOBAL", "INST"):
             if name == "INST":
                 self.pop_to_mark()
-            module, attribute = (self.line().decode("utf-8", "replace") for _ in range(2))
-            return self.names(module, attribute, name == "INST")
+            lines = [self.line().decode("utf-8", "replace") for _ in range(2)]
+            return self.names(*lines, at_once=name == "INST")
         argument = self.argument(operation)
         if name == "STACK_GLOBAL":
             attribute, module = self.pop(), self.pop()
