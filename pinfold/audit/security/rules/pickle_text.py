@@ -111,17 +111,17 @@ class _Unpickling:
         if name in ("GLOBAL", "INST"):
             if name == "INST":
                 self.pop_to_mark()
-            lines = [self.line().decode("utf-8", "replace") for _ in range(2)]
-            return self.names(*lines, at_once=name == "INST")
+            module = self.line().decode("utf-8", "replace")
+            return self.names(module, self.line().decode("utf-8", "replace"), name == "INST")
         argument = self.argument(operation)
         if name == "STACK_GLOBAL":
-            attribute, module = self.pop(), self.pop()
-            if LONG_TEXT in (attribute, module):
+            attribute, owner = self.pop(), self.pop()
+            if LONG_TEXT in (attribute, owner):
                 self.named = f"a name of more than {LONGEST_NAME} characters"
                 return True
-            if not isinstance(module, bytes) or not isinstance(attribute, bytes):
+            if not isinstance(owner, bytes) or not isinstance(attribute, bytes):
                 raise Impossible
-            return self.names(module.decode("utf-8", "replace"), attribute.decode("utf-8", "replace"), False)
+            return self.names(owner.decode("utf-8", "replace"), attribute.decode("utf-8", "replace"), False)
         if name in CALLS:
             return self.calls(name)
         self.move(operation, argument)
