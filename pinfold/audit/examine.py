@@ -17,7 +17,7 @@ from pinfold.folder.contents import adapter_inside, check_files, code_elsewhere,
 from pinfold.folder.declared import declared_entries
 from pinfold.folder.filenames import PICKLES
 from pinfold.folder.human_half import read_human_half
-from pinfold.folder.loaded_code import FilesOnDisk, LoadedCode, find_loaded_code
+from pinfold.folder.loaded_code import LARGEST_SETTINGS, FilesOnDisk, LoadedCode, find_loaded_code
 from pinfold.folder.model_folder import ALL_FILES, LARGEST, ModelFolder, read_modules
 from pinfold.folder.releases import every_minor, lowest_version, model_types, release_ranges
 
@@ -110,10 +110,13 @@ def examine(directory: Path, name: str, sizes: dict[str, int] | None = None) -> 
     has_code = bool(folder.modules)
     elsewhere = code_elsewhere(directory)
     references = [*folder.auto_map().values(), *folder.pipelines.values()]
-    runs = find_loaded_code(FilesOnDisk(directory), references, LARGEST, ALL_FILES)
+    files = FilesOnDisk(directory)
+    runs = find_loaded_code(files, references, LARGEST, ALL_FILES, LARGEST_SETTINGS)
     report = Report(name, runnable=bool(has_code or runs.files), foreign_code=bool(elsewhere or runs.foreign))
     report.facts.append(f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB")
     report.facts += _code_that_runs(directory, folder, runs)
+    if files.apart:
+        report.facts.append(f"left out, as environments that no push uploads: {_some(files.apart)}")
     report.facts += _code_elsewhere_and_weights(directory, runs, sizes, elsewhere)
     report.findings = audit(directory, folder if has_code else None)
     report.facts += _accepted_by_author(directory, report.findings)
@@ -147,7 +150,9 @@ def _code_that_runs(directory: Path, folder: ModelFolder, runs: LoadedCode) -> l
     if runs.missing:
         facts.append(f"named by the settings, and not here: {_some(runs.missing)}")
     if rest := [path for path in runs.others if path != "__init__.py"]:
-        facts.append(f"not loaded by from_pretrained: {_some(rest)}")
+        known = not (runs.cut or runs.unread)
+        words = "not loaded by from_pretrained" if known else "not all could be followed; a load may run these too"
+        facts.append(f"{words}: {_some(rest)}")
     return facts
 
 

@@ -28,7 +28,7 @@ from pinfold.common.errors import UserError
 from pinfold.common.files import parse_object
 from pinfold.folder import releases
 from pinfold.folder.filenames import PREPROCESSING
-from pinfold.folder.loaded_code import FilesOnDisk, find_loaded_code
+from pinfold.folder.loaded_code import LARGEST_SETTINGS, FilesOnDisk, find_loaded_code
 from pinfold.folder.model_folder import ALL_FILES, LARGEST, ModelFolder, read_text
 
 __all__ = ["Finding", "audit", "snippets"]
@@ -36,7 +36,6 @@ CONFIGS = (
     *("config.json", "tokenizer_config.json", "generation_config.json", *PREPROCESSING),
     *("sentence_bert_config.json", "config_sentence_transformers.json", "adapter_config.json"),
 )
-SETTINGS = 10_000_000  # bytes of a JSON file
 README = 1_000_000
 
 
@@ -88,7 +87,8 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit, or
     if code:
         yield from _code(code, judge_digest="config.json" in configs)
     else:
-        yield from acts(directory, ModelFolder(directory, {}), [], find_loaded_code(FilesOnDisk(directory)), configs)
+        runs = find_loaded_code(FilesOnDisk(directory), (), LARGEST, ALL_FILES, LARGEST_SETTINGS)
+        yield from acts(directory, ModelFolder(directory, {}), [], runs, configs)
     yield from sentence_rules.modules(directory)
     if "config.json" in configs or folder is None:
         headers = weight_rules.safetensors(directory)
@@ -150,7 +150,7 @@ def reachable_code(
         if isinstance(entry, str) and re.fullmatch(r"(.+--)?\w+\.\w+", entry)
     }
     references = (*places.values(), *named.values(), *folder.pipelines.values())
-    runs = find_loaded_code(FilesOnDisk(directory), references, LARGEST, ALL_FILES)
+    runs = find_loaded_code(FilesOnDisk(directory), references, LARGEST, ALL_FILES, LARGEST_SETTINGS)
     every = [*(place.split(".")[0] for place in references), *(path.removesuffix(".py") for path in runs.files)]
     major, minor = releases.lowest_version(folder).split(".")[:2]
     lowest = int(major), int(minor)
@@ -169,7 +169,7 @@ def read_configs(directory: Path) -> dict[str, dict]:
         path = directory / name
         if not path.is_symlink() and not path.exists():
             continue
-        configs[name] = parse_object(path, read_text(path, directory, SETTINGS, "save the checkpoint again"))
+        configs[name] = parse_object(path, read_text(path, directory, LARGEST_SETTINGS, "save the checkpoint again"))
     return configs
 
 

@@ -6,6 +6,7 @@ transformers 5 also keeps the settings of the parts, each with an auto_map of it
 """
 
 import json
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,9 +90,9 @@ def _looks_there(auto: str, file: str) -> bool:
 
 def _tables(settings: object, everywhere: bool) -> Iterator[tuple[str, object]]:
     """Entries of auto_map tables: of the file, or also of the parts in it."""
-    pending: list[tuple[object, int]] = [(settings, 0)]
+    pending: deque[tuple[object, int]] = deque([(settings, 0)])
     while pending:
-        value, depth = pending.pop(0)
+        value, depth = pending.popleft()
         if not isinstance(value, dict) or depth > DEEPEST:
             continue
         table = value.get("auto_map")

@@ -12,6 +12,7 @@ import posixpath
 import re
 import tokenize
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,14 @@ from typing import Any, Protocol
 from pinfold.folder.filenames import GENERATE
 
 MAX_JSON = 2**20  # bytes of one file of settings
-MAX_SETTINGS = 8 * 2**20  # and of all of them
+LARGEST_SETTINGS = 10_000_000  # bytes of such a file on a reader's own disk
 MAX_MODULE = 2**19  # bytes of one Python file
 MAX_SOURCE = 2**20  # and of all of them: parsing a megabyte can take seconds, in which nothing else runs
 MAX_CODE_FILES = 200
 MAX_NAME = 300  # characters of a made-up name
 _SETTINGS = re.compile(r"(?i)(?:.*/)?(?:[^/]*config[^/]*|modules\.json|model_index\.json)")
 _FILENAME = "code-of-a-repository"
+LINK_OUT = "links out of the folder"
 # As transformers looks for what to download beside a module, in strings and comments too; but in linear time.
 _COPIED = (
     re.compile(r"^[^\S\n]*import\s+\.(\S+)\s*$", re.M),
@@ -83,10 +85,10 @@ class Files(Protocol):
         """
 
 
-def read_settings(files: Files, path: str, room: int = MAX_JSON) -> Any:
+def read_settings(files: Files, path: str, room: int = MAX_JSON, largest: int = MAX_JSON) -> Any:
     """The content of a JSON file; None, and a note, when it cannot be read."""
     try:
-        return json.loads(files.read(path, MAX_JSON, room))
+        return json.loads(files.read(path, largest, room))
     except Unreadable as error:
         files.unread[path] = str(error)
     except (ValueError, RecursionError):
@@ -97,18 +99,51 @@ def read_settings(files: Files, path: str, room: int = MAX_JSON) -> Any:
 class FilesOnDisk:
     """The files below a directory, as `find_loaded_code` reads them.
 
-    Links out of it are left out, and what a checkout keeps beside its files: git's own directory, environments.
+    A load follows links wherever they lead, and so code and settings behind a link out of the directory, and folders
+    behind any link, count as unread. Git's own directory is left out, and so are environments, which a checkout keeps
+    beside its files (``apart``), until something in one is asked for by name.
     """
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, named: Iterable[str] = ()):
         self.directory = directory
         self.unread: dict[str, str] = {}
+        self.apart: list[str] = []
         self._sizes: dict[str, int] = {}
-        for place, folders, names in os.walk(directory):
-            folders[:] = sorted(name for name in folders if not _is_apart(Path(place, name)))
+        self._walk(directory)
+        for path in named:
+            self._bring_back(path)
+
+    def _walk(self, top: Path) -> None:
+        for place, folders, names in os.walk(top):
+            inner = [Path(place, name) for name in sorted(folders)]
+            folders[:] = [path.name for path in inner if not self._leave_out(path)]
             for path in (Path(place, name) for name in sorted(names)):
-                if path.suffix != ".pyc" and path.is_file() and not (path.is_symlink() and leads_out(path, directory)):
-                    self._sizes[path.relative_to(directory).as_posix()] = path.stat().st_size
+                relative = path.relative_to(self.directory).as_posix()
+                if path.is_symlink() and leads_out(path, self.directory):
+                    if path.suffix in (".py", ".json"):
+                        self.unread[relative] = LINK_OUT
+                elif path.suffix != ".pyc" and path.is_file():
+                    self._sizes[relative] = path.stat().st_size
+
+    def _leave_out(self, folder: Path) -> bool:
+        relative = folder.relative_to(self.directory).as_posix()
+        if folder.name == ".git":
+            return True
+        if folder.is_symlink():
+            self.unread[relative] = LINK_OUT if leads_out(folder, self.directory) else "a link to a folder"
+            return True
+        if relative != posixpath.dirname(GENERATE) and _is_environment(folder):
+            self.apart.append(relative)
+            return True
+        return False
+
+    def _bring_back(self, path: str) -> None:
+        """Count the files of an environment after all, where a load reaches one of them."""
+        for folder in [each for each in self.apart if path.startswith(f"{each}/")]:
+            if (self.directory / path).is_file():
+                self.apart.remove(folder)
+                self._walk(self.directory / folder)
+                self._bring_back(path)  # environments can be one in another
 
     @property
     def paths(self) -> list[str]:
@@ -116,6 +151,8 @@ class FilesOnDisk:
         return list(self._sizes)
 
     def __contains__(self, path: str) -> bool:
+        if path not in self._sizes:
+            self._bring_back(path)
         return path in self._sizes
 
     def size(self, path: str) -> int:
@@ -136,14 +173,24 @@ class FilesOnDisk:
             raise Unreadable(str(error.strerror)) from error
 
 
-def _is_apart(folder: Path) -> bool:
-    """Whether a folder of a checkout is not published: git's own, or a virtual environment."""
-    return folder.name == ".git" or (folder / "pyvenv.cfg").is_file()
+def _is_environment(folder: Path) -> bool:
+    """Whether a folder is a virtual environment that works here: a file of that name alone is made in no time."""
+    programs = [folder / "bin" / "python", folder / "Scripts" / "python.exe"]
+    packages = [*folder.glob("lib/python3*/site-packages"), folder / "Lib" / "site-packages"]
+    return (
+        (folder / "pyvenv.cfg").is_file()
+        and any(path.is_file() and os.access(path, os.X_OK) for path in programs)
+        and any(path.is_dir() for path in packages)
+        and not any(path.suffix in (".py", ".json") for path in folder.iterdir())
+    )
 
 
 def leads_out(path: Path, directory: Path) -> bool:
     """Whether a path ends outside of the folder. The blobs of a Hub cache belong to its snapshots."""
-    directory, path = directory.resolve(), path.resolve()
+    try:
+        directory, path = directory.resolve(), path.resolve()
+    except (OSError, RuntimeError):  # in a circle
+        return True
     if path.is_relative_to(directory):
         return False
     snapshot = next((p for p in (directory, *directory.parents) if p.parent.name == "snapshots"), None)
@@ -151,17 +198,22 @@ def leads_out(path: Path, directory: Path) -> bool:
 
 
 def find_loaded_code(
-    files: Files, references: Iterable[str] = (), largest: int = MAX_MODULE, room: int = MAX_SOURCE
+    files: Files,
+    references: Iterable[str] = (),
+    largest: int = MAX_MODULE,
+    room: int = MAX_SOURCE,
+    settings_size: int = MAX_JSON,
 ) -> LoadedCode:
     """Look through all settings of a commit, and through the modules that they name.
 
     Args:
         references: further entries, "module.Class", of a folder that has no settings yet.
         largest: bytes of one Python file that is looked into. room: of all of them.
+        settings_size: bytes of one file of settings that is looked into; of all of them, eight times as many.
     """
     pending: list[str] = []
     foreign: list[str] = []
-    settings = _Settings(files)
+    settings = _Settings(files, settings_size)
     for place, reference in dict.fromkeys([*settings.references(), *(("", each) for each in references)]):
         elsewhere, _, local = reference.rpartition("--")
         if elsewhere:
@@ -171,7 +223,8 @@ def find_loaded_code(
     if GENERATE in files:
         pending.append(GENERATE)
     reached, missing, cut = _follow_imports(list(dict.fromkeys(pending)), files, largest, room)
-    others = sorted(path for path in files.paths if path.endswith(".py") and path not in set(reached))
+    loaded = set(reached)
+    others = sorted(path for path in files.paths if path.endswith(".py") and path not in loaded)
     return LoadedCode(
         tuple(reached),
         tuple(each[:MAX_NAME] for each in missing),
@@ -202,13 +255,14 @@ def auto_map_texts(value: Any) -> list[str]:
 class _Settings:
     """What the JSON files of a repository name as code."""
 
-    def __init__(self, files: Files):
+    def __init__(self, files: Files, largest: int):
         self.files = files
+        self.largest = largest
         self.base = ""  # of an adapter
 
     def references(self) -> Iterator[tuple[str, str]]:
         """(folder, reference to a class), of every JSON file at any depth: each library has its own settings."""
-        files, room = self.files, MAX_SETTINGS
+        files, room = self.files, 8 * self.largest
         names = sorted((path for path in files.paths if path.endswith(".json")), key=lambda path: path.count("/"))
         must = [path for path in names if is_settings(path)]
         must.sort(key=lambda path: (path.count("/"), path != "config.json", path))
@@ -218,7 +272,7 @@ class _Settings:
             # A vocabulary or an index of weights: large, and no library looks for code in it.
             if not is_config and size > min(room, MAX_JSON):
                 continue
-            content = read_settings(files, path, room)
+            content = read_settings(files, path, room, self.largest)
             room -= min(size, room)
             if not is_config:
                 files.unread.pop(path, None)  # whatever it is, it does not hold settings
@@ -285,8 +339,9 @@ def _follow_imports(pending: list[str], files: Files, largest: int, room: int) -
     reached: list[str] = []
     missing: list[str] = []
     seen = set(pending)
-    while pending:
-        path = pending.pop(0)
+    queue = deque(pending)
+    while queue:
+        path = queue.popleft()
         if path not in files:
             missing.append(path)
             continue
@@ -308,7 +363,7 @@ def _follow_imports(pending: list[str], files: Files, largest: int, room: int) -
             files.unread[path] = "not Python that this server understands"
         more = [each for each in dict.fromkeys(imported) if each in files and each not in seen]
         seen.update(more)
-        pending += more
+        queue += more
     return reached, missing, False
 
 

@@ -1,6 +1,7 @@
 """What each kind of expression can be: the layer of the interpreter that evaluates."""
 
 import ast
+import re
 
 from pinfold.audit.finding import WARNING
 from pinfold.audit.security.calls import call_function
@@ -18,6 +19,7 @@ from pinfold.audit.security.rules.process import REGISTRIES, report_registered
 from pinfold.audit.security.state import FunctionNode, Scope, State
 from pinfold.audit.security.tables.names import SENSITIVE, judge
 from pinfold.audit.security.values import (
+    COMPUTED_PLACE,
     MOST_CHARACTERS,
     Call,
     Const,
@@ -40,8 +42,13 @@ from pinfold.audit.security.values import (
     union,
 )
 
+PLACE = re.compile(r"path|dir|folder|file|out|save|root|dest|place")  # of parameters that are places
 PLACEHOLDER = "1"  # for a part of a text that is not known, such as the number of a process
 LONGEST_ANNOTATION = 1000
+LITERALS = (  # the parts of a text that only computes; ** and << could compute for a very long time
+    *(ast.Expression, ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.BinOp, ast.UnaryOp, ast.Load),
+    *(ast.Add, ast.Sub, ast.Div, ast.FloorDiv, ast.UAdd, ast.USub),
+)
 CODE = frozenset(("builtins.compile()", "types.CodeType()", "marshal.loads()", "marshal.load()"))
 ADDERS = frozenset(("append", "appendleft", "add", "insert", "setdefault"))
 CLASS_METHODS = ("__new__", "__init_subclass__", "__class_getitem__")  # without a decorator
@@ -117,6 +124,9 @@ class Expressions(State):
         if isinstance(node.func, ast.Attribute):
             owners = self.evaluate(node.func.value, scope, "base")
             functions = self.attribute(owners, node.func.attr, node.func, True)
+        elif self._computes_only(node, scope):
+            self.report("S01", node, "eval(...) runs a constant text, which only computes a value.", WARNING)
+            return ()
         else:
             functions = self.evaluate(node.func, scope, "call")
         call = self._arguments(node, functions, scope)
@@ -139,6 +149,20 @@ class Expressions(State):
             elif method in ADDERS and isinstance(node.func, ast.Attribute):
                 self._keep(node.func.value, owners, (), union(*call.arguments[-1:]), scope)
         return union(*results)
+
+    def _computes_only(self, node: ast.Call, scope: Scope) -> bool:
+        """``eval("[(1, 3)] + [(2, 3)]")``: the text is written out, and holds neither a name nor a call."""
+        if not isinstance(node.func, ast.Name) or len(node.args) != 1 or node.keywords:
+            return False
+        text = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
+        if not isinstance(text, str) or len(text) > LONGEST_ANNOTATION:
+            return False
+        if self.look_for(node.func.id, scope) != (Ref("builtins.eval"),):
+            return False
+        try:
+            return all(isinstance(part, LITERALS) for part in ast.walk(ast.parse(text.strip(), mode="eval")))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return False
 
     def _report_code(self, functions: Values, call: Call) -> None:
         """Code that is handed to something which may make a function out of it."""
@@ -247,6 +271,8 @@ class Expressions(State):
                 if part.format_spec is not None:
                     self.evaluate(part.format_spec, scope)
                     values = ()
+                if values == (Const(None),):
+                    values = (Const(COMPUTED_PLACE),)
                 parts.append(function_result("builtins.str", [values], {}, False) or values)
             else:
                 parts.append(self.evaluate(part, scope))
@@ -371,8 +397,11 @@ class Expressions(State):
             *zip(ordered, defaults, strict=True),
             *zip(parameters.kwonlyargs, parameters.kw_defaults, strict=True),
         ):
-            self.annotation(parameter.annotation, scope)
-            self.bind_name(parameter.arg, self.evaluate(default, scope, "base") if default else (), inner)
+            self._settings_class(parameter, scope, inner)
+            values = self.evaluate(default, scope, "base") if default else ()
+            if values == (Const(""),) and PLACE.search(parameter.arg):
+                values = (*values, Const(COMPUTED_PLACE))
+            self.bind_name(parameter.arg, values, inner)
         for rest in (parameters.vararg, parameters.kwarg):
             if rest:
                 self.annotation(rest.annotation, scope)
@@ -391,6 +420,14 @@ class Expressions(State):
             for parameter in directories:
                 self.bind_name(parameter.arg, (Given(),), inner)
         self.queue.append((node, inner))
+
+    def _settings_class(self, parameter: ast.arg, scope: Scope, inner: Scope) -> None:
+        """A parameter that is annotated with a class of settings is one of them, whatever its default value says."""
+        self.annotation(parameter.annotation, scope)
+        if isinstance(parameter.annotation, (ast.Name, ast.Attribute)):
+            for path in imported_paths(self.evaluate(parameter.annotation, scope, "base")):
+                if path.endswith("Config"):
+                    inner.settings[parameter.arg] = path
 
     def annotation(self, node: ast.expr | None, scope: Scope) -> None:
         """Read an annotation; of a text, the calls in it, which typing.get_type_hints evaluates."""

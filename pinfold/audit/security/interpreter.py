@@ -14,8 +14,8 @@ from pinfold.audit.security.computing import elements_of
 from pinfold.audit.security.expressions import Expressions
 from pinfold.audit.security.lookups import look_up
 from pinfold.audit.security.reached import Reached
-from pinfold.audit.security.state import STEPS, FunctionNode, Scope
-from pinfold.audit.security.tables.names import WATCHED_MODULES, canonical
+from pinfold.audit.security.state import LONGEST_LINEAGE, STEPS, FunctionNode, Scope
+from pinfold.audit.security.tables.names import WATCHED_MODULES, canonical, judge
 from pinfold.audit.security.values import Call, Instance, Own, Ref, Values, imported_paths, printable_excerpt, union
 from pinfold.folder.model_folder import Module
 
@@ -27,7 +27,14 @@ HOOKS = frozenset(
 QUIET_HOOKS = frozenset(("__getstate__", "__getnewargs__", "__getnewargs_ex__", "__del__"))  # unless they do something
 METACLASS_HOOKS = frozenset(("__new__", "__init__", "__call__"))  # of a class below type
 RUNS_WHEN_IMPORTED = frozenset(("antigravity", "this", "idlelib.__main__", "__main__"))
-IN_PLACE = (".__dict__", "os.environ", "os.environb", "sys.modules", "sys.path")  # changed by |= and +=
+IN_PLACE = (
+    ".__dict__",
+    "builtins.globals()",
+    "os.environ",
+    "os.environb",
+    "sys.modules",
+    "sys.path",
+)  # changed by |= and +=
 TOO_DEEP = "is nested too deeply to be read; what it does is not known."
 
 
@@ -49,15 +56,19 @@ class Interpreter(Expressions):
             self._read_all()
             if not self.changed:
                 break
+        self._report_imports()
         self._report_consequences()  # last: it needs every fault and every call
+        self._lower_main_blocks()
         self._say_from_where()
         order = {module.file: number for number, module in enumerate(self.modules)}
         return sorted(self.reports.values(), key=lambda f: (order.get(f.file, 0), f.line, f.code))
 
     def _read_all(self) -> None:
         self.steps = STEPS
-        for learned in (self.reports, self.faults, self.calls, self.called_at_import, self.hooks):
+        for learned in (self.reports, self.faults, self.calls, self.called_at_import, self.hooks, self.main_blocks):
             learned.clear()
+        self.imported.clear()
+        self.called.clear()
         self.reported_in.clear()
         self.unless_reached.clear()
         for module in self.modules:
@@ -77,6 +88,49 @@ class Interpreter(Expressions):
             self.read_statements(node.body, scope)
         self.function = None
 
+    def _report_imports(self) -> None:
+        """Functions that act and are imported by their name: where the file calls one, that is the act."""
+        for file, function, node, path in self.imported:
+            private = any(part.startswith("_") for part in path.split("."))
+            judgement = judge(path)
+            if judgement is None or ((file, path) in self.called and not private):
+                continue
+            code, severity, words = judgement
+            self.file, self.function = file, function
+            before = self.reports.get((file, getattr(node, "lineno", 0), code))
+            self.report(code, node, f"imports {printable_excerpt(path)}, which {words}.", severity)
+            key = (file, getattr(node, "lineno", 0), code)
+            if self.reports[key] is not before:
+                self.only_imports.add(key)
+        self.function = None
+
+    def _lower_main_blocks(self) -> None:
+        """No load runs what stands below ``if __name__ == "__main__"``, unless something can make it the program."""
+        inside = {
+            key for key in self.reports if self.reported_in.get(key) is None and self._is_in_main_block(*key[:2])
+        }
+        starts = ("S01", "S02", "S04")  # a program, or code by its name, which may be this file as a program
+        outside = [finding for key, finding in self.reports.items() if key not in inside]
+        if any(finding.severity == ERROR and finding.code in starts for finding in outside):
+            return
+        if self.makes_names or any(
+            "__name__" in scope.names for scope in self.scopes.values() if scope.kind == "module"
+        ):
+            return
+        self.main_is_lowered = True
+        for key in inside:
+            finding = self.reports.pop(key)
+            if finding.severity == ERROR:
+                sentence = f"{finding.sentence.removesuffix('.')} (not when the file is imported)."
+                self.reports[key] = dataclasses.replace(finding, sentence=sentence, severity=WARNING)
+
+    def is_lowered(self, file: str, line: int) -> bool:
+        """Whether a line is below ``if __name__ == "__main__"``, and no load runs that."""
+        return self.main_is_lowered and self._is_in_main_block(file, line)
+
+    def _is_in_main_block(self, file: str, line: int) -> bool:
+        return any(first <= line <= last for first, last in self.main_blocks.get(file, ()))
+
     def _say_from_where(self) -> None:
         """Add to each error from where it is reached, and lower what nothing reaches where that matters."""
         if not any(finding.severity == ERROR for finding in self.reports.values()):
@@ -85,7 +139,7 @@ class Interpreter(Expressions):
         reached = Reached(self.modules, at_import)
         for key, finding in self.reports.items():
             function = self.reported_in.get(key)
-            if finding.severity != ERROR or finding.code in ("S12", "S13"):
+            if finding.severity != ERROR or finding.code in ("S12", "S13") or key in self.only_imports:
                 continue
             words = reached.words(function)
             lower = key in self.unless_reached and function is not None and function not in reached.origin
@@ -182,6 +236,11 @@ class Interpreter(Expressions):
     def do_ClassDef(self, node: ast.ClassDef, scope: Scope) -> None:
         inner = self.scopes.setdefault(node, Scope("class", node, scope.module, scope))
         self.bases[node] = union(*(self.evaluate(base, scope, "base") for base in node.bases))
+        if len(self.lineage(node)) > LONGEST_LINEAGE:
+            words = (
+                f"derives from more than {LONGEST_LINEAGE} classes of this folder; what it has from them is not known."
+            )
+            self.report("S15", node, words)
         for keyword in node.keywords:
             metaclasses = self.evaluate(keyword.value, scope, "base")
             if keyword.arg == "metaclass":
@@ -240,7 +299,10 @@ class Interpreter(Expressions):
         for branch in _branches(node):
             self.evaluate(branch.test, scope, "base")
             outer = self.in_main_block
-            self.in_main_block = outer or _is_main(branch.test)
+            if _is_main(branch.test):
+                self.in_main_block = True
+                last = branch.body[-1]
+                self.main_blocks.setdefault(self.file, []).append((branch.body[0].lineno, last.end_lineno or 0))
             self.read_statements(branch.body, scope)
             self.in_main_block = outer
         self.read_statements(branch.orelse, scope)
@@ -318,7 +380,7 @@ class Interpreter(Expressions):
         """``from package import name``, or ``from . import name``."""
         path = canonical("." * bool(node.level) + ".".join(part for part in (node.module, name) if part))
         if not node.level:
-            self.report_name(path, node)
+            self.imported.append((self.file, self.function, node, path))
         return (Ref(path),)
 
     def do_Match(self, node: ast.Match, scope: Scope) -> None:
@@ -366,9 +428,9 @@ def _is_main(test: ast.expr) -> bool:
     """``__name__ == "__main__"``."""
     if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ast.Eq):
         return False
-    right = test.comparators[0]
-    name = isinstance(test.left, ast.Name) and test.left.id == "__name__"
-    return name and isinstance(right, ast.Constant) and right.value == "__main__"
+    sides = (test.left, test.comparators[0])
+    name = any(isinstance(side, ast.Name) and side.id == "__name__" for side in sides)
+    return name and any(isinstance(side, ast.Constant) and side.value == "__main__" for side in sides)
 
 
 def _is_quiet(node: ast.stmt) -> bool:

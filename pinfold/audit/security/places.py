@@ -9,8 +9,15 @@ from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.reached import UNREACHED
 from pinfold.audit.security.run import pickle_findings, security_findings, settings_findings
 from pinfold.common.errors import UserError
-from pinfold.folder.loaded_code import MAX_JSON, FilesOnDisk, LoadedCode, is_settings, read_settings
-from pinfold.folder.model_folder import LARGEST, ModelFolder, Module, parse_module
+from pinfold.folder.loaded_code import (
+    LARGEST_SETTINGS,
+    MAX_CODE_FILES,
+    FilesOnDisk,
+    LoadedCode,
+    is_settings,
+    read_settings,
+)
+from pinfold.folder.model_folder import LARGEST, PYTHON, ModelFolder, Module, parse_module, read_bytes
 
 MOST_OTHERS = 400  # files that no load reaches, and are read all the same
 MOST_BYTES = 10_000_000
@@ -43,28 +50,43 @@ def acts(
     Raises:
         UserError: bandit is not installed.
     """
-    files = FilesOnDisk(directory)
+    files = FilesOnDisk(directory, runs.files)
     broken: list[Finding] = []
     names = {module.name for module in loaded}
     deeper = [path for path in runs.files if path.removesuffix(".py") not in names]
     running = [*loaded, *_read(directory, folder, deeper, broken)]
+    broken += _not_followed(runs, {finding.file for finding in broken})
     yield from security_findings(folder, running, configs)
     yield from settings_findings(_further_settings(files, configs), directory, top=False)
     yield from broken
     yield from pickle_findings(directory, files.paths)
     seen = {module.file for module in running} | {finding.file for finding in broken}
     rest = [path for path in files.paths if path.endswith(".py") and path not in seen]
-    unread: list[Finding] = []
-    others = _read(directory, folder, _affordable(files, rest, unread), unread)
+    left_out: list[Finding] = []
+    others = _read(directory, folder, _affordable(files, rest, left_out), left_out)
     acting = [f for f in security_findings(folder, others, {}, reached=False) if f.severity == ERROR]
-    for finding in (*acting, *unread):
-        yield lowered(finding)
+    for finding in (*acting, *left_out):  # what was not followed may lead into any of these files
+        yield dataclasses.replace(finding, sentence=_without_reach(finding)) if broken else lowered(finding)
+
+
+def _not_followed(runs: LoadedCode, said: set[str]) -> Iterator[Finding]:
+    """Where the search for code ended before its end: what lies behind that is not known."""
+    for path, reason in runs.unread:
+        if path not in said:
+            words = f"{path}: cannot be read ({reason}); which code it holds or names is not known."
+            yield Finding("S15", words, path)
+    if runs.cut:
+        words = f"a load runs more than {MAX_CODE_FILES} Python files; which others it reaches is not known."
+        yield Finding("S15", words)
 
 
 def lowered(finding: Finding) -> Finding:
     """The same in a file that no load reaches: an error is a warning there, and a warning is nothing."""
-    sentence = f"{finding.sentence.replace(f' ({UNREACHED})', '')} {NOT_REACHED}"
-    return dataclasses.replace(finding, sentence=sentence, severity=WARNING)
+    return dataclasses.replace(finding, sentence=f"{_without_reach(finding)} {NOT_REACHED}", severity=WARNING)
+
+
+def _without_reach(finding: Finding) -> str:
+    return finding.sentence.replace(f" ({UNREACHED})", "")
 
 
 def _read(directory: Path, folder: ModelFolder, paths: Iterable[str], broken: list[Finding]) -> list[Module]:
@@ -77,7 +99,7 @@ def _read(directory: Path, folder: ModelFolder, paths: Iterable[str], broken: li
             modules.append(folder.modules[stem])
             continue
         try:
-            module = parse_module(directory / path, (directory / path).read_bytes()[: LARGEST + 1])
+            module = parse_module(directory / path, read_bytes(directory / path, directory, LARGEST, PYTHON))
         except (UserError, OSError) as error:
             reason = str(error).removeprefix(str(directory / path)).strip(": ")
             words = f"{path}: cannot be read ({reason}); what it does is not known."
@@ -106,7 +128,7 @@ def _further_settings(files: FilesOnDisk, configs: dict[str, dict]) -> dict[str,
     """What the other JSON files hold, at any depth, as far as they may be settings."""
     settings: dict[str, object] = {}
     for path in files.paths:
-        limit = MAX_JSON if is_settings(path) else LARGEST_DATA
+        limit = LARGEST_SETTINGS if is_settings(path) else LARGEST_DATA
         if path.endswith(".json") and path not in configs and files.size(path) <= limit:
-            settings[path] = read_settings(files, path)
+            settings[path] = read_settings(files, path, limit, limit)
     return settings

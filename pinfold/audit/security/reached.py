@@ -7,6 +7,7 @@ as reached than is, and what does not is called by nobody but the user's own pro
 # ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
 
 import ast
+from collections import deque
 from collections.abc import Iterable
 
 from pinfold.audit.security.state import FUNCTIONS
@@ -40,14 +41,18 @@ class Reached:
         for module in modules:
             entries += self._read(module.tree, "", None)
         self.origin: dict[ast.AST, str] = {}
-        queue: list[tuple[ast.AST, str]] = [(node, "the import of its file") for node in at_import]
-        queue += [(node, self.label.get(node, "")) for node in entries]
-        while queue:
-            node, origin = queue.pop(0)
-            if node in self.origin:
-                continue
+        self._queue: deque[ast.AST] = deque()
+        for node in at_import:
+            self._reach(node, "the import of its file")
+        for node in entries:
+            self._reach(node, self.label.get(node, ""))
+        while self._queue:
+            self._follow(self._queue.popleft())
+
+    def _reach(self, node: ast.AST, origin: str) -> None:
+        if node not in self.origin:
             self.origin[node] = origin
-            queue += [(other, origin) for other in self._mentioned(node)]
+            self._queue.append(node)
 
     def _read(self, tree: ast.AST, cls: str, function: ast.AST | None) -> list[ast.AST]:
         """Every function below a node; those that libraries call are the result."""
@@ -79,16 +84,19 @@ class Reached:
         is_dunder = name.startswith("__") and name.endswith("__")
         return name in ("forward", "generate") or (bool(cls) and (name in CALLED or is_dunder or name[:6] == "_init_"))
 
-    def _mentioned(self, function: ast.AST) -> list[ast.AST]:
-        """Functions of the folder that a function names, or has inside."""
-        found: list[ast.AST] = []
-        for node in ast.walk(function):
-            if node is not function and isinstance(node, FUNCTIONS):
-                found.append(node)
+    def _follow(self, function: ast.AST) -> None:
+        """Reach what a function names, or has inside: a name once, as it leads to the same functions each time."""
+        origin = self.origin[function]
+        stack = list(ast.iter_child_nodes(function))
+        while stack:
+            node = stack.pop()
+            if isinstance(node, FUNCTIONS):  # what is in it is followed from there
+                self._reach(node, origin)
+                continue
             name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
-            if name:
-                found += self.named.get(name, ())
-        return found
+            for other in self.named.pop(name, ()) if name else ():
+                self._reach(other, origin)
+            stack += ast.iter_child_nodes(node)
 
     def words(self, function: ast.AST | None) -> str:
         """How a finding in a function is reached, for its sentence; "" where that is plain or not known."""

@@ -62,11 +62,13 @@ def security_findings(
     """
     modules = list(modules)
     with _same_depth():
-        findings = Interpreter(modules).findings(READINGS if reached else 1)
+        reader = Interpreter(modules)
+        findings = reader.findings(READINGS if reached else 1)
     for module in modules:
         findings += _source_findings(module)
     if reached:
-        findings += _not_yet_reported(second_opinion(modules), findings)  # after ours, whose sentences say more
+        opinion = (each for each in second_opinion(modules) if not reader.is_lowered(each.file, each.line))
+        findings += _not_yet_reported(opinion, findings)  # after ours, whose sentences say more
     findings = _shortened(findings)
     order = {module.file: number for number, module in enumerate(modules)}
     findings.sort(key=lambda f: (order.get(f.file, len(order)), f.line, f.code))
@@ -151,7 +153,7 @@ def _source_findings(module: Module) -> Iterator[Finding]:
     source = module.source
     for number, line in enumerate(source[:2000].split("\n")[:2], 1):
         match = COOKIE.match(line)
-        if match and match[1].lower().replace("_", "-") not in ("utf-8", "utf8", "ascii"):
+        if match and _encoding(match[1]) not in ("utf-8", "utf8", "ascii", *(("iso-8859-1",) * source.isascii())):
             encoding = printable_excerpt(match[1], 30)
             yield _hidden(
                 module, number, f'declares the encoding "{encoding}": Python reads a different text than you see.'
@@ -176,12 +178,21 @@ def _source_findings(module: Module) -> Iterator[Finding]:
         return
 
 
+def _encoding(name: str) -> str:
+    """An encoding as Python's tokenizer reads its name."""
+    name = name.lower().replace("_", "-")
+    if name[:12] == "utf-8" or name[:12].startswith("utf-8-"):
+        return "utf-8"
+    latin = ("latin-1", "iso-8859-1", "iso-latin-1")
+    return "iso-8859-1" if name[:12] in latin or name[:12].startswith(tuple(f"{each}-" for each in latin)) else name
+
+
 def _read_differently(module: Module) -> Iterator[Finding]:
     """Lines that say another thing in the encoding that the file declares than in the one that people see."""
     if "coding" not in module.source[:2000] or not module.path.is_file():
         return
     lines = module.path.read_bytes()[:MOST_SOURCE].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-    names = [match[1].decode() for line in lines[:2] if (match := COOKIE_BYTES.match(line))]
+    names = [_encoding(match[1].decode()) for line in lines[:2] if (match := COOKIE_BYTES.match(line))]
     for number, line in enumerate(lines, 1):
         seen = line.decode("utf-8", "replace")
         try:

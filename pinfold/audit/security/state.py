@@ -7,7 +7,6 @@ expressions.py (a subclass that evaluates) and interpreter.py (a subclass that g
 import ast
 import builtins
 import re
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import TypeAlias
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.tables.functions import DELETES
+from pinfold.audit.security.tables.library import STANDARD
 from pinfold.audit.security.tables.names import (
     HUB_SECRETS,
     INTROSPECTION,
@@ -40,13 +40,16 @@ from pinfold.audit.security.values import (
     union,
 )
 from pinfold.folder.model_folder import Module
+from pinfold.folder.releases import exists, releases_of_modules
 
 FIELDS = re.compile(r"%[sdri]|\{[^{}/]{0,40}\}")
 # Ways from an object to its class and to the classes that it derives from, which others share.
 HIERARCHY = re.compile(r"^builtins\.type\(\)|__(?:base|bases|mro|thisclass|self_class|class)__|\.mro\(\)")
+LONGEST_LINEAGE = 100  # classes of the folder that one derives from and that are followed
 STEPS = 15_000  # elements that comprehensions and the like may compute in one folder
 # What a function of the folder holds by which other functions are made.
 OF_FUNCTIONS = {"__class__": "types.FunctionType", "__code__": "types.CodeType()"}
+OUT_OF_EVERYTHING = ("gc.get_objects()", "gc.get_referrers()", "gc.get_referents()")
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -62,6 +65,7 @@ class Scope:
     names: dict[str, Values] = field(default_factory=dict)
     elsewhere: dict[str, "Scope"] = field(default_factory=dict)  # global and nonlocal names
     stars: list[str] = field(default_factory=list)  # modules of which every name is imported
+    settings: dict[str, str] = field(default_factory=dict)  # parameter -> the class of settings that it is one of
 
     def top(self) -> "Scope":
         """The scope of the module."""
@@ -81,11 +85,15 @@ class State(ABC):
         self.reports: dict[tuple[str, int, str], Finding] = {}
         self.reported_in: dict[tuple[str, int, str], ast.AST | None] = {}  # the function that a finding is in
         self.unless_reached: set[tuple[str, int, str]] = set()
+        self.only_imports: set[tuple[str, int, str]] = set()  # what is named there is not called there
         self.faults: dict[ast.AST, int] = {}  # function -> line of an error in it
         # (Dicts instead of sets: in the order of the program, so that the same folder always has the same findings.)
         self.calls: dict[ast.AST, dict[ast.AST, None]] = {}  # function -> the folder's functions that it calls
         self.called_at_import: dict[tuple[str, int], dict[ast.AST, None]] = {}  # file and line -> the same
         self.hooks: list[tuple[ast.AST, Module]] = []
+        # Functions that a file imports by their own name, and those that it calls.
+        self.imported: list[tuple[str, ast.AST | None, ast.AST, str]] = []  # file, function, statement, path
+        self.called: set[tuple[str, str]] = set()  # file, path
         # What grows from one reading to the next.
         self.scopes: dict[ast.AST, Scope] = {}
         self.returns: dict[ast.AST, Values] = {}
@@ -97,6 +105,9 @@ class State(ABC):
         self.file = ""
         self.function: ast.AST | None = None
         self.in_main_block = False  # if __name__ == "__main__"
+        self.main_is_lowered = False
+        self.makes_names = False  # at run time, whichever they are
+        self.main_blocks: dict[str, list[tuple[int, int]]] = {}  # file -> first and last line of each
         self.steps = STEPS
 
     @abstractmethod
@@ -132,7 +143,10 @@ class State(ABC):
         """Report a name that says by itself what it does."""
         if judgement := judge(path):
             code, severity, words = judgement
-            self.report(code, node, f"{printable_excerpt(path)}{'(...)' * called} {words}.", severity)
+            if called:
+                self.called.add((self.file, path))
+            what = f"{printable_excerpt(path)}(...)" if called else f"names {printable_excerpt(path)}, which"
+            self.report(code, node, f"{what} {words}.", severity)
 
     def report_names(self, values: Values, node: ast.AST, called: bool = False) -> None:
         for path in [value.path for value in values if isinstance(value, Ref)]:
@@ -172,6 +186,8 @@ class State(ABC):
     def bind_name(self, name: str, values: Values, scope: Scope) -> None:
         """Add to what a name can be."""
         scope = scope.elsewhere.get(name, scope)
+        if path := scope.settings.get(name):
+            values = tuple(Ref(f"{path}()") if value == Ref(path) else value for value in values)
         before = scope.names.get(name)
         after = union(before or (), values)
         if before is None or len(after) != len(before):
@@ -218,10 +234,17 @@ class State(ABC):
                 self._report_stored_attribute(owner.path, name, node)
 
     def _report_stored_attribute(self, path: str, name: str | None, node: ast.AST) -> None:
+        if path.startswith(OUT_OF_EVERYTHING):
+            self.report("S11", node, "changes what was taken out of all objects that Python holds.")
+            return
         if "()" in path and not HIERARCHY.search(path):
             return
         if path in ("os.environ", "os.environb") or (path, name) == ("os", "environ"):
             self.report("S09", node, "changes the environment of this process and its children.")
+            return
+        if name and name[0] != "_" and path in releases_of_modules() and not exists(path, name):
+            words = f"adds {printable_excerpt(path)}.{name}, which no release of transformers has"
+            self.report("S11", node, f"{words}, for everything else in the process.", WARNING)
             return
         switch = path.startswith(("torch.backends.", "torch._dynamo.config", "torch._inductor.config"))
         what = f"changes {printable_excerpt(path)}.{name or '...'} for everything else in the process."
@@ -233,7 +256,10 @@ class State(ABC):
             if path in ("os.environ", "os.environb"):
                 name = printable_excerpt(", ".join(known_strings(index)) or "...", 40)
                 self.report("S09", node, f"changes the environment variable {name} of this process.")
+            elif path.startswith(OUT_OF_EVERYTHING):
+                self.report("S11", node, "changes what was taken out of all objects that Python holds.")
             elif path == "builtins.globals()":
+                self.makes_names = True
                 self.report("S15", node, "makes names of this file at run time.", WARNING)
             elif "()" not in path and len(owners) == 1:
                 severe = path.startswith(("sys.", "builtins")) or path.endswith("__dict__")
@@ -308,29 +334,30 @@ class State(ABC):
 
     def foreign_bases(self, node: ast.AST) -> Values:
         """A class of the folder, and those that it derives from: a change of one of them changes other models too."""
+        lineage = self.lineage(node)
+        foreign: list[Value] = [base for each in lineage for base in self.bases.get(each, ()) if isinstance(base, Ref)]
+        every = tuple(dict.fromkeys([*foreign, *(Own(each) for each in lineage)]))
+        return union(every, (Many((every,), len(every)),))
+
+    def lineage(self, node: ast.AST) -> list[ast.AST]:
+        """A class of the folder with all that it derives from there, as far as they are followed."""
         seen: dict[ast.AST, None] = {node: None}
-        foreign: list[Value] = []
         for current in (queue := [node]):
             for base in self.bases.get(current, ()):
-                if isinstance(base, Own) and base.node not in seen:
+                if isinstance(base, Own) and base.node not in seen and len(seen) <= LONGEST_LINEAGE:
                     seen[base.node] = None
                     queue.append(base.node)
-                elif isinstance(base, Ref):
-                    foreign.append(base)
-        every = tuple(dict.fromkeys([*foreign, *(Own(each) for each in seen)]))
-        return union(every, (Many((every,), len(every)),))
+        return queue
 
     def class_member(self, node: ast.AST, name: str) -> Values:
         """An attribute of a class of the folder, or of its bases; each class is looked at once."""
         groups: list[Values] = []
-        queue = [node]
         seen = {node}
-        while queue:
-            current = queue.pop(0)
+        for current in (queue := [node]):
             scope = self.scopes.get(current)
             if scope is not None and name in scope.names:
                 groups.append(scope.names[name])
-            elif scope is not None:
+            elif scope is not None and len(seen) <= LONGEST_LINEAGE:
                 bases = [base.node for base in self.bases.get(current, ()) if isinstance(base, Own)]
                 queue += [base for base in bases if isinstance(base, ast.ClassDef) and base not in seen]
                 seen |= set(bases)
@@ -343,7 +370,6 @@ Rule: TypeAlias = Callable[[State, str, Call, Scope], Values | None]
 NOTHING_TO_SAY = None
 
 
-STANDARD = sys.stdlib_module_names
 # Private names of the standard library that honest code uses.
 USED_PRIVATE = frozenset("_asdict _replace _fields _make _GenericAlias _name _empty _field_defaults _missing_".split())  # noqa: SIM905
 

@@ -13,6 +13,7 @@ from pinfold.audit.security.tables.names import notable
 
 MOST_CHARACTERS = 1 << 16
 MOST_ITEMS = 2048
+COMPUTED_PLACE = "\N{HORIZONTAL ELLIPSIS}"  # the beginning of a text that a caller chooses, who need not
 MOST_VALUES = 16
 
 

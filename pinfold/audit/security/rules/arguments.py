@@ -7,7 +7,9 @@ import re
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.lookups import is_dotted_name, look_up, report_variable
 from pinfold.audit.security.rules.files import file_rule
+from pinfold.audit.security.rules.library import REPOSITORY
 from pinfold.audit.security.state import NOTHING_TO_SAY, Rule, Scope, State
+from pinfold.audit.security.tables.functions import BY_NAME_ONLY
 from pinfold.audit.security.tables.names import WATCHED_MODULES, canonical, judge
 from pinfold.audit.security.values import (
     Call,
@@ -29,8 +31,6 @@ CHANGES_LIST = frozenset(
     "append insert extend remove clear pop update setdefault __setitem__ __delitem__ sort".split()
 )
 SAFE_YAML = frozenset("SafeLoader CSafeLoader BaseLoader CBaseLoader".split())
-REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")  # as the Hub names one
-BY_NAME_ONLY = 99  # the position of an argument that is only passed by its name
 
 
 # Imports
@@ -144,7 +144,7 @@ def _load_extension(state: State, path: str, call: Call, scope: Scope) -> None:
 
 def _expanded(state: State, path: str, call: Call, scope: Scope) -> Values | None:
     """Variables of the environment that are put into a text."""
-    for text in known_strings(call.argument(0, "path")):
+    for text in known_strings(call.argument(0, "s" if path.endswith("subst_vars") else "path")):
         for name in VARIABLE.findall(text):
             report_variable(state, (Const(name),), call.node)
     return NOTHING_TO_SAY
@@ -165,6 +165,7 @@ HANDLERS: dict[str, Rule] = {
     "inspect.signature": _signature,
     "inspect.Signature.from_callable": _signature,
     "os.path.expandvars": _expanded,
+    "distutils.util.subst_vars": _expanded,
     "builtins.__import__": _import_by_text,
     "importlib.import_module": _import_by_text,
     "importlib.__import__": _import_by_text,

@@ -1,26 +1,37 @@
 """Files that are written, deleted, or read from outside the folder."""
 
-# ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
-
 import ast
 import re
 
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.state import Scope, State
-from pinfold.audit.security.tables.functions import DELETES, OPENERS, PATH_METHODS, PATH_ONLY, WRITERS
+from pinfold.audit.security.tables.functions import (
+    DELETES,
+    FILE_ARGUMENTS,
+    OPENERS,
+    PATH_METHODS,
+    PATH_ONLY,
+    READERS,
+    WRITERS,
+)
 from pinfold.audit.security.tables.names import METHODS
-from pinfold.audit.security.values import Call, Const, Given, Ref, Values, all_given, known_strings, printable_excerpt
+from pinfold.audit.security.values import (
+    COMPUTED_PLACE,
+    Call,
+    Const,
+    Given,
+    Ref,
+    Values,
+    all_given,
+    known_strings,
+    printable_excerpt,
+)
 
 SAVERS = ("save", "write", "export", "dump", "to_")  # how the names of functions begin whose job is to write
 OUTSIDE = re.compile(r"^(?:/|~|[A-Za-z]:[\\/]|\\\\|file:)|(?:^|[/\\])\.\.(?:[/\\]|$)|^\$|^%\w+%")
 # Where a system and its users keep what is theirs.
 PRIVATE = re.compile(
     r"^(?:file:(?://)?)?(?:/(?:etc|proc|root|home|Users|var|sys|run|boot|dev/(?!null|shm|std))\b|~|\$HOME)"
-)
-READERS = frozenset(
-    "os.listdir os.walk os.scandir glob.glob glob.iglob os.readlink shutil.copy shutil.copyfile shutil.copy2 "
-    "shutil.copytree shutil.move pathlib.Path os.path.expanduser mmap.mmap linecache.getline linecache.getlines "
-    "numpy.fromfile numpy.loadtxt numpy.genfromtxt torch.from_file os.open".split()
 )
 
 
@@ -53,14 +64,15 @@ def _opens_for_reading(call: Call) -> bool:
 def file_rule(state: State, path: str, call: Call, scope: Scope) -> Values | None:
     """Files that are opened, written, moved or deleted."""
     if path in OPENERS:
+        name = FILE_ARGUMENTS.get(path, "file")
         if opens_for_writing(call, OPENERS[path]):
-            owner = (Ref("pathlib.Path()"),) if path.startswith("pathlib") else call.argument(0, "file")
+            owner = (Ref("pathlib.Path()"),) if path.startswith("pathlib") else call.argument(0, name)
             report_write(state, path, [owner], call)
         else:
-            report_read(state, path, call.argument(0, "file"), call.node)
+            report_read(state, path, call.argument(0, name), call.node)
         return (Ref(f"{path}()"),)
-    if path in READERS:
-        report_read(state, path, call.argument(0, "path"), call.node)
+    for place in READERS.get(path, ()):
+        report_read(state, path, call.argument(*place), call.node)
     if path == "logging.basicConfig" and "filename" in call.keywords:
         report_write(state, path, [call.keywords["filename"]], call)
     elif path in WRITERS:
@@ -96,21 +108,30 @@ def report_write(state: State, name: str, places: list[Values], call: Call, dele
     if inside and not deletes and not temporary:
         return
     words = "deletes or moves files" if deletes else "writes files"
-    texts = known_strings(tuple(values))
+    texts = _without_empty_beginning(known_strings(tuple(values)))
     if not inside:
         where = "outside the directory that saving was given"
     elif temporary:
         where = "below a temporary directory"
     else:
         where = "in the directory that it was given"
-    constant = any(isinstance(v, Const) for v in values)
+    constant = any(isinstance(v, Const) for v in values) and not all(t.startswith(COMPUTED_PLACE) for t in texts)
     expected = inside or (_writes_to_parameter(state.function, call) and not constant)
     if texts and not inside:
-        where = f'at "{printable_excerpt(texts[0])}", {where}'
+        start, _, rest = texts[0].rpartition(COMPUTED_PLACE)
+        place = f'at "{start}...{printable_excerpt(rest)}" of a place' if rest else "at a place"
+        computed = f"{place} that is computed" if COMPUTED_PLACE in texts[0] else ""
+        where = computed or f'at "{printable_excerpt(texts[0])}", {where}'
     outside = any(OUTSIDE.search(text) for text in texts)
     unless_reached = not deletes and not outside
     severity = WARNING if expected else ERROR
     state.report("S07", call.node, f"{printable_excerpt(name)}(...) {words} {where}.", severity, unless_reached)
+
+
+def _without_empty_beginning(texts: list[str]) -> list[str]:
+    """Places of which the beginning is the caller's: what they are with nothing before them is a default's matter."""
+    begun = {text.replace(COMPUTED_PLACE, "") for text in texts if COMPUTED_PLACE in text}
+    return [text for text in texts if text not in begun or PRIVATE.match(text)]
 
 
 def _writes_to_parameter(function: ast.AST | None, call: Call) -> bool:

@@ -14,7 +14,7 @@ from pinfold.audit.security.tables.names import SENSITIVE, WATCHED_MODULES, cano
 from pinfold.audit.security.values import Call, Const, Many, Table, Values, known_strings, printable_excerpt
 
 ADDRESS = re.compile(r"^(?:https?|ftps?|s3|gs|gcs|hf|hf-hub|hf_hub|ssh|sftp|wss?|git\+https?)(?:://|:)", re.IGNORECASE)
-REPOSITORY = re.compile(r"^[\w.-]+/[\w.-]+$")
+REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")  # as the Hub names one; "./data" is a place
 DEEPEST = 4
 WORDS = {
     "text": ("S01", "runs the text that it is given as a program"),
@@ -133,7 +133,7 @@ HANDLERS: dict[str, Callable[[State, str, Call, Reach, tuple[Reach, ...]], None]
 
 def report_address(state: State, path: str, call: Call) -> None:
     """An address that is written out and handed to something outside the folder, which no table knows."""
-    if path.startswith("builtins.") or path.rpartition(".")[2] in OF_TEXTS:
+    if path.startswith(("builtins.", "urllib.request.Request")) or path.rpartition(".")[2] in OF_TEXTS:
         return
     for values in (*call.arguments, *call.keywords.values()):
         for text in known_strings(values):

@@ -1,31 +1,31 @@
 """Files that hold pickles under names that do not say so, by what is in them."""
 
-import pickletools
 import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from pinfold.audit.finding import WARNING, Finding
+from pinfold.audit.security.rules.pickle_text import TOO_LONG, what_it_names
+from pinfold.audit.security.values import printable_excerpt
 from pinfold.folder.filenames import PICKLES
 
-# A pickle of protocol 2 and later, and one of protocol 0 or 1 that begins with a name or an object.
+# A pickle of protocol 2 and later, of which no name has to be found.
 BINARY = re.compile(rb"\x80[\x02-\x05](?:[\x95\]}(cKJMXUC\x8c\x80\x8a\x88\x89N\)]|$)")
-TEXT = re.compile(rb"(?:\(|\(lp0\n|\(dp0\n)?[ci][A-Za-z_][\w.]*\r?\n[A-Za-z_]\w*\r?\n")
 OBJECTS = re.compile(rb"\x93NUMPY.{4,8}\{[^}]{0,200}'descr': '?\|O", re.DOTALL)
 SAID = (*PICKLES, ".joblib", ".dill", ".npz", ".msgpack", ".pyc")
 HEAD = 512
 UNREADABLE = (zipfile.BadZipFile, ValueError, NotImplementedError)
-LARGEST_TEXT = 1 << 20
 
 
 def hidden_pickles(directory: Path, paths: list[str]) -> Iterator[Finding]:
     """Findings of the files of a directory, weights under their usual names aside."""
+    siblings = frozenset(path.partition("/")[0].removesuffix(".py") for path in paths if path.endswith(".py"))
     for path in paths:
         if path.lower().endswith(SAID) or path.endswith(".py"):
             continue
         try:
-            words = _pickle_in(directory / path)
+            words = _pickle_in(directory / path, siblings)
         except UNREADABLE:  # another reader may be less strict than Python's
             sentence = f"{path}: begins as an archive and cannot be looked into; it may hold a pickle."
             yield Finding("S06", sentence, path, severity=WARNING)
@@ -35,18 +35,7 @@ def hidden_pickles(directory: Path, paths: list[str]) -> Iterator[Finding]:
             yield Finding("S06", sentence, path)
 
 
-def _is_whole_pickle(path: Path) -> bool:
-    """Whether a text is one pickle from its beginning to its end; a list of words can begin like one."""
-    with open(path, "rb") as file:
-        content = file.read(LARGEST_TEXT)
-    try:
-        operations = [operation.name for operation, _, _ in pickletools.genops(content)]
-    except Exception:  # whatever is wrong with it, nothing unpickles it
-        return False
-    return operations[-1:] == ["STOP"]
-
-
-def _pickle_in(path: Path) -> str:
+def _pickle_in(path: Path, siblings: frozenset[str]) -> str:
     """What of a pickle a file holds; "" where it holds none.
 
     Raises:
@@ -55,8 +44,12 @@ def _pickle_in(path: Path) -> str:
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD)
-        if BINARY.match(head) or (TEXT.match(head) and _is_whole_pickle(path)):
-            return "a pickle under another name"
+            file.seek(0)
+            named = what_it_names(file, siblings)
+        if named == TOO_LONG:
+            return named
+        if named or BINARY.match(head):
+            return "a pickle under another name" + f" ({printable_excerpt(named)})" * bool(named)
         if OBJECTS.match(head):
             return "an array of Python objects, which is a pickle"
         if head.startswith(b"PK\x03\x04"):

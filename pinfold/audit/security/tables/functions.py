@@ -22,6 +22,8 @@ RUNS_FIRST = re.compile(
     r"(?:map|map_async|starmap|starmap_async|imap|imap_unordered|apply|apply_async|submit)$"
 )
 
+BY_NAME_ONLY = 99  # the position of an argument that is only passed by its name
+
 # What writes, moves or deletes -> positions and names of the arguments that are paths. Those in DELETES destroy
 # something, even inside the given directory.
 WRITERS: dict[str, tuple[tuple[int, str], ...]] = {
@@ -77,7 +79,46 @@ DELETES = frozenset(
     "os.remove os.unlink os.rmdir os.removedirs os.rename os.renames os.replace os.truncate shutil.rmtree "
     "shutil.move".split()
 )
-# What opens a file -> position of the mode.
+# What reads a place -> positions and names of the arguments that are places; "" where it has to be by position.
+READERS: dict[str, tuple[tuple[int, str], ...]] = {
+    "os.listdir": ((0, "path"),),
+    "os.walk": ((0, "top"),),
+    "os.fwalk": ((0, "top"),),
+    "os.scandir": ((0, "path"),),
+    "os.readlink": ((0, "path"),),
+    "os.open": ((0, "path"),),
+    "os.path.expanduser": ((0, "path"),),
+    "glob.glob": ((0, "pathname"), (BY_NAME_ONLY, "root_dir")),
+    "glob.iglob": ((0, "pathname"), (BY_NAME_ONLY, "root_dir")),
+    "shutil.copy": ((0, "src"),),
+    "shutil.copyfile": ((0, "src"),),
+    "shutil.copy2": ((0, "src"),),
+    "shutil.copytree": ((0, "src"),),
+    "shutil.move": ((0, "src"),),
+    "pathlib.Path": ((0, ""), (1, ""), (2, "")),
+    "mmap.mmap": ((0, "fileno"),),
+    "linecache.getline": ((0, "filename"),),
+    "linecache.getlines": ((0, "filename"),),
+    "numpy.fromfile": ((0, "file"),),
+    "numpy.loadtxt": ((0, "fname"),),
+    "numpy.genfromtxt": ((0, "fname"),),
+    "numpy.memmap": ((0, "filename"),),
+    "torch.from_file": ((0, "filename"),),
+}
+# What opens a file -> position of the mode. Most call the file that they are given "file".
+FILE_ARGUMENTS = {
+    "codecs.open": "filename",
+    "gzip.open": "filename",
+    "gzip.GzipFile": "filename",
+    "bz2.open": "filename",
+    "bz2.BZ2File": "filename",
+    "lzma.open": "filename",
+    "lzma.LZMAFile": "filename",
+    "tarfile.open": "name",
+    "h5py.File": "name",
+    "os.fdopen": "fd",
+    "wave.open": "f",
+}
 OPENERS = {
     "builtins.open": 1,
     "io.open": 1,

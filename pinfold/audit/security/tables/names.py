@@ -84,7 +84,12 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "os.spawnle os.spawnlp os.spawnlpe os.spawnv os.spawnve os.spawnvp os.spawnvpe subprocess. _posixsubprocess. "
         "pty. platform.popen commands. pexpect. plumbum. sh. fabric. invoke. asyncio.create_subprocess_exec "
         "asyncio.create_subprocess_shell asyncio.subprocess. "
-        "concurrent.futures.ProcessPoolExecutor pip. ensurepip. venv. setuptools. distutils. _winapi. win32process. "
+        "concurrent.futures.ProcessPoolExecutor pip. ensurepip. venv. setuptools. distutils.spawn. distutils.core. "
+        "distutils.cmd. distutils.command. distutils.dist. distutils.ccompiler. distutils.unixccompiler. "
+        "distutils.cygwinccompiler. distutils.msvccompiler. distutils._msvccompiler. distutils.msvc9compiler. "
+        "distutils.bcppcompiler. distutils.archive_util. distutils.config. distutils.util.execute "
+        "distutils.util.byte_compile distutils.util.run_2to3 distutils.util.copydir_run_2to3 "
+        "distutils.sysconfig.customize_compiler _winapi. win32process. "
         "psutil.Popen git. torch.distributed.run. torch.distributed.launch. torch.distributed.elastic. webbrowser. "
         "antigravity. pipes. mailcap. pydoc.pipepager pydoc.tempfilepager pydoc.pager ",
     ),
@@ -119,7 +124,7 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "paramiko. zmq. grpc. boto3. botocore. pycurl. httplib2. tornado. twisted. flask. fastapi. uvicorn. gradio. "
         "asyncio.open_connection asyncio.open_unix_connection asyncio.start_server asyncio.start_unix_server "
         "logging.handlers. torch.hub.load torch.hub.load_state_dict_from_url torch.hub.download_url_to_file "
-        "torch.hub.list torch.hub.help torch.hub.urlopen torch.hub.Request torch.utils.model_zoo. "
+        "torch.hub.list torch.hub.help torch.utils.model_zoo. "
         "torch.distributed.rpc. wandb. mlflow. sentry_sdk. "
         "requests_toolbelt. gdown. wget. fsspec. gcsfs. s3fs. datasets.load_dataset nltk.download "
         "dns. scapy. socks. curl_cffi. pyngrok. transformers.utils.hub.http_get",
@@ -155,7 +160,11 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "zipimport. pkgutil.resolve_name pkgutil.get_loader pkgutil.find_loader pkgutil.ImpImporter pydoc.locate "
         "pydoc.safeimport pydoc.importfile site.addsitedir site.main "
         "transformers.dynamic_module_utils. torch.package. hydra.utils. omegaconf.OmegaConf.register_new_resolver "
-        "pkg_resources. stevedore. xmlrpc.server.resolve_dotted_attribute",
+        "pkg_resources.load_entry_point pkg_resources.iter_entry_points pkg_resources.run_script "
+        "pkg_resources.run_main pkg_resources.require pkg_resources.get_entry_info pkg_resources.get_entry_map "
+        "pkg_resources.EntryPoint pkg_resources.working_set pkg_resources.WorkingSet pkg_resources.Environment "
+        "pkg_resources.find_distributions pkg_resources.register_loader_type pkg_resources.register_finder stevedore. "
+        "xmlrpc.server.resolve_dotted_attribute",
     ),
     (
         "S05",
@@ -210,6 +219,7 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "torch.distributed.scatter_object_list torch.distributed.gather_object torch.distributed.all_gather_object",
     ),
     ("S07", WARNING, "writes temporary files", "tempfile. "),
+    ("S07", ERROR, "writes, moves or deletes files", "distutils.dir_util. distutils.file_util."),
     ("S07", WARNING, "writes files of measurements", "torch.utils.tensorboard. tensorboardX."),
     (
         "S08",
@@ -229,7 +239,12 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "os.path.expanduser pathlib.Path.home pathlib.PosixPath.home pathlib.Path().expanduser getpass.getuser pwd. "
         "grp. os.getlogin os.uname platform.node platform.uname uuid.getnode os.getuid os.path.expandvars",
     ),
-    ("S09", ERROR, "changes the environment of this process and its children", "os.putenv os.unsetenv"),
+    (
+        "S09",
+        ERROR,
+        "changes the environment of this process and its children",
+        "os.putenv os.unsetenv distutils.util.check_environ",
+    ),
     ("S09", WARNING, "changes what this process may do", "os.chdir os.chroot os.umask os.setuid os.setgid os.nice"),
     (
         "S11",
@@ -239,7 +254,7 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "sys.meta_path sys.path_hooks sys.path_importer_cache sys.excepthook sys.unraisablehook sys.displayhook "
         "sys.breakpointhook sys.monitoring. "
         "threading.settrace threading.setprofile threading.excepthook threading.settrace_all_threads "
-        "gc.get_objects gc.get_referrers gc.get_referents gc.callbacks codecs.register "
+        "gc.callbacks codecs.register "
         "codecs.register_error unittest.mock. mock. forbiddenfruit. wrapt. gorilla. "
         "faulthandler.register warnings.showwarning sys.setswitchinterval "
         "readline. rlcompleter. sitecustomize. usercustomize.",
@@ -250,6 +265,12 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "runs beside the program or after it",
         "threading.Thread threading.Timer threading.start_new_thread threading.start_joinable_thread "
         "concurrent.futures.ThreadPoolExecutor weakref.finalize ",
+    ),
+    (
+        "S15",
+        WARNING,
+        "looks through all objects that Python holds",
+        "gc.get_objects gc.get_referrers gc.get_referents",
     ),
     (
         "S15",
@@ -270,7 +291,7 @@ for _code, _severity, _words, _names in _TABLE:
 
 # Constants, exceptions and types below a listed module: naming them has no effect.
 _HARMLESS = re.compile(
-    r"^(?:subprocess\.(?:PIPE|STDOUT|DEVNULL)|socket\.(?:AF|SOCK|SOL|SO|IPPROTO|TCP|MSG)_\w+|ssl\.[A-Z_]+)$|\.(?:exceptions?(?:\.\w+)*|\w*(?:Error|Exception|Warning|Expired)|cpu_count|current_process"
+    r"^(?:subprocess\.(?:PIPE|STDOUT|DEVNULL)|socket\.(?:AF|SOCK|SOL|SO|IPPROTO|TCP|MSG)_\w+|ssl\.[A-Z_]+)$|^urllib\.request\.Request$|\.(?:exceptions?(?:\.\w+)*|\w*(?:Error|Exception|Warning|Expired)|cpu_count|current_process"
     r"|get_start_method|CompletedProcess|Response|c_\w+|__version__|__name__|__doc__|__file__"
     r"|assert_\w+|CUDA_HOME|ROCM_HOME|is_available|is_initialized|is_kernels_available|is_fsspec|quote|gettempdir)$"
 )
@@ -343,6 +364,8 @@ METHODS = {
     "import_module": ("S04", _IMPORTS),
     "exec_module": ("S04", _IMPORTS),
     "load_module": ("S04", _IMPORTS),
+    "load_entry_point": ("S04", _IMPORTS),
+    "run_script": ("S04", _IMPORTS),
     "load_library": ("S05", _NATIVE),
     "LoadLibrary": ("S05", _NATIVE),
     "CDLL": ("S05", _NATIVE),
@@ -405,6 +428,8 @@ def canonical(path: str) -> str:
     parts[0] = SAME.get(parts[0]) or copied(parts[0])
     if len(parts) > 1 and ".".join(parts[:2]) in ("torch.pickle", "urllib.request.os"):
         parts = parts[1:]
+    elif parts[:2] == ["torch", "hub"] and parts[2:3] in (["urlopen"], ["Request"]):  # it has them from there
+        parts = ["urllib", "request", *parts[2:]]
     text = ".".join(parts) + (f"({rest}" if rest else "")
     if text.startswith(("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePath")):
         text = "pathlib.Path" + text.split("Path", 1)[1]
