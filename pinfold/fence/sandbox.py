@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.common.errors import UserError
-from pinfold.fence import cgroups, mounts
+from pinfold.fence import mounts
 
 # Strongest first; a machine gets the first that works on it.
 BUBBLEWRAP = (
@@ -45,12 +45,10 @@ class Fence:
     Args:
         program: "bwrap", "unshare", or "" where neither works.
         options: of the program, for its namespaces.
-        group: memory and tasks of all processes together are limited by the kernel, not only looked at.
     """
 
     program: str = ""
     options: tuple[str, ...] = ()
-    group: bool = False
 
     @property
     def whole(self) -> bool:
@@ -89,12 +87,11 @@ class Fence:
 def available() -> Fence:
     """The strongest fence that this machine allows, each tried with the mounts of a real run."""
     levels = [("bwrap", BUBBLEWRAP), *(("unshare", options) for options in NAMESPACES)]
-    group = cgroups.available()
     for program, options in levels:
-        fence = Fence(program, options, group)
+        fence = Fence(program, options)
         if shutil.which(program) and _works(fence):
             return fence
-    return Fence(group=group)
+    return Fence()
 
 
 def _works(fence: Fence) -> bool:
