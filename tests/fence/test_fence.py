@@ -12,64 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from fence.levels import LEVELS, whole
 
 from pinfold.common.errors import UserError
+from pinfold.fence import cgroups, sandbox
 from pinfold.fence import process as fence
-from pinfold.fence import sandbox
-
-# What every script here ends with, as fenced/main.py does.
-END = """
-import socket
-connection = socket.socket(fileno=int(sys.argv[2]))
-
-def close(name):
-    connection.sendall((name + "\\n").encode())
-    connection.recv(1)
-
-def end(**said):
-    json.dump({"failures": [], **said}, open(request["answer"], "w"))
-    close("answer.json")
-    close("")
-"""
-START = "import json, os, signal, sys, time\nrequest = json.load(open(sys.argv[1]))\n" + END
-LEVELS = {"bubblewrap": ("bwrap", sandbox.BUBBLEWRAP), "nothing": ("", ())}
-LEVELS |= {f"unshare {number}": ("unshare", options) for number, options in enumerate(sandbox.NAMESPACES, 1)}
-# the strongest that this machine has, and none: the others are tried with what takes long
-FIRST = [
-    name for name, at in LEVELS.items() if at[0] == fence.available().program and at[1] == fence.available().options
-]
-EACH = [name if name in (*FIRST, "nothing") else pytest.param(name, marks=pytest.mark.slow) for name in LEVELS]
-whole = pytest.mark.skipif(not fence.available().whole, reason="this machine allows no whole sandbox")
-
-
-@pytest.fixture(params=EACH)
-def level(request, monkeypatch):
-    """Each level that this machine allows, as if it were the strongest."""
-    at = sandbox.Fence(*LEVELS[request.param])
-    if at.program and not (shutil.which(at.program) and sandbox._works(at)):
-        pytest.skip(f"this machine lacks {at.program} or refuses its namespaces, so {request.param} cannot be tried")
-    monkeypatch.setattr(fence, "available", lambda: at)
-    return at
-
-
-@pytest.fixture
-def run(tmp_path):
-    """run(code, **request) -> what the code says with end(...); further arguments of the fence as options={...}."""
-    work = tmp_path / "a place"
-    (work / "staged").mkdir(parents=True)
-    (work / "staged" / "file").touch()
-    (work / "made").mkdir()
-
-    def run(code, options=None, **request):
-        (tmp_path / "code").mkdir(exist_ok=True)
-        script = tmp_path / "code" / "script.py"
-        script.write_text(START + code)
-        more = {"visible": [work / "staged"], "writable": [work / "made"], **(options or {})}
-        return fence.run_sandboxed(request, work, script=script, **more)
-
-    run.work, run.outside = work, tmp_path
-    return run
-
 
 WRITES = """
 os.system("mount -o remount,rw / 2>/dev/null; mount -o remount,bind,rw / 2>/dev/null; umount / 2>/dev/null")
@@ -372,6 +319,18 @@ LIMITS = {
         {"memory": 200 << 20},
         "it needed more than (200 MiB|0.195 GiB) of memory",
     ),
+    "memory that several share": (
+        "import mmap\nm = mmap.mmap(-1, 1500 << 20)\n"
+        'for n in range(150):\n    m.write(b"x" * (10 << 20))\n    time.sleep(0.02)\n' + WAIT,
+        {"memory": 300 << 20},
+        "it needed more than (300 MiB|0.293 GiB) of memory",
+    ),
+    "memory in mapped files without names": (
+        'import mmap\nf = os.memfd_create("x")\nos.truncate(f, 1500 << 20)\nm = mmap.mmap(f, 1500 << 20)\n'
+        'os.close(f)\nfor n in range(150):\n    m.write(b"x" * (10 << 20))\n    time.sleep(0.02)\n' + WAIT,
+        {"memory": 300 << 20},
+        "it needed more than (300 MiB|0.293 GiB) of memory",
+    ),
     "processes, while much is handed over": (
         'open("handed/x", "wb").truncate(3 << 30)\nfor n in range(50):\n    os.link("handed/x", f"handed/{n}")\n'
         'connection.sendall(b"".join(b"%d\\n" % n for n in range(50)))\n' + THREADS + WAIT,
@@ -394,16 +353,24 @@ def test_a_limit_holds_for_all_processes_together(run, level, monkeypatch, what)
     assert time.monotonic() - before < 15
 
 
-@pytest.mark.skipif(not fence.available().group, reason="this machine allows no control group")
-def test_a_group_of_the_kernel_ends_what_takes_too_much_at_once(tmp_path):
-    from pinfold.fence import cgroups
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what processes use")
+@pytest.mark.parametrize("what", [what for what in LIMITS if what.startswith(("processes", "memory"))])
+def test_a_limit_holds_where_no_group_of_the_kernel_can_be_made(run, monkeypatch, what):
+    code, options, words = LIMITS[what]
+    monkeypatch.setattr(fence, "TASKS", 40)
+    monkeypatch.setattr(cgroups, "_make", lambda memory, tasks: {})
+    with pytest.raises(UserError, match=words):
+        run(code, options={"seconds": 20, **options})
 
-    code = "import os, time\nx = [os.fork() for _ in range(3)]\ny = b'x' * (200 << 20)\ntime.sleep(5)"
-    with cgroups.group(300 << 20, 50) as group:
-        assert group.directories
-        process = subprocess.run([sys.executable, "-c", code], preexec_fn=group.enter, capture_output=True, timeout=60)
-        assert group.ran_out_of_memory, process
-    assert not any(directory.exists() for directory in group.directories)
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what processes use")
+def test_memory_that_several_processes_share_is_not_too_much(run, monkeypatch):
+    monkeypatch.setattr(cgroups, "_make", lambda memory, tasks: {})
+    code = 'import mmap\nm = mmap.mmap(-1, 150 << 20)\nm.write(b"x" * (150 << 20))\n'
+    code += (
+        "for _ in range(3):\n    if os.fork() == 0:\n        m[::4096]\n        time.sleep(1.5)\n        os._exit(0)\n"
+    )
+    run(code + "time.sleep(1)\nend()", options={"memory": 300 << 20})
 
 
 # --- what is said of it ---
