@@ -64,9 +64,10 @@ def verify(folder: Path, seconds: float = 60, progress: bool = True) -> Verifica
         seconds: how long one class may take.
 
     Raises:
-        UserError: the folder holds no generated file.
+        UserError: the folder holds no generated file, or this is Windows.
     """
     require_ruff()
+    fence.available()
     workspace = new_workspace()
     generated = sorted(p for p in folder.glob("*.py") if files.is_made(p))
     if not generated:

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from fence.levels import LEVELS, whole
 
+from pinfold.cli.main import main as command
 from pinfold.common.errors import UserError
+from pinfold.convert.verify import verify as convert
 from pinfold.fence import cgroups, sandbox
 from pinfold.fence import process as fence
 
@@ -376,6 +378,27 @@ def test_memory_that_several_processes_share_is_not_too_much(run, monkeypatch):
 # --- what is said of it ---
 
 
+def test_windows_cannot_verify_and_the_command_says_what_can(run, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sandbox, "POSIX", False)
+    (tmp_path / "modeling_x.py").write_text("# Made by pinfold from modular_x.py\n")
+    folder = str(sandbox.PACKAGE.parent / "resnet_model")
+    for arguments in (["summarize", folder], ["check", "--suite", folder]):
+        assert command(arguments) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith("which needs Linux or macOS; on Windows run pinfold in WSL")
+    for call in (lambda: run("end()"), lambda: convert(tmp_path)):
+        with pytest.raises(UserError, match="on Windows run pinfold in WSL"):
+            call()
+    page = (sandbox.PACKAGE.parent / "docs" / "install.md").read_text()
+    assert "Windows cannot verify" in page and "needs WSL" in page
+
+
+def test_the_sandbox_can_be_imported_where_there_are_no_accounts():
+    code = "import sys\nsys.modules.update(pwd=None, resource=None, fcntl=None)\nimport pinfold.fence.process"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=sandbox.PACKAGE.parent)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_level_names_what_it_lacks():
     words = {name: sandbox.Fence(*at).describe() for name, at in LEVELS.items()}
     assert words["bubblewrap"] == words["unshare 1"] and "as this machine" not in words["bubblewrap"]
@@ -470,7 +493,8 @@ def test_what_another_user_alone_may_read_is_said_so_and_a_copy_is_read(run, mod
     if (mode, group) in ((0o604, 65534), (0o640, 0)):  # everybody may read it, or root's group
         assert run(reads, {"visible": [directory]}, place=str(directory))["text"] == "{}"
         return
-    with pytest.raises(UserError, match=f"is for user .* alone.*: cp -r {directory} COPY"):
+    words = rf"config\.json \(user \w+, mode {mode:04o}\) cannot be read in a sandbox.*: cp -r '{directory}' COPY"
+    with pytest.raises(UserError, match=words):
         run(reads, {"visible": [directory]}, place=str(directory))
     copy = run.work / "copy"
     subprocess.run(["cp", "-r", directory, copy], check=True)
