@@ -3,9 +3,10 @@
 How it works:
 - The environment is an allow-list: no variable that could hold a token, and no HF_ setting but ours.
 - HOME and HF_HOME are empty temporary directories; the Hub is offline.
-- Where the machine allows it (Linux), the process has no network, sees no other process, and of the disk the
-  interpreter, its packages and what the run needs, nothing else (sandbox.py, mounts.py). Of pinfold it sees the folder
-  ``fenced`` only, which is what runs in it.
+- Where the machine allows it (Linux), the process has no network, sees no other process, and of the disk the system's
+  programs and libraries, the interpreter, its packages, the directories of PYTHONPATH and LD_LIBRARY_PATH and what the
+  run needs, nothing else (sandbox.py, mounts.py). Of pinfold it sees the folder ``fenced`` only, which is what runs in
+  it.
 - The sandbox's first process (fenced/first.py) starts the one with the code, holds it to limits of memory, tasks, disk
   and time, and writes down what it hands over. It alone can speak to this process.
 - ``Fence.describe()`` names what this machine cannot do; the caller prints it.

@@ -78,9 +78,10 @@ class Fence:
                 "partly sandboxed: no network, environment cleaned; "
                 "the disk and other processes are reachable, as this machine allows no mount namespace"
             )
+        limits = "" if sys.platform == "linux" else "; memory and processes have no limit on this system"
         return (
             "partly sandboxed: environment cleaned; "
-            "network, disk and other processes are reachable, as this machine allows no namespace"
+            f"network, disk and other processes are reachable, as this machine allows no namespace{limits}"
         )
 
 

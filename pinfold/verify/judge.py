@@ -6,7 +6,11 @@ How it works:
 - What is missing has failed: a load that left no file, a check that was neither made nor left out with a reason.
 - Complaints of the process are taken as they are; its silence is not taken for "ok" where a file can be compared.
 - D02, D05, D07 and the accumulation of losses are compared in the process itself (``BY_ITSELF``), as all tensors of
-  all loads would have to be handed over otherwise. Code that forges those still has to compute the right outputs.
+  all loads would have to be handed over otherwise. So are D01 of a configuration, a processor and a pipeline, and of
+  D04 whether any code wrote to weights that no file holds. Code that forges those still has to compute the right
+  outputs.
+- Both sides come from the process for D08, for the configurations of D06, and for D04 where the type or the release is
+  another than the reference's.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -17,8 +17,9 @@ from fence.levels import LEVELS, whole
 from pinfold.cli.main import main as command
 from pinfold.common.errors import UserError
 from pinfold.convert.verify import verify as convert
-from pinfold.fence import cgroups, sandbox
+from pinfold.fence import cgroups, mounts, sandbox
 from pinfold.fence import process as fence
+from pinfold.verify import judge
 
 WRITES = """
 os.system("mount -o remount,rw / 2>/dev/null; mount -o remount,bind,rw / 2>/dev/null; umount / 2>/dev/null")
@@ -446,6 +447,16 @@ def test_the_first_process_imports_the_standard_library_alone():
     assert all(isinstance(node, ast.Import) for node in nodes) and names <= sys.stdlib_module_names
 
 
+ELSEWHERE = """
+try:
+    for n in range(6):
+        open(f"{request['place']}/{n}", "wb").write(b"x" * (10 << 20))
+except OSError:
+    end(written=False)
+else:
+    time.sleep(1)
+    end(written=True)
+"""
 REACHES = """
 def tried(call):
     try:
@@ -477,7 +488,34 @@ def test_the_page_on_security_says_what_each_level_holds(run, level):
     assert said["disk"] == said["writes"] == disk.startswith("all that the user can read and write")
     assert said["processes"] != processes.startswith("not visible")
     tested = {"tasks" if what.startswith("processes") else what.split(",")[0] for what in LIMITS}  # in every level
-    assert set(limits.split(", ")) <= tested
+    everywhere = not run(ELSEWHERE, {"disk": 20 << 20}, place=str(run.outside))["written"]
+    assert set(limits.split(", ")) <= (tested if everywhere else {*tested, "disk: of its own directory"} - {"disk"})
+
+
+def test_the_page_on_security_names_what_is_shown_and_what_the_code_compares_itself():
+    page = (sandbox.PACKAGE.parent / "SECURITY.md").read_text()
+    of_system = {word.rstrip(",.") for word in page.split() if word.startswith("/")}
+    assert {name for name in mounts.SYSTEM if not name.startswith("/etc/")} <= of_system
+    (paragraph,) = (part for part in page.split("\n\n") if part.startswith("What the code's own process compares"))
+    itself, _, both = paragraph.partition("What it hands over both sides of")
+    words = [
+        *judge.BY_ITSELF,
+        "of D01 the configuration, the processors and the pipelines",
+        "of D04 whether code wrote",
+    ]
+    assert all(word in " ".join(itself.split()) for word in words)
+    assert all(check in both for check in ("D08", "of D06 the", "D04 in half precision"))
+    for name in ("PYTHONPATH", "LD_LIBRARY_PATH"):
+        pages = [page, (sandbox.PACKAGE.parent / "docs" / "architecture.md").read_text(), fence.__doc__]
+        assert all(name in each for each in pages)
+
+
+def test_without_linux_the_page_and_the_output_say_that_limits_are_lacking(monkeypatch):
+    page = (sandbox.PACKAGE.parent / "SECURITY.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith("| macOS |")]
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert "memory" not in row and "tasks" not in row and "may go on afterwards" in row
+    assert sandbox.Fence().describe().endswith("; memory and processes have no limit on this system")
 
 
 @whole
