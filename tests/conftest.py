@@ -67,7 +67,7 @@ def quick(monkeypatch):
     hashes = {"AutoModel": "0", "AutoModelForSequenceClassification": "0"}
     answer = {"hashes": hashes, "formula": {}, "transformers": "5.0.0", "checks": {"D01": "ok"}}
     made = {"threads": 1}
-    monkeypatch.setattr(verify, "reference", lambda *a, **k: verify.Reference("", hashes, 410, a[1], made))
+    monkeypatch.setattr(verify, "reference", lambda *a, **k: verify.Reference({}, hashes, 410, a[1], made))
     monkeypatch.setattr(verify, "staged_load", lambda *a, **k: answer)
     monkeypatch.setattr(verify, "published_load", lambda *a, **k: answer)
 

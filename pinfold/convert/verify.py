@@ -11,6 +11,7 @@ How it works
 
 import ast
 import concurrent.futures
+import contextlib
 import json
 import shutil
 import sys
@@ -64,9 +65,10 @@ def verify(folder: Path, seconds: float = 60, progress: bool = True) -> Verifica
         seconds: how long one class may take.
 
     Raises:
-        UserError: the folder holds no generated file.
+        UserError: the folder holds no generated file, or this is Windows.
     """
     require_ruff()
+    fence.available()
     workspace = new_workspace()
     generated = sorted(p for p in folder.glob("*.py") if files.is_made(p))
     if not generated:
@@ -225,7 +227,7 @@ def meaning_of(text: str, name: str) -> str:
 
 
 def reported_checks(job: dict, work: Path, seconds: float, progress: bool) -> Iterator[Check]:
-    """The checks that the sandboxed process reports; a class in which it dies is one that failed."""
+    """The checks that the sandboxed process reports; a class in which it dies, or of which it says nothing, failed."""
     reports = work / "results"
     reports.mkdir()
     report = reports / "checks.jsonl"
@@ -251,16 +253,29 @@ def reported_checks(job: dict, work: Path, seconds: float, progress: bool) -> It
             yield Check(line.get("cls", ""), line["check"], line.get("why", ""))
     if died:
         yield Check(current, "process", died)
+    else:
+        yield from unreported(reported)
+
+
+def unreported(lines: list[dict]) -> Iterator[Check]:
+    """What an honest process would have said more: code that it imports can end it early, or spoil its report."""
+    names = dict.fromkeys(name for line in lines for name in line.get("names", []))
+    checked = {line.get("cls", "") for line in lines if line["check"] != "starts"}
+    if not names and not any(line.get("why") for line in lines):
+        yield Check("", "classes", "the process in the sandbox reported none")
+    for name in names:
+        if name not in checked:
+            yield Check(name, "checks", "the process in the sandbox reported none")
 
 
 def lines_of(path: Path) -> list[dict]:
-    """What the process has reported so far, as far as it has the form of a report."""
+    """What the process has reported so far; a line without the form of a report takes no other along."""
     content = read_regular(path.name, None, path.parent, LARGEST_REPORT) or b""
-    try:
-        lines = [json.loads(line) for line in content.decode("utf-8", "replace").split("\n")[:-1]]
-    except (ValueError, RecursionError):
-        return []
-    return [cleaned for x in lines if (cleaned := printable_all(x)) and _is_report(cleaned)]
+    lines = []
+    for text in content.decode("utf-8", "replace").split("\n")[:-1]:
+        with contextlib.suppress(ValueError, RecursionError):
+            lines.append(printable_all(json.loads(text)))
+    return [line for line in lines if _is_report(line)]
 
 
 def _is_report(line: object) -> bool:

@@ -5,7 +5,6 @@ systemd delegates to some users; elsewhere the sandbox's first process looks at 
 """
 
 import contextlib
-import functools
 import os
 import secrets
 import signal
@@ -19,10 +18,15 @@ SECONDS = 5.0  # that removing a group may take after its last process has ended
 
 
 class Group:
-    """The directories of one run's group; empty where none can be made."""
+    """One run's group.
 
-    def __init__(self, directories: list[Path]):
-        self.directories = directories
+    Args:
+        limited: controller -> the directory in which its limit is; empty where none can be made.
+    """
+
+    def __init__(self, limited: dict[str, Path]):
+        self.limited = limited
+        self.directories = list(dict.fromkeys(limited.values()))  # version 2 has one for all
 
     def enter(self) -> None:
         """Put the calling process into the group; what it starts is in it as well."""
@@ -69,17 +73,9 @@ def group(memory: int, tasks: int) -> Iterator[Group]:
         _remove(made.directories)
 
 
-@functools.cache
-def available() -> bool:
-    """Whether memory of all processes of a run can be limited together."""
-    directories = _make(1 << 30, 100)
-    _remove(directories)
-    return any("memory" in str(directory) or _version_2(directory) for directory in directories)
-
-
-def _make(memory: int, tasks: int) -> list[Path]:
+def _make(memory: int, tasks: int) -> dict[str, Path]:
     name = f"pinfold-{secrets.token_hex(6)}"
-    directories: list[Path] = []
+    limited: dict[str, Path] = {}
     for controller, parent in _parents().items():
         directory = parent / name
         second = _version_2(parent)
@@ -91,11 +87,12 @@ def _make(memory: int, tasks: int) -> list[Path]:
             if not os.access(directory / "cgroup.procs", os.W_OK):
                 raise OSError("nothing can be put into it")
         except OSError:
-            with contextlib.suppress(OSError):
-                directory.rmdir()
+            if directory not in limited.values():  # the other controller's limit holds without this one's
+                with contextlib.suppress(OSError):
+                    directory.rmdir()
             continue
-        directories.append(directory)
-    return list(dict.fromkeys(directories))
+        limited[controller] = directory
+    return limited
 
 
 def _version_2(directory: Path) -> bool:

@@ -124,9 +124,7 @@ def read_regular(name: str, descriptor: int | None, directory: Path, limit: int 
         return None
 
 
-def read_record(record: dict, orders: dict) -> dict[str, str]:
-    """Name -> sha256 of the files in a record of the first process; nothing where it is not one."""
+def read_record(record: dict) -> dict[str, str]:
+    """Name -> sha256 of the files in a record of the first process; nothing where it has none."""
     files = record.get("files")
-    if record.get("nonce") != orders["nonce"] or not isinstance(files, dict):
-        return {}
-    return {str(name): str(digest) for name, digest in files.items()}
+    return {str(name): str(digest) for name, digest in files.items()} if isinstance(files, dict) else {}

@@ -3,9 +3,10 @@
 How it works:
 - The environment is an allow-list: no variable that could hold a token, and no HF_ setting but ours.
 - HOME and HF_HOME are empty temporary directories; the Hub is offline.
-- Where the machine allows it (Linux), the process has no network, sees no other process, and of the disk the
-  interpreter, its packages and what the run needs, nothing else (sandbox.py, mounts.py). Of pinfold it sees the folder
-  ``fenced`` only, which is what runs in it.
+- Where the machine allows it (Linux), the process has no network, sees no other process, and of the disk the system's
+  programs and libraries, the interpreter, its packages, the directories of PYTHONPATH and LD_LIBRARY_PATH and what the
+  run needs, nothing else (sandbox.py, mounts.py). Of pinfold it sees the folder ``fenced`` only, which is what runs in
+  it.
 - The sandbox's first process (fenced/first.py) starts the one with the code, holds it to limits of memory, tasks, disk
   and time, and writes down what it hands over. It alone can speak to this process.
 - ``Fence.describe()`` names what this machine cannot do; the caller prints it.
@@ -114,7 +115,8 @@ def sandboxed(
         script: the script itself, whose directory is visible to it.
 
     Raises:
-        UserError: the process was killed, passed a limit, ended before its job was done, or gave no answer.
+        UserError: the process was killed, passed a limit, ended before its job was done, or gave no answer; this is
+            Windows.
     """
     with _scratch(work) as scratch:
         directory = scratch / "handed"
@@ -141,7 +143,7 @@ def sandboxed(
             refuse_closed(fence, visible)
             command = command_in(fence, [sys.executable, "-I", "-S", str(FIRST)], needed, places)
             said = _run(command, orders, environment, scratch, log, seconds, name, fence.own_processes)
-            handed.files = read_record(said, orders)
+            handed.files = read_record(said)
             yield Outcome(_answer(handed, said, log, name, memory), handed)
 
 
@@ -166,7 +168,7 @@ def _run(
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
-            preexec_fn=functools.partial(_limit, memory, orders["disk"], group) if os.name == "posix" else None,
+            preexec_fn=functools.partial(_limit, memory, orders["disk"], group),
         )
         _running[process] = own_processes
         try:
@@ -277,16 +279,13 @@ def _end(process: subprocess.Popen, own_processes: bool) -> None:
     Args:
         own_processes: the kernel ends it with the first process; otherwise that one has to, and is asked to.
     """
-    if os.name == "posix":
-        if not own_processes and process.poll() is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
-                process.terminate()
-                process.send_signal(signal.SIGCONT)  # the code may have stopped it
-                process.wait(LONGEST_END)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
+    if not own_processes and process.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
+            process.terminate()
+            process.send_signal(signal.SIGCONT)  # the code may have stopped it
+            process.wait(LONGEST_END)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
     for pipe in (process.stdin, process.stdout):
         with contextlib.suppress(OSError):
             if pipe:

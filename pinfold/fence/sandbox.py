@@ -8,7 +8,7 @@ import contextlib
 import functools
 import json
 import os
-import pwd
+import shlex
 import shutil
 import site
 import stat
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.common.errors import UserError
-from pinfold.fence import cgroups, mounts
+from pinfold.fence import mounts
 
 # Strongest first; a machine gets the first that works on it.
 BUBBLEWRAP = (
@@ -36,6 +36,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 INSIDE = PACKAGE / "fenced"
 FIRST = INSIDE / "first.py"
 MOUNTING = Path(__file__).resolve().with_name("mounting.py")
+POSIX = os.name == "posix"  # Windows has neither the limits nor the groups of processes that a run is held by
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,10 @@ class Fence:
     Args:
         program: "bwrap", "unshare", or "" where neither works.
         options: of the program, for its namespaces.
-        group: memory and tasks of all processes together are limited by the kernel, not only looked at.
     """
 
     program: str = ""
     options: tuple[str, ...] = ()
-    group: bool = False
 
     @property
     def whole(self) -> bool:
@@ -79,22 +78,35 @@ class Fence:
                 "partly sandboxed: no network, environment cleaned; "
                 "the disk and other processes are reachable, as this machine allows no mount namespace"
             )
+        limits = "" if sys.platform == "linux" else "; memory and processes have no limit on this system"
         return (
             "partly sandboxed: environment cleaned; "
-            "network, disk and other processes are reachable, as this machine allows no namespace"
+            f"network, disk and other processes are reachable, as this machine allows no namespace{limits}"
         )
 
 
-@functools.cache
 def available() -> Fence:
-    """The strongest fence that this machine allows, each tried with the mounts of a real run."""
+    """The strongest fence that this machine allows.
+
+    Raises:
+        UserError: it can hold no process at all.
+    """
+    if not POSIX:
+        raise UserError(
+            "verification runs a folder's code in a sandbox, which needs Linux or macOS; on Windows run pinfold in WSL"
+        )
+    return _strongest()
+
+
+@functools.cache
+def _strongest() -> Fence:
+    """Each level is tried with the mounts of a real run."""
     levels = [("bwrap", BUBBLEWRAP), *(("unshare", options) for options in NAMESPACES)]
-    group = cgroups.available()
     for program, options in levels:
-        fence = Fence(program, options, group)
+        fence = Fence(program, options)
         if shutil.which(program) and _works(fence):
             return fence
-    return Fence(group=group)
+    return Fence()
 
 
 def _works(fence: Fence) -> bool:
@@ -203,7 +215,7 @@ def _holds_home(path: Path) -> bool:
 
 
 def own_packages() -> list[Path]:
-    """Where this user keeps packages outside of the environment. Not sys.path: transformers puts its cache there."""
+    """The directories of PYTHONPATH, whatever is in them. Not sys.path: transformers puts its cache there."""
     path = [Path(p).absolute() for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
     return [p for p in path if p.is_dir()]
 
@@ -233,8 +245,9 @@ def _refuse_homes(needed: Sequence[Path]) -> None:
 def refuse_closed(fence: Fence, directories: Sequence[Path]) -> None:
     """
     Raises:
-        UserError: root started this, and another user alone may read a file: in a sandbox root has no right to pass
-            over that, and the run would say that the file is missing.
+        UserError: root started this, and another user's file lets neither everybody nor root's group read it, as far
+            as these count for root: in a sandbox root has no right to pass over that, and the run would say that the
+            file is missing.
     """
     for place in directories if fence.program and os.getuid() == 0 else ():
         for path in (place, *place.rglob("*")):
@@ -245,14 +258,16 @@ def refuse_closed(fence: Fence, directories: Sequence[Path]) -> None:
             bits = state.st_mode >> 3 if state.st_gid == 0 else state.st_mode
             read = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(state.st_mode) else 0)
             if state.st_uid and bits & read != read:
+                who = f"user {_name(state.st_uid)}, mode {stat.S_IMODE(state.st_mode):04o}"
                 raise UserError(
-                    f"{path} is for user {_name(state.st_uid)} alone, and in a sandbox root cannot pass over "
-                    f"that; run pinfold as that user, or give it a copy of your own: cp -r {place} COPY"
+                    f"{path} ({who}) cannot be read in a sandbox, where root cannot pass over a mode; run pinfold as "
+                    f"that user, or give it a copy of your own: cp -r {shlex.quote(str(place))} COPY"
                 )
 
 
 def _name(user: int) -> str:
-    try:
+    with contextlib.suppress(ImportError, KeyError):
+        import pwd
+
         return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return str(user)
+    return str(user)

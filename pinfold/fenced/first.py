@@ -105,9 +105,13 @@ class Watch:
             open_ = self.listen()
 
     def look(self) -> None:
-        """Look at what all processes use until that is too much."""
+        """Look at what all processes use until that is too much, or cannot be said: then no limit would hold."""
         while not self.why:
-            if why := self.too_much():
+            try:
+                why = self.too_much()
+            except Exception as error:
+                why = f"what it uses could not be looked at ({type(error).__name__}: {error})"
+            if why:
                 self.stop(why)
             time.sleep(SECONDS)
 
@@ -170,11 +174,14 @@ class Watch:
 
     def too_much(self) -> str:
         """Which limit all processes together have passed, or ""."""
-        tasks, memory, files = used()
+        tasks, memory, files, shared = used()
         disk, hidden = written(self.orders["writable"])
-        devices = {os.stat(place).st_dev for place in self.orders["writable"] if os.path.exists(place)}
+        devices = devices_of(self.orders["writable"])
         for (device, _), size in files.items():
             disk, memory = (disk + size, memory) if device in devices else (disk, memory + size)
+        if memory + sum(shared.values()) > self.orders["memory"]:
+            # each process says all that it shares; a look at each of its pages takes longer, so it is for this alone
+            memory += sum(deleted(number, set(files), size) for number, size in shared.items())
         if tasks > self.orders["tasks"]:
             return f"it started more than {self.orders['tasks']} processes and threads"
         if memory > self.orders["memory"]:
@@ -213,35 +220,82 @@ def below() -> list[int]:
     return [number for number in parents if number != first and (first == 1 or _is_below(number, parents))]
 
 
-def used() -> tuple[int, int, dict[tuple[int, int], int]]:
-    """(tasks, bytes of private memory, bytes of each file without a name) of this process's descendants."""
+def used() -> tuple[int, int, dict[tuple[int, int], int], dict[int, int]]:
+    """What this process's descendants use.
+
+    Returns:
+        tasks, bytes of private memory, bytes of each file without a name, and by process the bytes of memory that it
+        may share with others.
+    """
     tasks = memory = 0
     files: dict[tuple[int, int], int] = {}
+    shared: dict[int, int] = {}
     page = os.sysconf("SC_PAGE_SIZE")
     for number in below():
         try:
-            with open(f"/proc/{number}/stat", "rb") as file:
-                tasks += int(file.read().rpartition(b")")[2].split()[17])
+            with open(f"/proc/{number}/status", "rb") as file:
+                said = dict(line.split(b":", 1) for line in file.read().splitlines())
+            tasks += int(said[b"Threads"])
             with open(f"/proc/{number}/statm", "rb") as file:
                 pages = file.read().split()
             memory += (int(pages[1]) - int(pages[2])) * page
-        except (OSError, ValueError, IndexError):
+            if size := 1024 * int(said.get(b"RssShmem", b"0 kB").split()[0]):
+                shared[number] = size
+        except (OSError, ValueError, LookupError):
             continue
         files |= unnamed(number)
-    return tasks, memory, files
+    return tasks, memory, files, shared
 
 
 def unnamed(number: int) -> dict[tuple[int, int], int]:
     """Device and number of each open file that no directory names -> its bytes: in memory, or deleted since."""
     files: dict[tuple[int, int], int] = {}
     try:
-        for name in os.listdir(f"/proc/{number}/fd"):
+        names = os.listdir(f"/proc/{number}/fd")
+    except OSError:  # it has ended meanwhile, or hides them
+        return files
+    for name in names:
+        with contextlib.suppress(OSError):  # it was closed meanwhile
             state = os.stat(f"/proc/{number}/fd/{name}")
             if stat.S_ISREG(state.st_mode) and not state.st_nlink:
                 files[state.st_dev, state.st_ino] = 512 * state.st_blocks
-    except OSError:  # it has ended meanwhile, or hides them
-        pass
     return files
+
+
+def deleted(number: int, opened: set[tuple[int, int]], most: int) -> int:
+    """Bytes of a process's memory that it shares by way of files that no directory names.
+
+    A page that several processes have is counted in parts, which make one page together.
+
+    Args:
+        opened: files that are counted already, by device and number.
+        most: what counts where the process lets nobody look at its memory.
+    """
+    total, counts = 0, False
+    try:
+        with open(f"/proc/{number}/smaps", "rb") as file:
+            for line in file:
+                words = line.split()
+                if not words[0].endswith(b":"):  # where a part of its memory begins, and what lies there
+                    major, _, minor = words[3].partition(b":")
+                    place = os.makedev(int(major, 16), int(minor, 16)), int(words[4])
+                    counts = words[-1] == b"(deleted)" and place not in opened
+                elif counts and words[0] == b"Pss:":
+                    total += 1024 * int(words[1])
+    except PermissionError:
+        return most
+    except (OSError, ValueError, LookupError):  # it has ended meanwhile
+        pass
+    return total
+
+
+def devices_of(places: list[str]) -> set[int]:
+    """The devices that these directories lie on, as far as they are still there."""
+    devices: set[int] = set()
+    for place in places:
+        with contextlib.suppress(OSError):
+            devices.add(os.stat(place).st_dev)
+    return devices
 
 
 def _is_below(number: int, parents: dict[int, int]) -> bool:
@@ -266,11 +320,25 @@ def written(places: list[str]) -> tuple[int, bool]:
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(entry.path)
                     else:
-                        total += 512 * entry.stat(follow_symlinks=False).st_blocks
+                        total += _size(entry)
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 return total, True
     return total, False
+
+
+def _size(entry: os.DirEntry) -> int:
+    """Bytes that a file takes on the disk; none where it was removed meanwhile, so that the others still count.
+
+    Raises:
+        OSError: its name is too long.
+    """
+    try:
+        return 512 * entry.stat(follow_symlinks=False).st_blocks
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise
+        return 0
 
 
 def _opened(place: str):

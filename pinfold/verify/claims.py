@@ -1,5 +1,6 @@
 """What the process with a folder's code says of its own run, held against what is known outside."""
 
+import re
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -42,11 +43,26 @@ def check_complete(answer: dict, request: dict, registered: dict, skipped: set[s
     if odd := sorted((set(registered) - set(answer["probes"]) - skipped) | (main & (skipped - set(answer["probes"])))):
         raise TypeError(f"{', '.join(odd)} is not in it")
     for auto, names in request["probes"].items():
-        if not isinstance(names, list) or not names:
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise TypeError(f"{auto} has run no probe")
+        check_attention(request["attention"][auto])
         for name in names:
             if not any(key.startswith(f"{auto}/{name}/") for key in computed):
                 raise TypeError(f"{auto} has no output for probe {name}")
+
+
+def check_attention(names: object) -> None:
+    """The implementations of attention that a class runs with: a model in memory is set to run with the same.
+
+    Raises:
+        TypeError: they do not have the form of fenced/verify/attention.py, or name a repository, from which
+            transformers would take code.
+    """
+    name = names.get("", 0) if isinstance(names, dict) else 0
+    if not isinstance(names, dict) or not (name is None or (isinstance(name, str) and re.fullmatch(r"\w+", name))):
+        raise TypeError("an implementation of attention is not the name of one")
+    for part in names.keys() - {""}:
+        check_attention(names[part])
 
 
 def same_release(answer: dict, release: str) -> str:

@@ -6,7 +6,11 @@ How it works:
 - What is missing has failed: a load that left no file, a check that was neither made nor left out with a reason.
 - Complaints of the process are taken as they are; its silence is not taken for "ok" where a file can be compared.
 - D02, D05, D07 and the accumulation of losses are compared in the process itself (``BY_ITSELF``), as all tensors of
-  all loads would have to be handed over otherwise. Code that forges those still has to compute the right outputs.
+  all loads would have to be handed over otherwise. So are D01 of a configuration, a processor and a pipeline, and of
+  D04 whether any code wrote to weights that no file holds. Code that forges those still has to compute the right
+  outputs.
+- Both sides come from the process for D08, for the configurations of D06, and for D04 where the type or the release is
+  another than the reference's.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -210,7 +214,7 @@ def _buffer_lines(expected: Expected, auto: str, load: Load, version: str, same_
         lines = raw.compare_buffers(loaded, raw.without(f"{auto}/", expected.buffers), drawn)
         if not lines or version == expected.version or not fresh:
             return lines
-    return raw.compare_buffers(loaded, fresh, drawn)
+    return raw.compare_buffers(loaded, fresh, drawn, its_own=True)
 
 
 def _judge_generation(
@@ -286,22 +290,25 @@ def _judge_halves(verdict: Verdict, request: dict, expected: Expected, handed: H
             if not explained:
                 verdict.check("D01", [f"{where}: its load ended without a result"], part)
             continue
+        if f"buffers-{part}.safetensors" not in handed.files:
+            verdict.check("D04", [f"{where}: its load handed over no buffers"], part)
         outputs = raw.without("output/", handed.load(f"half-{part}").tensors)
-        line = _not_finite(outputs, expected.outputs, FITS[part])
-        words = [f"{where}: output {line} is not finite, in {request['dtype']} it is"] if line else []
-        verdict.check("D03", words, part)
+        of_class = {key: value for key, value in expected.outputs.items() if key.startswith(f"{auto}/")}
+        line = _not_finite(outputs, of_class, FITS[part])
+        verdict.check("D03", [f"{where}: output {line}, in {request['dtype']} it is"] if line else [], part)
 
 
 def _not_finite(outputs: Mapping[str, Raw], expected: Mapping[str, Raw], fits: float) -> str | None:
-    """The first output that is not a number where the reference's is one, and small enough for the type."""
-    for key, value in outputs.items():
-        if key not in expected or not raw.is_float(value):
-            continue
-        numbers = raw.array(expected[key]).astype("f8")
+    """The first output that is missing, or not a number where the reference's is one and small enough for the type."""
+    for key, value in expected.items():
+        name = key.split("/", 1)[1]
+        if key not in outputs or outputs[key].shape != value.shape:
+            return f"{name} is not there in its shape"
+        numbers = raw.array(value).astype("f8") if raw.is_float(value) else np.zeros(0)
         if not numbers.size or not np.isfinite(numbers).all() or np.abs(numbers).max() >= fits:
             continue
-        if not np.isfinite(raw.array(value)).all():
-            return key.split("/", 1)[1]
+        if not raw.is_float(outputs[key]) or not np.isfinite(raw.array(outputs[key])).all():
+            return f"{name} is not finite"
     return None
 
 

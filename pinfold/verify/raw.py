@@ -107,10 +107,19 @@ def compare_outputs(
     return []
 
 
-def compare_buffers(loaded: Mapping[str, Raw], fresh: Mapping[str, Raw], drawn: list[str]) -> list[str]:
-    """D04: a line for each tensor that is not as a constructor makes it; those drawn at random are left out."""
+def compare_buffers(
+    loaded: Mapping[str, Raw], fresh: Mapping[str, Raw], drawn: list[str], its_own: bool = False
+) -> list[str]:
+    """D04: a line for each tensor that is not as a constructor makes it; those drawn at random are left out.
+
+    Args:
+        its_own: the load handed over both, and what it leaves out of ``fresh`` would be compared with nothing.
+    """
     lines = []
     for name, value in loaded.items():
+        if its_own and name not in drawn and name not in fresh:
+            lines.append(f"buffer {name} was handed over without what a fresh constructor makes of it")
+            continue
         if name in drawn or name not in fresh or same(value, fresh[name]):
             continue
         how = f": {beginning(value)} instead of {beginning(fresh[name])}"

@@ -106,11 +106,33 @@ def _one(folder: Path, places: dict, auto: str, version: str, work: Path, only: 
         seconds=SECONDS,
         name=f"the suite of {places[auto]}",
     )
-    return list(_read(answer, version, auto, places[auto].split(".")[-1]))
+    return _read(answer, version, auto, places[auto].split(".")[-1], only)
 
 
-def _read(answer: dict, version: str, auto: str, name: str) -> Iterator[Result]:
-    """The results in an answer, which the folder's code may have written."""
+def _read(answer: dict, version: str, auto: str, name: str, only: list[str] | None = None) -> list[Result]:
+    """The results in an answer, which the folder's code may have written.
+
+    Raises:
+        UserError: they do not have that form, or nothing is said of a check that was asked for.
+    """
+    results = list(_results(answer, version, auto, name))
+    asked = [name_of(check) for check in CHECKS] if only is None else only
+    for device in dict.fromkeys(["cpu", *(plain_line(device, 40) for device in answer["results"])]):
+        states = {each.check: each.state for each in results if each.device == device}
+        lacking = [check for check in asked if check not in states]
+        if lacking and states.get("can be run") != FAILED:
+            raise UserError(
+                f"the suite of {name} has failed: on {device} nothing is said of {len(lacking)} of its checks "
+                f"({lacking[0]!r} is the first); the folder's code tampered with its result"
+            )
+    return results
+
+
+def _results(answer: dict, version: str, auto: str, name: str) -> Iterator[Result]:
+    """
+    Raises:
+        UserError: an answer of another form.
+    """
     known = {name_of(check) for check in CHECKS} | {"can be run"}
     with untrusted(f"the result of the suite of {name}"):
         for device, results in answer["results"].items():

@@ -57,17 +57,18 @@ class Reference:
     """The numbers that every later load has to give.
 
     Args:
-        outputs: a safetensors file, "Auto class/probe/name". buffers: the same of what no file holds.
+        outputs: "Auto class/probe/name" -> tensor. buffers: "Auto class/name" -> tensor that no file holds. Both in
+            this process's memory alone: where the sandbox cannot hide the disk, a load could read a file of them.
         request: what is the same for every load. losses: by Auto class. tokens: of the tokenizer's samples.
         custom_tokens: what custom_generate writes.
     """
 
-    outputs: Path
+    outputs: Mapping[str, Raw]
     hashes: dict[str, str]
     parameters: int
     checkpoint: Path
     request: dict = field(default_factory=dict)
-    buffers: Path | None = None
+    buffers: Mapping[str, Raw] = field(default_factory=dict)
     losses: dict[str, dict] = field(default_factory=dict)
     tokens: dict | None = None
     custom_tokens: list | None = None
@@ -126,20 +127,17 @@ def reference(
 
 
 def _reference(outcome: fence.Outcome, request: dict, directory: Path, checkpoint: Path, release: str) -> Reference:
-    """The reference in an outcome; its files are kept in ``directory``, which no later load sees.
+    """The reference in an outcome; tensors of its inputs are kept in ``directory``, from which every load reads them.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: the answer does not have the form of one.
     """
     answer, handed = outcome.answer, outcome.handed
-    outputs, buffers, inputs_file = (directory / f"{name}.safetensors" for name in ("outputs", "buffers", "inputs"))
-    outputs.write_bytes(handed.read(outputs.name))
-    buffers.write_bytes(handed.read(buffers.name))
+    computed, unheld = (handed.load(name).tensors for name in ("outputs", "buffers"))
+    inputs_file = directory / declared.INPUTS
     if declared.INPUTS in handed.files:
         inputs_file.write_bytes(handed.read(declared.INPUTS))
     registered = request["models"]
-    unheld = parse_load(buffers.read_bytes()).tensors
-    computed = parse_load(outputs.read_bytes()).tensors
     request = {
         **request,
         **{key: answer[key] for key in ("probes", "aliases", "drawn", "missing", "attention")},
@@ -155,13 +153,13 @@ def _reference(outcome: fence.Outcome, request: dict, directory: Path, checkpoin
     check_complete(answer, request, registered, {head.auto for head in skipped}, computed)
     tokenizer = answer["tokens"] if request.get("tokenizer") else None
     return Reference(
-        outputs=outputs,
+        outputs=computed,
         hashes={auto: raw.sha256(computed, auto) for auto in request["models"]}
         | ({"AutoTokenizer": tokens.sha256(tokenizer)} if tokenizer is not None else {}),
         parameters=count(answer["parameters"]),
         checkpoint=checkpoint.resolve(),
         request=request,
-        buffers=buffers,
+        buffers=unheld,
         losses=answer["losses"],
         tokens=tokenizer,
         custom_tokens=answer.get("custom_tokens"),
@@ -188,7 +186,7 @@ def _same_as_origin(outcome: fence.Outcome, origin: dict, expected: Reference, s
         return f"not compared with {name}, which does not run in the sandbox: {plain_line(why)}"
     load = outcome.handed.load("origin")
     auto = str(load.facts)
-    lines = raw.compare_outputs(auto, parse_load(expected.outputs.read_bytes()).tensors, load.tensors)
+    lines = raw.compare_outputs(auto, expected.outputs, load.tensors)
     failures = [{"check": "D03", "line": f"the flat folder and {name} differ: {line}"} for line in lines]
     _raise({"failures": failures}, f"{staged.folder.path}")
     return f"the outputs equal those of {name}, bit for bit"
@@ -235,7 +233,7 @@ def _tokenizer_reference(staged: Staged, checkpoint: Path, work: Path, overlay: 
     with untrusted(f"{checkpoint}: the verification result"):
         request |= {"reference_version": same_release(answer, release_of(overlay))}
         return Reference(
-            outputs=directory / "outputs.safetensors",
+            outputs={},
             hashes={"AutoTokenizer": tokens.sha256(answer["tokens"])},
             parameters=0,
             checkpoint=checkpoint.resolve(),
@@ -260,7 +258,7 @@ def compare_in_memory(model, auto: str, expected: Reference) -> str | None:
     import torch
     from safetensors.torch import save
 
-    reference_outputs = parse_load(expected.outputs.read_bytes()).tensors
+    reference_outputs = expected.outputs
     if own := raw.without("in memory/", reference_outputs):
         reference_outputs = {f"{auto}/{key}": value for key, value in own.items()}  # with its own attention
 
@@ -279,7 +277,8 @@ def compare_in_memory(model, auto: str, expected: Reference) -> str | None:
         if differences is None or differences:
             copied = copy.deepcopy(model).cpu()
             if not attention.on_cpu(runs_with):
-                attention.set_implementations(copied.config, expected.request["attention"][auto])
+                with untrusted("how the folder's source computes attention"):
+                    attention.set_implementations(copied.config, expected.request["attention"][auto])
             differences = failures(copied)
     finally:
         torch.set_num_threads(threads)
@@ -395,11 +394,9 @@ def _inputs_of(expected: Reference) -> list[Path]:
 
 def _expected(expected: Reference) -> Expected:
     """What a load is compared with."""
-    files = [expected.outputs, expected.buffers]
-    outputs, buffers = (parse_load(path.read_bytes()).tensors if path and path.exists() else {} for path in files)
     return Expected(
-        outputs=outputs,
-        buffers=buffers,
+        outputs=expected.outputs,
+        buffers=expected.buffers,
         losses=expected.losses,
         drawn=expected.request.get("drawn", {}),
         tokens=expected.tokens,

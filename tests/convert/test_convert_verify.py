@@ -1,6 +1,8 @@
 """Verification of generated folders: what it lets pass, and every kind of damage that it finds."""
 
 import importlib.util
+import json
+from pathlib import Path
 
 import pytest
 from helpers.processes import ROOT
@@ -120,6 +122,45 @@ def test_a_class_that_cannot_be_built_is_found(failed):
 @pytest.mark.slow
 def test_a_missing_key_is_found(failed):
     assert of_model(failed, "keyless"), failed
+
+
+FAILED = '{"cls": "A", "check": "loss", "why": "it is nan"}'
+NAMES = '{"cls": "", "check": "classes", "names": ["A", "B"], "why": ""}'
+FINE = '{"cls": "A", "check": "outputs", "why": ""}'
+DEEP = "[" * 600 + "]" * 600
+
+
+GARBAGE = ["{", DEEP, f'{{"check": "x", "names": {DEEP}}}', "5", "[]", '{"check": 5}', "\xff"]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
+def test_a_line_that_is_no_report_hides_no_other(tmp_path, garbage):
+    path = tmp_path / "checks.jsonl"
+    path.write_text("\n".join([NAMES, garbage, FAILED, ""]))
+    assert verify.lines_of(path) == [json.loads(NAMES), json.loads(FAILED)]
+
+
+REPORTS = {
+    "nothing": ([], [("", "classes")]),
+    "no classes": (['{"cls": "", "check": "imports", "why": ""}'], [("", "classes")]),
+    "a class less": ([NAMES, FINE], [("B", "checks")]),
+    "a class that only starts": ([NAMES, FINE, '{"cls": "B", "check": "starts", "why": ""}'], [("B", "checks")]),
+    "all of it": ([NAMES, FINE, FINE.replace("A", "B")], []),
+    "why it does not import": (['{"cls": "", "check": "imports", "why": "no"}'], [("", "imports")]),
+}
+
+
+@pytest.mark.parametrize("what", REPORTS)
+def test_what_the_process_does_not_report_has_failed(tmp_path, monkeypatch, what):
+    lines, failed = REPORTS[what]
+
+    def run_sandboxed(request, work, **options):
+        Path(request["results"]).write_text("".join(line + "\n" for line in lines))
+
+    monkeypatch.setattr(verify.fence, "run_sandboxed", run_sandboxed)
+    job = {"folder": str(tmp_path / "f"), "other": ""}
+    checks = list(verify.reported_checks(job, tmp_path, 1, False))
+    assert [(check.cls, check.name) for check in checks if check.why] == failed
 
 
 def test_a_folder_without_generated_files_is_a_mistake(tmp_path):

@@ -12,64 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
+from fence.levels import LEVELS, whole
 
+from pinfold.cli.main import main as command
 from pinfold.common.errors import UserError
+from pinfold.convert.verify import verify as convert
+from pinfold.fence import cgroups, mounts, sandbox
 from pinfold.fence import process as fence
-from pinfold.fence import sandbox
-
-# What every script here ends with, as fenced/main.py does.
-END = """
-import socket
-connection = socket.socket(fileno=int(sys.argv[2]))
-
-def close(name):
-    connection.sendall((name + "\\n").encode())
-    connection.recv(1)
-
-def end(**said):
-    json.dump({"failures": [], **said}, open(request["answer"], "w"))
-    close("answer.json")
-    close("")
-"""
-START = "import json, os, signal, sys, time\nrequest = json.load(open(sys.argv[1]))\n" + END
-LEVELS = {"bubblewrap": ("bwrap", sandbox.BUBBLEWRAP), "nothing": ("", ())}
-LEVELS |= {f"unshare {number}": ("unshare", options) for number, options in enumerate(sandbox.NAMESPACES, 1)}
-# the strongest that this machine has, and none: the others are tried with what takes long
-FIRST = [
-    name for name, at in LEVELS.items() if at[0] == fence.available().program and at[1] == fence.available().options
-]
-EACH = [name if name in (*FIRST, "nothing") else pytest.param(name, marks=pytest.mark.slow) for name in LEVELS]
-whole = pytest.mark.skipif(not fence.available().whole, reason="this machine allows no whole sandbox")
-
-
-@pytest.fixture(params=EACH)
-def level(request, monkeypatch):
-    """Each level that this machine allows, as if it were the strongest."""
-    at = sandbox.Fence(*LEVELS[request.param])
-    if at.program and not (shutil.which(at.program) and sandbox._works(at)):
-        pytest.skip(f"this machine lacks {at.program} or refuses its namespaces, so {request.param} cannot be tried")
-    monkeypatch.setattr(fence, "available", lambda: at)
-    return at
-
-
-@pytest.fixture
-def run(tmp_path):
-    """run(code, **request) -> what the code says with end(...); further arguments of the fence as options={...}."""
-    work = tmp_path / "a place"
-    (work / "staged").mkdir(parents=True)
-    (work / "staged" / "file").touch()
-    (work / "made").mkdir()
-
-    def run(code, options=None, **request):
-        (tmp_path / "code").mkdir(exist_ok=True)
-        script = tmp_path / "code" / "script.py"
-        script.write_text(START + code)
-        more = {"visible": [work / "staged"], "writable": [work / "made"], **(options or {})}
-        return fence.run_sandboxed(request, work, script=script, **more)
-
-    run.work, run.outside = work, tmp_path
-    return run
-
+from pinfold.verify import judge
 
 WRITES = """
 os.system("mount -o remount,rw / 2>/dev/null; mount -o remount,bind,rw / 2>/dev/null; umount / 2>/dev/null")
@@ -372,6 +322,18 @@ LIMITS = {
         {"memory": 200 << 20},
         "it needed more than (200 MiB|0.195 GiB) of memory",
     ),
+    "memory that several share": (
+        "import mmap\nm = mmap.mmap(-1, 1500 << 20)\n"
+        'for n in range(150):\n    m.write(b"x" * (10 << 20))\n    time.sleep(0.02)\n' + WAIT,
+        {"memory": 300 << 20},
+        "it needed more than (300 MiB|0.293 GiB) of memory",
+    ),
+    "memory in mapped files without names": (
+        'import mmap\nf = os.memfd_create("x")\nos.truncate(f, 1500 << 20)\nm = mmap.mmap(f, 1500 << 20)\n'
+        'os.closerange(3, 99)\nfor n in range(150):\n    m.write(b"x" * (10 << 20))\n    time.sleep(0.02)\n' + WAIT,
+        {"memory": 300 << 20},
+        "it needed more than (300 MiB|0.293 GiB) of memory",
+    ),
     "processes, while much is handed over": (
         'open("handed/x", "wb").truncate(3 << 30)\nfor n in range(50):\n    os.link("handed/x", f"handed/{n}")\n'
         'connection.sendall(b"".join(b"%d\\n" % n for n in range(50)))\n' + THREADS + WAIT,
@@ -394,19 +356,48 @@ def test_a_limit_holds_for_all_processes_together(run, level, monkeypatch, what)
     assert time.monotonic() - before < 15
 
 
-@pytest.mark.skipif(not fence.available().group, reason="this machine allows no control group")
-def test_a_group_of_the_kernel_ends_what_takes_too_much_at_once(tmp_path):
-    from pinfold.fence import cgroups
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what processes use")
+@pytest.mark.parametrize("what", [what for what in LIMITS if what.startswith(("processes", "memory"))])
+def test_a_limit_holds_where_no_group_of_the_kernel_can_be_made(run, monkeypatch, what):
+    code, options, words = LIMITS[what]
+    monkeypatch.setattr(fence, "TASKS", 40)
+    monkeypatch.setattr(cgroups, "_make", lambda memory, tasks: {})
+    with pytest.raises(UserError, match=words):
+        run(code, options={"seconds": 20, **options})
 
-    code = "import os, time\nx = [os.fork() for _ in range(3)]\ny = b'x' * (200 << 20)\ntime.sleep(5)"
-    with cgroups.group(300 << 20, 50) as group:
-        assert group.directories
-        process = subprocess.run([sys.executable, "-c", code], preexec_fn=group.enter, capture_output=True, timeout=60)
-        assert group.ran_out_of_memory, process
-    assert not any(directory.exists() for directory in group.directories)
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what processes use")
+def test_memory_that_several_processes_share_is_not_too_much(run, monkeypatch):
+    monkeypatch.setattr(cgroups, "_make", lambda memory, tasks: {})
+    code = 'import mmap\nm = mmap.mmap(-1, 150 << 20)\nm.write(b"x" * (150 << 20))\n'
+    code += (
+        "for _ in range(3):\n    if os.fork() == 0:\n        m[::4096]\n        time.sleep(1.5)\n        os._exit(0)\n"
+    )
+    run(code + "time.sleep(1)\nend()", options={"memory": 300 << 20})
 
 
 # --- what is said of it ---
+
+
+def test_windows_cannot_verify_and_the_command_says_what_can(run, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sandbox, "POSIX", False)
+    (tmp_path / "modeling_x.py").write_text("# Made by pinfold from modular_x.py\n")
+    folder = str(sandbox.PACKAGE.parent / "resnet_model")
+    for arguments in (["summarize", folder], ["check", "--suite", folder]):
+        assert command(arguments) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith("which needs Linux or macOS; on Windows run pinfold in WSL")
+    for call in (lambda: run("end()"), lambda: convert(tmp_path)):
+        with pytest.raises(UserError, match="on Windows run pinfold in WSL"):
+            call()
+    page = (sandbox.PACKAGE.parent / "docs" / "install.md").read_text()
+    assert "Windows cannot verify" in page and "needs WSL" in page
+
+
+def test_the_sandbox_can_be_imported_where_there_are_no_accounts():
+    code = "import sys\nsys.modules.update(pwd=None, resource=None, fcntl=None)\nimport pinfold.fence.process"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=sandbox.PACKAGE.parent)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_level_names_what_it_lacks():
@@ -456,6 +447,16 @@ def test_the_first_process_imports_the_standard_library_alone():
     assert all(isinstance(node, ast.Import) for node in nodes) and names <= sys.stdlib_module_names
 
 
+ELSEWHERE = """
+try:
+    for n in range(6):
+        open(f"{request['place']}/{n}", "wb").write(b"x" * (10 << 20))
+except OSError:
+    end(written=False)
+else:
+    time.sleep(1)
+    end(written=True)
+"""
 REACHES = """
 def tried(call):
     try:
@@ -487,7 +488,34 @@ def test_the_page_on_security_says_what_each_level_holds(run, level):
     assert said["disk"] == said["writes"] == disk.startswith("all that the user can read and write")
     assert said["processes"] != processes.startswith("not visible")
     tested = {"tasks" if what.startswith("processes") else what.split(",")[0] for what in LIMITS}  # in every level
-    assert set(limits.split(", ")) <= tested
+    everywhere = not run(ELSEWHERE, {"disk": 20 << 20}, place=str(run.outside))["written"]
+    assert set(limits.split(", ")) <= (tested if everywhere else {*tested, "disk: of its own directory"} - {"disk"})
+
+
+def test_the_page_on_security_names_what_is_shown_and_what_the_code_compares_itself():
+    page = (sandbox.PACKAGE.parent / "SECURITY.md").read_text()
+    of_system = {word.rstrip(",.") for word in page.split() if word.startswith("/")}
+    assert {name for name in mounts.SYSTEM if not name.startswith("/etc/")} <= of_system
+    (paragraph,) = (part for part in page.split("\n\n") if part.startswith("What the code's own process compares"))
+    itself, _, both = paragraph.partition("What it hands over both sides of")
+    words = [
+        *judge.BY_ITSELF,
+        "of D01 the configuration, the processors and the pipelines",
+        "of D04 whether code wrote",
+    ]
+    assert all(word in " ".join(itself.split()) for word in words)
+    assert all(check in both for check in ("D08", "of D06 the", "D04 in half precision"))
+    for name in ("PYTHONPATH", "LD_LIBRARY_PATH"):
+        pages = [page, (sandbox.PACKAGE.parent / "docs" / "architecture.md").read_text(), fence.__doc__]
+        assert all(name in each for each in pages)
+
+
+def test_without_linux_the_page_and_the_output_say_that_limits_are_lacking(monkeypatch):
+    page = (sandbox.PACKAGE.parent / "SECURITY.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith("| macOS |")]
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert "memory" not in row and "tasks" not in row and "may go on afterwards" in row
+    assert sandbox.Fence().describe().endswith("; memory and processes have no limit on this system")
 
 
 @whole
@@ -503,7 +531,8 @@ def test_what_another_user_alone_may_read_is_said_so_and_a_copy_is_read(run, mod
     if (mode, group) in ((0o604, 65534), (0o640, 0)):  # everybody may read it, or root's group
         assert run(reads, {"visible": [directory]}, place=str(directory))["text"] == "{}"
         return
-    with pytest.raises(UserError, match=f"is for user .* alone.*: cp -r {directory} COPY"):
+    words = rf"config\.json \(user \w+, mode {mode:04o}\) cannot be read in a sandbox.*: cp -r '{directory}' COPY"
+    with pytest.raises(UserError, match=words):
         run(reads, {"visible": [directory]}, place=str(directory))
     copy = run.work / "copy"
     subprocess.run(["cp", "-r", directory, copy], check=True)

@@ -12,6 +12,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from pinfold.cli.main import main as command
 from pinfold.common.errors import UserError
 from pinfold.convert import eject
+from pinfold.fence import overlays
 from pinfold.fence import process as fence
 from pinfold.fenced.suite import table, upstream
 from pinfold.folder.model_folder import read_modules
@@ -264,6 +265,37 @@ def test_an_answer_that_the_folders_code_has_forged_is_refused():
     for results in ({"cpu": [{"check": "all is well"}]}, [], None, {"cpu": [{"check": "ties", "state": "fine"}]}):
         with pytest.raises(UserError, match=r"cannot be read .*: the folder's code tampered with it"):
             list(check_suite._read({"results": results}, "5.0.0", "AutoModel", "FineModel"))
+
+
+def test_a_check_of_which_nothing_is_said_has_failed():
+    every = [{"check": c, "state": table.PASSED, "text": "x", "seconds": 0} for c in common.CHECKS]
+    broken = {"check": "can be run", "state": table.FAILED, "text": "x", "seconds": 0}
+    for results in ({}, {"cpu": []}, {"cpu": every[1:]}, {"cuda": every}, {"cpu": every, "cuda": every[:-1]}):
+        with pytest.raises(
+            UserError, match=r"FineModel has failed: on (cpu|cuda) nothing is said of \d+ of its checks"
+        ):
+            check_suite._read({"results": results}, "5.0.0", "AutoModel", "FineModel")
+    with pytest.raises(UserError, match=r"on cpu nothing is said of 1 of its checks .'ties' is the first"):
+        check_suite._read({"results": {"cpu": every[:1]}}, "5.0.0", "AutoModel", "FineModel", ["ties"])
+    for results, only in (
+        ({"cpu": every}, None),
+        ({"cpu": [broken]}, None),
+        ({"cpu": every[:1]}, [every[0]["check"]]),
+    ):
+        answer = {"results": results}
+        assert len(check_suite._read(answer, "5.0.0", "AutoModel", "FineModel", only)) == len(results["cpu"])
+    passed = [{**broken, "state": table.PASSED}]
+    with pytest.raises(UserError, match="on cpu nothing is said of"):
+        check_suite._read({"results": {"cpu": passed}}, "5.0.0", "AutoModel", "FineModel")
+
+
+def test_code_that_takes_the_checks_away_does_not_pass(forked, tmp_path):
+    top = '"""A small decoder with two heads."""\n'
+    forges = 'import sys\nsys.modules["_inside.suite.table"].CHECKS = ()\n'
+    folder = suite_models.write(tmp_path / "bad_model", (suite_models.M, top, top + forges), suite_models.NO_HEADS)
+    with pytest.raises(UserError, match="on cpu nothing is said of 51 of its checks") as caught:
+        check_suite.run(read_modules(folder), [overlays.NEWEST])
+    assert "\n" not in str(caught.value)
 
 
 def test_the_list_says_what_each_check_is_for_and_what_has_no_counterpart(capsys):

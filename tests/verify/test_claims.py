@@ -6,6 +6,7 @@ import json
 import struct
 
 import pytest
+import safetensors.torch
 from helpers import tiny
 from helpers.forks import in_forks
 
@@ -143,6 +144,46 @@ def test_buffers_of_its_own_constructor_excuse_nothing_in_the_same_release(loade
     assert failures and {failure["check"] for failure in failures} == {"D04"}
 
 
+def edited(content, edit):
+    """A load's file with other tensors: edit(name -> tensor) changes them in place."""
+    tensors = safetensors.torch.load(content)
+    edit(tensors)
+    return safetensors.torch.save(tensors, {"facts": json.dumps(parse_load(content).facts)})
+
+
+def emptied(tensors):
+    for name in tensors:
+        tensors[name] = tensors[name][:0].clone()
+
+
+HALVES = {
+    "no output at all": ("half-bf16", dict.clear, "is not there in its shape"),
+    "an output less": ("half-fp16", lambda each: each.pop(next(iter(each))), "is not there in its shape"),
+    "outputs of no size": ("half-bf16", emptied, "is not there in its shape"),
+    "buffers without a constructor's": (
+        "buffers-bf16",
+        lambda each: [each.pop(name) for name in list(each) if name.startswith("fresh/")],
+        "steps was handed over without what a fresh constructor makes of it",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", HALVES)
+def test_what_a_load_in_half_precision_leaves_out_has_failed(loaded, how):
+    name, edit, words = HALVES[how]
+    contents = dict(loaded["files"].contents)
+    contents[f"{name}.safetensors"] = edited(contents[f"{name}.safetensors"], edit)
+    failures = judged(loaded, files=Files(contents))["failures"]
+    assert failures and all(words in failure["line"] for failure in failures)
+    assert {failure["part"] for failure in failures} == {name.split("-")[1]}
+
+
+def test_a_load_in_half_precision_that_hands_over_no_buffers_has_failed(loaded):
+    contents = {name: each for name, each in loaded["files"].contents.items() if name != "buffers-bf16.safetensors"}
+    (failure,) = judged(loaded, files=Files(contents))["failures"]
+    assert (failure["check"], failure["part"]) == ("D04", "bf16") and "no buffers" in failure["line"]
+
+
 def test_its_words_are_plain_lines(loaded):
     bad = "\x1b[31m\u202e\nok\r" + "x" * 9000
     failures = [{"check": "D03", "line": bad}, {"check": "D05", "line": bad, "part": bad}]
@@ -268,6 +309,17 @@ REFERENCES = {
     "another release": (lambda a: a.update(transformers="4.48.3"), "it claims transformers 4.48.3"),
     "endless parameters": (lambda a: a.update(parameters=float("inf")), "is not a count"),
     "fewer than none": (lambda a: a.update(parameters=-5), "is not a count"),
+    "a probe whose name is a number": (lambda a: a["probes"]["AutoModel"].append(5), "AutoModel has run no probe"),
+    "attention of nothing": (lambda a: a.update(attention={}), "KeyError"),
+    "attention of another form": (lambda a: a["attention"].update(AutoModel=5), "not the name of one"),
+    "attention from a repository": (
+        lambda a: a["attention"].update(AutoModel={"": "somebody/kernels"}),
+        "not the name of one",
+    ),
+    "attention of parts of another form": (
+        lambda a: a["attention"].update(AutoModel={"": None, "part": {"": ["x"]}}),
+        "not the name of one",
+    ),
     "a probe of its own": (lambda a: a["probe"].update(x={"shape": [1]}), "the probe of x was changed"),
 }
 

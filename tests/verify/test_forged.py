@@ -109,6 +109,39 @@ def test_a_forged_verification_does_not_pass(request, tmp_path, tiny_checkpoint,
         verify.staged_load(staged, expected, tmp_path / "work")
 
 
+READS = """
+import glob, os
+from safetensors.torch import load_file
+
+LOADED = __name__.startswith("transformers_modules")
+PLACE = os.environ.get("TMPDIR", "") + "/../**/*.safetensors"
+
+
+def right(logits):
+    if not LOADED:
+        return logits
+    for path in glob.glob(PLACE, recursive=True):
+        tensors = load_file(path)
+        for name, value in tensors.items():
+            if name.endswith("/logits") and value.shape == logits.shape and (value - logits).abs().max() < 1e-3:
+                return value
+    return logits + 1
+"""
+
+
+def test_where_the_disk_is_reachable_what_is_expected_does_not_lie_on_it(tmp_path, tiny_checkpoint, monkeypatch):
+    """The code computes something else, unless it comes upon a file of what it would have to compute."""
+    monkeypatch.setattr(verify.fence, "available", lambda: verify.fence.Fence())
+    mark = "        loss = F.cross_entropy"
+    source = tiny.MODELING.replace(mark, "        logits = right(logits)\n" + mark) + READS
+    folder = tiny.write_folder(tmp_path / "f", modeling_tiny=source)
+    (tmp_path / "work" / "staged").mkdir(parents=True)
+    staged = stage(read_folder(folder), tiny_checkpoint, tmp_path / "work" / "staged")
+    expected = verify.reference(staged, tiny_checkpoint, tmp_path / "work")
+    with pytest.raises(UserError, match="logits differs from the model in memory"):
+        verify.staged_load(staged, expected, tmp_path / "work")
+
+
 def test_a_load_is_not_shown_what_it_is_compared_with(tmp_path, forked, tiny_folder, tiny_checkpoint, monkeypatch):
     (tmp_path / "work" / "staged").mkdir(parents=True)
     staged = stage(read_folder(tiny_folder), tiny_checkpoint, tmp_path / "work" / "staged")
@@ -118,12 +151,16 @@ def test_a_load_is_not_shown_what_it_is_compared_with(tmp_path, forked, tiny_fol
 
     def seen(request, work, **options):
         asked.update(request=request, **options)
+        places = [*options["visible"], *options["writable"], *work.glob("reference-*")]
+        paths = [path for place in places for path in (place, *place.rglob("*")) if path.is_file()]
+        asked["files"] = [path.read_bytes() for path in paths]
         return sandboxed(request, work, **options)
 
     monkeypatch.setattr(verify.fence, "sandboxed", seen)
     verify.staged_load(staged, expected, tmp_path / "work")
-    shown = [*asked["visible"], *asked["writable"]]
-    assert not any(place == expected.outputs or place in expected.outputs.parents for place in shown)
+    # of nothing that a level without mounts would let it read
+    for tensor in (*expected.outputs.values(), *expected.buffers.values()):
+        assert asked["files"] and not any(bytes(tensor.data) in content for content in asked["files"])
     text = str(asked["request"])
     hashes = [expected.hashes["AutoModel"], expected.losses["AutoModelForSequenceClassification"]["loss"]]
     assert not any(str(each) in text for each in hashes)
