@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
-from pinfold.audit.security.calls import call_function
+from pinfold.audit.security.calls import call_function, report_overrides
 from pinfold.audit.security.computing import elements_of
 from pinfold.audit.security.expressions import Expressions
 from pinfold.audit.security.lookups import look_up
@@ -83,6 +83,7 @@ class Interpreter(Expressions):
             return
         at_import = [function for functions in self.called_at_import.values() for function in functions]
         reached = Reached(self.modules, at_import)
+        self._reach_by_calls(reached)
         for key, finding in self.reports.items():
             function = self.reported_in.get(key)
             if finding.severity != ERROR or finding.code in ("S12", "S13"):
@@ -92,6 +93,16 @@ class Interpreter(Expressions):
             sentence = f"{finding.sentence.removesuffix('.')} ({words})." if words else finding.sentence
             severity = WARNING if lower else ERROR
             self.reports[key] = dataclasses.replace(finding, sentence=sentence, severity=severity)
+
+    def _reach_by_calls(self, reached: Reached) -> None:
+        """What is called by another way than its name, such as through a table of functions, is reached too."""
+        queue = list(reached.origin)
+        while queue:
+            function = queue.pop(0)
+            for other in (*self.calls.get(function, ()), *reached._mentioned(function)):
+                if other not in reached.origin:
+                    reached.origin[other] = reached.origin[function]
+                    queue.append(other)
 
     def _report_consequences(self) -> None:
         """What runs at import, and hooks, do whatever the functions do that they call."""
@@ -192,6 +203,8 @@ class Interpreter(Expressions):
                 for hook in self.class_member(base.node, "__init_subclass__"):
                     call_function(self, hook, Call(node, [(Own(node),)]), scope)
         self.read_statements(node.body, inner)
+        for path in imported_paths(self.foreign_bases(node)):
+            report_overrides(self, node, path, node)
         self.bind_name(node.name, self._decorated(node, scope), scope)
 
     def do_Return(self, node: ast.Return, scope: Scope) -> None:

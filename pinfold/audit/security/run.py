@@ -62,7 +62,7 @@ def security_findings(
     """
     modules = list(modules)
     with _same_depth():
-        findings = Interpreter(modules).findings(READINGS if reached else 1)
+        findings = Interpreter(modules, configs.get("config.json")).findings(READINGS if reached else 1)
     for module in modules:
         findings += _source_findings(module)
     if reached:
