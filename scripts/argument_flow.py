@@ -4,121 +4,29 @@ A small analysis of flows over syntax trees: inside a function, which names hold
 it); between functions, to a fixed point. Used by scripts/library_names.py.
 """
 
-# ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
-
 import ast
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from argument_sinks import (
+    DELETE,
+    ITEM,
+    METHODS_PASS,
+    OPENERS,
+    PART,
+    PASSES,
+    PATH_DELETES,
+    PATH_WRITES,
+    READ,
+    SINKS,
+    UNPICKLERS,
+    WHOLE,
+    WRITE,
+)
 from library_sources import Names, Source, dotted
 
-# What a call does with an argument.
-TEXT, COMMAND, IMPORT, NATIVE, PICKLE = "text", "command", "import", "native", "pickle"
-URL, HUB, WRITE, READ, DELETE = "url", "hub", "write", "read", "delete"
-# An argument as it is, an entry of it that has a name (a table of settings), or it as a part of a longer text.
-WHOLE, ITEM, PART = 3, 2, 1
-# Dotted name -> (what, position, name of the argument).
-SINKS: dict[str, list[tuple[str, int, str]]] = defaultdict(list)
-for _what, _position, _keyword, _names in [
-    (TEXT, 0, "source", "builtins.exec builtins.eval"),
-    (COMMAND, 0, "command", "os.system os.popen pty.spawn posix.system nt.system"),
-    (
-        COMMAND,
-        0,
-        "args",
-        "subprocess.run subprocess.call subprocess.check_call subprocess.check_output subprocess.Popen "
-        "subprocess.getoutput subprocess.getstatusoutput asyncio.create_subprocess_shell "
-        "asyncio.create_subprocess_exec",
-    ),
-    (
-        COMMAND,
-        0,
-        "file",
-        "os.execl os.execle os.execlp os.execlpe os.execv os.execve os.execvp os.execvpe os.startfile os.posix_spawn "
-        "os.posix_spawnp",
-    ),
-    (COMMAND, 1, "file", "os.spawnl os.spawnle os.spawnlp os.spawnlpe os.spawnv os.spawnve os.spawnvp os.spawnvpe"),
-    (IMPORT, 0, "name", "builtins.__import__ importlib.import_module importlib.__import__ pkgutil.resolve_name"),
-    (IMPORT, 0, "path", "runpy.run_path runpy.run_module"),
-    (
-        IMPORT,
-        1,
-        "location",
-        "importlib.util.spec_from_file_location importlib.machinery.SourceFileLoader imp.load_source "
-        "importlib._bootstrap_external.spec_from_file_location",
-    ),
-    (
-        NATIVE,
-        0,
-        "name",
-        "ctypes.CDLL ctypes.PyDLL ctypes.WinDLL ctypes.OleDLL ctypes.cdll.LoadLibrary ctypes.windll.LoadLibrary "
-        "_ctypes.dlopen _ctypes.LoadLibrary torch.ops.load_library torch.classes.load_library",
-    ),
-    (
-        PICKLE,
-        0,
-        "file",
-        "pickle.load pickle.loads pickle.Unpickler _pickle.load _pickle.loads _pickle.Unpickler marshal.load "
-        "marshal.loads dill.load dill.loads cloudpickle.load cloudpickle.loads pickle._load pickle._loads",
-    ),
-    (
-        URL,
-        0,
-        "url",
-        "urllib.request.urlopen urllib.request.Request urllib.request.urlretrieve http.client.HTTPConnection ",
-    ),
-    (
-        URL,
-        0,
-        "url",
-        "http.client.HTTPSConnection requests.get requests.post requests.put requests.head requests.delete httpx.get "
-        "httpx.post httpx.stream httpx2.get httpx2.post httpx2.stream httpx2.head",
-    ),
-    (URL, 1, "url", "requests.request httpx.request httpx2.request"),
-    (URL, 0, "address", "socket.create_connection"),
-    (HUB, 0, "repo_id", "huggingface_hub.file_download.hf_hub_download transformers.utils.hub.cached_file"),
-    (HUB, 0, "repo_id", "huggingface_hub._snapshot_download.snapshot_download"),
-    (WRITE, 1, "dst", "shutil.copy shutil.copy2 shutil.copyfile shutil.copytree os.symlink os.link"),
-    (
-        WRITE,
-        1,
-        "filename",
-        "safetensors.torch.save_file safetensors.numpy.save_file safetensors._safetensors_rust.serialize_file",
-    ),
-    (WRITE, 1, "f", "torch._C._save torch._C.PyTorchFileWriter"),
-    (WRITE, 0, "name", "torch._C.PyTorchFileWriter"),
-    (DELETE, 0, "path", "os.remove os.unlink os.rmdir os.truncate shutil.rmtree os.removedirs"),
-    (DELETE, 0, "src", "os.rename os.replace shutil.move os.renames"),
-    (WRITE, 1, "dst", "os.rename os.replace shutil.move os.renames"),
-]:
-    for _name in _names.split():
-        SINKS[_name].append((_what, _position, _keyword))
-OPENERS = frozenset(
-    "builtins.open io.open _io.open codecs.open gzip.open gzip.GzipFile bz2.open bz2.BZ2File lzma.open lzma.LZMAFile "
-    "io.FileIO _io.FileIO zipfile.ZipFile tarfile.open tokenize._builtin_open os.open".split()
-)
-# What gives back its argument, or what is read from there.
-PASSES = frozenset(
-    "builtins.str builtins.bytes builtins.list builtins.tuple builtins.dict builtins.open builtins.iter builtins.next "
-    "os.fspath os.fsdecode os.fsencode os.path.join os.path.abspath os.path.realpath os.path.normpath "
-    "os.path.expanduser os.path.expandvars pathlib.Path pathlib.PurePath io.open io.BytesIO io.StringIO "
-    "io.TextIOWrapper io.BufferedReader io.TextIOWrapper gzip.open gzip.GzipFile bz2.open bz2.BZ2File lzma.open "
-    "lzma.LZMAFile builtins.compile ast.parse textwrap.dedent inspect.cleandoc shlex.split typing.cast copy.copy "
-    "copy.deepcopy builtins.memoryview builtins.bytearray builtins.sorted builtins.reversed builtins.enumerate "
-    "builtins.zip urllib.request.Request urllib.parse.urlparse urllib.parse.quote urllib.parse.urljoin "
-    "json.loads json.load zipfile.ZipFile tarfile.open codecs.open builtins.filter "
-    "contextlib.closing contextlib.nullcontext builtins.map".split()
-)
-METHODS_PASS = frozenset(
-    "read readline readlines decode encode strip lstrip rstrip split rsplit partition rpartition splitlines format "
-    "replace lower upper joinpath with_suffix with_name resolve absolute expanduser as_posix get pop items values "
-    "keys copy open getvalue getbuffer removeprefix removesuffix join extractfile __enter__ relative_to as_uri "
-    "geturl read_text read_bytes popitem".split()
-)
-PATH_WRITES = frozenset("write_text write_bytes touch".split())
-PATH_DELETES = frozenset("unlink rmdir".split())
 Taint = dict[str, int]  # parameter -> how
 
 
@@ -215,22 +123,71 @@ class Flows:
             changed |= self._attributes()
 
     def _attributes(self) -> bool:
-        """What a method does with self.x, the constructor does with the argument that it keeps there."""
+        """What a method does with self.x, the method that keeps an argument there does with that argument.
+
+        The constructor does; another method counts where something is run or an address opened.
+        """
         changed = False
-        for cls in self.classes:
-            constructor = self.functions.get(f"{cls}.__init__")
-            if constructor is None or not constructor.stores:
-                continue
-            for name in self._methods[cls]:
-                for parameter, effects in list(self.functions[name].reaches.items()):
-                    if not parameter.startswith("self."):
-                        continue
-                    for origin, own in constructor.stores.get(parameter[5:], {}).items():
+        for names in self._methods.values():
+            uses = [
+                (parameter[5:], effects)
+                for name in names
+                for parameter, effects in self.functions[name].reaches.items()
+                if parameter.startswith("self.") and effects
+            ]
+            for name in names if uses else ():
+                method = self.functions[name]
+                everything = name.endswith(".__init__")
+                for attribute, effects in uses:
+                    for origin, own in self.stored(method).get(attribute, {}).items():
                         for what, how in effects.items():
-                            if constructor.reaches[origin].get(what, 0) < min(own, how):
-                                constructor.reaches[origin][what] = min(own, how)
+                            if not everything and what in (WRITE, READ, DELETE):
+                                continue
+                            if method.reaches[origin].get(what, 0) < min(own, how):
+                                method.reaches[origin][what] = min(own, how)
                                 changed = True
         return changed
+
+    def stored(self, method: Function, depth: int = 0) -> dict[str, Taint]:
+        """Attribute -> the arguments that a method keeps there, by itself or by the base class's."""
+        stores = {name: dict(taint) for name, taint in method.stores.items()}
+        if not method.name.endswith(".__init__") or depth > 4:
+            return stores
+        for event in method.events:
+            base = self.functions.get(event.callee) if event.callee.endswith(".__init__") else None
+            if base is None or base is method:
+                continue
+            given = dict(zip(positions(base), event.positional, strict=False)) | event.keywords
+            for name, taint in self.stored(base, depth + 1).items():
+                for parameter, how in taint.items():
+                    merge(stores.setdefault(name, {}), limited(given.get(parameter, {}), how))
+        return stores
+
+    def inherited(self, cls: str) -> dict[str, dict[str, int]]:
+        """What a class does with the arguments of its base's constructor: parameter -> what -> how."""
+        constructor = self.method(cls, "__init__")
+        result: dict[str, dict[str, int]] = defaultdict(dict)
+        if constructor is None or constructor.owner == cls:
+            return result
+        stores = self.stored(constructor)
+        for name in self._methods.get(cls, ()):
+            for parameter, effects in self.functions[name].reaches.items():
+                for origin, own in stores.get(parameter[5:], {}).items() if parameter.startswith("self.") else ():
+                    for what, how in effects.items():
+                        result[origin][what] = max(result[origin].get(what, 0), min(own, how))
+        return result
+
+    def overrides(self, cls: str, depth: int = 0) -> dict[str, set[str]]:
+        """Method of a class or of its bases -> what is done with what it gives back, and so with an override's."""
+        result: dict[str, set[str]] = defaultdict(set)
+        for name in self._methods.get(cls, ()):
+            for parameter, effects in self.functions[name].reaches.items():
+                if parameter.startswith("self.") and parameter.endswith("()"):
+                    result[parameter[5:-2]] |= {what for what, how in effects.items() if how == WHOLE}
+        for base in self.classes.get(cls, ()) if depth < 8 else ():
+            for name, effects in self.overrides(base, depth + 1).items():
+                result[name] |= effects
+        return result
 
     @property
     def _methods(self) -> dict[str, list[str]]:
@@ -402,6 +359,19 @@ class Reader:
     def _result(self, node: ast.Call) -> Taint:
         """What a call gives back of its arguments."""
         path = self.resolve(node.func)
+        own = self._own_result(node)
+        if own:
+            return joined(own, self._passed(node, path))
+        return self._passed(node, path)
+
+    def _own_result(self, node: ast.Call) -> Taint:
+        """What a method of the same object gives back, which a subclass can replace."""
+        path = dotted(node.func)
+        first, _, rest = path.partition(".")
+        method = self.flows.method(self.function.owner, rest) if self.own and first == self.own and rest else None
+        return {f"self.{rest}()": WHOLE} if method is not None else {}
+
+    def _passed(self, node: ast.Call, path: str) -> Taint:
         if path in self.flows.passes:
             every = joined(*map(self.taint, node.args), *(self.taint(k.value) for k in node.keywords))
             return joined(self.taint(node.args[0]), as_part(every)) if node.args and "join" not in path else every
@@ -421,12 +391,15 @@ class Reader:
         path = dotted(node)
         first, _, rest = path.partition(".")
         names = self.flows.names
+        if not path and isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call):
+            return self._of_base(node) if dotted(node.value.func) == "super" else ""
         if not path or (first in self.names and first != self.own):
             return ""
         if first == self.own and self.own:
             if rest and "." not in rest:
                 method = self.flows.method(self.function.owner, rest)
-                return method.name if method else ""
+                held = f"{self.function.owner}.{rest}"
+                return method.name if method else names.resolve(held) if names.resolve(held) != held else ""
             return "" if rest else self.function.owner
         if first in self.imported:
             return names.resolve(self.imported[first] + (f".{rest}" if rest else ""))
@@ -434,6 +407,20 @@ class Reader:
             method = self.flows.method(self.types[first], rest)
             return method.name if method else ""
         return names.resolve(names.local(self.function.source, path))
+
+    def _is_careful(self) -> bool:
+        """Whether another load asks for weights only, or the caller does: the one that does not is for old torch."""
+        nodes = ast.walk(self.function.node)
+        return "weights_only" in self.function.parameters or any(
+            _true(node, "weights_only") for node in nodes if isinstance(node, ast.Call)
+        )
+
+    def _of_base(self, node: ast.Attribute) -> str:
+        """``super().name``"""
+        for base in self.flows.classes.get(self.function.owner, ()):
+            if method := self.flows.method(base, node.attr):
+                return method.name
+        return ""
 
     def _event(self, node: ast.Call) -> None:
         positional = [self.taint(a) for a in node.args if not isinstance(a, ast.Starred)]
@@ -450,8 +437,12 @@ class Reader:
                 self.function.events.append(Event("path.open", [owner], {}, _constants(node)))
             return
         if path and (any(positional) or any(keywords.values())):
-            if path in ("torch.serialization.load",) and _true(node, "weights_only"):
-                return
+            if path in UNPICKLERS:
+                if _true(node, "weights_only"):
+                    return
+                if _false(node, "weights_only") or (_absent(node, "weights_only") and not self._is_careful()):
+                    file = positional[0] if positional else keywords.get("f", {})
+                    self.function.events.append(Event("pickle.load", [file], {}, {}))
             self.function.events.append(Event(path, positional, keywords, _constants(node)))
         if path == "functools.partial" and node.args and (target := self.resolve(node.args[0])):
             self.function.events.append(Event(target, positional[1:], keywords, {}))
@@ -459,6 +450,14 @@ class Reader:
 
 def _true(node: ast.Call, name: str) -> bool:
     return any(k.arg == name and isinstance(k.value, ast.Constant) and k.value.value is True for k in node.keywords)
+
+
+def _false(node: ast.Call, name: str) -> bool:
+    return any(k.arg == name and isinstance(k.value, ast.Constant) and k.value.value is False for k in node.keywords)
+
+
+def _absent(node: ast.Call, name: str) -> bool:
+    return all(k.arg not in (name, None) for k in node.keywords)
 
 
 def _constants(node: ast.Call) -> dict[str, object]:

@@ -11,6 +11,7 @@ How it works:
 - reaches: `pydoc.pipepager` hands its second argument to a command. Kept are functions whose argument arrives whole;
   a text that only becomes a part of another one is not. An entry of the argument counts for what runs ("import.item").
 - copies: `multiprocess` has the modules and the functions of `multiprocessing`, and so its names mean the same.
+- overrides: `PIL.ImageShow.Viewer` starts what its method get_command gives back, and so what a subclass's does.
 - fetching: libraries that download from the Hub.
 - own: modules whose name is also that of a well-known one, such as `pandas.io.pickle`.
 """
@@ -23,16 +24,19 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from argument_flow import COMMAND, IMPORT, ITEM, NATIVE, PICKLE, TEXT, WHOLE, Flows
+from argument_flow import Flows
+from argument_sinks import COMMAND, IMPORT, ITEM, NATIVE, PICKLE, TEXT, WHOLE
 from library_sources import Names, Source, read, roots
 
 from pinfold.audit.finding import ERROR
 from pinfold.audit.security.tables import functions, names
+from pinfold.audit.security.tables.by_hand import BY_HAND
 
 TABLE = Path(__file__).resolve().parents[1] / "pinfold" / "audit" / "security" / "tables" / "names.json.gz"
 LIBRARIES = (  # noqa: SIM905
     "python numpy pandas huggingface_hub tokenizers safetensors timm peft sentence_transformers datasets accelerate "
-    "PIL fsspec joblib yaml jinja2 httpx2 psutil multiprocess dill cloudpickle torch transformers"
+    "PIL fsspec joblib yaml jinja2 httpx2 psutil multiprocess dill cloudpickle torchvision triton pydantic networkx "
+    "scipy sklearn torch transformers"
 ).split()
 # Every name of these has a rule already, or they are models, whose code is like that of a model folder.
 NOT_FOLLOWED = ("torch._inductor.", "torch._dynamo.", "torch.testing.", "transformers.models.", "distutils.", "test.")
@@ -41,6 +45,7 @@ LEFT_TO_RULES = frozenset(
     "importlib.util.find_spec importlib.import_module torch.serialization.load torch.load numpy.load "  # noqa: SIM905
     "numpy.lib._npyio_impl.load transformers.pipelines.pipeline".split()
 )
+OF_TYPES = "pydantic."  # evaluates annotations that are texts, where whole types are handed on
 KEYWORD_ONLY = 99
 RUNS = (TEXT, COMMAND, IMPORT, NATIVE, PICKLE)
 FEWEST_MODULES = 5  # of a package that can be called a copy of another
@@ -49,7 +54,7 @@ FEWEST_MODULES = 5  # of a package that can be called a copy of another
 def rule_names() -> set[str]:
     """Every single name that a rule knows."""
     known = {*names.EXACT, *names.SENSITIVE, *functions.WRITERS, *functions.OPENERS, *functions.CALLERS}
-    return known | names.WATCHED_MODULES | {name for name in names.BELOW}
+    return known | names.WATCHED_MODULES | {name for name in names.BELOW} | BY_HAND.keys()
 
 
 def preferred(table: Names) -> dict[str, str]:
@@ -71,10 +76,22 @@ def reaching(flows: Flows) -> dict[str, str]:
             for parameter, effects in function.reaches.items()
             if parameter in parameters
             for what, how in effects.items()
-            if how == WHOLE or (how == ITEM and what in RUNS)
+            if (how == WHOLE or (how == ITEM and what in RUNS)) and (what != TEXT or not name.startswith(OF_TYPES))
         ]
         if parts:
             entries[name.removesuffix(".__init__").removesuffix(".__new__")] = " ".join(sorted(parts))
+    for cls in flows.classes:
+        constructor = flows.called(cls)
+        taken = constructor.parameters[1:] if constructor is not None else []
+        more = [
+            f"{what}:{taken.index(parameter)}:{parameter}"
+            for parameter, effects in flows.inherited(cls).items()
+            for what, how in effects.items()
+            if how == WHOLE and parameter in taken
+        ]
+        if more:
+            base = constructor.name.rpartition(".")[0]
+            entries[cls] = " ".join(sorted({*more, *entries.get(base, "").split()}))
     for cls in flows.classes:  # constructors that a class has from its base
         constructor = flows.called(cls)
         if constructor is not None and (base := constructor.name.rpartition(".")[0]) in entries:
@@ -92,10 +109,21 @@ def inherited(flows: Flows, entries: dict[str, str]) -> dict[str, str]:
     return {cls: " ".join(bases) for cls, bases in flows.classes.items() if any(map(leads, bases))}
 
 
-def aliases(table: Names, entries: dict[str, str]) -> dict[str, str]:
+def overridden(flows: Flows) -> dict[str, str]:
+    """Class -> "what:method ..." of its methods whose result is run."""
+    entries = {}
+    for cls in flows.classes:
+        methods = flows.overrides(cls)
+        parts = [f"{what}:{name}" for name, effects in methods.items() for what in effects.intersection(RUNS)]
+        if parts:
+            entries[cls] = " ".join(sorted(parts))
+    return entries
+
+
+def aliases(table: Names, entries: set[str]) -> dict[str, str]:
     """Module -> "name=target ..." of the names in it that stand for one with a rule or an entry."""
     better = preferred(table)
-    targets = rule_names() | entries.keys()
+    targets = rule_names() | entries
     modules = {".".join(name.split(".")[:length]) for name in targets for length in range(1, name.count(".") + 1)}
     matter = targets | modules
     found: dict[str, dict[str, str]] = defaultdict(dict)
@@ -185,10 +213,12 @@ def main() -> None:
     print(len(flows.functions), "functions", flush=True)
     flows.run()
     entries = reaching(flows)
+    overrides = overridden(flows)
     content = {
         "made_from": versions,
-        "aliases": aliases(table, entries),
+        "aliases": aliases(table, entries.keys() | overrides.keys()),
         "reaches": dict(sorted(entries.items())),
+        "overrides": dict(sorted(overrides.items())),
         "copies": copies(table),
         "own": own_modules(table),
         "fetching": fetching(table),

@@ -128,9 +128,16 @@ def _read_class(node: ast.ClassDef, source: Source, name: str) -> None:
             source.functions[f"{name}.{inner.name}"] = inner
         elif isinstance(inner, ast.ClassDef):
             _read_class(inner, source, f"{name}.{inner.name}")
-        elif isinstance(inner, ast.Assign) and (value := dotted(inner.value)):
+        elif isinstance(inner, ast.Assign) and (value := dotted(_unwrapped(inner.value))):
             names = [target.id for target in inner.targets if isinstance(target, ast.Name)]
             source.members.setdefault(name, {}).update(dict.fromkeys(names, value))
+
+
+def _unwrapped(node: ast.expr) -> ast.expr:
+    """``staticmethod(f)`` as f."""
+    if isinstance(node, ast.Call) and dotted(node.func) in ("staticmethod", "classmethod") and len(node.args) == 1:
+        return node.args[0]
+    return node
 
 
 def _read_assignment(node: ast.Assign | ast.AnnAssign, source: Source) -> None:
@@ -211,15 +218,15 @@ class Names:
             return f"{owner}.{name}"
         return self.resolve(self.local(source, held[name]), depth + 1)
 
-    def local(self, source: Source, path: str) -> str:
+    def local(self, source: Source, path: str, depth: int = 0) -> str:
         """What a name means at the top of a module."""
         first, _, rest = path.partition(".")
         if first in source.held:
             value = source.held[first]
             if value.startswith("="):
-                if value[1:].split(".")[0] == first:
+                if value[1:].split(".")[0] == first or depth > 12:  # a circle ends here
                     return path
-                value = self.local(source, value[1:])
+                value = self.local(source, value[1:], depth + 1)
             return f"{value}.{rest}" if rest else value
         for star in source.stars:
             other = self.sources.get(star)

@@ -16,9 +16,10 @@ from pinfold.folder.model_folder import ModelFolder, Module, read_modules
 CASES = [(kind, number) for kind, (_, sources) in KINDS.items() for number in range(len(sources))]
 
 
-def findings_of(source):
+def findings_of(source, settings=None):
+    configs = {"config.json": settings} if settings else {}
     return security_findings(
-        ModelFolder(Path("nowhere"), {}), [Module("m", Path("m.py"), source, ast.parse(source))], {}
+        ModelFolder(Path("nowhere"), {}), [Module("m", Path("m.py"), source, ast.parse(source))], configs
     )
 
 
@@ -256,3 +257,119 @@ def test_an_archive_that_cannot_be_looked_into_is_said_to_be_one(tmp_path, conte
     (finding,) = hidden_pickles(tmp_path, ["rows.csv"])
     assert (finding.code, finding.severity, finding.file) == ("S06", "warning", "rows.csv")
     assert "begins as an archive and cannot be looked into" in finding.sentence
+
+
+SETTINGS = {
+    "picture": "https://h/a.png",
+    "table": {"place": "s3://bucket/a.csv"},
+    "hosts": ["http://host", "http://other"],
+    "host": "h/",
+    "picked": "system",
+    "kind": "safe",
+    "out": "scores.bin",
+    "act": "gelu",
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("transformers.image_utils.load_image(config.picture)", "S03"),
+        ("transformers.image_utils.load_image(self.config.picture)", "S03"),
+        ("pandas.read_csv(config.table['place'])", "S03"),
+        ("pandas.read_json(getattr(config, 'picture'))", "S03"),
+        ("numpy.genfromtxt(config.hosts[0] + '/a.txt')", "S03"),
+        ("numpy.loadtxt(f'http://{config.host}a')", "S03"),
+        ("self.reader.load(vars(config)['picture'])", "S03"),
+        ("self.reader.load(config.to_dict().get('picture'))", "S03"),
+        ("[self.reader.load(host) for host in config.hosts]", "S03"),
+        ("getattr(platform.os, config.picked)('id')", "S02"),
+        ("transformers.AutoModel.from_pretrained('a/b', **config.options)", "S04"),
+        ("PIL.Image.open('a').save(config.out)", "S07"),
+        ("numpy.zeros(3).dump(config.out)", "S07"),
+    ],
+)
+def test_a_text_of_the_settings_is_what_the_code_takes_from_there(line, code):
+    source = "import PIL.Image, numpy, pandas, platform, transformers\nfrom transformers import PreTrainedModel\n"
+    source += f"class A(PreTrainedModel):\n    def __init__(self, config):\n        {line}\n"
+    settings = {**SETTINGS, "options": {"trust_remote_code": True}}
+    assert (code, 5) in {(f.code, f.line) for f in errors(findings_of(source, settings))}
+
+
+def test_a_default_of_the_configuration_is_what_the_code_takes_from_there():
+    source = (
+        "from transformers import PretrainedConfig, PreTrainedModel\nfrom transformers.image_utils import load_image\n"
+    )
+    source += "class C(PretrainedConfig):\n    def __init__(self, logo='http://h/a.png', icon=None, **kwargs):\n"
+    source += "        self.logo = logo\n        self.picture = icon or kwargs.pop('picture')\n"
+    source += "class A(PreTrainedModel):\n    def __init__(self, c):\n"
+    source += "        load_image(c.logo)\n        self.load(c)\n"
+    source += "    def load(self, c):\n        load_image(c.picture)\n"
+    assert {("S03", 9), ("S03", 12)} <= {(f.code, f.line) for f in errors(findings_of(source, SETTINGS))}
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("importlib.import_module(config.kind)", "S04"),
+        ("getattr(os, config.act)", "S15"),
+        ("sys.modules[config.kind]", "S15"),
+        ("open('a', config.act)", "S07"),
+        ("os.environ.get(config.kind)", "S08"),
+        ("importlib.import_module(f'{config.kind}x')", "S04"),
+        ("importlib.import_module(config.kind.lower())", "S04"),
+        ("importlib.import_module(''.join([config.kind, 'x']))", "S04"),
+        ("importlib.import_module(config.kind[0])", "S04"),
+    ],
+)
+def test_what_the_settings_say_today_lowers_nothing(line, code):
+    source = f"import importlib, os, sys\nclass A:\n    def __init__(self, config):\n        {line}\n"
+    assert (code, 4) in {(f.code, f.line) for f in errors(findings_of(source))}
+    assert (code, 4) in {(f.code, f.line) for f in errors(findings_of(source, SETTINGS))}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "self.act = getattr(torch.nn.functional, config.act)",
+        "self.act = transformers.activations.ACT2FN[config.act]",
+        "self.part = getattr(self, config.kind)",
+        "self.m = torch.load(config.out, weights_only=True)",
+        "self.name = config.act.upper()",
+        "dist.all_reduce(self.x, op=dist.ReduceOp.SUM)",
+        "os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')",
+    ],
+)
+def test_what_honest_code_does_with_its_settings_is_no_error(line):
+    source = "import os, torch, transformers\nimport torch.distributed as dist\n"
+    source += f"class A(torch.nn.Module):\n    def __init__(self, config):\n        {line}\n"
+    assert errors(findings_of(source, SETTINGS)) == []
+
+
+def test_weights_that_only_a_users_own_program_asks_for_are_a_warning():
+    source = "from torch.hub import load_state_dict_from_url\ndef pretrained(m):\n"
+    source += "    m.load_state_dict(load_state_dict_from_url('https://h/a.pth'))\n"
+    assert errors(findings_of(source)) == [] and ("S03", 3) in {(f.code, f.line) for f in findings_of(source)}
+    reached = source + "class A:\n    def forward(self, x):\n        return pretrained(self)(x)\n"
+    assert ("S03", 3) in {(f.code, f.line) for f in errors(findings_of(reached))}
+
+
+def test_a_function_that_a_table_of_another_file_holds_is_reached(tmp_path):
+    write(tmp_path / "config.json", '{"auto_map": {"AutoModel": "code.A"}}')
+    write(tmp_path / "code.py", "from .middle import go\nclass A:\n    def forward(self, x):\n        go({})\n")
+    write(tmp_path / "middle.py", "from .ends import TABLE\ndef go(spec):\n    TABLE[spec['kind']]('id')\n")
+    write(tmp_path / "ends.py", "import os\ndef run(text):\n    os.system(text)\nTABLE = {'a': run}\n")
+    (finding,) = [f for f in security_of(tmp_path) if f.file == "ends.py" and f.line == 3]
+    assert "reached from A.forward" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("logging.config.dictConfig", "imports code by a name"),
+        ("logging.handlers.RotatingFileHandler", "writes files"),
+    ],
+)
+def test_the_words_say_what_the_logging_of_python_does(name, words):
+    source = "import logging.config, logging.handlers\nclass A:\n    def forward(self, x):\n"
+    assert words in errors(findings_of(f"{source}        {name}(self.a)\n"))[0].sentence

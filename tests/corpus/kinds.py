@@ -330,4 +330,143 @@ KINDS: dict[str, tuple[str, list[str]]] = {
             "import huggingface_hub\nx = huggingface_hub.InferenceClient()\ndef f():\n    return x.headers  #!",
         ],
     ),
+    "an address that an object of a library keeps": (
+        "S03",
+        [
+            "from urllib.robotparser import RobotFileParser as R\ndef f(self):\n    one = R()\n"
+            '    one.set_url("http://h/robots.txt")  #!\n    one.read()',
+            'import xml.sax\ndef f(place):\n    xml.sax.make_parser().parse("http://h/" + place)  #!',
+            'import xml.sax.saxutils as u\ndef f(place):\n    u.prepare_input_source(f"http://{place}/a")  #!',
+            'import numpy as np\ndef f():\n    return np.lib.npyio.DataSource().open("http://h/a")  #!',
+        ],
+    ),
+    "a class whose base runs what its method gives": (
+        "S01",
+        [
+            "import torch.fx.graph as g\nclass C(g.CodeGen):  #!\n    def add_global(self, *a):\n        pass",
+            "def f(self, graph):\n    graph.on_generate_code(lambda _: self.change)  #!",
+            "from torch import fx\ndef f(self, text):\n    graph = fx.symbolic_trace(self).graph\n"
+            "    graph.set_codegen(text)  #!",
+            "from torch.distributed.nn.jit.instantiator import _StringLoader as S\nclass L(S):  #!\n"
+            "    def get_source(self, name):\n        return self.text",
+        ],
+    ),
+    "a class whose base starts what its method gives": (
+        "S02",
+        [
+            "import PIL.ImageShow as s\nclass V(s.UnixViewer):\n    def get_command(self, file):  #!\n"
+            "        return self.config.v\ns.register(V)",
+            "from numpy.distutils import system_info as s\nclass I(s.freetype2_info):\n"
+            "    def get_config_exe(self):  #!\n        return self.config.v",
+            "from PIL import Image\ndef forward(self, x):\n    Image.fromarray(x).show()  #!",
+        ],
+    ),
+    "a file by way of a class that derives from a library's": (
+        "S07",
+        [
+            'import io\nclass A(io.FileIO):\n    pass\ndef f(place):\n    A(place, "w")  #!',
+            "import gzip\nclass A(gzip.GzipFile):\n    def __init__(self, place):\n"
+            '        super(A, self).__init__(place, "wb")  #!',
+            "import zipfile\nclass A(zipfile.ZipFile):\n    def __init__(self, place):\n"
+            '        zipfile.ZipFile.__init__(self, place, mode="a")  #!',
+            "import logging\nclass Base(logging.FileHandler):\n    pass\nclass A(Base):\n    pass\n"
+            "def f(config):\n    return A(config.log)  #!",
+        ],
+    ),
+    "a file that a library writes in native code": (
+        "S07",
+        [
+            "import torchvision\ndef forward(self, x):\n    torchvision.io.write_png(x, self.place)  #!",
+            'from torchvision.utils import save_image\ndef forward(self, x):\n    save_image(x, "/tmp/a.png")  #!',
+            "import scipy.io as s\ndef forward(self, x):\n    s.savemat(self.place, {'a': x})  #!",
+            "import torch\ndef forward(self, x):\n    torch.UntypedStorage.from_file(self.place, True, 8)  #!",
+            "import torch\ndef forward(self, x, shared):\n    return torch.from_file(self.place, shared, size=8)  #!",
+            "from torch import FloatStorage as F\ndef f(self):\n    F.from_file(self.place, shared=True, size=8)  #!",
+        ],
+    ),
+    "a file by way of a handler or of a file system": (
+        "S07",
+        [
+            "from logging.handlers import RotatingFileHandler as R\ndef f(self):\n    R(self.place)  #!",
+            'import logging.handlers as h\nh.TimedRotatingFileHandler("/tmp/a.log")  #!',
+            'import fsspec\ndef f(self):\n    fsspec.filesystem("file").rm(self.place)  #!',
+            'import fsspec\ndef f(self):\n    files = fsspec.filesystem("file")\n'
+            '    with files.open(self.place, "w") as file:  #!\n        file.write("a")',
+            "from fsspec.implementations.local import LocalFileSystem\ndef f(self):\n"
+            "    LocalFileSystem().mv(self.a, self.b)  #!",
+            'import fsspec\ndef f(self):\n    with fsspec.open(self.place, "wb") as file:  #!\n        pass',
+        ],
+    ),
+    "a method that acts, handed on with its object": (
+        "S07",
+        [
+            "from pathlib import Path\ndef f(run):\n    run(Path('a').unlink)  #!",
+            "import pathlib, threading\ndef f(place):\n    threading.Timer(1, pathlib.Path(place).touch).start()  #!",
+            "def f(self, run):\n    run(self.place.rmdir)  #!",
+            "from pathlib import Path\nclass A:\n    def __init__(self):\n"
+            "        self.later = Path('a').write_text  #!",
+        ],
+    ),
+    "a function that runs at the end of the process": (
+        "S11",
+        [
+            "import multiprocessing.util as u\ndef f(g):\n    u.Finalize(None, g, exitpriority=1)  #!",
+            "import os\ndef f(g):\n    os.register_at_fork(after_in_child=g)  #!",
+            "from multiprocess.util import register_after_fork as r\ndef f(g):\n    r(g, print)  #!",
+        ],
+    ),
+    "a program by way of multiprocessing": (
+        "S02",
+        [
+            'from multiprocessing.util import spawnv_passfds as s\ns(b"/bin/id", ["id"], [])  #!',
+            'import multiprocess\nmultiprocess.util.spawnv_passfds(b"/bin/id", ["id"], [])  #!',
+            'import multiprocessing as m\ndef f(self):\n    m.util.spawnv_passfds(self.a, ["id"], [])  #!',
+        ],
+    ),
+    "a pickle of bytes in memory by way of torch": (
+        "S06",
+        [
+            "import torch\ndef f(data):\n    return torch.storage._load_from_bytes(data)  #!",
+            "from torch.storage import _load_from_bytes as load\nx = load(b'a')  #!",
+            "from torch._export.serde.serialize import deserialize_torch_artifact as d\ndef f(x):\n    d(x)  #!",
+        ],
+    ),
+    "a name that settings give": (
+        "S04",
+        [
+            "import logging.config as c\ndef f(self):\n    c.dictConfig(self.config.log)  #!",
+            "from logging.config import BaseConfigurator as B\ndef f(self, name):\n    return B({}).resolve(name)  #!",
+            "import pydantic\nclass A(pydantic.BaseModel):\n    run: pydantic.ImportString  #!",
+            "from pydantic.v1.utils import import_string\ndef f(name):\n    return import_string(name)  #!",
+        ],
+    ),
+    "native code that a compiler of a library makes": (
+        "S05",
+        [
+            "import triton.runtime.build as b\ndef f(text):\n    b.compile_so_from_src(text, 'a')  #!",
+            "from triton.runtime.build import compile_module_from_file as c\ndef f(p):\n    return c(p, 'a')  #!",
+            "from sympy.utilities.autowrap import autowrap\ndef f(e):\n    return autowrap(e)  #!",
+        ],
+    ),
+    "weights that another library downloads": (
+        "S03",
+        [
+            'import timm\nx = timm.create_model("resnet18", pretrained=True)  #!',
+            'from timm.models import create_model\ndef f(config):\n    create_model("a", config.pretrained)  #!',
+            "import timm\nclass A:\n    def __init__(self, config):\n"
+            '        timm.create_model("resnet18", pretrained=config.pretrained)  #!',
+        ],
+    ),
+    "a file that an object keeps or that another program is made into": (
+        "S07",
+        [
+            "from http.cookiejar import MozillaCookieJar as J\ndef f(self):\n    J().save(self.place)  #!",
+            "import mailbox\ndef f(self):\n    mailbox.Maildir(self.place)  #!",
+            "import dbm.gnu as d\ndef f(self):\n    d.open(self.place, 'c')  #!",
+            "import torch.distributed as dist\ndef f(self):\n    dist.FileStore(self.place)  #!",
+            "import compileall\ndef f(self):\n    compileall.compile_dir(self.place)  #!",
+            "import sqlite3\ndef f(base):\n"
+            '    sqlite3.connect("a").cursor().execute("VACUUM INTO ?", ("/tmp/b",))  #!',
+        ],
+    ),
 }

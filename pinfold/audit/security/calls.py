@@ -24,6 +24,7 @@ from pinfold.audit.security.tables.functions import (
     STARTS_LOADING,
     WRITERS,
 )
+from pinfold.audit.security.tables.library import overrides
 from pinfold.audit.security.tables.names import LONGEST_PATH, WATCHED_MODULES, canonical, judge
 from pinfold.audit.security.values import (
     Call,
@@ -41,6 +42,7 @@ from pinfold.audit.security.values import (
     count_values,
     dict_of,
     known_strings,
+    printable_excerpt,
     sequence_of,
     union,
 )
@@ -61,6 +63,15 @@ TEMPORARY = frozenset(
 PIPE = re.compile(r"^(?:torch\.)?multiprocessing\.(?:.*\.)?Pipe$")  # gives both of its ends
 GIVES_ELEMENT = frozenset(("builtins.next", "builtins.min", "builtins.max"))
 ENDS_PROGRAM = frozenset(("builtins.input", "builtins.exit", "builtins.quit", "sys.exit"))
+CONSTRUCTORS = (".__init__", ".__new__")
+MADE_BY_NEW = frozenset(("numpy.memmap",))  # classes whose __new__ gets what a subclass's __init__ is given
+RUN_RESULTS = {  # what a base class does with what a method gives back
+    "text": ("S01", "text that it runs as a program"),
+    "command": ("S02", "the program that it starts"),
+    "import": ("S04", "the name that it imports"),
+    "native": ("S05", "the native code that it loads"),
+    "pickle": ("S06", "what it unpickles"),
+}
 RUN_BY_A_CALL = ("__new__", "__init__", "__post_init__")  # methods that a call of a class runs
 
 
@@ -78,6 +89,8 @@ def call_function(state: State, function: Value, call: Call, scope: Scope) -> Va
     if not isinstance(function, Ref):
         return ()
     path = function.path
+    if path.endswith(CONSTRUCTORS):
+        _call_constructor(state, path, call, scope)
     if state.importing():
         _report_at_import(state, path, call)
     if call.decoded() and RUNNERS.match(path):
@@ -102,10 +115,15 @@ def _call_own(state: State, function: Own | Instance, call: Call) -> Values:
     if isinstance(node, ast.ClassDef):
         for method in _methods(state, node, RUN_BY_A_CALL):
             _call_own(state, method, call)
+        has_constructor = bool(_methods(state, node, ("__init__", "__new__")))
         for base in state.foreign_bases(node):
             if isinstance(base, Ref):
                 state.report_name(base.path, call.node, True)
-                library_rule(state, base.path, call, state.scopes[node])
+                if not has_constructor or base.path in MADE_BY_NEW:
+                    call_base(state, base.path, call, state.scopes[node])
+                else:
+                    library_rule(state, base.path, call, state.scopes[node])
+                report_overrides(state, node, base.path, call.node)
         return (Instance(node),)
     if not isinstance(node, FUNCTIONS):  # a module
         return ()
@@ -117,6 +135,48 @@ def _call_own(state: State, function: Own | Instance, call: Call) -> Values:
     if node in state.scopes:
         _bind_parameters(state, node.args, state.scopes[node], call)
     return state.returns.get(node, ())
+
+
+def _call_constructor(state: State, path: str, call: Call, scope: Scope) -> None:
+    """``super().__init__(...)``, which is a call of each base, and ``Base.__init__(self, ...)``."""
+    owner, _, name = path.rpartition(".")
+    if owner != "builtins.super()":
+        if "()" not in owner:
+            inner = Call(call.node, call.arguments[1:], call.keywords, call.open_ended)
+            call_base(state, owner, inner, scope)
+        return
+    if name == "__new__":
+        call = Call(call.node, call.arguments[1:], call.keywords, call.open_ended)
+    for base in state.foreign_bases(cls) if (cls := _class_around(scope)) is not None else ():
+        if isinstance(base, Ref):
+            call_base(state, base.path, call, scope)
+
+
+def _class_around(scope: Scope) -> ast.AST | None:
+    outer: Scope | None = scope
+    while outer is not None and outer.kind != "class":
+        outer = outer.parent
+    return outer.node if outer is not None else None
+
+
+def call_base(state: State, path: str, call: Call, scope: Scope) -> None:
+    """A call of a library's class by way of a class of the folder that derives from it."""
+    if "()" in path:
+        return
+    library_rule(state, path, call, scope)
+    if path in OPENERS or path in WRITERS:
+        argument_rule(state, path, call, scope)
+
+
+def report_overrides(state: State, node: ast.AST, base: str, where: ast.AST) -> None:
+    """Methods of a class of the folder whose result the library's base class runs."""
+    for what, name in overrides(base):
+        for method in _methods(state, node, (name,)):
+            code, words = RUN_RESULTS[what]
+            sentence = f"{name} gives {printable_excerpt(base)} {words}."
+            state.report(code, where, sentence)
+            if isinstance(where, ast.ClassDef):
+                state.report(code, method.node, sentence)
 
 
 def _methods(state: State, node: ast.AST, names: tuple[str, ...]) -> list[Own]:

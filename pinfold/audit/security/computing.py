@@ -30,7 +30,9 @@ from pinfold.audit.security.values import (
     Value,
     Values,
     dict_of,
+    is_soft,
     sequence_of,
+    softened,
     union,
 )
 
@@ -242,7 +244,8 @@ def _pair_result(kind: type[ast.operator], left: Value, right: Value) -> Values:
         if kind is ast.Mod and isinstance(first, (str, bytes)) and isinstance(second, list):
             second = tuple(second)
         decoded = any(isinstance(v, Const) and v.decoded for v in (left, right))
-        return _as_values(_OPERATORS[kind](first, second), decoded)
+        result = _as_values(_OPERATORS[kind](first, second), decoded)
+        return softened(result) if is_soft((left, right)) else result
     except Exception:  # whatever the operator raises for these operands, the result is unknown
         return ()
 
@@ -275,8 +278,10 @@ def method_result(owner: Value, name: str, arguments: list[Values], keywords: di
         if name in ("keys", "values", "items"):
             return _as_values([list(i) if isinstance(i, tuple) else i for i in getattr(value, name)()])
         if name == "decode" and isinstance(value, bytes):
-            return _as_values(_codec(value, *positional, **named), decoded)
-        return _as_values(getattr(value, name)(*positional, **named), decoded)
+            result = _as_values(_codec(value, *positional, **named), decoded)
+        else:
+            result = _as_values(getattr(value, name)(*positional, **named), decoded)
+        return softened(result) if any(map(is_soft, ((owner,), *arguments, *keywords.values()))) else result
     except Exception:  # whatever the method raises for these arguments, the result is unknown
         return ()
 
@@ -301,7 +306,8 @@ def function_result(path: str, arguments: list[Values], keywords: dict[str, Valu
         named = {key: _python_object(argument) for key, argument in keywords.items()}
         if path == "operator.add":
             _guard(ast.Add, *positional)
-        return _as_values(COMPUTED[path](*positional, **named), decoded)
+        result = _as_values(COMPUTED[path](*positional, **named), decoded)
+        return softened(result) if any(map(is_soft, (*arguments, *keywords.values()))) else result
     except Exception:  # whatever the function raises for these arguments, the result is unknown
         return ()
 
@@ -317,7 +323,8 @@ def subscript_result(owners: Values, index: Values) -> Values:
     for owner in owners:
         if isinstance(owner, Table):
             keys = {v.value for v in index if isinstance(v, Const) and isinstance(v.value, (str, int, bytes))}
-            results += [item for key, item in owner.entries if not keys or key in keys]
+            every = not keys or is_soft(index)
+            results += [item for key, item in owner.entries if every or key in keys]
         elif isinstance(owner, Decoded):
             results.append((owner,))
         elif isinstance(owner, (Many, Const)):
@@ -336,7 +343,11 @@ def _element(owner: Many | Const, index: Values) -> Values:
         position = slice(*position[1])
     if isinstance(owner, Const):
         text: Any = owner.value
-        return _as_values(text[position], owner.decoded)
+        return (
+            softened(_as_values(text[position], owner.decoded))
+            if owner.soft
+            else _as_values(text[position], owner.decoded)
+        )
     return sequence_of(list(owner.items[position])) if is_slice else owner.items[position]
 
 
@@ -350,6 +361,7 @@ def elements_of(values: Values) -> list[Values]:
             elements += [_as_values(key) for key, _ in value.entries]
         elif isinstance(value, Const) and isinstance(value.value, (str, bytes)) and len(value.value) <= MOST_ITEMS:
             elements += [_as_values(item, value.decoded) for item in value.value]
+            elements = list(map(softened, elements)) if value.soft else elements
         elif isinstance(value, Decoded) or (isinstance(value, Ref) and value.path.startswith("builtins.type()")):
             elements.append((value,))
         elif isinstance(value, Ref) and value.path in OBJECTS:

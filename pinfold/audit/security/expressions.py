@@ -13,10 +13,12 @@ from pinfold.audit.security.computing import (
     slice_index,
     subscript_result,
 )
+from pinfold.audit.security.configured import CONFIG_CLASS, MODEL_CLASS, SAME_AGAIN, address_begun, entry
 from pinfold.audit.security.lookups import class_hierarchy, look_up
 from pinfold.audit.security.rules.methods import call_unknown_method, report_format, walks_attributes
 from pinfold.audit.security.rules.process import REGISTRIES, report_registered
 from pinfold.audit.security.state import FunctionNode, Scope, State
+from pinfold.audit.security.tables.functions import PATH_METHODS
 from pinfold.audit.security.tables.names import SENSITIVE, judge
 from pinfold.audit.security.values import (
     COMPUTED_PLACE,
@@ -30,7 +32,9 @@ from pinfold.audit.security.values import (
     Own,
     Picked,
     Ref,
+    Settings,
     Table,
+    Unknown,
     Value,
     Values,
     all_given,
@@ -78,6 +82,9 @@ class Expressions(State):
         values: Values = handler(node, scope, use)
         if use == "value" and isinstance(node, (ast.Name, ast.Attribute, ast.Call, ast.Subscript)):
             self.report_handed_on(values, node)
+            if not values and isinstance(node, ast.Attribute) and node.attr in PATH_METHODS:
+                words = "of an unknown object is handed on as a value: it writes or deletes files"
+                self.report("S07", node, f".{node.attr} {words}.")
         for value in values:
             if isinstance(value, Const) and isinstance(value.value, (str, bytes)) and len(value.value) > 4:
                 self.report_secret_place(value.value, node)
@@ -104,6 +111,8 @@ class Expressions(State):
 
     def of_Name(self, node: ast.Name, scope: Scope, use: str) -> Values:
         values = self.look_for(node.id, scope)
+        if all(isinstance(v, Unknown) or v == Const(None) for v in values) and use != "call":
+            values = union(values, self.configuration(node.id))
         if node.id == "__builtins__" and not values:
             values = (Ref("builtins"),)
         if node.id in ("__builtins__", "__loader__", "__spec__"):
@@ -144,6 +153,7 @@ class Expressions(State):
             if all(isinstance(v, Picked) for v in functions):
                 call_unknown_method(self, owners, method, call)
             results += [(v,) for v in owners if isinstance(v, (Given, Decoded))]
+            results += [(v,) for v in owners if isinstance(v, Settings) and method in SAME_AGAIN]
             if method == "mro":
                 results = [class_hierarchy(self, owners), *results]
             elif method in ADDERS and isinstance(node.func, ast.Attribute):
@@ -257,7 +267,8 @@ class Expressions(State):
             elif isinstance(part.op, ast.Add) and all_given(values):
                 values = values if _is_below(right, joined=True) else ()
             else:
-                values = operator_result(type(part.op), values, right)
+                sums = operator_result(type(part.op), values, right)
+                values = sums or (address_begun(values) if isinstance(part.op, ast.Add) else ())
             for value in values:
                 if isinstance(value, Const) and isinstance(value.value, str):
                     self.report_secret_place(value.value, part)
@@ -281,7 +292,7 @@ class Expressions(State):
         self.report_secret_place("".join((known_strings(part) or [PLACEHOLDER])[0] for part in parts), node)
         text: Values = (Const(""),)
         for values in parts:
-            text = operator_result(ast.Add, text, values)
+            text = operator_result(ast.Add, text, values) or address_begun(text)
         return text
 
     def of_List(self, node: ast.List | ast.Tuple | ast.Set, scope: Scope, use: str) -> Values:
@@ -409,6 +420,8 @@ class Expressions(State):
         if not isinstance(node, ast.Lambda):
             self.annotation(node.returns, scope)
         name = "" if isinstance(node, ast.Lambda) else node.name
+        if name == "__init__" and isinstance(scope.node, ast.ClassDef) and self.settings is not None:
+            self._bind_settings(scope.node, ordered[1:], parameters, inner)
         if isinstance(scope.node, ast.ClassDef) and ordered and "staticmethod" not in _decorators(node):
             is_classmethod = "classmethod" in _decorators(node) or name in CLASS_METHODS
             owner: Value = Own(scope.node) if is_classmethod else Instance(scope.node)
@@ -428,6 +441,21 @@ class Expressions(State):
             for path in imported_paths(self.evaluate(parameter.annotation, scope, "base")):
                 if path.endswith("Config"):
                     inner.settings[parameter.arg] = path
+
+    def _bind_settings(
+        self, cls: ast.ClassDef, ordered: list[ast.arg], parameters: ast.arguments, inner: Scope
+    ) -> None:
+        """What transformers hands to a constructor: the configuration to a model, its entries to its own class."""
+        paths = imported_paths(self.foreign_bases(cls))
+        settings = self.settings
+        if settings is not None and any(map(CONFIG_CLASS.search, paths)):
+            self.config_classes[cls] = None
+            for parameter in (*ordered, *parameters.kwonlyargs):
+                self.bind_name(parameter.arg, entry(settings, parameter.arg), inner)
+            if parameters.kwarg:
+                self.bind_name(parameters.kwarg.arg, (settings,), inner)
+        elif settings is not None and ordered and any(map(MODEL_CLASS.search, paths)):
+            self.bind_name(ordered[0].arg, (settings,), inner)
 
     def annotation(self, node: ast.expr | None, scope: Scope) -> None:
         """Read an annotation; of a text, the calls in it, which typing.get_type_hints evaluates."""

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
-from pinfold.audit.security.calls import call_function
+from pinfold.audit.security.calls import call_function, report_overrides
 from pinfold.audit.security.computing import elements_of
 from pinfold.audit.security.expressions import Expressions
 from pinfold.audit.security.lookups import look_up
@@ -136,7 +136,7 @@ class Interpreter(Expressions):
         if not any(finding.severity == ERROR for finding in self.reports.values()):
             return
         at_import = [function for functions in self.called_at_import.values() for function in functions]
-        reached = Reached(self.modules, at_import)
+        reached = Reached(self.modules, at_import, self.calls)
         for key, finding in self.reports.items():
             function = self.reported_in.get(key)
             if finding.severity != ERROR or finding.code in ("S12", "S13") or key in self.only_imports:
@@ -251,6 +251,8 @@ class Interpreter(Expressions):
                 for hook in self.class_member(base.node, "__init_subclass__"):
                     call_function(self, hook, Call(node, [(Own(node),)]), scope)
         self.read_statements(node.body, inner)
+        for path in imported_paths(self.foreign_bases(node)):
+            report_overrides(self, node, path, node)
         self.bind_name(node.name, self._decorated(node, scope), scope)
 
     def do_Return(self, node: ast.Return, scope: Scope) -> None:

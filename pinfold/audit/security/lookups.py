@@ -23,10 +23,12 @@ from pinfold.audit.security.values import (
     Own,
     Picked,
     Ref,
+    Settings,
     Table,
     Value,
     Values,
     imported_paths,
+    known_for_sure,
     known_strings,
     printable_excerpt,
     sequence_of,
@@ -63,21 +65,22 @@ def _entry_of_import(state: State, path: str, index: Values, node: ast.AST, scop
         report_variable(state, index, node)
         return []
     if (path.endswith(".__dict__") and "()" not in path) or path == "builtins":
-        if not names:
+        if not known_for_sure(index):
             state.report("S15", node, f"looks up a name in {path} that is computed at run time.")
         return [state.attribute((Ref(path.removesuffix(".__dict__")),), name, node) for name in names]
     if path in ("builtins.globals()", "builtins.locals()"):
-        return _entry_of_namespace(state, path, names, node, scope)
+        return _entry_of_namespace(state, path, index, node, scope)
     if path == "sys.modules":
         return _loaded_module(state, index, node, scope)
     return [(Ref(f"{path}[]"),)] if ("()" in path or path.endswith("]")) and len(path) < LONGEST_PATH else []
 
 
-def _entry_of_namespace(state: State, path: str, names: list[str], node: ast.AST, scope: Scope) -> list[Values]:
+def _entry_of_namespace(state: State, path: str, index: Values, node: ast.AST, scope: Scope) -> list[Values]:
     namespace = scope.top() if path == "builtins.globals()" else scope
-    if not names and path == "builtins.globals()":
-        return _any_global(state, node, scope)
+    names = known_strings(index)
     groups: list[Values] = []
+    if not known_for_sure(index) and path == "builtins.globals()":
+        groups += _any_global(state, node, scope)
     for name in names:
         if name in ("__builtins__", "__loader__", "__spec__"):
             state.report("S15", node, f'["{name}"] reaches into Python, where any name can be found.')
@@ -108,10 +111,11 @@ def _loaded_module(state: State, index: Values, node: ast.AST, scope: Scope) -> 
     if "builtins.__name__" in imported_paths(index) or _is_own_name(node):
         return [(Own(scope.top().node),)]
     names = known_strings(index)
-    if not names:
+    modules: list[Values] = [(Ref(canonical(name)),) for name in names if is_dotted_name(name)]
+    if not known_for_sure(index):
         state.report("S15", node, "takes a module out of sys.modules by a name that is computed at run time.")
-        return [(Ref(SOME_MODULE),)]
-    return [(Ref(canonical(name)),) for name in names if is_dotted_name(name)]
+        modules.append((Ref(SOME_MODULE),))
+    return modules
 
 
 def _is_own_name(node: ast.AST) -> bool:
@@ -130,7 +134,7 @@ def is_dotted_name(text: str) -> bool:
 def report_variable(state: State, key: Values, node: ast.AST) -> None:
     """Report which variable of the environment is read."""
     names = known_strings(key)
-    secret = not names or any(SECRET_VARIABLES.search(name) for name in names)
+    secret = not known_for_sure(key) or any(SECRET_VARIABLES.search(name) for name in names)
     variable = f"the environment variable {printable_excerpt(names[0])}" if names else UNKNOWN_VARIABLE
     words = "; secrets are kept in such variables" if secret else ""
     state.report("S08", node, f"reads {variable}{words}.", ERROR if secret else WARNING)
@@ -163,8 +167,8 @@ def _getattr(state: State, path: str, call: Call, scope: Scope) -> Values:
         if name in METHODS:
             code, words = METHODS[name]
             state.report(code, call.node, f'getattr(..., "{name}") {words}.')
-    if not names:
-        values = _unknown_attribute(state, owners, call, scope)
+    if not known_for_sure(call.argument(1, "name")):
+        values += _unknown_attribute(state, owners, call, scope)
     return union(*values, call.argument(2, "default"))
 
 
@@ -199,7 +203,9 @@ def _getattribute(state: State, path: str, call: Call, scope: Scope) -> Values:
 
 def _setattr(state: State, path: str, call: Call, scope: Scope) -> Values:
     names: list[str | None] = [*known_strings(call.argument(1, "name"))]
-    for name in names or [None]:
+    if not known_for_sure(call.argument(1, "name")):
+        names.append(None)
+    for name in names:
         state.store_attribute(call.argument(0, "obj"), name, call.argument(2, "value"), call.node)
     return ()
 
@@ -242,7 +248,8 @@ def _attrgetter(state: State, path: str, call: Call, scope: Scope) -> Values:
     _report_getter(state, path, call, call.arguments)
     texts = [known_strings(argument) for argument in call.arguments]
     known = all(texts) and not call.open_ended
-    return (Getter(tuple(text for group in texts for text in group) if known else ()),)
+    getters = (Getter(tuple(text for group in texts for text in group) if known else ()),)
+    return getters if all(map(known_for_sure, call.arguments)) else (*getters, Getter(()))
 
 
 def _methodcaller(state: State, path: str, call: Call, scope: Scope) -> Values:
@@ -251,8 +258,9 @@ def _methodcaller(state: State, path: str, call: Call, scope: Scope) -> Values:
 
 
 def _report_getter(state: State, path: str, call: Call, arguments: list[Values]) -> None:
-    for texts in map(known_strings, arguments):
-        if not texts:
+    for argument in arguments:
+        texts = known_strings(argument)
+        if not known_for_sure(argument):
             state.report("S15", call.node, f"{path}(...) takes a name that is computed at run time.", WARNING)
         for part in ".".join(texts).split("."):
             if part in INTROSPECTION or part in METHODS:
@@ -264,7 +272,9 @@ def _vars(state: State, path: str, call: Call, scope: Scope) -> Values:
         return _own_namespace(state, path, call, scope)
     owners = call.argument(0, "object")
     return tuple(
-        Ref(f"{v.path}.__dict__") if isinstance(v, Ref) else v for v in owners if isinstance(v, (Ref, Own, Instance))
+        Ref(f"{v.path}.__dict__") if isinstance(v, Ref) else v
+        for v in owners
+        if isinstance(v, (Ref, Own, Instance, Settings))
     )
 
 

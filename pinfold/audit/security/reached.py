@@ -8,7 +8,7 @@ as reached than is, and what does not is called by nobody but the user's own pro
 
 import ast
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pinfold.audit.security.state import FUNCTIONS
 from pinfold.folder.model_folder import Module
@@ -31,9 +31,15 @@ SAVES = ("save", "write", "export", "dump", "push_to_hub")
 
 
 class Reached:
-    """Which functions of the folder run when it is loaded or its model is called, and from where."""
+    """Which functions of the folder run when it is loaded or its model is called, and from where.
 
-    def __init__(self, modules: Iterable[Module], at_import: Iterable[ast.AST]):
+    Args:
+        at_import: functions that are called while a file is imported.
+        calls: function -> those it calls in another way than by their names, such as through a table of functions.
+    """
+
+    def __init__(self, modules: Iterable[Module], at_import: Iterable[ast.AST], calls: Mapping[ast.AST, Iterable]):
+        self.calls = calls
         self.named: dict[str, list[ast.AST]] = {}
         self.label: dict[ast.AST, str] = {}
         self.enclosing: dict[ast.AST, ast.AST] = {}
@@ -87,6 +93,8 @@ class Reached:
     def _follow(self, function: ast.AST) -> None:
         """Reach what a function names, or has inside: a name once, as it leads to the same functions each time."""
         origin = self.origin[function]
+        for other in self.calls.get(function, ()):
+            self._reach(other, origin)
         stack = list(ast.iter_child_nodes(function))
         while stack:
             node = stack.pop()

@@ -62,7 +62,7 @@ def security_findings(
     """
     modules = list(modules)
     with _same_depth():
-        reader = Interpreter(modules)
+        reader = Interpreter(modules, configs.get("config.json"))
         findings = reader.findings(READINGS if reached else 1)
     for module in modules:
         findings += _source_findings(module)

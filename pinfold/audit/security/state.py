@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
-from pinfold.audit.security.tables.functions import DELETES
+from pinfold.audit.security.configured import CONFIG, entry, part, settings_of
+from pinfold.audit.security.tables.functions import DELETES, PATH_METHODS, PATH_ONLY
 from pinfold.audit.security.tables.library import STANDARD
 from pinfold.audit.security.tables.names import (
     HUB_SECRETS,
     INTROSPECTION,
     LONGEST_PATH,
+    METHODS,
     SECRET_PLACES,
     SENSITIVE,
     WATCHED_MODULES,
@@ -27,16 +29,19 @@ from pinfold.audit.security.tables.names import (
 )
 from pinfold.audit.security.values import (
     Call,
+    Const,
     Decoded,
     Given,
     Instance,
     Many,
     Own,
     Ref,
+    Settings,
     Value,
     Values,
     known_strings,
     printable_excerpt,
+    softened,
     union,
 )
 from pinfold.folder.model_folder import Module
@@ -46,6 +51,8 @@ FIELDS = re.compile(r"%[sdri]|\{[^{}/]{0,40}\}")
 # Ways from an object to its class and to the classes that it derives from, which others share.
 HIERARCHY = re.compile(r"^builtins\.type\(\)|__(?:base|bases|mro|thisclass|self_class|class)__|\.mro\(\)")
 LONGEST_LINEAGE = 100  # classes of the folder that one derives from and that are followed
+# Downloads of weights, which are the user's own matter in a function that only the user's program calls.
+UNLESS_REACHED = frozenset(("torch.hub.load_state_dict_from_url", "torch.hub.download_url_to_file"))
 STEPS = 15_000  # elements that comprehensions and the like may compute in one folder
 # What a function of the folder holds by which other functions are made.
 OF_FUNCTIONS = {"__class__": "types.FunctionType", "__code__": "types.CodeType()"}
@@ -78,7 +85,8 @@ class Scope:
 class State(ABC):
     """What is known of one folder while it is read."""
 
-    def __init__(self, modules: Iterable[Module]):
+    def __init__(self, modules: Iterable[Module], config: object = None):
+        self.settings = settings_of(config)
         self.modules = list(modules)
         self.by_name = {module.name: module for module in self.modules}
         # What the current reading reports and learns of calls.
@@ -98,6 +106,7 @@ class State(ABC):
         self.scopes: dict[ast.AST, Scope] = {}
         self.returns: dict[ast.AST, Values] = {}
         self.bases: dict[ast.AST, Values] = {}
+        self.config_classes: dict[ast.AST, None] = {}
         self.changed = True
         self.first_reading = True
         # Where the reading is.
@@ -145,8 +154,9 @@ class State(ABC):
             code, severity, words = judgement
             if called:
                 self.called.add((self.file, path))
+            unless_reached = path in UNLESS_REACHED
             what = f"{printable_excerpt(path)}(...)" if called else f"names {printable_excerpt(path)}, which"
-            self.report(code, node, f"{what} {words}.", severity)
+            self.report(code, node, f"{what} {words}.", severity, unless_reached)
 
     def report_names(self, values: Values, node: ast.AST, called: bool = False) -> None:
         for path in [value.path for value in values if isinstance(value, Ref)]:
@@ -164,6 +174,17 @@ class State(ABC):
                 self.report(code, node, f"{path} is handed on as a value: it {words}.", severity)
             elif path in DELETES:
                 self.report("S07", node, f"{path} is handed on as a value: it deletes or moves files.")
+            elif "()." in path:
+                self._report_bound_method(path, node)
+
+    def _report_bound_method(self, path: str, node: ast.AST) -> None:
+        """A method that acts and is handed on with its object: what gets it can call it."""
+        method = path.rpartition(".")[2]
+        if method in PATH_METHODS or (method in PATH_ONLY and path.startswith("pathlib.")):
+            self.report("S07", node, f".{method} is handed on as a value: it writes or deletes files.")
+        elif method in METHODS:
+            code, words = METHODS[method]
+            self.report(code, node, f".{method} is handed on as a value: it {words}.")
 
     def report_secret_place(self, value: str | bytes, node: ast.AST) -> None:
         """Report a text that is the place of passwords or keys."""
@@ -278,11 +299,31 @@ class State(ABC):
         groups: list[Values] = []
         for owner in owners:
             groups += self._attribute_of(owner, name, node, called)
+        if not any(groups) and not called:
+            groups.append(self.configuration(name))
         return union(*groups)
+
+    def configuration(self, name: str) -> Values:
+        """The folder's settings, where a name says that it holds a configuration."""
+        if self.settings is None or not CONFIG.match(name):
+            return ()
+        return (part(self.settings, name),)
+
+    def _setting(self, settings: Settings, name: str) -> list[Values]:
+        """``config.name``: what config.json says, and what the folder's class of configurations sets."""
+        if name == "__dict__":
+            return [(settings,)]
+        groups = [entry(settings, name)]
+        for cls in self.config_classes if settings is self.settings else ():
+            texts = tuple(v for v in self.class_member(cls, name) if not isinstance(v, Const) or known_strings((v,)))
+            groups.append(softened(texts))
+        return groups if any(groups) else [self.configuration(name)]
 
     def _attribute_of(self, owner: Value, name: str, node: ast.AST, called: bool) -> list[Values]:
         if isinstance(owner, Ref):
             return self._attribute_of_import(owner, name, node, called)
+        if isinstance(owner, Settings):
+            return self._setting(owner, name)
         if isinstance(owner, Own) and isinstance(owner.node, ast.Module):
             values = self.scopes[owner.node].names.get(name, ())
             self.report_names(values, node, called)

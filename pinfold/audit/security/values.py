@@ -6,7 +6,7 @@ empty set means that nothing is known. Everything is bounded: a result that woul
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from pinfold.audit.security.tables.names import notable
@@ -26,18 +26,24 @@ class Ref:
 
 @dataclass(frozen=True)
 class Const:
-    """A known string, bytes or number. ``decoded``: it came out of base64, zlib or the like."""
+    """A known string, bytes or number.
+
+    Args:
+        decoded: it came out of base64, zlib or the like.
+        soft: a configuration gives it, which code can change; what else it can be is not known.
+    """
 
     value: object
     decoded: bool = False
+    soft: bool = False
 
     def __eq__(self, other: object) -> bool:  # 1 == True, but they are different texts
         if not isinstance(other, Const) or type(self.value) is not type(other.value):
             return False
-        return self.value == other.value and self.decoded == other.decoded
+        return (self.value, self.decoded, self.soft) == (other.value, other.decoded, other.soft)
 
     def __hash__(self) -> int:
-        return hash((type(self.value), self.value, self.decoded))
+        return hash((type(self.value), self.value, self.decoded, self.soft))
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,13 @@ class Table:
     size: int = 1
 
 
+class Settings(Table):
+    """The folder's settings, or a table in them. The same only as the same object: they can be large."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
 @dataclass(frozen=True)
 class Own:
     """A function, class, lambda or module of this folder."""
@@ -125,7 +138,7 @@ class Call:
     def is_always(self, position: int, name: str, value: bool) -> bool:
         """Whether the argument is known to be True, or to be False."""
         values = self.argument(position, name)
-        return bool(values) and all(isinstance(v, Const) and v.value is value for v in values)
+        return bool(values) and all(isinstance(v, Const) and v.value is value and not v.soft for v in values)
 
     def decoded(self) -> bool:
         """Whether text out of a decoder is among the arguments."""
@@ -180,6 +193,28 @@ def known_strings(values: Values) -> list[str]:
     """The known strings among the values; bytes are read as text."""
     texts = [v.value for v in values if isinstance(v, Const) and isinstance(v.value, (str, bytes))]
     return [text if isinstance(text, str) else text.decode("latin-1") for text in texts]
+
+
+def is_soft(values: Values) -> bool:
+    """Whether the values come out of a configuration, and so can be others as well."""
+    for value in values:
+        if isinstance(value, Settings) or (isinstance(value, Const) and value.soft):
+            return True
+        if isinstance(value, Many) and any(map(is_soft, value.items)):
+            return True
+        if isinstance(value, Table) and any(is_soft(item) for _, item in value.entries):
+            return True
+    return False
+
+
+def softened(values: Values) -> Values:
+    """The same, as what a configuration gives."""
+    return tuple(replace(v, soft=True) if isinstance(v, Const) else v for v in values)
+
+
+def known_for_sure(values: Values) -> bool:
+    """Whether the values are known texts that no configuration changes."""
+    return bool(known_strings(values)) and not is_soft(values)
 
 
 def imported_paths(values: Values) -> list[str]:

@@ -19,6 +19,7 @@ from pinfold.audit.security.values import (
     Value,
     Values,
     imported_paths,
+    known_for_sure,
     known_strings,
     printable_excerpt,
 )
@@ -29,6 +30,14 @@ READS_VARIABLE = frozenset("get __getitem__ __contains__".split())
 CHANGES_VARIABLES = frozenset("setdefault update pop popitem clear __setitem__ __delitem__".split())
 CHANGES_LIST = frozenset(
     "append insert extend remove clear pop update setdefault __setitem__ __delitem__ sort".split()
+)
+# How many threads, how much is printed, how memory is taken: set where the user has not.
+QUIET_VARIABLES = frozenset(
+    "TOKENIZERS_PARALLELISM OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_NUM_THREADS NUMEXPR_NUM_THREADS "
+    "VECLIB_MAXIMUM_THREADS CUDA_LAUNCH_BLOCKING PYTORCH_CUDA_ALLOC_CONF PYTORCH_ALLOC_CONF "
+    "PYTORCH_ENABLE_MPS_FALLBACK TF_CPP_MIN_LOG_LEVEL TORCH_CPP_LOG_LEVEL CUBLAS_WORKSPACE_CONFIG NCCL_DEBUG "
+    "KMP_DUPLICATE_LIB_OK XLA_PYTHON_CLIENT_PREALLOCATE CUDA_DEVICE_ORDER TRANSFORMERS_VERBOSITY "
+    "TF_ENABLE_ONEDNN_OPTS TF_FORCE_GPU_ALLOW_GROWTH TORCH_SHOW_CPP_STACKTRACES".split()
 )
 SAFE_YAML = frozenset("SafeLoader CSafeLoader BaseLoader CBaseLoader".split())
 
@@ -44,7 +53,7 @@ def _import_by_text(state: State, path: str, call: Call, scope: Scope) -> Values
         )
         words = f'imports "{printable_excerpt(name)}" by a text instead of an import statement'
         state.report("S04", call.node, f"{path}(...) {words}.", ERROR if severe else WARNING)
-    if not names:
+    if not known_for_sure(call.argument(0, "name")):
         state.report("S04", call.node, f"{path}(...) imports a module by a name that is computed at run time.")
     names = [name for name in names if _is_module(name)]
     modules: list[Value] = [Ref(canonical(name)) for name in names]
@@ -119,7 +128,12 @@ def _environment_rule(state: State, path: str, call: Call, scope: Scope) -> Valu
     if match[1] in READS_VARIABLE:
         return _getenv(state, path, call, scope)
     if match[1] in CHANGES_VARIABLES:
-        state.report("S09", call.node, f"{path}(...) changes the environment of this process.")
+        names = set(known_strings(call.argument(0, "key")))
+        value = call.argument(1, "value")
+        quiet = match[1] == "setdefault" and bool(names) and names <= QUIET_VARIABLES
+        quiet = quiet and known_for_sure(value) and all(isinstance(v, Const) for v in value)
+        severity = WARNING if quiet else ERROR
+        state.report("S09", call.node, f"{path}(...) changes the environment of this process.", severity)
     else:
         state.report("S08", call.node, f"{path}() reads the whole environment, tokens and keys included.")
     return ()

@@ -8,6 +8,8 @@ from pinfold.audit.security.state import Scope, State
 from pinfold.audit.security.tables.functions import (
     DELETES,
     FILE_ARGUMENTS,
+    FILESYSTEM_DELETES,
+    FILESYSTEM_WRITES,
     OPENERS,
     PATH_METHODS,
     PATH_ONLY,
@@ -23,6 +25,7 @@ from pinfold.audit.security.values import (
     Ref,
     Values,
     all_given,
+    is_soft,
     known_strings,
     printable_excerpt,
 )
@@ -33,6 +36,9 @@ OUTSIDE = re.compile(r"^(?:/|~|[A-Za-z]:[\\/]|\\\\|file:)|(?:^|[/\\])\.\.(?:[/\\
 PRIVATE = re.compile(
     r"^(?:file:(?://)?)?(?:/(?:etc|proc|root|home|Users|var|sys|run|boot|dev/(?!null|shm|std))\b|~|\$HOME)"
 )
+MAKES_DATABASE = re.compile(r"^\s*(?:ATTACH|VACUUM\s+INTO)\b", re.IGNORECASE)  # SQL that opens another file
+# What maps a file into memory, and makes it where others see what is changed.
+MAPPED = re.compile(r"^torch\.(?:from_file|(?:storage\.)?\w*Storage\.from_file)$")
 
 
 def report_read(state: State, path: str, values: Values, node: ast.AST) -> None:
@@ -51,7 +57,7 @@ def opens_for_writing(call: Call, position: int) -> bool:
         return False
     modes = call.argument(position, "mode")
     known = [v.value for v in modes if isinstance(v, Const) and isinstance(v.value, str)]
-    if len(known) < len(modes) or not known:
+    if len(known) < len(modes) or not known or is_soft(modes):
         return True
     return any(set(mode) & set("wax+") for mode in known)
 
@@ -71,6 +77,8 @@ def file_rule(state: State, path: str, call: Call, scope: Scope) -> Values | Non
         else:
             report_read(state, path, call.argument(0, name), call.node)
         return (Ref(f"{path}()"),)
+    if MAPPED.match(path) and call.has(1, "shared") and not call.is_always(1, "shared", False):
+        report_write(state, path, [call.argument(0, "filename")], call)
     for place in READERS.get(path, ()):
         report_read(state, path, call.argument(*place), call.node)
     if path == "logging.basicConfig" and "filename" in call.keywords:
@@ -91,9 +99,17 @@ def _report_file_method(state: State, path: str, call: Call) -> None:
         report_write(state, f"Path.{method}", [()], call, deletes)
     elif method in PATH_METHODS and "()" in path:
         report_write(state, f".{method}", [()], call, deletes=method in ("unlink", "rmdir"))
+    elif path.startswith("sqlite3.") and any(map(MAKES_DATABASE.match, known_strings(call.argument(0, "sql")))):
+        report_write(state, f".{method}", [call.argument(1, "parameters")], call)
+    elif path.startswith("fsspec.") and "()." in path and _writes_in_file_system(method, call):
+        report_write(state, f".{method}", call.arguments[:1], call, deletes=method in FILESYSTEM_DELETES)
     elif "()" in path and method in METHODS and not path.startswith(("platform.", "pathlib.")):
         code, words = METHODS[method]
         state.report(code, call.node, f".{method}(...) {words}.")
+
+
+def _writes_in_file_system(method: str, call: Call) -> bool:
+    return method in FILESYSTEM_WRITES or (method == "open" and opens_for_writing(call, 1))
 
 
 def report_write(state: State, name: str, places: list[Values], call: Call, deletes: bool = False) -> None:

@@ -11,7 +11,17 @@ from pinfold.audit.security.rules.files import SAVERS, report_read, report_write
 from pinfold.audit.security.state import NOTHING_TO_SAY, Scope, State
 from pinfold.audit.security.tables.library import ITEM, Reach, can_fetch, reaches
 from pinfold.audit.security.tables.names import SENSITIVE, WATCHED_MODULES, canonical, judge
-from pinfold.audit.security.values import Call, Const, Many, Table, Values, known_strings, printable_excerpt
+from pinfold.audit.security.values import (
+    Call,
+    Const,
+    Many,
+    Table,
+    Values,
+    is_soft,
+    known_for_sure,
+    known_strings,
+    printable_excerpt,
+)
 
 ADDRESS = re.compile(r"^(?:https?|ftps?|s3|gs|gcs|hf|hf-hub|hf_hub|ssh|sftp|wss?|git\+https?)(?:://|:)", re.IGNORECASE)
 REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")  # as the Hub names one; "./data" is a place
@@ -34,7 +44,7 @@ def library_rule(state: State, path: str, call: Call, scope: Scope) -> Values | 
         if call.open_ended or not call.has(reach.position, reach.name):
             continue
         values = call.argument(reach.position, reach.name)
-        if values and all(isinstance(v, Const) and not isinstance(v.value, (str, bytes)) for v in values):
+        if values and all(isinstance(v, Const) and not v.soft and not _is_text(v) for v in values):
             continue  # None, a number or a switch
         if reach.what in WORDS:
             code, words = WORDS[reach.what]
@@ -46,6 +56,10 @@ def library_rule(state: State, path: str, call: Call, scope: Scope) -> Values | 
     return NOTHING_TO_SAY
 
 
+def _is_text(value: Const) -> bool:
+    return isinstance(value.value, (str, bytes))
+
+
 def _import(state: State, path: str, call: Call, reach: Reach, entries: tuple[Reach, ...]) -> None:
     arguments = getattr(call.node, "args", [])
     written = arguments[reach.position] if reach.position < len(arguments) else None
@@ -53,7 +67,9 @@ def _import(state: State, path: str, call: Call, reach: Reach, entries: tuple[Re
         return  # the folder itself
     texts = known_strings(call.argument(reach.position, reach.name))
     modules = [canonical(text.replace(":", ".")) for text in texts]
-    harmless = bool(texts) and not any(_leads_to_danger(module) for module in modules)
+    harmless = known_for_sure(call.argument(reach.position, reach.name)) and not any(
+        _leads_to_danger(module) for module in modules
+    )
     quoted = f'"{printable_excerpt(texts[0])}"' if texts else "what a text computed at run time names"
     words = f"{printable_excerpt(path)}(...) imports {quoted}."
     state.report("S04", call.node, words, WARNING if harmless else ERROR)
@@ -64,7 +80,7 @@ def _report_item(state: State, path: str, call: Call, reach: Reach, values: Valu
     texts = _texts_inside(values)
     what = reach.what.removesuffix(ITEM)
     severe = any(_leads_to_danger(canonical(text.replace(":", "."))) for text in texts)
-    if texts and not severe:
+    if texts and not severe and not is_soft(values):
         return
     code, words = WORDS.get(what, ("S04", "imports what an entry of its argument names"))
     state.report(code, call.node, f"{printable_excerpt(path)}(...) {words}.", ERROR if severe else WARNING)
@@ -151,7 +167,8 @@ def report_repository(state: State, path: str, call: Call) -> None:
     """The name of a repository that is written out and handed to what may load it from the Hub."""
     if "." not in path or "()" in path or not LOADS.search(path) or path.endswith(".from_pretrained"):
         return
-    texts = [text for values in (*call.arguments[:1], *call.keywords.values()) for text in known_strings(values)]
+    written = (values for values in call.keywords.values() if not is_soft(values))  # not a whole table of settings
+    texts = [text for values in (*call.arguments[:1], *written) for text in known_strings(values)]
     named = [text for text in texts if REPOSITORY.match(text)]
     if named and can_fetch(path.split(".")[0]):
         words = f'gets "{printable_excerpt(named[0])}", and may download what no pin of this repository covers'

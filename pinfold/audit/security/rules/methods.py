@@ -44,7 +44,7 @@ READS = ("read", "load", "open", "from_")
 STARTS = frozenset("start submit map apply apply_async __enter__".split())  # what was made runs from then on
 TALKS = frozenset(  # of connections and processes
     "connect connect_ex send sendall sendto sendmsg recv bind listen accept request getresponse urlopen get post put "
-    "patch delete head options open login retrbinary storbinary sendmail communicate wait stream submit".split()
+    "patch delete head options open login retrbinary storbinary sendmail communicate wait stream submit spawn".split()
 )
 FILE = re.compile(r"^[^\s{}<>]*[\w\])]\.[A-Za-z]\w{1,11}$")  # a name with an ending
 SAVES = ("save", "save_pretrained", "savez", "save_to_disk")  # to any name
@@ -70,7 +70,9 @@ def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> 
     """Report a method of something unknown whose own name says what it does."""
     if name == "push_to_hub":
         state.report("S03", call.node, ".push_to_hub(...) uploads to the Hub, with the user's own token.")
-    own = any(isinstance(v, Const) for v in owners)  # a method of the folder's own is known, and so is not asked here
+    own = any(
+        isinstance(v, Const) and not v.soft for v in owners
+    )  # a method of the folder's own is known, and so is not asked here
     for owner in owners:  # what a class of the folder has from its base
         for base in state.foreign_bases(owner.node) if isinstance(owner, Instance) else ():
             if isinstance(base, Ref) and (judgement := judge(base.path)) and judgement[1] == ERROR:
@@ -129,11 +131,17 @@ def report_foreign_call(state: State, path: str, call: Call) -> None:
     """The same of a function or a method of a library: where it writes to or reads from, written out."""
     name = path.rpartition(".")[2]
     trust = call.keywords.get("trust_remote_code")
+    asked = call.has(1, "pretrained") and not call.is_always(1, "pretrained", False)
+    if path.startswith("timm.") and name == "create_model" and asked:
+        words = "may download weights that no pin of this repository covers"
+        state.report("S03", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
     if trust is not None and not all(isinstance(v, Const) and not v.value for v in trust) and trust:
         state.report("S04", call.node, f"{printable_excerpt(path)}(..., trust_remote_code=...) runs downloaded code.")
     if "()" in path:
         _report_means_of_execution(state, name, call)
         _report_made(state, path, call)
+        if path.startswith("PIL.") and name == "show":
+            state.report("S02", call.node, f"{printable_excerpt(path)}() starts a program that shows it.", WARNING)
     if path.startswith("string.Formatter()") or path in TYPES:
         report_format(state, call.arguments[:1], call.arguments[1:], call)
     if not path.startswith(PLAIN):

@@ -59,8 +59,28 @@ WRITERS: dict[str, tuple[tuple[int, str], ...]] = {
     "safetensors.torch.save_model": ((1, "filename"),),
     "safetensors.numpy.save_file": ((1, "filename"),),
     "logging.FileHandler": ((0, "filename"),),
+    "logging.handlers.BaseRotatingHandler": ((0, "filename"),),
+    "logging.handlers.RotatingFileHandler": ((0, "filename"),),
+    "logging.handlers.TimedRotatingFileHandler": ((0, "filename"),),
+    "logging.handlers.WatchedFileHandler": ((0, "filename"),),
     "sqlite3.connect": ((0, "database"),),
     "dbm.open": ((0, "file"),),
+    "dbm.dumb.open": ((0, "file"),),
+    "dbm.gnu.open": ((0, "file"),),
+    "dbm.ndbm.open": ((0, "file"),),
+    "mailbox.mbox": ((0, "path"),),
+    "mailbox.Maildir": ((0, "dirname"),),
+    "mailbox.MH": ((0, "path"),),
+    "mailbox.Babyl": ((0, "path"),),
+    "mailbox.MMDF": ((0, "path"),),
+    "http.cookiejar.FileCookieJar().save": ((0, "filename"),),
+    "http.cookiejar.LWPCookieJar().save": ((0, "filename"),),
+    "http.cookiejar.MozillaCookieJar().save": ((0, "filename"),),
+    "torch.distributed.FileStore": ((0, "file_name"),),
+    "zipapp.create_archive": ((1, "target"),),
+    "py_compile.compile": ((1, "cfile"),),
+    "compileall.compile_dir": ((0, "dir"),),
+    "compileall.compile_file": ((0, "fullname"),),
     "tarfile.open().extractall": ((0, "path"),),
     "tarfile.TarFile().extractall": ((0, "path"),),
     "zipfile.ZipFile().extractall": ((0, "path"),),
@@ -136,9 +156,17 @@ OPENERS = {
     "h5py.File": 1,
     "pathlib.Path().open": 0,
     "wave.open": 1,
+    "fsspec.open": 1,
+    "scipy.io.netcdf_file": 1,
 }
 # Methods that write or delete: PATH_METHODS of whatever object, PATH_ONLY where the object is known to be a path.
 PATH_METHODS = frozenset("write_text write_bytes unlink rmdir symlink_to hardlink_to link_to touch".split())
+# Methods of fsspec's file systems that write, and of those the ones that destroy something.
+FILESYSTEM_WRITES = frozenset(
+    "pipe pipe_file put put_file mv move rename rm rm_file rmdir delete copy cp cp_file touch mkdir mkdirs makedirs "
+    "write_text write_bytes get get_file download upload".split()
+)
+FILESYSTEM_DELETES = frozenset("mv move rename rm rm_file rmdir delete".split())
 PATH_ONLY = frozenset("mkdir rename replace chmod lchmod".split())
 
 # What gives back text that was encoded, and what runs the text or the bytes that it is given.

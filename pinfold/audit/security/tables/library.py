@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pinfold.audit.security.tables.by_hand import BY_HAND
+
 TABLE = Path(__file__).with_name("names.json.gz")
 STANDARD = sys.stdlib_module_names
 LONGEST_LINEAGE = 8
@@ -32,7 +34,16 @@ class Reach(NamedTuple):
 def read_table() -> dict[str, Any]:
     """The table; gzip unpacks it in some milliseconds."""
     if not TABLE.exists():  # while the script makes it for the first time
-        return {"made_from": {}, "aliases": {}, "reaches": {}, "copies": {}, "own": [], "fetching": [], "bases": {}}
+        return {
+            "made_from": {},
+            "aliases": {},
+            "reaches": {},
+            "copies": {},
+            "own": [],
+            "fetching": [],
+            "bases": {},
+            "overrides": {},
+        }
     return json.loads(gzip.decompress(TABLE.read_bytes()))
 
 
@@ -86,7 +97,7 @@ def reaches(path: str) -> tuple[Reach, ...]:
 @functools.lru_cache(maxsize=1 << 14)
 def _entry(name: str, depth: int = 0) -> tuple[Reach, ...]:
     table = read_table()
-    text = table["reaches"].get(name)
+    text = BY_HAND.get(name) or table["reaches"].get(name)
     if text is not None:
         parts = (part.split(":") for part in text.split(" "))
         return tuple(Reach(what, int(position), keyword) for what, position, keyword in parts)
@@ -109,6 +120,13 @@ def _methods(library: str) -> dict[str, tuple[Reach, ...]]:
             dangerous = tuple(reach for reach in _entry(name) if reach.what in BY_METHOD)
             methods[method] = (*methods.get(method, ()), *dangerous)
     return methods
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def overrides(path: str) -> tuple[tuple[str, str], ...]:
+    """(what, method) of each method of a class whose result the class runs or opens, an override's included."""
+    text = read_table().get("overrides", {}).get(resolve(path), "")
+    return tuple((what, name) for what, _, name in (part.partition(":") for part in text.split(" ")) if name)
 
 
 def can_fetch(library: str) -> bool:

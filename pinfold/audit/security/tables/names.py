@@ -67,11 +67,12 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "code. codeop. timeit.timeit timeit.repeat timeit.Timer timeit.main cProfile.run cProfile.runctx profile.run "
         "profile.runctx pdb.run pdb.runeval pdb.runcall pdb.set_trace bdb.Bdb trace.Trace doctest. pandas.eval "
         "numexpr.evaluate sympy.sympify sympy.parse_expr sympy.parsing. PIL.ImageMath. numpy.f2py. "
-        "logging.config. lib2to3. numpy.testing.runstring numpy.testing.rundocs numpy.testing.measure "
+        "logging.config.fileConfig lib2to3. numpy.testing.runstring numpy.testing.rundocs numpy.testing.measure "
         "numpy.testing._private. torch.fx.graph_module. torch.fx.experimental.rewriter. torch._precompile. "
         "torch._inductor.codecache. torch._inductor.runtime. torch.utils.benchmark. torch.export._unlift. "
         "torch.jit.unsupported_tensor_ops. torch.jit.annotations.parse_type_line torch.distributed.nn.jit. "
-        "torch._vendor. _testcapi.run_in_subinterp _xxsubinterpreters. "
+        "torch._vendor. torch.fx.CodeGen torch.fx.graph.CodeGen torch.fx.graph._PyTreeCodeGen "
+        "_testcapi.run_in_subinterp _xxsubinterpreters. "
         "concurrent.interpreters.",
     ),
     ("S01", WARNING, "runs a template, which can reach Python's objects", "jinja2.Template jinja2.Environment mako."),
@@ -91,7 +92,8 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "distutils.util.byte_compile distutils.util.run_2to3 distutils.util.copydir_run_2to3 "
         "distutils.sysconfig.customize_compiler _winapi. win32process. "
         "psutil.Popen git. torch.distributed.run. torch.distributed.launch. torch.distributed.elastic. webbrowser. "
-        "antigravity. pipes. mailcap. pydoc.pipepager pydoc.tempfilepager pydoc.pager ",
+        "antigravity. pipes. mailcap. pydoc.pipepager pydoc.tempfilepager pydoc.pager "
+        "multiprocessing.util.spawnv_passfds PIL.ImageShow. sympy.preview sympy.printing.preview.",
     ),
     (
         "S02",
@@ -123,7 +125,9 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "aiohttp. websocket. websockets. ftplib. smtplib. telnetlib. poplib. imaplib. nntplib. xmlrpc. wsgiref. "
         "paramiko. zmq. grpc. boto3. botocore. pycurl. httplib2. tornado. twisted. flask. fastapi. uvicorn. gradio. "
         "asyncio.open_connection asyncio.open_unix_connection asyncio.start_server asyncio.start_unix_server "
-        "logging.handlers. torch.hub.load torch.hub.load_state_dict_from_url torch.hub.download_url_to_file "
+        "logging.handlers.SocketHandler logging.handlers.DatagramHandler logging.handlers.SysLogHandler "
+        "logging.handlers.SMTPHandler logging.handlers.HTTPHandler torch.hub.load "
+        "torch.hub.load_state_dict_from_url torch.hub.download_url_to_file "
         "torch.hub.list torch.hub.help torch.utils.model_zoo. "
         "torch.distributed.rpc. wandb. mlflow. sentry_sdk. "
         "requests_toolbelt. gdown. wget. fsspec. gcsfs. s3fs. datasets.load_dataset nltk.download "
@@ -148,7 +152,9 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "huggingface_hub.hf_hub_download huggingface_hub.snapshot_download huggingface_hub.file_download. "
         "huggingface_hub.hf_hub_url transformers.utils.cached_file "
         "transformers.utils.hub. "
-        "timm.models.hub. timm.models._hub. torchvision.datasets.utils.",
+        "timm.models.hub. timm.models._hub. torchvision.datasets.utils. scipy.datasets. sklearn.datasets.fetch_openml "
+        "sklearn.datasets.fetch_file sklearn.datasets.fetch_lfw_people sklearn.datasets.fetch_20newsgroups "
+        "sklearn.datasets.fetch_california_housing sklearn.datasets.fetch_olivetti_faces",
     ),
     (
         "S04",
@@ -157,9 +163,11 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "importlib.machinery. importlib.abc. importlib._bootstrap. importlib._bootstrap_external. importlib.reload "
         "importlib.util.spec_from_file_location importlib.util.module_from_spec importlib.util.spec_from_loader "
         "importlib.util.LazyLoader importlib.metadata.EntryPoint importlib.metadata.entry_points imp. runpy. "
-        "zipimport. pkgutil.resolve_name pkgutil.get_loader pkgutil.find_loader pkgutil.ImpImporter pydoc.locate "
+        "zipimport. pkgutil.resolve_name pkgutil.walk_packages "
+        "pkgutil.get_loader pkgutil.find_loader pkgutil.ImpImporter pydoc.locate "
         "pydoc.safeimport pydoc.importfile site.addsitedir site.main "
         "transformers.dynamic_module_utils. torch.package. hydra.utils. omegaconf.OmegaConf.register_new_resolver "
+        "pydantic.ImportString pydantic.types.ImportString pydantic.PyObject logging.config. "
         "pkg_resources.load_entry_point pkg_resources.iter_entry_points pkg_resources.run_script "
         "pkg_resources.run_main pkg_resources.require pkg_resources.get_entry_info pkg_resources.get_entry_map "
         "pkg_resources.EntryPoint pkg_resources.working_set pkg_resources.WorkingSet pkg_resources.Environment "
@@ -172,6 +180,7 @@ _TABLE: list[tuple[str, str, str, str]] = [
         _NATIVE,
         "ctypes. cffi. torch.ops.load_library torch.classes.load_library torch.utils.cpp_extension. "
         "cppyy. pycuda. cupy.RawKernel cupy.RawModule llvmlite. "
+        "triton.runtime.build. sympy.utilities.autowrap. sympy.utilities._compilation. "
         "kernels. pybind11. numpy.ctypeslib. numba.cfunc torch._inductor.aoti_load_package "
         "torch._inductor.package.load_package "
         "torch._export.aot_load torch.cuda._compile_kernel tvm. pyximport. Cython. "
@@ -250,7 +259,8 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "S11",
         ERROR,
         _PATCH,
-        "atexit. signal.signal signal.setitimer signal.alarm sys.settrace sys.setprofile sys.addaudithook "
+        "atexit. multiprocessing.util.Finalize multiprocessing.util.register_after_fork os.register_at_fork "
+        "signal.signal signal.setitimer signal.alarm sys.settrace sys.setprofile sys.addaudithook "
         "sys.meta_path sys.path_hooks sys.path_importer_cache sys.excepthook sys.unraisablehook sys.displayhook "
         "sys.breakpointhook sys.monitoring. "
         "threading.settrace threading.setprofile threading.excepthook threading.settrace_all_threads "
@@ -307,7 +317,8 @@ _HARMLESS_TORCH = re.compile(
     r"|_C\.(?:_get_tracing_state|_get_accelerator|_log_api_usage_once|_jit_set_\w+|_jit_override_\w+|_nn(?:\.\w+)?"
     r"|_functorch|_cuda_getCurrent\w+|DisableTorchFunction\w*|Value|Graph|Node|Type|\w+Type|Generator|Size|TensorBase"
     r"|_TensorBase|_VariableFunctions(?:\.\w+)?|_is_tracing|_get_privateuse1_backend_name|device|dtype|layout"
-    r"|_has_\w+|_is_\w+|_\w*_is_\w+|_c10d))$"
+    r"|_has_\w+|_is_\w+|_\w*_is_\w+|_c10d"
+    r"|_distributed_c10d(?:\.(?:ReduceOp|RedOpType|Work|ProcessGroup)(?:\.\w+)*)?))$"
 )
 
 # Decorators that only note a name on a class or function: nothing is loaded until the user asks for kernels with
@@ -380,6 +391,8 @@ METHODS = {
     "read_pickle": ("S06", _LOADS),
     "runcode": ("S01", "runs text as a program"),
     "runsource": ("S01", "runs text as a program"),
+    "set_codegen": ("S01", "adds text to the program that torch.fx makes and runs"),
+    "on_generate_code": ("S01", "adds text to the program that torch.fx makes and runs"),
     "build_hf_headers": ("S08", _TOKEN),
     "_build_hf_headers": ("S08", _TOKEN),
     "get_token_to_send": ("S08", _TOKEN),
