@@ -171,7 +171,7 @@ def test_a_write_that_fails_half_way_puts_everything_back(tmp_path, monkeypatch)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
-@pytest.mark.slow
+@pytest.mark.sweep  # a minute; the golden files are converted in every run
 def test_many_files_are_converted_side_by_side_into_the_same_bytes(convert, tmp_path):
     for number in range(8):
         write(tmp_path, f"m{number}", MY.replace("My", f"M{number}"))
@@ -183,10 +183,10 @@ def test_many_files_are_converted_side_by_side_into_the_same_bytes(convert, tmp_
 
 
 # processes that start, or import, or convert; what a moment is depends on the machine, and the sweep has more of them
-MOMENTS = [*(pytest.param(s, marks=pytest.mark.sweep) for s in (2.5, 3.5, 5.5)), 4.5]
+MOMENTS = (2.5, 3.5, 4.5, 5.5)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep  # pushes and trainings are interrupted in every run
 @pytest.mark.parametrize("seconds", MOMENTS)
 def test_ctrl_c_is_one_line_and_nothing_is_written(tmp_path, seconds):
     for number in range(12):

@@ -75,7 +75,7 @@ dist.destroy_process_group()
 """
 
 
-@pytest.mark.slow
+@pytest.mark.sweep  # two ranks that share two cores: a minute
 def test_two_ranks_split_the_heads_and_give_the_logits_and_gradients_of_one(tmp_path):
     build("ForMaskedLM", **ALL_KINDS, **STILL).save_pretrained(tmp_path / "saved")
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -275,7 +275,7 @@ for kinds in (["full", "full"], ["local", "full"]):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.sweep  # compiles a kernel: a minute
 def test_flex_attention_equals_sdpa_on_real_tokens(tmp_path):
     # in a process of its own: a kernel that is given what it cannot take may end the process
     found = [float(line.split()[1]) for line in told(start(tmp_path, FLEX)).splitlines() if line.startswith("apart")]
@@ -425,7 +425,7 @@ def test_an_exported_model_runs_at_other_sizes(name, dtype):
                 assert torch.equal(found[key], value), key
 
 
-@pytest.mark.slow
+@pytest.mark.sweep  # compiles the model: half a minute
 def test_the_compiler_of_torch_gives_the_same_numbers_in_one_graph():
     model, inputs = build(num_hidden_layers=1, unpad_inputs=False), batch()
     with torch.no_grad():

@@ -227,7 +227,7 @@ def test_a_classifier_with_adapters_has_a_new_head_that_is_trained(made, masked,
     assert results(tmp_path / "out")["accuracy"] > 0.95
 
 
-@pytest.mark.slow
+@pytest.mark.sweep  # the pages' own line trains with two processes in every run
 def test_two_processes_and_two_that_share_the_model_end_with_the_weights_of_one(made, texts, capsys):
     """Within 1e-5: sums of gradients are rounded in another order. All batches are full: a last one that is not would
     be filled up with the first examples for the second process, which is how accelerate does it."""
