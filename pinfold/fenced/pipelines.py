@@ -1,5 +1,7 @@
 """Whether a pipeline of transformers runs with a repository: the Hub shows one for the task that the card names."""
 
+import re
+
 from .values import describe
 
 WORDS = "The wind had fallen, and the sea was calm again."
@@ -22,6 +24,10 @@ def why_not(task: str, auto: str, arguments: dict) -> str:
             return f"transformers knows models that generate by the names of its own classes, and takes {name} for CTC"
         pipe(_read(task, pipe), **SHORT.get(task, {}))
     except (Exception, SystemExit) as error:
+        classes, _, reasons = str(error).partition("See the original errors")
+        loads = [name for name in dict.fromkeys(re.findall(r"\bAutoModel\w*", classes)) if reasons]
+        if loads and auto not in loads:
+            return f"it loads {' or '.join(loads)}, which is not registered"
         return describe(error)
     return ""
 
