@@ -104,3 +104,56 @@ def test_pipelines_are_named_for_a_class_that_they_could_run(tmp_path, takes, re
     assert all(f'Net.register_for_auto_class("{auto}")' in line for line in found)
     assert not lines(tmp_path, "AutoModel", takes, returns, code_from="me/code@1")
     assert not lines(tmp_path, "AutoModel", takes, returns, tokenizer_only=True)
+
+
+RETURNS = "    def get_input_embeddings(self):\n        return self.{}\n\n"
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        (
+            RETURNS.format("wte"),
+            "raises NotImplementedError in Net: add def set_input_embeddings(self, value): self.wte",
+        ),
+        (RETURNS.format("wte") + "    def set_input_embeddings(self, value):\n        self.wte = value\n\n", None),
+        (RETURNS.format("embed_tokens"), None),
+        (RETURNS.format("model.wte"), None),
+        ('    _input_embed_layer = "wte"\n\n' + RETURNS.format("wte"), None),
+        ("", None),
+    ],
+)
+def test_embeddings_that_cannot_be_replaced_are_said(tmp_path, sets, words):
+    found = lines(tmp_path, "AutoModelForCausalLM", "input_ids, **kwargs", sets=sets)
+    assert len(found) == (words is not None) and all(words in line for line in found)
+
+
+@pytest.mark.parametrize("cured", [False, True])
+def test_the_cure_of_embeddings_lets_tokens_be_added(cured):
+    class Config(PretrainedConfig):
+        model_type = "embeddings-tiny"
+        vocab_size = 4
+
+    class Words(PreTrainedModel):
+        config_class = Config
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.wte = nn.Embedding(4, 2)
+            self.post_init()
+
+        def get_input_embeddings(self):
+            return self.wte
+
+        if cured:
+
+            def set_input_embeddings(self, value):
+                self.wte = value
+
+    model = Words(Config())
+    if cured:
+        model.resize_token_embeddings(9, mean_resizing=False)
+        assert model.wte.num_embeddings == 9
+    else:
+        with pytest.raises(NotImplementedError):
+            model.resize_token_embeddings(9, mean_resizing=False)
