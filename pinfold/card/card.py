@@ -131,6 +131,9 @@ def render(staged: Staged, human: HumanHalf, repo: str, revision: str, facts: Fa
             heads=[(auto, names) for auto, names in facts.heads if auto in staged.auto_map],
             unaligned=facts.unaligned,
             fails_in=facts.fails_in,
+            not_finite=facts.not_finite,
+            limit=facts.limit,
+            pipeline=facts.pipeline,
             autos=sorted(auto for auto in staged.auto_map if auto.startswith("AutoModel")),
             findings=[
                 (finding.code, escape_markdown(str(finding).removeprefix(finding.code))) for finding in facts.findings

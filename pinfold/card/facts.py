@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pinfold.audit.finding import Finding
 from pinfold.card.picture import picture
+from pinfold.card.pipelines import Pipeline
 from pinfold.card.snippet import UNSHOWN, main_auto_class
 from pinfold.card.sources import Sources
 from pinfold.common.files import cached_sha256
@@ -62,7 +63,8 @@ class Facts:
         measured: sizes, as measured.py gives them. example: the snippet's program and what it printed, as example.py
             gives them, with the "programs" that it was chosen from. made_with: software -> version. date: of the card.
         drawn: Auto class -> tensors that no file holds, random for users. unaligned: equal only once copied.
-        fails_in: types of half precision in which forward raises -> what.
+        fails_in: types of half precision in which forward raises -> what. not_finite: those in which an output is not.
+        limit: what generate() of a second turn cannot do. pipeline: the one that the task promises.
         sources: what lies beside the weights. picture: what the picture of the architecture shows.
     """
 
@@ -78,6 +80,9 @@ class Facts:
     drawn: dict[str, list[str]] = field(default_factory=dict)
     unaligned: bool = False
     fails_in: dict[str, str] = field(default_factory=dict)
+    not_finite: dict[str, str] = field(default_factory=dict)
+    limit: str = ""
+    pipeline: Pipeline = field(default_factory=Pipeline)
     sources: Sources = field(default_factory=Sources)
     picture: str = ""
 

@@ -26,6 +26,10 @@ AUTO_OF_OUTPUT = {
 
 # What reads words, and nothing else. A forward takes words by one of these names, or whatever comes in **kwargs.
 OF_WORDS = ("SequenceClassification", "TokenClassification", "QuestionAnswering", "MaskedLM", "MultipleChoice")
+OF_PICTURES = (
+    "AutoModelForImageClassification", "AutoModelForSemanticSegmentation", "AutoModelForDepthEstimation",
+)  # fmt: skip
+OF_SOUND = ("SpeechSeq2Seq", "CTC", "AudioClassification")
 WORDS = {"input_ids", "inputs_embeds"}
 PICTURES = {"pixel_values", "pixel_values_videos", "images"}
 SOUND = {"input_values", "input_features"}
@@ -42,7 +46,27 @@ def auto_of_outputs(folder: ModelFolder, cls: str) -> str | None:
     if not autos and "CausalLMOutput" in names:  # of its own: frames of sound to letters, or words without a cache
         return "AutoModelForCTC" if takes & SOUND else "AutoModelForCausalLM" if takes & WORDS else None
     auto = autos.pop() if len(autos) == 1 else None
+    if auto in OF_PICTURES and "pixel_values" not in takes:
+        return None  # its pipeline passes no other argument: points and latents are not pictures
     return of_inputs(auto, takes, anything) if auto else None
+
+
+def auto_of_pipelines(folder: ModelFolder, cls: str) -> str | None:
+    """The Auto class under which a pipeline would load this model and run it, or None.
+
+    A pipeline passes by name what its tokenizer or processor makes.
+    """
+    auto, inputs = auto_of_outputs(folder, cls), inputs_of(folder, cls)
+    if auto is None or inputs is None:
+        return None
+    takes, anything = inputs
+    kind = auto.removeprefix("AutoModelFor")
+    passed = {"input_ids"}
+    if auto in OF_PICTURES or kind == "ImageTextToText":
+        passed = {"pixel_values"}
+    elif kind in OF_SOUND:
+        passed = SOUND
+    return auto if takes & passed or (anything and not takes) else None
 
 
 def of_inputs(auto: str, takes: set[str], anything: bool) -> str | None:

@@ -22,22 +22,22 @@ from pinfold.card import card, snippet
 from pinfold.card import check as card_check
 from pinfold.card import facts as card_facts
 from pinfold.card.facts import Facts
+from pinfold.card.pipelines import Pipeline, promised
 from pinfold.card.sources import Sources, read_sources
-from pinfold.common.errors import UserError
+from pinfold.common.errors import UserError, plain_line
 from pinfold.common.hub_data import old_data
 from pinfold.convert.files import is_generated
-from pinfold.fence import process as fence
 from pinfold.fence.overlays import MINIMUM_MATRIX, NEWEST, find_overlay
-from pinfold.fenced.verify.further_loads import HALVES
 from pinfold.flatten import Origin
 from pinfold.folder.human_half import HumanHalf, read_human_half
 from pinfold.folder.model_folder import ModelFolder, read_folder
-from pinfold.folder.outputs import auto_of_outputs
 from pinfold.folder.releases import lowest_version
 from pinfold.push.card import draw_architecture, gather_facts, make_card, requirements
 from pinfold.push.flat import flattened
+from pinfold.push.hints import hints
 from pinfold.push.options import Inputs, PushOptions, resolve_inputs
 from pinfold.push.progress import say, say_below, say_how_to_load, say_meanwhile, step
+from pinfold.push.verified import Verified, what_was_equal
 from pinfold.remote.client import ConflictError, Remote, patience
 from pinfold.remote.commits import commit_files, show_changes, tag_commit
 from pinfold.remote.destination import opened
@@ -66,28 +66,6 @@ class Releases:
 
     chosen: list[str]
     below: list[str]
-
-
-@dataclass(frozen=True)
-class Verified:
-    """What loading the staged files has shown.
-
-    Args:
-        expected: the numbers of the code and the tensors alone. answer: that of the newest release.
-        shown: what the picture of the architecture shows.
-    """
-
-    expected: verify.Reference
-    releases: list[str]
-    answer: dict
-    shown: str
-
-    @property
-    def fails_in(self) -> dict[str, str]:
-        """Types of half precision in which forward raises -> what; as the folder's process says it."""
-        said = self.answer.get("fails_in")
-        pairs = said.items() if isinstance(said, dict) else ()
-        return {dtype: why for dtype, why in pairs if dtype in HALVES.values() and isinstance(why, str)}
 
 
 def publish(options: PushOptions, token: str | None = None, model: Any = None) -> Published:
@@ -234,26 +212,13 @@ class Push:
             done(f"{len(staged.files)} files, {megabytes:.1f} MB")
         for name, size in staged.included:
             say_below(f"included: {name} ({size:,} bytes)")
-        if hint := self._narrower(staged):
+        for hint in hints(staged):
             say_below(hint)
         reasons = sources.why_left_out()
         for name, reason in staged.left_out:
             if name not in staged.files:
                 say_below(f"left out: {name} ({reasons.get(name, reason)})")
         return staged, sources
-
-    def _narrower(self, staged: Staged) -> str:
-        """A word on a class that could be found by pipelines, and is offered as AutoModel alone."""
-        entry = staged.auto_map.get("AutoModel", "")
-        if staged.code_from or entry.split(".")[-1] != staged.config["architectures"][0]:
-            return ""
-        cls = staged.architecture
-        auto = auto_of_outputs(staged.folder, cls) if cls in staged.folder.classes else None
-        if auto is None or auto in staged.auto_map:
-            return ""
-        line = f'{cls}.register_for_auto_class("{auto}")'
-        file = f"{entry.split('.')[0]}.py"
-        return f"{cls} is only offered as AutoModel, but pipelines look for {auto}; end {file} with {line}"
 
     def _check_space(self) -> None:
         needed = (
@@ -310,14 +275,14 @@ class Push:
             # before the loads: they check the staged files as they will be published
             shown = draw_architecture(staged, expected)
             rows, answer = self._load_in_releases(staged, expected, releases.chosen)
-            done(_what_was_equal(sorted(answer["hashes"]), answer["checks"].get("D08") == "ok"))
+            done(what_was_equal(sorted(answer["hashes"]), answer["checks"].get("D08") == "ok"))
         verified = Verified(expected, [row.version for row in rows], answer, shown)
         for line in [
             *self._sizes(verified),
             self._not_run(staged),
             in_memory,
             *self._left_unverified(releases),
-            *_caveats(verified),
+            *verified.caveats(),
         ]:
             if line:
                 say_below(line)
@@ -378,8 +343,15 @@ class Push:
         """What the card will say besides the files."""
         facts = gather_facts(staged, verified.expected, verified.releases, findings, sources, verified.shown)
         answer = verified.answer
+        task = card.metadata(staged, self.human, self.remote.repo, sources).get("pipeline_tag")
         return replace(
-            facts, drawn=answer["formula"], unaligned=bool(answer.get("unaligned")), fails_in=verified.fails_in
+            facts,
+            drawn=answer["formula"],
+            unaligned=bool(answer.get("unaligned")),
+            fails_in=verified.fails_in,
+            not_finite=answer.get("not_finite", {}),
+            limit=verified.limit,
+            pipeline=promised(staged, task),
         )
 
     def check_card(self, staged: Staged, facts: Facts) -> None:
@@ -392,6 +364,8 @@ class Push:
             done("; ".join(notes) or f"license {self.human.metadata['license']}, {words} words of card.md")
         if missing := card_facts.missing(staged, facts):
             say_below(f"card: missing {', '.join(missing)}")
+        if facts.pipeline.line:
+            say_below(facts.pipeline.line)
 
     def commit(self, staged: Staged) -> tuple[str, bool]:
         """The commit that holds these files, and whether it is new."""
@@ -414,13 +388,17 @@ class Push:
                 revision=code, code_revision=self.options.code_from.sha if self.options.code_from else None,
             )  # fmt: skip
             try:
-                loaded = load(examples=programs)
+                loaded = load(examples=programs, pipeline=_to_try(facts.pipeline))
             except UserError:  # perhaps it was the example alone that failed
                 loaded = load()
             equal = "ids" if self.inputs.kind == "tokenizer" else "tensors and outputs"
             done(f"loaded at {code[:12]} from an empty cache: {equal} equal")
         example = loaded.get("example")
-        return replace(facts, example={**(example if isinstance(example, dict) else {}), "programs": programs})
+        facts = replace(facts, example={**(example if isinstance(example, dict) else {}), "programs": programs})
+        if why := loaded.get("pipeline"):
+            facts = replace(facts, pipeline=replace(facts.pipeline, why_not=plain_line(why, 300)))
+            say_below(facts.pipeline.line)
+        return facts
 
     def pin(self, staged: Staged, code: str, changed: bool, facts: Facts) -> None:
         """A second commit that touches README.md only: a commit cannot contain its own sha."""
@@ -465,26 +443,6 @@ class Push:
             say(f"  tag      {self.options.tag} points to {code[:12]}")
 
 
-def _what_was_equal(autos: list[str], generates: bool) -> str:
-    models = [auto for auto in autos if auto != "AutoTokenizer"]
-    what = "tensors, outputs and generated tokens" if generates else "tensors and outputs"
-    parts = [f"{', '.join(models)}: {what} equal, also saved and loaded again"] if models else []
-    return "; ".join([*parts, *(["AutoTokenizer: ids equal"] if "AutoTokenizer" in autos else [])])
-
-
-def _caveats(verified: Verified) -> Iterator[str]:
-    """What is equal only in part, or was verified under some condition."""
-    yield from map(str, verified.expected.skipped)
-    if verified.expected.not_run:
-        names = ", ".join(verified.expected.not_run)
-        yield f"inputs of forward that were not tested: {names}; to test them, list all inputs in probe.json"
-    if verified.expected.origin:
-        yield verified.expected.origin
-    yield fence.available().describe()
-    for auto, names in verified.answer["formula"].items():
-        if names:
-            yield f"{auto}: missing from the checkpoint; users get random values for {', '.join(names[:4])}"
-    for dtype, why in verified.fails_in.items():
-        yield f"forward fails in {dtype}, and the card says so: {why}"
-    if verified.answer.get("unaligned"):
-        yield "outputs are equal when the weights are copied into memory; memory-mapped, last bits may differ on a CPU"
+def _to_try(pipeline: Pipeline) -> list[str]:
+    """What a load is asked to try: task and Auto class; nothing where a file is missing."""
+    return [pipeline.task, pipeline.auto] if pipeline.task and not pipeline.why_not else []

@@ -11,7 +11,7 @@ import numpy as np
 
 from pinfold.common.errors import printable
 from pinfold.fence.handed import Raw
-from pinfold.fenced.verify.generation import STEPS, STEPS_OF_LARGE
+from pinfold.fenced.verify.generation import STEPS, STEPS_OF_LARGE, TURN
 from pinfold.verify import raw
 
 # Part of the largest logit. With a cache the sums of a step are added in another order; float32 then differs in the
@@ -32,6 +32,39 @@ def faults(name: str, pairs: list, tensors: Mapping[str, Raw], dtype: str) -> li
     return list(_lines(name, pairs, tensors, CLOSE.get(dtype, 1e-3)))[:MOST_LINES]
 
 
+def limit(name: str, facts: Mapping, tensors: Mapping[str, Raw], dtype: str) -> list[str]:
+    """What generate() of a second turn cannot do, and what to do: [sentence, cure], or [] where nothing is known.
+
+    No failure: a text in one turn is right, and no release asks a class for more.
+
+    Args:
+        name, dtype: as ``faults`` has them. facts, tensors: of ``second_turn`` in fenced/verify/generation.py.
+
+    Raises:
+        KeyError, TypeError, ValueError: they do not have that form.
+    """
+    if not facts:
+        return []
+    if own := facts.get("cache"):
+        what = printable(f"its cache ({own}) is not a transformers Cache")[:120]
+        return [f"{what}: assisted decoding and going on from a returned cache do not work", ""]
+    more = int(facts["holds"]) - int(facts["text"])
+    length = "past.get_seq_length()" + (f" - {more}" if more > 0 else f" + {-more}" if more < 0 else "")
+    cure = f"the cache holds {int(facts['holds'])} places for {int(facts['text'])} tokens; " if more else ""
+    cure += f"slice by the cache's length in prepare_inputs_for_generation: input_ids[:, {length}:]"
+    if facts["error"]:
+        return [printable(f"going on from a returned cache fails: {facts['error']}"), cure if more else ""]
+    runs = (raw.without(f"{which}/", tensors) for which in ("without", "with"))
+    difference = _apart(*runs, CLOSE.get(dtype, 1e-3), TURN)
+    if difference is None:
+        return []
+    _, apart, largest = difference
+    sentence = f"going on from a returned cache writes other text: logits differ by {apart:.3g} of {largest:.3g}"
+    if not more and not facts["prepares"]:
+        cure = "several tokens behind a cache have to see it and each other: mask and count from its length"
+    return [sentence, cure]
+
+
 def _lines(name: str, pairs: list, tensors: Mapping[str, Raw], bound: float) -> Iterator[str]:
     if not pairs:
         raise ValueError("nothing was generated")
@@ -50,6 +83,20 @@ def _lines(name: str, pairs: list, tensors: Mapping[str, Raw], bound: float) -> 
 
 
 def _greedy_differ(without: Mapping[str, Raw], with_cache: Mapping[str, Raw], bound: float, steps: int) -> str | None:
+    difference = _apart(without, with_cache, bound, steps)
+    if difference is None:
+        return None
+    step, apart, largest = difference
+    return (
+        f"with its cache the logits of new token {step} differ from those without by {apart:.3g} "
+        f"(the largest logit is {largest:.3g}), so it writes other text"
+    )
+
+
+def _apart(
+    without: Mapping[str, Raw], with_cache: Mapping[str, Raw], bound: float, steps: int
+) -> tuple[int, float, float] | None:
+    """The first new token whose logits differ, by how much, and the largest logit; None where none do."""
     before, after = (raw.array(each["sequences"])[:, -steps:] for each in (without, with_cache))
     expected, computed = (raw.array(each["logits"]).astype("f4") for each in (without, with_cache))
     if expected.shape != computed.shape or len(expected) != steps or before.shape != after.shape:
@@ -63,10 +110,7 @@ def _greedy_differ(without: Mapping[str, Raw], with_cache: Mapping[str, Raw], bo
         for row in np.flatnonzero(same):
             difference = float(apart[row].max())
             if not difference <= bound * largest:
-                return (
-                    f"with its cache the logits of new token {step + 1} differ from those without by {difference:.3g} "
-                    f"(the largest logit is {largest:.3g}), so it writes other text"
-                )
+                return step + 1, difference, largest
         # equal logits within the bound: another token then is a tie that the order of a sum decides
         same &= before[:, step] == after[:, step]
     return None

@@ -32,6 +32,7 @@ FITS = {"bf16": 1e30, "fp16": 1e3}  # outputs up to this size leave the layers b
 MOST_COMPLAINTS = 1000
 CUSTOM_GENERATE = Version("4.53")  # the first release that runs custom_generate/generate.py
 SHOWN = 60  # characters of a configuration's value
+ROWS = {"pair": " of a batch of two", "single": " of a batch of one", "triple": " of a batch of three"}  # by probe
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Verdict:
         failures: "check", "part" and "line", those that explain others first.
         checks: name -> "ok", the line of its first failure, or "skipped: why".
         hashes: Auto class -> sha256 of its outputs. unaligned: classes that agree once their tensors are copied.
+        not_finite: types of half precision in which an output is not finite -> which. limit: of a second turn of
+            generate(), as generation.py says it.
     """
 
     failures: list[dict] = field(default_factory=list)
@@ -70,6 +73,8 @@ class Verdict:
     skipped: dict[str, str] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     unaligned: list[str] = field(default_factory=list)
+    not_finite: dict[str, str] = field(default_factory=dict)
+    limit: list[str] = field(default_factory=list)
 
     def check(self, check: str, lines: Iterable[str], part: str | None = None) -> None:
         """Count a check as made; ``lines`` are its failures."""
@@ -87,7 +92,7 @@ class Verdict:
 
 
 def judge(request: dict, expected: Expected, answer: dict, handed: Handed, release: str) -> dict:
-    """The answer of a load, with the verdict in it: "failures", "checks", "hashes", "unaligned".
+    """The answer of a load, with the verdict in it: "failures", "checks", "hashes" and the like, as Verdict has them.
 
     Args:
         request: what the load was asked for. answer, handed: what it left. release: of transformers, that it ran in.
@@ -115,6 +120,8 @@ def judge(request: dict, expected: Expected, answer: dict, handed: Handed, relea
         "checks": verdict.checks,
         "hashes": verdict.hashes,
         "unaligned": verdict.unaligned,
+        "not_finite": verdict.not_finite,
+        "limit": verdict.limit,
         **said,
     }
 
@@ -239,6 +246,9 @@ def _judge_generation(
         return
     lines = generation.faults(name, generated, raw.without("generated/", load.tensors), expected.dtype)
     verdict.check("D08", [f"{auto}: {line}" for line in lines])
+    if facts.get("turn") and not lines:
+        limit = generation.limit(name, facts["turn"], raw.without("turn/", load.tensors), expected.dtype)
+        verdict.limit = [plain_line(words) for words in limit]
 
 
 def _judge_again(
@@ -294,21 +304,40 @@ def _judge_halves(verdict: Verdict, request: dict, expected: Expected, handed: H
             verdict.check("D04", [f"{where}: its load handed over no buffers"], part)
         outputs = raw.without("output/", handed.load(f"half-{part}").tensors)
         of_class = {key: value for key, value in expected.outputs.items() if key.startswith(f"{auto}/")}
+        if absent := _absent(outputs, of_class):
+            verdict.check("D03", [f"{where}: {absent}"], part)
+            continue
         line = _not_finite(outputs, of_class, FITS[part])
-        verdict.check("D03", [f"{where}: output {line}, in {request['dtype']} it is"] if line else [], part)
+        if line and request["dtype"] != dtype:  # the card says so, as it does of a forward that raises there
+            verdict.not_finite[dtype] = f"{line} is not finite, in {request['dtype']} it is"
+            verdict.skipped[part] = f"its tensors are right, but in {dtype} {verdict.not_finite[dtype]}"
+            continue
+        words = [f"{where}: {line} is not finite, in {request['dtype']} it is"] if line else []
+        verdict.check("D03", words, part)
+
+
+def _absent(outputs: Mapping[str, Raw], expected: Mapping[str, Raw]) -> str | None:
+    """Words for the first output of the reference that was not handed over with its axes and as a number.
+
+    How many boxes or tokens there are may depend on the precision; that there are some may not.
+    """
+    for key, value in expected.items():
+        other = outputs.get(key)
+        same = other is not None and len(other.shape) == len(value.shape) and (0 in other.shape) == (0 in value.shape)
+        if other is None or not same or raw.is_float(other) != raw.is_float(value):
+            return f"output {key.split('/', 1)[1]} is not there in its shape"
+    return None
 
 
 def _not_finite(outputs: Mapping[str, Raw], expected: Mapping[str, Raw], fits: float) -> str | None:
-    """The first output that is missing, or not a number where the reference's is one and small enough for the type."""
+    """Words for the first output that is not a number where the reference's is one, and small enough for the type."""
     for key, value in expected.items():
-        name = key.split("/", 1)[1]
-        if key not in outputs or outputs[key].shape != value.shape:
-            return f"{name} is not there in its shape"
         numbers = raw.array(value).astype("f8") if raw.is_float(value) else np.zeros(0)
         if not numbers.size or not np.isfinite(numbers).all() or np.abs(numbers).max() >= fits:
             continue
-        if not raw.is_float(outputs[key]) or not np.isfinite(raw.array(outputs[key])).all():
-            return f"{name} is not finite"
+        if not np.isfinite(raw.array(outputs[key])).all():
+            _, probe, name = key.split("/", 2)
+            return f"output {name}{ROWS.get(probe, '')}"
     return None
 
 

@@ -350,6 +350,7 @@ def published_load(
     threads: int | None = None,
     resave: bool = False,
     examples: list[str] | None = None,
+    pipeline: list[str] | None = None,
 ) -> dict:
     """Load a repository at a commit from a cache that holds nothing but that snapshot, and that of its code.
 
@@ -358,6 +359,7 @@ def published_load(
     Args:
         resave: also save what was loaded, and load that (D06).
         examples: programs; the first that runs is named in the answer's "example", with what it prints.
+        pipeline: a task and the Auto class; the answer's "pipeline" says what keeps that pipeline from running.
     """
     saved = Path(tempfile.mkdtemp(prefix="published-", dir=work))
     job = {
@@ -367,6 +369,7 @@ def published_load(
         "code_revision": code_revision,
         "resave": str(saved / "saved") if resave else None,
         "examples": examples or [],
+        "pipeline": pipeline or [],
     }
     visible = [hub_home, expected.checkpoint, *_inputs_of(expected)]
     where = {"visible": visible, "writable": [saved], "overlay": overlay, "hub_home": hub_home}

@@ -15,6 +15,7 @@ from pinfold.card import card, provenance, snippet
 from pinfold.card import check as card_check
 from pinfold.card import facts as card_facts
 from pinfold.card.evaluation import Evaluation, Metric
+from pinfold.card.pipelines import Pipeline
 from pinfold.card.sources import Sources
 from pinfold.common.files import sha256_of_file
 from pinfold.fenced import example
@@ -173,6 +174,29 @@ def test_a_missing_fact_leaves_no_trace_and_is_said(staged):
     wanted = ["evaluation", "training data", "sizes of a forward pass", "picture"]
     assert card_facts.missing(it, facts(measured={})) == wanted
     assert card_facts.missing(it, facts(sources=Sources(conversion=CONVERSION))) == ["evaluation", "picture"]
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (
+            {"not_finite": {"float16": "output `x` is not finite, in float32 it is"}},
+            "**Not in float16.** The weights load in it, but output \\`x\\` is not finite, in float32 it is: compute",
+        ),
+        ({"limit": "going on from a returned cache <b>fails"}, "going on from a returned cache \\<b\\>fails."),
+        (
+            {"pipeline": Pipeline("fill-mask", "AutoModelForMaskedLM", "TypeError: f() got *x*")},
+            '`pipeline("fill-mask")` does not run with it: TypeError: f() got \\*x\\*. Use the lines above.',
+        ),
+        ({"pipeline": Pipeline("fill-mask", "AutoModelForMaskedLM", "")}, ""),
+    ],
+)
+def test_what_does_not_work_is_on_the_card_in_one_line(staged, more, line):
+    it, _, text = made(staged, {}, more, {})
+    _, _, without = made(staged, {}, {}, {})
+    lines = [each for each in text.splitlines() if each not in without.splitlines()]
+    assert len(lines) == bool(line) and all(line in each for each in lines)
+    assert card_check.problems(text, card.generated_region(text), it.directory, card_facts.sums(it)) == []
 
 
 def test_a_tokenizer_alone_is_told_as_one(only_tokenizer):

@@ -151,9 +151,27 @@ def points(self, points):
     return {"codes": self.first(points).flatten(1).unflatten(1, (points.shape[1], -1)).max(1).values}
 
 
+def tagger(self, word_ids, char_ids):
+    return {"logits": self.word(word_ids) + self.char(char_ids).amax(2)}  # letters are a third axis
+
+
+def spelled(self, features, char_ids):
+    return {"logits": self.first(features) + self.char(char_ids).mean((1, 2, 3))[:, None]}
+
+
+def encoded(self, features):
+    """Eight numbers are made of each before the first layer with weights reads them."""
+    return {"logits": self.first(torch.cat([features * k for k in range(8)], -1).sin())}
+
+
 @pytest.mark.parametrize(
     "made",
     [
+        lambda: model({"first": nn.Linear(56, 3)}, encoded, num_features=7),
+        lambda: model({"first": nn.Linear(24, 3)}, encoded, n_features=3, max_position_embeddings=9),
+        lambda: model({"first": nn.Linear(7, 3)}, table, input_dim=5),  # the field is of something else
+        lambda: model({"word": nn.Embedding(50, 4), "char": nn.Embedding(30, 4)}, tagger),
+        lambda: model({"first": nn.Linear(7, 3), "char": nn.Embedding(30, 4)}, spelled),
         lambda: model({"first": nn.Linear(7, 3)}, table),
         lambda: model({"first": nn.Linear(7, 3)}, table, max_position_embeddings=9),
         lambda: model({"first": nn.Linear(5, 3)}, graph),
@@ -177,6 +195,11 @@ def test_the_probe_that_is_offered_is_one_that_forward_takes(tmp_path, made):
     (tmp_path / "probe.json").write_text(offered)
     outputs, refused = probes.run_probes(asked, declared.own_probe(str(tmp_path)))
     assert outputs and not refused and "\n" not in message
+
+
+def test_a_width_that_a_field_says_comes_before_that_of_a_layer():
+    asked = model({"first": nn.Linear(56, 3)}, encoded, num_features=7)
+    assert json.loads(suggest.ready(asked)[0])["features"]["shape"] == [2, 7]
 
 
 def test_one_that_was_not_seen_to_work_is_not_called_so():

@@ -3,7 +3,7 @@
 import pytest
 
 from pinfold.folder.model_folder import read_modules
-from pinfold.folder.outputs import auto_of_outputs, returns_states
+from pinfold.folder.outputs import auto_of_outputs, auto_of_pipelines, returns_states
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,10 @@ from pinfold.folder.outputs import auto_of_outputs, returns_states
         ("input_features", "return SequenceClassifierOutput(logits=x)", "AutoModelForAudioClassification"),
         ("pixel_values, labels", "return SequenceClassifierOutput(logits=x)", "AutoModelForImageClassification"),
         ("points, **kwargs", "return TokenClassifierOutput(logits=x)", "AutoModelForTokenClassification"),
+        ("pixel_values", "return ImageClassifierOutput(logits=x)", "AutoModelForImageClassification"),
+        ("points, labels", "return ImageClassifierOutput(logits=x)", None),  # the pipeline passes pixel_values
+        ("images", "return SemanticSegmenterOutput(logits=x)", None),
+        ("latents, **kwargs", "return DepthEstimatorOutput(predicted_depth=x)", None),
         ("input_values", "return TokenClassifierOutput(logits=x)", None),
         ("x", "return modeling_outputs.CausalLMOutputWithPast(logits=x)", "AutoModelForCausalLM"),
         ("input_ids, pixel_values", "return CausalLMOutputWithPast(logits=x)", "AutoModelForImageTextToText"),
@@ -36,6 +40,28 @@ def test_the_auto_class_of_an_output(tmp_path, takes, body, auto):
     (tmp_path / "modeling_a.py").write_text(f"{head}        {body}\n\n\nclass BModel(AModel):\n    pass\n")
     folder = read_modules(tmp_path)
     assert auto_of_outputs(folder, "AModel") == auto_of_outputs(folder, "BModel") == auto
+
+
+@pytest.mark.parametrize(
+    ("takes", "output", "auto"),
+    [
+        ("input_ids, labels", "SequenceClassifierOutput", "AutoModelForSequenceClassification"),
+        ("**inputs", "SequenceClassifierOutput", "AutoModelForSequenceClassification"),
+        ("points, **kwargs", "TokenClassifierOutput", None),  # points would be missing
+        ("word_ids, char_ids", "CausalLMOutputWithPast", None),
+        ("inputs_embeds, labels", "MaskedLMOutput", None),
+        ("pixel_values, labels", "ImageClassifierOutput", "AutoModelForImageClassification"),
+        ("points, labels", "ImageClassifierOutput", None),
+        ("input_features", "Seq2SeqLMOutput", "AutoModelForSpeechSeq2Seq"),
+        ("waves", "CausalLMOutput", None),
+    ],
+)
+def test_pipelines_are_named_where_forward_takes_what_they_pass(tmp_path, takes, output, auto):
+    head = "from transformers import PreTrainedModel\n\nclass AModel(PreTrainedModel):\n"
+    (tmp_path / "modeling_a.py").write_text(
+        f"{head}    def forward(self, {takes}):\n        return {output}(logits=x)\n"
+    )
+    assert auto_of_pipelines(read_modules(tmp_path), "AModel") == auto
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,165 @@ def test_the_output_class_is_not_what_decides():
     assert faults(Tuples) == []
 
 
+# --- a second turn, from the cache that the first one returned ---
+
+
+class LastAlone(Attends):
+    """Hands on the last token, however many are new; ``_from`` is where else its text begins."""
+
+    def _from(self, past):
+        return -1
+
+    def prepare_inputs_for_generation(self, input_ids, past_key_values=None, cache=None, **kwargs):
+        past = past_key_values if cache is None else cache
+        if past is not None and past.get_seq_length():
+            input_ids = input_ids[:, self._from(past) :]
+        named = {"cache": past} if RENAMED else {"past_key_values": past}
+        return {
+            "input_ids": input_ids,
+            **named,
+            **{name: kwargs.get(name) for name in ("attention_mask", "use_cache")},
+        }
+
+
+class FromLength(LastAlone):
+    def _from(self, past):
+        return past.get_seq_length()
+
+
+class Prefixed(Attends):
+    """Three learned places before the text: the cache holds more than was read."""
+
+    def forward(self, input_ids=None, attention_mask=None, past_key_values=None, cache=None, use_cache=None, **kwargs):
+        cache = past_key_values if cache is None else cache
+        first = cache is None or not cache.get_seq_length()
+        if attention_mask is not None:
+            attention_mask = torch.cat([attention_mask.new_ones(len(input_ids), 3), attention_mask], 1)
+        ids = (
+            torch.cat([torch.tensor([[37, 38, 39]]).expand(len(input_ids), -1), input_ids], 1) if first else input_ids
+        )
+        output = super().forward(ids, attention_mask, None, cache, use_cache)
+        output.logits = output.logits[:, -input_ids.shape[1] :]
+        return output
+
+
+class PrefixedFromLength(Prefixed):
+    prepare_inputs_for_generation = LastAlone.prepare_inputs_for_generation
+
+    def _from(self, past):
+        return past.get_seq_length() - 3
+
+
+class SeesTheStart(Attends):
+    """A mask for a text alone: behind a cache, several tokens see its first places and not each other."""
+
+    def forward(self, input_ids=None, attention_mask=None, past_key_values=None, cache=None, use_cache=None, **kwargs):
+        cache = past_key_values if cache is None else cache
+        past = cache.get_seq_length() if cache is not None else 0
+        if past and input_ids.shape[1] > 1:
+            attention_mask = torch.ones(len(input_ids), past + input_ids.shape[1], dtype=torch.long)
+            attention_mask[:, input_ids.shape[1] : past] = 0
+        return super().forward(input_ids, attention_mask, None, cache, use_cache)
+
+
+class Refuses(Attends):
+    def forward(self, input_ids=None, attention_mask=None, past_key_values=None, cache=None, use_cache=None, **kwargs):
+        cache = past_key_values if cache is None else cache
+        if cache is not None and cache.get_seq_length() and input_ids.shape[1] > 1:
+            raise ValueError("one token at a time")
+        return super().forward(input_ids, attention_mask, None, cache, use_cache)
+
+
+class Plain:
+    """A cache that is an object of its own."""
+
+    is_compileable = False
+
+    def __init__(self, ids):
+        self.ids = ids
+
+    def get_seq_length(self, layer=0):
+        return self.ids.shape[1]
+
+    def reorder_cache(self, beams):
+        self.ids = self.ids[beams]
+
+
+class OwnCache(LastAlone):
+    @classmethod
+    def _supports_default_dynamic_cache(cls):
+        return False
+
+    def forward(self, input_ids=None, attention_mask=None, past_key_values=None, cache=None, use_cache=None, **kwargs):
+        cache = past_key_values if cache is None else cache
+        ids = input_ids if cache is None else torch.cat([cache.ids, input_ids], 1)
+        logits = Attends.forward(self, ids, attention_mask).logits[:, -input_ids.shape[1] :]
+        named = {"cache" if RENAMED else "past_key_values": Plain(ids) if use_cache else None}
+        return CausalLMOutputWithPast(logits=logits, **named)
+
+
+def limit_of(cls, config=None, own=None):
+    torch.manual_seed(0)
+    facts, tensors = inside.second_turn(cls(config or Config()).eval(), own or {})
+    tensors = parse_load(save({name: handover.plain(tensor) for name, tensor in tensors.items()})).tensors
+    return generation.limit(cls.__name__, facts, tensors, "float32")
+
+
+RETURNED = Version(transformers.__version__) >= Version(
+    "4.50"
+)  # before, generate returns tuples of what its cache held
+SENTENCE = "going on from a returned cache writes other text: logits differ by "
+
+
+@pytest.mark.parametrize(
+    ("cls", "cured", "cure"),
+    [
+        (LastAlone, FromLength, "in prepare_inputs_for_generation: input_ids[:, past.get_seq_length():]"),
+        (Prefixed, PrefixedFromLength, "holds 11 places for 8 tokens; slice by the cache's length in "),
+        (Prefixed, PrefixedFromLength, "input_ids[:, past.get_seq_length() - 3:]"),
+        (SeesTheStart, Attends, "several tokens behind a cache have to see it and each other"),
+    ],
+)
+def test_a_second_turn_that_writes_other_text_has_a_cure(cls, cured, cure):
+    assert faults(cls) == faults(cured) == []
+    assert limit_of(cured) == []
+    if not RETURNED:
+        assert limit_of(cls) == []
+        return
+    sentence, what = limit_of(cls)
+    assert sentence.startswith((SENTENCE, "going on from a returned cache fails: IndexError")) and cure in what
+    assert sentence.startswith(SENTENCE) or (cls is Prefixed and not RENAMED)
+
+
+@pytest.mark.skipif(not RETURNED, reason="this release returns tuples of what its cache held")
+def test_a_second_turn_that_raises_is_said():
+    sentence, _ = limit_of(Refuses)
+    assert sentence.startswith("going on from a returned cache fails: ValueError: one token at a time")
+
+
+def test_a_cache_of_another_kind_is_said():
+    sentence, _ = limit_of(OwnCache)
+    assert sentence.startswith("its cache (Plain) is not a transformers Cache: assisted decoding and going on")
+
+
+@pytest.mark.parametrize("cls", [Classifies, Own, Raises])
+def test_nothing_is_said_of_a_second_turn_where_the_first_cannot_be(cls):
+    assert limit_of(cls) == [] == limit_of(Recurrent, Config(use_cache=False))
+
+
+@pytest.mark.parametrize("change", [{"error": 5}, {"holds": "many"}, {"prepares": None, "holds": None}])
+def test_a_forged_second_turn_is_refused_or_a_plain_line(change):
+    torch.manual_seed(0)
+    facts, tensors = inside.second_turn(LastAlone(Config()).eval(), {})
+    assert bool(facts) is RETURNED
+    tensors = parse_load(save({name: handover.plain(tensor) for name, tensor in tensors.items()})).tensors
+    try:
+        lines = generation.limit("A", facts | change, tensors, "float32")
+    except (KeyError, TypeError, ValueError):
+        return
+    assert all(isinstance(line, str) for line in lines)
+
+
 @pytest.mark.slow
 @pytest.mark.versions
 @pytest.mark.parametrize("version", VERSIONS[:-1])

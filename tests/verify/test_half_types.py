@@ -1,10 +1,19 @@
-"""What is said of a parameter that a load in half precision leaves in another type."""
+"""What is said of a parameter that a load in half precision leaves in another type, and of outputs that it breaks."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
+from corpus.bad_models import LOGITS
+from corpus.good_models import save_model, write_model
+from safetensors.torch import save
 from torch import nn
 
+from pinfold.fence.handed import parse_load
 from pinfold.fenced.verify.further_loads import _not_in_half
+from pinfold.folder.model_folder import read_folder
+from pinfold.staging.stage import stage
+from pinfold.verify import judge, verify
 
 
 class Model(nn.Module):
@@ -36,3 +45,69 @@ def test_a_parameter_of_another_type_is_named_with_what_to_do(types, kept, words
     lines = _not_in_half(Model(types, kept), HALF)
     assert len(lines) == (words is not None)
     assert all(words in line for line in lines)
+
+
+BAD = torch.tensor([1.0, float("nan")])
+MAIN = "AutoModelForX"
+
+
+def judged(stored, dtype, key, value):
+    """The verdict on outputs in half precision, of a checkpoint that is stored in a type."""
+    load = parse_load(save({f"output/{MAIN}/{key}": value}))
+    files = {f"half-{part}.safetensors": "x" for part, name in judge.HALVES.items() if name == dtype}
+    good = parse_load(save({f"{MAIN}/{key}": torch.ones(2)})).tensors
+    request = {"dtype": stored, "models": {MAIN: "modeling_x.X"}, "architecture": "X"}
+    verdict = judge.Verdict(skipped=dict.fromkeys(judge.HALVES, "not looked at"))
+    expected = SimpleNamespace(outputs=good)
+    judge._judge_halves(verdict, request, expected, SimpleNamespace(files=files, load=lambda name: load))
+    return verdict
+
+
+@pytest.mark.parametrize(
+    ("stored", "dtype", "key", "words"),
+    [
+        (
+            "float32",
+            "float16",
+            "pair/perplexity",
+            "output perplexity of a batch of two is not finite, in float32 it is",
+        ),
+        ("float32", "bfloat16", "single/logits", "output logits of a batch of one is not finite, in float32 it is"),
+        ("bfloat16", "float16", "own/hidden.0", "output hidden.0 is not finite, in bfloat16 it is"),
+    ],
+)
+def test_an_output_that_is_not_finite_in_half_precision_is_said(stored, dtype, key, words):
+    verdict = judged(stored, dtype, key, BAD)
+    assert verdict.not_finite == {dtype: words} and not verdict.failures
+    part = {name: part for part, name in judge.HALVES.items()}[dtype]
+    assert verdict.checks[part] == f"skipped: its tensors are right, but in {dtype} {words}"
+    assert judged(stored, dtype, key, torch.ones(2)).not_finite == {}
+
+
+@pytest.mark.parametrize("dtype", judge.HALVES.values())
+def test_it_fails_in_the_type_that_the_checkpoint_has(dtype):
+    verdict = judged(dtype, dtype, "triple/logits", BAD)
+    (failure,) = verdict.failures
+    assert failure["check"] == "D03" and not verdict.not_finite
+    assert f"{MAIN} in {dtype}: output logits of a batch of three is not finite" in failure["line"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "line",
+    [
+        "logits = logits * 1e-9 / (logits * 0 + 1e-9)",  # too small a number
+        "logits = logits + ((logits * 0 + 300) ** 2 - (logits * 0 + 300) ** 2)",  # too large a one
+        "logits = logits - (logits.exp() * 0 + 1e-8).log() * 0",  # the logarithm of none
+    ],
+)
+def test_numbers_that_float16_does_not_have_are_for_the_card(tmp_path, forked, line):
+    folder = write_model(tmp_path / "folder", "causal", {LOGITS: f"{LOGITS}        {line}\n"})
+    checkpoint = save_model(folder, "causal", tmp_path / "checkpoint")
+    (tmp_path / "work" / "staged").mkdir(parents=True)
+    staged = stage(read_folder(folder), checkpoint, tmp_path / "work" / "staged")
+    expected = verify.reference(staged, checkpoint, tmp_path / "work")
+    answer = verify.staged_load(staged, expected, tmp_path / "work")
+    assert answer["not_finite"] == {"float16": "output logits of a batch of two is not finite, in float32 it is"}
+    assert answer["checks"]["fp16"].startswith("skipped: its tensors are right, but in float16 output logits")
+    assert answer["checks"]["bf16"] == "ok" and not answer["failures"]

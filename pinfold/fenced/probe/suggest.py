@@ -17,6 +17,7 @@ from .fields import picture_token
 TRIES = 24
 MANY = 50_000_000  # parameters, above which nothing is tried
 ROWS, LENGTH, SIDE = 2, 12, 32
+PARTS = 8  # of each word: its letters
 NODES = 16  # rows of a graph; edges name them
 NUMBERS = re.compile(r"(^|_)(num\w*|cont\w*|float\w*|feat\w*|values?|dense)($|_)")  # names of numbers
 SELDOM = ("labels", "return_dict", "use_cache", "output_attentions", "output_hidden_states", "kwargs", "args")
@@ -118,6 +119,8 @@ def _options(model, name: str, parameter: inspect.Parameter) -> list[dict]:
     whole = [{"shape": shape, "values": "ramp", "below": below} for shape in ([ROWS, LENGTH], [ROWS])]
     if name == "input_ids":
         whole = [*_with_places(model), *whole]
+    elif name.endswith("ids"):
+        whole.append({**whole[0], "shape": [ROWS, LENGTH, PARTS]})
     if "int" in words or "long" in words or name.endswith(("ids", "_id", "tokens")):
         return whole
     floats = [{"shape": shape, "values": "wave"} for shape in _float_shapes(model, layer)]
@@ -148,16 +151,23 @@ def _float_shapes(model, layer) -> list[list[int]]:
         return [[ROWS, channels, *kernel], *video, *moved]
     width = getattr(layer, "in_features", None) or getattr(layer, "input_size", None)
     width = width or (layer.normalized_shape[-1] if hasattr(layer, "normalized_shape") else None)
+    # a field that says it comes first: the first layer with weights may stand behind one without
     fields = ("input_dim", "in_features", "in_dim", "feature_dim", "input_size", "num_features", "n_features")
-    width = width or _field(model, *fields, "in_channels", "num_channels", "hidden_size")
-    if not width:
-        return [[ROWS, 16]]
+    widths = [size for size in dict.fromkeys([_field(model, *fields), width]) if size]
+    widths = widths or [_field(model, "in_channels", "num_channels", "hidden_size")]
     side = _side(model)
     square = [[ROWS, channels, side, side] for channels in (_field(model, "num_channels", "in_channels") or 3, 1)]
+    if widths == [None]:
+        return [[ROWS, 16]]
+    return [*(shape for size in widths for shape in _of_width(model, size)), *square]
+
+
+def _of_width(model, width: int) -> list[list[int]]:
+    """Rows of a table or of a sequence, the likeliest first."""
     if _is_table(model):
-        return [[ROWS, width], [ROWS, LENGTH, width], [NODES, width], *square]
+        return [[ROWS, width], [ROWS, LENGTH, width], [NODES, width]]
     shapes = [[ROWS, LENGTH, width], [ROWS, width], [NODES, width], [ROWS, LENGTH], [ROWS, 64], [ROWS, width, LENGTH]]
-    return [*shapes, [ROWS, LENGTH, 3], *square]
+    return [*shapes, [ROWS, LENGTH, 3]]
 
 
 def _is_table(model) -> bool:

@@ -3,7 +3,8 @@
 How it works:
 - generate(use_cache=False) computes each step from the whole text. That run is what the class itself says.
 - The same prompts are generated as a plain call does it, with a cache where the class has one.
-- Tokens and logits of both are handed over as they are; pinfold/verify/generation.py compares them.
+- A second turn goes on from the cache that a first one returned, with several new tokens at once.
+- Tokens and logits of all are handed over as they are; pinfold/verify/generation.py compares them.
 """
 
 import importlib
@@ -15,6 +16,7 @@ from .explain import explain
 
 STEPS = 8  # new tokens; a cache that goes wrong does so at the second one
 STEPS_OF_LARGE = 3
+TURN = 2  # new tokens of each of two turns, and of what is said between them
 CACHES = ("past_key_values", "cache", "cache_params")  # what releases call it
 PADDED = "triple"  # the probe whose padding is on the left
 
@@ -69,29 +71,37 @@ def _prompts(model, own: dict, is_large: bool) -> dict[str, dict]:
     chosen = [probe for probe in ("single", PADDED, "own") if probe in made][: 1 if is_large else None]
     own_names = ("decoder_input_ids", "decoder_attention_mask", "token_type_ids", "position_ids", "labels")
     prompts = {probe: {key: value for key, value in made[probe].items() if key not in own_names} for probe in chosen}
-    encodes = getattr(model.config, "is_encoder_decoder", False)
+    encodes = _encodes(model)
     return {probe: inputs for probe, inputs in prompts.items() if "input_ids" in inputs or (encodes and inputs)}
 
 
 def _pair(model, inputs: dict, steps: int, beams: int) -> dict:
     """Tokens, and logits or the scores of beams, of a run without the cache and of one with it."""
-    import torch
-
-    plain = model.generation_config.use_cache  # what a call without use_cache= does
-    if plain is False and set(CACHES) & set(inspect.signature(model.forward).parameters):
-        plain = True
     tensors: dict = {}
-    for which, use_cache in (("without", False), ("with", plain)):
+    for which, use_cache in (("without", False), ("with", _uses_cache(model))):
         written = _generated(model, inputs, steps, beams, use_cache)
-        tensors[f"{which}/sequences"] = written.sequences
-        if beams == 1:
-            tensors[f"{which}/logits"] = torch.stack([logits.float() for logits in written.logits])
-        elif getattr(written, "sequences_scores", None) is not None:
-            tensors[f"{which}/scores"] = written.sequences_scores.float()
+        tensors |= _of_run(which, written, beams)
     return tensors
 
 
-def _generated(model, inputs: dict, steps: int, beams: int, use_cache: bool):
+def _uses_cache(model) -> bool | None:
+    """What a call without use_cache= does, and a cache wherever forward takes one."""
+    plain = model.generation_config.use_cache
+    return True if plain is False and set(CACHES) & set(inspect.signature(model.forward).parameters) else plain
+
+
+def _of_run(which: str, written, beams: int = 1) -> dict:
+    import torch
+
+    tensors = {f"{which}/sequences": written.sequences}
+    if beams == 1:
+        tensors[f"{which}/logits"] = torch.stack([logits.float() for logits in written.logits])
+    elif getattr(written, "sequences_scores", None) is not None:
+        tensors[f"{which}/scores"] = written.sequences_scores.float()
+    return tensors
+
+
+def _generated(model, inputs: dict, steps: int, beams: int, use_cache: bool, more: dict | None = None):
     """A run of generate whose settings are fixed here: those of the checkpoint might draw at random."""
     import torch
     from transformers import GenerationConfig
@@ -116,15 +126,80 @@ def _generated(model, inputs: dict, steps: int, beams: int, use_cache: bool):
     given = probes.in_own_type(model, {name: value.clone() for name, value in inputs.items()})
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return type(model).generate(model, **given, generation_config=settings)
+        return type(model).generate(model, **given, **(more or {}), generation_config=settings)
+
+
+def second_turn(model, own: dict) -> tuple[dict, dict]:
+    """A text that goes on from the cache that a first turn returned, and the same text without a cache.
+
+    Returns:
+        Nothing where no cache is returned, or what goes in is not a text alone. Otherwise "cache", its class, where
+        it is none of transformers'; or how many places it "holds" of how many tokens of "text", whether the class
+        "prepares" its inputs itself, and the "error" that going on raised or None. And tensors as those of a pair.
+    """
+    from transformers import Cache, GenerationMixin
+
+    if not _can_generate(model) or type(model).generate is not GenerationMixin.generate or _encodes(model):
+        return {}, {}
+    inputs = next(iter(_prompts(model, own, True).values()), {"pixel_values": None})
+    if set(inputs) - {"input_ids", "attention_mask"} or _uses_cache(model) is False:
+        return {}, {}
+    with probes.evaluating(model):
+        try:
+            first = _generated(model, inputs, TURN, 1, True)
+            cache = next((first.get(name) for name in CACHES if first.get(name) is not None), None)
+            if cache is None or (isinstance(cache, tuple) and model._supports_default_dynamic_cache()):
+                return {}, {}  # early releases make tuples of its own cache
+            if not isinstance(cache, Cache):
+                return {"cache": type(cache).__name__}, {}
+            text = {"input_ids": _longer(first.sequences)}
+            if "attention_mask" in inspect.signature(model.forward).parameters:
+                text["attention_mask"] = _ones(text["input_ids"], inputs.get("attention_mask"))
+            without = _generated(model, text, TURN, 1, False)
+            facts = {"holds": int(cache.get_seq_length()), "text": first.sequences.shape[1] - 1, "error": None}
+        except Exception:  # the runs of one turn say it, or its texts have to be shorter
+            return {}, {}
+        prepares = type(model).prepare_inputs_for_generation is not GenerationMixin.prepare_inputs_for_generation
+        facts["prepares"] = prepares
+        try:
+            onward = _generated(model, text, TURN, 1, True, {_cache_name(): cache})
+        except Exception as error:
+            return {**facts, "error": explain(error)}, {}
+    return facts, {**_of_run("without", without), **_of_run("with", onward)}
+
+
+def _longer(ids):
+    """What was written, and the first words again."""
+    import torch
+
+    return torch.cat([ids, ids[:, :TURN]], 1)
+
+
+def _ones(ids, mask):
+    """A mask of all tokens, but for the padding of the prompt."""
+    import torch
+
+    ones = torch.ones_like(ids)
+    if mask is not None:
+        ones[:, : mask.shape[1]] = mask
+    return ones
+
+
+def _encodes(model) -> bool:
+    return bool(getattr(model.config, "is_encoder_decoder", False))
+
+
+def _cache_name() -> str:
+    """What this release's generate calls a cache."""
+    from transformers import GenerationMixin
+
+    prepares = inspect.signature(GenerationMixin.prepare_inputs_for_generation).parameters
+    return "cache" if "cache" in prepares else "past_key_values"
 
 
 def _cure(model) -> str:
     """What to do where forward does not take what this release gives it."""
-    from transformers import GenerationMixin
-
-    prepares = inspect.signature(GenerationMixin.prepare_inputs_for_generation).parameters
-    name = "cache" if "cache" in prepares else "past_key_values"
+    name = _cache_name()
     parameters = inspect.signature(model.forward).parameters
     if name in parameters or not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return ""

@@ -10,7 +10,7 @@ How it works:
 import json
 import os
 
-from .. import example
+from .. import example, pipelines
 from ..values import describe, plain_config
 from . import buffers, generation, losses, tokens, weights
 from .answer import Answer, answered
@@ -58,12 +58,14 @@ def load(request: dict, answer: Answer) -> dict:
     samples = _load_tokens(request, answer)
     # last, since it is for the card of what has passed
     printed = example.run_first(request["examples"]) if request.get("examples") and not answer.failures else {}
+    tried = request.get("pipeline") and not answer.failures and not job.is_large
     return answer.as_dict(
         samples=samples,
         formula=job.formula,
         unexpected=job.unexpected,
         fails_in=job.fails_in,
         example=printed,
+        pipeline=pipelines.why_not(*request["pipeline"], job.where) if tried else "",
     )
 
 
@@ -105,6 +107,9 @@ def _load_auto(job: LoadJob, auto: str, name: str) -> None:
     facts["loss"] = _losses(job, auto, model, outputs, exact)
     facts["generated"], written = generation.runs(model, request["probe"], job.is_large)
     tensors |= {f"generated/{key}": value for key, value in written.items()}
+    if exact and answer.version == request["reference_version"]:  # a push says what the newest release does
+        facts["turn"], onward = generation.second_turn(model, request["probe"])
+        tensors |= {f"turn/{key}": value for key, value in onward.items()}
     if exact and request.get("custom_generate"):
         facts["custom"] = generation.custom_tokens(model, request["probe"], job.where)
     job.hand_over(f"load-{auto}", tensors, **facts)

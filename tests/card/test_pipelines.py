@@ -1,0 +1,164 @@
+"""The pipeline that a card's task promises: what is missing for it, and whether it runs."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from pinfold.card.pipelines import TRIED, promised
+from pinfold.fenced import pipelines
+from pinfold.folder.model_folder import read_modules
+
+HEARS = '''"""A speech model, for tests."""
+
+import torch
+from torch import nn
+from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutput, ImageClassifierOutput, Seq2SeqLMOutput
+
+
+class SensesConfig(PretrainedConfig):
+    model_type = "senses"
+
+
+class Hears(PreTrainedModel, GenerationMixin):
+    config_class = SensesConfig
+    main_input_name = "input_values"
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.layer = nn.Linear(1, 8)
+        self.post_init()
+
+    def forward(self, input_values=None, attention_mask=None, decoder_input_ids=None, **kwargs):
+        return Seq2SeqLMOutput(logits=self.layer(input_values[..., None]))
+
+
+class Spells(Hears):
+    def forward(self, input_values, attention_mask=None):
+        return CausalLMOutput(logits=self.layer(input_values[:, ::400, None]))
+
+
+class SpellsAlone(Spells):
+    def forward(self, input_values):
+        return super().forward(input_values)
+
+
+class Sees(Hears):
+    main_input_name = "pixel_values"
+
+    def forward(self, pixel_values):
+        return ImageClassifierOutput(logits=self.layer(pixel_values.mean((1, 2, 3))[:, None])[:, :2])
+
+
+SensesConfig.register_for_auto_class()
+Hears.register_for_auto_class("AutoModelForSpeechSeq2Seq")
+Spells.register_for_auto_class("AutoModelForCTC")
+SpellsAlone.register_for_auto_class("AutoModelForCTC")
+Sees.register_for_auto_class("AutoModelForImageClassification")
+'''
+
+
+def tokenizer():
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "sea": 1, "[PAD]": 2}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]")
+
+
+def saved(path, monkeypatch, cls, *parts):
+    """A checkpoint of one of these classes, and what from_pretrained is called with."""
+    monkeypatch.syspath_prepend(str(path))
+    name = "modeling_senses_" + re.sub(r"\W", "_", path.name)
+    (path / f"{name}.py").write_text(HEARS)
+    module = __import__(name)
+    model = getattr(module, cls)(module.SensesConfig())
+    for part in (model, *parts):
+        part.save_pretrained(path / "saved")
+    return {"pretrained_model_name_or_path": str(path / "saved"), "trust_remote_code": True}
+
+
+EARS = transformers.Wav2Vec2FeatureExtractor
+EYES = transformers.ViTImageProcessor
+SPEECH = "automatic-speech-recognition"
+
+
+@pytest.mark.parametrize(
+    ("cls", "auto", "task", "words"),
+    [
+        ("Hears", "AutoModelForSpeechSeq2Seq", SPEECH, "the names of its own classes, and takes Hears for CTC"),
+        ("Spells", "AutoModelForCTC", SPEECH, ""),
+        ("SpellsAlone", "AutoModelForCTC", SPEECH, "TypeError: SpellsAlone.forward() got an unexpected keyword"),
+    ],
+)
+def test_a_pipeline_of_sound_is_tried(tmp_path, monkeypatch, cls, auto, task, words):
+    where = saved(tmp_path, monkeypatch, cls, tokenizer(), EARS())
+    why = pipelines.why_not(task, auto, where)
+    assert words in why and bool(why) == bool(words) and "\n" not in why
+
+
+def test_a_pipeline_of_pictures_is_tried(tmp_path, monkeypatch):
+    where = saved(tmp_path, monkeypatch, "Sees", EYES(size={"height": 8, "width": 8}))
+    auto, task = "AutoModelForImageClassification", "image-classification"
+    assert pipelines.why_not(task, auto, where) == ""
+    (tmp_path / "saved" / "preprocessor_config.json").unlink()
+    assert "image processor" in pipelines.why_not(task, auto, where)
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("text-classification", ""),
+        ("fill-mask", "it loads AutoModelForMaskedLM, which is not registered"),
+        ("text-generation", "it loads AutoModelForCausalLM, which is not registered"),
+    ],
+)
+def test_a_pipeline_of_words_is_tried(tmp_path, tiny_folder, tiny_checkpoint, task, words):
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(tiny_checkpoint, trust_remote_code=True)
+    for part in (model, tokenizer()):
+        part.save_pretrained(tmp_path)
+    where = {"pretrained_model_name_or_path": str(tmp_path), "trust_remote_code": True}
+    why = pipelines.why_not(task, "AutoModelForSequenceClassification", where)
+    assert words in why and bool(why) == bool(words) and "\n" not in why
+
+
+def of_files(path, auto, takes, *names, **more):
+    (path / "modeling_net.py").write_text(
+        f"from transformers import PreTrainedModel\n\nclass Net(PreTrainedModel):\n    def forward(self, {takes}):\n"
+        "        return x\n"
+    )
+    for name in names:
+        (path / name).write_text("{}")
+    place = {"directory": path, "folder": read_modules(path), "architecture": "Net", "tokenizer_only": False}
+    return SimpleNamespace(**{**place, "auto_map": {auto: "modeling_net.Net"}, **more})
+
+
+@pytest.mark.parametrize(
+    ("task", "takes", "files", "why"),
+    [
+        ("text-classification", "input_ids", ["tokenizer.json"], ""),
+        ("text-classification", "input_ids", [], "tokenizer.json (a tokenizer) is missing"),
+        ("text-classification", "**inputs", [], "tokenizer.json (a tokenizer) is missing"),
+        ("image-classification", "pixel_values", [], "preprocessor_config.json (an image processor) is missing"),
+        ("image-classification", "pixel_values", ["processor_config.json"], ""),
+        ("image-classification", "points", [], "it passes pixel_values, and Net.forward takes no such argument"),
+        (SPEECH, "input_values", ["preprocessor_config.json"], "tokenizer.json (a tokenizer) is missing"),
+        (SPEECH, "input_features", [], "(a feature extractor) and tokenizer.json (a tokenizer) are missing"),
+    ],
+)
+def test_what_is_missing_for_a_pipeline_is_named(tmp_path, task, takes, files, why):
+    pipeline = promised(of_files(tmp_path, "AutoModelForX", takes, *files), task)
+    assert pipeline.task == task and bool(pipeline.why_not) == bool(why) and why in pipeline.why_not
+    line = f'pipeline("{task}") does not run with it: {pipeline.why_not}; use AutoModelForX, as the card does'
+    assert pipeline.line == (line if why else "")
+
+
+@pytest.mark.parametrize("task", [None, "graph-ml", ["text-classification"], "question-answering"])
+def test_other_tasks_promise_no_pipeline_that_could_be_tried(tmp_path, task):
+    assert promised(of_files(tmp_path, "AutoModelForX", "points"), task).task == ""
+    assert promised(of_files(tmp_path, "AutoModelForX", "points", tokenizer_only=True), "fill-mask").task == ""
+
+
+def test_the_tasks_are_those_of_transformers():
+    assert set(TRIED) <= set(transformers.pipelines.PIPELINE_REGISTRY.supported_tasks)
