@@ -23,7 +23,6 @@ def hints(staged: Staged) -> Iterator[str]:
         return
     yield from _narrower(staged)
     yield from _of_peft(staged)
-    yield from _of_embeddings(staged)
 
 
 def _narrower(staged: Staged) -> Iterator[str]:
@@ -49,22 +48,6 @@ def _of_peft(staged: Staged) -> Iterator[str]:
         says = any("accepts_loss_kwargs" in _assigned(staged, owner) for owner in staged.folder.lineage(cls))
         more = "" if says else " (and set accepts_loss_kwargs = False, unless its loss uses num_items_in_batch)"
         yield f"LoRA of peft with task_type={types[0]} passes {names} to {cls}.forward: take **kwargs there{more}"
-
-
-def _of_embeddings(staged: Staged) -> Iterator[str]:
-    """Embeddings that can be read and not replaced, so that tokens cannot be added."""
-    folder, cls = staged.folder, staged.architecture
-    reads = folder.method(cls, "get_input_embeddings")
-    if reads is None or reads[0] != cls or folder.method(cls, "set_input_embeddings"):
-        return
-    returned = [node.value for node in ast.walk(reads[1]) if isinstance(node, ast.Return) and node.value]
-    names = {ast.unparse(value) for value in returned}
-    name = names.pop().removeprefix("self.") if len(names) == 1 else ""
-    known = any("_input_embed_layer" in _assigned(staged, owner) for owner in folder.lineage(cls))
-    # transformers replaces embed_tokens by itself, and asks a part of the model where the class only wraps one
-    if name.isidentifier() and name != "embed_tokens" and not known:
-        cure = f"def set_input_embeddings(self, value): self.{name} = value"
-        yield f"resize_token_embeddings raises NotImplementedError in {cls}: add {cure}"
 
 
 def _assigned(staged: Staged, cls: str) -> set[str]:

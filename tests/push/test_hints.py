@@ -106,28 +106,6 @@ def test_pipelines_are_named_for_a_class_that_they_could_run(tmp_path, takes, re
     assert not lines(tmp_path, "AutoModel", takes, returns, tokenizer_only=True)
 
 
-RETURNS = "    def get_input_embeddings(self):\n        return self.{}\n\n"
-
-
-@pytest.mark.parametrize(
-    ("sets", "words"),
-    [
-        (
-            RETURNS.format("wte"),
-            "raises NotImplementedError in Net: add def set_input_embeddings(self, value): self.wte",
-        ),
-        (RETURNS.format("wte") + "    def set_input_embeddings(self, value):\n        self.wte = value\n\n", None),
-        (RETURNS.format("embed_tokens"), None),
-        (RETURNS.format("model.wte"), None),
-        ('    _input_embed_layer = "wte"\n\n' + RETURNS.format("wte"), None),
-        ("", None),
-    ],
-)
-def test_embeddings_that_cannot_be_replaced_are_said(tmp_path, sets, words):
-    found = lines(tmp_path, "AutoModelForCausalLM", "input_ids, **kwargs", sets=sets)
-    assert len(found) == (words is not None) and all(words in line for line in found)
-
-
 @pytest.mark.parametrize("cured", [False, True])
 def test_the_cure_of_embeddings_lets_tokens_be_added(cured):
     class Config(PretrainedConfig):

@@ -54,12 +54,15 @@ MAIN = "AutoModelForX"
 def judged(stored, dtype, key, value):
     """The verdict on outputs in half precision, of a checkpoint that is stored in a type."""
     load = parse_load(save({f"output/{MAIN}/{key}": value}))
-    files = {f"half-{part}.safetensors": "x" for part, name in judge.HALVES.items() if name == dtype}
+    parts = [part for part, name in judge.HALVES.items() if name == dtype]
+    files = {f"{what}-{part}.safetensors": "x" for part in parts for what in ("half", "buffers")}
+    nothing = parse_load(save({}))
     good = parse_load(save({f"{MAIN}/{key}": torch.ones(2)})).tensors
     request = {"dtype": stored, "models": {MAIN: "modeling_x.X"}, "architecture": "X"}
     verdict = judge.Verdict(skipped=dict.fromkeys(judge.HALVES, "not looked at"))
-    expected = SimpleNamespace(outputs=good)
-    judge._judge_halves(verdict, request, expected, SimpleNamespace(files=files, load=lambda name: load))
+    expected = SimpleNamespace(outputs=good, buffers={}, drawn={MAIN: []}, version="")
+    handed = SimpleNamespace(files=files, load=lambda name: load if name.startswith("half") else nothing)
+    judge._judge_halves(verdict, request, expected, handed)
     return verdict
 
 
