@@ -43,6 +43,7 @@ EFFECTS = {
     "P14": (">=5", CAN_FAIL, "a tensor is read in __init__"),
     "P14b": (">=5", FAILS, "a plain tensor attribute"),
     "P14c": (">=5", FAILS, "from_pretrained in __init__"),
+    "P14d": (">=5", FAILS, "a move to a device in __init__"),
     "P15": ("", CAN_FAIL, "the configuration's __init__"),
     "P16": ("", FAILS, "config_class"),
     "P17": ("<4.49", WRONG_NUMBERS, "gamma or beta in a parameter's name"),

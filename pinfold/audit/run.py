@@ -14,6 +14,7 @@ from pinfold.audit.finding import Finding
 from pinfold.audit.reachable import ReachableCode, call_name, calls, string
 from pinfold.audit.rules import config as config_rules
 from pinfold.audit.rules import constructors as constructor_rules
+from pinfold.audit.rules import defaults as default_rules
 from pinfold.audit.rules import files as file_rules
 from pinfold.audit.rules import generation as generation_rules
 from pinfold.audit.rules import init_weights as init_rules
@@ -123,6 +124,7 @@ def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
     yield from init_rules.in_place(code, initialisation)
     yield from constructor_rules.constructors(code)
     yield from config_rules.config_class(code)
+    yield from default_rules.raises_without_arguments(code)
     yield from model_rules.config_class(code)
     yield from model_rules.parameter_names(code)
     yield from model_rules.loss_arguments(code)

@@ -263,3 +263,56 @@ def test_a_branch_that_the_settings_rule_out_is_not_run(tmp_path, build, layers,
         (tmp_path / "config.json").write_text(json.dumps({"model_type": "net-tiny", **stored}))
     lines = findings(tmp_path, "P14b", layers, build, arguments="prefix=None, rope='ntk', flash=False, ")
     assert len(lines) == reported
+
+
+MOVES = LAYER.replace("self.a = config.depth", "self.a = nn.Linear(8, 8)\n        {}")
+
+
+@pytest.mark.parametrize(
+    ("line", "reported"),
+    [
+        ("self.to(config.device)", True),
+        ("self.a.to('cuda:0')", True),
+        ("self.cuda()", True),
+        ("self.a = self.a.to(device=torch.device('cuda' if torch.cuda.is_available() else 'cpu'))", True),
+        ("self.register_buffer('b', torch.arange(8).to(config.device))", True),
+        ("self.register_buffer('b', torch.arange(8, device='cpu').to(config.device))", False),  # made with values
+        ("self.to(torch.float16)", False),
+        ("self.to('meta')", False),
+        ("self.config.to(config.device)", False),
+        ("self.move(config.device)", True),  # a method that does so
+        ("pass", False),
+    ],
+)
+def test_what_a_constructor_moves_to_a_device(tmp_path, line, reported):
+    move = "\n    def move(self, device):\n        self.to(device)\n"
+    layers = MOVES.format(line).rstrip() + "\n" + move + "\n\n"
+    assert len(findings(tmp_path, "P14d", layers, "self.a = Layer(config)")) == reported
+
+
+@pytest.mark.parametrize(
+    ("arguments", "first", "words"),
+    [
+        ("inner=None, ", "inner = inner or {}; kind = inner['architectures'][0]; ", "inner is an empty table"),
+        ("inner=None, ", "kind = inner['a']; ", "inner is None there"),
+        ("inner=None, ", "kind = inner.get('a'); ", "inner is None there"),
+        ("inner=None, ", "kind = dict(**inner); ", "inner is None there"),
+        ("inner={}, ", "kind = inner['a']; ", "inner is an empty table"),
+        ("inner=None, ", "kind = inner.get('a') if inner is not None else 0; ", ""),
+        ("inner=None, ", "kind = inner and inner['a']; ", ""),
+        ("inner=None, ", "inner = inner or {}; kind = inner.get('a'); ", ""),
+        ("inner=None, ", "inner = inner or {}; inner.update(a=1); kind = inner['a']; ", ""),
+        ("inner=None, ", "inner = inner or {'a': 1}; kind = inner['a']; ", ""),
+        ("inner=4, ", "kind = inner['a']; ", ""),
+    ],
+)
+def test_a_configuration_that_raises_without_arguments(tmp_path, arguments, first, words):
+    lines = [f for f in findings(tmp_path, "P15", arguments=arguments, first=first) if "() fails" in f.sentence]
+    assert len(lines) == bool(words) and all(words in f.sentence and f.releases[-1] == "5.0.0" for f in lines)
+
+
+def test_a_guard_in_a_configuration_is_followed(tmp_path):
+    guarded = "if inner is None:\n            inner = {'a': 1}\n        kind = inner['a']\n        "
+    assert findings(tmp_path, "P15", arguments="inner=None, ", first=guarded) == []
+    returns = "if not inner:\n            return\n        kind = inner['a']\n        "
+    assert findings(tmp_path, "P15", arguments="inner=None, ", first=returns) == []

@@ -37,6 +37,7 @@ PLAIN = (  # noqa: SIM905
     "requires_grad_ is_grad_enabled result_type promote_types can_cast broadcast_shapes"
 ).split()
 PLAIN_ATTRIBUTES = {"shape", "dtype", "device", "ndim", "requires_grad", "layout", "is_meta", "names", "grad_fn"}
+DEVICES = {"cuda", "cpu", "mps", "xpu", "npu", "hpu", "musa", "mlu"}
 READERS = {"item", "tolist", "numpy", "__bool__", "__float__", "__int__"}
 META, PARAMETER, CPU = "meta", "parameter", "cpu"  # without values; likewise, but known to loading; with values
 NOWHERE = (META, PARAMETER)
@@ -187,11 +188,23 @@ class _Body:
             reads = False
         if reads:
             self.found.append(("P14", self.module, node, ""))
+        if self.constructor and isinstance(func, ast.Attribute) and self.moves(name, node):
+            own = chain(func.value)[:1] == ["self"] and chain(func.value)[1:2] != ["config"]
+            if not (own and self.cls and self.code.folder.method(self.cls, name)):
+                of_tensor = self.kind(func.value) in NOWHERE
+                self.found += [("P14d", self.module, node, "")] * (own or of_tensor)
         if name == "from_pretrained" and isinstance(func, ast.Attribute):
             owner = call_name(func.value) if isinstance(func.value, ast.Call) else (chain(func.value) or [""])[-1]
             if not owner.endswith(NO_MODEL):
                 self.found.append(("P14c", self.module, node, ""))
         self.enter(node)
+
+    def moves(self, name: str, node: ast.Call) -> bool:
+        """Whether a method, called so, moves tensors to a device: x.cuda(), x.to(device), x.to("cuda:0")."""
+        if name in ("cuda", "cpu", "xpu", "npu"):
+            return True
+        places = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "device")]
+        return name == "to" and any(_is_device(place) for place in places)
 
     def enter(self, node: ast.Call) -> str | None:
         """Walk a function of the folder that is called; the kind of what it returns."""
@@ -328,6 +341,17 @@ def _function(code: ReachableCode, module: Module, name: str) -> tuple[Module, a
     return (other, own[original]) if other and original in (own := defined_functions(other)) else None
 
 
+def _is_device(place: ast.expr) -> bool:
+    """Whether a value is evidently a device, by the text or by the words of its name; "meta" moves nothing."""
+    if text := string(place):
+        return text != "meta" and text.split(":")[0] in DEVICES
+    if isinstance(place, ast.Call):
+        return call_name(place) == "device" and not any(string(argument) == "meta" for argument in place.args[:1])
+    if isinstance(place, ast.IfExp):
+        return _is_device(place.body) or _is_device(place.orelse)
+    return "device" in (chain(place) or [""])[-1].lower()
+
+
 def constructors(code: ReachableCode) -> Iterator[Finding]:
     """P14, P14b and P14c in the constructors of torch modules and in what they call."""
     reported: set[tuple[str, int]] = set()
@@ -356,6 +380,10 @@ def _finding(rule: str, module: Module, node: ast.AST, prefix: str) -> Finding:
         "P14b": (
             "is a plain tensor attribute: it stays on the meta device in transformers 5.",
             "Use register_buffer and fill it in _init_weights.",
+        ),
+        "P14d": (
+            "moves to a device in __init__, and fails on the meta device in transformers 5.",
+            "Leave it out: who loads the model moves it, with device_map or model.to(device).",
         ),
         "P14c": (
             "loads a pretrained model in __init__: it fails on the meta device in transformers 5.",

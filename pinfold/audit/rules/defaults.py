@@ -1,0 +1,170 @@
+"""What a configuration's constructor does when it is called without arguments (P15).
+
+transformers builds one so to find the differences that config.json has to hold: when a model is saved, and when a
+configuration is printed (to_diff_dict in configuration_utils.py, 4.48.3 to 5.0.0; 5.24.0 compares fields).
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from packaging.version import Version
+
+from pinfold.audit.finding import Finding
+from pinfold.audit.reachable import ReachableCode, is_none
+from pinfold.audit.rules.generation import releases_of
+
+LAST_BUILT = Version("5.1")  # the first release of which it is not known that it builds one
+NONE, EMPTY = "None", "an empty table"
+
+
+def raises_without_arguments(code: ReachableCode) -> Iterator[Finding]:
+    """P15: entries of a table that is empty then, and members of what is None then."""
+    affected = releases_of(code, lambda release: release < LAST_BUILT)
+    for cls in code.config_classes if affected else ():
+        init = code.folder.method(cls, "__init__")
+        if init is None or init[0] != cls:
+            continue
+        body = _Constructor(_defaults(init[1]))
+        body.walk(init[1].body)
+        for node, name, kind in body.faults[:1]:
+            module = code.folder.classes[cls][0]
+            yield code.finding(
+                "P15",
+                f"{cls}() fails: {name} is {kind} there, and {module.text(node, 60)} raises.",
+                cls,
+                node,
+                fix="transformers builds one without arguments, to save a model and to print: give it defaults that "
+                "work.",
+                releases=affected,
+            )
+
+
+def _defaults(init: ast.FunctionDef) -> dict[str, str]:
+    """Parameter -> what it is without arguments, of those that are None or an empty table."""
+    signature = init.args
+    positional = [*signature.posonlyargs, *signature.args]
+    pairs = list(zip(positional[len(positional) - len(signature.defaults) :], signature.defaults, strict=True))
+    pairs += [(a, d) for a, d in zip(signature.kwonlyargs, signature.kw_defaults, strict=True) if d is not None]
+    values = {argument.arg: _kind(default, {}) for argument, default in pairs}
+    return {name: kind for name, kind in values.items() if kind}
+
+
+def _kind(value: ast.expr, names: dict[str, str]) -> str:
+    if is_none(value):
+        return NONE
+    if (isinstance(value, ast.Dict) and not value.keys) or (
+        isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "dict" and not value.args
+        and not value.keywords
+    ):  # fmt: skip
+        return EMPTY
+    if isinstance(value, ast.Name):
+        return names.get(value.id, "")
+    if isinstance(value, ast.BoolOp) and isinstance(value.op, ast.Or):  # both kinds are false: the last one is taken
+        kinds = [_kind(part, names) for part in value.values]
+        return kinds[-1] if all(kinds) else ""
+    if isinstance(value, ast.IfExp) and (holds := _holds(value.test, names)) is not None:
+        return _kind(value.body if holds else value.orelse, names)
+    return ""
+
+
+def _holds(test: ast.expr, names: dict[str, str]) -> bool | None:
+    """Whether a condition on such names holds; None where it is on something else."""
+    if isinstance(test, ast.Name):
+        return False if test.id in names else None
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        inner = _holds(test.operand, names)
+        return None if inner is None else not inner
+    if isinstance(test, ast.BoolOp):
+        parts = [_holds(part, names) for part in test.values]
+        decides = isinstance(test.op, ast.Or)
+        return decides if decides in parts else None if None in parts else not decides
+    if isinstance(test, ast.Compare) and len(test.ops) == 1 and is_none(test.comparators[0]):
+        kind = names.get(test.left.id, "") if isinstance(test.left, ast.Name) else ""
+        if kind and isinstance(test.ops[0], (ast.Is, ast.Eq, ast.IsNot, ast.NotEq)):
+            return (kind == NONE) == isinstance(test.ops[0], (ast.Is, ast.Eq))
+    if isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id == "isinstance" and test.args:
+        named = test.args[0]
+        return False if isinstance(named, ast.Name) and names.get(named.id) == NONE else None
+    return None
+
+
+@dataclass
+class _Constructor:
+    """Follows the names that are None or empty through the statements; what may change them is forgotten."""
+
+    names: dict[str, str]
+    faults: list[tuple[ast.expr, str, str]] = field(default_factory=list)
+
+    def walk(self, statements: list[ast.stmt]) -> bool:
+        """Whether what comes after them is reached for sure."""
+        for statement in statements:
+            if isinstance(statement, ast.If):
+                holds = _holds(statement.test, self.names)
+                if holds is None:
+                    self.expressions(statement.test)
+                    self.forget(statement)
+                elif not self.walk(statement.body if holds else statement.orelse):
+                    return False
+            elif isinstance(statement, (ast.Return, ast.Raise)):
+                return False
+            elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
+                self.assign(statement)
+            elif isinstance(statement, ast.Expr):
+                self.expressions(statement.value)
+                self.forget(statement)
+            else:
+                self.forget(statement)
+        return True
+
+    def assign(self, statement: ast.Assign | ast.AnnAssign) -> None:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        if statement.value is None:
+            return
+        self.expressions(statement.value)
+        kind = _kind(statement.value, self.names)
+        for target in targets:
+            if isinstance(target, ast.Name):
+                self.names.pop(target.id, None)
+                self.names |= {target.id: kind} if kind else {}
+            else:
+                self.forget(target)
+
+    def forget(self, node: ast.AST) -> None:
+        """What a node assigns or changes: names it binds, and tables of which it calls a method or sets an entry."""
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Name) and not isinstance(inner.ctx, ast.Load):
+                self.names.pop(inner.id, None)
+            elif isinstance(inner, (ast.Subscript, ast.Attribute)) and isinstance(inner.value, ast.Name):
+                changes = isinstance(inner, ast.Attribute) or not isinstance(inner.ctx, ast.Load)
+                if changes and self.names.get(inner.value.id) == EMPTY:
+                    self.names.pop(inner.value.id)
+
+    def expressions(self, node: ast.expr) -> None:
+        """Note what raises in an expression, but for what a condition in it keeps from being run."""
+        if isinstance(node, ast.IfExp):
+            holds = _holds(node.test, self.names)
+            for part in ([node.body] if holds else [node.orelse]) if holds is not None else []:
+                self.expressions(part)
+            return
+        if isinstance(node, (ast.BoolOp, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+            first = node.values[0] if isinstance(node, ast.BoolOp) else None
+            if first is not None:
+                self.expressions(first)
+            return
+        if isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.value, ast.Name):
+            kind = self.names.get(node.value.id, "")
+            entry = isinstance(node, ast.Subscript)
+            if (kind == NONE and not _of_every_object(node)) or (kind == EMPTY and entry):
+                self.faults.append((node, node.value.id, kind))
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):
+                self.expressions(child)
+            elif isinstance(child, ast.keyword):
+                if child.arg is None and isinstance(child.value, ast.Name) and self.names.get(child.value.id) == NONE:
+                    self.faults.append((node, child.value.id, NONE))
+                self.expressions(child.value)
+
+
+def _of_every_object(node: ast.Subscript | ast.Attribute) -> bool:
+    return isinstance(node, ast.Attribute) and hasattr(None, node.attr)
