@@ -316,3 +316,10 @@ def test_a_guard_in_a_configuration_is_followed(tmp_path):
     assert findings(tmp_path, "P15", arguments="inner=None, ", first=guarded) == []
     returns = "if not inner:\n            return\n        kind = inner['a']\n        "
     assert findings(tmp_path, "P15", arguments="inner=None, ", first=returns) == []
+
+
+def test_rotary_settings_are_passed_on(tmp_path):
+    (finding,) = findings(tmp_path, "P15", build="self.a = config.rope_scaling")
+    assert "super().__init__(rope_scaling=rope_scaling, **kwargs)" in str(finding)
+    passed = {"arguments": "rope_scaling=None, ", "passed": "rope_scaling=rope_scaling, "}
+    assert findings(tmp_path, "P15", build="self.a = config.rope_scaling", **passed) == []

@@ -21,6 +21,9 @@ from pinfold.audit.rules.generation import ASKS_FOR_LAYERS, releases_of, sets_up
 from pinfold.folder.model_folder import Module
 
 FIVE = Version("5")
+# Settings of rotary positions, which transformers 5 keeps as rope_parameters. Set to None after super().__init__, they
+# are lost when the configuration is saved and read again (5.24.0); passed on, they stay (4.48.3 to 5.24.0).
+ROPE = ("rope_scaling", "rope_parameters")
 # What PretrainedConfig() has in every release from 4.48.3 to 5.23.0 (compared by running dir() in four of them).
 # transformers 5 dropped the ids of special tokens, is_decoder, tie_word_embeddings and what generation reads.
 ALWAYS_SET = (  # noqa: SIM905
@@ -117,6 +120,11 @@ def _attributes(code: ReachableCode) -> Iterator[Finding]:
             reported.add(name)
             here = f"{module.file}:{node.lineno}: "
             fix, before_5 = f"Take {name} as an argument with a default and set it", name in SET_BEFORE_5
+            if name in ROPE:
+                fix = (
+                    f"Take {name}=None as an argument and pass it on, super().__init__({name}={name}, **kwargs), "
+                    "behind self.max_position_embeddings = ..., which transformers 5 reads there"
+                )
             affected = releases_of(code, lambda release: release >= FIVE) if before_5 else ()
             if before_5 and not affected:
                 continue
