@@ -265,7 +265,9 @@ def test_a_branch_that_the_settings_rule_out_is_not_run(tmp_path, build, layers,
     assert len(lines) == reported
 
 
-MOVES = LAYER.replace("self.a = config.depth", "self.a = nn.Linear(8, 8)\n        {}")
+MOVES = LAYER.replace("config):", "config, device=None):").replace(
+    "self.a = config.depth", "self.a = nn.Linear(8, 8)\n        {}"
+)
 
 
 @pytest.mark.parametrize(
@@ -281,6 +283,10 @@ MOVES = LAYER.replace("self.a = config.depth", "self.a = nn.Linear(8, 8)\n      
         ("self.to('meta')", False),
         ("self.config.to(config.device)", False),
         ("self.move(config.device)", True),  # a method that does so
+        ("where = torch.device('cuda')\n        self.to(where)", True),
+        ("self.move(device)", False),  # an argument, which may be None
+        ("self.register_buffer('b', torch.arange(8).float().to(device))", False),
+        ("self.register_buffer('b', torch.arange(8)); self.c = self.b.to(self.a.weight.device)", False),
         ("pass", False),
     ],
 )

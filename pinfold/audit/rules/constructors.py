@@ -67,6 +67,7 @@ class _Body:
     left: list[int] = field(default_factory=lambda: [CALLS])
     known: dict[int, str | None] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    devices: frozenset[str] = frozenset()
 
     def walk(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
@@ -115,6 +116,9 @@ class _Body:
             if is_self_attribute(target) and self.constructor and self.holds(value) == META:
                 self.found.append(("P14b", self.module, node, ""))
             self.bind(target, kind)
+            if isinstance(target, ast.Name) and value is not None:
+                changed = self.devices | {target.id} if _is_device(value, self.devices) else self.devices - {target.id}
+                self.devices = frozenset(changed)
 
     def loop(self, target: ast.expr, source: ast.expr) -> None:
         """Names of a loop; those of enumerate and zip one by one."""
@@ -204,7 +208,7 @@ class _Body:
         if name in ("cuda", "cpu", "xpu", "npu"):
             return True
         places = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "device")]
-        return name == "to" and any(_is_device(place) for place in places)
+        return name == "to" and any(_is_device(place, self.devices) for place in places)
 
     def enter(self, node: ast.Call) -> str | None:
         """Walk a function of the folder that is called; the kind of what it returns."""
@@ -227,9 +231,11 @@ class _Body:
         inner = _Body(self.code, module, cls, held, self.seen | {id(function)})
         inner.on_cpu, inner.left = self.on_cpu, self.left
         inner.settings = self.settings if cls else {}
+        arguments = [*zip(positional_names(function), node.args, strict=False)]
+        arguments += [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg]
+        inner.devices = frozenset(name for name, value in arguments if _is_device(value, self.devices))
         inner.constructor = bool(cls)
-        positional = [a.arg for a in function.args.args if a.arg != "self"]
-        inner.names |= {a: self.kind(value) for a, value in zip(positional, node.args, strict=False)}
+        inner.names |= {a: self.kind(value) for a, value in zip(positional_names(function), node.args, strict=False)}
         inner.walk(function.body)
         self.found += inner.found
         if cls:
@@ -341,15 +347,24 @@ def _function(code: ReachableCode, module: Module, name: str) -> tuple[Module, a
     return (other, own[original]) if other and original in (own := defined_functions(other)) else None
 
 
-def _is_device(place: ast.expr) -> bool:
-    """Whether a value is evidently a device, by the text or by the words of its name; "meta" moves nothing."""
+def positional_names(function: ast.FunctionDef) -> list[str]:
+    """The arguments by position, without self."""
+    return [a.arg for a in function.args.args if a.arg != "self"]
+
+
+def _is_device(place: ast.expr, devices: frozenset[str]) -> bool:
+    """Whether a value is evidently a device: a text, torch.device(...), a field of the configuration, such a name.
+
+    An argument called device is often None, and the device of another tensor is the meta device too: neither moves.
+    """
     if text := string(place):
-        return text != "meta" and text.split(":")[0] in DEVICES
+        return text.split(":")[0] in DEVICES
     if isinstance(place, ast.Call):
-        return call_name(place) == "device" and not any(string(argument) == "meta" for argument in place.args[:1])
+        return call_name(place) == "device" and any(_is_device(argument, devices) for argument in place.args[:1])
     if isinstance(place, ast.IfExp):
-        return _is_device(place.body) or _is_device(place.orelse)
-    return "device" in (chain(place) or [""])[-1].lower()
+        return _is_device(place.body, devices) or _is_device(place.orelse, devices)
+    path = chain(place)
+    return (len(path) == 1 and path[0] in devices) or (path[-2:-1] == ["config"] and "device" in path[-1])
 
 
 def constructors(code: ReachableCode) -> Iterator[Finding]:
