@@ -326,7 +326,7 @@ def test_the_snippet_of_a_real_push_loads_in_a_new_process(pinfold, tiny_folder,
     assert not (data / "server.json").exists(), "the server that the push started is gone"
 
 
-@pytest.mark.slow
+@pytest.mark.sweep  # test_demo.py takes both generations of the client in every run
 def test_a_push_with_the_older_generation_of_the_client(pinfold, overlay, tiny_folder, tiny_checkpoint, tmp_path):
     """huggingface_hub 0.36 and transformers 4.57: another HTTP library, and no Xet."""
     old = overlay("4.57.6")
@@ -335,7 +335,7 @@ def test_a_push_with_the_older_generation_of_the_client(pinfold, overlay, tiny_f
     assert "transformers 4.57.6" in done.stdout and pinned(done.stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep  # the pages' own lines publish from Python in every run
 def test_push_from_python_publishes_the_model_in_memory(tmp_path, tiny_folder, hub):
     """In a process of its own, as a script or a notebook would."""
     script = f"""
