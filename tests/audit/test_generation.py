@@ -244,7 +244,7 @@ ALONE = "        return {'input_ids': input_ids, 'past_key_values': past_key_val
 WITH_REST = "        return {'past_key_values': past_key_values, **kwargs}"
 UPDATED = "        inputs = {'input_ids': input_ids}\n        inputs.update(kwargs)\n        return inputs"
 TO_SUPER = "        return super().prepare_inputs_for_generation(input_ids, {how}, **kwargs)"
-# shape -> (arguments after input_ids, body, severity and words of the finding; None: there is none)
+# shape -> (arguments after input_ids, body, severity and words of the finding, None where nothing is reported)
 OWN_INPUTS = {
     "drops the rest": ("past_key_values=None, **kwargs", ALONE, ("warning", "computed from the whole text again")),
     "returns the rest": ("past_key_values=None, **kwargs", WITH_REST, ("error", "beside the whole text")),

@@ -1,4 +1,4 @@
-"""What public folders do and no load runs, and what only looks like an act, is no error; the act beside it is."""
+"""What public folders do and no load runs, and what only looks like an act, gives no error; the act beside it does."""
 
 import ast
 from pathlib import Path

@@ -313,7 +313,7 @@ REFERENCES = {
     "attention of nothing": (lambda a: a.update(attention={}), "KeyError"),
     "attention of another form": (lambda a: a["attention"].update(AutoModel=5), "not the name of one"),
     "attention from a repository": (
-        lambda a: a["attention"].update(AutoModel={"": "somebody/kernels"}),
+        lambda a: a["attention"].update(AutoModel={"": "other/kernels"}),
         "not the name of one",
     ),
     "attention of parts of another form": (

@@ -18,7 +18,7 @@ LONGEST_LIST = 100
 LONGEST_TEXT = 4096
 DEEPEST = 6
 SAME_AGAIN = frozenset("to_dict to_diff_dict copy __deepcopy__".split())  # methods that give the settings back
-# What transformers writes and reads, and names of classes that are no places.
+# What transformers writes and reads, and names of classes, which are not places.
 LEFT_OUT = frozenset(
     "_name_or_path name_or_path auto_map architectures model_type transformers_version torch_dtype dtype id2label "
     "label2id _commit_hash chat_template".split()

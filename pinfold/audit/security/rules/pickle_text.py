@@ -143,7 +143,7 @@ class _Unpickling:
         if not self.named:
             if name != "BUILD":
                 raise Impossible
-            self.pop()  # of a plain object nothing is built, and with None that is no mistake
+            self.pop()  # of a plain object nothing is built, and with None that is right
             self.top()
             return False
         if name == "OBJ":
