@@ -114,7 +114,7 @@ def examine(directory: Path, name: str, sizes: dict[str, int] | None = None) -> 
     files = FilesOnDisk(directory)
     runs = find_loaded_code(files, references, LARGEST, ALL_FILES, LARGEST_SETTINGS)
     report = Report(name, runnable=bool(has_code or runs.files), foreign_code=bool(elsewhere or runs.foreign))
-    report.facts.append(f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB")
+    report.facts.append(f"{len(sizes)} file{'s' * (len(sizes) != 1)}, {sum(sizes.values()) / 1e6:.1f} MB")
     report.facts += _code_that_runs(directory, folder, runs)
     if files.apart:
         report.facts.append(f"left out, as environments that no push uploads: {_some(files.apart)}")
