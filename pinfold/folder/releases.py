@@ -10,7 +10,6 @@ import gzip
 import json
 import re
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 
 from packaging.version import Version
@@ -187,6 +186,8 @@ PLACES = (  # noqa: SIM905
 
 def every_minor() -> list[str]:
     """The newest patch of each minor release from 4.48 on, with the environment's own as the newest."""
+    from importlib import metadata  # takes as long as reading the table, and check needs it last
+
     own = metadata.version("transformers")
     newest = {Version(v).release[:2]: v for v in sorted({*RELEASES, own}, key=Version)}
     return [v for v in newest.values() if Version("4.48") <= Version(v) <= Version(own)]

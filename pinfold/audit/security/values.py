@@ -169,7 +169,7 @@ def dict_of(entries: Sequence[tuple[object, Values]]) -> Values:
 def union(*groups: Values) -> Values:
     """All values once; constants are dropped beyond a bound, names that the audit speaks of never."""
     present = [group for group in groups if group]
-    if len(present) <= 1:
+    if all(group is present[0] for group in present[1:]):  # one, or the same again
         return present[0] if present else ()
     merged: dict[Value, None] = {}
     constants = 0
