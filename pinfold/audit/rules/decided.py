@@ -25,7 +25,7 @@ COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
 def settings(code: ReachableCode) -> dict[str, Any]:
     """Field -> value, as the configuration has it after a load: of config.json, else the constructor's default.
 
-    Empty where there is no config.json: nothing says then which model is loaded.
+    Empty without a config.json, as a load then has no settings to go by.
     """
     stored = code.configs.get("config.json")
     registered = code.auto_map.get("AutoConfig", "").split(".")[-1]
