@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import tracemalloc
-import warnings
 from pathlib import Path
 
 import pytest
@@ -132,23 +131,76 @@ def test_no_comment_of_the_audited_file_silences_the_audit():
     assert {(f.code, f.line) for f in errors(audit(source))} == {("S07", 2), ("S06", 3)}
 
 
-def test_bandit_adds_what_the_interpreter_does_not_report_and_nothing_twice():
-    findings = audit("from transformers import AutoModel\ndef f(n):\n    AutoModel.from_pretrained(n)\n    exec(n)")
-    assert [(f.code, f.line, f.severity) for f in findings] == [("S03", 3, WARNING), ("S01", 4, ERROR)]
-    assert "bandit B615" in findings[0].sentence
+# bandit's rules about what a program can do, each with calls that it reports -> our code.
+BANDIT = {
+    "B103": ("S07", ["import os\nos.chmod(p, 0o777)", "from pathlib import Path\nPath(p).chmod(0o666)"]),
+    "B202": (
+        "S07",
+        ["import tarfile\ntarfile.open(p).extractall(d)", "import zipfile\nzipfile.ZipFile(p).extractall()"],
+    ),
+    "B301": (
+        "S06",
+        ["import dill\ndill.loads(p)", "import shelve\nshelve.open(p)", "import pandas\npandas.read_pickle(p)"],
+    ),
+    "B302": ("S06", ["import marshal\nmarshal.load(p)"]),
+    "B306": ("S07", ["import tempfile\ntempfile.mktemp()"]),
+    "B310": (
+        "S03",
+        [
+            "from urllib.request import urlretrieve as r\nr(u)",
+            "from six.moves.urllib.request import urlopen\nurlopen(u)",
+        ],
+    ),
+    "B312": ("S03", ["import telnetlib\ntelnetlib.Telnet(u)"]),
+    "B321": ("S03", ["import ftplib\nftplib.FTP(u)"]),
+    "B323": ("S03", ["import ssl\nssl._create_unverified_context()"]),
+    "B501": ("S03", ["import requests\nrequests.get(u, verify=False)", "import httpx\nhttpx.Client(verify=False)"]),
+    "B506": ("S06", ["import yaml\nyaml.load(t)", "import yaml\nyaml.load(t, Loader=yaml.UnsafeLoader)"]),
+    "B507": ("S03", ["import paramiko\nparamiko.SSHClient().set_missing_host_key_policy(paramiko.AutoAddPolicy)"]),
+    "B601": (
+        "S02",
+        ["import paramiko\nclient = paramiko.SSHClient()\nclient.exec_command(x)", "client.exec_command(x)"],
+    ),
+    "B602": ("S02", ["from subprocess import run as go\ngo(x, shell=True)"]),
+    "B604": ("S02", ["runner(x, shell=True)", "tools['start'](x, shell=True)"]),
+    "B605": ("S02", ["import os\nos.popen(x)", "import subprocess\nsubprocess.getoutput(x)"]),
+    "B606": ("S02", ["import os\nos.execl(x)", "import os\nos.spawnlp(0, x)", "import os\nos.startfile(x)"]),
+    "B607": ("S02", ["import subprocess\nsubprocess.run(['ls'])"]),
+    "B609": ("S02", ["import subprocess\nsubprocess.Popen('chown -R a *', shell=True)"]),
+    "B614": ("S06", ["from torch import load\nload(x)", "import torch\ntorch.load(x, weights_only=False)"]),
+    "B615": (
+        "S03",
+        [
+            "from transformers import AutoModel\nAutoModel.from_pretrained(n)",
+            "from transformers import AutoModel\nAutoModel.from_pretrained('a/b')",
+            "from datasets import load_dataset\nload_dataset('a/b')",
+            "from huggingface_hub import snapshot_download\nsnapshot_download('a/b')",
+        ],
+    ),
+}
 
 
-def test_bandit_leaves_the_process_as_it_was(caplog):
-    before = warnings.formatwarning
-    audit("x = 1")
-    audit("def f(path):\n    return load(path)")  # a word for which bandit's rules are run
-    assert warnings.formatwarning is before and not caplog.records
+@pytest.mark.parametrize("rule", BANDIT)
+def test_what_a_rule_of_bandit_finds_is_found_on_its_line(rule):
+    code, sources = BANDIT[rule]
+    for source in sources:
+        *imports, last = source.split("\n")
+        for text in (source, "\n".join([*imports, "def f(p, d, u, t, x, n, client, runner, tools):", f"    {last}"])):
+            assert (code, text.count("\n") + 1) in {(f.code, f.line) for f in audit(text)}, text
 
 
-def test_without_bandit_the_message_has_the_pip_line(monkeypatch):
-    monkeypatch.setitem(sys.modules, "bandit.core", None)
-    with pytest.raises(UserError, match="pip install 'bandit"):
-        audit("x = 1")
+def test_a_loader_that_gets_a_revision_has_no_finding():
+    for argument in ("revision=r", "n, revision='9' * 40"):
+        assert (
+            audit(f"from transformers import AutoModel\ndef f(n, r):\n    AutoModel.from_pretrained({argument})") == []
+        )
+    own = "from transformers import PreTrainedModel\nclass A(PreTrainedModel):\n    @classmethod\n"
+    own += "    def from_pretrained(cls, *args, **kwargs):\n        return super().from_pretrained(*args, **kwargs)"
+    assert audit(own) == []
+
+
+def test_a_shell_that_is_turned_off_has_no_finding():
+    assert audit("def f(runner, x):\n    runner(x, shell=False)\n    runner(x, shell=x)") == []
 
 
 CONFIGS = [

@@ -18,7 +18,7 @@ from pinfold.audit.security.lookups import class_hierarchy, look_up
 from pinfold.audit.security.rules.methods import call_unknown_method, report_format, walks_attributes
 from pinfold.audit.security.rules.process import REGISTRIES, report_registered
 from pinfold.audit.security.state import FunctionNode, Scope, State
-from pinfold.audit.security.tables.functions import PATH_METHODS
+from pinfold.audit.security.tables.functions import BY_NAME_ONLY, PATH_METHODS
 from pinfold.audit.security.tables.names import SENSITIVE, judge
 from pinfold.audit.security.values import (
     COMPUTED_PLACE,
@@ -175,12 +175,14 @@ class Expressions(State):
             return False
 
     def _report_code(self, functions: Values, call: Call) -> None:
-        """Code that is handed to something which may make a function out of it."""
+        """Code that is handed to something which may make a function out of it, and commands for a shell."""
         unknown = not functions or any(path.startswith("builtins.type()") for path in imported_paths(functions))
         first = imported_paths(call.argument(0, "code"))
         if unknown and not CODE.isdisjoint(first):
             words = "gets compiled code, which it may run, or make into a function."
             self.report("S15", call.node, f"a function that is not known {words}")
+        if unknown and "shell" in call.keywords and call.is_always(BY_NAME_ONLY, "shell", True):
+            self.report("S02", call.node, "a function that is not known gets shell=True, and so starts a shell.")
 
     def _keep(self, table: ast.expr, owners: Values, index: Values, values: Values, scope: Scope) -> None:
         """What a list or a dict of the folder holds later on, where that is something of which the audit speaks."""

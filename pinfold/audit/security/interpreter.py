@@ -117,16 +117,11 @@ class Interpreter(Expressions):
             "__name__" in scope.names for scope in self.scopes.values() if scope.kind == "module"
         ):
             return
-        self.main_is_lowered = True
         for key in inside:
             finding = self.reports.pop(key)
             if finding.severity == ERROR:
                 sentence = f"{finding.sentence.removesuffix('.')} (not when the file is imported)."
                 self.reports[key] = dataclasses.replace(finding, sentence=sentence, severity=WARNING)
-
-    def is_lowered(self, file: str, line: int) -> bool:
-        """Whether a line is below ``if __name__ == "__main__"``, and no load runs that."""
-        return self.main_is_lowered and self._is_in_main_block(file, line)
 
     def _is_in_main_block(self, file: str, line: int) -> bool:
         return any(first <= line <= last for first, last in self.main_blocks.get(file, ()))

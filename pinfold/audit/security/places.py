@@ -46,9 +46,6 @@ def acts(
         folder: its Python files at the top, as far as they could be read.
         loaded: those that a load runs. runs: paths of all that it runs, those in folders too.
         configs: file name -> its parsed JSON.
-
-    Raises:
-        UserError: bandit is not installed.
     """
     files = FilesOnDisk(directory, runs.files)
     broken: list[Finding] = []

@@ -3,7 +3,7 @@
 An interpreter follows values through the folder's programs (interpreter.py). bandit or semgrep alone would not do:
 they match calls as they are spelled, file by file, and so see neither ``getattr(os, "sys" + "tem")`` nor a module that
 reaches its call through an argument, an attribute or a sibling file, which is how code hides; and they take a
-parameter that is called eval for the builtin. bandit's other rules are used as a second opinion (rules/bandit.py).
+parameter that is called eval for the builtin. tests/audit/test_security.py holds what bandit's rules find.
 
 Codes stay the same from release to release:
 S01 text run as a program, S02 other programs, S03 network, S04 code by computed names, S05 native code, S06 pickles,
@@ -24,7 +24,6 @@ from pathlib import Path
 
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.audit.security.interpreter import READINGS, Interpreter
-from pinfold.audit.security.rules.bandit import second_opinion
 from pinfold.audit.security.rules.pickles import hidden_pickles
 from pinfold.audit.security.rules.settings import setting_findings, template_files
 from pinfold.audit.security.values import printable_excerpt
@@ -55,10 +54,7 @@ def security_findings(
         folder: gives the place of templates and further files; its code is not read from disk again.
         modules: the programs to read; only these.
         configs: file name -> its parsed JSON.
-        reached: a load runs these modules; of others no second opinion is asked, and the templates are left out.
-
-    Raises:
-        UserError: bandit is not installed.
+        reached: a load runs these modules; others are read once, and the templates are left out.
     """
     modules = list(modules)
     with _same_depth():
@@ -66,9 +62,6 @@ def security_findings(
         findings = reader.findings(READINGS if reached else 1)
     for module in modules:
         findings += _source_findings(module)
-    if reached:
-        opinion = (each for each in second_opinion(modules) if not reader.is_lowered(each.file, each.line))
-        findings += _not_yet_reported(opinion, findings)  # after ours, whose sentences say more
     findings = _shortened(findings)
     order = {module.file: number for number, module in enumerate(modules)}
     findings.sort(key=lambda f: (order.get(f.file, len(order)), f.line, f.code))
@@ -81,17 +74,6 @@ def security_findings(
 def _printable(finding: Finding) -> Finding:
     sentence = printable_excerpt(finding.sentence, MOST_SENTENCE)
     return replace(finding, sentence=sentence, file=printable_excerpt(finding.file, MOST_SENTENCE))
-
-
-def _not_yet_reported(candidates: Iterable[Finding], findings: list[Finding]) -> list[Finding]:
-    """Those of a line and code that has no finding yet, one each."""
-    seen = {(finding.file, finding.line, finding.code) for finding in findings}
-    new: dict[tuple[str, int, str], Finding] = {}
-    for finding in candidates:
-        key = (finding.file, finding.line, finding.code)
-        if key not in seen:
-            new.setdefault(key, finding)
-    return list(new.values())
 
 
 @contextlib.contextmanager

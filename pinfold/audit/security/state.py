@@ -114,7 +114,6 @@ class State(ABC):
         self.file = ""
         self.function: ast.AST | None = None
         self.in_main_block = False  # if __name__ == "__main__"
-        self.main_is_lowered = False
         self.makes_names = False  # at run time, whichever they are
         self.main_blocks: dict[str, list[tuple[int, int]]] = {}  # file -> first and last line of each
         self.steps = STEPS

@@ -39,6 +39,7 @@ QUIET_VARIABLES = frozenset(
     "KMP_DUPLICATE_LIB_OK XLA_PYTHON_CLIENT_PREALLOCATE CUDA_DEVICE_ORDER TRANSFORMERS_VERBOSITY "
     "TF_ENABLE_ONEDNN_OPTS TF_FORCE_GPU_ALLOW_GROWTH TORCH_SHOW_CPP_STACKTRACES".split()
 )
+HUB_LOADERS = ("transformers.", "diffusers.", "peft.", "sentence_transformers.")
 SAFE_YAML = frozenset("SafeLoader CSafeLoader BaseLoader CBaseLoader".split())
 
 
@@ -109,6 +110,14 @@ def report_from_pretrained(state: State, path: str, call: Call) -> None:
     others = [text for values in (*call.arguments, *call.keywords.values()) for text in known_strings(values)]
     for repository in [*first, *filter(REPOSITORY.match, others)][:1]:
         words = f'{name}("{printable_excerpt(repository)}") downloads what no pin of this repository covers.'
+        state.report("S03", call.node, words, WARNING)
+        return
+    if (
+        path.startswith(HUB_LOADERS)
+        and "revision" not in call.keywords
+        and call.has(0, "pretrained_model_name_or_path")
+    ):
+        words = f"{name}(...) downloads from a repository that no revision pins."
         state.report("S03", call.node, words, WARNING)
 
 

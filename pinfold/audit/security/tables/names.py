@@ -365,6 +365,7 @@ METHODS = {
     "create_subprocess_shell": ("S02", _STARTS),
     "create_subprocess_exec": ("S02", _STARTS),
     "subprocess_exec": ("S02", _STARTS),
+    "exec_command": ("S02", "starts a program on another machine"),
     "subprocess_shell": ("S02", _STARTS),
     "fork_exec": ("S02", _STARTS),
     "execve": ("S02", _STARTS),
