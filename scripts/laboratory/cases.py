@@ -1,0 +1,664 @@
+"""What the laboratory loads: for each case a folder that is right everywhere, and the same with one fault in it.
+
+A case's name is the rule that reports the fault and what is special about it. Text is exchanged in the sources of
+sources.py; each exchange must fit exactly once, so that a case cannot lose its fault unseen.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sources import CACHED, CONFIGURATION, MODELING, PLAIN
+
+C, M = CONFIGURATION, MODELING
+REMOVED = object()  # a setting that config.json does not have
+Edit = tuple[str, str, str]  # file, text, what stands there instead
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fault.
+
+    Args:
+        fault: what makes the faulty folder of the right one. right: what makes the right one of the base.
+        base: the sources. files: further files of both. faulty_files: of the faulty one alone.
+        settings, faulty_settings: of config.json, in both and in the faulty one.
+        keys: tensor's name in the right folder -> in the faulty one, "" where it has none. copies: tensor of both ->
+            the one that it equals. tensors: name -> what the faulty folder stores of it. loads: "model", or an Auto
+            class of a part.
+        pipeline: a pipeline is tried too.
+    """
+
+    fault: tuple[Edit, ...] = ()
+    right: tuple[Edit, ...] = ()
+    base: dict[str, str] = field(default_factory=lambda: PLAIN)
+    files: dict[str, str] = field(default_factory=dict)
+    faulty_files: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
+    faulty_settings: dict[str, object] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
+    tensors: dict[str, Callable] = field(default_factory=dict)
+    loads: str = "model"
+    pipeline: bool = False
+
+
+IMPORTS = "from .configuration_lab import LabConfig\n"
+HELPER = {"helper_lab.py": "SCALE = 1.0\n"}
+SUPER = "        super().__init__(config)\n        self.embed"
+POST = "        self.post_init()\n"
+ARGUMENTS = "        tie_word_embeddings=False,\n"
+SUPER_CONFIG = "super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)"
+LAST_SET = "        self.use_cache = use_cache\n"
+MIX_INNER = "        self.inner = nn.Linear(size, size)\n"
+SUM = "self.inner(x.cumsum(1) / steps)"
+INIT_LINEAR = "            nn.init.normal_(module.weight, std=0.5)\n"
+INIT_END = "            nn.init.zeros_(module.bias)\n"
+CLASS_BODY = "    _supports_cache_class = True\n"
+TIED = '    _tied_weights_keys = {"head.weight": "embed.weight"}\n'
+EXPOSED = """    def get_output_embeddings(self):
+        return self.head
+
+    def set_output_embeddings(self, new):
+        self.head = new
+
+"""
+GET_INPUT = "    def get_input_embeddings(self):\n"
+TIE = (
+    (M, CLASS_BODY, CLASS_BODY + TIED),
+    (M, GET_INPUT, EXPOSED + GET_INPUT),
+    (C, ARGUMENTS, "        tie_word_embeddings=True,\n"),
+)
+NO_FLAG = ((C, ARGUMENTS, ""), (C, "tie_word_embeddings=tie_word_embeddings, ", ""))
+TAKES_CACHE = "past_key_values=None, cache=None, use_cache=None"
+CACHE_OF = "        cache = past_key_values if cache is None else cache\n"
+TIED_SETTINGS = {"tie_word_embeddings": True}
+
+CASES: dict[str, Case] = {}
+
+
+def _case(name: str, *fault: Edit, **rest) -> None:
+    CASES[name] = Case(fault, **rest)
+
+
+# Imports
+
+
+def _imports(name: str, lines: str, right: str = "", **rest) -> None:
+    _case(name, (M, IMPORTS + right, IMPORTS + right + lines), right=((M, IMPORTS, IMPORTS + right),), **rest)
+
+
+_imports("P06.absolute", "import helper_lab\n", files=HELPER)
+_imports(
+    "P06.absolute_in_try",
+    "try:\n    from helper_lab import SCALE\nexcept ImportError:\n    SCALE = 1.0\n",
+    files=HELPER,
+)
+_imports(
+    "P06.absolute_in_except",
+    "try:\n    from .helper_lab import SCALE\nexcept ImportError:\n    from helper_lab import SCALE\n",
+    files=HELPER,
+)
+_imports("P06.absent_in_try", "try:\n    from .ghost_lab import SCALE\nexcept ImportError:\n    SCALE = 1.0\n")
+_imports("P06.absent_in_function", "\n\ndef late():\n    from .ghost_lab import SCALE\n\n    return SCALE\n")
+_imports("P06.docstring", '\n\ndef told():\n    """Write\n    from .ghost_lab import SCALE\n    there."""\n')
+_imports("P06.package", "from . import helper_lab\n", files=HELPER)
+_imports(
+    "P06.folder",
+    "from .parts.helper_lab import SCALE\n",
+    files={"parts/helper_lab.py": "SCALE = 1.0\n", "parts/__init__.py": ""},
+)
+_imports(
+    "P07.helper",
+    "from .layers_lab import SCALE\n",
+    right="",
+    files={"layers_lab.py": "from .helper_lab import SCALE\n\n__all__ = ['SCALE']\n", **HELPER},
+)
+_imports("P08.in_function", "\n\ndef late():\n    import absent_package\n\n    return absent_package\n")
+_imports(
+    "P08.type_checking",
+    "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import absent_package\n",
+)
+_imports(
+    "P08.available",
+    "from transformers.utils import is_bitsandbytes_available\n\nif is_bitsandbytes_available():\n"
+    "    import bitsandbytes\n",
+)
+_imports("P08.in_except", "try:\n    import absent_package\nexcept ImportError:\n    import absent_package_too\n")
+_imports(
+    "P08.else_of_try",
+    "try:\n    import absent_package\nexcept ImportError:\n    absent_package = None\nelse:\n    import absent_package_too\n",
+)
+_imports("P08.docstring", '\n\ndef told():\n    """Write\n    import absent_package\n    there."""\n')
+
+# Constructors
+
+_case("P10.missing", (M, POST, ""))
+_case(
+    "P10.before_parts",
+    (M, POST, ""),
+    (M, SUPER, "        super().__init__(config)\n        self.post_init()\n        self.embed"),
+)
+
+
+def _constructs(name: str, faulty: str, right: str, **rest) -> None:
+    """Statements of Mix.__init__."""
+    _case(
+        name,
+        (M, MIX_INNER + right, MIX_INNER + faulty),
+        right=((M, MIX_INNER, MIX_INNER + right), *rest.pop("right", ())),
+        **rest,
+    )
+
+
+SCALED = (M, SUM, f"{SUM} * self.scale")
+_constructs(
+    "P14.item", "        self.scale = torch.tensor(0.5).item()\n", "        self.scale = 0.5\n", right=(SCALED,)
+)
+_constructs(
+    "P14.linspace_item",
+    "        self.scale = [rate.item() for rate in torch.linspace(0, 0.5, 3)][-1]\n",
+    "        self.scale = 0.5\n",
+    right=(SCALED,),
+)
+_constructs(
+    "P14.linspace_tolist",
+    "        self.scale = torch.linspace(0, 0.5, 3).tolist()[-1]\n",
+    "        self.scale = 0.5\n",
+    right=(SCALED,),
+)
+_constructs(
+    "P14.tolist", "        self.scale = torch.arange(3).tolist()[-1]\n", "        self.scale = 2\n", right=(SCALED,)
+)
+_constructs(
+    "P14.numpy",
+    "        self.scale = float(torch.ones(1).numpy()[0])\n",
+    "        self.scale = 1.0\n",
+    right=(SCALED,),
+)
+_constructs("P14.float", "        self.scale = float(torch.ones(1))\n", "        self.scale = 1.0\n", right=(SCALED,))
+_constructs(
+    "P14.truth",
+    "        self.scale = 2.0 if torch.ones(1) > 0 else 1.0\n",
+    "        self.scale = 2.0\n",
+    right=(SCALED,),
+)
+_constructs(
+    "P14b.tensor",
+    "        self.scale = torch.arange(1, 9)\n",
+    '        self.scale = torch.arange(1, 9, device="cpu")\n',
+    right=(SCALED,),
+)
+_constructs("P14d.to", '        self.to("cpu")\n', "")
+_constructs("P14d.part_to", '        self.inner.to("cpu")\n', "")
+_constructs("P14d.part_cpu", "        self.inner.cpu()\n", "")
+_case(
+    "P14c.nested",
+    (
+        M,
+        "self.inside = BertModel(BertConfig(**config.inside))",
+        "self.inside = BertModel.from_pretrained(config.place)",
+    ),
+    right=(
+        (M, "import DynamicCache, ", "import BertConfig, BertModel, DynamicCache, "),
+        (M, POST, "        self.inside = BertModel(BertConfig(**config.inside))\n" + POST),
+        (C, ARGUMENTS, ARGUMENTS + "        inside=None,\n        place=None,\n"),
+        (C, LAST_SET, LAST_SET + "        self.inside = inside or {}\n        self.place = place\n"),
+    ),
+    settings={
+        "inside": {
+            "hidden_size": 8,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 1,
+            "intermediate_size": 8,
+            "vocab_size": 8,
+            "max_position_embeddings": 8,
+        },
+        "place": "{folder}/inside",
+    },
+)
+
+# Tied weights
+
+_case("P11.list", (M, TIED, '    _tied_weights_keys = ["head.weight"]\n'), right=TIE, settings=TIED_SETTINGS)
+_case("P11.missing", (M, TIED, ""), right=TIE, settings=TIED_SETTINGS)
+_case(
+    "P11b.no_flag",
+    *NO_FLAG[1:],
+    (C, "        tie_word_embeddings=True,\n", ""),
+    right=TIE,
+    settings=TIED_SETTINGS,
+    faulty_settings={"tie_word_embeddings": REMOVED},
+)
+_case("P11b.not_exposed", (M, EXPOSED, ""), right=TIE, settings=TIED_SETTINGS)
+_case(
+    "P11c.assigned",
+    (M, TIED, ""),
+    (M, EXPOSED, ""),
+    (M, POST, "        self.head.weight = self.embed.weight\n" + POST),
+    right=TIE,
+    settings=TIED_SETTINGS,
+)
+OVERRIDES = "    def tie_weights(self{more}):\n        self.head.weight = self.embed.weight\n\n"
+_case("P11d.override", (M, GET_INPUT, OVERRIDES.format(more="") + GET_INPUT), right=TIE, settings=TIED_SETTINGS)
+_case(
+    "P11d.override_any_arguments",
+    (M, GET_INPUT, OVERRIDES.format(more=", *args, **kwargs") + GET_INPUT),
+    right=TIE,
+    settings=TIED_SETTINGS,
+)
+_case(
+    "P11d.override_alone",
+    (M, GET_INPUT, OVERRIDES.format(more="") + GET_INPUT),
+    (M, TIED, ""),
+    right=TIE,
+    settings=TIED_SETTINGS,
+)
+_case(
+    "P11d.override_without_post_init",
+    (M, GET_INPUT, OVERRIDES.format(more="") + GET_INPUT),
+    (M, TIED, ""),
+    (M, POST, ""),
+    right=TIE,
+    settings=TIED_SETTINGS,
+)
+INNER = """class LabInner(LabPreTrainedModel):
+    _tied_weights_keys = {"head.weight": "embed.weight"}
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.mix = Mix(config.hidden_size)
+        self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_input_embeddings(self):
+        return self.embed
+
+    def get_output_embeddings(self):
+        return self.head
+
+    def set_output_embeddings(self, new):
+        self.head = new
+
+    def forward(self, input_ids):
+        return self.head(self.mix(self.embed(input_ids)))
+
+
+class LabForCausalLM("""
+OF_INNER = "    def get_output_embeddings(self):\n        return self.inner.get_output_embeddings()\n\n"
+PARTS = (
+    (M, "class LabForCausalLM(", INNER),
+    (
+        M,
+        "        super().__init__(config)\n        self.embed = nn.Embedding(config.vocab_size, config.hidden_size)\n"
+        "        self.mix = Mix(config.hidden_size)\n"
+        "        self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)\n        self.post_init()\n\n"
+        "    def get_input_embeddings(self):\n        return self.embed\n\n    def set_input",
+        "        super().__init__(config)\n        self.inner = LabInner(config)\n        self.post_init()\n\n"
+        + OF_INNER
+        + "    def get_input_embeddings(self):\n        return self.inner.embed\n\n    def set_input",
+    ),
+    (
+        M,
+        "    _supports_cache_class = True\n",
+        '    _supports_cache_class = True\n    _tied_weights_keys = {"inner.head.weight": "inner.embed.weight"}\n',
+    ),
+    (M, "logits=self.head(self.mix(self.embed(input_ids)))", "logits=self.inner(input_ids)"),
+    (M, "        self.embed = new\n", "        self.inner.embed = new\n"),
+    (C, ARGUMENTS, "        tie_word_embeddings=True,\n"),
+)
+WHOLE_KEYS = '    _tied_weights_keys = {"inner.head.weight": "inner.embed.weight"}\n'
+_case("P11e.part_ties", (M, OF_INNER, ""), (M, WHOLE_KEYS, ""), right=PARTS, settings=TIED_SETTINGS)
+_case(
+    "P11.list_of_part",
+    (M, '    _tied_weights_keys = {"head.weight": "embed.weight"}\n', '    _tied_weights_keys = ["head.weight"]\n'),
+    right=PARTS,
+    settings=TIED_SETTINGS,
+)
+LM_HEAD = (
+    (M, "        self.head = nn.Linear(", "        self.lm_head = nn.Linear("),
+    (M, "logits=self.head(", "logits=self.lm_head("),
+)
+_case(
+    "P11f.lm_head",
+    *NO_FLAG[1:],
+    (C, ARGUMENTS, ""),
+    right=LM_HEAD,
+    faulty_settings={"tie_word_embeddings": REMOVED},
+)
+_case(
+    "P11.dynamic",
+    (M, TIED, ""),
+    (M, POST, '        self._dynamic_tied_weights_keys = ["head.weight"]\n' + POST),
+    (M, EXPOSED, ""),
+    (M, POST, "        self.head.weight = self.embed.weight\n" + POST),
+    right=TIE,
+    settings=TIED_SETTINGS,
+)
+
+# Buffers and initialisation
+
+BUFFER = '        self.register_buffer("scale", torch.full((size,), 0.5), persistent=False)\n'
+FILLED = "        if isinstance(module, Mix):\n            nn.init.constant_(module.scale, 0.5)\n"
+_case(
+    "P12.buffer", (M, FILLED, ""), right=((M, MIX_INNER, MIX_INNER + BUFFER), SCALED, (M, INIT_END, INIT_END + FILLED))
+)
+_case("P13.data_normal", (M, INIT_LINEAR, "            module.weight.data.normal_(std=0.5)\n"))
+_case(
+    "P13.data_beside_buffer",
+    (M, "nn.init.constant_(module.gain, 0.25)", "module.gain.data.fill_(0.25)"),
+    right=(
+        (M, MIX_INNER, MIX_INNER + BUFFER + "        self.gain = nn.Parameter(torch.ones(size))\n"),
+        (M, SUM, f"{SUM} * self.scale * self.gain"),
+        (M, INIT_END, INIT_END + FILLED + "            nn.init.constant_(module.gain, 0.25)\n"),
+    ),
+)
+_case(
+    "P13.no_grad_of_part",
+    (
+        M,
+        INIT_END,
+        INIT_END
+        + "        if isinstance(module, LabForCausalLM):\n            with torch.no_grad():\n                module.mix.inner.weight.mul_(0.5)\n",
+    ),
+)
+
+# The configuration
+
+_case(
+    "P15.no_default",
+    (C, "        width=8,\n        vocab_size=24,", "        width,\n        vocab_size=24,"),
+    right=(
+        (C, "        vocab_size=24,", "        width=8,\n        vocab_size=24,"),
+        (C, LAST_SET, LAST_SET + "        self.width = width\n"),
+    ),
+    settings={"width": 8},
+)
+_case("P15.no_kwargs", (C, "        **kwargs,\n", ""), (C, ", **kwargs)", ")"))
+_case(
+    "P15.raises_without_arguments",
+    (C, 'self.first = (scales or {}).get("first", 1)', 'self.first = scales["first"]'),
+    right=(
+        (C, ARGUMENTS, ARGUMENTS + "        scales=None,\n"),
+        (
+            C,
+            LAST_SET,
+            LAST_SET + '        self.scales = scales\n        self.first = (scales or {}).get("first", 1)\n',
+        ),
+    ),
+    settings={"scales": {"first": 2}},
+)
+_case(
+    "P15.never_set",
+    (C, "        self.width = 8\n", ""),
+    right=(
+        (C, LAST_SET, LAST_SET + "        self.width = 8\n"),
+        (M, POST, "        self.width = config.width\n" + POST),
+    ),
+)
+for _field, _value in (
+    ("pad_token_id", "None"),
+    ("max_length", "20"),
+    ("is_decoder", "False"),
+    ("torchscript", "False"),
+):
+    _case(
+        f"P15.set_before_5:{_field}",
+        (C, f"        self.{_field} = {_value}\n", ""),
+        right=(
+            (C, LAST_SET, LAST_SET + f"        self.{_field} = {_value}\n"),
+            (M, POST, f"        self.kept = config.{_field}\n" + POST),
+        ),
+    )
+_case(
+    "P15.own_constructor_reads_base",
+    (C, 'getattr(self, "forced_bos_token_id", None)', "self.forced_bos_token_id"),
+    right=((C, LAST_SET, LAST_SET + '        self.first_token = getattr(self, "forced_bos_token_id", None)\n'),),
+)
+_case(
+    "P15.layers_never_set",
+    (C, "        self.num_hidden_layers = num_hidden_layers\n", ""),
+    (C, "        num_hidden_layers=1,\n", ""),
+    base=CACHED,
+    faulty_settings={"num_hidden_layers": REMOVED},
+)
+ROPE = (
+    (
+        C,
+        ARGUMENTS,
+        ARGUMENTS
+        + "        rope_scaling=None,\n        rope_theta=10000.0,\n        max_position_embeddings=64,\n        num_attention_heads=1,\n",
+    ),
+    (
+        C,
+        "        " + SUPER_CONFIG + "\n",
+        "        self.max_position_embeddings = max_position_embeddings\n        self.rope_theta = rope_theta\n        self.num_attention_heads = num_attention_heads\n        self.rope_scaling = rope_scaling\n        "
+        + SUPER_CONFIG
+        + "\n",
+    ),
+)
+_case(
+    "P31.rope_is_none",
+    (
+        M,
+        "        self.factor = 1.0\n",
+        '        self.factor = 1.0 if config.rope_scaling is None else config.rope_scaling["factor"]\n',
+    ),
+    right=(*ROPE, (M, POST, "        self.factor = 1.0\n" + POST)),
+)
+_case(
+    "P31.rope_type",
+    (M, '.get("rope_type", "linear")', '["type"]'),
+    right=(*ROPE, (M, POST, '        self.kind = config.rope_scaling.get("rope_type", "linear")\n' + POST)),
+    settings={"rope_scaling": {"type": "linear", "factor": 2.0}},
+)
+_case(
+    "P31.rope_before_sizes",
+    (C, "        self.max_position_embeddings = max_position_embeddings\n        self.rope_theta = rope_theta\n", ""),
+    (
+        C,
+        "        self.rope_scaling = rope_scaling\n        " + SUPER_CONFIG,
+        "        super().__init__(tie_word_embeddings=tie_word_embeddings, rope_scaling=rope_scaling, **kwargs)",
+    ),
+    (
+        C,
+        LAST_SET,
+        LAST_SET
+        + "        self.max_position_embeddings = max_position_embeddings\n        self.rope_theta = rope_theta\n",
+    ),
+    right=ROPE,
+    settings={"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 32}},
+)
+_case("P16.missing", (M, "    config_class = LabConfig\n", ""))
+_case("P16.annotated", (M, "    config_class = LabConfig\n", "    config: LabConfig\n"))
+_case(
+    "P16.stock",
+    (M, "    config_class = LabConfig\n", ""),
+    right=(
+        (M, "class LabPreTrainedModel(PreTrainedModel):", "class LabPreTrainedModel(BertPreTrainedModel):"),
+        (M, "import DynamicCache, ", "import BertPreTrainedModel, DynamicCache, "),
+    ),
+)
+
+# Names of weights, and files
+
+GAIN = (
+    (M, MIX_INNER, MIX_INNER + "        self.gain = nn.Parameter(torch.ones(size))\n"),
+    (M, SUM, f"{SUM} * self.gain"),
+)
+for _name in ("gamma", "beta", "layer_gamma", "gamma_scale"):
+    _case(
+        f"P17.{_name}",
+        (M, "self.gain = nn.Parameter", f"self.{_name} = nn.Parameter"),
+        (M, "* self.gain", f"* self.{_name}"),
+        right=GAIN,
+        keys={"mix.gain": f"mix.{_name}"},
+    )
+_case(
+    "P17.weight_norm",
+    (M, "nn.utils.parametrizations.weight_norm(", "nn.utils.weight_norm("),
+    right=(
+        (
+            M,
+            "self.inner = nn.Linear(size, size)",
+            "self.inner = nn.utils.parametrizations.weight_norm(nn.Linear(size, size))",
+        ),
+        (M, INIT_LINEAR, INIT_LINEAR.replace("nn.init", "not hasattr(module, 'parametrizations') and nn.init")),
+    ),
+    keys={
+        "mix.inner.parametrizations.weight.original0": "mix.inner.weight_g",
+        "mix.inner.parametrizations.weight.original1": "mix.inner.weight_v",
+    },
+)
+_case("P20.dtype", faulty_settings={"torch_dtype": "float16"})
+_case(
+    "P33.complex_buffer",
+    (M, "torch.full((size,), 0.5)", "torch.full((size,), 0.5 + 0j)"),
+    (M, "* self.scale", "* self.scale.real"),
+    right=((M, MIX_INNER, MIX_INNER + BUFFER.replace(", persistent=False", "")), SCALED),
+    tensors={"mix.scale": lambda scale: scale + 0j},
+)
+
+# generate
+
+_case(
+    "P26.past_key_values_only",
+    (M, TAKES_CACHE, "past_key_values=None, use_cache=None"),
+    (M, CACHE_OF, "        cache = past_key_values\n"),
+    base=CACHED,
+)
+_case(
+    "P26.cache_only",
+    (M, TAKES_CACHE, "cache=None, use_cache=None"),
+    (M, CACHE_OF, ""),
+    (M, "past_key_values=cache)", "past_key_values=cache)"),
+    base=CACHED,
+)
+_case("P26.takes_no_cache", (C, "use_cache=False", "use_cache=True"))
+_case(
+    "P26.no_kwargs",
+    (M, TAKES_CACHE + ", **kwargs", "past_key_values=None, use_cache=None"),
+    (M, CACHE_OF, "        cache = past_key_values\n"),
+    base=CACHED,
+)
+_case(
+    "P29.field",
+    (
+        M,
+        "class LabOutput(CausalLMOutputWithPast):\n    extra: torch.Tensor = None\n",
+        "class LabOutput(ModelOutput):\n    logits: torch.Tensor = None\n    past_key_values: object = None\n",
+    ),
+    right=(
+        (
+            M,
+            IMPORTS + "\n\n",
+            IMPORTS + "\n\n@dataclass\nclass LabOutput(CausalLMOutputWithPast):\n    extra: torch.Tensor = None\n\n\n",
+        ),
+        (
+            M,
+            "import torch\nfrom torch import nn",
+            "from dataclasses import dataclass\n\nimport torch\nfrom torch import nn",
+        ),
+        (
+            M,
+            "from transformers.modeling_outputs",
+            "from transformers.utils import ModelOutput\nfrom transformers.modeling_outputs",
+        ),
+        (M, "return CausalLMOutputWithPast(", "return LabOutput("),
+    ),
+    base=CACHED,
+)
+_case(
+    "P32.tuple_cache",
+    (
+        M,
+        "        logits = self.head(",
+        "        seen = 0 if cache is None else cache[0][0].shape[2]\n        logits = self.head(",
+    ),
+    base=CACHED,
+)
+PREPARES = (
+    '    def prepare_inputs_for_generation(self, input_ids, **kwargs):\n        return {"input_ids": input_ids}\n\n'
+)
+_case("P34.no_mixin", (M, "(LabPreTrainedModel, GenerationMixin)", "(LabPreTrainedModel)"))
+_case(
+    "P34.no_mixin_prepares",
+    (M, "(LabPreTrainedModel, GenerationMixin)", "(LabPreTrainedModel)"),
+    right=((M, GET_INPUT, PREPARES + GET_INPUT),),
+)
+
+# What transformers asks a class for, and saves
+
+_case(
+    "P35.property_of_part",
+    (
+        M,
+        CLASS_BODY,
+        CLASS_BODY + "\n    @property\n    def _supports_sdpa(self):\n        return self.mix.inner is not None\n",
+    ),
+)
+_case(
+    "P36.registers_type",
+    (
+        M,
+        'LabForCausalLM.register_for_auto_class("AutoModelForCausalLM")\n',
+        'AutoConfig.register("smollm3", LaterConfig)\nLabForCausalLM.register_for_auto_class("AutoModelForCausalLM")\n',
+    ),
+    right=(
+        (M, "import DynamicCache, ", "import AutoConfig, DynamicCache, "),
+        (M, IMPORTS, IMPORTS + '\n\nclass LaterConfig(LabConfig):\n    model_type = "smollm3"\n'),
+    ),
+)
+_case(
+    "P37.module_twice",
+    (M, "        self.again = Mix(config.hidden_size)\n", "        self.again = self.mix\n"),
+    right=(
+        (M, POST, "        self.again = Mix(config.hidden_size)\n" + POST),
+        (M, "self.mix(self.embed(input_ids))", "self.again(self.mix(self.embed(input_ids)))"),
+    ),
+    copies={"again.inner.weight": "mix.inner.weight", "again.inner.bias": "mix.inner.bias"},
+    keys={"again.inner.weight": "", "again.inner.bias": ""},
+)
+_case(
+    "P37.tensor_twice",
+    (
+        M,
+        "        self.other = nn.Linear(config.hidden_size, config.hidden_size)\n",
+        "        self.other = nn.Linear(config.hidden_size, config.hidden_size)\n        self.other.weight = self.mix.inner.weight\n",
+    ),
+    right=(
+        (M, POST, "        self.other = nn.Linear(config.hidden_size, config.hidden_size)\n" + POST),
+        (M, "self.mix(self.embed(input_ids))", "self.other(self.mix(self.embed(input_ids)))"),
+    ),
+    copies={"other.weight": "mix.inner.weight"},
+    keys={"other.weight": ""},
+)
+
+# Tokenizers
+
+WORDS = (
+    '{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [{"id": 0, "content": "[UNK]", '
+    '"single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}], '
+    '"normalizer": null, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null, "model": '
+    '{"type": "WordLevel", "vocab": {"[UNK]": 0, "a": 1, "b": 2}, "unk_token": "[UNK]"}}'
+)
+TOKENIZER = '{"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "[UNK]"'
+_case(
+    "P22b.class",
+    files={"tokenizer.json": WORDS, "tokenizer_config.json": TOKENIZER + "}"},
+    faulty_files={"tokenizer_config.json": '{"tokenizer_class": "TokenizersBackend", "unk_token": "[UNK]"}'},
+    loads="AutoTokenizer",
+)
+_case(
+    "P22b.list",
+    files={"tokenizer.json": WORDS, "tokenizer_config.json": TOKENIZER + ', "additional_special_tokens": ["<x>"]}'},
+    faulty_files={"tokenizer_config.json": TOKENIZER + ', "extra_special_tokens": ["<x>"]}'},
+    loads="AutoTokenizer",
+)
+_case(
+    "P22.no_class",
+    files={"tokenizer.json": WORDS, "tokenizer_config.json": TOKENIZER + "}"},
+    settings={"tokenizer_class": "PreTrainedTokenizerFast"},
+    faulty_settings={"tokenizer_class": REMOVED},
+    pipeline=True,
+)

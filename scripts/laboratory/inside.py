@@ -1,0 +1,184 @@
+"""Load the laboratory's folders in one transformers release and write down what happens.
+
+    PYTHONPATH=OVERLAY python scripts/laboratory/inside.py < orders.json
+
+Runs beside the release and imports nothing of pinfold. Each folder has a process of its own, forked once torch and
+transformers are there, so that one folder's classes and tables are not there for the next.
+
+Orders: {"folders": {name: path}, "output": path, "seconds": limit of one folder}.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+IDS = [[1, 5, 3, 7, 2]]
+NEW_TOKENS = 5
+
+
+def main() -> None:
+    """Look at every folder, and write {name: {stage: result}}."""
+    orders = json.load(sys.stdin)
+    warnings.filterwarnings("ignore")
+    import torch
+    import transformers
+
+    torch.set_num_threads(1)
+    logging.disable(logging.CRITICAL)
+    transformers.logging.set_verbosity_error()
+    # transformers imports these parts when they are asked for; forked processes then have them
+    from transformers import AutoModelForCausalLM, AutoProcessor, AutoTokenizer, GenerationMixin, pipeline  # noqa: F401
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module  # noqa: F401
+
+    output = Path(orders["output"])
+    results = {name: _apart(Path(path), output, orders["seconds"]) for name, path in orders["folders"].items()}
+    output.write_text(json.dumps({"release": transformers.__version__, "results": results}), encoding="utf-8")
+
+
+def _apart(folder: Path, output: Path, seconds: float) -> dict[str, str]:
+    """What a process of its own sees in a folder."""
+    part = output.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            sink = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(sink, 1)
+            os.dup2(sink, 2)
+            part.write_text(json.dumps(look_at(folder)), encoding="utf-8")
+            code = 0
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + seconds
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return {"load": f"error: no end after {seconds:.0f} s"}
+        time.sleep(0.005)
+    return json.loads(part.read_text(encoding="utf-8")) if part.exists() else {"load": "error: the process ended"}
+
+
+def look_at(folder: Path) -> dict[str, str]:
+    """Stage -> what it gave; "error: ..." where it raised."""
+    orders = json.loads((folder / "laboratory.json").read_text(encoding="utf-8"))
+    if orders["loads"] != "model":
+        return {"load": attempt(lambda: _load_part(folder, orders["loads"]))}
+    results: dict[str, str] = {}
+    dirty_memory()
+    model = None
+
+    def load() -> str:
+        nonlocal model
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True).eval()
+        return "loads"
+
+    results["load"] = attempt(load)
+    results["direct"] = attempt(lambda: directly(folder))
+    results["settings"] = attempt(lambda: settings(folder))
+    if model is not None:
+        results["numbers"] = attempt(lambda: numbers(model))
+        results["generate"] = attempt(lambda: text(model))
+        results["save"] = attempt(lambda: saved(model))
+        results["pipeline"] = attempt(lambda: piped(folder)) if orders["pipeline"] else "not asked"
+    return results
+
+
+def attempt(action) -> str:
+    """What it gives, or the last line of what it raises."""
+    try:
+        return action()
+    except BaseException as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+        return f"error: {type(error).__name__}: {lines[0][:200]}"
+
+
+def dirty_memory() -> None:
+    """Leave numbers in the memory that torch hands out next: what is not initialised is not nought by luck."""
+    import torch
+
+    for _ in range(3):
+        kept = [torch.full((size,), 3e8) for size in (8, 64, 192, 24, 16, 576, 32) for _ in range(20)]
+        del kept
+
+
+def numbers(model) -> str:
+    """A hash of the logits of fixed tokens."""
+    import torch
+
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor(IDS)).logits
+    return f"{logits.dtype} {hashlib.sha256(logits.float().numpy().tobytes()).hexdigest()[:16]}"
+
+
+def text(model) -> str:
+    """The tokens that greedy generation writes."""
+    import torch
+
+    tokens = torch.tensor(IDS)
+    written = model.generate(
+        tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=0
+    )
+    return str(written.tolist())
+
+
+def saved(model) -> str:
+    """Numbers after it was saved and loaded again."""
+    from transformers import AutoModelForCausalLM
+
+    with tempfile.TemporaryDirectory() as place:
+        again = Path(place) / "saved_again"
+        model.save_pretrained(again)
+        return numbers(AutoModelForCausalLM.from_pretrained(again, trust_remote_code=True).eval())
+
+
+def directly(folder: Path) -> str:
+    """Numbers of the class itself, loaded without an Auto class."""
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    cls = get_class_from_dynamic_module(config["auto_map"]["AutoModelForCausalLM"], str(folder))
+    return numbers(cls.from_pretrained(folder).eval())
+
+
+def settings(folder: Path) -> str:
+    """The configuration, printed as what differs from the defaults."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+    repr(config)
+    config.to_json_string(use_diff=True)
+    return "printed"
+
+
+def piped(folder: Path) -> str:
+    """What a pipeline writes."""
+    from transformers import pipeline
+
+    with contextlib.redirect_stdout(sys.stderr):
+        run = pipeline("text-generation", model=str(folder), trust_remote_code=True)
+    return str(run("a b", max_new_tokens=2, do_sample=False))
+
+
+def _load_part(folder: Path, auto: str) -> str:
+    import transformers
+
+    part = getattr(transformers, auto).from_pretrained(folder, trust_remote_code=True)
+    if auto == "AutoTokenizer":
+        return str(part("a b")["input_ids"])
+    return type(part).__name__
+
+
+if __name__ == "__main__":
+    main()
