@@ -100,7 +100,7 @@ _imports(
 )
 _imports("P06.absent_in_try", "try:\n    from .ghost_lab import SCALE\nexcept ImportError:\n    SCALE = 1.0\n")
 _imports("P06.absent_in_function", "\n\ndef late():\n    from .ghost_lab import SCALE\n\n    return SCALE\n")
-_imports("P06.docstring", '\n\ndef told():\n    """Write\n    from .ghost_lab import SCALE\n    there."""\n')
+_imports("P06.docstring", '\n\ndef explain():\n    """Write\n    from .ghost_lab import SCALE\n    there."""\n')
 _imports("P06.package", "from . import helper_lab\n", files=HELPER)
 _imports(
     "P06.folder",
@@ -128,7 +128,28 @@ _imports(
     "P08.else_of_try",
     "try:\n    import absent_package\nexcept ImportError:\n    absent_package = None\nelse:\n    import absent_package_too\n",
 )
-_imports("P08.docstring", '\n\ndef told():\n    """Write\n    import absent_package\n    there."""\n')
+_imports("P08.docstring", '\n\ndef explain():\n    """Write\n    import absent_package\n    there."""\n')
+
+_case(
+    "P08.in_guarded_helper",
+    (
+        M,
+        IMPORTS,
+        IMPORTS + "try:\n    from .extra_lab import absent_package\nexcept ImportError:\n    absent_package = None\n",
+    ),
+    files={"extra_lab.py": "import absent_package\n"},
+)
+ENTRY = "modeling_lab.LabForCausalLM"
+CONFIG_ENTRY = {"AutoConfig": "configuration_lab.LabConfig"}
+for _name, _entry in (
+    ("no_file", "absent_lab.LabForCausalLM"),
+    ("no_class", "modeling_lab.AbsentForCausalLM"),
+    ("list", [ENTRY]),
+    ("no_dot", "LabForCausalLM"),
+):
+    _case(f"P02.{_name}", faulty_settings={"auto_map": {**CONFIG_ENTRY, "AutoModelForCausalLM": _entry}})
+_case("P02.no_configuration", faulty_settings={"auto_map": {"AutoModelForCausalLM": ENTRY}})
+_case("P02.no_model", faulty_settings={"auto_map": CONFIG_ENTRY})
 
 # Constructors
 
@@ -140,53 +161,44 @@ _case(
 )
 
 
-def _constructs(name: str, faulty: str, right: str, **rest) -> None:
+def _constructs(name: str, faulty: str, cured: str, *uses: Edit) -> None:
     """Statements of Mix.__init__."""
-    _case(
-        name,
-        (M, MIX_INNER + right, MIX_INNER + faulty),
-        right=((M, MIX_INNER, MIX_INNER + right), *rest.pop("right", ())),
-        **rest,
-    )
+    _case(name, (M, MIX_INNER + cured, MIX_INNER + faulty), right=((M, MIX_INNER, MIX_INNER + cured), *uses))
 
 
 SCALED = (M, SUM, f"{SUM} * self.scale")
-_constructs(
-    "P14.item", "        self.scale = torch.tensor(0.5).item()\n", "        self.scale = 0.5\n", right=(SCALED,)
-)
+_constructs("P14.item", "        self.scale = torch.tensor(0.5).item()\n", "        self.scale = 0.5\n", SCALED)
 _constructs(
     "P14.linspace_item",
     "        self.scale = [rate.item() for rate in torch.linspace(0, 0.5, 3)][-1]\n",
     "        self.scale = 0.5\n",
-    right=(SCALED,),
+    SCALED,
 )
 _constructs(
     "P14.linspace_tolist",
     "        self.scale = torch.linspace(0, 0.5, 3).tolist()[-1]\n",
     "        self.scale = 0.5\n",
-    right=(SCALED,),
+    SCALED,
 )
-_constructs(
-    "P14.tolist", "        self.scale = torch.arange(3).tolist()[-1]\n", "        self.scale = 2\n", right=(SCALED,)
-)
+_constructs("P14.tolist", "        self.scale = torch.arange(3).tolist()[-1]\n", "        self.scale = 2\n", SCALED)
 _constructs(
     "P14.numpy",
     "        self.scale = float(torch.ones(1).numpy()[0])\n",
     "        self.scale = 1.0\n",
-    right=(SCALED,),
+    SCALED,
 )
-_constructs("P14.float", "        self.scale = float(torch.ones(1))\n", "        self.scale = 1.0\n", right=(SCALED,))
+_constructs("P14.float", "        self.scale = float(torch.ones(1))\n", "        self.scale = 1.0\n", SCALED)
 _constructs(
     "P14.truth",
     "        self.scale = 2.0 if torch.ones(1) > 0 else 1.0\n",
     "        self.scale = 2.0\n",
-    right=(SCALED,),
+    SCALED,
 )
 _constructs(
     "P14b.tensor",
     "        self.scale = torch.arange(1, 9)\n",
     '        self.scale = torch.arange(1, 9, device="cpu")\n',
-    right=(SCALED,),
+    SCALED,
 )
 _constructs("P14d.to", '        self.to("cpu")\n', "")
 _constructs("P14d.part_to", '        self.inner.to("cpu")\n', "")
@@ -215,6 +227,26 @@ _case(
         },
         "place": "{folder}/inside",
     },
+)
+
+OWN_LOADING = (
+    "    @classmethod\n    def from_pretrained(cls, path, *args, config=None, **kwargs):\n"
+    "        model = cls(config or LabConfig.from_pretrained(path))\n"
+    '        model.load_state_dict(load_file(os.path.join(path, "model.safetensors")))\n        return model\n\n'
+)
+LOADS_ITSELF = (
+    (
+        M,
+        "import torch\nfrom torch import nn",
+        "import os\n\nimport torch\nfrom safetensors.torch import load_file\nfrom torch import nn",
+    ),
+    (M, GET_INPUT, OWN_LOADING + GET_INPUT),
+)
+_case("P10.own_from_pretrained", (M, POST, ""), right=LOADS_ITSELF)
+_case(
+    "P14.own_from_pretrained",
+    (M, "self.rate = 0.5", "self.rate = torch.tensor(0.5).item()"),
+    right=(*LOADS_ITSELF, (M, POST, "        self.rate = 0.5\n" + POST)),
 )
 
 # Tied weights
@@ -326,12 +358,11 @@ _case(
     right=LM_HEAD,
     faulty_settings={"tie_word_embeddings": REMOVED},
 )
-_case(
-    "P11.dynamic",
+_case(  # with an override that works everywhere, so that saving alone is judged
+    "P11.dynamic_keys",
     (M, TIED, ""),
+    (M, GET_INPUT, OVERRIDES.format(more=", *args, **kwargs") + GET_INPUT),
     (M, POST, '        self._dynamic_tied_weights_keys = ["head.weight"]\n' + POST),
-    (M, EXPOSED, ""),
-    (M, POST, "        self.head.weight = self.embed.weight\n" + POST),
     right=TIE,
     settings=TIED_SETTINGS,
 )
@@ -343,10 +374,37 @@ FILLED = "        if isinstance(module, Mix):\n            nn.init.constant_(mod
 _case(
     "P12.buffer", (M, FILLED, ""), right=((M, MIX_INNER, MIX_INNER + BUFFER), SCALED, (M, INIT_END, INIT_END + FILLED))
 )
+_case(
+    "P12.registered_in_forward",
+    (M, "        self.scale = 0.5\n", '        self.register_buffer("scale", torch.tensor(0.5), persistent=False)\n'),
+    right=((M, "    def forward(self, x):\n", "    def forward(self, x):\n        self.scale = 0.5\n"), SCALED),
+)
+_case(
+    "P12.parameter_if",
+    (
+        M,
+        "self.scale = nn.Parameter(torch.ones(size))",
+        "self.scale = nn.Parameter(torch.ones(size)) if size > 4 else torch.ones(size)",
+    ),
+    right=((M, MIX_INNER, MIX_INNER + "        self.scale = nn.Parameter(torch.ones(size))\n"), SCALED),
+)
 _case("P13.data_normal", (M, INIT_LINEAR, "            module.weight.data.normal_(std=0.5)\n"))
 _case(
     "P13.data_beside_buffer",
     (M, "nn.init.constant_(module.gain, 0.25)", "module.gain.data.fill_(0.25)"),
+    right=(
+        (M, MIX_INNER, MIX_INNER + BUFFER + "        self.gain = nn.Parameter(torch.ones(size))\n"),
+        (M, SUM, f"{SUM} * self.scale * self.gain"),
+        (M, INIT_END, INIT_END + FILLED + "            nn.init.constant_(module.gain, 0.25)\n"),
+    ),
+)
+_case(
+    "P13.no_grad_beside_buffer",
+    (
+        M,
+        "            nn.init.constant_(module.gain, 0.25)\n",
+        "            with torch.no_grad():\n                module.gain.mul_(0.25)\n",
+    ),
     right=(
         (M, MIX_INNER, MIX_INNER + BUFFER + "        self.gain = nn.Parameter(torch.ones(size))\n"),
         (M, SUM, f"{SUM} * self.scale * self.gain"),
@@ -398,7 +456,6 @@ _case(
 )
 for _field, _value in (
     ("pad_token_id", "None"),
-    ("max_length", "20"),
     ("is_decoder", "False"),
     ("torchscript", "False"),
 ):
@@ -409,6 +466,12 @@ for _field, _value in (
             (C, LAST_SET, LAST_SET + f"        self.{_field} = {_value}\n"),
             (M, POST, f"        self.kept = config.{_field}\n" + POST),
         ),
+    )
+for _field, _value in (("max_length", "20"), ("temperature", "1.0"), ("num_beams", "1")):
+    _case(  # transformers 5 refuses them as fields of a configuration
+        f"P15.of_generation:{_field}",
+        (M, f'getattr(config, "{_field}", {_value})', f"config.{_field}"),
+        right=((M, POST, f'        self.kept = getattr(config, "{_field}", {_value})\n' + POST),),
     )
 _case(
     "P15.own_constructor_reads_base",
@@ -432,43 +495,81 @@ ROPE = (
     (
         C,
         "        " + SUPER_CONFIG + "\n",
-        "        self.max_position_embeddings = max_position_embeddings\n        self.rope_theta = rope_theta\n        self.num_attention_heads = num_attention_heads\n        self.rope_scaling = rope_scaling\n        "
+        "        self.hidden_size = hidden_size\n        self.max_position_embeddings = max_position_embeddings\n        self.rope_theta = rope_theta\n        self.num_attention_heads = num_attention_heads\n        self.rope_scaling = rope_scaling\n        "
         + SUPER_CONFIG
         + "\n",
     ),
 )
+AFTER = "        self.rope_scaling = rope_scaling\n        " + SUPER_CONFIG + "\n"
+OF_NONE = '        self.factor = 1.0 if config.rope_scaling is None else config.rope_scaling["factor"]\n'
+FACTOR = (M, POST, "        self.factor = 1.0\n" + POST)
+ROPE_ARGUMENT = "        rope_scaling=None,\n"
+for _name, *_more in (
+    ("before_super", ()),
+    ("after_super", (C, AFTER, "        " + SUPER_CONFIG + "\n        self.rope_scaling = rope_scaling\n")),
+    ("passed_on", (C, AFTER, f"        {SUPER_CONFIG[:-9]}rope_scaling=rope_scaling, **kwargs)\n")),
+    ("in_kwargs", (C, "        self.rope_scaling = rope_scaling\n", ""), (C, ROPE_ARGUMENT, "")),
+):
+    _case(
+        f"P31.none_{_name}",
+        (M, "        self.factor = 1.0\n", OF_NONE),
+        right=(*ROPE, *filter(None, _more), FACTOR),
+        settings={"rope_scaling": None},
+    )
 _case(
-    "P31.rope_is_none",
+    "P31.truth",
     (
         M,
         "        self.factor = 1.0\n",
-        '        self.factor = 1.0 if config.rope_scaling is None else config.rope_scaling["factor"]\n',
+        '        self.factor = config.rope_scaling["factor"] if config.rope_scaling else 1.0\n',
     ),
-    right=(*ROPE, (M, POST, "        self.factor = 1.0\n" + POST)),
+    right=(*ROPE, FACTOR),
 )
 _case(
-    "P31.rope_type",
-    (M, '.get("rope_type", "linear")', '["type"]'),
-    right=(*ROPE, (M, POST, '        self.kind = config.rope_scaling.get("rope_type", "linear")\n' + POST)),
+    "P31.no_rope_theta",
+    (M, "        self.factor = 1.0\n", OF_NONE),
+    right=(*ROPE, (C, "        rope_theta=10000.0,\n", ""), (C, "        self.rope_theta = rope_theta\n", ""), FACTOR),
+)
+_case(
+    "P31.type",
+    (
+        M,
+        "        self.kind = None\n",
+        '        self.kind = config.rope_scaling["type"] if config.rope_scaling else None\n',
+    ),
+    right=(*ROPE, (M, POST, "        self.kind = None\n" + POST)),
+)
+_case(
+    "P31.type_of_written",
+    (M, "        self.kind = None\n", '        self.kind = config.rope_scaling["type"]\n'),
+    right=(*ROPE, (M, POST, "        self.kind = None\n" + POST)),
     settings={"rope_scaling": {"type": "linear", "factor": 2.0}},
 )
 _case(
-    "P31.rope_before_sizes",
-    (C, "        self.max_position_embeddings = max_position_embeddings\n        self.rope_theta = rope_theta\n", ""),
-    (
-        C,
-        "        self.rope_scaling = rope_scaling\n        " + SUPER_CONFIG,
-        "        super().__init__(tie_word_embeddings=tie_word_embeddings, rope_scaling=rope_scaling, **kwargs)",
-    ),
-    (
-        C,
-        LAST_SET,
-        LAST_SET
-        + "        self.max_position_embeddings = max_position_embeddings\n        self.rope_theta = rope_theta\n",
-    ),
-    right=ROPE,
-    settings={"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 32}},
+    "P31.rope_type_of_written",
+    (M, "        self.kind = None\n", '        self.kind = config.rope_scaling["type"]\n'),
+    right=(*ROPE, (M, POST, "        self.kind = None\n" + POST)),
+    settings={"rope_scaling": {"rope_type": "linear", "factor": 2.0}},
 )
+LATE = (
+    (C, "        self.max_position_embeddings = max_position_embeddings\n", ""),
+    (C, LAST_SET, LAST_SET + "        self.max_position_embeddings = max_position_embeddings\n"),
+    (C, AFTER, f"        {SUPER_CONFIG[:-9]}rope_scaling=rope_scaling, **kwargs)\n"),
+)
+for _kind, _rest in (
+    ("linear", {}),
+    ("dynamic", {}),
+    ("yarn", {"original_max_position_embeddings": 32}),
+    ("yarn_alone", {}),
+    ("longrope", {"short_factor": [1.0] * 4, "long_factor": [1.0] * 4, "original_max_position_embeddings": 32}),
+    ("llama3", {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}),
+):
+    _case(
+        f"P31.before_sizes_{_kind}",
+        *LATE,
+        right=ROPE,
+        settings={"rope_scaling": {"rope_type": _kind.split("_")[0], "factor": 2.0, **_rest}},
+    )
 _case("P16.missing", (M, "    config_class = LabConfig\n", ""))
 _case("P16.annotated", (M, "    config_class = LabConfig\n", "    config: LabConfig\n"))
 _case(
@@ -511,13 +612,19 @@ _case(
     },
 )
 _case("P20.dtype", faulty_settings={"torch_dtype": "float16"})
-_case(
-    "P33.complex_buffer",
+COMPLEX = (
     (M, "torch.full((size,), 0.5)", "torch.full((size,), 0.5 + 0j)"),
     (M, "* self.scale", "* self.scale.real"),
-    right=((M, MIX_INNER, MIX_INNER + BUFFER.replace(", persistent=False", "")), SCALED),
-    tensors={"mix.scale": lambda scale: scale + 0j},
 )
+PERSISTENT = ((M, MIX_INNER, MIX_INNER + BUFFER.replace(", persistent=False", "")), SCALED)
+for _name, _settings in (("", {}), ("_without_dtype", {"torch_dtype": REMOVED})):
+    _case(
+        f"P33.complex_buffer{_name}",
+        *COMPLEX,
+        right=PERSISTENT,
+        tensors={"mix.scale": lambda scale: scale + 0j},
+        faulty_settings=_settings,
+    )
 
 # generate
 
@@ -534,7 +641,8 @@ _case(
     (M, "past_key_values=cache)", "past_key_values=cache)"),
     base=CACHED,
 )
-_case("P26.takes_no_cache", (C, "use_cache=False", "use_cache=True"))
+_case("P26.takes_no_cache", (C, "use_cache=False", "use_cache=True"), faulty_settings={"use_cache": True})
+_case("P26.class_alone_says_no_cache", faulty_settings={"use_cache": REMOVED})
 _case(
     "P26.no_kwargs",
     (M, TAKES_CACHE + ", **kwargs", "past_key_values=None, use_cache=None"),
@@ -577,6 +685,59 @@ _case(
     ),
     base=CACHED,
 )
+LEGACY_LAYER = (
+    (
+        M,
+        "key, value = cache.update(key, value, 0)",
+        "key, value = torch.cat([cache[0], key], 2), torch.cat([cache[1], value], 2)",
+    ),
+    (M, "[:, 0]\n", "[:, 0], (key, value)\n"),
+)
+LEGACY_FORWARD = (
+    "        past = {past}\n"
+    "        hidden, present = self.mix(self.embed(input_ids), past)\n"
+    "        cache = (present,) if use_cache else None\n"
+    "        logits = self.head(hidden)\n"
+)
+ONE_NAME = (
+    (M, TAKES_CACHE, "past_key_values=None, use_cache=None"),
+    (
+        M,
+        CACHE_OF
+        + "        if use_cache and cache is None:\n            cache = DynamicCache()\n        logits = self.head(self.mix(self.embed(input_ids), cache))\n",
+        "PAST",
+    ),
+    (M, CLASS_BODY, "\n"),
+)
+READS_SHAPE = (
+    "        seen = 0 if past_key_values is None else past_key_values[0][0].shape[2]\n        self.seen = seen\n"
+)
+PREPARES_LAST = (
+    "    def prepare_inputs_for_generation(self, input_ids, past_key_values=None, **kwargs):\n"
+    "        if past_key_values is not None:\n            input_ids = input_ids[:, -1:]\n"
+    '        return {"input_ids": input_ids, "past_key_values": past_key_values, "use_cache": True}\n\n'
+)
+PREPARES_LENGTH = PREPARES_LAST.replace("[:, -1:]", "[:, past_key_values[0][0].shape[2] :]")
+for _name, _past, _more in (
+    ("shape", READS_SHAPE + LEGACY_FORWARD.format(past="None if past_key_values is None else past_key_values[0]"), ()),
+    ("layer", LEGACY_FORWARD.format(past="None if past_key_values is None else past_key_values[0]"), ()),
+    (
+        "iterated",
+        LEGACY_FORWARD.format(past="None if past_key_values is None else [each for each in past_key_values][0]"),
+        (),
+    ),
+    (
+        "layer_prepares",
+        LEGACY_FORWARD.format(past="None if past_key_values is None else past_key_values[0]"),
+        ((M, GET_INPUT, PREPARES_LAST + GET_INPUT),),
+    ),
+    (
+        "length_prepares",
+        LEGACY_FORWARD.format(past="None if past_key_values is None else past_key_values[0]"),
+        ((M, GET_INPUT, PREPARES_LENGTH + GET_INPUT),),
+    ),
+):
+    _case(f"P32.tuples_{_name}", *LEGACY_LAYER, *ONE_NAME, (M, "PAST", _past), *_more, base=CACHED)
 PREPARES = (
     '    def prepare_inputs_for_generation(self, input_ids, **kwargs):\n        return {"input_ids": input_ids}\n\n'
 )
@@ -598,11 +759,40 @@ _case(
     ),
 )
 _case(
+    "P35.property_of_setting",
+    (
+        M,
+        CLASS_BODY,
+        CLASS_BODY + "\n    @property\n    def _supports_sdpa(self):\n        return self.config.hidden_size > 0\n",
+    ),
+)
+_case(
+    "P35.flash_property_of_part",
+    (
+        M,
+        CLASS_BODY,
+        CLASS_BODY
+        + "\n    @property\n    def _supports_flash_attn_2(self):\n        return self.mix.inner is not None\n",
+    ),
+)
+_case(
     "P36.registers_type",
     (
         M,
         'LabForCausalLM.register_for_auto_class("AutoModelForCausalLM")\n',
         'AutoConfig.register("smollm3", LaterConfig)\nLabForCausalLM.register_for_auto_class("AutoModelForCausalLM")\n',
+    ),
+    right=(
+        (M, "import DynamicCache, ", "import AutoConfig, DynamicCache, "),
+        (M, IMPORTS, IMPORTS + '\n\nclass LaterConfig(LabConfig):\n    model_type = "smollm3"\n'),
+    ),
+)
+_case(
+    "P36.registers_type_that_may_exist",
+    (
+        M,
+        'LabForCausalLM.register_for_auto_class("AutoModelForCausalLM")\n',
+        'AutoConfig.register("smollm3", LaterConfig, exist_ok=True)\nLabForCausalLM.register_for_auto_class("AutoModelForCausalLM")\n',
     ),
     right=(
         (M, "import DynamicCache, ", "import AutoConfig, DynamicCache, "),

@@ -90,7 +90,7 @@ def look_at(folder: Path) -> dict[str, str]:
     if model is not None:
         results["numbers"] = attempt(lambda: numbers(model))
         results["generate"] = attempt(lambda: text(model))
-        results["save"] = attempt(lambda: saved(model))
+        results["save"] = attempt(lambda: saved(model, f"{folder.name}_again"))
         results["pipeline"] = attempt(lambda: piped(folder)) if orders["pipeline"] else "not asked"
     return results
 
@@ -123,22 +123,36 @@ def numbers(model) -> str:
 
 
 def text(model) -> str:
-    """The tokens that greedy generation writes."""
+    """The tokens that greedy generation writes, and a hash of the logits that it chose them by.
+
+    Wrong logits can lead to the same tokens in a model as small as these.
+    """
     import torch
 
     tokens = torch.tensor(IDS)
     written = model.generate(
-        tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=0
+        tokens,
+        attention_mask=torch.ones_like(tokens),
+        max_new_tokens=NEW_TOKENS,
+        do_sample=False,
+        pad_token_id=0,
+        output_scores=True,
+        return_dict_in_generate=True,
     )
-    return str(written.tolist())
+    scores = torch.stack(written.scores).float().numpy().tobytes()
+    return f"{written.sequences.tolist()} {hashlib.sha256(scores).hexdigest()[:16]}"
 
 
-def saved(model) -> str:
-    """Numbers after it was saved and loaded again."""
+def saved(model, name: str) -> str:
+    """Numbers after it was saved and loaded again.
+
+    Args:
+        name: of the directory, and of this folder alone: some releases keep the code of one of the same name.
+    """
     from transformers import AutoModelForCausalLM
 
     with tempfile.TemporaryDirectory() as place:
-        again = Path(place) / "saved_again"
+        again = Path(place) / name
         model.save_pretrained(again)
         return numbers(AutoModelForCausalLM.from_pretrained(again, trust_remote_code=True).eval())
 

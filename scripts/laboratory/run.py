@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 
 from cases import CASES, REMOVED, Case
-from sources import SETTINGS
+from sources import CACHED, SETTINGS
 
 from pinfold.fence.overlays import find_overlay
 from pinfold.folder.releases import every_minor, release_ranges
@@ -118,7 +118,12 @@ def write_folders(name: str, case: Case, work: Path) -> dict[str, Path]:
     right = edited(name, case.base, case.right)
     for kind, sources in ((RIGHT, right), (FAULTY, edited(name, right, case.fault))):
         path = paths[kind]
-        settings = {**SETTINGS, **case.settings, **(case.faulty_settings if kind == FAULTY else {})}
+        settings = {
+            **SETTINGS,
+            "use_cache": case.base is CACHED,
+            **case.settings,
+            **(case.faulty_settings if kind == FAULTY else {}),
+        }
         settings = {key: value for key, value in settings.items() if value is not REMOVED}
         files = {
             **sources,
