@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from pinfold.audit import ranges
 from pinfold.audit.finding import Finding, by_harm, errors
+from pinfold.audit.rules.files import packages_asked_for
 from pinfold.audit.run import audit
 from pinfold.audit.security.run import UNSEEN, accepted
 from pinfold.common.errors import UserError
@@ -18,41 +19,48 @@ from pinfold.folder.declared import declared_entries
 from pinfold.folder.filenames import PICKLES
 from pinfold.folder.human_half import read_human_half
 from pinfold.folder.loaded_code import LARGEST_SETTINGS, FilesOnDisk, LoadedCode, find_loaded_code
-from pinfold.folder.model_folder import ALL_FILES, LARGEST, ModelFolder, read_modules
+from pinfold.folder.model_folder import ALL_FILES, LARGEST, ModelFolder, Module, read_modules
 from pinfold.folder.releases import every_minor, lowest_version, model_types, release_ranges
 
-# What a fault does, and in which releases, as measured over transformers 4.48 to 5.23. "can": it depends on what the
-# code does with it, and a load (`pinfold check --run`) decides.
-FAILS, CAN_FAIL = "fails", "can fail"
-WRONG_NUMBERS, CAN_GIVE_WRONG_NUMBERS = "gives wrong numbers", "can give wrong numbers"
-WRONG_TEXT = "writes wrong text"
-EFFECTS = {
-    "P02": ("", CAN_FAIL, "auto_map"),
-    "P06": ("", FAILS, "an import that the loader cannot find"),
-    "P07": ("<5.23", FAILS, "a helper that is not copied"),
-    "P08": ("", CAN_FAIL, "an undeclared dependency"),
-    "P10": (">=5", FAILS, "post_init"),
-    "P11": (">=5", FAILS, "tied keys as a list"),
-    "P11b": (">=5", WRONG_NUMBERS, "tied weights without tie_word_embeddings"),
-    "P11c": ("", CAN_GIVE_WRONG_NUMBERS, "weights tied by assignment"),
-    "P11d": (">=5", FAILS, "tie_weights overridden"),
-    "P11e": ("<4.56", WRONG_NUMBERS, "tied weights of a part"),
-    "P11f": (">=4.54,<5", WRONG_NUMBERS, "a head that is tied by its name"),
-    "P12": (">=5", WRONG_NUMBERS, "an uninitialised buffer"),
-    "P13": (">=5", CAN_GIVE_WRONG_NUMBERS, "_init_weights writes in place"),
-    "P14": (">=5", CAN_FAIL, "a tensor is read in __init__"),
-    "P14b": (">=5", FAILS, "a plain tensor attribute"),
-    "P14c": (">=5", FAILS, "from_pretrained in __init__"),
-    "P14d": (">=5", FAILS, "a move to a device in __init__"),
-    "P15": ("", CAN_FAIL, "the configuration's __init__"),
-    "P16": ("", FAILS, "config_class"),
-    "P17": ("<4.49", WRONG_NUMBERS, "gamma or beta in a parameter's name"),
-    "P20": (">=5", WRONG_NUMBERS, "torch_dtype"),
-    "P27": ("<5", FAILS, "a processor's parts in one file"),
-    "P26": (">=4.54", WRONG_TEXT, "generate loses its cache"),
-    "P29": (">=5.24", FAILS, "an output class with a cache of its own"),
-    "P22b": ("<5", FAILS, "a tokenizer class of transformers 5"),
+# Rule -> the case of the laboratory that a finding is by default, and what a forecast calls it. In which releases it
+# does what is in ranges.json. P08 has no part in a forecast: whether a package is there, the user's machine says.
+FAULTS = {
+    "P01": ("P02.no_model", "a missing entry of auto_map"),
+    "P02": ("P02.no_class", "auto_map"),
+    "P06": ("P06.absolute", "an import that the loader cannot find"),
+    "P07": ("P07.helper", "a helper that is not copied"),
+    "P09": ("", "a name that is not there"),
+    "P10": ("P10.missing", "post_init"),
+    "P11": ("P11.list", "tied keys as a list"),
+    "P11b": ("P11b.no_flag", "weights that only one of the two major versions ties"),
+    "P11c": ("P11c.assigned", "weights tied by assignment"),
+    "P11d": ("P11d.override", "tie_weights overridden"),
+    "P11e": ("P11e.part_ties", "tied weights of a part"),
+    "P11f": ("P11f.lm_head", "a head that is tied by its name"),
+    "P12": ("P12.buffer", "an uninitialised buffer"),
+    "P13": ("P13.data_beside_buffer", "_init_weights writes in place"),
+    "P14": ("P14.item", "a tensor is read in __init__"),
+    "P14b": ("P14b.tensor", "a plain tensor attribute"),
+    "P14c": ("P14c.nested", "from_pretrained in __init__"),
+    "P14d": ("P14d.to", "a move to a device in __init__"),
+    "P15": ("P15.never_set", "the configuration's fields"),
+    "P16": ("P16.missing", "config_class"),
+    "P17": ("P17.gamma", "gamma or beta in a parameter's name"),
+    "P20": ("P20.dtype", "torch_dtype"),
+    "P22b": ("P22b.class", "a tokenizer class of transformers 5"),
+    "P26": ("P26.past_key_values_only", "generate loses its cache"),
+    "P27": ("P27.image_processor", "a processor's parts in one file"),
+    "P29": ("P29.field", "an output class with a cache of its own"),
+    "P31": ("P31.none_before_super", "settings of rotary positions"),
+    "P32": ("P32.tuples_shape", "a cache that is taken for tuples"),
+    "P33": ("P33.complex_buffer", "complex numbers in the file"),
+    "P34": ("P34.no_mixin", "no generate"),
+    "P35": ("P35.property_of_part", "a property that is read too early"),
+    "P36": ("", "a type that transformers has itself"),
+    "P37": ("P37.module_twice", "a module under two names"),
+    "P39": ("P39.inputs_segments", "an input that forward does not take"),
 }
+BY_NAMES = ("P09", "P36")  # the table of names says in which releases: folder/releases.json.gz
 NEWLINE = b"\n"
 MOST_NAMES = 40  # of files in one line of the report
 MEMBER = re.compile(r": (PreTrainedModel|DynamicCache|GenerationMixin)\.")
@@ -148,6 +156,7 @@ def _code_that_runs(directory: Path, folder: ModelFolder, runs: LoadedCode) -> l
         files = [f"{path} ({(directory / path).read_bytes().count(NEWLINE)} lines)" for path in ordered]
         packages = folder.packages(loaded)
         facts.append(f"runs on your machine: {_some(files)}" + (f"; imports {', '.join(packages)}" * bool(packages)))
+        facts += _needed(folder, loaded)
     if runs.missing:
         facts.append(f"named by the settings, and not here: {_some(runs.missing)}")
     if rest := [path for path in runs.others if path != "__init__.py"]:
@@ -155,6 +164,16 @@ def _code_that_runs(directory: Path, folder: ModelFolder, runs: LoadedCode) -> l
         words = "not loaded by from_pretrained" if known else "not all could be followed; a load may run these too"
         facts.append(f"{words}: {_some(rest)}")
     return facts
+
+
+def _needed(folder: ModelFolder, loaded: list[Module]) -> Iterator[str]:
+    """Packages beside torch and transformers without which it does not load, and those that it does without."""
+    needed, optional = packages_asked_for(folder, loaded)
+    if needed or optional:
+        words = [f"needs {_some(needed)}"] * bool(needed) + [f"uses where it is there: {_some(optional)}"] * bool(
+            optional
+        )
+        yield "; ".join(words)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -228,8 +247,7 @@ def forecast(findings: list[Finding], lowest: str = "4.48") -> str:
         raise UserError(f"MIN_TRANSFORMERS={lowest} is above every release known here ({every_minor()[-1]})")
     causes: dict[str, list[str]] = {release: [] for release in releases}
     for finding in errors(findings):
-        affected, text = _effect(finding, releases)
-        for release in affected:
+        for release, text in _harm(finding, releases).items():
             causes[release] += [text] * (text not in causes[release])
     by_causes: dict[tuple[str, ...], list[str]] = {}
     for release, texts in causes.items():
@@ -240,15 +258,30 @@ def forecast(findings: list[Finding], lowest: str = "4.48") -> str:
     return ("by its code it " if loads_in else "by its code, ") + ", ".join(parts)
 
 
-def _effect(finding: Finding, releases: list[str]) -> tuple[list[str], str]:
-    """The releases that a finding concerns, and what happens there."""
-    if finding.code == "P09":  # a missing member fails when it is used, a missing import when the file is
-        effect = CAN_FAIL if MEMBER.search(finding.sentence) else FAILS
-        return [r for r in releases if r in finding.releases], f"{effect}: P09 a name that is not there"
-    if finding.code not in EFFECTS:
-        return [], ""
-    specifier, effect, words = EFFECTS[finding.code]
-    text = f"{effect}: {finding.code} {words}"
-    if finding.releases:
-        return [r for r in releases if r in finding.releases], text
-    return [r for r in releases if SpecifierSet(specifier).contains(r)], text
+def harm_of(findings: list[Finding], releases: list[str]) -> dict[str, str]:
+    """Release -> the worst that findings do there, a key of ranges.EFFECTS; what only a load decides is left out."""
+    order = list(ranges.EFFECTS)
+    worst: dict[str, str] = {}
+    for finding in findings:
+        for release, stage in ({} if finding.where else _stages(finding)).items():
+            if release in releases:
+                worst[release] = min(stage, worst.get(release, stage), key=order.index)
+    return worst
+
+
+def _stages(finding: Finding) -> dict[str, str]:
+    """Release -> what a finding does there."""
+    if finding.code in BY_NAMES:
+        return dict.fromkeys(finding.releases, "load")
+    if finding.code not in FAULTS:
+        return {}
+    stages = ranges.harm(finding.case or FAULTS[finding.code][0])
+    return {r: stage for r, stage in stages.items() if not finding.releases or r in finding.releases}
+
+
+def _harm(finding: Finding, releases: list[str]) -> dict[str, str]:
+    """Release -> what a finding does there, in words that follow "it"."""
+    may = bool(finding.where or MEMBER.search(finding.sentence))  # a missing member fails when it is used
+    words = f"{finding.code} {FAULTS.get(finding.code, ('', ''))[1]}" + f" {finding.where}" * bool(finding.where)
+    stages = _stages(finding)
+    return {r: f"{ranges.EFFECTS[stages[r]][may]}: {words}" for r in releases if r in stages}

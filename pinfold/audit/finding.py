@@ -22,6 +22,8 @@ class Finding:
         severity: ERROR stops a push, WARNING is shown.
         releases: the transformers releases that it concerns, where those are known one by one.
         reason: the maintainer's, where card.md accepts the finding; it is a WARNING then.
+        case: what the laboratory measured of it, a key of ranges.json; "" for the case of its code (examine.py).
+        where: the condition on which it does harm, where a load decides: "where config.ntk is set".
     """
 
     code: str
@@ -32,6 +34,8 @@ class Finding:
     severity: str = ERROR
     releases: tuple[str, ...] = ()
     reason: str = ""
+    case: str = ""
+    where: str = ""
 
     def __str__(self) -> str:
         fix = f" {self.fix}" if self.fix else ""

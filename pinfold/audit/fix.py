@@ -20,6 +20,8 @@ from packaging.version import Version
 
 from pinfold.audit.json_text import JsonText
 from pinfold.audit.reachable import assignments, call_name, chain, is_none, is_self_attribute, own_nodes, string
+from pinfold.audit.rules.own_loading import loads_itself
+from pinfold.audit.rules.ties import takes_any_arguments
 from pinfold.common.errors import UserError
 from pinfold.common.safetensors import DTYPES, read_tensors
 from pinfold.folder.declared import is_declared, settings_file
@@ -197,6 +199,13 @@ class _Code:
         """P10: ``self.post_init()`` wherever ``__init__`` ends."""
         names = [argument.arg for argument in (*init.args.posonlyargs, *init.args.args)]
         nodes = list(own_nodes(init))
+        override = self.folder.method(cls, "tie_weights")
+        if override and not takes_any_arguments(override[1]):
+            self.say(init, f"{cls}.tie_weights takes no arguments, and post_init of transformers 5 gives it some")
+            return
+        if loads_itself(self.folder, cls):
+            self.say(init, f"{cls} has a from_pretrained of its own, which makes the model without post_init")
+            return
         if not names or any(isinstance(n, ast.Attribute) and n.attr == "post_init" for n in nodes):
             return
         call, first, last = f"{names[0]}.post_init()", init.body[0], init.body[-1]

@@ -58,7 +58,7 @@ class ReachableCode:
             for node in ast.walk(module.tree)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         }
-        parents = {base for name in self.classes for base, _ in self.folder.bases(name)}
+        parents = {base for name in self.classes for base in self.folder.own_bases(name)}
         return [
             name
             for name in self.classes

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from pinfold.audit.finding import Finding
 from pinfold.audit.reachable import ReachableCode, call_name, calls, string
+from pinfold.audit.rules import asked as asked_rules
+from pinfold.audit.rules import caches as cache_rules
 from pinfold.audit.rules import config as config_rules
 from pinfold.audit.rules import constructors as constructor_rules
 from pinfold.audit.rules import defaults as default_rules
@@ -20,9 +22,12 @@ from pinfold.audit.rules import generation as generation_rules
 from pinfold.audit.rules import init_weights as init_rules
 from pinfold.audit.rules import model as model_rules
 from pinfold.audit.rules import names as name_rules
+from pinfold.audit.rules import own_loading
+from pinfold.audit.rules import rope as rope_rules
 from pinfold.audit.rules import sentence as sentence_rules
 from pinfold.audit.rules import settings as settings_rules
 from pinfold.audit.rules import ties as tie_rules
+from pinfold.audit.rules import tokenizers as tokenizer_rules
 from pinfold.audit.rules import weights as weight_rules
 from pinfold.audit.security.places import acts
 from pinfold.common.errors import UserError
@@ -86,7 +91,10 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit, or
         yield from settings_rules.parts_of_processors(configs, lowest)
     yield from settings_rules.forbidden_keys(configs)
     if code:
-        yield from _code(code, judge_digest="config.json" in configs)
+        yield from own_loading.judged(code, _rules(code))
+        if "config.json" in configs:
+            yield from file_rules.outdated_digest(code)
+        yield from acts(code.directory, code.folder, code.modules, code.runs, code.configs)
     else:
         runs = find_loaded_code(FilesOnDisk(directory), (), LARGEST, ALL_FILES, LARGEST_SETTINGS)
         yield from acts(directory, ModelFolder(directory, {}), [], runs, configs)
@@ -101,14 +109,18 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit, or
                 [tensor.name for tensor in tensors], next((p.name for p in headers), "")
             )
         yield from settings_rules.dtype(configs.get("config.json", {}), tensors)
+        yield from asked_rules.complex_tensors(tensors, configs.get("config.json", {}), lowest)
         files = {path.name for path in directory.iterdir()}
         yield from settings_rules.tokenizer(configs, files, lowest, custom)
+        if code:
+            yield from tokenizer_rules.inputs(code)
+            yield from tokenizer_rules.end_of_text(code)
     if commit and (directory / "README.md").exists():
         text = read_text(directory / "README.md", directory, README, "write the card as text")
         yield from snippets(text, code_revision=code_from is not None)
 
 
-def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
+def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from file_rules.relative_imports(code)
     yield from file_rules.helpers(code)
     yield from file_rules.requirements(code)
@@ -132,11 +144,14 @@ def _code(code: ReachableCode, judge_digest: bool) -> Iterator[Finding]:
     yield from model_rules.says_too_much(code)
     yield from model_rules.registered_at_import(code)
     yield from model_rules.not_registered(code)
+    yield from asked_rules.properties_of_parts(code)
+    yield from asked_rules.registered_types(code)
+    yield from asked_rules.same_names(code)
+    yield from rope_rules.rope_settings(code)
     yield from generation_rules.cache_names(code)
     yield from generation_rules.output_fields(code)
-    if judge_digest:
-        yield from file_rules.outdated_digest(code)
-    yield from acts(code.directory, code.folder, code.modules, code.runs, code.configs)
+    yield from cache_rules.tuple_caches(code)
+    yield from cache_rules.cannot_generate(code)
 
 
 def reachable_code(

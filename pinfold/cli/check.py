@@ -25,6 +25,7 @@ from pathlib import Path
 from pinfold.audit import fix
 from pinfold.audit.examine import Report, examine
 from pinfold.audit.finding import errors
+from pinfold.audit.second_audit import not_worse
 from pinfold.cli import compat
 from pinfold.common.errors import UserError, printable
 from pinfold.common.files import check_output
@@ -179,8 +180,8 @@ def fix_folder(target: str, yes: bool) -> int:
         raise UserError(f"--fix needs a local folder; {target} is not one. Download it first")
     check_files(directory)
     folder = read_modules(directory)
-    fixes = fix.fixes(directory, folder)
-    for line in fix.unfixed(folder):
+    fixes, left = not_worse(directory, fix.fixes(directory, folder))
+    for line in [*fix.unfixed(folder), *left]:
         print(printable(line))
     if not fixes:
         print("nothing to fix automatically")

@@ -130,12 +130,15 @@ class ModelFolder:
                 for kind, roots in KINDS.items():
                     if text in roots:
                         return kind
-                if text not in self.classes and (of_stock := stock_kind(text, place)):
+                if of_stock := stock_kind(text, place):
                     return of_stock
         return None
 
     def bases(self, name: str) -> list[tuple[str, str]]:
-        """Base classes in order, under their own names, each with the module that it was imported from, or ""."""
+        """Base classes in order, under their own names, each with the module that it was imported from, or "".
+
+        A class can be called as the one that it derives from: ``from transformers import BertModel as Stock``.
+        """
         module, node = self.classes[name]
         bases = []
         for base in node.bases:
@@ -144,8 +147,17 @@ class ModelFolder:
                 bases.append((base.attr, "transformers" if root(base) == "transformers" else ""))
             elif isinstance(base, ast.Name):
                 place, original = module.imports.get(base.id, ("", base.id))
-                bases.append((base.id if base.id in self.classes else original, place))
+                defined = base.id in self.classes and self.classes[base.id][0] is module and base.id != name
+                if defined or place.startswith(".") or base.id not in module.imports:
+                    own = base.id if base.id in self.classes else original
+                    bases.append((own, "" if defined else place))  # an import of its name is the other branch of a try
+                else:
+                    bases.append((original, place))
         return bases
+
+    def own_bases(self, name: str) -> list[str]:
+        """Base classes that are in this folder."""
+        return [base for base, place in self.bases(name) if not place or place.startswith(".")]
 
     def lineage(self, name: str) -> list[str]:
         """The class and its bases in this folder, nearest first."""
@@ -155,14 +167,14 @@ class ModelFolder:
             name = queue.popleft()
             if name in self.classes and name not in lineage:
                 lineage[name] = None
-                queue += [base for base, _ in self.bases(name)]
+                queue += self.own_bases(name)
         return list(lineage)
 
     def is_stock(self, name: str) -> bool:
         """Whether it derives from a model, configuration, ... of transformers' own, whose code is not seen here."""
         every = {root for roots in KINDS.values() for root in roots}
         return any(
-            base not in every and base not in self.classes and stock_kind(base, place)
+            base not in every and stock_kind(base, place)
             for cls in self.lineage(name)
             for base, place in self.bases(cls)
         )
@@ -309,7 +321,7 @@ class ModelFolder:
         """Whether the class itself can be called: it defines or inherits ``forward`` in this folder."""
         if self.method(cls, "forward"):
             return True
-        bases = [pair for owner in self.lineage(cls) for pair in self.bases(owner) if pair[0] not in self.classes]
+        bases = [pair for owner in self.lineage(cls) for pair in self.bases(owner)]
         return any(stock_kind(b, place) == "model" and not b.endswith("PreTrainedModel") for b, place in bases)
 
     def loaded_modules(self, auto_map: dict[str, str] | None = None) -> list[Module]:

@@ -4,6 +4,8 @@ A case's name is the rule that reports the fault and what is special about it. T
 sources.py; each exchange must fit exactly once, so that a case cannot lose its fault unseen.
 """
 
+# ruff: noqa: E501 (lines of programs)
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,7 +22,8 @@ class Case:
 
     Args:
         fault: what makes the faulty folder of the right one. right: what makes the right one of the base.
-        base: the sources. files: further files of both. faulty_files: of the faulty one alone.
+        base: the sources. files: further files of both. faulty_files: of the faulty one alone; None for one that it
+            does not have.
         settings, faulty_settings: of config.json, in both and in the faulty one.
         keys: tensor's name in the right folder -> in the faulty one, "" where it has none. copies: tensor of both ->
             the one that it equals. tensors: name -> what the faulty folder stores of it. loads: "model", or an Auto
@@ -32,7 +35,7 @@ class Case:
     right: tuple[Edit, ...] = ()
     base: dict[str, str] = field(default_factory=lambda: PLAIN)
     files: dict[str, str] = field(default_factory=dict)
-    faulty_files: dict[str, str] = field(default_factory=dict)
+    faulty_files: dict[str, str | None] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=dict)
     faulty_settings: dict[str, object] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
@@ -387,6 +390,21 @@ _case(
         "self.scale = nn.Parameter(torch.ones(size)) if size > 4 else torch.ones(size)",
     ),
     right=((M, MIX_INNER, MIX_INNER + "        self.scale = nn.Parameter(torch.ones(size))\n"), SCALED),
+)
+_case(
+    "P13.part_of_tensor",
+    (M, INIT_LINEAR, INIT_LINEAR + "            nn.init.zeros_(module.weight[0])\n"),
+)
+_case(
+    "P13.imported_by_name",
+    (M, "            nn.init.normal_(module.weight", "            normal_(module.weight"),
+    right=(
+        (
+            M,
+            "from torch.nn import functional as F\n",
+            "from torch.nn import functional as F\nfrom torch.nn.init import normal_\n",
+        ),
+    ),
 )
 _case("P13.data_normal", (M, INIT_LINEAR, "            module.weight.data.normal_(std=0.5)\n"))
 _case(
@@ -851,4 +869,33 @@ _case(
     settings={"tokenizer_class": "PreTrainedTokenizerFast"},
     faulty_settings={"tokenizer_class": REMOVED},
     pipeline=True,
+)
+
+TAKES = "input_ids=None, attention_mask=None, past_key_values=None, cache=None, use_cache=None, return_dict=None"
+NAMED_ONLY = (
+    (
+        M,
+        "    def forward(self, input_ids=None, attention_mask=None, **kwargs):\n",
+        f"    def forward(\n        self, {TAKES}, cache_position=None, position_ids=None\n    ):\n",
+    ),
+)
+INPUTS = ', "model_input_names": ["input_ids", "attention_mask"'
+for _name, _written in (("absent", ""), ("segments", INPUTS + ', "token_type_ids"]')):
+    _case(
+        f"P39.inputs_{_name}",
+        right=NAMED_ONLY,
+        files={"tokenizer.json": WORDS, "tokenizer_config.json": TOKENIZER + INPUTS + "]}"},
+        faulty_files={"tokenizer_config.json": TOKENIZER + _written + "}"},
+        settings={"tokenizer_class": "PreTrainedTokenizerFast"},
+        pipeline=True,
+    )
+
+# Processors
+
+PICTURES = '{"image_processor_type": "ViTImageProcessor", "size": {"height": 8, "width": 8}}'
+_case(
+    "P27.image_processor",
+    files={"preprocessor_config.json": PICTURES},
+    faulty_files={"preprocessor_config.json": None, "processor_config.json": '{"image_processor": ' + PICTURES + "}"},
+    loads="AutoImageProcessor",
 )

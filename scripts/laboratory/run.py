@@ -8,8 +8,10 @@ How it works:
 - cases.py has a folder that is right and the same with one fault. Both get the same weights, made by formula.
 - Both are loaded in the newest patch of each minor release, each in a process of its own (inside.py). What the faulty
   one does otherwise than the right one of the same release counts: it raises, its numbers or its text differ.
-- A folder that is right has to be so in every release, or the run ends with an error: it is the cure that a rule names.
-- pinfold/audit/ranges.json keeps, for each case and stage, the releases that fail. With --check it is compared instead.
+- A folder that is right has to be so in every release, or the run ends with an error: it is the cure that a rule
+  names.
+- pinfold/audit/ranges.json keeps, for each case and stage, the releases that fail. With --check it is compared
+  instead.
 """
 
 import argparse
@@ -34,6 +36,7 @@ SECONDS = 120.0  # for one folder
 # What is asked of a folder, and what a user calls it.
 STAGES = {
     "load": "AutoModelForCausalLM.from_pretrained raises",
+    "forward": "it loads, and forward raises",
     "numbers": "it loads, and its outputs are wrong",
     "direct": "the class's own from_pretrained raises, or its outputs are wrong",
     "settings": "the configuration cannot be printed",
@@ -43,11 +46,19 @@ STAGES = {
     "pipeline": "pipeline() raises or writes another text",
 }
 
+# Two that are asked for together: one that raises, one that gives something else.
+OF_ONE = {"forward": "numbers", "numbers": "numbers", "generate": "generate", "text": "generate"}
+RAISES = ("forward", "generate")
+
 
 def main() -> int:
     """Run the cases; 1 where something is not as it has to be."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare with the table instead of writing it")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="compare with the table instead of writing it; also with --case or --release",
+    )
     parser.add_argument("--case", nargs="+", choices=CASES, help="only these; nothing is written")
     parser.add_argument("--release", nargs="+", help="only these releases; nothing is written")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="releases at the same time")
@@ -63,15 +74,36 @@ def main() -> int:
         print(f"{name:34} {stages or 'does no harm'}")
         for line in reasons(name, results):
             print(f"    {line}")
-    if options.case or options.release or wrong:
-        return int(bool(wrong))
-    written = {"releases": releases, "cases": table}
     if options.check:
-        same = json.loads(TABLE.read_text(encoding="utf-8")) == written
-        print("as the table says" if same else f"{TABLE.name} says something else: run without --check, and look")
-        return int(not same)
-    TABLE.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-    return 0
+        other = [line for name in names for line in differences(name, table[name], releases)]
+        print("\n".join(other) or f"as {TABLE.name} says")
+        return int(bool(other or wrong))
+    if not (options.case or options.release or wrong):
+        TABLE.write_text(json.dumps({"releases": releases, "cases": table}, indent=1) + "\n", encoding="utf-8")
+    return int(bool(wrong))
+
+
+def differences(name: str, measured: dict[str, str], releases: list[str]) -> list[str]:
+    """Stages of a case that fail in other ones of these releases than the table says."""
+    written = json.loads(TABLE.read_text(encoding="utf-8"))["cases"].get(name, {})
+    lines = []
+    for stage in STAGES:
+        said = {r for r in releases if _within(r, written.get(stage, ""))}
+        now = {r for r in releases if _within(r, measured.get(stage, ""))}
+        if said != now:
+            lines.append(
+                f"{name}, {stage}: fails in {release_ranges(now) or 'none'}, not {release_ranges(said) or 'none'}"
+            )
+    return lines
+
+
+def _within(release: str, spans: str) -> bool:
+    minor = tuple(map(int, release.split(".")[:2]))
+    for part in filter(None, spans.split(", ")):
+        first, _, last = part.partition("-")
+        if tuple(map(int, first.split("."))) <= minor <= tuple(map(int, (last or first).split("."))):
+            return True
+    return False
 
 
 def measure(cases: dict[str, Case], releases: list[str], work: Path, jobs: int) -> dict[str, dict]:
@@ -113,17 +145,26 @@ def in_release(release: str, folders: dict[str, Path], work: Path) -> dict[str, 
 
 def write_folders(name: str, case: Case, work: Path) -> dict[str, Path]:
     """The right folder and the faulty one, with the same weights."""
+    paths = folders(name, work)
+    write_sources(name, case, paths)
+    if case.loads == "model":
+        write_weights(name, case, paths)
+    return {f"{name} {kind}": path for kind, path in paths.items()}
+
+
+def folders(name: str, work: Path) -> dict[str, Path]:
+    """Where the two folders of a case are."""
     stem = "".join(letter if letter.isalnum() else "_" for letter in name).lower()
-    paths = {kind: work / f"{stem}_{kind}" for kind in (RIGHT, FAULTY)}
+    return {kind: work / f"{stem}_{kind}" for kind in (RIGHT, FAULTY)}
+
+
+def write_sources(name: str, case: Case, paths: dict[str, Path]) -> None:
+    """Everything but the weights."""
     right = edited(name, case.base, case.right)
     for kind, sources in ((RIGHT, right), (FAULTY, edited(name, right, case.fault))):
         path = paths[kind]
-        settings = {
-            **SETTINGS,
-            "use_cache": case.base is CACHED,
-            **case.settings,
-            **(case.faulty_settings if kind == FAULTY else {}),
-        }
+        further = case.faulty_settings if kind == FAULTY else {}
+        settings = {**SETTINGS, "use_cache": case.base is CACHED, **case.settings, **further}
         settings = {key: value for key, value in settings.items() if value is not REMOVED}
         files = {
             **sources,
@@ -132,12 +173,9 @@ def write_folders(name: str, case: Case, work: Path) -> dict[str, Path]:
             "config.json": json.dumps(settings, indent=1).replace("{folder}", str(path)),
             "laboratory.json": json.dumps({"loads": case.loads, "pipeline": case.pipeline}),
         }
-        for file, text in files.items():
+        for file, text in ((file, text) for file, text in files.items() if text is not None):
             (path / file).parent.mkdir(parents=True, exist_ok=True)
             (path / file).write_text(text, encoding="utf-8")
-    if case.loads == "model":
-        write_weights(name, case, paths)
-    return {f"{name} {kind}": path for kind, path in paths.items()}
 
 
 def edited(name: str, sources: dict[str, str], edits: tuple[tuple[str, str, str], ...]) -> dict[str, str]:
@@ -194,15 +232,12 @@ def write_weights(name: str, case: Case, paths: dict[str, Path]) -> None:
 def outcome(stage: str, name: str, results: dict[str, dict[str, str]]) -> str:
     """What the faulty folder does otherwise at a stage; "" where nothing."""
     right, faulty = results[f"{name} {RIGHT}"], results[f"{name} {FAULTY}"]
-    key = "generate" if stage == "text" else stage
+    key = OF_ONE.get(stage, stage)
     ours, theirs = right.get(key), faulty.get(key)
-    if ours == theirs or ours is None:
+    if ours == theirs or ours is None or theirs is None:  # None: it did not load, which another stage says
         return ""
-    if theirs is None:  # it did not load, which another stage says
+    if key in OF_ONE.values() and theirs.startswith("error: ") != (stage in RAISES):
         return ""
-    raised = theirs.startswith("error: ")
-    if stage in ("generate", "text"):
-        return theirs if raised == (stage == "generate") else ""
     return theirs
 
 

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pinfold.audit.finding import Finding
+from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import ReachableCode, call_name, is_try, string
 from pinfold.common.errors import UserError
 from pinfold.common.front_matter import split_front_matter
 from pinfold.folder.model_folder import DIGEST_LINE, ModelFolder, Module, assigned, code_digest, located, read_text
+from pinfold.folder.releases import lowest_version
 
 # As in transformers.dynamic_module_utils.get_relative_imports, but for the beginning of a line (see RELATIVE_IMPORT).
 LOADED_TEXT = re.compile(r"^[^\S\n]*(?:from\s+\.(\S+)\s+import|import\s+\.(\S+)[^\S\n]*$)", re.MULTILINE)
@@ -46,6 +48,7 @@ def relative_imports(code: ReachableCode) -> Iterator[Finding]:
     ours = here - sys.stdlib_module_names - ALWAYS_THERE  # a file called types.py does not hide Python's own
     for module in code.modules:
         seen = {name for pair in LOADED_TEXT.findall(module.source) for name in pair if name}
+        asked = _asked_for(module, code.lowest_version)
         lines = set()
         for node in ast.walk(module.tree):
             if isinstance(node, ast.ImportFrom):
@@ -54,12 +57,12 @@ def relative_imports(code: ReachableCode) -> Iterator[Finding]:
                 findable = node.level == 1 and name in here and name in seen
                 if node.level > 1 and (package := package_above(code.home)):
                     yield _of_package(code, module, node, "P06", package)
-                elif not findable and (node.level or name.split(".")[0] in ours):
-                    yield _unfindable(module.file, node.lineno, module.text(node), name)
-            elif isinstance(node, ast.Import):
+                elif not findable and (node.level or (name.split(".")[0] in ours and node in asked)):
+                    yield _unfindable(module.file, node.lineno, module.text(node), name, asked.get(node, ()))
+            elif isinstance(node, ast.Import) and node in asked:
                 names = [alias.name for alias in node.names if alias.name.split(".")[0] in ours]
                 if names:
-                    yield _unfindable(module.file, node.lineno, module.text(node), names[0])
+                    yield _unfindable(module.file, node.lineno, module.text(node), names[0], asked[node])
         # the loader matches raw text, so a docstring that looks like an import is one to it
         for match in LOADED_TEXT.finditer(module.source):
             sibling, start = _captured(match)
@@ -73,7 +76,17 @@ def _captured(match: re.Match[str]) -> tuple[str, int]:
     return next((name, match.start(group)) for group, name in enumerate(match.groups(), 1) if name)
 
 
-def _unfindable(file: str, line: int, statement: str, name: str) -> Finding:
+def _asked_for(module: Module, lowest: tuple[int, int]) -> dict[ast.AST, tuple[str, ...]]:
+    """Absolute imports that a load asks for -> the releases that do; nothing for all.
+
+    An import below ``except ImportError`` is asked for by those that read the text and not the syntax tree.
+    """
+    by_syntax = {statement for _, statement in required(module.tree, READS_SYNTAX)}
+    by_text = {statement for _, statement in required(module.tree, lowest)} - by_syntax
+    return dict.fromkeys(by_syntax, ()) | dict.fromkeys(by_text, harmed("P06.absolute_in_except", lowest))
+
+
+def _unfindable(file: str, line: int, statement: str, name: str, releases: tuple[str, ...] = ()) -> Finding:
     sibling = name if name.isidentifier() else "file"
     return Finding(
         "P06",
@@ -81,6 +94,7 @@ def _unfindable(file: str, line: int, statement: str, name: str) -> Finding:
         f"{sibling}.py in this folder works.",
         file,
         line,
+        releases=releases,
     )
 
 
@@ -243,6 +257,25 @@ def required(tree: ast.Module, lowest: tuple[int, int]) -> Iterator[tuple[str, a
             stack += [(child, guarded) for child in node.orelse]
         else:
             stack += [(child, guarded) for child in ast.iter_child_nodes(node)]
+
+
+def packages_asked_for(folder: ModelFolder, modules: list[Module]) -> tuple[list[str], list[str]]:
+    """Packages that a load asks for, and those that the code does without, by the names that are imported.
+
+    What transformers itself brings along, the standard library and the folder's own files are left out.
+    """
+    major, minor = lowest_version(folder).split(".")[:2]
+    lowest = int(major), int(minor)
+    known = ALWAYS_THERE | sys.stdlib_module_names | set(folder.modules)
+    needed = {name for module in modules for name, _ in required(module.tree, lowest)} - known
+    imported = {
+        name.split(".")[0]
+        for module in modules
+        for node in ast.walk(module.tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and not getattr(node, "level", 0)
+        for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+    }
+    return sorted(needed), sorted(imported - known - needed)
 
 
 def _catches_import(handler: ast.ExceptHandler) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
     ReachableCode,
     argument,
@@ -21,14 +22,13 @@ from pinfold.audit.reachable import (
     word,
 )
 from pinfold.folder.model_folder import Module, located
-from pinfold.folder.releases import RELEASES
 
 # Parameters and buffers of torch's own modules.
 TORCH_PARAMETERS = {"weight", "bias", "in_proj_weight", "in_proj_bias", "bias_k", "bias_v"}
 TORCH_BUFFERS = {"running_mean", "running_var", "num_batches_tracked"}
 GUARD = "_is_hf_initialized"
-# In these, torch.nn.init looks for the mark on the part that it is given, and the part of a loaded tensor has none.
-UNGUARDED = tuple(release for release in RELEASES if release.startswith(("5.0.", "5.1.")))
+# How a tensor is written -> the laboratory's case. torch.nn.init looks for its mark on the part that it is given.
+CASES = {"view": "P13.part_of_tensor", "foreign": "P13.imported_by_name", "place": "P13.data_normal"}
 
 
 @dataclass(frozen=True)
@@ -130,13 +130,35 @@ def buffers(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fin
 
 
 def _non_persistent(cls: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
-    """Names, "" where one is computed, and places. A buffer of None holds no memory."""
+    """Names, "" where one is computed, and places. A buffer of None holds no memory.
+
+    What forward registers is made after loading, and holds what it is given.
+    """
+    methods = {part.name: part for part in cls.body if isinstance(part, ast.FunctionDef)}
+    later = _reached(methods, "forward") - _reached(methods, "__init__")
+    for part in cls.body:
+        if getattr(part, "name", "") not in later:
+            yield from _not_stored(part)
+
+
+def _reached(methods: dict[str, ast.FunctionDef], name: str) -> set[str]:
+    """A method and those of the class that it calls, or hands on."""
+    reached: set[str] = set()
+    pending = [name]
+    while pending:
+        if (each := pending.pop()) in methods and each not in reached:
+            reached.add(each)
+            pending += [node.attr for node in ast.walk(methods[each]) if is_self_attribute(node)]
+    return reached
+
+
+def _not_stored(part: ast.stmt) -> Iterator[tuple[str, ast.AST]]:
     loops: dict[str, list[str]] = {}
-    for node in ast.walk(cls):
+    for node in ast.walk(part):
         if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
             literal = node.iter.elts if isinstance(node.iter, (ast.Tuple, ast.List)) else []
             loops[node.target.id] = [text for e in literal if (text := string(e)) is not None] or [""]
-    for node in ast.walk(cls):
+    for node in ast.walk(part):
         if isinstance(node, ast.Call) and call_name(node) == "register_buffer":
             keep = argument(node, 2, "persistent")
             if isinstance(keep, ast.Constant) and not keep.value and not is_none(argument(node, 1, "tensor")):
@@ -177,7 +199,8 @@ def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fi
         if not parameter and not write.data:
             continue
         line = located(write.node).lineno
-        harmless = write.how == "view" and code.lowest_version >= (5, 2)
+        case = "P13.data_beside_buffer" if _beside_buffer(code, write) else CASES[write.how]
+        affected = harmed(case, code.lowest_version)
         yield Finding(
             "P13",
             f'{write.module.file}:{line}: "{write.module.text(write.node, 80)}" in _init_weights writes in place; '
@@ -185,9 +208,20 @@ def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fi
             write.module.file,
             line,
             fix=_cure(write),
-            severity=WARNING if harmless else ERROR,
-            releases=UNGUARDED if write.how == "view" and not harmless else (),
+            severity=ERROR if affected else WARNING,
+            releases=affected,
+            case=case,
         )
+
+
+def _beside_buffer(code: ReachableCode, write: _Write) -> bool:
+    """Whether the module that is written holds a buffer that no file has: it counts as not loaded, parameters too."""
+    if write.how == "view":
+        return False
+    classes = [cls for cls in code.torch_modules if any(_non_persistent(code.folder.classes[cls][1]))]
+    if write.classes is not None:
+        return any(write.classes & set(code.folder.lineage(cls)) for cls in classes)
+    return any(name in code.parameters.get(cls, ()) for cls in classes for name in write.names)
 
 
 def _cure(write: _Write) -> str:

@@ -7,8 +7,19 @@ from dataclasses import dataclass, field
 from packaging.version import Version
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
-from pinfold.audit.reachable import ReachableCode, argument, assignments, call_name, chain, is_none, own_nodes, string
+from pinfold.audit.reachable import (
+    ReachableCode,
+    argument,
+    assignments,
+    call_name,
+    chain,
+    is_none,
+    makes,
+    own_nodes,
+    string,
+)
 from pinfold.audit.rules.generation import releases_of
+from pinfold.audit.rules.model import _has_weights as has_weights
 
 TIES_PARTS = (4, 56)  # the first release in which each part ties its own weights
 FINDS_HEADS = Version("4.54")  # the first that finds embeddings by their names
@@ -232,13 +243,23 @@ def ties(code: ReachableCode) -> bool | None:
 
 
 def shared_weights(code: ReachableCode) -> Iterator[Finding]:
-    """P11c: one tensor, or one module, under two names, made by assignment."""
+    """P11c and P37: one tensor, or one module, under two names, made by assignment."""
     known = {name for names in code.parameters.values() for name in names} | {"weight", "bias"}
     for cls in code.torch_modules:
         own = code.folder.classes[cls][1].body
         init = next((s for s in own if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
         held = {name for owner in code.folder.lineage(cls) for name in code.parameters.get(owner, ())}
-        for node in _Sharing(code, known, held).nodes(init) if init else ():
+        for node, of_module in _Sharing(code, known, held).nodes(init) if init else ():
+            if of_module:
+                yield code.finding(
+                    "P37",
+                    f"{cls}: a module with weights has two places in the model: save_pretrained refuses weights that "
+                    "are stored under two names.",
+                    cls,
+                    node,
+                    fix="Make one module for each place; or hold it once, and call it twice in forward.",
+                )
+                continue
             yield code.finding(
                 "P11c",
                 f"{cls}: weight shared by assignment in __init__; it is untied after loading.",
@@ -260,26 +281,32 @@ class _Sharing:
     held: set[str]
     local: dict[str, list[str]] = field(default_factory=dict)
     homes: dict[tuple, list[str]] = field(default_factory=dict)
+    tensors: set[tuple] = field(default_factory=set)
 
-    def nodes(self, init: ast.FunctionDef) -> Iterator[ast.AST]:
-        """Statements that give something a second name."""
+    def nodes(self, init: ast.FunctionDef) -> Iterator[tuple[ast.AST, bool]]:
+        """Statements that give something a second name, and whether it is a module and not a tensor."""
         later = []
         for node in own_nodes(init):
             pairs = list(assignments(node)) + (_given_by_call(node) if isinstance(node, ast.Call) else [])
             if isinstance(node, ast.Call) and call_name(node) in CONTAINERS and self.repeats(node):
-                yield node
+                yield node, True
             for target, value in pairs:
                 source = self.resolved(value)
                 if isinstance(target, ast.Name):
-                    self.local[target.id] = source or ([f"<{target.id}>"] if self.code.builds_module(value) else [])
+                    self.local[target.id] = source or ([f"<{target.id}>"] if self.makes(value) else [])
+                    if makes(value, "Parameter"):
+                        self.tensors.add((f"<{target.id}>",))
                     continue
                 into = self.resolved(target)
                 if not into or not (into[0] == "self" or into[0].startswith("<")) or into == source:
                     continue
-                if self.code.builds_module(value):
+                if self.makes(value):
                     self.homes.setdefault(tuple(into), into)
+                    if makes(value, "Parameter"):
+                        self.tensors.add(tuple(into))
                 elif self.shares(source):
-                    yield node
+                    module = len(source) == 2 and source[1] not in self.held and tuple(source) not in self.tensors
+                    yield node, module
                 elif len(source) >= 2 and source[0].startswith("<") and source[-1] in self.known:
                     later.append((source[0], node))
                 elif (
@@ -287,8 +314,12 @@ class _Sharing:
                     and source[0].startswith("<")
                     and self.homes.setdefault((source[0],), into) != into
                 ):
-                    yield node
-        yield from (node for name, node in later if (name,) in self.homes)
+                    yield node, (source[0],) not in self.tensors
+        yield from ((node, False) for name, node in later if (name,) in self.homes)
+
+    def makes(self, value: ast.expr | None) -> bool:
+        """Whether it is a new parameter, or a new module with weights."""
+        return self.code.builds_module(value) and has_weights(value)
 
     def resolved(self, node: ast.AST | None) -> list[str]:
         names = [name for name in chain(node) if name not in ("data", "_parameters")]
@@ -302,7 +333,10 @@ class _Sharing:
         return len(source) > 2 and source[-1] in self.known
 
     def repeats(self, call: ast.Call) -> bool:
-        """nn.ModuleList([layer] * n) and nn.ModuleList([layer for _ in ...]): one layer n times."""
+        """nn.ModuleList([layer] * n), nn.ModuleList([layer for _ in ...]), nn.Sequential(a, act, b, act)."""
+        parts = [tuple(self.resolved(part)) for part in _parts(call)]
+        if any(part and parts.count(part) > 1 and (part[0].startswith("<") or part in self.homes) for part in parts):
+            return True
         content = call.args[0] if call.args else None
         content = content.value if isinstance(content, ast.Starred) else content
         if isinstance(content, ast.BinOp) and isinstance(content.op, ast.Mult):
@@ -316,9 +350,18 @@ class _Sharing:
 
     def is_module(self, node: ast.expr, called: bool) -> bool:
         if isinstance(node, ast.Call):
-            return called and self.code.builds_module(node)
+            return called and self.makes(node)
         names = self.resolved(node)
         return names[:1] != [] and (names[0].startswith("<") or tuple(names) in self.homes)
+
+
+def _parts(call: ast.Call) -> list[ast.expr]:
+    """What a container gets: its arguments, and what a list or a table among them holds."""
+    parts: list[ast.expr] = []
+    for value in call.args:
+        is_list = isinstance(value, (ast.List, ast.Tuple))
+        parts += value.elts if is_list else value.values if isinstance(value, ast.Dict) else [value]
+    return parts
 
 
 def _given_by_call(call: ast.Call) -> list[tuple[ast.expr, ast.expr | None]]:
@@ -332,6 +375,12 @@ def _given_by_call(call: ast.Call) -> list[tuple[ast.expr, ast.expr | None]]:
     return []
 
 
+def takes_any_arguments(override: ast.FunctionDef) -> bool:
+    """Whether an override of tie_weights takes what transformers 5 gives it."""
+    names = {a.arg for a in (*override.args.args, *override.args.kwonlyargs)}
+    return override.args.kwarg is not None or {"missing_keys", "recompute_mapping"} <= names
+
+
 def tie_weights(code: ReachableCode) -> Iterator[Finding]:
     """P11d: an override that transformers 5 calls with arguments which it does not take."""
     for cls in code.classes:
@@ -339,8 +388,7 @@ def tie_weights(code: ReachableCode) -> Iterator[Finding]:
             continue
         for node in code.folder.classes[cls][1].body:
             if isinstance(node, ast.FunctionDef) and node.name == "tie_weights":
-                names = {a.arg for a in (*node.args.args, *node.args.kwonlyargs)}
-                takes = node.args.kwarg is not None or {"missing_keys", "recompute_mapping"} <= names
+                takes = takes_any_arguments(node)
                 yield code.finding(
                     "P11d",
                     f"{cls}: tie_weights() is overridden.",

@@ -1,0 +1,129 @@
+"""P32 and P34: models that generate() of some release cannot run.
+
+Up to 4.53 generate() handed a model without _supports_cache_class the tuples that it had returned itself. Since 4.54
+it makes a DynamicCache for every model that does not say otherwise; the ranges are measured (ranges.json).
+"""
+
+import ast
+from collections.abc import Iterator
+
+from pinfold.audit.finding import Finding
+from pinfold.audit.ranges import harmed
+from pinfold.audit.reachable import FUNCTIONS, ReachableCode, assignments, call_name, calls, chain, string
+from pinfold.audit.rules.generation import _says_no_cache as says_no_cache
+from pinfold.audit.rules.generation import generates
+
+CACHES = ("past_key_values", "past_key_value", "cache", "layer_past", "past")
+WRITES_TEXT = (
+    "AutoModelForCausalLM",
+    "AutoModelForSeq2SeqLM",
+    "AutoModelForVision2Seq",
+    "AutoModelForImageTextToText",
+)
+ASKS_FOR_CLASS = ("from_legacy_cache", "get_seq_length", "to_legacy_cache", "get_usable_length")
+
+
+def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
+    """P32: code that takes the cache for a tuple of tuples."""
+    for cls in code.models:
+        if code.folder.is_stock(cls) or not writes_text(code, cls) or code.folder.method(cls, "generate"):
+            continue
+        if says_no_cache(code, cls) or code.folder.method(cls, "_supports_default_dynamic_cache"):
+            continue
+        for name in ("forward", "prepare_inputs_for_generation"):
+            definition = code.folder.method(cls, name)
+            node = _reads_tuples(definition[1]) if definition else None
+            if definition and node is not None:
+                says = code.folder.attribute(cls, "_supports_cache_class")
+                always = isinstance(says, ast.Constant) and says.value is True
+                case = "P32.tuple_cache" if always else "P32.tuples_shape"
+                module = code.folder.classes[definition[0]][0]
+                yield code.finding(
+                    "P32",
+                    f"{cls}.{name} reads the cache as a tuple, {module.text(node, 60)}, but generate passes a "
+                    "DynamicCache.",
+                    definition[0],
+                    node,
+                    fix="Take its length from past_key_values.get_seq_length(), give each layer the cache and its "
+                    "index, and let it call key, value = cache.update(key, value, index).",
+                    releases=harmed(case, code.lowest_version),
+                    case=case,
+                )
+                break
+
+
+def writes_text(code: ReachableCode, cls: str) -> bool:
+    """Whether the class generates, by itself or because an Auto class lets it.
+
+    An Auto class mixes GenerationMixin in where a class prepares its inputs itself
+    (add_generation_mixin_to_remote_model in models/auto/auto_factory.py, 4.48 to 5.24).
+    """
+    return generates(code, cls) or code.folder.method(cls, "prepare_inputs_for_generation") is not None
+
+
+def _reads_tuples(function: ast.FunctionDef) -> ast.AST | None:
+    """Where a function reads an entry of the cache; None where it asks what the cache is, or does not."""
+    names = _of_cache(function)
+    first: ast.AST | None = None
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and (call_name(node) in ASKS_FOR_CLASS or _asks_what_it_is(node, names)):
+            return None
+        parts: list[ast.AST] = []
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and string(node.slice) is None:
+            parts = [node.value]
+        elif isinstance(node, ast.Call) and call_name(node) in ("zip", "enumerate"):
+            parts = list(node.args)
+        elif isinstance(node, (ast.For, ast.comprehension)):
+            parts = [node.iter]
+        if first is None and any(isinstance(part, ast.Name) and part.id in names for part in parts):
+            first = node if isinstance(node, ast.expr) else parts[0]
+    return first
+
+
+def _asks_what_it_is(call: ast.Call, names: set[str]) -> bool:
+    """isinstance(past_key_values, Cache), hasattr(past_key_values, "get_seq_length")"""
+    first = call.args[0] if call.args else None
+    return call_name(call) in ("isinstance", "hasattr") and isinstance(first, ast.Name) and first.id in names
+
+
+def _of_cache(function: ast.FunctionDef) -> set[str]:
+    """Names that hold the cache: its argument, and what is assigned from it as it is."""
+    arguments = function.args
+    names = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)} & set(CACHES)
+    for node in ast.walk(function):
+        for target, value in assignments(node):
+            branches = [value]
+            if isinstance(value, ast.IfExp):
+                branches = [value.body, value.orelse]
+            elif isinstance(value, ast.BoolOp):
+                branches = list(value.values)
+            if isinstance(target, ast.Name) and any(isinstance(b, ast.Name) and b.id in names for b in branches):
+                names.add(target.id)
+    return names
+
+
+def cannot_generate(code: ReachableCode) -> Iterator[Finding]:
+    """P34: a class that is registered to write text, or calls its own generate, and has none."""
+    autos = {place.split(".")[-1]: auto for auto, place in code.auto_map.items() if auto in WRITES_TEXT}
+    for cls in code.models:
+        if code.folder.is_stock(cls) or writes_text(code, cls) or code.folder.method(cls, "generate"):
+            continue
+        call = next((node for node in _calls_generate(code, cls)), None)
+        if call is not None or cls in autos:
+            why = "calls self.generate" if call is not None else f"is registered as {autos[cls]}"
+            yield code.finding(
+                "P34",
+                f"{cls} {why}, and has no generate: transformers adds it to classes that derive from GenerationMixin, "
+                "or prepare its inputs themselves.",
+                cls,
+                call,
+                fix=f"Write class {cls}(..., GenerationMixin), with from transformers import GenerationMixin.",
+                case="P34.no_mixin",
+            )
+
+
+def _calls_generate(code: ReachableCode, cls: str) -> Iterator[ast.Call]:
+    for owner in code.folder.lineage(cls):
+        for statement in code.folder.classes[owner][1].body:
+            if isinstance(statement, FUNCTIONS):
+                yield from (call for call in calls(statement) if chain(call.func) == ["self", "generate"])

@@ -1,0 +1,44 @@
+"""Classes that load themselves: what transformers 5 does on the meta device does not happen to them.
+
+A from_pretrained of the class's own that builds the model by calling it, cls(config), is called by every Auto class in
+place of transformers' own, in all releases (from_pretrained in models/auto/auto_factory.py).
+"""
+
+import ast
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+from pinfold.audit.finding import WARNING, Finding
+from pinfold.audit.reachable import ReachableCode, call_name, calls
+from pinfold.folder.model_folder import ModelFolder
+
+# Rules about building on the meta device, initialising after loading, and tying while loading.
+OF_LOADING = frozenset(
+    ("P10", "P11", "P11b", "P11c", "P11d", "P11e", "P11f", "P12", "P13", "P14", "P14b", "P14c", "P14d")
+)
+
+
+def judged(code: ReachableCode, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """The findings; those about loading are warnings where no class of the folder is loaded by transformers."""
+    alone = all(loads_itself(code.folder, cls) for cls in code.models) and bool(code.models)
+    for finding in findings:
+        if alone and finding.code in OF_LOADING:
+            words = "It has a from_pretrained of its own, so that a load does not meet this."
+            finding = dataclasses.replace(finding, severity=WARNING, fix=words)
+        yield finding
+
+
+def loads_itself(folder: ModelFolder, cls: str) -> bool:
+    """Whether the class has a from_pretrained that makes the model and does not go on to transformers' own."""
+    own = folder.method(cls, "from_pretrained")
+    if own is None:
+        return False
+    makes = any(isinstance(call.func, ast.Name) and call.func.id in ("cls", cls) for call in calls(own[1]))
+    return makes and not any(
+        call_name(call) in ("from_pretrained", "_from_config") and _of_super(call) for call in calls(own[1])
+    )
+
+
+def _of_super(call: ast.Call) -> bool:
+    owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+    return isinstance(owner, ast.Call) and call_name(owner) == "super"

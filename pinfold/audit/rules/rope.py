@@ -1,0 +1,180 @@
+"""P31: settings of rotary positions, which transformers 5 fills, and checks while a configuration is made.
+
+transformers 5 sets rope_scaling to {"rope_type": "default", "rope_theta": ...} where super().__init__ finds that the
+constructor has set it to None (convert_rope_params_to_dict in modeling_rope_utils.py, 5.0.0 to 5.24.0). What is set
+afterwards, or comes in **kwargs, stays as it is.
+"""
+
+import ast
+from collections.abc import Iterator
+
+from pinfold.audit.finding import Finding
+from pinfold.audit.ranges import harmed
+from pinfold.audit.reachable import (
+    FUNCTIONS,
+    ReachableCode,
+    argument,
+    assignments,
+    call_name,
+    calls,
+    chain,
+    is_none,
+    is_self_attribute,
+    string,
+)
+from pinfold.folder.model_folder import Module, located
+
+NAMES = ("rope_scaling", "rope_parameters")
+FILLED = ("rope_type", "rope_theta")  # the keys of what is filled in
+CHECKED = ("yarn", "llama3")  # kinds for which sizes of the configuration are read
+SIZES = ("max_position_embeddings", "rope_theta")
+SET, NONE = "set", "none"
+
+
+def rope_settings(code: ReachableCode) -> Iterator[Finding]:
+    """Code that takes None for "no scaling"; a key under its older name; sizes that are set too late."""
+    stored = next((value for name in NAMES if isinstance(value := _config(code).get(name), dict) and value), {})
+    if not stored and any(_is_set_before_super(code, cls, NAMES) for cls in code.config_classes):
+        yield from _filled(code)
+    elif "rope_type" in stored and "type" not in stored:
+        yield from _older_key(code)
+    if stored.get("rope_type", stored.get("type")) in CHECKED:
+        yield from _set_late(code, str(stored.get("rope_type", stored.get("type"))))
+
+
+def _config(code: ReachableCode) -> dict:
+    return code.configs.get("config.json", {})
+
+
+def _filled(code: ReachableCode) -> Iterator[Finding]:
+    """A decision by None or by truth, and a key in the branch of settings that those of transformers 5 do not have."""
+    affected = harmed("P31.none_before_super", code.lowest_version)
+    for module, function in _functions(code) if affected else ():
+        for node in ast.walk(function):
+            if not isinstance(node, (ast.If, ast.IfExp)) or not (holds := _asks_for_settings(node.test, function)):
+                continue
+            branch = node.body if holds == SET else node.orelse
+            keys = [key for key, _ in _keys_read(branch if isinstance(branch, list) else [branch], function)]
+            if missing := [key for key in keys if key not in FILLED][:1]:
+                yield Finding(
+                    "P31",
+                    f"{module.file}:{node.lineno}: rope_scaling is never None in transformers 5, and where none was "
+                    f'set it has no "{missing[0]}", which is read here.',
+                    module.file,
+                    node.lineno,
+                    fix=f'Ask for that key: "{missing[0]}" in (config.rope_scaling or {{}}).',
+                    releases=affected,
+                    case="P31.none_before_super",
+                )
+
+
+def _functions(code: ReachableCode) -> Iterator[tuple[Module, ast.AST]]:
+    """Functions of the code but those of configuration classes, which run before super().__init__ has."""
+    for module in code.modules:
+        pending: list[ast.AST] = list(module.tree.body)
+        while pending:
+            node = pending.pop()
+            if isinstance(node, ast.ClassDef) and node.name not in code.config_classes:
+                pending += node.body
+            elif isinstance(node, FUNCTIONS):
+                yield module, node
+
+
+def _is_settings(node: ast.AST, function: ast.AST) -> bool:
+    """config.rope_scaling, or a name of the function that holds it."""
+    if isinstance(node, ast.Attribute):
+        return node.attr == "rope_scaling"
+    if isinstance(node, ast.Call) and call_name(node) == "getattr":
+        return string(argument(node, 1, "name")) == "rope_scaling"
+    return isinstance(node, ast.Name) and any(
+        isinstance(target, ast.Name) and target.id == node.id and not isinstance(value, ast.Name)
+        and value is not None and _is_settings(value, function)
+        for each in ast.walk(function)
+        for target, value in assignments(each)
+    )  # fmt: skip
+
+
+def _asks_for_settings(test: ast.expr, function: ast.AST) -> str:
+    """SET where the test holds for settings that are there, NONE where it holds for none, "" for another test."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return {SET: NONE, NONE: SET}.get(_asks_for_settings(test.operand, function), "")
+    if isinstance(test, ast.BoolOp):  # `a and config.rope_scaling`: where it holds, there are settings
+        wanted = SET if isinstance(test.op, ast.And) else NONE
+        return wanted if wanted in [_asks_for_settings(part, function) for part in test.values] else ""
+    compares = isinstance(test, ast.Compare) and len(test.ops) == 1 and is_none(test.comparators[0])
+    if compares and isinstance(test, ast.Compare) and _is_settings(test.left, function):
+        return NONE if isinstance(test.ops[0], (ast.Is, ast.Eq)) else SET
+    return SET if _is_settings(test, function) else ""
+
+
+def _keys_read(nodes: list, function: ast.AST) -> Iterator[tuple[str, ast.Subscript]]:
+    """Keys that are read from the settings without a default."""
+    for part in nodes:
+        for node in ast.walk(part):
+            if not isinstance(node, ast.Subscript) or not isinstance(node.ctx, ast.Load):
+                continue
+            if (key := string(node.slice)) and _is_settings(node.value, function):
+                yield key, node
+
+
+def _older_key(code: ReachableCode) -> Iterator[Finding]:
+    """rope_scaling["type"] where config.json says "rope_type"."""
+    for module, function in _functions(code):
+        for key, node in _keys_read([function], function):
+            if key == "type":
+                yield Finding(
+                    "P31",
+                    f'{module.file}:{node.lineno}: rope_scaling["type"] is read, and config.json has "rope_type".',
+                    module.file,
+                    node.lineno,
+                    fix='Take both: config.rope_scaling.get("rope_type", config.rope_scaling.get("type")).',
+                    case="P31.rope_type_of_written",
+                )
+
+
+def _set_late(code: ReachableCode, kind: str) -> Iterator[Finding]:
+    """Sizes that the constructor sets after super().__init__, which reads them while it checks the settings."""
+    affected = harmed("P31.before_sizes_yarn", code.lowest_version)
+    for cls in code.config_classes if affected else ():
+        init = code.folder.method(cls, "__init__")
+        if init is None or init[0] != cls or _is_set_before_super(code, cls, NAMES):
+            continue
+        sizes = [name for name in SIZES if _sets(init[1], (name,)) and not _is_set_before_super(code, cls, (name,))]
+        if sizes and (line := _super_line(init[1])):
+            yield code.finding(
+                "P31",
+                f"{cls}.__init__: {sizes[0]} is set after super().__init__, which reads it in transformers 5 while it "
+                f"checks rope_scaling of the kind {kind}.",
+                cls,
+                init[1],
+                fix=f"Set {' and '.join(sizes)} before super().__init__(...), which is in line {line}.",
+                releases=affected,
+                case="P31.before_sizes_yarn",
+            )
+
+
+def _is_set_before_super(code: ReachableCode, cls: str, names: tuple[str, ...]) -> bool:
+    """Whether the class's own constructor sets one of the fields before it calls super().__init__."""
+    init = code.folder.method(cls, "__init__")
+    line = _super_line(init[1]) if init and init[0] == cls else 0
+    return bool(init) and any(where < line for where in _sets(init[1], names))
+
+
+def _super_line(init: ast.FunctionDef) -> int:
+    """The line of super().__init__(...); 0 without one."""
+    return next((call.lineno for call in calls(init) if chain(call.func)[-1:] == ["__init__"] or _of_super(call)), 0)
+
+
+def _of_super(call: ast.Call) -> bool:
+    func = call.func
+    return isinstance(func, ast.Attribute) and func.attr == "__init__" and isinstance(func.value, ast.Call)
+
+
+def _sets(init: ast.FunctionDef, names: tuple[str, ...]) -> list[int]:
+    """The lines in which self.NAME is set."""
+    return [
+        located(target).lineno
+        for node in ast.walk(init)
+        for target, _ in assignments(node)
+        if is_self_attribute(target) and target.attr in names
+    ]

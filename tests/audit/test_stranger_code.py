@@ -1,0 +1,270 @@
+"""P31 to P40 in the shapes in which people write them, and what only looks like them."""
+
+import json
+
+import pytest
+
+from pinfold.audit.finding import ERROR
+from pinfold.audit.run import audit
+from pinfold.folder.model_folder import read_modules
+
+CONFIGURATION = """
+from transformers import PretrainedConfig
+
+
+class TextConfig(PretrainedConfig):
+    model_type = "text-tiny"
+
+    def __init__(self, vocab_size=40, width=8, num_hidden_layers=1, rope_scaling=None, **kwargs):
+{before}
+        super().__init__(tie_word_embeddings=False, **kwargs)
+        self.num_hidden_layers = num_hidden_layers
+        self.vocab_size = vocab_size
+        self.width = width
+        self.use_cache = {cache}
+{after}
+
+TextConfig.register_for_auto_class()
+"""
+MODELING = """
+import torch
+from torch import nn
+from transformers import AutoConfig, GenerationMixin, PreTrainedModel
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from .configuration_text import TextConfig
+{top}
+
+class Text{name}(PreTrainedModel{mixin}):
+    config_class = TextConfig
+    base_model_prefix = "model"
+    accepts_loss_kwargs = False
+{body}
+    def __init__(self, config):
+        super().__init__(config)
+        self.words = nn.Embedding(config.vocab_size, config.width)
+{init}
+        self.post_init()
+{more}
+    def forward(self, input_ids=None, attention_mask=None, past_key_values=None, cache=None, **kwargs):
+{forward}
+        return CausalLMOutputWithPast(logits=self.words(input_ids))
+
+
+Text{name}.register_for_auto_class("AutoModel{name}")
+"""
+SETTINGS = {"model_type": "text-tiny", "vocab_size": 40, "width": 8, "use_cache": True}
+
+
+def indented(text, depth):
+    return "\n".join(" " * depth + line for line in text.splitlines())
+
+
+def errors_of(
+    tmp_path, config=None, tokenizer=None, name="ForCausalLM", mixin=", GenerationMixin", cache=True, **parts
+):
+    """Codes of the errors of a folder with these parts."""
+    directory = tmp_path / "text"
+    directory.mkdir()
+    configuration = CONFIGURATION.format(
+        before=indented(parts.get("before", ""), 8), after=indented(parts.get("after", ""), 8), cache=cache
+    )
+    modeling = MODELING.format(
+        top=parts.get("top", ""),
+        body=indented(parts.get("body", ""), 4),
+        init=indented(parts.get("init", ""), 8),
+        more=indented(parts.get("more", ""), 4),
+        forward=indented(parts.get("forward", ""), 8),
+        name=name,
+        mixin=mixin,
+    )
+    (directory / "configuration_text.py").write_text(configuration)
+    (directory / "modeling_text.py").write_text(modeling)
+    auto_map = {"AutoConfig": "configuration_text.TextConfig", f"AutoModel{name}": f"modeling_text.Text{name}"}
+    (directory / "config.json").write_text(json.dumps({**SETTINGS, "auto_map": auto_map, **(config or {})}))
+    if tokenizer is not None:
+        (directory / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    return [f.code for f in audit(directory, read_modules(directory)) if f.severity == ERROR]
+
+
+SET = "self.rope_scaling = rope_scaling"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'if config.rope_scaling is None:\n    self.f = 1.0\nelse:\n    self.f = config.rope_scaling["factor"]',
+        'self.f = config.rope_scaling["factor"] if config.rope_scaling is not None else 1.0',
+        'scaling = config.rope_scaling\nif scaling:\n    self.f = scaling["factor"]',
+        'scaling = getattr(config, "rope_scaling", None)\nif scaling is not None:\n    kind = scaling["type"]',
+        'if config.width and self.config.rope_scaling:\n    self.f = self.config.rope_scaling["factor"]',
+        'if not config.rope_scaling:\n    self.f = 1.0\nelse:\n    self.f = float(config.rope_scaling["factor"])',
+    ],
+)
+def test_what_takes_none_for_no_scaling_fails(lines, tmp_path):
+    assert errors_of(tmp_path, before=SET, init=lines) == ["P31"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "config"),
+    [
+        ({"after": SET, "init": 'if config.rope_scaling:\n    self.f = config.rope_scaling["factor"]'}, {}),
+        ({"before": SET, "init": 'if config.rope_scaling:\n    self.f = config.rope_scaling.get("factor", 1)'}, {}),
+        ({"before": SET, "init": 'if config.rope_scaling:\n    self.f = config.rope_scaling["rope_type"]'}, {}),
+        (
+            {
+                "before": SET,
+                "init": 'if "factor" in (config.rope_scaling or {}):\n    f = config.rope_scaling["factor"]',
+            },
+            {},
+        ),
+        (
+            {"before": SET, "init": 'if config.rope_scaling:\n    self.f = config.rope_scaling["factor"]'},
+            {"rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+        ),
+        ({"before": f'if rope_scaling is not None and rope_scaling["factor"] < 1:\n    raise ValueError\n{SET}'}, {}),
+    ],
+)
+def test_what_asks_for_the_key_or_is_never_filled_is_right(parts, config, tmp_path):
+    assert errors_of(tmp_path, config, **parts) == []
+
+
+def test_the_older_key_beside_the_newer_one_in_the_file(tmp_path):
+    config = {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}
+    assert errors_of(tmp_path, config, after=SET, init='self.kind = config.rope_scaling["type"]') == ["P31"]
+
+
+@pytest.mark.parametrize("kind", ["yarn", "llama3"])
+def test_sizes_that_are_set_after_they_are_read(kind, tmp_path):
+    config = {"rope_scaling": {"rope_type": kind, "factor": 2.0}}
+    assert errors_of(tmp_path, config, after="self.max_position_embeddings = 64") == ["P31"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        ("self.max_position_embeddings = 64\nself.rope_theta = 1e4", SET, "yarn"),
+        ("", "self.max_position_embeddings = 64", "linear"),
+        ("", "", "yarn"),
+    ],
+)
+def test_sizes_in_time_or_of_a_kind_that_needs_none(before, after, kind, tmp_path):
+    config = {"rope_scaling": {"rope_type": kind, "factor": 2.0}}
+    assert errors_of(tmp_path, config, before=before, after=after) == []
+
+
+TUPLES = [
+    "past = past_key_values[0][0].shape[2] if past_key_values is not None else 0",
+    "for layer, past in zip([self.words], past_key_values):\n    pass",
+    "pasts = past_key_values if past_key_values is not None else cache\nx = pasts[0]",
+    "for i, layer in enumerate([1]):\n    past = past_key_values[i] if past_key_values is not None else None",
+    "sizes = [past[0].shape for past in past_key_values or ()] if past_key_values else 0\nx = past_key_values[-1]",
+]
+
+
+@pytest.mark.parametrize("lines", TUPLES)
+def test_a_forward_that_takes_the_cache_for_tuples(lines, tmp_path):
+    assert errors_of(tmp_path, forward=lines) == ["P32"]
+
+
+def test_a_preparation_that_takes_the_cache_for_tuples(tmp_path):
+    more = (
+        "def prepare_inputs_for_generation(self, input_ids, past_key_values=None, cache=None, **kwargs):\n"
+        "    if past_key_values is not None:\n        input_ids = input_ids[:, past_key_values[0][0].shape[2] :]\n"
+        "    return {'input_ids': input_ids, 'past_key_values': past_key_values}\n"
+    )
+    assert errors_of(tmp_path, more=more) == ["P32"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "past = past_key_values.get_seq_length() if past_key_values is not None else 0",
+        "if isinstance(past_key_values, Cache):\n    past = 0\nelse:\n    past = past_key_values[0][0].shape[2]",
+        "if past_key_values is not None and not hasattr(past_key_values, 'update'):\n    past = past_key_values[0]",
+        "x = kwargs['past'] if 'past' in kwargs else None",
+        "import transformers\npast_key_values = transformers.DynamicCache.from_legacy_cache(past_key_values)",
+    ],
+)
+def test_a_forward_that_asks_what_the_cache_is(lines, tmp_path):
+    assert "P32" not in errors_of(tmp_path, forward=lines)
+
+
+def test_tuples_of_a_model_that_keeps_no_cache(tmp_path):
+    assert errors_of(tmp_path, {"use_cache": False}, cache=False, forward=TUPLES[0]) == []
+
+
+PREPARES = "def prepare_inputs_for_generation(self, input_ids, **kwargs):\n    return {'input_ids': input_ids}\n"
+CHAT = "def chat(self, ids):\n    return self.generate(ids)\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "codes"),
+    [
+        ({"mixin": ""}, ["P34"]),
+        ({"mixin": "", "more": CHAT}, ["P34"]),
+        ({"mixin": "", "more": CHAT, "name": "ForImageClassification"}, ["P34"]),
+        ({"mixin": "", "name": "ForImageClassification"}, []),
+        ({"mixin": "", "more": f"{PREPARES}\n{CHAT}"}, []),
+        ({"mixin": "", "more": "def generate(self, ids):\n    return ids\n"}, []),
+    ],
+)
+def test_a_model_that_cannot_generate(parts, codes, tmp_path):
+    assert errors_of(tmp_path, **parts) == codes
+
+
+@pytest.mark.parametrize(
+    ("body", "codes"),
+    [
+        ("@property\ndef _supports_sdpa(self):\n    return self.words._supports_sdpa", ["P35"]),
+        ("@property\ndef _supports_flash_attn(self):\n    inner = self.words\n    return bool(inner)", ["P35"]),
+        ("@property\ndef _supports_sdpa(self):\n    return self.config.width > 4", []),
+        ("@property\ndef _supports_flash_attn_2(self):\n    return self.words is not None", []),
+        ("_supports_sdpa = True", []),
+    ],
+)
+def test_a_property_that_reads_a_part(body, codes, tmp_path):
+    assert errors_of(tmp_path, body=body) == codes
+
+
+@pytest.mark.parametrize(
+    ("call", "codes"),
+    [
+        ('AutoConfig.register("smollm3", SideConfig)', ["P36"]),
+        ('try:\n    AutoConfig.register("smollm3", SideConfig, exist_ok=False)\nexcept KeyError:\n    pass', ["P36"]),
+        ('AutoConfig.register("smollm3", SideConfig, exist_ok=True)', []),
+        ('AutoConfig.register("text-tiny-side", SideConfig)', []),
+    ],
+)
+def test_a_type_that_a_later_release_brings_along(call, codes, tmp_path):
+    top = f'class SideConfig(TextConfig):\n    model_type = "smollm3"\n\n\n{call}\n'
+    assert [code for code in errors_of(tmp_path, top=top) if code != "S11"] == codes
+
+
+@pytest.mark.parametrize(
+    ("init", "codes"),
+    [
+        ("act = nn.PReLU()\nself.net = nn.Sequential(nn.Linear(8, 8), act, nn.Linear(8, 8), act)", ["P37"]),
+        ("self.a = nn.Linear(8, 8)\nself.b = self.a", ["P37"]),
+        ("norm = nn.LayerNorm(8)\nself.a = norm\nself.b = norm", ["P37"]),
+        ("layer = nn.Linear(8, 8)\nself.layers = nn.ModuleList([layer, layer])", ["P37"]),
+        ("act = nn.ReLU()\nself.net = nn.Sequential(nn.Linear(8, 8), act, nn.Linear(8, 8), act)", []),
+        ("self.drop = nn.Dropout(0.1)\nself.other = self.drop", []),
+        ("norm = nn.LayerNorm(8)\nself.a = norm\nnorm = nn.LayerNorm(8)\nself.b = norm", []),
+    ],
+)
+def test_a_module_under_two_names(init, codes, tmp_path):
+    assert errors_of(tmp_path, init=init) == codes
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "parts", "codes"),
+    [
+        ({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "."}, {}, []),  # forward takes **kwargs
+        ({"model_input_names": ["input_ids", "token_type_ids"], "eos_token": "."}, {}, []),
+    ],
+)
+def test_inputs_that_a_forward_takes(tokenizer, parts, codes, tmp_path):
+    config = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    assert errors_of(tmp_path, config, tokenizer, **parts) == codes
