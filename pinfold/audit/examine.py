@@ -33,7 +33,7 @@ EFFECTS = {
     "P08": ("", CAN_FAIL, "an undeclared dependency"),
     "P10": (">=5", FAILS, "post_init"),
     "P11": (">=5", FAILS, "tied keys as a list"),
-    "P11b": (">=5", WRONG_NUMBERS, "tied weights without tie_word_embeddings"),
+    "P11b": (">=5", WRONG_NUMBERS, "weights that are tied in one major version only"),
     "P11c": ("", CAN_GIVE_WRONG_NUMBERS, "weights tied by assignment"),
     "P11d": (">=5", FAILS, "tie_weights overridden"),
     "P11e": ("<4.56", WRONG_NUMBERS, "tied weights of a part"),
