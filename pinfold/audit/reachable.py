@@ -199,6 +199,21 @@ def assignments(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None]]:
         yield node.target, node.value
 
 
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
+    """Every argument that a function names, in its order: not *args and **kwargs."""
+    return [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+
+
+def defaults(function: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, ast.expr]:
+    """Argument -> its default, of those that have one."""
+    signature = function.args
+    positional = [*signature.posonlyargs, *signature.args]
+    last = positional[len(positional) - len(signature.defaults) :]
+    pairs = [*zip(last, signature.defaults, strict=True)]
+    pairs += [(a, d) for a, d in zip(signature.kwonlyargs, signature.kw_defaults, strict=True) if d is not None]
+    return {argument.arg: default for argument, default in pairs}
+
+
 def is_self_attribute(node: ast.AST | None) -> TypeGuard[ast.Attribute]:
     """Whether it is self.name."""
     return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
@@ -212,6 +227,11 @@ def chain(node: ast.AST | None) -> list[str]:
             names.append(node.attr)
         node = node.value
     return [node.id, *reversed(names)] if isinstance(node, ast.Name) else []
+
+
+def is_config(node: ast.AST | None) -> bool:
+    """Whether it is exactly config or self.config: chain steps over items, and config["vision"] is another table."""
+    return (isinstance(node, ast.Name) and node.id == "config") or (is_self_attribute(node) and node.attr == "config")
 
 
 def own_nodes(function: ast.AST) -> Iterator[ast.AST]:

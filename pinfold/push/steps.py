@@ -378,7 +378,10 @@ class Push:
         return code, changed
 
     def verify_published(self, staged: Staged, expected: verify.Reference, code: str, facts: Facts) -> Facts:
-        """Load the commit from the Hub as a user's first load does; the facts then have the example's output."""
+        """Load the commit from the Hub as a user's first load does.
+
+        The facts then have the example's output, and whether the pipeline runs.
+        """
         with step("verify") as done:
             self.remote.snapshot(code, self.hub_home)
             sizes = card_facts.Sizes.read(expected.measured)

@@ -49,7 +49,7 @@ class Verified:
         for dtype, why in self.fails_in.items():
             yield f"forward fails in {dtype}, and the card says so: {why}"
         for dtype, what in self.answer.get("not_finite", {}).items():
-            yield f"in {dtype} {what}, and the card says so; compute it in float32"
+            yield f"in {dtype} {what}. The card says so"
         if self.limit:
             yield "; ".join(filter(None, self.answer["limit"]))
         if self.answer.get("unaligned"):

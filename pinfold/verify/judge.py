@@ -309,8 +309,9 @@ def _judge_halves(verdict: Verdict, request: dict, expected: Expected, handed: H
             continue
         line = _not_finite(outputs, of_class, FITS[part])
         if line and request["dtype"] != dtype:  # the card says so, as it does of a forward that raises there
-            verdict.not_finite[dtype] = f"{line} is not finite, in {request['dtype']} it is"
-            verdict.skipped[part] = f"its tensors are right, but in {dtype} {verdict.not_finite[dtype]}"
+            what = f"{line} is not finite, in {request['dtype']} it is"
+            verdict.not_finite[dtype] = f"{what}. Compute it in {request['dtype']}, as its checkpoint is"
+            verdict.skipped[part] = f"its tensors are right, but in {dtype} {what}"
             continue
         words = [f"{where}: {line} is not finite, in {request['dtype']} it is"] if line else []
         verdict.check("D03", words, part)

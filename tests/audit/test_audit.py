@@ -1,5 +1,6 @@
 """The audit: each rule trips on what it is for, with its words and its place, and on nothing else."""
 
+import ast
 import json
 import os
 import re
@@ -407,3 +408,24 @@ def test_classes_that_are_not_registered_are_named_with_their_lines(tmp_path, ca
             'with XForCausalLM.register_for_auto_class("AutoModelForCausalLM") and end modeling_x.py' in sentences[0]
         )
         assert sentences[0].endswith('with XModel.register_for_auto_class("AutoModel").')
+
+
+def test_every_code_of_the_rules_is_in_the_page():
+    texts = {
+        node.value
+        for path in (ROOT / "pinfold" / "audit").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    codes = {text for text in texts if re.fullmatch(r"P\d\d[a-z]?", text)}
+    page = (ROOT / "docs" / "check.md").read_text(encoding="utf-8")
+    listed = set()
+    for first, last in re.findall(r"\b(P\d\d[a-z]?)(?:-(P\d\d[a-z]?))?", "".join(re.findall(r"(?m)^\| P.*?\|", page))):
+        *_, letter = first if first[3:] else "aa"
+        listed.add(first)
+        if last and last[3:]:
+            listed |= {f"{first[:3]}{chr(each)}" for each in range(ord(letter), ord(last[3]) + 1)}
+        elif last:
+            listed |= {f"P{number:02d}" for number in range(int(first[1:]), int(last[1:]) + 1)}
+    assert codes and codes <= listed, sorted(codes - listed)
+    assert listed <= codes, sorted(listed - codes)

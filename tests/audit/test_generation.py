@@ -1,5 +1,7 @@
 """P26: the name under which a forward takes its cache, and models that keep none."""
 
+import json
+
 import pytest
 
 from pinfold.audit.examine import examine
@@ -244,6 +246,7 @@ ALONE = "        return {'input_ids': input_ids, 'past_key_values': past_key_val
 WITH_REST = "        return {'past_key_values': past_key_values, **kwargs}"
 UPDATED = "        inputs = {'input_ids': input_ids}\n        inputs.update(kwargs)\n        return inputs"
 TO_SUPER = "        return super().prepare_inputs_for_generation(input_ids, {how}, **kwargs)"
+OF_MIXIN = "        return GenerationMixin.prepare_inputs_for_generation(self, input_ids, {how})"
 # shape -> (arguments after input_ids, body, severity and words of the finding, None where nothing is reported)
 OWN_INPUTS = {
     "drops the rest": ("past_key_values=None, **kwargs", ALONE, ("warning", "computed from the whole text again")),
@@ -267,6 +270,17 @@ OWN_INPUTS = {
         '        past_key_values = past_key_values or kwargs.get("cache")\n' + ALONE,
         None,
     ),
+    "by name, of the mixin": ("past_key_values=None, **kwargs", OF_MIXIN.format(how="past_key_values=cache"), None),
+    "by name, of a base": (
+        "past_key_values=None, **kwargs",
+        OF_MIXIN.replace("GenerationMixin", "transformers.GenerationMixin").format(how="**kwargs"),
+        None,
+    ),
+    "by position, of the mixin": (
+        "past_key_values=None, **kwargs",
+        OF_MIXIN.format(how="past_key_values"),
+        ("error", "by position"),
+    ),
     "no cache at all": ("**kwargs", "        return {'input_ids': input_ids}", None),
 }
 
@@ -287,3 +301,35 @@ def test_own_inputs_that_know_the_cache_by_the_older_name(shape, tmp_path):
     severity, words = expected or ("", "")
     assert [(f.severity, words in f.sentence) for f in findings] == [(severity, True)] * bool(expected)
     assert all(f.releases[0] == "5.24.0" for f in findings)
+
+
+SAID = {"config": ", use_cache=False", "config_body": NO_CACHE}
+
+
+@pytest.mark.parametrize(
+    ("shape", "config", "generation", "first", "cure"),
+    [
+        (SAID, None, None, "", ""),
+        (SAID, {}, None, "5.0.0", "config.json"),
+        ({"config_body": "    use_cache = False\n"}, {}, None, "5.0.0", "config.json"),
+        (SAID, {"use_cache": False}, None, "", ""),
+        (SAID, {"use_cache": True}, None, "4.54", "config.json"),
+        (SAID, {}, {"use_cache": False}, "", ""),
+        (SAID, {"use_cache": False}, {}, "4.54", "generation_config.json"),
+        ({}, {}, None, "4.54", "config.json"),
+        ({}, {"use_cache": False}, None, "", ""),
+        ({"more": OWN}, {}, None, "", ""),
+        ({**SAID, "arguments": BOTH}, {}, None, "", ""),
+    ],
+)
+def test_generate_reads_files_and_not_the_class(tmp_path, shape, config, generation, first, cure):
+    directory = folder(tmp_path, **shape)
+    for name, stored in (("config.json", config), ("generation_config.json", generation)):
+        if stored is not None:
+            base = {"model_type": "text-tiny"} if name == "config.json" else {"_from_model_config": True}
+            (directory / name).write_text(json.dumps(base | stored))
+    findings = [f for f in audit(directory, read_modules(directory)) if f.code == "P26"]
+    assert len(findings) == bool(first)
+    for finding in findings:
+        assert finding.releases[0].startswith(first) and finding.releases[-1].startswith("5.24")
+        assert f'Write "use_cache": false into {cure}' in finding.fix

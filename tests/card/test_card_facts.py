@@ -180,8 +180,8 @@ def test_a_missing_fact_leaves_no_trace_and_is_said(staged):
     ("more", "line"),
     [
         (
-            {"not_finite": {"float16": "output `x` is not finite, in float32 it is"}},
-            "**Not in float16.** The weights load in it, but output \\`x\\` is not finite, in float32 it is: compute",
+            {"not_finite": {"float16": "output `x` is not finite, in bfloat16 it is. Compute it in bfloat16"}},
+            "but output \\`x\\` is not finite, in bfloat16 it is. Compute it in bfloat16.",
         ),
         ({"limit": "going on from a returned cache <b>fails"}, "going on from a returned cache \\<b\\>fails."),
         (

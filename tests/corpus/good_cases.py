@@ -267,6 +267,7 @@ GOOD = {
             "class GoodForMaskedLM(GoodPreTrainedModel, GenerationMixin)",
         ),
         (C, "tie_word_embeddings=True, **kwargs", "tie_word_embeddings=True, use_cache=False, **kwargs"),
+        (J, '{"', '{"use_cache": false, "'),
     ],
     "base under another name": [
         (M, "import PreTrainedModel\n", "import PreTrainedModel as Base\n"),

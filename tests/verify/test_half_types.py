@@ -81,7 +81,8 @@ def judged(stored, dtype, key, value):
 )
 def test_an_output_that_is_not_finite_in_half_precision_is_said(stored, dtype, key, words):
     verdict = judged(stored, dtype, key, BAD)
-    assert verdict.not_finite == {dtype: words} and not verdict.failures
+    assert verdict.not_finite == {dtype: f"{words}. Compute it in {stored}, as its checkpoint is"}
+    assert not verdict.failures
     part = {name: part for part, name in judge.HALVES.items()}[dtype]
     assert verdict.checks[part] == f"skipped: its tensors are right, but in {dtype} {words}"
     assert judged(stored, dtype, key, torch.ones(2)).not_finite == {}
@@ -111,6 +112,9 @@ def test_numbers_that_float16_does_not_have_are_for_the_card(tmp_path, forked, l
     staged = stage(read_folder(folder), checkpoint, tmp_path / "work" / "staged")
     expected = verify.reference(staged, checkpoint, tmp_path / "work")
     answer = verify.staged_load(staged, expected, tmp_path / "work")
-    assert answer["not_finite"] == {"float16": "output logits of a batch of two is not finite, in float32 it is"}
+    words = (
+        "output logits of a batch of two is not finite, in float32 it is. Compute it in float32, as its checkpoint is"
+    )
+    assert answer["not_finite"] == {"float16": words}
     assert answer["checks"]["fp16"].startswith("skipped: its tensors are right, but in float16 output logits")
     assert answer["checks"]["bf16"] == "ok" and not answer["failures"]

@@ -1,7 +1,7 @@
 """Rules about the configuration class (P15): built without arguments, from any JSON, and complete."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from packaging.version import Version
@@ -14,7 +14,10 @@ from pinfold.audit.reachable import (
     call_name,
     calls,
     chain,
+    defaults,
+    is_config,
     is_self_attribute,
+    parameters,
     string,
 )
 from pinfold.audit.rules.generation import ASKS_FOR_LAYERS, releases_of, sets_up_cache
@@ -45,6 +48,21 @@ _BEFORE_5 = (
     "tie_encoder_decoder tie_word_embeddings tokenizer_class top_k top_p torchscript typical_p use_bfloat16"
 )
 SET_BEFORE_5 = frozenset(_BEFORE_5.split())
+# Those of them that are settings of generate, and what GenerationConfig() of 4.57.6 has for them. A configuration that
+# sets one itself loads, but generate and save_pretrained of 5.24.0 refuse it ("You have modified the pretrained model
+# configuration to control generation"); a default where it is read works from 4.48.3 to 5.24.0.
+OF_GENERATE = {
+    **dict.fromkeys(("bad_words_ids", "begin_suppress_tokens", "exponential_decay_length_penalty")),
+    **dict.fromkeys(("forced_bos_token_id", "forced_eos_token_id", "suppress_tokens")),
+    **dict.fromkeys(("do_sample", "early_stopping", "output_scores"), False),
+    **dict.fromkeys(("remove_invalid_values", "return_dict_in_generate"), False),
+    **dict.fromkeys(("encoder_no_repeat_ngram_size", "min_length", "no_repeat_ngram_size"), 0),
+    **dict.fromkeys(("num_beam_groups", "num_beams", "num_return_sequences"), 1),
+    **dict.fromkeys(("length_penalty", "repetition_penalty", "temperature", "top_p", "typical_p"), 1.0),
+    "diversity_penalty": 0.0,
+    "max_length": 20,
+    "top_k": 50,
+}
 
 
 def config_class(code: ReachableCode) -> Iterator[Finding]:
@@ -66,11 +84,9 @@ def _arguments(code: ReachableCode, cls: str) -> Iterator[Finding]:
                 yield _lacks_default(code, cls, field.target.id, field)
         return
     signature = init.args
-    positional = [*signature.posonlyargs, *signature.args]
-    required = positional[1 : len(positional) - len(signature.defaults)]
-    required += [a for a, default in zip(signature.kwonlyargs, signature.kw_defaults, strict=True) if default is None]
-    for each in required:
-        yield _lacks_default(code, cls, each.arg, each)
+    for each in parameters(init)[1:]:
+        if each.arg not in defaults(init):
+            yield _lacks_default(code, cls, each.arg, each)
     if signature.kwarg is None:
         yield code.finding("P15", f"{cls}.__init__: no **kwargs.", cls, init, fix=_PASS_ON)
     elif not any(isinstance(n, ast.Name) and n.id == signature.kwarg.arg for n in ast.walk(init)):
@@ -119,12 +135,7 @@ def _attributes(code: ReachableCode) -> Iterator[Finding]:
                 continue
             reported.add(name)
             here = f"{module.file}:{node.lineno}: "
-            fix, before_5 = f"Take {name} as an argument with a default and set it", name in SET_BEFORE_5
-            if name in ROPE:
-                fix = (
-                    f"Take {name}=None as an argument and pass it on, super().__init__({name}={name}, **kwargs), "
-                    "behind self.max_position_embeddings = ..., which transformers 5 reads there"
-                )
+            before_5, fix = name in SET_BEFORE_5, _to_have(name, module, node)
             affected = releases_of(code, lambda release: release >= FIVE) if before_5 else ()
             if before_5 and not affected:
                 continue
@@ -137,6 +148,19 @@ def _attributes(code: ReachableCode) -> Iterator[Finding]:
                 releases=affected,
                 severity=WARNING if composite or name in stored else ERROR,
             )
+
+
+def _to_have(name: str, module: Module, read: ast.Attribute | ast.Call) -> str:
+    """The cure for a field that is read and not set."""
+    if name in OF_GENERATE:
+        owner = module.text(read.value if isinstance(read, ast.Attribute) else read.args[0])
+        return f'Read it with a default, getattr({owner}, "{name}", {OF_GENERATE[name]!r})'
+    if name in ROPE:
+        return (
+            f"Take {name}=None as an argument and pass it on, super().__init__({name}={name}, **kwargs), "
+            "behind self.max_position_embeddings = ..., which transformers 5 reads there"
+        )
+    return f"Take {name} as an argument with a default and set it"
 
 
 def _set_by(cls: ast.ClassDef) -> set[str] | None:
@@ -247,11 +271,11 @@ class _ConfigReads:
     def _parts(self, node: ast.AST, scope: _Scope) -> list[tuple[ast.AST, _Scope]]:
         """The parts of a node that read what must be there, each with its scope."""
         if isinstance(node, ast.ClassDef):
-            own = node.name in self.ours and not _other_config(self.code, node)
+            own = node.name in self.ours and not other_config(self.code, node)
             scope = replace(scope, config=own, self_config=own)
         elif isinstance(node, ast.FunctionDef):
             # a method of a class with the folder's configuration starts anew; another one inherits what is around it
-            scope = replace(scope, config=(scope.config or scope.self_config) and _is_ours(self.code, node))
+            scope = replace(scope, config=(scope.config or scope.self_config) and is_ours(self.code, node))
         elif isinstance(node, ast.If) and _asks_first(node.test):
             return [(child, scope) for child in node.orelse]  # the rest runs where the attribute is there
         elif isinstance(node, ast.IfExp) and _asks_first(node.test):
@@ -278,8 +302,8 @@ class _ConfigReads:
         """The attribute that getattr(config, "x"), without a default, reads."""
         if call_name(node) != "getattr" or len(node.args) != 2:
             return None
-        path = chain(node.args[0])
-        ours = (path == ["config"] and scope.config) or (path == ["self", "config"] and scope.self_config)
+        owner = node.args[0]
+        ours = is_config(owner) and (scope.config if isinstance(owner, ast.Name) else scope.self_config)
         name = string(node.args[1])
         return name if ours and name not in self.probed else None
 
@@ -296,9 +320,9 @@ def _catches_attributes(handler: ast.ExceptHandler) -> bool:
     return any(t is None or chain(t)[-1:] in (["AttributeError"], ["Exception"]) for t in types)
 
 
-def _is_ours(code: ReachableCode, function: ast.FunctionDef) -> bool:
+def is_ours(code: ReachableCode, function: ast.FunctionDef) -> bool:
     """Whether ``config`` in a function is the folder's: by its annotation, and unless it is bound again."""
-    for each in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs):
+    for each in parameters(function):
         if each.arg == "config" and each.annotation is not None:
             names = {n.id for n in ast.walk(each.annotation) if isinstance(n, ast.Name)}
             names |= {n.attr for n in ast.walk(each.annotation) if isinstance(n, ast.Attribute)}
@@ -307,33 +331,54 @@ def _is_ours(code: ReachableCode, function: ast.FunctionDef) -> bool:
                 return False
     for node in ast.walk(function):
         for target, value in assignments(node):
-            if isinstance(target, ast.Name) and target.id == "config" and chain(value) != ["self", "config"]:
+            if isinstance(target, ast.Name) and target.id == "config" and not is_config(value):
                 return False
         if isinstance(node, (ast.For, ast.comprehension)) and chain(node.target) == ["config"]:
             return False
     return True
 
 
-def classes_with_config(code: ReachableCode) -> set[str]:
+def classes_with_config(code: ReachableCode, models: Sequence[str] | None = None) -> set[str]:
     """Classes whose ``config`` is the folder's: models, their mixins, and what these build with it.
+
+    Args:
+        models: those to begin with, where not all of the folder's are meant.
 
     A layer that is built with something else, Namespace(**config.vision_config) or config.text_config, and what it
     builds in turn, has another one. A class that nothing in the folder builds by its name may be built from a table.
     """
     folder = code.folder
-    ours = {owner for cls in code.models for owner in folder.lineage(cls)}
+    ours = {owner for cls in (code.models if models is None else models) for owner in folder.lineage(cls)}
     takes = {
         cls: place
         for cls in folder.classes
         if cls not in ours and folder.kind(cls) is None and (place := _place_of_config(code, cls)) is not None
     }
-    builds = [build for module in folder.modules.values() for build in _builds(module.tree, takes)]
-    new = {cls for cls in takes if cls not in {built for built, _, _ in builds}}
+    builds = [build for module in folder.modules.values() for build in _builds(code, module.tree, takes)]
+    new = {cls for cls in takes if cls not in {build.built for build in builds}}
     while True:
         ours |= {owner for cls in new for owner in folder.lineage(cls)}
-        new = {built for built, value, inside in builds if built not in ours and _hands_on(value, inside, ours)}
+        new = {
+            build.built
+            for build in builds
+            if build.built not in ours and build.hands_on and (build.inside in ours | {""})
+        }
         if not new:
             return ours
+
+
+@dataclass(frozen=True)
+class _Build:
+    """A call that builds a class of the folder.
+
+    Args:
+        inside: the class around the call, or "".
+        hands_on: whether it gets the configuration that is the folder's if that of ``inside`` is.
+    """
+
+    built: str
+    inside: str
+    hands_on: bool
 
 
 def _place_of_config(code: ReachableCode, cls: str) -> int | None:
@@ -343,30 +388,39 @@ def _place_of_config(code: ReachableCode, cls: str) -> int | None:
     return names.index("config") if "config" in names else None
 
 
-def _builds(tree: ast.Module, takes: dict[str, int]) -> Iterator[tuple[str, ast.expr | None, str]]:
-    """(class that is built, the configuration that it gets, the class or function around the call)."""
+def _builds(code: ReachableCode, tree: ast.Module, takes: dict[str, int]) -> Iterator[_Build]:
+    """Every call in a file that builds one of these classes."""
     for outer in tree.body:
-        inside = outer.name if isinstance(outer, (ast.ClassDef, ast.FunctionDef)) else ""
-        for call in calls(outer):
-            if (name := call_name(call)) in takes:
-                yield name, argument(call, takes[name], "config"), inside
+        of_class = isinstance(outer, ast.ClassDef) and outer.name in code.folder.classes
+        inside = outer.name if isinstance(outer, ast.ClassDef) and of_class else ""
+        for part in outer.body if isinstance(outer, ast.ClassDef) else [outer]:
+            for call in calls(part):
+                if (name := call_name(call)) in takes:
+                    value = argument(call, takes[name], "config")
+                    yield _Build(name, inside, _hands_on(code, value, part, outer))
 
 
-def _hands_on(value: ast.expr | None, inside: str, ours: set[str]) -> bool:
-    """Whether a call passes on the folder's configuration; a call with **kwargs may."""
-    from_model = chain(value) in (["config"], ["self", "config"])
-    return value is None or (from_model and (inside in ours or not inside[:1].isupper()))
+def _hands_on(code: ReachableCode, value: ast.expr | None, part: ast.stmt, outer: ast.stmt) -> bool:
+    """Whether a call passes on the configuration that the code around it has; a call with **kwargs may.
+
+    Args:
+        part: the function around the call. outer: the class around that.
+    """
+    if value is None:
+        return True
+    if isinstance(value, ast.Name):
+        return is_config(value) and not (isinstance(part, ast.FunctionDef) and not is_ours(code, part))
+    return is_config(value) and not (isinstance(outer, ast.ClassDef) and other_config(code, outer))
 
 
-def _other_config(code: ReachableCode, cls: ast.ClassDef) -> bool:
+def other_config(code: ReachableCode, cls: ast.ClassDef) -> bool:
     """Whether self.config of a class is something else than the folder's configuration."""
     inits = [s for s in cls.body if isinstance(s, ast.FunctionDef) and s.name == "__init__"]
     for init in inits:
-        names = {a.arg for a in (*init.args.args, *init.args.kwonlyargs)}
-        if "config" in names and not _is_ours(code, init):
+        if "config" in {each.arg for each in parameters(init)} and not is_ours(code, init):
             return True
         for node in ast.walk(init):
             for target, value in assignments(node):
-                if is_self_attribute(target) and target.attr == "config" and chain(value) != ["config"]:
+                if is_self_attribute(target) and target.attr == "config" and not is_config(value):
                     return True
     return False

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pinfold.audit.finding import Finding
+from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.reachable import (
     FUNCTIONS,
     ReachableCode,
@@ -16,12 +16,14 @@ from pinfold.audit.reachable import (
     call_name,
     chain,
     defined_functions,
+    is_config,
     is_none,
     is_self_attribute,
+    parameters,
     string,
     word,
 )
-from pinfold.audit.rules.config import classes_with_config
+from pinfold.audit.rules.config import classes_with_config, is_ours, other_config
 from pinfold.audit.rules.decided import decide, settings
 from pinfold.folder.model_folder import Module, located
 
@@ -41,6 +43,7 @@ DEVICES = {"cuda", "cpu", "mps", "xpu", "npu", "hpu", "musa", "mlu"}
 READERS = {"item", "tolist", "numpy", "__bool__", "__float__", "__int__"}
 META, PARAMETER, CPU = "meta", "parameter", "cpu"  # without values; likewise, but known to loading; with values
 NOWHERE = (META, PARAMETER)
+UNSURE = "unsure"  # of a move to a device that the configuration may leave open
 CALLS = 500  # functions entered in one audit: a bound for code that is made to branch without end
 # Objects whose from_pretrained makes no model.
 NO_MODEL = ("Config", "Tokenizer", "TokenizerFast", "Processor", "FeatureExtractor", "ProcessorFast")
@@ -52,6 +55,7 @@ class _Body:
 
     Args:
         names: what local names and "self.x" hold: META, PARAMETER, CPU or nothing.
+        devices: names that hold a device -> whether that is sure; it may be None.
         module: the file that it is in.
     """
 
@@ -67,7 +71,7 @@ class _Body:
     left: list[int] = field(default_factory=lambda: [CALLS])
     known: dict[int, str | None] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    devices: frozenset[str] = frozenset()
+    devices: dict[str, bool] = field(default_factory=dict)
 
     def walk(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
@@ -117,8 +121,9 @@ class _Body:
                 self.found.append(("P14b", self.module, node, ""))
             self.bind(target, kind)
             if isinstance(target, ast.Name) and value is not None:
-                changed = self.devices | {target.id} if _is_device(value, self.devices) else self.devices - {target.id}
-                self.devices = frozenset(changed)
+                sure = self.device(value)
+                self.devices.pop(target.id, None)
+                self.devices |= {} if sure is None else {target.id: sure}
 
     def loop(self, target: ast.expr, source: ast.expr) -> None:
         """Names of a loop; those of enumerate and zip one by one."""
@@ -192,23 +197,47 @@ class _Body:
             reads = False
         if reads:
             self.found.append(("P14", self.module, node, ""))
-        if self.constructor and isinstance(func, ast.Attribute) and self.moves(name, node):
+        if self.constructor and isinstance(func, ast.Attribute) and (sure := self.moves(name, node)) is not None:
             own = chain(func.value)[:1] == ["self"] and chain(func.value)[1:2] != ["config"]
             if not (own and self.cls and self.code.folder.method(self.cls, name)):
-                of_tensor = self.kind(func.value) in NOWHERE
-                self.found += [("P14d", self.module, node, "")] * (own or of_tensor)
+                kind = self.kind(func.value)
+                if kind in NOWHERE or (own and kind != CPU):
+                    self.found.append(("P14d", self.module, node, "" if sure else UNSURE))
         if name == "from_pretrained" and isinstance(func, ast.Attribute):
             owner = call_name(func.value) if isinstance(func.value, ast.Call) else (chain(func.value) or [""])[-1]
             if not owner.endswith(NO_MODEL):
                 self.found.append(("P14c", self.module, node, ""))
         self.enter(node)
 
-    def moves(self, name: str, node: ast.Call) -> bool:
-        """Whether a method, called so, moves tensors to a device: x.cuda(), x.to(device), x.to("cuda:0")."""
+    def moves(self, name: str, node: ast.Call) -> bool | None:
+        """Whether a method, called so, moves tensors for sure: x.cuda(), x.to("cuda:0"). None: it does not."""
         if name in ("cuda", "cpu", "xpu", "npu"):
             return True
         places = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "device")]
-        return name == "to" and any(_is_device(place, self.devices) for place in places)
+        return _surest([self.device(place) for place in places]) if name == "to" else None
+
+    def device(self, place: ast.expr) -> bool | None:
+        """Whether a value is a device for sure: a text, torch.device(...), a field of the configuration, such a name.
+
+        False where the field's value is not known, as it may be None, which moves nothing. None for anything else: an
+        argument called device is often None, and the device of another tensor is the meta device too.
+        """
+        if text := string(place):
+            return True if text.split(":")[0] in DEVICES else None
+        if isinstance(place, ast.Call):
+            inner = _surest([self.device(argument) for argument in place.args[:1]])
+            return inner if call_name(place) == "device" else None
+        if isinstance(place, ast.IfExp):
+            return _surest([self.device(place.body), self.device(place.orelse)])
+        if isinstance(place, ast.Name):
+            return self.devices.get(place.id)
+        if not isinstance(place, ast.Attribute) or chain(place)[-2:-1] != ["config"] or "device" not in place.attr:
+            return None
+        if not is_config(place.value) or place.attr not in self.settings:
+            return False
+        value = self.settings[place.attr]
+        number = isinstance(value, int) and not isinstance(value, bool)
+        return True if number or (isinstance(value, str) and value.split(":")[0] in DEVICES) else None
 
     def enter(self, node: ast.Call) -> str | None:
         """Walk a function of the folder that is called; the kind of what it returns."""
@@ -230,10 +259,12 @@ class _Body:
         held = {k: v for k, v in self.names.items() if k.startswith("self.")} if cls else {}
         inner = _Body(self.code, module, cls, held, self.seen | {id(function)})
         inner.on_cpu, inner.left = self.on_cpu, self.left
-        inner.settings = self.settings if cls else {}
         arguments = [*zip(positional_names(function), node.args, strict=False)]
         arguments += [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg]
-        inner.devices = frozenset(name for name, value in arguments if _is_device(value, self.devices))
+        # Another configuration may be handed to a method under the name config.
+        same = is_ours(self.code, function) and all(is_config(value) for name, value in arguments if name == "config")
+        inner.settings = self.settings if cls and same else {}
+        inner.devices = {name: sure for name, value in arguments if (sure := self.device(value)) is not None}
         inner.constructor = bool(cls)
         inner.names |= {a: self.kind(value) for a, value in zip(positional_names(function), node.args, strict=False)}
         inner.walk(function.body)
@@ -352,38 +383,50 @@ def positional_names(function: ast.FunctionDef) -> list[str]:
     return [a.arg for a in function.args.args if a.arg != "self"]
 
 
-def _is_device(place: ast.expr, devices: frozenset[str]) -> bool:
-    """Whether a value is evidently a device: a text, torch.device(...), a field of the configuration, such a name.
-
-    An argument called device is often None, and the device of another tensor is the meta device too: neither moves.
-    """
-    if text := string(place):
-        return text.split(":")[0] in DEVICES
-    if isinstance(place, ast.Call):
-        return call_name(place) == "device" and any(_is_device(argument, devices) for argument in place.args[:1])
-    if isinstance(place, ast.IfExp):
-        return _is_device(place.body, devices) or _is_device(place.orelse, devices)
-    path = chain(place)
-    return (len(path) == 1 and path[0] in devices) or (path[-2:-1] == ["config"] and "device" in path[-1])
+def _surest(answers: list[bool | None]) -> bool | None:
+    """The answer that is surest: True, else False, else None."""
+    return True if True in answers else False if False in answers else None
 
 
 def constructors(code: ReachableCode) -> Iterator[Finding]:
-    """P14, P14b and P14c in the constructors of torch modules and in what they call."""
+    """P14, P14b, P14c and P14d in the constructors of torch modules and in what they call."""
     reported: set[tuple[str, int]] = set()
     left = [CALLS]
-    ours, values = classes_with_config(code), settings(code)
+    values = settings(code)
+    registered = code.auto_map.get("AutoConfig", "").split(".")[-1]
+    ours = classes_with_config(code, [cls for cls in code.models if _has_main(code, cls, registered)])
     for cls in code.torch_modules:
         module, node = code.folder.classes[cls]
         for init in node.body:
             if not isinstance(init, ast.FunctionDef) or init.name != "__init__":
                 continue
             body = _Body(code, module, cls, seen=frozenset({id(init)}), left=left)
-            body.settings = values if cls in ours else {}
+            theirs = other_config(code, node) or not is_ours(code, init) or not _takes_main(code, init, registered)
+            body.settings = {} if theirs or cls not in ours else values
             body.walk(init.body)
             for rule, where, fault, prefix in body.found:
                 if (rule, id(fault)) not in reported:
                     reported.add((rule, id(fault)))
                     yield _finding(rule, where, fault, prefix)
+
+
+def _has_main(code: ReachableCode, cls: str, registered: str) -> bool:
+    """Whether a model is built with the registered configuration: another one has settings of its own."""
+    declared = code.folder.attribute(cls, "config_class")
+    return declared is None or chain(declared)[-1:] == [registered]
+
+
+def _takes_main(code: ReachableCode, init: ast.FunctionDef, registered: str) -> bool:
+    """Whether the annotation of ``config`` is the registered class or a base of it, or no class of the folder."""
+    words = {
+        text
+        for each in parameters(init)
+        if each.arg == "config" and each.annotation is not None
+        for part in ast.walk(each.annotation)
+        if (text := part.id if isinstance(part, ast.Name) else word(part).split(".")[-1])
+    }
+    named = words & set(code.config_classes)
+    return not named or bool(named & {registered, *code.folder.lineage(registered)})
 
 
 def _finding(rule: str, module: Module, node: ast.AST, prefix: str) -> Finding:
@@ -406,5 +449,7 @@ def _finding(rule: str, module: Module, node: ast.AST, prefix: str) -> Finding:
         ),
     }[rule]
     line = located(node).lineno
-    sentence = f'{module.file}:{line}: "{prefix}{module.text(node, 80)}" {words}'
-    return Finding(rule, sentence, module.file, line, fix=cures)
+    if prefix == UNSURE:
+        words = words.replace("moves to a device in __init__", "moves to a device in __init__, where that is set")
+    sentence = f'{module.file}:{line}: "{"" if prefix == UNSURE else prefix}{module.text(node, 80)}" {words}'
+    return Finding(rule, sentence, module.file, line, fix=cures, severity=WARNING if prefix == UNSURE else ERROR)

@@ -1,7 +1,8 @@
 """What a configuration's constructor does when it is called without arguments (P15).
 
 transformers builds one so to find the differences that config.json has to hold: when a model is saved, and when a
-configuration is printed (to_diff_dict in configuration_utils.py, 4.48.3 to 5.0.0; 5.24.0 compares fields).
+configuration is printed (to_diff_dict in configuration_utils.py, measured in 4.48 to 5.19). From 5.20 on it compares
+fields, and builds none.
 """
 
 import ast
@@ -11,16 +12,22 @@ from dataclasses import dataclass, field
 from packaging.version import Version
 
 from pinfold.audit.finding import Finding
-from pinfold.audit.reachable import ReachableCode, is_none
+from pinfold.audit.reachable import ReachableCode, chain, defaults, is_none, own_nodes
 from pinfold.audit.rules.generation import releases_of
 
-LAST_BUILT = Version("5.1")  # the first release of which it is not known that it builds one
+FIRST_THAT_BUILDS_NONE = Version("5.20")
+# Builtin functions that change no table that they are given, and keep none.
+READERS = ("isinstance", "len", "bool", "dict", "list", "tuple", "set", "sorted", "str", "repr", "type")
+# Classes by their names, of which None is no instance. A name that is not listed may stand for NoneType.
+CLASSES = (  # noqa: SIM905
+    "dict list tuple set frozenset str bytes int float bool complex Mapping MutableMapping Sequence Path"
+).split()
 NONE, EMPTY = "None", "an empty table"
 
 
 def raises_without_arguments(code: ReachableCode) -> Iterator[Finding]:
     """P15: entries of a table that is empty then, and members of what is None then."""
-    affected = releases_of(code, lambda release: release < LAST_BUILT)
+    affected = releases_of(code, lambda release: release < FIRST_THAT_BUILDS_NONE)
     for cls in code.config_classes if affected else ():
         init = code.folder.method(cls, "__init__")
         if init is None or init[0] != cls:
@@ -42,11 +49,7 @@ def raises_without_arguments(code: ReachableCode) -> Iterator[Finding]:
 
 def _defaults(init: ast.FunctionDef) -> dict[str, str]:
     """Parameter -> what it is without arguments, of those that are None or an empty table."""
-    signature = init.args
-    positional = [*signature.posonlyargs, *signature.args]
-    pairs = list(zip(positional[len(positional) - len(signature.defaults) :], signature.defaults, strict=True))
-    pairs += [(a, d) for a, d in zip(signature.kwonlyargs, signature.kw_defaults, strict=True) if d is not None]
-    values = {argument.arg: _kind(default, {}) for argument, default in pairs}
+    values = {name: _kind(default, {}) for name, default in defaults(init).items()}
     return {name: kind for name, kind in values.items() if kind}
 
 
@@ -83,10 +86,18 @@ def _holds(test: ast.expr, names: dict[str, str]) -> bool | None:
         kind = names.get(test.left.id, "") if isinstance(test.left, ast.Name) else ""
         if kind and isinstance(test.ops[0], (ast.Is, ast.Eq, ast.IsNot, ast.NotEq)):
             return (kind == NONE) == isinstance(test.ops[0], (ast.Is, ast.Eq))
-    if isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id == "isinstance" and test.args:
-        named = test.args[0]
-        return False if isinstance(named, ast.Name) and names.get(named.id) == NONE else None
+    if isinstance(test, ast.Call) and chain(test.func) == ["isinstance"] and len(test.args) == 2:
+        named, classes = test.args
+        written = classes.elts if isinstance(classes, ast.Tuple) else [classes]
+        if isinstance(named, ast.Name) and names.get(named.id) == NONE and all(map(_is_class, written)):
+            return False
     return None
+
+
+def _is_class(node: ast.expr) -> bool:
+    """Whether it is a class by its name, and not that of None: type(None), NoneType and names of tables are not."""
+    last = (chain(node) or [""])[-1] if isinstance(node, (ast.Name, ast.Attribute)) else ""
+    return last in CLASSES or last.endswith("Config")
 
 
 @dataclass
@@ -99,22 +110,21 @@ class _Constructor:
     def walk(self, statements: list[ast.stmt]) -> bool:
         """Whether what comes after them is reached for sure."""
         for statement in statements:
-            if isinstance(statement, ast.If):
-                holds = _holds(statement.test, self.names)
-                if holds is None:
-                    self.expressions(statement.test)
-                    self.forget(statement)
-                elif not self.walk(statement.body if holds else statement.orelse):
+            holds = _holds(statement.test, self.names) if isinstance(statement, ast.If) else None
+            if isinstance(statement, ast.If) and holds is not None:
+                if not self.walk(statement.body if holds else statement.orelse):
                     return False
-            elif isinstance(statement, (ast.Return, ast.Raise)):
+                continue
+            if isinstance(statement, (ast.Return, ast.Raise)):
                 return False
-            elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
+            if isinstance(statement, (ast.Assign, ast.AnnAssign)):
                 self.assign(statement)
-            elif isinstance(statement, ast.Expr):
-                self.expressions(statement.value)
-                self.forget(statement)
-            else:
-                self.forget(statement)
+                continue
+            if isinstance(statement, (ast.If, ast.Expr)):
+                self.expressions(statement.test if isinstance(statement, ast.If) else statement.value)
+            self.forget(statement)
+            if any(isinstance(node, (ast.Return, ast.Raise)) for node in own_nodes(ast.Module([statement], []))):
+                return False
         return True
 
     def assign(self, statement: ast.Assign | ast.AnnAssign) -> None:
@@ -123,16 +133,25 @@ class _Constructor:
             return
         self.expressions(statement.value)
         kind = _kind(statement.value, self.names)
+        known = set(self.names)
+        self.forget(statement.value)
+        shared = kind == EMPTY and known != set(self.names)  # two names of one table, which either may fill
         for target in targets:
             if isinstance(target, ast.Name):
                 self.names.pop(target.id, None)
-                self.names |= {target.id: kind} if kind else {}
+                self.names |= {target.id: kind} if kind and not shared and len(targets) == 1 else {}
             else:
                 self.forget(target)
 
     def forget(self, node: ast.AST) -> None:
-        """What a node assigns or changes: names it binds, and tables of which it calls a method or sets an entry."""
+        """What a node assigns or changes: names it binds, and tables of which it calls a method or sets an entry.
+
+        A table that is handed to a call, or gets another name, may be filled there.
+        """
+        only_read = set(_only_read(node))
         for inner in ast.walk(node):
+            if isinstance(inner, ast.Name) and inner not in only_read and self.names.get(inner.id) == EMPTY:
+                self.names.pop(inner.id)
             if isinstance(inner, ast.Name) and not isinstance(inner.ctx, ast.Load):
                 self.names.pop(inner.id, None)
             elif isinstance(inner, (ast.Subscript, ast.Attribute)) and isinstance(inner.value, ast.Name):
@@ -164,6 +183,27 @@ class _Constructor:
                 if child.arg is None and isinstance(child.value, ast.Name) and self.names.get(child.value.id) == NONE:
                     self.faults.append((node, child.value.id, NONE))
                 self.expressions(child.value)
+
+
+def _only_read(node: ast.AST) -> Iterator[ast.AST]:
+    """Names below a node whose value goes nowhere: conditions, entries that are read, copies."""
+    for inner in ast.walk(node):
+        if isinstance(inner, (ast.Subscript, ast.Attribute)):
+            yield inner.value
+        elif isinstance(inner, ast.Compare):
+            yield from (inner.left, *inner.comparators)
+        elif isinstance(inner, ast.UnaryOp):
+            yield inner.operand
+        elif isinstance(inner, ast.BoolOp):  # of `table or {}` an empty table is not the value
+            yield from inner.values[:-1] if isinstance(inner.op, ast.Or) else ()
+        elif isinstance(inner, (ast.If, ast.IfExp, ast.While, ast.Assert)):
+            yield inner.test
+        elif isinstance(inner, ast.keyword) and inner.arg is None:
+            yield inner.value
+        elif isinstance(inner, ast.Dict):
+            yield from (value for key, value in zip(inner.keys, inner.values, strict=True) if key is None)
+        elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name) and inner.func.id in READERS:
+            yield from inner.args
 
 
 def _of_every_object(node: ast.Subscript | ast.Attribute) -> bool:

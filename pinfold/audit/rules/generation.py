@@ -14,11 +14,21 @@ from collections.abc import Callable, Iterator
 from packaging.version import Version
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
-from pinfold.audit.reachable import ReachableCode, assignments, call_name, calls, is_self_attribute, string
+from pinfold.audit.reachable import (
+    ReachableCode,
+    assignments,
+    call_name,
+    calls,
+    defaults,
+    is_self_attribute,
+    parameters,
+    string,
+)
 from pinfold.folder.releases import every_minor
 
 RENAMED = Version("5.24")  # the first release that passes ``cache``
 ASKS_FOR_LAYERS = Version("4.56")  # the first that makes a cache by the configuration
+FIVE = Version("5")
 SLICES = Version("4.54")  # the first that slices the ids of a model without a cache
 CACHES = ("past_key_values", "cache", "cache_params")
 OLDER_FIELDS = ("past_key_values", "cache_params")
@@ -41,23 +51,41 @@ def cache_names(code: ReachableCode) -> Iterator[Finding]:
         yield from _own_inputs(code, cls)
         if takes:
             yield from _one_name(code, cls, owner, forward, takes)
-        elif (
-            not takes
-            and not code.folder.method(cls, "prepare_inputs_for_generation")
-            and not _says_no_cache(code, cls)
-        ):
-            affected = releases_of(code, lambda release: release >= SLICES)
-            if affected:
-                yield code.finding(
-                    "P26",
-                    f"{cls}.forward takes no cache, but its configuration does not say so. generate of transformers "
-                    "4.54 and later then passes only the last token, and other text is written.",
-                    owner,
-                    forward,
-                    fix="Set use_cache=False in the configuration class: def __init__(self, ..., use_cache=False, "
-                    "**kwargs) and self.use_cache = use_cache.",
-                    releases=affected,
-                )
+        elif not code.folder.method(cls, "prepare_inputs_for_generation"):
+            yield from _no_cache(code, cls, owner, forward)
+
+
+def _no_cache(code: ReachableCode, cls: str, owner: str, forward: ast.FunctionDef) -> Iterator[Finding]:
+    """P26: a forward that keeps no past, and settings that do not say so where generate looks.
+
+    Measured: generate takes use_cache from generation_config.json alone, where that file is there. Else 4.54.1 to
+    4.57.6 take it from the configuration, and so from its class, and 5.0.0 to 5.24.0 from config.json alone.
+    """
+    stored = next((name for name in ("generation_config.json", "config.json") if name in code.configs), "")
+    in_class = _says_no_cache(code)
+    if code.configs.get(stored, {}).get("use_cache") is False or (in_class and not stored):
+        return
+    by_class = in_class and stored == "config.json" and "use_cache" not in code.configs[stored]
+    since, which = (FIVE, "5.0") if by_class else (SLICES, "4.54")
+    affected = releases_of(code, lambda release: release >= since)
+    words, fix = "its configuration does not say so", ""
+    if in_class:
+        words = f"its configuration class alone says so, and not {stored}"
+    else:
+        fix = "Set use_cache=False in the configuration class: def __init__(self, ..., use_cache=False, **kwargs) and "
+        fix += "self.use_cache = use_cache. "
+    if stored:
+        fix += f'Write "use_cache": false into {stored}; save_pretrained does so, where the class has that default.'
+    if affected:
+        yield code.finding(
+            "P26",
+            f"{cls}.forward takes no cache, but {words}. generate of transformers {which} and later then passes only "
+            "the last token, and other text is written.",
+            owner,
+            forward,
+            fix=fix.strip(),
+            releases=affected,
+        )
 
 
 def _not_taken(code: ReachableCode, cls: str, owner: str, forward: ast.FunctionDef) -> Iterator[Finding]:
@@ -97,7 +125,8 @@ def _own_inputs(code: ReachableCode, cls: str) -> Iterator[Finding]:
     taken = function.args.kwarg
     fix = "Take past_key_values=None, cache=None and **kwargs there, and use the one that is given."
     hands_on = [call for call in calls(function) if call_name(call) == "prepare_inputs_for_generation"]
-    by_place = [call for call in hands_on if len(call.args) > 1]
+    # GenerationMixin.prepare_inputs_for_generation(self, input_ids) has the object before the ids; super() has it not.
+    by_place = [call for call in hands_on if len(call.args) - any(_is_name(a, "self") for a in call.args[:1]) > 1]
     if by_place:
         fix = "Give it past_key_values=past_key_values, by its name."
         effect = "its second argument is another one there, and it raises a TypeError."
@@ -227,11 +256,13 @@ def releases_of(code: ReachableCode, concerned: Callable[[Version], bool]) -> tu
 
 def sets_up_cache(code: ReachableCode) -> bool:
     """Whether generate makes a cache for some class of the folder, for which it reads the configuration's layers."""
+    if code.configs.get("config.json", {}).get("use_cache") is False:
+        return False
     return any(
         generates(code, cls)
         and not code.folder.method(cls, "generate")
         and not code.folder.method(cls, "_supports_default_dynamic_cache")
-        and not _says_no_cache(code, cls)
+        and not _says_no_cache(code)
         for cls in code.models
         if not code.folder.is_stock(cls)
     )
@@ -254,7 +285,7 @@ def _taken(code: ReachableCode, cls: str, forward: ast.FunctionDef) -> set[str]:
 
 
 def _arguments(forward: ast.FunctionDef) -> set[str]:
-    return {a.arg for a in (*forward.args.posonlyargs, *forward.args.args, *forward.args.kwonlyargs)}
+    return {argument.arg for argument in parameters(forward)}
 
 
 def _mentions(code: ReachableCode, name: str) -> bool:
@@ -273,20 +304,12 @@ def _mentions(code: ReachableCode, name: str) -> bool:
     return False
 
 
-def _says_no_cache(code: ReachableCode, cls: str) -> bool:
-    """Whether the configuration sets use_cache to False, in its class or in config.json."""
-    if code.configs.get("config.json", {}).get("use_cache") is False:
-        return True
+def _says_no_cache(code: ReachableCode) -> bool:
+    """Whether the configuration's class sets use_cache to False."""
     for config in code.config_classes:
         node = code.folder.classes[config][1]
         for function in (n for n in ast.walk(node) if isinstance(n, ast.FunctionDef)):
-            arguments = function.args
-            positional = [*arguments.posonlyargs, *arguments.args]
-            pairs: list[tuple[ast.arg, ast.expr | None]] = list(
-                zip(reversed(positional), reversed(arguments.defaults), strict=False)
-            )
-            pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-            if any(argument.arg == "use_cache" and _is_false(value) for argument, value in pairs):
+            if _is_false(defaults(function).get("use_cache")):
                 return True
         for part in ast.walk(node):
             for target, value in assignments(part):

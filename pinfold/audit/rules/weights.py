@@ -1,5 +1,6 @@
 """Rules about weights, read from headers (P19); data is read only where two tensors may be one."""
 
+import ast
 import hashlib
 import os
 from collections.abc import Iterator
@@ -70,6 +71,7 @@ def _twins(headers: dict[Path, Header], code: ReachableCode | None) -> Iterator[
                 stored = _Stored(path, header.data_start, tensor)
                 groups.setdefault((tensor.dtype, tensor.shape), []).append(stored)
     budget = COMPARED
+    copies = _Copies.read(code) if code else None
     for group in (group for group in groups.values() if len(group) > 1):
         suspects = [group]
         for limit in (4096, None):  # the first page, which differs in nearly all, and only then the whole
@@ -88,7 +90,7 @@ def _twins(headers: dict[Path, Header], code: ReachableCode | None) -> Iterator[
             trained = equal[0].looks_trained()
             for other in names[1:]:
                 words = f"{names[0]} and {other} hold identical data"
-                if trained and code and _copied(code, (names[0], other)):
+                if trained and copies and copies.may_be(names[0], other):
                     words += (
                         "; that is right where the code makes one as a copy of the other. Where they are tied, store"
                     )
@@ -99,18 +101,34 @@ def _twins(headers: dict[Path, Header], code: ReachableCode | None) -> Iterator[
                     yield Finding("P19c", f"{words}; that is normal only for initial values.", severity=WARNING)
 
 
-def _copied(code: ReachableCode, names: tuple[str, str]) -> bool:
-    """Whether the code may make one as a copy of the other: a buffer, as a moving average begins, or a teacher."""
-    buffers = {name for own in code.buffers.values() for name in own}
-    if any(name.rpartition(".")[2] in buffers for name in names):
-        return True
-    every = [call for module in code.modules for call in calls(module.tree)]
-    pairs = [
-        call for call in every if call_name(call) == "zip"
-    ]  # zip(a.parameters(), b.parameters()), as a teacher has
-    return any(call_name(call) in COPIES for call in every) or any(
-        sum(call_name(inner) in ("parameters", "named_parameters") for inner in calls(pair)) > 1 for pair in pairs
-    )
+@dataclass(frozen=True)
+class _Copies:
+    """Whether the code may make one tensor as a copy of another: a buffer, as a moving average begins, or a teacher.
+
+    Args:
+        buffers: the names of all buffers. whole: whether some call makes modules alike. It is asked for each pair of
+            tensors, and walks all code, so both are found once.
+    """
+
+    buffers: frozenset[str]
+    whole: bool
+
+    @classmethod
+    def read(cls, code: ReachableCode) -> "_Copies":
+        every = [call for module in code.modules for call in calls(module.tree)]
+        # zip(a.parameters(), b.parameters()), as a teacher has
+        whole = any(call_name(call) in COPIES or _joins_parameters(call) for call in every)
+        return cls(frozenset(name for own in code.buffers.values() for name in own), whole)
+
+    def may_be(self, first: str, second: str) -> bool:
+        """Whether one of two tensors, by their names, may be made so."""
+        return self.whole or bool({name.rpartition(".")[2] for name in (first, second)} & self.buffers)
+
+
+def _joins_parameters(call: ast.Call) -> bool:
+    if call_name(call) != "zip":
+        return False
+    return sum(call_name(inner) in ("parameters", "named_parameters") for inner in calls(call)) > 1
 
 
 @dataclass(frozen=True)
