@@ -43,7 +43,7 @@ FAULTS = {
     "P14b": ("P14b.tensor", "a plain tensor attribute"),
     "P14c": ("P14c.nested", "from_pretrained in __init__"),
     "P14d": ("P14d.to", "a move to a device in __init__"),
-    "P15": ("P15.never_set", "the configuration's fields"),
+    "P15": ("P15.never_set:constructor", "the configuration's fields"),
     "P16": ("P16.missing", "config_class"),
     "P17": ("P17.gamma", "gamma or beta in a parameter's name"),
     "P20": ("P20.dtype", "torch_dtype"),

@@ -136,6 +136,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from init_rules.in_place(code, initialisation)
     yield from constructor_rules.constructors(code)
     yield from config_rules.config_class(code)
+    yield from config_rules.own_constructor(code)
     yield from default_rules.raises_without_arguments(code)
     yield from model_rules.config_class(code)
     yield from model_rules.parameter_names(code)

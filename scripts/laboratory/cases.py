@@ -203,6 +203,12 @@ _constructs(
     '        self.scale = torch.arange(1, 9, device="cpu")\n',
     SCALED,
 )
+_constructs(
+    "P14b.linspace",
+    "        self.scale = torch.linspace(1, 8, 8)\n",
+    '        self.scale = torch.linspace(1, 8, 8, device="cpu")\n',
+    SCALED,
+)
 _constructs("P14d.to", '        self.to("cpu")\n', "")
 _constructs("P14d.part_to", '        self.inner.to("cpu")\n', "")
 _constructs("P14d.part_cpu", "        self.inner.cpu()\n", "")
@@ -464,33 +470,34 @@ _case(
     ),
     settings={"scales": {"first": 2}},
 )
-_case(
-    "P15.never_set",
-    (C, "        self.width = 8\n", ""),
-    right=(
-        (C, LAST_SET, LAST_SET + "        self.width = 8\n"),
-        (M, POST, "        self.width = config.width\n" + POST),
-    ),
+READS_IN_FORWARD = "        return CausalLMOutputWithPast(logits="
+
+
+def _field(name: str, cured: str, *right: Edit) -> None:
+    """A field that the model reads, in its constructor and in forward, and that no configuration has by itself."""
+    set_it, read = right[:1], f"config.{name}"
+    for where, line, mark in (
+        ("constructor", "        self.kept = {}\n", POST),
+        ("forward", "        self.kept = {}\n", READS_IN_FORWARD),
+    ):
+        owner = "self." * (where == "forward")
+        kind = {"width": "never_set", "pad_token_id": "set_before_5", "max_length": "of_generation"}[name]
+        if set_it:  # the cure is to set it
+            edits = (*set_it, (M, mark, line.format(f"{owner}{read}") + mark))
+            _case(f"P15.{kind}:{where}", (C, cured, ""), right=edits)
+        else:  # to read it with a default
+            reads = f'getattr({owner}config, "{name}", {cured})'
+            _case(f"P15.{kind}:{where}", (M, reads, f"{owner}{read}"), right=((M, mark, line.format(reads) + mark),))
+
+
+_field("width", "        self.width = 8\n", (C, LAST_SET, LAST_SET + "        self.width = 8\n"))
+_field(
+    "pad_token_id",
+    "        self.pad_token_id = None\n",
+    (C, LAST_SET, LAST_SET + "        self.pad_token_id = None\n"),
 )
-for _field, _value in (
-    ("pad_token_id", "None"),
-    ("is_decoder", "False"),
-    ("torchscript", "False"),
-):
-    _case(
-        f"P15.set_before_5:{_field}",
-        (C, f"        self.{_field} = {_value}\n", ""),
-        right=(
-            (C, LAST_SET, LAST_SET + f"        self.{_field} = {_value}\n"),
-            (M, POST, f"        self.kept = config.{_field}\n" + POST),
-        ),
-    )
-for _field, _value in (("max_length", "20"), ("temperature", "1.0"), ("num_beams", "1")):
-    _case(  # transformers 5 refuses them as fields of a configuration
-        f"P15.of_generation:{_field}",
-        (M, f'getattr(config, "{_field}", {_value})', f"config.{_field}"),
-        right=((M, POST, f'        self.kept = getattr(config, "{_field}", {_value})\n' + POST),),
-    )
+_field("max_length", "20")
+_case("P15.kwargs_not_passed_on", (C, ", **kwargs)", ")"))
 _case(
     "P15.own_constructor_reads_base",
     (C, 'getattr(self, "forced_bos_token_id", None)', "self.forced_bos_token_id"),
@@ -855,12 +862,14 @@ _case(
     "P22b.class",
     files={"tokenizer.json": WORDS, "tokenizer_config.json": TOKENIZER + "}"},
     faulty_files={"tokenizer_config.json": '{"tokenizer_class": "TokenizersBackend", "unk_token": "[UNK]"}'},
+    settings={"tokenizer_class": "PreTrainedTokenizerFast"},
     loads="AutoTokenizer",
 )
 _case(
     "P22b.list",
     files={"tokenizer.json": WORDS, "tokenizer_config.json": TOKENIZER + ', "additional_special_tokens": ["<x>"]}'},
     faulty_files={"tokenizer_config.json": TOKENIZER + ', "extra_special_tokens": ["<x>"]}'},
+    settings={"tokenizer_class": "PreTrainedTokenizerFast"},
     loads="AutoTokenizer",
 )
 _case(

@@ -59,7 +59,7 @@ def main() -> int:
         action="store_true",
         help="compare with the table instead of writing it; also with --case or --release",
     )
-    parser.add_argument("--case", nargs="+", choices=CASES, help="only these; nothing is written")
+    parser.add_argument("--case", nargs="+", choices=CASES, help="only these; the others stay as the table has them")
     parser.add_argument("--release", nargs="+", help="only these releases; nothing is written")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="releases at the same time")
     options = parser.parse_args()
@@ -78,7 +78,12 @@ def main() -> int:
         other = [line for name in names for line in differences(name, table[name], releases)]
         print("\n".join(other) or f"as {TABLE.name} says")
         return int(bool(other or wrong))
-    if not (options.case or options.release or wrong):
+    if not (options.release or wrong):
+        before = json.loads(TABLE.read_text(encoding="utf-8")) if TABLE.exists() else {}
+        if before.get("releases") == releases:  # the others stay as they were measured
+            table = {name: table.get(name, before["cases"].get(name)) for name in CASES}
+        if None in table.values() or set(table) != set(CASES):
+            raise SystemExit("not written: some cases were not measured in these releases; run it without --case")
         TABLE.write_text(json.dumps({"releases": releases, "cases": table}, indent=1) + "\n", encoding="utf-8")
     return int(bool(wrong))
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pinfold.audit.finding import Finding
 from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import FUNCTIONS, ReachableCode, assignments, call_name, calls, chain, string
-from pinfold.audit.rules.generation import _says_no_cache as says_no_cache
-from pinfold.audit.rules.generation import generates
+from pinfold.audit.rules.generation import generates, says_no_cache
 
 CACHES = ("past_key_values", "past_key_value", "cache", "layer_past", "past")
 WRITES_TEXT = (
@@ -28,7 +27,7 @@ def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
     for cls in code.models:
         if code.folder.is_stock(cls) or not writes_text(code, cls) or code.folder.method(cls, "generate"):
             continue
-        if says_no_cache(code, cls) or code.folder.method(cls, "_supports_default_dynamic_cache"):
+        if _keeps_none(code) or code.folder.method(cls, "_supports_default_dynamic_cache"):
             continue
         for name in ("forward", "prepare_inputs_for_generation"):
             definition = code.folder.method(cls, name)
@@ -50,6 +49,10 @@ def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
                     case=case,
                 )
                 break
+
+
+def _keeps_none(code: ReachableCode) -> bool:
+    return says_no_cache(code) or code.configs.get("config.json", {}).get("use_cache") is False
 
 
 def writes_text(code: ReachableCode, cls: str) -> bool:

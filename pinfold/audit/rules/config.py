@@ -4,9 +4,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from packaging.version import Version
-
 from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
     ReachableCode,
     argument,
@@ -17,13 +16,13 @@ from pinfold.audit.reachable import (
     defaults,
     is_config,
     is_self_attribute,
+    own_nodes,
     parameters,
     string,
 )
-from pinfold.audit.rules.generation import ASKS_FOR_LAYERS, releases_of, sets_up_cache
-from pinfold.folder.model_folder import Module
+from pinfold.audit.rules.generation import sets_up_cache
+from pinfold.folder.model_folder import Module, located
 
-FIVE = Version("5")
 # Settings of rotary positions, which transformers 5 keeps as rope_parameters. Set to None after super().__init__, they
 # are lost when the configuration is saved and read again (5.24.0); passed on, they stay (4.48.3 to 5.24.0).
 ROPE = ("rope_scaling", "rope_parameters")
@@ -88,10 +87,10 @@ def _arguments(code: ReachableCode, cls: str) -> Iterator[Finding]:
         if each.arg not in defaults(init):
             yield _lacks_default(code, cls, each.arg, each)
     if signature.kwarg is None:
-        yield code.finding("P15", f"{cls}.__init__: no **kwargs.", cls, init, fix=_PASS_ON)
+        yield code.finding("P15", f"{cls}.__init__: no **kwargs.", cls, init, fix=_PASS_ON, case="P15.no_kwargs")
     elif not any(isinstance(n, ast.Name) and n.id == signature.kwarg.arg for n in ast.walk(init)):
         words = f"{cls}.__init__: **{signature.kwarg.arg} is not passed on."
-        yield code.finding("P15", words, cls, init, fix=_PASS_ON)
+        yield code.finding("P15", words, cls, init, fix=_PASS_ON, case="P15.kwargs_not_passed_on")
 
 
 _PASS_ON = "Take **kwargs and end with super().__init__(**kwargs): it carries labels, dtype and auto_map."
@@ -99,7 +98,8 @@ _PASS_ON = "Take **kwargs and end with super().__init__(**kwargs): it carries la
 
 def _lacks_default(code: ReachableCode, cls: str, name: str, node: ast.AST) -> Finding:
     words = f'{cls}.__init__: parameter "{name}" has no default.'
-    return code.finding("P15", words, cls, node, fix="transformers builds it without arguments; give it one.")
+    fix = "transformers builds it without arguments; give it one."
+    return code.finding("P15", words, cls, node, fix=fix, case="P15.no_default")
 
 
 def _attributes(code: ReachableCode) -> Iterator[Finding]:
@@ -123,7 +123,8 @@ def _attributes(code: ReachableCode) -> Iterator[Finding]:
             "P15",
             f"{named}.__init__: {layers} is read by generate but never set.",
             named,
-            releases=releases_of(code, lambda release: release >= ASKS_FOR_LAYERS),
+            releases=harmed("P15.layers_never_set", code.lowest_version),
+            case="P15.layers_never_set",
             fix=f"Set it, or name the field that holds it in the body of {named}: "
             f'attribute_map = {{"{layers}": "..."}}.',
         )
@@ -136,8 +137,9 @@ def _attributes(code: ReachableCode) -> Iterator[Finding]:
             reported.add(name)
             here = f"{module.file}:{node.lineno}: "
             before_5, fix = name in SET_BEFORE_5, _to_have(name, module, node)
-            affected = releases_of(code, lambda release: release >= FIVE) if before_5 else ()
-            if before_5 and not affected:
+            case, where = _case(name, module, node)
+            affected = harmed(case, code.lowest_version)
+            if not affected:
                 continue
             yield Finding(
                 "P15",
@@ -147,7 +149,45 @@ def _attributes(code: ReachableCode) -> Iterator[Finding]:
                 fix=f"{fix}; transformers 4 sets it, and 5 does not." if before_5 else f"{fix}.",
                 releases=affected,
                 severity=WARNING if composite or name in stored else ERROR,
+                case=case,
+                where=where,
             )
+
+
+def _case(name: str, module: Module, read: ast.AST) -> tuple[str, str]:
+    """The laboratory's case of a field that is read and not set, and where the read runs, if that is not sure."""
+    line = located(read).lineno
+    around = [
+        node
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.FunctionDef) and node.lineno <= line <= (node.end_lineno or node.lineno)
+    ]
+    function = max(around, key=lambda node: node.lineno).name if around else "__init__"
+    by_base = "P15.of_generation" if name in OF_GENERATE else "P15.set_before_5"
+    case = by_base if name in SET_BEFORE_5 else "P15.never_set"
+    if function == "forward":
+        return f"{case}:forward", ""
+    return f"{case}:constructor", "" if function == "__init__" else f"where {function} reads it"
+
+
+def own_constructor(code: ReachableCode) -> Iterator[Finding]:
+    """P15: a constructor that reads what the base class of transformers 4 has set, and that of 5 does not."""
+    affected = harmed("P15.own_constructor_reads_base", code.lowest_version)
+    for cls in code.config_classes if affected and not any(map(code.folder.is_stock, code.config_classes)) else ():
+        init = code.folder.method(cls, "__init__")
+        own = set().union(*(_set_by(code.folder.classes[o][1]) or SET_BEFORE_5 for o in code.folder.lineage(cls)))
+        for node in own_nodes(init[1]) if init and init[0] == cls else ():
+            if is_self_attribute(node) and isinstance(node.ctx, ast.Load) and node.attr in SET_BEFORE_5 - own:
+                yield code.finding(
+                    "P15",
+                    f"{cls}.__init__ reads self.{node.attr}, which transformers 4 sets, and 5 does not.",
+                    cls,
+                    node,
+                    fix=f'Read it with a default, getattr(self, "{node.attr}", None).',
+                    releases=affected,
+                    case="P15.own_constructor_reads_base",
+                )
+                break
 
 
 def _to_have(name: str, module: Module, read: ast.Attribute | ast.Call) -> str:

@@ -4,11 +4,12 @@ Only what is evidently a tensor is judged: what torch makes, a parameter, a buff
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
     FUNCTIONS,
     ReachableCode,
@@ -19,6 +20,7 @@ from pinfold.audit.reachable import (
     is_config,
     is_none,
     is_self_attribute,
+    makes,
     parameters,
     string,
     word,
@@ -42,11 +44,34 @@ PLAIN_ATTRIBUTES = {"shape", "dtype", "device", "ndim", "requires_grad", "layout
 DEVICES = {"cuda", "cpu", "mps", "xpu", "npu", "hpu", "musa", "mlu"}
 READERS = {"item", "tolist", "numpy", "__bool__", "__float__", "__int__"}
 META, PARAMETER, CPU = "meta", "parameter", "cpu"  # without values; likewise, but known to loading; with values
-NOWHERE = (META, PARAMETER)
+LINSPACE = "linspace"  # without values in the first releases of 5 only: later ones make it on the CPU
+NOWHERE = (META, PARAMETER, LINSPACE)
+FAULTS = {
+    "P14": "P14.item",
+    "P14b": "P14b.tensor",
+    "P14c": "P14c.nested",
+    "P14d": "P14d.to",
+}  # cases of the laboratory
 UNSURE = "unsure"  # of a move to a device that the configuration may leave open
 CALLS = 500  # functions entered in one audit: a bound for code that is made to branch without end
 # Objects whose from_pretrained makes no model.
 NO_MODEL = ("Config", "Tokenizer", "TokenizerFast", "Processor", "FeatureExtractor", "ProcessorFast")
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """What is wrong at a node.
+
+    Args:
+        prefix: of the code that a message quotes, or UNSURE. case: of the laboratory. where: on which condition.
+    """
+
+    rule: str
+    module: Module
+    node: ast.AST
+    prefix: str = ""
+    case: str = ""
+    where: str = ""
 
 
 @dataclass
@@ -64,7 +89,7 @@ class _Body:
     cls: str
     names: dict[str, str | None] = field(default_factory=dict)
     seen: frozenset = frozenset()
-    found: list[tuple[str, Module, ast.AST, str]] = field(default_factory=list)
+    found: list[_Fault] = field(default_factory=list)
     returned: str | None = None
     on_cpu: int = 0
     constructor: bool = True
@@ -72,6 +97,10 @@ class _Body:
     known: dict[int, str | None] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     devices: dict[str, bool] = field(default_factory=dict)
+    where: str = ""  # the condition, which the settings do not decide, under which the statement at hand runs
+
+    def fault(self, rule: str, node: ast.AST, prefix: str = "", case: str = "") -> None:
+        self.found.append(_Fault(rule, self.module, node, prefix, case, self.where))
 
     def walk(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
@@ -83,11 +112,15 @@ class _Body:
         if isinstance(node, (ast.If, ast.While)):
             self.expressions(node.test)
             holds = decide(node.test, self.settings) if isinstance(node, ast.If) else None
+            around, condition = self.where, self.module.text(node.test, 60)
             if holds is not False and not any("meta" in word(n) for n in ast.walk(node.test)):
                 self.truth(node.test)
+                self.where = around or f"where {condition}" * (holds is None)
                 self.walk(node.body)
             if holds is not True:
+                self.where = around or f"unless {condition}" * (holds is None)
                 self.walk(node.orelse)
+            self.where = around
         elif isinstance(node, (ast.For, ast.AsyncFor)):
             self.expressions(node.iter)
             self.loop(node.target, node.iter)
@@ -117,8 +150,8 @@ class _Body:
             self.returned = self.returned or self.kind(node.value)
         for target, value in assignments(node):
             kind = self.kind(value) if value is not None else None
-            if is_self_attribute(target) and self.constructor and self.holds(value) == META:
-                self.found.append(("P14b", self.module, node, ""))
+            if is_self_attribute(target) and self.constructor and (held := self.holds(value)) in (META, LINSPACE):
+                self.fault("P14b", node, case="P14b.linspace" * (held == LINSPACE))
             self.bind(target, kind)
             if isinstance(target, ast.Name) and value is not None:
                 sure = self.device(value)
@@ -152,15 +185,17 @@ class _Body:
     def holds(self, value: ast.expr | None) -> str | None:
         """The kind of a value, or of what a list, tuple or table of it holds."""
         if isinstance(value, (ast.List, ast.Tuple, ast.Set)):
-            return META if any(self.holds(e) == META for e in value.elts) else None
+            return self.any_of(value.elts, self.holds)
         if isinstance(value, ast.Dict):
-            return META if any(self.holds(e) == META for e in value.values) else None
+            return self.any_of(value.values, self.holds)
         if isinstance(value, (ast.ListComp, ast.SetComp, ast.GeneratorExp)):
             return self.holds(value.elt)
         if isinstance(value, ast.IfExp):
             decided = decide(value.test, self.settings)
             parts = [*[value.body] * (decided is not False), *[value.orelse] * (decided is not True)]
-            return META if META in map(self.holds, parts) else None
+            if any(makes(part, "Parameter") or makes(part, "Buffer") for part in parts):
+                return None  # as a rule the branch that is taken
+            return self.any_of(parts, self.holds)
         return self.kind(value)
 
     def registered(self) -> set[str]:
@@ -196,17 +231,18 @@ class _Body:
         else:
             reads = False
         if reads:
-            self.found.append(("P14", self.module, node, ""))
+            of_linspace = any(self.kind(part) == LINSPACE for part in (getattr(func, "value", None), *node.args[:1]))
+            self.fault("P14", node, case="P14.linspace_item" * of_linspace)
         if self.constructor and isinstance(func, ast.Attribute) and (sure := self.moves(name, node)) is not None:
             own = chain(func.value)[:1] == ["self"] and chain(func.value)[1:2] != ["config"]
             if not (own and self.cls and self.code.folder.method(self.cls, name)):
                 kind = self.kind(func.value)
                 if kind in NOWHERE or (own and kind != CPU):
-                    self.found.append(("P14d", self.module, node, "" if sure else UNSURE))
+                    self.fault("P14d", node, "" if sure else UNSURE)
         if name == "from_pretrained" and isinstance(func, ast.Attribute):
             owner = call_name(func.value) if isinstance(func.value, ast.Call) else (chain(func.value) or [""])[-1]
             if not owner.endswith(NO_MODEL):
-                self.found.append(("P14c", self.module, node, ""))
+                self.fault("P14c", node)
         self.enter(node)
 
     def moves(self, name: str, node: ast.Call) -> bool | None:
@@ -258,7 +294,7 @@ class _Body:
         module, function = target
         held = {k: v for k, v in self.names.items() if k.startswith("self.")} if cls else {}
         inner = _Body(self.code, module, cls, held, self.seen | {id(function)})
-        inner.on_cpu, inner.left = self.on_cpu, self.left
+        inner.on_cpu, inner.left, inner.where = self.on_cpu, self.left, self.where
         arguments = [*zip(positional_names(function), node.args, strict=False)]
         arguments += [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg]
         # Another configuration may be handed to a method under the name config.
@@ -283,7 +319,7 @@ class _Body:
             elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
                 pending.append(node.operand)
             elif isinstance(node, ast.expr) and self.kind(node) in NOWHERE:
-                self.found.append(("P14", self.module, node, "if "))
+                self.fault("P14", node, "if ")
                 return
 
     def kind(self, node: ast.AST | None) -> str | None:
@@ -308,13 +344,14 @@ class _Body:
             return None if isinstance(node.ops[0], identity) else self.any_of([node.left, *node.comparators])
         if isinstance(node, ast.IfExp):
             kinds = {self.kind(node.body), self.kind(node.orelse)}
-            return next((kind for kind in (META, PARAMETER, CPU) if kind in kinds), None)
+            return next((kind for kind in (META, PARAMETER, LINSPACE, CPU) if kind in kinds), None)
         return self.result(node) if isinstance(node, ast.Call) else None
 
-    def any_of(self, nodes: list[ast.expr]) -> str | None:
-        """What is computed from tensors."""
-        kinds = {self.kind(node) for node in nodes}
-        return META if kinds & set(NOWHERE) else CPU if CPU in kinds else None
+    def any_of(self, nodes: list[ast.expr], kind: Callable[[ast.expr], str | None] | None = None) -> str | None:
+        """What is computed from tensors, or holds them."""
+        kinds = {(kind or self.kind)(node) for node in nodes}
+        values = META in kinds or (PARAMETER in kinds and kind is None)
+        return META if values else next((each for each in (LINSPACE, CPU) if each in kinds), None)
 
     def attribute(self, node: ast.Attribute) -> str | None:
         if node.attr in PLAIN_ATTRIBUTES:
@@ -350,7 +387,9 @@ class _Body:
         device = next((k.value for k in node.keywords if k.arg == "device"), None)
         if self.on_cpu or self.is_cpu(device):
             return CPU
-        return META if device is None or is_none(device) or string(device) == "meta" else None
+        if string(device) == "meta" or not (device is None or is_none(device)):
+            return META if string(device) == "meta" else None
+        return LINSPACE if call_name(node) == "linspace" else META
 
     def is_cpu(self, node: ast.AST | None) -> bool:
         """ "cpu" or torch.device("cpu")."""
@@ -404,10 +443,10 @@ def constructors(code: ReachableCode) -> Iterator[Finding]:
             theirs = other_config(code, node) or not is_ours(code, init) or not _takes_main(code, init, registered)
             body.settings = {} if theirs or cls not in ours else values
             body.walk(init.body)
-            for rule, where, fault, prefix in body.found:
-                if (rule, id(fault)) not in reported:
-                    reported.add((rule, id(fault)))
-                    yield _finding(rule, where, fault, prefix)
+            for fault in body.found:
+                if (fault.rule, id(fault.node)) not in reported:
+                    reported.add((fault.rule, id(fault.node)))
+                    yield _finding(fault, code.lowest_version)
 
 
 def _has_main(code: ReachableCode, cls: str, registered: str) -> bool:
@@ -429,7 +468,7 @@ def _takes_main(code: ReachableCode, init: ast.FunctionDef, registered: str) -> 
     return not named or bool(named & {registered, *code.folder.lineage(registered)})
 
 
-def _finding(rule: str, module: Module, node: ast.AST, prefix: str) -> Finding:
+def _finding(fault: _Fault, lowest: tuple[int, int]) -> Finding:
     words, cures = {
         "P14": (
             "reads a tensor value in __init__ and fails on the meta device in transformers 5.",
@@ -447,9 +486,19 @@ def _finding(rule: str, module: Module, node: ast.AST, prefix: str) -> Finding:
             "loads a pretrained model in __init__: it fails on the meta device in transformers 5.",
             "Build it from a configuration; its weights are part of this checkpoint.",
         ),
-    }[rule]
-    line = located(node).lineno
-    if prefix == UNSURE:
+    }[fault.rule]
+    module, line = fault.module, located(fault.node).lineno
+    if fault.prefix == UNSURE:
         words = words.replace("moves to a device in __init__", "moves to a device in __init__, where that is set")
-    sentence = f'{module.file}:{line}: "{"" if prefix == UNSURE else prefix}{module.text(node, 80)}" {words}'
-    return Finding(rule, sentence, module.file, line, fix=cures, severity=WARNING if prefix == UNSURE else ERROR)
+    quoted = f"{fault.prefix * (fault.prefix != UNSURE)}{module.text(fault.node, 80)}"
+    severity = WARNING if fault.prefix == UNSURE or not harmed(fault.case or FAULTS[fault.rule], lowest) else ERROR
+    return Finding(
+        fault.rule,
+        f'{module.file}:{line}: "{quoted}" {words}',
+        module.file,
+        line,
+        fix=cures,
+        severity=severity,
+        case=fault.case,
+        where=fault.where,
+    )

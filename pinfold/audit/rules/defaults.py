@@ -9,13 +9,10 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from packaging.version import Version
-
 from pinfold.audit.finding import Finding
+from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import ReachableCode, chain, defaults, is_none, own_nodes
-from pinfold.audit.rules.generation import releases_of
 
-FIRST_THAT_BUILDS_NONE = Version("5.20")
 # Builtin functions that change no table that they are given, and keep none.
 READERS = ("isinstance", "len", "bool", "dict", "list", "tuple", "set", "sorted", "str", "repr", "type")
 # Classes by their names, of which None is no instance. A name that is not listed may stand for NoneType.
@@ -27,7 +24,7 @@ NONE, EMPTY = "None", "an empty table"
 
 def raises_without_arguments(code: ReachableCode) -> Iterator[Finding]:
     """P15: entries of a table that is empty then, and members of what is None then."""
-    affected = releases_of(code, lambda release: release < FIRST_THAT_BUILDS_NONE)
+    affected = harmed("P15.raises_without_arguments", code.lowest_version)
     for cls in code.config_classes if affected else ():
         init = code.folder.method(cls, "__init__")
         if init is None or init[0] != cls:
@@ -44,6 +41,7 @@ def raises_without_arguments(code: ReachableCode) -> Iterator[Finding]:
                 fix="transformers builds one without arguments, to save a model and to print: give it defaults that "
                 "work.",
                 releases=affected,
+                case="P15.raises_without_arguments",
             )
 
 

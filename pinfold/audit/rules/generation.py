@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from packaging.version import Version
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
     ReachableCode,
     assignments,
@@ -24,12 +25,8 @@ from pinfold.audit.reachable import (
     parameters,
     string,
 )
-from pinfold.folder.releases import every_minor
+from pinfold.folder.releases import every_minor, release_ranges
 
-RENAMED = Version("5.24")  # the first release that passes ``cache``
-ASKS_FOR_LAYERS = Version("4.56")  # the first that makes a cache by the configuration
-FIVE = Version("5")
-SLICES = Version("4.54")  # the first that slices the ids of a model without a cache
 CACHES = ("past_key_values", "cache", "cache_params")
 OLDER_FIELDS = ("past_key_values", "cache_params")
 
@@ -62,12 +59,12 @@ def _no_cache(code: ReachableCode, cls: str, owner: str, forward: ast.FunctionDe
     4.57.6 take it from the configuration, and so from its class, and 5.0.0 to 5.24.0 from config.json alone.
     """
     stored = next((name for name in ("generation_config.json", "config.json") if name in code.configs), "")
-    in_class = _says_no_cache(code)
+    in_class = says_no_cache(code)
     if code.configs.get(stored, {}).get("use_cache") is False or (in_class and not stored):
         return
     by_class = in_class and stored == "config.json" and "use_cache" not in code.configs[stored]
-    since, which = (FIVE, "5.0") if by_class else (SLICES, "4.54")
-    affected = releases_of(code, lambda release: release >= since)
+    case = "P26.class_alone_says_no_cache" if by_class else "P26.takes_no_cache"
+    affected = harmed(case, code.lowest_version)
     words, fix = "its configuration does not say so", ""
     if in_class:
         words = f"its configuration class alone says so, and not {stored}"
@@ -79,12 +76,13 @@ def _no_cache(code: ReachableCode, cls: str, owner: str, forward: ast.FunctionDe
     if affected:
         yield code.finding(
             "P26",
-            f"{cls}.forward takes no cache, but {words}. generate of transformers {which} and later then passes only "
-            "the last token, and other text is written.",
+            f"{cls}.forward takes no cache, but {words}. generate of transformers {release_ranges(affected)} then "
+            "passes only the last token, and other text is written.",
             owner,
             forward,
             fix=fix.strip(),
             releases=affected,
+            case=case,
         )
 
 
@@ -103,7 +101,7 @@ def _not_taken(code: ReachableCode, cls: str, owner: str, forward: ast.FunctionD
             owner,
             forward,
             fix=f"Take {' and '.join(f'{name}=None' for name in missing)} in forward.",
-            releases=releases_of(code, lambda release: True),
+            case="P26.no_kwargs",
         )
 
 
@@ -115,7 +113,7 @@ def _own_inputs(code: ReachableCode, cls: str) -> Iterator[Finding]:
     the cache is dropped, and each step computes the whole text again.
     """
     own = code.folder.method(cls, "prepare_inputs_for_generation")
-    affected = releases_of(code, lambda release: release >= RENAMED)
+    affected = harmed("P26.past_key_values_only", code.lowest_version)
     if own is None or not affected or code.folder.method(cls, "generate"):
         return
     owner, function = own
@@ -179,7 +177,7 @@ def _is_name(value: ast.expr, name: str) -> bool:
 
 def output_fields(code: ReachableCode) -> Iterator[Finding]:
     """P29: output classes of the folder that hold the cache under a name which transformers 5.24 renames."""
-    affected = releases_of(code, lambda release: release >= RENAMED)
+    affected = harmed("P29.field", code.lowest_version)
     for cls, (module, node) in code.folder.classes.items():
         if module not in code.modules or not affected or not _is_output(code, cls):
             continue
@@ -226,10 +224,11 @@ def _is_output(code: ReachableCode, cls: str) -> bool:
 def _one_name(
     code: ReachableCode, cls: str, owner: str, forward: ast.FunctionDef, takes: list[str]
 ) -> Iterator[Finding]:
-    for name, other, affected in (
-        ("past_key_values", "cache", releases_of(code, lambda release: release >= RENAMED)),
-        ("cache", "past_key_values", releases_of(code, lambda release: release < RENAMED)),
+    for name, other, case in (
+        ("past_key_values", "cache", "P26.past_key_values_only"),
+        ("cache", "past_key_values", "P26.cache_only"),
     ):
+        affected = harmed(case, code.lowest_version)
         renamed = any(string(n) == other for decorator in forward.decorator_list for n in ast.walk(decorator))
         alone = other == "cache" and _prepares_alone(code, cls)
         if takes != [name] or not affected or renamed or alone or _mentions(code, other):
@@ -245,6 +244,7 @@ def _one_name(
             fix="Take past_key_values=None and cache=None, use the one that is given, and return it as "
             "CausalLMOutputWithPast(past_key_values=...), which has both names.",
             releases=affected,
+            case=case,
         )
 
 
@@ -262,7 +262,7 @@ def sets_up_cache(code: ReachableCode) -> bool:
         generates(code, cls)
         and not code.folder.method(cls, "generate")
         and not code.folder.method(cls, "_supports_default_dynamic_cache")
-        and not _says_no_cache(code)
+        and not says_no_cache(code)
         for cls in code.models
         if not code.folder.is_stock(cls)
     )
@@ -304,7 +304,7 @@ def _mentions(code: ReachableCode, name: str) -> bool:
     return False
 
 
-def _says_no_cache(code: ReachableCode) -> bool:
+def says_no_cache(code: ReachableCode) -> bool:
     """Whether the configuration's class sets use_cache to False."""
     for config in code.config_classes:
         node = code.folder.classes[config][1]

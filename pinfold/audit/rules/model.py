@@ -20,13 +20,18 @@ from pinfold.audit.reachable import (
     string,
 )
 from pinfold.audit.rules.generation import releases_of
-from pinfold.folder.kinds import head
+from pinfold.folder.kinds import head, stock_kind
 from pinfold.folder.outputs import auto_of_outputs
+from pinfold.folder.releases import exists
 
 REGISTERS_ON_LOAD = (4, 53)
 LAYER = re.compile(
     "(Layer|Block|Encoder|Decoder|Stage)$"
 )  # what classes of transformers with checkpointing are called
+WEIGHTLESS = re.compile(
+    r"(Loss|Dropout\w*|Identity|(?<!P)ReLU6?|GELU|SiLU|[SCLG]?ELU|Mish|Tanh|Tanhshrink|Sigmoid|Softmax\w*|Softplus|Softsign"
+    r"|Hard\w+|Flatten|Pool\dd|Upsample\w*|Pixel(Uns|S)huffle|Pad\dd|Fold|Unfold)$"
+)
 # The first releases whose own set_input_embeddings looks there.
 IN_THE_MODEL = Version("4.54")
 IN_A_PART = {"model": Version("4.54"), "embeddings": Version("5.0")}
@@ -78,7 +83,7 @@ def _post_init(code: ReachableCode, owners: list[str], cls: str, seen: frozenset
                 reached
                 and late is None
                 and any(
-                    is_self_attribute(t) and code.builds_module(v) and _has_weights(v) for t, v in assignments(node)
+                    is_self_attribute(t) and code.builds_module(v) and has_weights(v) for t, v in assignments(node)
                 )
             ):
                 late = node
@@ -103,8 +108,9 @@ def _leads_there(code: ReachableCode, call: ast.Call, rest: list[str], cls: str,
     return False
 
 
-def _has_weights(value: ast.Call) -> bool:
-    return not call_name(value).endswith(("Loss", "Dropout", "Identity", "ReLU", "GELU", "Tanh", "Softmax"))
+def has_weights(value: ast.Call) -> bool:
+    """Whether what torch.nn makes by this call can have weights, going by its name."""
+    return not WEIGHTLESS.search(call_name(value))
 
 
 def config_class(code: ReachableCode) -> Iterator[Finding]:
@@ -114,7 +120,8 @@ def config_class(code: ReachableCode) -> Iterator[Finding]:
         if cls not in code.folder.classes:
             continue
         declared = code.folder.attribute(cls, "config_class")
-        if declared is None and code.folder.is_stock(cls):  # it has its base's
+        if declared is None and code.folder.is_stock(cls):
+            yield from _of_base(code, cls, registered)
             continue
         if not registered and declared is not None:
             continue
@@ -124,7 +131,33 @@ def config_class(code: ReachableCode) -> Iterator[Finding]:
                 f"{cls}.config_class is missing or is not {registered or 'a configuration class'}.",
                 cls,
                 fix=f"Set config_class = {registered or 'YourConfig'} in the class.",
+                case="P16.annotated" if declared is None and _annotates(code, cls) else "P16.missing",
             )
+
+
+def _of_base(code: ReachableCode, cls: str, registered: str) -> Iterator[Finding]:
+    """P16: a class that has the config_class of the class of transformers' own that it derives from."""
+    bases = [pair for owner in code.folder.lineage(cls) for pair in code.folder.bases(owner)]
+    stock = [base for base, place in bases if stock_kind(base, place) == "model"]
+    names = {f"{base[:size]}Config" for base in stock for size in range(len(base))}  # BertModel has a BertConfig
+    theirs = {name for name in names if exists("transformers", name)}
+    if registered in code.folder.classes and theirs and registered not in theirs:
+        yield code.finding(
+            "P16",
+            f"{cls} has the config_class of {stock[0]}, and auto_map registers {registered}.",
+            cls,
+            fix=f"Set config_class = {registered} in the class.",
+            case="P16.stock",
+        )
+
+
+def _annotates(code: ReachableCode, cls: str) -> bool:
+    """``config: MyConfig`` in the body of the class, which newer releases take for its config_class."""
+    return any(
+        isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "config"
+        for owner in code.folder.lineage(cls)
+        for node in code.folder.classes[owner][1].body
+    )
 
 
 def parameter_names(code: ReachableCode) -> Iterator[Finding]:

@@ -156,8 +156,10 @@ def _set_late(code: ReachableCode, kind: str) -> Iterator[Finding]:
 def _is_set_before_super(code: ReachableCode, cls: str, names: tuple[str, ...]) -> bool:
     """Whether the class's own constructor sets one of the fields before it calls super().__init__."""
     init = code.folder.method(cls, "__init__")
-    line = _super_line(init[1]) if init and init[0] == cls else 0
-    return bool(init) and any(where < line for where in _sets(init[1], names))
+    if init is None or init[0] != cls:
+        return False
+    line = _super_line(init[1])
+    return any(where < line for where in _sets(init[1], names))
 
 
 def _super_line(init: ast.FunctionDef) -> int:

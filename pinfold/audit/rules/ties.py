@@ -4,9 +4,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from packaging.version import Version
-
 from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
     ReachableCode,
     argument,
@@ -18,12 +17,8 @@ from pinfold.audit.reachable import (
     own_nodes,
     string,
 )
-from pinfold.audit.rules.generation import releases_of
-from pinfold.audit.rules.model import _has_weights as has_weights
+from pinfold.audit.rules.model import has_weights
 
-TIES_PARTS = (4, 56)  # the first release in which each part ties its own weights
-FINDS_HEADS = Version("4.54")  # the first that finds embeddings by their names
-FIVE = Version("5")
 _TIE_BY_HAND = ("get_output_embeddings", "tie_weights", "_tie_weights")
 CONTAINERS = {"ModuleList", "ModuleDict", "Sequential"}
 
@@ -91,7 +86,8 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
                 f"{first} random.",
                 cls,
                 fix="Define get_output_embeddings and set_output_embeddings.",
-                releases=releases_of(code, lambda release: release < FIVE),
+                releases=harmed("P11b.not_exposed", code.lowest_version),
+                case="P11b.not_exposed",
             )
     elif returns and (keys is None or is_none(keys)) and False not in (flag, config.get("tie_word_embeddings")):
         yield code.finding(
@@ -100,6 +96,7 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
             'the two, transformers 5 needs {"target": "source"} and leaves the head random.',
             cls,
             fix="Or set tie_word_embeddings=False in the configuration.",
+            case="P11.missing",
         )
 
 
@@ -109,7 +106,7 @@ def head_by_name(code: ReachableCode) -> Iterator[Finding]:
     get_output_embeddings of EmbeddingAccessMixin (modeling_utils.py, 4.57.6) gives lm_head where the model has input
     embeddings. tie_word_embeddings is True unless the configuration sets it; transformers 5 ties declared keys only.
     """
-    affected = releases_of(code, lambda release: FINDS_HEADS <= release < FIVE)
+    affected = harmed("P11f.lm_head", code.lowest_version)
     if not affected or ties(code) is not None or "tie_word_embeddings" in code.configs.get("config.json", {}):
         return
     for cls in code.models:
@@ -167,7 +164,11 @@ def parts_that_tie(code: ReachableCode) -> Iterator[Finding]:
     Every release of transformers 4 also calls _tie_weights of each part, which therefore helps too (modeling_utils.py,
     tie_weights).
     """
-    if code.lowest_version >= TIES_PARTS or ties(code) is False or _said_untied(code.configs.get("config.json", {})):
+    if (
+        not harmed("P11e.part_ties", code.lowest_version)
+        or ties(code) is False
+        or _said_untied(code.configs.get("config.json", {}))
+    ):
         return
     for cls in code.models:
         if code.folder.is_stock(cls) or any(code.folder.method(cls, name) for name in _TIE_BY_HAND):
@@ -359,8 +360,10 @@ def _parts(call: ast.Call) -> list[ast.expr]:
     """What a container gets: its arguments, and what a list or a table among them holds."""
     parts: list[ast.expr] = []
     for value in call.args:
-        is_list = isinstance(value, (ast.List, ast.Tuple))
-        parts += value.elts if is_list else value.values if isinstance(value, ast.Dict) else [value]
+        if isinstance(value, (ast.List, ast.Tuple)):
+            parts += value.elts
+        else:
+            parts += value.values if isinstance(value, ast.Dict) else [value]
     return parts
 
 
