@@ -205,7 +205,7 @@ def _cure(model) -> str:
         return ""
     if not set(CACHES) & set(parameters):
         takes_none = f"{type(model).__name__}.forward takes no cache of transformers ({', '.join(CACHES)})"
-        return f". {takes_none}: set use_cache=False in the configuration class"
+        return f'. {takes_none}: set use_cache=False in the configuration class, and "use_cache": false in config.json'
     return (
         f". generate passes the cache as {name}, which falls into **kwargs here: take both names, "
         "past_key_values=None and cache=None, and use the one that is given"
