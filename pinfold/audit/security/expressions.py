@@ -53,6 +53,7 @@ LITERALS = (  # the parts of a text that only computes; ** and << could compute 
     *(ast.Expression, ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.BinOp, ast.UnaryOp, ast.Load),
     *(ast.Add, ast.Sub, ast.Div, ast.FloorDiv, ast.UAdd, ast.USub),
 )
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 CODE = frozenset(("builtins.compile()", "types.CodeType()", "marshal.loads()", "marshal.load()"))
 ADDERS = frozenset(("append", "appendleft", "add", "insert", "setdefault"))
 CLASS_METHODS = ("__new__", "__init_subclass__", "__class_getitem__")  # without a decorator
@@ -229,6 +230,9 @@ class Expressions(State):
     def of_NamedExpr(self, node: ast.NamedExpr, scope: Scope, use: str) -> Values:
         values = self.evaluate(node.value, scope, "base")
         self.bind(node.target, values, scope)
+        while isinstance(scope.node, COMPREHENSIONS) and scope.parent:  # it binds a name of what is around them
+            scope = scope.parent
+            self.bind(node.target, values, scope)
         return values
 
     def of_IfExp(self, node: ast.IfExp, scope: Scope, use: str) -> Values:

@@ -5,7 +5,7 @@ import re
 
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.computing import subscript_result
-from pinfold.audit.security.state import FUNCTIONS, NOTHING_TO_SAY, Rule, Scope, State
+from pinfold.audit.security.state import FUNCTIONS, NAMESPACE, NOTHING_TO_SAY, Rule, Scope, State
 from pinfold.audit.security.tables.names import (
     INTROSPECTION,
     LONGEST_PATH,
@@ -36,9 +36,9 @@ from pinfold.audit.security.values import (
 )
 
 DICTIONARY = re.compile(
-    r"^(.+?)(?:\.__dict__|\(\))\.(get|pop|__getitem__|setdefault|update|__setitem__|items|values|copy)$"
+    r"^(.+?)(?:\.__dict__|\(\))\.(get|pop|__getitem__|setdefault|update|__setitem__|__ior__|__delitem__|clear|popitem|items|values|copy)$"
 )
-ENTRY_WRITES = frozenset(("setdefault", "update", "__setitem__"))
+ENTRY_WRITES = frozenset("setdefault update __setitem__ __ior__ __delitem__ clear popitem".split())  # noqa: SIM905
 WHOLE_DICTIONARY = frozenset(("items", "values", "copy"))
 UNKNOWN_VARIABLE = "an environment variable whose name is computed at run time"
 SOME_MODULE = "sys.modules[]"  # one of the modules that are loaded
@@ -271,6 +271,8 @@ def _vars(state: State, path: str, call: Call, scope: Scope) -> Values:
     if not call.arguments:
         return _own_namespace(state, path, call, scope)
     owners = call.argument(0, "object")
+    if _has_own_module(owners):
+        return (Ref(NAMESPACE),)
     return tuple(
         Ref(f"{v.path}.__dict__") if isinstance(v, Ref) else v
         for v in owners

@@ -37,8 +37,10 @@ from pinfold.audit.security.values import (
     Own,
     Ref,
     Settings,
+    Unknown,
     Value,
     Values,
+    imported_paths,
     known_strings,
     printable_excerpt,
     softened,
@@ -57,6 +59,9 @@ STEPS = 15_000  # elements that comprehensions and the like may compute in one f
 # What a function of the folder holds by which other functions are made.
 OF_FUNCTIONS = {"__class__": "types.FunctionType", "__code__": "types.CodeType()"}
 OUT_OF_EVERYTHING = ("gc.get_objects()", "gc.get_referrers()", "gc.get_referents()")
+NAMESPACE = "builtins.globals()"  # the names of a file, also by way of vars() and __dict__
+# What can be a module of the folder: what is stored in it can be any of its names.
+SOME_MODULE = re.compile(r"^(?:inspect\.getmodule\(\)|sys\.modules[\[.]|imported\(\))")
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -163,7 +168,12 @@ class State(ABC):
 
     def report_handed_on(self, values: Values, node: ast.AST) -> None:
         """Report a module or a function whose arguments matter where it leaves what can be followed."""
-        for path in [value.path for value in values if isinstance(value, Ref)]:
+        for value in values:
+            if isinstance(value, Own) and isinstance(value.node, ast.Module):
+                self.makes_names = True
+            path = value.path if isinstance(value, Ref) else ""
+            if path.startswith(NAMESPACE):
+                self.makes_names = True
             if path in WATCHED_MODULES:
                 words = "is handed on as a value; what is done with it cannot be followed"
                 self.report("S15", node, f"the module {path} {words}.")
@@ -247,6 +257,7 @@ class State(ABC):
         """``owner.name = value``, also by setattr (where the name can be unknown) and del."""
         if name in INTROSPECTION - {"__spec__", "__loader__"}:
             self.report("S11", node, f"replaces {name}, and so what a function does.")
+        self.makes_names |= _stores_own_name(owners, name)
         for owner in owners:
             if isinstance(owner, (Instance, Own)) and name and (inner := self.scopes.get(owner.node)):
                 self.bind_name(name, values, inner)
@@ -272,13 +283,14 @@ class State(ABC):
 
     def store_item(self, owners: Values, index: Values, node: ast.AST) -> None:
         """``owner[index] = value`` and del."""
+        self.makes_names |= any(map(SOME_MODULE.match, imported_paths(owners)))
         for path in [owner.path for owner in owners if isinstance(owner, Ref) and not owner.path.startswith(".")]:
             if path in ("os.environ", "os.environb"):
                 name = printable_excerpt(", ".join(known_strings(index)) or "...", 40)
                 self.report("S09", node, f"changes the environment variable {name} of this process.")
             elif path.startswith(OUT_OF_EVERYTHING):
                 self.report("S11", node, "changes what was taken out of all objects that Python holds.")
-            elif path == "builtins.globals()":
+            elif path == NAMESPACE:
                 self.makes_names = True
                 self.report("S15", node, "makes names of this file at run time.", WARNING)
             elif "()" not in path and len(owners) == 1:
@@ -292,6 +304,7 @@ class State(ABC):
         """``owner.name`` for everything that the owner can be."""
         if name in INTROSPECTION:
             severity = WARNING if name == "__code__" else ERROR
+            self.makes_names = True
             self.report("S15", node, f".{name} reaches into Python, where any name can be found.", severity)
         if name == "__class__" and not any(isinstance(v, (Own, Instance)) for v in owners):
             return (Ref("builtins.type()"),)
@@ -324,6 +337,8 @@ class State(ABC):
         if isinstance(owner, Settings):
             return self._setting(owner, name)
         if isinstance(owner, Own) and isinstance(owner.node, ast.Module):
+            if name == "__dict__":
+                return [(Ref(NAMESPACE),)]
             values = self.scopes[owner.node].names.get(name, ())
             self.report_names(values, node, called)
             return [values]
@@ -424,6 +439,14 @@ def is_private(owner: str, name: str) -> bool:
     if "()" in owner or "[]" in owner or name in USED_PRIVATE:
         return False
     return library in STANDARD
+
+
+def _stores_own_name(owners: Values, name: str | None) -> bool:
+    """Whether what is stored can be the ``__name__`` of a file of the folder: a function's own is another."""
+    modules = [v for v in owners if isinstance(v, Own) and isinstance(v.node, ast.Module)]
+    if modules or any(map(SOME_MODULE.match, imported_paths(owners))):
+        return name in (None, "__name__", "__dict__")
+    return name == "__name__" and all(isinstance(v, Unknown) for v in owners)
 
 
 def _is_property(node: ast.AST) -> bool:
