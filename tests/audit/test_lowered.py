@@ -22,7 +22,8 @@ def severity(source, *others):
 
 
 RUNS = {
-    "a name of the class": "class A:\n    __name__ = '__main__'\n    if __name__ == '__main__':\n        os.system('')\n",
+    "a name of the class": "class A:\n    __name__ = '__main__'\n    if __name__ == '__main__':\n"
+    "        os.system('')\n",
     "a name of the function": "def f():\n    __name__ = '__main__'\n    if __name__ == '__main__':\n"
     "        os.system('')\nf()\n",
     "a class in a function": "def f(__name__):\n    class A:\n        if __name__ == '__main__':\n"

@@ -3,7 +3,7 @@
 import ast
 import re
 
-from pinfold.audit.finding import WARNING
+from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.calls import call_function
 from pinfold.audit.security.computing import (
     elements_of,
@@ -15,10 +15,10 @@ from pinfold.audit.security.computing import (
 )
 from pinfold.audit.security.configured import CONFIG_CLASS, MODEL_CLASS, SAME_AGAIN, address_begun, entry
 from pinfold.audit.security.lookups import class_hierarchy, look_up
-from pinfold.audit.security.rules.methods import call_unknown_method, report_format, walks_attributes
+from pinfold.audit.security.rules.methods import call_unknown_method, is_blob, report_format, walks_attributes
 from pinfold.audit.security.rules.process import REGISTRIES, report_registered
 from pinfold.audit.security.state import FunctionNode, Scope, State
-from pinfold.audit.security.tables.functions import BY_NAME_ONLY, PATH_METHODS
+from pinfold.audit.security.tables.functions import BY_NAME_ONLY, COMMON_WORDS, PATH_METHODS
 from pinfold.audit.security.tables.names import SENSITIVE, judge
 from pinfold.audit.security.values import (
     COMPUTED_PLACE,
@@ -57,7 +57,6 @@ COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 CODE = frozenset(("builtins.compile()", "types.CodeType()", "marshal.loads()", "marshal.load()"))
 ADDERS = frozenset(("append", "appendleft", "add", "insert", "setdefault"))
 CLASS_METHODS = ("__new__", "__init_subclass__", "__class_getitem__")  # without a decorator
-BLOB = 1500  # characters of a text that is long enough to hide a program
 # Functions that look at what they are given and keep nothing of it; those of TESTS look into a tuple as well.
 TESTS = frozenset(("builtins.isinstance", "builtins.issubclass"))
 LOOKS = TESTS | frozenset(
@@ -85,7 +84,7 @@ class Expressions(State):
             self.report_handed_on(values, node)
             if not values and isinstance(node, ast.Attribute) and node.attr in PATH_METHODS:
                 words = "of an unknown object is handed on as a value: it writes or deletes files"
-                self.report("S07", node, f".{node.attr} {words}.")
+                self.report("S07", node, f".{node.attr} {words}.", WARNING if node.attr in COMMON_WORDS else ERROR)
         for value in values:
             if isinstance(value, Const) and isinstance(value.value, (str, bytes)) and len(value.value) > 4:
                 self.report_secret_place(value.value, node)
@@ -101,7 +100,7 @@ class Expressions(State):
 
     def of_Constant(self, node: ast.Constant, scope: Scope, use: str) -> Values:
         value = node.value
-        if isinstance(value, (str, bytes)) and len(value) >= BLOB and _is_blob(value):
+        if isinstance(value, (str, bytes)) and is_blob(value):
             self.report("S10", node, f"{len(value)} characters of text that is not readable.", WARNING)
         if isinstance(value, (str, bytes)) and len(value) > MOST_CHARACTERS:
             return ()
@@ -492,12 +491,3 @@ def _is_below(part: Values, joined: bool = False) -> bool:
         if ".." in text or (text.startswith(("/", "\\", "~")) and not joined):
             return False
     return not any(isinstance(v, Decoded) for v in part)
-
-
-def _is_blob(value: str | bytes) -> bool:
-    """Whether a long text looks like encoded data: unreadable bytes, or characters with hardly a space."""
-    head = value[:4096] if isinstance(value, bytes) else value[:4096].encode("utf-8", "replace")
-    if isinstance(value, bytes) and sum(b < 9 or b > 126 for b in head) > len(head) // 4:
-        return True
-    spaces = sum(head.count(c) for c in (b" ", b"\n", b",", b";", b"{"))
-    return spaces < len(head) // 60 and len(set(head)) > 12

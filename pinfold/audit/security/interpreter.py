@@ -13,8 +13,8 @@ from pinfold.audit.security.calls import call_function, report_overrides
 from pinfold.audit.security.computing import elements_of
 from pinfold.audit.security.expressions import Expressions
 from pinfold.audit.security.lookups import look_up
-from pinfold.audit.security.names_of_file import binds_own_name
 from pinfold.audit.security.reached import Reached
+from pinfold.audit.security.rules.own_name import binds_own_name
 from pinfold.audit.security.state import LONGEST_LINEAGE, STEPS, FunctionNode, Scope
 from pinfold.audit.security.tables.names import WATCHED_MODULES, canonical, judge
 from pinfold.audit.security.values import Call, Instance, Own, Ref, Values, imported_paths, printable_excerpt, union
@@ -269,10 +269,9 @@ class Interpreter(Expressions):
 
     def do_AugAssign(self, node: ast.AugAssign, scope: Scope) -> None:
         tables = self.evaluate(node.target, scope, "base") if isinstance(node.target, ast.Name) else ()
-        if (
-            isinstance(node.target, ast.Attribute) and node.target.attr == "__dict__"
-        ):  # which |= changes before it cannot be stored
-            tables = self.attribute(self.evaluate(node.target.value, scope, "base"), node.target.attr, node.target)
+        if isinstance(node.target, ast.Attribute) and node.target.attr == "__dict__":
+            # it is changed first, and then cannot be stored
+            tables = self.attribute(self.evaluate(node.target.value, scope, "base"), "__dict__", node.target)
         if any(path.endswith(IN_PLACE) for path in imported_paths(tables)):
             self.store_item(tables, (), node)
         result = ast.copy_location(ast.BinOp(node.target, node.op, node.value), node)

@@ -115,6 +115,7 @@ def report_from_pretrained(state: State, path: str, call: Call) -> None:
     if (
         path.startswith(HUB_LOADERS)
         and "revision" not in call.keywords
+        and not call.open_ended  # **kwargs, in which a revision can be
         and call.has(0, "pretrained_model_name_or_path")
     ):
         words = f"{name}(...) downloads from a repository that no revision pins."
