@@ -190,6 +190,7 @@ WRITES = "class A:\n    def infer(self, output_path='', n=None):\n        {}\n"
         ("open(output_path + '/result.mmd', 'w')", 'at "result.mmd" below a place that is computed'),
         ("open(f'{n}/result.mmd', 'w')", 'at "result.mmd" below a place that is computed'),
         ("open(f'{n}/{n}/log.txt', 'w')", 'at "log.txt" below a place that is computed'),
+        ("open(f'{n}//log.txt', 'w')", 'at "log.txt" below a place that is computed'),
         ("open(f'{n}_log.txt', 'w')", 'at a place that is computed and ends with "_log.txt"'),
         ("open(f'runs/{n}/log.txt', 'w')", 'at "log.txt" below a place that is computed and begins with "runs/"'),
         ("open(f'runs/{n}', 'w')", 'at a place that is computed and begins with "runs/"'),
@@ -266,3 +267,9 @@ def test_an_address_of_which_the_end_is_computed_is_one_in_every_scheme(scheme):
         f"from some import load\ndef f(name):\n    load(f'{scheme}://host/{{name}}')\n    load('{scheme}://host/x')"
     )
     assert [(f.code, f.line) for f in findings_of(source)] == [("S03", 3), ("S03", 4)]
+
+
+@pytest.mark.parametrize("up", ["/..", "/../..", "//.."])
+def test_a_place_above_a_computed_one_is_an_error_and_is_said_in_the_same_way(up):
+    (finding,) = findings_of(WRITES.format(f"open(f'{{output_path}}{up}/log.txt', 'w')"))
+    assert finding.severity == ERROR and 'files at "log.txt" below a place that is computed' in finding.sentence

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.calls import call_function, report_overrides
-from pinfold.audit.security.computing import elements_of
+from pinfold.audit.security.computing import any_element, elements_of
 from pinfold.audit.security.expressions import Expressions
 from pinfold.audit.security.lookups import look_up
 from pinfold.audit.security.reached import Reached
@@ -279,11 +279,12 @@ class Interpreter(Expressions):
 
     def do_Delete(self, node: ast.Delete, scope: Scope) -> None:
         for target in node.targets:
-            self.bind(target, (), scope)
+            if not isinstance(target, ast.Name) or target.id not in scope.names:
+                self.bind(target, (), scope)
 
     def do_For(self, node: ast.For | ast.AsyncFor, scope: Scope) -> None:
         values = self.evaluate(node.iter, scope)
-        self.bind(node.target, union(*elements_of(values)), scope)
+        self.bind(node.target, any_element(values), scope)
         self.read_statements(node.body, scope)
         self.read_statements(node.orelse, scope)
 

@@ -33,6 +33,7 @@ from pinfold.audit.security.values import (
     printable_excerpt,
     sequence_of,
     union,
+    with_unknown,
 )
 
 DICTIONARY = re.compile(
@@ -169,7 +170,10 @@ def _getattr(state: State, path: str, call: Call, scope: Scope) -> Values:
             state.report(code, call.node, f'getattr(..., "{name}") {words}.')
     if not known_for_sure(call.argument(1, "name")):
         values += _unknown_attribute(state, owners, call, scope)
-    return union(*values, call.argument(2, "default"))
+    default = call.argument(2, "default")
+    # of an object that is not known, the attribute can be there and be anything
+    unknown = not any(values) and not any(isinstance(v, Settings) for v in owners)
+    return union(*values, with_unknown(default) if unknown else default)
 
 
 def _unknown_attribute(state: State, owners: Values, call: Call, scope: Scope) -> list[Values]:

@@ -40,11 +40,13 @@ from pinfold.audit.security.values import (
     Unknown,
     Value,
     Values,
+    has_unknown,
     imported_paths,
     known_strings,
     printable_excerpt,
     softened,
     union,
+    with_unknown,
 )
 from pinfold.folder.model_folder import Module
 from pinfold.folder.releases import exists, releases_of_modules
@@ -52,6 +54,7 @@ from pinfold.folder.releases import exists, releases_of_modules
 FIELDS = re.compile(r"%[sdri]|\{[^{}/]{0,40}\}")
 # Ways from an object to its class and to the classes that it derives from, which others share.
 HIERARCHY = re.compile(r"^builtins\.type\(\)|__(?:base|bases|mro|thisclass|self_class|class)__|\.mro\(\)")
+LONGEST_ANNOTATION = 1000  # characters of a text that is read as an expression
 LONGEST_LINEAGE = 100  # classes of the folder that one derives from and that are followed
 # Downloads of weights, which are the user's own matter in a function that only the user's program calls.
 UNLESS_REACHED = frozenset(("torch.hub.load_state_dict_from_url", "torch.hub.download_url_to_file"))
@@ -169,11 +172,10 @@ class State(ABC):
     def report_handed_on(self, values: Values, node: ast.AST) -> None:
         """Report a module or a function whose arguments matter where it leaves what can be followed."""
         for value in values:
-            if isinstance(value, Own) and isinstance(value.node, ast.Module):
-                self.makes_names = True
-            path = value.path if isinstance(value, Ref) else ""
-            if path.startswith(NAMESPACE):
-                self.makes_names = True
+            if not isinstance(value, Ref):
+                self.makes_names |= isinstance(value, Own) and isinstance(value.node, ast.Module)
+                continue
+            path = value.path
             if path in WATCHED_MODULES:
                 words = "is handed on as a value; what is done with it cannot be followed"
                 self.report("S15", node, f"the module {path} {words}.")
@@ -183,6 +185,8 @@ class State(ABC):
                 self.report(code, node, f"{path} is handed on as a value: it {words}.", severity)
             elif path in DELETES:
                 self.report("S07", node, f"{path} is handed on as a value: it deletes or moves files.")
+            elif path.startswith(NAMESPACE):
+                self.makes_names = True
             elif "()." in path:
                 self._report_bound_method(path, node)
 
@@ -219,7 +223,7 @@ class State(ABC):
         if path := scope.settings.get(name):
             values = tuple(Ref(f"{path}()") if value == Ref(path) else value for value in values)
         before = scope.names.get(name)
-        after = union(before or (), values)
+        after = self._added(before or (), values)
         if before is None or len(after) != len(before):
             scope.names[name] = after
             self.changed = True
@@ -247,10 +251,23 @@ class State(ABC):
             return tuple(Ref(canonical(f"{star}.{name}")) for star in scope.top().stars)
         return values
 
+    def _added(self, before: Values, values: Values) -> Values:
+        """What something can be that gets a further value.
+
+        By the second reading every value is known that can be known at all, so that one of which nothing is known can
+        be anything; in the first it can be what is read later.
+        """
+        if self.first_reading:
+            return union(
+                before, tuple(v for v in values if not isinstance(v, Unknown)) if has_unknown(values) else values
+            )
+        return union(before, values) if values else with_unknown(before)
+
     def add_returned(self, function: ast.AST, values: Values) -> None:
         """Add to what a function can give back."""
         before = self.returns.get(function, ())
-        after = self.returns[function] = union(before, values)
+        after = self._added(before, values)
+        self.returns[function] = after
         self.changed |= len(after) != len(before)
 
     def store_attribute(self, owners: Values, name: str | None, values: Values, node: ast.AST) -> None:

@@ -36,6 +36,7 @@ OUTSIDE = re.compile(r"^(?:/|~|[A-Za-z]:[\\/]|\\\\|file:)|(?:^|[/\\])\.\.(?:[/\\
 PRIVATE = re.compile(
     r"^(?:file:(?://)?)?(?:/(?:etc|proc|root|home|Users|var|sys|run|boot|dev/(?!null|shm|std))\b|~|\$HOME)"
 )
+PARENTS = re.compile(r"(?:[/\\]+(?:\.\.(?=[/\\]))?)+")  # what begins with it is below, or below a folder above
 MAKES_DATABASE = re.compile(r"^\s*(?:ATTACH|VACUUM\s+INTO)\b", re.IGNORECASE)  # SQL that opens another file
 # What maps a file into memory, and makes it where others see what is changed.
 MAPPED = re.compile(r"^torch\.(?:from_file|(?:storage\.)?\w*Storage\.from_file)$")
@@ -146,7 +147,8 @@ def _computed_place(text: str) -> str:
     start, computed, rest = text.rpartition(COMPUTED_PLACE)
     if not computed:
         return ""
-    below = printable_excerpt(rest.lstrip("/\\")) if rest[:1] in ("/", "\\") else ""
+    # what is above a computed place is one too
+    below = printable_excerpt(PARENTS.sub("", rest)) if PARENTS.match(rest) else ""
     place = f'at "{below}" below a place that is computed' if below else "at a place that is computed"
     start = start.replace(COMPUTED_PLACE, "...") if start.strip(f"{COMPUTED_PLACE}/\\") else ""
     begins = f'begins with "{printable_excerpt(start)}"' if start else ""
