@@ -241,7 +241,14 @@ def test_a_short_word_of_an_unknown_object_is_a_warning(line, severity):
 
 @pytest.mark.parametrize(
     ("arguments", "count"),
-    [("path", 1), ("path, **kwargs", 0), ("*args, **kwargs", 0), ("path, *args", 0), ("path, **{'token': 1}", 1)],
+    [
+        ("path", 1),
+        ("path, **kwargs", 0),
+        ("*args, **kwargs", 0),
+        ("path, *args", 0),
+        ("*args, **{'token': 1}", 0),
+        ("path, **{'token': 1}", 1),
+    ],
 )
 def test_a_revision_can_be_among_arguments_that_are_passed_on(arguments, count):
     head = "from transformers import AutoModel\ndef f(path, *args, **kwargs):\n"

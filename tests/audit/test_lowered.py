@@ -43,6 +43,7 @@ RUNS = {
     "the module handed to a function": "def f(m):\n    m.__dict__[key()] = '__main__'\n"
     f"f(sys.modules[__name__])\n{MAIN}",
     "setattr": f"setattr(sys.modules[__name__], key(), '__main__')\n{MAIN}",
+    "__setattr__": f"sys.modules[__name__].__setattr__(key(), '__main__')\n{MAIN}",
     "setattr of an unknown object": f"setattr(some(), '__na' + 'me__', '__main__')\n{MAIN}",
     "an attribute of an unknown object": f"some().__name__ = '__main__'\n{MAIN}",
     "another way to the module": f"import inspect\nvars(inspect.getmodule(f))[key()] = '__main__'\n{MAIN}",

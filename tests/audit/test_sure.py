@@ -41,6 +41,33 @@ CAN_BE_ANOTHER = {
         name = x.text()
         getattr(os, name)()
 """,
+    "a second value that a library gives": """\
+    def forward(self, x):
+        name = "getpid"
+        name = os.path.basename(x)
+        getattr(os, name)()
+""",
+    "a text of a library": """\
+    def forward(self, x):
+        name = "pid"
+        name = os.linesep
+        getattr(os, f"get{name}")()
+""",
+    "a sum with what a library gives": """\
+    def forward(self, x):
+        name = "GETPID"
+        name = os.path.basename(x)
+        getattr(os, "" + name.lower())()
+""",
+    "an object of the folder": """\
+    pass
+class Text(str):
+    pass
+def f(x):
+    name = "getpid"
+    name = Text(x)
+    getattr(os, name)()
+""",
     "a second value that comes first": """\
     def forward(self, x):
         for _ in "ab":

@@ -29,9 +29,9 @@ from pinfold.audit.security.values import (
     Table,
     Value,
     Values,
+    can_be_other,
     dict_of,
     either,
-    has_unknown,
     is_soft,
     sequence_of,
     softened,
@@ -237,7 +237,7 @@ def operator_result(kind: type[ast.operator], left: Values, right: Values) -> Va
     if any(isinstance(v, Decoded) for v in (*left, *right)):
         results.append((Decoded(),))
     values = union(*results)
-    return with_unknown(values) if has_unknown(left) or has_unknown(right) else values
+    return with_unknown(values) if can_be_other(left) or can_be_other(right) else values
 
 
 def _pair_result(kind: type[ast.operator], left: Value, right: Value) -> Values:
@@ -339,7 +339,7 @@ def subscript_result(owners: Values, index: Values) -> Values:
                 if isinstance(owner, Many):
                     results += owner.items
     values = either(*results)
-    return with_unknown(values) if has_unknown(owners) else values
+    return with_unknown(values) if can_be_other(owners) else values
 
 
 def _element(owner: Many | Const, index: Values) -> Values:
@@ -360,7 +360,7 @@ def _element(owner: Many | Const, index: Values) -> Values:
 def any_element(values: Values) -> Values:
     """What one of the elements can be."""
     elements = either(*elements_of(values))
-    return with_unknown(elements) if has_unknown(values) else elements
+    return with_unknown(elements) if can_be_other(values) else elements
 
 
 def elements_of(values: Values) -> list[Values]:

@@ -39,10 +39,10 @@ from pinfold.audit.security.values import (
     Value,
     Values,
     all_given,
+    can_be_other,
     count_values,
     dict_of,
     either,
-    has_unknown,
     imported_paths,
     known_strings,
     sequence_of,
@@ -161,7 +161,7 @@ class Expressions(State):
             elif method in ADDERS and isinstance(node.func, ast.Attribute):
                 self._keep(node.func.value, owners, (), union(*call.arguments[-1:]), scope)
         values = union(*results)
-        return with_unknown(values) if values and has_unknown(owners) else values
+        return with_unknown(values) if values and known_strings(owners) and can_be_other(owners) else values
 
     def _keep(self, table: ast.expr, owners: Values, index: Values, values: Values, scope: Scope) -> None:
         """What a list or a dict of the folder holds later on, where that is something of which the audit speaks."""
@@ -196,7 +196,7 @@ class Expressions(State):
                 call.keywords[keyword.arg] = values
                 continue
             tables = [v for v in values if isinstance(v, Table)]
-            call.open_ended = not tables
+            call.open_ended |= not tables
             for table in tables:
                 call.keywords |= {key: value for key, value in table.entries if isinstance(key, str)}
         return call

@@ -356,6 +356,7 @@ class State(ABC):
         if isinstance(owner, Own) and isinstance(owner.node, ast.Module):
             if name == "__dict__":
                 return [(Ref(NAMESPACE),)]
+            self.makes_names |= name in ("__setattr__", "__delattr__")
             values = self.scopes[owner.node].names.get(name, ())
             self.report_names(values, node, called)
             return [values]

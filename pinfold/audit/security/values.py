@@ -216,13 +216,18 @@ def softened(values: Values) -> Values:
 def known_for_sure(values: Values) -> bool:
     """Whether the values are known texts, and nothing else: no configuration and no caller changes them."""
     texts = known_strings(values)
-    can_be_another = has_unknown(values) or any(COMPUTED_PLACE in text for text in texts)
-    return bool(texts) and not can_be_another and not is_soft(values)
+    computed = can_be_other(values) or any(COMPUTED_PLACE in text for text in texts)
+    return bool(texts) and not computed and not is_soft(values)
 
 
 def has_unknown(values: Values) -> bool:
     """Whether the values can be something of which nothing is known."""
     return any(isinstance(v, Unknown) for v in values) if values else False
+
+
+def can_be_other(values: Values) -> bool:
+    """Whether the values can be a text that is not known: what a library gives or an object of the folder, too."""
+    return not all(isinstance(v, (Const, Many, Table, Own)) for v in values)
 
 
 def either(*groups: Values) -> Values:
