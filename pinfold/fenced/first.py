@@ -279,7 +279,9 @@ def deleted(number: int, opened: set[tuple[int, int]], most: int) -> int:
                 if not words[0].endswith(b":"):  # where a part of its memory begins, and what lies there
                     major, _, minor = words[3].partition(b":")
                     place = os.makedev(int(major, 16), int(minor, 16)), int(words[4])
-                    counts = words[-1] == b"(deleted)" and place not in opened
+                    # shared memory without a file that a program gave a name is shown by that alone
+                    named = len(words) > 5 and words[5].startswith(b"[anon_shmem")
+                    counts = (named or words[-1] == b"(deleted)") and place not in opened
                 elif counts and words[0] == b"Pss:":
                     total += 1024 * int(words[1])
     except PermissionError:

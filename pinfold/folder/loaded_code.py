@@ -27,8 +27,19 @@ MAX_SOURCE = 2**20  # and of all of them: parsing a megabyte can take seconds, i
 MAX_CODE_FILES = 200
 MAX_NAME = 300  # characters of a made-up name
 _SETTINGS = re.compile(r"(?i)(?:.*/)?(?:[^/]*config[^/]*|modules\.json|model_index\.json)")
+# Of those, what libraries look for by itself. Any other is read by the folder's own code alone, which a load names.
+_LOADED = re.compile(
+    r"(?i)(?:.*/)?(?:(?:(?:(?:video_|image_)?(?:pre)?processor|image_processor|feature_extractor|tokenizer|generation"
+    r"|adapter|scheduler|router|sentence_\w+|open_clip|modular|quantize|quant)_)?config(?:\.[\d.]*\d)?\.json"
+    r"|config_sentence_transformers\.json|modules\.json|(?:modular_)?model_index\.json)"
+)
 _FILENAME = "code-of-a-repository"
 LINK_OUT = "links out of the folder"
+LINK_AROUND = "a link to a folder that it lies in"
+LINK_AGAIN = "a link to a folder, behind another one"
+LINKS = "one of too many links to folders"
+NO_JSON = "not valid JSON"
+MOST_LINKS = 20  # to folders, that are followed: each can repeat all files
 # As transformers looks for what to download beside a module, in strings and comments too; but in linear time.
 _COPIED = (
     re.compile(r"^[^\S\n]*import\s+\.(\S+)\s*$", re.M),
@@ -92,16 +103,17 @@ def read_settings(files: Files, path: str, room: int = MAX_JSON, largest: int = 
     except Unreadable as error:
         files.unread[path] = str(error)
     except (ValueError, RecursionError):
-        files.unread[path] = "not valid JSON"
+        files.unread[path] = NO_JSON
     return None
 
 
 class FilesOnDisk:
     """The files below a directory, as `find_loaded_code` reads them.
 
-    A load follows links wherever they lead, and so code and settings behind a link out of the directory, and folders
-    behind any link, count as unread. Git's own directory is left out, and so are environments, which a checkout keeps
-    beside its files (``apart``), until something in one is asked for by name.
+    A load follows links wherever they lead, and so code and settings behind a link out of the directory count as
+    unread. A link to a folder inside is followed, though not one behind another: its files count at both places. Git's
+    own directory is left out, and so are environments, which a checkout keeps beside its files (``apart``), until
+    something in one is asked for by name.
     """
 
     def __init__(self, directory: Path, named: Iterable[str] = ()):
@@ -109,14 +121,19 @@ class FilesOnDisk:
         self.unread: dict[str, str] = {}
         self.apart: list[str] = []
         self._sizes: dict[str, int] = {}
+        self._links = 0  # to folders that were followed
+        self._holds: dict[Path, bool] = {}  # what a link leads to -> whether code or settings are there
         self._walk(directory)
         for path in named:
             self._bring_back(path)
 
-    def _walk(self, top: Path) -> None:
+    def _walk(self, top: Path, linked: bool = False) -> None:
         for place, folders, names in os.walk(top):
             inner = [Path(place, name) for name in sorted(folders)]
-            folders[:] = [path.name for path in inner if not self._leave_out(path)]
+            links = [path for path in inner if path.is_symlink() and path.name != ".git"]
+            folders[:] = [path.name for path in inner if path not in links and not self._leave_out(path)]
+            for path in links:
+                self._follow(path, linked)
             for path in (Path(place, name) for name in sorted(names)):
                 relative = path.relative_to(self.directory).as_posix()
                 if path.is_symlink() and leads_out(path, self.directory):
@@ -129,13 +146,38 @@ class FilesOnDisk:
         relative = folder.relative_to(self.directory).as_posix()
         if folder.name == ".git":
             return True
-        if folder.is_symlink():
-            self.unread[relative] = LINK_OUT if leads_out(folder, self.directory) else "a link to a folder"
-            return True
+        return self._is_apart(folder, relative)
+
+    def _is_apart(self, folder: Path, relative: str) -> bool:
         if relative != posixpath.dirname(GENERATE) and _is_environment(folder):
             self.apart.append(relative)
             return True
         return False
+
+    def _follow(self, link: Path, linked: bool) -> None:
+        """Count the files behind a link to a folder, or say why not; without code and settings none of them matters.
+
+        Args:
+            linked: the link is itself behind one.
+        """
+        relative = link.relative_to(self.directory).as_posix()
+        if leads_out(link, self.directory):
+            self.unread[relative] = LINK_OUT
+            return
+        target = link.resolve()
+        if target not in self._holds:
+            self._holds[target] = _holds_code(target)
+        if not self._holds[target] or self._is_apart(link, relative):
+            return
+        if link.parent.resolve().is_relative_to(target):
+            self.unread[relative] = LINK_AROUND
+        elif linked:
+            self.unread[relative] = LINK_AGAIN
+        elif self._links == MOST_LINKS:
+            self.unread[relative] = LINKS
+        else:
+            self._links += 1
+            self._walk(link, linked=True)
 
     def _bring_back(self, path: str) -> None:
         """Count the files of an environment after all, where a load reaches one of them."""
@@ -171,6 +213,14 @@ class FilesOnDisk:
             return (self.directory / path).read_bytes()
         except OSError as error:
             raise Unreadable(str(error.strerror)) from error
+
+
+def _holds_code(folder: Path) -> bool:
+    """Whether code, settings, or a link that leads further is anywhere below a folder."""
+    for place, folders, names in os.walk(folder):
+        if any(name.endswith((".py", ".json")) for name in names) or any(Path(place, f).is_symlink() for f in folders):
+            return True
+    return False
 
 
 def _is_environment(folder: Path) -> bool:
@@ -274,8 +324,8 @@ class _Settings:
                 continue
             content = read_settings(files, path, room, self.largest)
             room -= min(size, room)
-            if not is_config:
-                files.unread.pop(path, None)  # whatever it is, it does not hold settings
+            if not is_config or (files.unread.get(path) == NO_JSON and not _LOADED.fullmatch(path)):
+                files.unread.pop(path, None)  # whatever it is, no library reads settings out of it
             folder, _, name = path.rpartition("/")
             try:
                 references = list(self._of_file(name, content, folder))

@@ -186,9 +186,14 @@ WRITES = "class A:\n    def infer(self, output_path='', n=None):\n        {}\n"
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("open(f'{output_path}/result.mmd', 'w')", 'at ".../result.mmd" of a place that is computed'),
-        ("open(output_path + '/result.mmd', 'w')", 'at ".../result.mmd" of a place that is computed'),
-        ("open(f'{n}/result.mmd', 'w')", 'at ".../result.mmd" of a place that is computed'),
+        ("open(f'{output_path}/result.mmd', 'w')", 'writes files at "result.mmd" below a place that is computed (not'),
+        ("open(output_path + '/result.mmd', 'w')", 'at "result.mmd" below a place that is computed'),
+        ("open(f'{n}/result.mmd', 'w')", 'at "result.mmd" below a place that is computed'),
+        ("open(f'{n}/{n}/log.txt', 'w')", 'at "log.txt" below a place that is computed'),
+        ("open(f'{n}//log.txt', 'w')", 'at "log.txt" below a place that is computed'),
+        ("open(f'{n}_log.txt', 'w')", 'at a place that is computed and ends with "_log.txt"'),
+        ("open(f'runs/{n}/log.txt', 'w')", 'at "log.txt" below a place that is computed and begins with "runs/"'),
+        ("open(f'runs/{n}', 'w')", 'at a place that is computed and begins with "runs/"'),
         ("open(output_path, 'w')", "at a place that is computed"),
         ("import os; os.makedirs(output_path)", "at a place that is computed"),
     ],
@@ -215,3 +220,63 @@ def test_a_place_on_the_disk_is_not_taken_for_a_repository(place):
     assert findings_of(f"import timm\ndef f():\n    return timm.create_model('{place}')") == []
     name = findings_of("import timm\ndef f():\n    return timm.create_model('some/model')")
     assert [(f.code, f.severity) for f in name] == [("S03", WARNING)]
+
+
+@pytest.mark.parametrize(
+    ("line", "severity"),
+    [
+        ("self.lin(batch.touch)", WARNING),
+        ("x = [self.senses.touch, 1]", WARNING),
+        ("f(a.b.unlink)", WARNING),
+        ("f(a.b.write_text)", ERROR),
+        ("f(a.rmdir)", ERROR),
+        ("import pathlib\n        f(pathlib.Path('a').touch)", ERROR),
+        ("import pathlib\n        f(pathlib.Path('a').unlink)", ERROR),
+    ],
+)
+def test_a_short_word_of_an_unknown_object_is_a_warning(line, severity):
+    source = f"class A:\n    def forward(self, batch, a, f):\n        {line}\n"
+    assert {(f.code, f.severity) for f in findings_of(source)} == {("S07", severity)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        ("path", 1),
+        ("path, **kwargs", 0),
+        ("*args, **kwargs", 0),
+        ("path, *args", 0),
+        ("*args, **{'token': 1}", 0),
+        ("path, **{'token': 1}", 1),
+    ],
+)
+def test_a_revision_can_be_among_arguments_that_are_passed_on(arguments, count):
+    head = "from transformers import AutoModel\ndef f(path, *args, **kwargs):\n"
+    source = f"{head}    AutoModel.from_pretrained({arguments})"
+    assert len([f for f in findings_of(source) if "no revision pins" in f.sentence]) == count
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import fsspec\nfsspec.open(urlpath='/home/u/x')",
+        "import scipy.io\nscipy.io.netcdf_file(filename='/home/u/x')",
+        "from fsspec import open as o\no(mode='rb', urlpath='/home/u/x')",
+    ],
+)
+def test_a_file_that_a_library_opens_is_known_by_the_name_of_the_argument(source):
+    assert "S08" in [f.code for f in errors(findings_of(source))]
+
+
+@pytest.mark.parametrize("scheme", ["hf", "ssh", "git+https", "https", "s3"])
+def test_an_address_of_which_the_end_is_computed_is_one_in_every_scheme(scheme):
+    source = (
+        f"from some import load\ndef f(name):\n    load(f'{scheme}://host/{{name}}')\n    load('{scheme}://host/x')"
+    )
+    assert [(f.code, f.line) for f in findings_of(source)] == [("S03", 3), ("S03", 4)]
+
+
+@pytest.mark.parametrize("up", ["/..", "/../..", "//.."])
+def test_a_place_above_a_computed_one_is_an_error_and_is_said_in_the_same_way(up):
+    (finding,) = findings_of(WRITES.format(f"open(f'{{output_path}}{up}/log.txt', 'w')"))
+    assert finding.severity == ERROR and 'files at "log.txt" below a place that is computed' in finding.sentence

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import sklearn
 
-from pinfold.audit.finding import ERROR
-from pinfold.audit.security.rules.pickle_text import STEPS, what_it_names
+from pinfold.audit.finding import ERROR, WARNING
+from pinfold.audit.security.rules.pickle_text import CROSSES, STEPS, TOO_LONG, what_it_names
 from pinfold.audit.security.rules.pickles import hidden_pickles
 
 COMMAND = b"cos\nsystem\n(S'id'\ntR"
@@ -50,6 +50,16 @@ ACTING = {
     "a name that only leads there": b"coperator\nattrgetter\n(S'system'\ntR\xff",
     "a package that is not known": b"csome.package\nRunner\n(S'id'\ntR\xff",
     "a module of the folder": b"chelper\nrun\n\xff",
+    "a number with a sign": b"Np-0\n" + COMMAND,
+    "a number with a plus": b"Np+1\n" + COMMAND,
+    "a number with an underscore": b"Np1_0\n" + COMMAND,
+    "a number with blanks": b"Np \t7 \n0g+7\n" + COMMAND,
+    "a number with many zeros": b"Np" + b"0" * 40 + b"1\n" + COMMAND,
+    "a number far behind blanks": b"I" + b" " * 298 + b"0x1\n" + COMMAND,
+    "a text in a long line": b"S'" + b"a" * 70_000 + b"'\n" + COMMAND,
+    "an escape across what is read of a line": b"V" + b"a" * 65_534 + b"\\u006f\n" + COMMAND,
+    "a frame without a protocol": b"\x95" + struct.pack("<Q", 5) + b"N0N0Ncsome.package\nRunner\n",
+    "a frame that is longer than the file": b"\x95" + b"\xff" * 8 + COMMAND,
     "a name that is very long": b"\x8c\x02osX" + struct.pack("<I", 400) + b"path." * 80 + b"\x93",
 }
 
@@ -79,6 +89,9 @@ PLAIN = {
     "an end at once": b".cos\nsystem\n",
     "a name of letters that no import has": b"c\x00os\nsys tem\n(S'id'\ntR.",
     "a call of nothing": b"N(tR" + COMMAND,
+    "a number that no memo has": b"Np-1\n" + COMMAND,
+    "a number in two words": b"Np1 0\n" + COMMAND,
+    "a number of other digits": "Np\u0661\n".encode() + COMMAND,
     "a title": b"Introduction\n0cos\nsystem\n",
 }
 
@@ -108,7 +121,41 @@ def test_a_file_is_followed_in_bounded_time(tmp_path, content):
     start = time.monotonic()
     results = findings(tmp_path, content)
     assert time.monotonic() - start < 10
-    assert [finding.severity for finding in results] == ([] if content[:1] in b"V]" else [ERROR])
+    assert [finding.severity for finding in results] == ([] if content[:1] in b"V]" else [WARNING])
+
+
+@pytest.mark.parametrize("content", [b"\x88" * 300_000, b"N" * 300_000 + b"\n", b"N0" * STEPS + b"GATTACA"])
+@pytest.mark.parametrize(("head", "severity"), [(b"", WARNING), (b"\x80\x04", ERROR), (b"csome\nname\n", ERROR)])
+def test_what_is_too_long_is_an_error_after_the_beginning_of_a_pickle(tmp_path, content, head, severity):
+    (finding,) = findings(tmp_path, head + content)
+    assert finding.severity == severity and "too many to be followed" in finding.sentence
+
+
+FRAME = b"\x95" + struct.pack("<Q", 5)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        FRAME + b"V\\u000\n" + COMMAND + b".",
+        b"\x80\x04" + FRAME + b"N0I12\n0" + COMMAND + b".",
+        FRAME + b"N0S'a'\n0" + COMMAND + b".",
+        FRAME + b"N0X\x01\x00\x00\x00a0" + COMMAND + b".",
+        FRAME + b"NNN" + FRAME + COMMAND + b".",
+        b"N." + FRAME + b"N0N\x8a\x01x0" + COMMAND + b".",
+    ],
+)
+def test_an_operation_across_the_end_of_a_frame_is_reported(tmp_path, content):
+    assert what_it_names(io.BytesIO(content)) == CROSSES
+    (finding,) = findings(tmp_path, content)
+    assert finding.severity == ERROR and "across the end of a frame" in finding.sentence
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_the_frames_of_a_real_pickle_end_between_its_operations(protocol):
+    plain = [list(range(50_000)), "a" * 200_000, {str(n): b"b" * n for n in range(300)}]
+    assert what_it_names(io.BytesIO(pickle.dumps(plain, protocol))) == ""
+    assert what_it_names(io.BytesIO(pickle.dumps([plain, Act()], protocol))) in ("posix.system", "nt.system", TOO_LONG)
 
 
 def test_what_an_unpickler_reaches_is_found_however_the_file_is_damaged():
@@ -130,6 +177,7 @@ def test_what_an_unpickler_reaches_is_found_however_the_file_is_damaged():
     warnings.simplefilter("ignore")  # about odd escapes
     generator = random.Random(3)
     before = [b"", b"I1\n0", b"Va\n0", b"(I1\nI2\nt0", b"K\x01p5\n0g5\n0", b"\x8a\x01\x050", b"(dp0\n0", b"\x80\x03"]
+    before += [b"Np-0\n0", b"Np+1_0\n0g 10\n0", FRAME + b"N0N00", FRAME + b"N0V\\u00ab\n0"]
     bodies = [pickle.dumps([1, {"a": Act()}], protocol) for protocol in range(6)]
     bodies += [content for content in ACTING.values() if len(content) < 100]
     count = 0

@@ -1,6 +1,7 @@
 """What the sandbox's first process counts, while what it counts changes."""
 
 import contextlib
+import io
 import mmap
 import os
 import sys
@@ -95,6 +96,29 @@ def mapped():
         lines = [line.split() for line in file if line.endswith(" (deleted)\n")]
     places = [(*(int(part, 16) for part in words[3].split(":")), int(words[4])) for words in lines]
     return {(os.makedev(major, minor), number) for major, minor, number in places}
+
+
+MAPPED = "7f0000000000-7f0004000000 rw-s 00000000 00:01 {} {}\nRss: 65536 kB\nPss: 65536 kB\nVmFlags: rd wr sh\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("/dev/zero (deleted)", True),
+        ("/dev/shm/a (deleted)", True),
+        ("[anon_shmem:weights]", True),
+        ("[anon_shmem:two words]", True),
+        ("/dev/shm/a", False),
+        ("[anon:weights]", False),
+        ("", False),
+    ],
+)
+def test_shared_memory_with_a_name_counts_too(monkeypatch, name, counts):
+    text = (MAPPED.format(7, name) + MAPPED.format(0, "")).encode()
+    with monkeypatch.context() as patched:
+        patched.setattr("builtins.open", lambda *arguments: io.BytesIO(text))
+        counted = first.deleted(1, set(), 0), first.deleted(1, {(os.makedev(0, 1), 7)}, 0)
+    assert counted == ((64 << 20) * counts, 0)
 
 
 @linux

@@ -97,7 +97,7 @@ def test_an_environment_into_which_a_load_leads_is_read(folder, name, content):
     [
         ("custom_generate", "../elsewhere", "custom_generate", "links out of the folder"),
         (GENERATE, "../../elsewhere/generate.py", GENERATE, "links out of the folder"),
-        ("custom_generate", "real", "custom_generate", "a link to a folder"),
+        ("custom_generate", ".", "custom_generate", "a link to a folder that it lies in"),
         ("part/config.json", "../../elsewhere/config.json", "part/config.json", "links out of the folder"),
         (GENERATE, "generate.py", GENERATE, "links out of the folder"),  # in a circle
     ],
@@ -112,6 +112,76 @@ def test_a_link_that_a_load_follows_and_the_audit_does_not_is_an_error(folder, l
     assert reason in next(f.sentence for f in errors(examine(folder, "it").findings) if f.code == "S15")
     assert ("S02", "real/generate.py", ERROR) in acts(folder), "what is behind the link may load this file"
     assert "no Python code" not in facts(folder)
+    assert "or remove the link." in str(examine(folder, "it").findings)
+
+
+def test_a_link_to_an_environment_is_left_out_as_the_environment_is(folder):
+    environment(folder / ".venv")
+    (folder / "env").symlink_to(".venv")
+    assert acts(folder) == set()
+    assert ".venv, env" in facts(folder)
+
+
+def links_as_in_a_log(folder):
+    write(folder / "logs/run-1/output.log", "x")
+    (folder / "logs/latest-run").symlink_to("run-1")
+
+
+LEFT_ALONE = {
+    "a link to a folder of logs": links_as_in_a_log,
+    "settings of another program": lambda folder: write(folder / "demo/tsconfig.json", "{ // comment\n}"),
+    "an empty file": lambda folder: write(folder / "empty_config.json"),
+    "lines of JSON": lambda folder: write(folder / "log_config.json", '{"a": 1}\n{"a": 2}\n'),
+    "a byte order mark": lambda folder: write(folder / "train_config.json", '\ufeff{"a": 1}'),
+    "the same in a settings file": lambda folder: write(folder / "part/tokenizer_config.json", '\ufeff{"a": 1}'),
+}
+
+
+@pytest.mark.parametrize("shape", LEFT_ALONE)
+def test_what_no_load_reads_raises_nothing_else(folder, shape):
+    write(folder / "tool.py", ACT)
+    LEFT_ALONE[shape](folder)
+    assert acts(folder) == {("S02", "tool.py", WARNING)}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config.json", "config.4.50.0.json", "x/adapter_config.json", "modules.json", "model_index.json"),
+        *("preprocessor_config.json", "scheduler/scheduler_config.json", "sentence_bert_config.json"),
+        *("generation_config.json", "open_clip_config.json", "modular_config.json"),
+    ],
+)
+def test_settings_that_a_library_looks_for_have_to_be_readable(folder, name):
+    write(folder / "tool.py", ACT)
+    write(folder / "other" / name, "{ // comment\n}")
+    assert acts(folder) == {("S15", f"other/{name}", ERROR), ("S02", "tool.py", ERROR)}
+    assert "without comments, or remove it." in str(examine(folder, "it").findings)
+
+
+def test_a_link_to_a_folder_inside_is_followed(folder):
+    write(folder / "real/generate.py", "from .helper import x\n")
+    write(folder / "real/helper.py", ACT)
+    (folder / "custom_generate").symlink_to("real")
+    assert ("S02", "custom_generate/helper.py", ERROR) in acts(folder)
+    assert ("S02", "real/helper.py", WARNING) in acts(folder)
+
+
+def test_settings_behind_a_link_are_read(folder):
+    write(folder / "a/b/real/config.json", json.dumps({"auto_map": {"AutoModel": "code.A"}}))
+    write(folder / "a/b/real/code.py", ACT)
+    (folder / "part").symlink_to("a/b/real")
+    assert ("S02", "part/code.py", ERROR) in acts(folder)
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_links_cannot_make_a_folder_endless(folder, count):
+    for number in range(count):
+        write(folder / f"d{number}/a.py")
+        for name in "xy":
+            (folder / f"d{number}" / name).symlink_to(f"../d{(number + 1) % count}")
+    files = FilesOnDisk(folder)
+    assert len(files.paths) < 100 and files.unread
 
 
 def test_links_of_a_cache_and_inside_the_folder_are_followed(tmp_path):

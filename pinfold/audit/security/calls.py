@@ -6,7 +6,7 @@ import ast
 import re
 
 from pinfold.audit.finding import WARNING
-from pinfold.audit.security.computing import COMPUTED, elements_of, function_result
+from pinfold.audit.security.computing import COMPUTED, any_element, elements_of, function_result
 from pinfold.audit.security.lookups import call_getter, name_rule
 from pinfold.audit.security.rules.arguments import argument_rule
 from pinfold.audit.security.rules.library import library_rule, report_address, report_repository
@@ -227,7 +227,7 @@ def _call_argument(state: State, path: str, call: Call, scope: Scope) -> None:
     elif RUNS_FIRST.match(path):
         functions = call.argument(0, "function")
         if path in ("builtins.map", "builtins.filter"):
-            arguments += [union(*elements_of(row)) for row in call.arguments[1:]]
+            arguments += [any_element(row) for row in call.arguments[1:]]
     else:
         return
     for function in functions:
@@ -263,7 +263,7 @@ def _given_back(state: State, path: str, call: Call) -> Values:
         place: Values = (Given(temporary=True),)
         return sequence_of([place, place]) if path == "tempfile.mkstemp" else place
     if path in GIVES_ELEMENT:
-        return union(*elements_of(call.argument(0, "iterable")))
+        return any_element(call.argument(0, "iterable"))
     if path == "builtins.filter":
         return call.argument(1, "iterable")
     if PIPE.match(path):

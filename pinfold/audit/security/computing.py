@@ -29,11 +29,14 @@ from pinfold.audit.security.values import (
     Table,
     Value,
     Values,
+    can_be_other,
     dict_of,
+    either,
     is_soft,
     sequence_of,
     softened,
     union,
+    with_unknown,
 )
 
 LONG_WIDTH = re.compile(r"\d{4,}|\*")
@@ -233,7 +236,8 @@ def operator_result(kind: type[ast.operator], left: Values, right: Values) -> Va
                 results.append(_pair_result(kind, one, other))
     if any(isinstance(v, Decoded) for v in (*left, *right)):
         results.append((Decoded(),))
-    return union(*results)
+    values = union(*results)
+    return with_unknown(values) if can_be_other(left) or can_be_other(right) else values
 
 
 def _pair_result(kind: type[ast.operator], left: Value, right: Value) -> Values:
@@ -290,7 +294,8 @@ def _entries(owner: Many | Table, name: str, arguments: list[Values]) -> Values:
     """What get, pop, values and items give of a list or a dict that holds more than constants."""
     if name in ("get", "pop", "setdefault", "__getitem__"):
         index = arguments[0] if arguments else ()
-        return union(subscript_result((owner,), index), *arguments[1:2])
+        values = union(subscript_result((owner,), index), *arguments[1:2])
+        return with_unknown(values) if arguments[1:2] == [()] else values
     rows = owner.entries if isinstance(owner, Table) else ()
     if name == "values":
         return sequence_of([values for _, values in rows])
@@ -333,7 +338,8 @@ def subscript_result(owners: Values, index: Values) -> Values:
             except Exception:  # an index that is not known or out of range
                 if isinstance(owner, Many):
                     results += owner.items
-    return union(*results)
+    values = either(*results)
+    return with_unknown(values) if can_be_other(owners) else values
 
 
 def _element(owner: Many | Const, index: Values) -> Values:
@@ -349,6 +355,12 @@ def _element(owner: Many | Const, index: Values) -> Values:
             else _as_values(text[position], owner.decoded)
         )
     return sequence_of(list(owner.items[position])) if is_slice else owner.items[position]
+
+
+def any_element(values: Values) -> Values:
+    """What one of the elements can be."""
+    elements = either(*elements_of(values))
+    return with_unknown(elements) if can_be_other(values) else elements
 
 
 def elements_of(values: Values) -> list[Values]:

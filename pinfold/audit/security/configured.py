@@ -26,7 +26,7 @@ LEFT_OUT = frozenset(
 
 
 MORE = "..."  # stands for the end of an address that is not known
-ADDRESS = re.compile(r"^(?:https?|ftps?|s3|gs|gcs|sftp|wss?)://", re.IGNORECASE)
+ADDRESS = re.compile(r"^(?:https?|ftps?|s3|gs|gcs|hf|hf-hub|hf_hub|ssh|sftp|wss?|git\+https?)(?:://|:)", re.IGNORECASE)
 
 
 def address_begun(values: Values) -> Values:

@@ -3,9 +3,10 @@
 import ast
 import re
 
-from pinfold.audit.finding import WARNING
+from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.calls import call_function
 from pinfold.audit.security.computing import (
+    any_element,
     elements_of,
     function_result,
     method_result,
@@ -15,10 +16,10 @@ from pinfold.audit.security.computing import (
 )
 from pinfold.audit.security.configured import CONFIG_CLASS, MODEL_CLASS, SAME_AGAIN, address_begun, entry
 from pinfold.audit.security.lookups import class_hierarchy, look_up
-from pinfold.audit.security.rules.methods import call_unknown_method, report_format, walks_attributes
-from pinfold.audit.security.rules.process import REGISTRIES, report_registered
-from pinfold.audit.security.state import FunctionNode, Scope, State
-from pinfold.audit.security.tables.functions import BY_NAME_ONLY, PATH_METHODS
+from pinfold.audit.security.rules.methods import call_unknown_method, is_blob, report_format, walks_attributes
+from pinfold.audit.security.rules.process import REGISTRIES, computes_only, report_code, report_registered
+from pinfold.audit.security.state import LONGEST_ANNOTATION, FunctionNode, Scope, State
+from pinfold.audit.security.tables.functions import COMMON_WORDS, PATH_METHODS
 from pinfold.audit.security.tables.names import SENSITIVE, judge
 from pinfold.audit.security.values import (
     COMPUTED_PLACE,
@@ -38,25 +39,26 @@ from pinfold.audit.security.values import (
     Value,
     Values,
     all_given,
+    can_be_other,
     count_values,
     dict_of,
+    either,
     imported_paths,
     known_strings,
     sequence_of,
     union,
+    with_unknown,
 )
 
 PLACE = re.compile(r"path|dir|folder|file|out|save|root|dest|place")  # of parameters that are places
 PLACEHOLDER = "1"  # for a part of a text that is not known, such as the number of a process
-LONGEST_ANNOTATION = 1000
-LITERALS = (  # the parts of a text that only computes; ** and << could compute for a very long time
-    *(ast.Expression, ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.BinOp, ast.UnaryOp, ast.Load),
-    *(ast.Add, ast.Sub, ast.Div, ast.FloorDiv, ast.UAdd, ast.USub),
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
+# Methods of a model, a tokenizer or a processor that others call, and with more than the user chooses.
+FROM_OUTSIDE = frozenset(
+    ("__init__", "__call__", "forward", "generate", "from_pretrained", "from_dict", "from_config")
 )
-CODE = frozenset(("builtins.compile()", "types.CodeType()", "marshal.loads()", "marshal.load()"))
 ADDERS = frozenset(("append", "appendleft", "add", "insert", "setdefault"))
 CLASS_METHODS = ("__new__", "__init_subclass__", "__class_getitem__")  # without a decorator
-BLOB = 1500  # characters of a text that is long enough to hide a program
 # Functions that look at what they are given and keep nothing of it; those of TESTS look into a tuple as well.
 TESTS = frozenset(("builtins.isinstance", "builtins.issubclass"))
 LOOKS = TESTS | frozenset(
@@ -84,7 +86,7 @@ class Expressions(State):
             self.report_handed_on(values, node)
             if not values and isinstance(node, ast.Attribute) and node.attr in PATH_METHODS:
                 words = "of an unknown object is handed on as a value: it writes or deletes files"
-                self.report("S07", node, f".{node.attr} {words}.")
+                self.report("S07", node, f".{node.attr} {words}.", WARNING if node.attr in COMMON_WORDS else ERROR)
         for value in values:
             if isinstance(value, Const) and isinstance(value.value, (str, bytes)) and len(value.value) > 4:
                 self.report_secret_place(value.value, node)
@@ -100,7 +102,7 @@ class Expressions(State):
 
     def of_Constant(self, node: ast.Constant, scope: Scope, use: str) -> Values:
         value = node.value
-        if isinstance(value, (str, bytes)) and len(value) >= BLOB and _is_blob(value):
+        if isinstance(value, (str, bytes)) and is_blob(value):
             self.report("S10", node, f"{len(value)} characters of text that is not readable.", WARNING)
         if isinstance(value, (str, bytes)) and len(value) > MOST_CHARACTERS:
             return ()
@@ -133,17 +135,17 @@ class Expressions(State):
         if isinstance(node.func, ast.Attribute):
             owners = self.evaluate(node.func.value, scope, "base")
             functions = self.attribute(owners, node.func.attr, node.func, True)
-        elif self._computes_only(node, scope):
+        elif computes_only(self, node, scope):
             self.report("S01", node, "eval(...) runs a constant text, which only computes a value.", WARNING)
             return ()
         else:
             functions = self.evaluate(node.func, scope, "call")
         call = self._arguments(node, functions, scope)
         self.report_names(functions, node, True)  # also where it was named on another line, and kept in a table
-        self._report_code(functions, call)
+        report_code(self, functions, call)
         if isinstance(node.func, ast.Subscript) and not functions and isinstance(node.func.slice, ast.Constant):
             call_unknown_method(self, (), str(node.func.slice.value), call)  # table["system"](...)
-        results = [call_function(self, function, call, scope) for function in functions]
+        results = [either(*(call_function(self, function, call, scope) for function in functions))]
         if method is not None:
             if self.steps > 0:
                 results += [method_result(owner, method, call.arguments, call.keywords) for owner in owners]
@@ -158,31 +160,8 @@ class Expressions(State):
                 results = [class_hierarchy(self, owners), *results]
             elif method in ADDERS and isinstance(node.func, ast.Attribute):
                 self._keep(node.func.value, owners, (), union(*call.arguments[-1:]), scope)
-        return union(*results)
-
-    def _computes_only(self, node: ast.Call, scope: Scope) -> bool:
-        """``eval("[(1, 3)] + [(2, 3)]")``: the text is written out, and holds neither a name nor a call."""
-        if not isinstance(node.func, ast.Name) or len(node.args) != 1 or node.keywords:
-            return False
-        text = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
-        if not isinstance(text, str) or len(text) > LONGEST_ANNOTATION:
-            return False
-        if self.look_for(node.func.id, scope) != (Ref("builtins.eval"),):
-            return False
-        try:
-            return all(isinstance(part, LITERALS) for part in ast.walk(ast.parse(text.strip(), mode="eval")))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return False
-
-    def _report_code(self, functions: Values, call: Call) -> None:
-        """Code that is handed to something which may make a function out of it, and commands for a shell."""
-        unknown = not functions or any(path.startswith("builtins.type()") for path in imported_paths(functions))
-        first = imported_paths(call.argument(0, "code"))
-        if unknown and not CODE.isdisjoint(first):
-            words = "gets compiled code, which it may run, or make into a function."
-            self.report("S15", call.node, f"a function that is not known {words}")
-        if unknown and "shell" in call.keywords and call.is_always(BY_NAME_ONLY, "shell", True):
-            self.report("S02", call.node, "a function that is not known gets shell=True, and so starts a shell.")
+        values = union(*results)
+        return with_unknown(values) if values and known_strings(owners) and can_be_other(owners) else values
 
     def _keep(self, table: ast.expr, owners: Values, index: Values, values: Values, scope: Scope) -> None:
         """What a list or a dict of the folder holds later on, where that is something of which the audit speaks."""
@@ -217,7 +196,7 @@ class Expressions(State):
                 call.keywords[keyword.arg] = values
                 continue
             tables = [v for v in values if isinstance(v, Table)]
-            call.open_ended = not tables
+            call.open_ended |= not tables
             for table in tables:
                 call.keywords |= {key: value for key, value in table.entries if isinstance(key, str)}
         return call
@@ -229,14 +208,17 @@ class Expressions(State):
     def of_NamedExpr(self, node: ast.NamedExpr, scope: Scope, use: str) -> Values:
         values = self.evaluate(node.value, scope, "base")
         self.bind(node.target, values, scope)
+        while isinstance(scope.node, COMPREHENSIONS) and scope.parent:  # it binds a name of what is around them
+            scope = scope.parent
+            self.bind(node.target, values, scope)
         return values
 
     def of_IfExp(self, node: ast.IfExp, scope: Scope, use: str) -> Values:
         self.evaluate(node.test, scope, "base")
-        return union(self.evaluate(node.body, scope, use), self.evaluate(node.orelse, scope, use))
+        return either(self.evaluate(node.body, scope, use), self.evaluate(node.orelse, scope, use))
 
     def of_BoolOp(self, node: ast.BoolOp, scope: Scope, use: str) -> Values:
-        return union(*(self.evaluate(value, scope, use) for value in node.values))
+        return either(*(self.evaluate(value, scope, use) for value in node.values))
 
     def of_Compare(self, node: ast.Compare, scope: Scope, use: str) -> Values:
         for side in (node.left, *node.comparators):
@@ -344,7 +326,7 @@ class Expressions(State):
         results: list[Values] = []
         for generator in node.generators:
             rows = elements_of(self.evaluate(generator.iter, scope))
-            self.bind(generator.target, union(*rows), scope)
+            self.bind(generator.target, either(*rows), scope)
             for test in generator.ifs:
                 self.evaluate(test, scope, "base")
             if not isinstance(node, ast.DictComp) and len(node.generators) == 1 and not generator.ifs:
@@ -384,9 +366,10 @@ class Expressions(State):
             self.bind(target.value, values, scope)
         elif isinstance(target, (ast.Tuple, ast.List)):
             rows = [v for v in values if isinstance(v, Many) and len(v.items) == len(target.elts)]
-            rest = union(*elements_of(tuple(v for v in values if v not in rows)))
+            others = tuple(v for v in values if v not in rows)
+            rest = [any_element(others)] if others else []
             for position, inner in enumerate(target.elts):
-                self.bind(inner, union(rest, *(row.items[position] for row in rows)), scope)
+                self.bind(inner, either(*rest, *(row.items[position] for row in rows)), scope)
         elif isinstance(target, ast.Attribute):
             owners = self.evaluate(target.value, scope, "base")
             self.store_attribute(owners, target.attr, values, target)
@@ -404,6 +387,7 @@ class Expressions(State):
         inner = self.scopes.setdefault(node, Scope("function", node, scope.module, scope))
         parameters = node.args
         ordered = [*parameters.posonlyargs, *parameters.args]
+        from_outside = bool(parameters.defaults or parameters.kw_defaults) and self._is_from_outside(node, scope)
         defaults: list[ast.expr | None] = [None] * (len(ordered) - len(parameters.defaults))
         defaults += parameters.defaults
         for parameter, default in (
@@ -414,11 +398,11 @@ class Expressions(State):
             values = self.evaluate(default, scope, "base") if default else ()
             if values == (Const(""),) and PLACE.search(parameter.arg):
                 values = (*values, Const(COMPUTED_PLACE))
-            self.bind_name(parameter.arg, values, inner)
+            self._bind_parameter(parameter.arg, with_unknown(values) if from_outside else values, inner)
         for rest in (parameters.vararg, parameters.kwarg):
             if rest:
                 self.annotation(rest.annotation, scope)
-                self.bind_name(rest.arg, (), inner)
+                self._bind_parameter(rest.arg, (), inner)
         if not isinstance(node, ast.Lambda):
             self.annotation(node.returns, scope)
         name = "" if isinstance(node, ast.Lambda) else node.name
@@ -435,6 +419,19 @@ class Expressions(State):
             for parameter in directories:
                 self.bind_name(parameter.arg, (Given(),), inner)
         self.queue.append((node, inner))
+
+    def _bind_parameter(self, name: str, values: Values, inner: Scope) -> None:
+        """A parameter without a default is nothing by itself: what it can be is what calls give it."""
+        if values or name not in inner.names:
+            self.bind_name(name, values, inner)
+
+    def _is_from_outside(self, node: FunctionNode, scope: Scope) -> bool:
+        """Whether a library calls a method with arguments of its own, out of the settings of a tokenizer perhaps."""
+        if isinstance(node, ast.Lambda) or not isinstance(scope.node, ast.ClassDef) or node.name not in FROM_OUTSIDE:
+            return False
+        paths = imported_paths(self.foreign_bases(scope.node))
+        of_settings = node.name == "__init__" and any(map(CONFIG_CLASS.search, paths))
+        return bool(paths) and not of_settings
 
     def _settings_class(self, parameter: ast.arg, scope: Scope, inner: Scope) -> None:
         """A parameter that is annotated with a class of settings is one of them, whatever its default value says."""
@@ -453,7 +450,7 @@ class Expressions(State):
         if settings is not None and any(map(CONFIG_CLASS.search, paths)):
             self.config_classes[cls] = None
             for parameter in (*ordered, *parameters.kwonlyargs):
-                self.bind_name(parameter.arg, entry(settings, parameter.arg), inner)
+                self._bind_parameter(parameter.arg, entry(settings, parameter.arg), inner)
             if parameters.kwarg:
                 self.bind_name(parameters.kwarg.arg, (settings,), inner)
         elif settings is not None and ordered and any(map(MODEL_CLASS.search, paths)):
@@ -488,12 +485,3 @@ def _is_below(part: Values, joined: bool = False) -> bool:
         if ".." in text or (text.startswith(("/", "\\", "~")) and not joined):
             return False
     return not any(isinstance(v, Decoded) for v in part)
-
-
-def _is_blob(value: str | bytes) -> bool:
-    """Whether a long text looks like encoded data: unreadable bytes, or characters with hardly a space."""
-    head = value[:4096] if isinstance(value, bytes) else value[:4096].encode("utf-8", "replace")
-    if isinstance(value, bytes) and sum(b < 9 or b > 126 for b in head) > len(head) // 4:
-        return True
-    spaces = sum(head.count(c) for c in (b" ", b"\n", b",", b";", b"{"))
-    return spaces < len(head) // 60 and len(set(head)) > 12

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.calls import call_function, report_overrides
-from pinfold.audit.security.computing import elements_of
+from pinfold.audit.security.computing import any_element, elements_of
 from pinfold.audit.security.expressions import Expressions
 from pinfold.audit.security.lookups import look_up
 from pinfold.audit.security.reached import Reached
+from pinfold.audit.security.rules.own_name import binds_own_name
 from pinfold.audit.security.state import LONGEST_LINEAGE, STEPS, FunctionNode, Scope
 from pinfold.audit.security.tables.names import WATCHED_MODULES, canonical, judge
 from pinfold.audit.security.values import Call, Instance, Own, Ref, Values, imported_paths, printable_excerpt, union
@@ -113,9 +114,7 @@ class Interpreter(Expressions):
         outside = [finding for key, finding in self.reports.items() if key not in inside]
         if any(finding.severity == ERROR and finding.code in starts for finding in outside):
             return
-        if self.makes_names or any(
-            "__name__" in scope.names for scope in self.scopes.values() if scope.kind == "module"
-        ):
+        if not inside or self.makes_names or any(binds_own_name(module.tree) for module in self.modules):
             return
         for key in inside:
             finding = self.reports.pop(key)
@@ -196,6 +195,8 @@ class Interpreter(Expressions):
             elif isinstance(child, ast.stmt):
                 self.read_statements([child], scope)
             elif not isinstance(child, (ast.expr_context, ast.operator)):
+                if isinstance(child, ast.ExceptHandler) and child.name:
+                    self.bind_name(child.name, (), scope)
                 self.read_parts(child, scope)
 
     def do_Expr(self, node: ast.Expr, scope: Scope) -> None:
@@ -268,6 +269,9 @@ class Interpreter(Expressions):
 
     def do_AugAssign(self, node: ast.AugAssign, scope: Scope) -> None:
         tables = self.evaluate(node.target, scope, "base") if isinstance(node.target, ast.Name) else ()
+        if isinstance(node.target, ast.Attribute) and node.target.attr == "__dict__":
+            # it is changed first, and then cannot be stored
+            tables = self.attribute(self.evaluate(node.target.value, scope, "base"), "__dict__", node.target)
         if any(path.endswith(IN_PLACE) for path in imported_paths(tables)):
             self.store_item(tables, (), node)
         result = ast.copy_location(ast.BinOp(node.target, node.op, node.value), node)
@@ -275,11 +279,12 @@ class Interpreter(Expressions):
 
     def do_Delete(self, node: ast.Delete, scope: Scope) -> None:
         for target in node.targets:
-            self.bind(target, (), scope)
+            if not isinstance(target, ast.Name) or target.id not in scope.names:
+                self.bind(target, (), scope)
 
     def do_For(self, node: ast.For | ast.AsyncFor, scope: Scope) -> None:
         values = self.evaluate(node.iter, scope)
-        self.bind(node.target, union(*elements_of(values)), scope)
+        self.bind(node.target, any_element(values), scope)
         self.read_statements(node.body, scope)
         self.read_statements(node.orelse, scope)
 
@@ -296,7 +301,7 @@ class Interpreter(Expressions):
         for branch in _branches(node):
             self.evaluate(branch.test, scope, "base")
             outer = self.in_main_block
-            if _is_main(branch.test):
+            if _is_main(branch.test) and _is_direct(node, scope):
                 self.in_main_block = True
                 last = branch.body[-1]
                 self.main_blocks.setdefault(self.file, []).append((branch.body[0].lineno, last.end_lineno or 0))
@@ -406,6 +411,8 @@ class Interpreter(Expressions):
             for key, inner in zip(node.keys, node.patterns, strict=True):
                 values = look_up(self, subject, self.evaluate(key, scope), node, scope)
                 self._pattern(inner, values, scope)
+            if node.rest:
+                self.bind_name(node.rest, (), scope)
         elif isinstance(node, ast.MatchValue):
             self.evaluate(node.value, scope, "base")
         else:
@@ -419,6 +426,11 @@ def _branches(node: ast.If) -> Iterator[ast.If]:
     while len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If):
         node = node.orelse[0]
         yield node
+
+
+def _is_direct(node: ast.If, scope: Scope) -> bool:
+    """Whether a statement is one of the module itself: a class and a function can have a ``__name__`` of their own."""
+    return scope.kind == "module" and any(node is each for each in scope.module.tree.body)
 
 
 def _is_main(test: ast.expr) -> bool:

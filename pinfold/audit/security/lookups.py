@@ -5,7 +5,7 @@ import re
 
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.computing import subscript_result
-from pinfold.audit.security.state import FUNCTIONS, NOTHING_TO_SAY, Rule, Scope, State
+from pinfold.audit.security.state import FUNCTIONS, NAMESPACE, NOTHING_TO_SAY, Rule, Scope, State
 from pinfold.audit.security.tables.names import (
     INTROSPECTION,
     LONGEST_PATH,
@@ -33,12 +33,13 @@ from pinfold.audit.security.values import (
     printable_excerpt,
     sequence_of,
     union,
+    with_unknown,
 )
 
 DICTIONARY = re.compile(
-    r"^(.+?)(?:\.__dict__|\(\))\.(get|pop|__getitem__|setdefault|update|__setitem__|items|values|copy)$"
+    r"^(.+?)(?:\.__dict__|\(\))\.(get|pop|__getitem__|setdefault|update|__setitem__|__ior__|__delitem__|clear|popitem|items|values|copy)$"
 )
-ENTRY_WRITES = frozenset(("setdefault", "update", "__setitem__"))
+ENTRY_WRITES = frozenset("setdefault update __setitem__ __ior__ __delitem__ clear popitem".split())  # noqa: SIM905
 WHOLE_DICTIONARY = frozenset(("items", "values", "copy"))
 UNKNOWN_VARIABLE = "an environment variable whose name is computed at run time"
 SOME_MODULE = "sys.modules[]"  # one of the modules that are loaded
@@ -169,7 +170,10 @@ def _getattr(state: State, path: str, call: Call, scope: Scope) -> Values:
             state.report(code, call.node, f'getattr(..., "{name}") {words}.')
     if not known_for_sure(call.argument(1, "name")):
         values += _unknown_attribute(state, owners, call, scope)
-    return union(*values, call.argument(2, "default"))
+    default = call.argument(2, "default")
+    # of an object that is not known, the attribute can be there and be anything
+    unknown = not any(values) and not any(isinstance(v, Settings) for v in owners)
+    return union(*values, with_unknown(default) if unknown else default)
 
 
 def _unknown_attribute(state: State, owners: Values, call: Call, scope: Scope) -> list[Values]:
@@ -271,6 +275,8 @@ def _vars(state: State, path: str, call: Call, scope: Scope) -> Values:
     if not call.arguments:
         return _own_namespace(state, path, call, scope)
     owners = call.argument(0, "object")
+    if _has_own_module(owners):
+        return (Ref(NAMESPACE),)
     return tuple(
         Ref(f"{v.path}.__dict__") if isinstance(v, Ref) else v
         for v in owners

@@ -11,7 +11,12 @@ from pinfold.audit.security.run import pickle_findings, security_findings, setti
 from pinfold.common.errors import UserError
 from pinfold.folder.loaded_code import (
     LARGEST_SETTINGS,
+    LINK_AGAIN,
+    LINK_AROUND,
+    LINK_OUT,
+    LINKS,
     MAX_CODE_FILES,
+    NO_JSON,
     FilesOnDisk,
     LoadedCode,
     is_settings,
@@ -22,6 +27,12 @@ from pinfold.folder.model_folder import LARGEST, PYTHON, ModelFolder, Module, pa
 MOST_OTHERS = 400  # files that no load reaches, and are read all the same
 MOST_BYTES = 10_000_000
 LARGEST_DATA = 200_000  # bytes of a JSON file that is read although its name is not one of settings
+IN_PLACE = "Put the folder or the file itself in the link's place, or remove the link."
+CURES = {
+    **dict.fromkeys((LINK_OUT, LINK_AROUND, LINK_AGAIN, LINKS), IN_PLACE),
+    NO_JSON: "Write it as plain JSON, without comments, or remove it.",
+}
+CURE = "Remove it, or make it shorter and simpler."
 NOT_REACHED = "No load reaches this file."
 
 
@@ -71,7 +82,7 @@ def _not_followed(runs: LoadedCode, said: set[str]) -> Iterator[Finding]:
     for path, reason in runs.unread:
         if path not in said:
             words = f"{path}: cannot be read ({reason}); which code it holds or names is not known."
-            yield Finding("S15", words, path)
+            yield Finding("S15", f"{words} {CURES.get(reason, CURE)}", path)
     if runs.cut:
         words = f"a load runs more than {MAX_CODE_FILES} Python files; which others it reaches is not known."
         yield Finding("S15", words)

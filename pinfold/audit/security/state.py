@@ -37,12 +37,16 @@ from pinfold.audit.security.values import (
     Own,
     Ref,
     Settings,
+    Unknown,
     Value,
     Values,
+    has_unknown,
+    imported_paths,
     known_strings,
     printable_excerpt,
     softened,
     union,
+    with_unknown,
 )
 from pinfold.folder.model_folder import Module
 from pinfold.folder.releases import exists, releases_of_modules
@@ -50,6 +54,7 @@ from pinfold.folder.releases import exists, releases_of_modules
 FIELDS = re.compile(r"%[sdri]|\{[^{}/]{0,40}\}")
 # Ways from an object to its class and to the classes that it derives from, which others share.
 HIERARCHY = re.compile(r"^builtins\.type\(\)|__(?:base|bases|mro|thisclass|self_class|class)__|\.mro\(\)")
+LONGEST_ANNOTATION = 1000  # characters of a text that is read as an expression
 LONGEST_LINEAGE = 100  # classes of the folder that one derives from and that are followed
 # Downloads of weights, which are the user's own matter in a function that only the user's program calls.
 UNLESS_REACHED = frozenset(("torch.hub.load_state_dict_from_url", "torch.hub.download_url_to_file"))
@@ -57,6 +62,9 @@ STEPS = 15_000  # elements that comprehensions and the like may compute in one f
 # What a function of the folder holds by which other functions are made.
 OF_FUNCTIONS = {"__class__": "types.FunctionType", "__code__": "types.CodeType()"}
 OUT_OF_EVERYTHING = ("gc.get_objects()", "gc.get_referrers()", "gc.get_referents()")
+NAMESPACE = "builtins.globals()"  # the names of a file, also by way of vars() and __dict__
+# What can be a module of the folder: what is stored in it can be any of its names.
+SOME_MODULE = re.compile(r"^(?:inspect\.getmodule\(\)|sys\.modules[\[.]|imported\(\))")
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -163,7 +171,11 @@ class State(ABC):
 
     def report_handed_on(self, values: Values, node: ast.AST) -> None:
         """Report a module or a function whose arguments matter where it leaves what can be followed."""
-        for path in [value.path for value in values if isinstance(value, Ref)]:
+        for value in values:
+            if not isinstance(value, Ref):
+                self.makes_names |= isinstance(value, Own) and isinstance(value.node, ast.Module)
+                continue
+            path = value.path
             if path in WATCHED_MODULES:
                 words = "is handed on as a value; what is done with it cannot be followed"
                 self.report("S15", node, f"the module {path} {words}.")
@@ -173,6 +185,8 @@ class State(ABC):
                 self.report(code, node, f"{path} is handed on as a value: it {words}.", severity)
             elif path in DELETES:
                 self.report("S07", node, f"{path} is handed on as a value: it deletes or moves files.")
+            elif path.startswith(NAMESPACE):
+                self.makes_names = True
             elif "()." in path:
                 self._report_bound_method(path, node)
 
@@ -209,7 +223,7 @@ class State(ABC):
         if path := scope.settings.get(name):
             values = tuple(Ref(f"{path}()") if value == Ref(path) else value for value in values)
         before = scope.names.get(name)
-        after = union(before or (), values)
+        after = self._added(before or (), values)
         if before is None or len(after) != len(before):
             scope.names[name] = after
             self.changed = True
@@ -237,16 +251,30 @@ class State(ABC):
             return tuple(Ref(canonical(f"{star}.{name}")) for star in scope.top().stars)
         return values
 
+    def _added(self, before: Values, values: Values) -> Values:
+        """What something can be that gets a further value.
+
+        By the second reading every value is known that can be known at all, so that one of which nothing is known can
+        be anything; in the first it can be what is read later.
+        """
+        if self.first_reading:
+            return union(
+                before, tuple(v for v in values if not isinstance(v, Unknown)) if has_unknown(values) else values
+            )
+        return union(before, values) if values else with_unknown(before)
+
     def add_returned(self, function: ast.AST, values: Values) -> None:
         """Add to what a function can give back."""
         before = self.returns.get(function, ())
-        after = self.returns[function] = union(before, values)
+        after = self._added(before, values)
+        self.returns[function] = after
         self.changed |= len(after) != len(before)
 
     def store_attribute(self, owners: Values, name: str | None, values: Values, node: ast.AST) -> None:
         """``owner.name = value``, also by setattr (where the name can be unknown) and del."""
         if name in INTROSPECTION - {"__spec__", "__loader__"}:
             self.report("S11", node, f"replaces {name}, and so what a function does.")
+        self.makes_names |= _stores_own_name(owners, name)
         for owner in owners:
             if isinstance(owner, (Instance, Own)) and name and (inner := self.scopes.get(owner.node)):
                 self.bind_name(name, values, inner)
@@ -272,13 +300,14 @@ class State(ABC):
 
     def store_item(self, owners: Values, index: Values, node: ast.AST) -> None:
         """``owner[index] = value`` and del."""
+        self.makes_names |= any(map(SOME_MODULE.match, imported_paths(owners)))
         for path in [owner.path for owner in owners if isinstance(owner, Ref) and not owner.path.startswith(".")]:
             if path in ("os.environ", "os.environb"):
                 name = printable_excerpt(", ".join(known_strings(index)) or "...", 40)
                 self.report("S09", node, f"changes the environment variable {name} of this process.")
             elif path.startswith(OUT_OF_EVERYTHING):
                 self.report("S11", node, "changes what was taken out of all objects that Python holds.")
-            elif path == "builtins.globals()":
+            elif path == NAMESPACE:
                 self.makes_names = True
                 self.report("S15", node, "makes names of this file at run time.", WARNING)
             elif "()" not in path and len(owners) == 1:
@@ -292,6 +321,7 @@ class State(ABC):
         """``owner.name`` for everything that the owner can be."""
         if name in INTROSPECTION:
             severity = WARNING if name == "__code__" else ERROR
+            self.makes_names = True
             self.report("S15", node, f".{name} reaches into Python, where any name can be found.", severity)
         if name == "__class__" and not any(isinstance(v, (Own, Instance)) for v in owners):
             return (Ref("builtins.type()"),)
@@ -324,6 +354,9 @@ class State(ABC):
         if isinstance(owner, Settings):
             return self._setting(owner, name)
         if isinstance(owner, Own) and isinstance(owner.node, ast.Module):
+            if name == "__dict__":
+                return [(Ref(NAMESPACE),)]
+            self.makes_names |= name in ("__setattr__", "__delattr__")
             values = self.scopes[owner.node].names.get(name, ())
             self.report_names(values, node, called)
             return [values]
@@ -424,6 +457,14 @@ def is_private(owner: str, name: str) -> bool:
     if "()" in owner or "[]" in owner or name in USED_PRIVATE:
         return False
     return library in STANDARD
+
+
+def _stores_own_name(owners: Values, name: str | None) -> bool:
+    """Whether what is stored can be the ``__name__`` of a file of the folder: a function's own is another."""
+    modules = [v for v in owners if isinstance(v, Own) and isinstance(v.node, ast.Module)]
+    if modules or any(map(SOME_MODULE.match, imported_paths(owners))):
+        return name in (None, "__name__", "__dict__")
+    return name == "__name__" and all(isinstance(v, Unknown) for v in owners)
 
 
 def _is_property(node: ast.AST) -> bool:

@@ -74,7 +74,7 @@ class Getter:
 
 @dataclass(frozen=True)
 class Unknown:
-    """An argument of which nothing is known; kept so that "always Given" differs from "once Given"."""
+    """Something of which nothing is known, beside what is: "always this text" differs from "once this text"."""
 
 
 @dataclass(frozen=True)
@@ -169,24 +169,25 @@ def dict_of(entries: Sequence[tuple[object, Values]]) -> Values:
 def union(*groups: Values) -> Values:
     """All values once; constants are dropped beyond a bound, names that the audit speaks of never."""
     present = [group for group in groups if group]
-    if all(group is present[0] for group in present[1:]):  # one, or the same again
+    if len(present) < 2 or all(group is present[0] for group in present):  # one, or the same again
         return present[0] if present else ()
     merged: dict[Value, None] = {}
-    constants = 0
-    others = 0
+    constants = others = 0
+    dropped = False
     for value in (value for group in present for value in group):
         if value in merged:
             continue
         if isinstance(value, (Const, Many, Table)):
             constants += 1
             if constants > MOST_VALUES:
+                dropped = True
                 continue
         else:
             others += 1
             if others > MOST_VALUES and not (isinstance(value, Ref) and notable(value.path)):
                 continue
         merged[value] = None
-    return tuple(merged)
+    return with_unknown(tuple(merged)) if dropped else tuple(merged)
 
 
 def known_strings(values: Values) -> list[str]:
@@ -213,8 +214,31 @@ def softened(values: Values) -> Values:
 
 
 def known_for_sure(values: Values) -> bool:
-    """Whether the values are known texts that no configuration changes."""
-    return bool(known_strings(values)) and not is_soft(values)
+    """Whether the values are known texts, and nothing else: no configuration and no caller changes them."""
+    texts = known_strings(values)
+    computed = can_be_other(values) or any(COMPUTED_PLACE in text for text in texts)
+    return bool(texts) and not computed and not is_soft(values)
+
+
+def has_unknown(values: Values) -> bool:
+    """Whether the values can be something of which nothing is known."""
+    return any(isinstance(v, Unknown) for v in values) if values else False
+
+
+def can_be_other(values: Values) -> bool:
+    """Whether the values can be a text that is not known: what a library gives or an object of the folder, too."""
+    return not all(isinstance(v, (Const, Many, Table, Own)) for v in values)
+
+
+def either(*groups: Values) -> Values:
+    """The union of what one of several things gives, and Unknown where nothing is known of one of them."""
+    values = union(*groups)
+    return with_unknown(values) if values and not all(groups) else values
+
+
+def with_unknown(values: Values) -> Values:
+    """The same, which can be something else too, where that matters: where texts are known."""
+    return (*values, Unknown()) if known_strings(values) and not has_unknown(values) else values
 
 
 def imported_paths(values: Values) -> list[str]:

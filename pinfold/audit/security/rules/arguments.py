@@ -22,6 +22,7 @@ from pinfold.audit.security.values import (
     known_for_sure,
     known_strings,
     printable_excerpt,
+    with_unknown,
 )
 
 ENVIRONMENT = re.compile(r"^os\.environb?\.(\w+)$")
@@ -115,6 +116,7 @@ def report_from_pretrained(state: State, path: str, call: Call) -> None:
     if (
         path.startswith(HUB_LOADERS)
         and "revision" not in call.keywords
+        and not call.open_ended  # **kwargs, in which a revision can be
         and call.has(0, "pretrained_model_name_or_path")
     ):
         words = f"{name}(...) downloads from a repository that no revision pins."
@@ -126,7 +128,7 @@ def report_from_pretrained(state: State, path: str, call: Call) -> None:
 
 def _getenv(state: State, path: str, call: Call, scope: Scope) -> Values:
     report_variable(state, call.argument(0, "key"), call.node)
-    return call.argument(1, "default")
+    return with_unknown(call.argument(1, "default"))
 
 
 def _environment_rule(state: State, path: str, call: Call, scope: Scope) -> Values | None:

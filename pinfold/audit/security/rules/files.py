@@ -36,6 +36,7 @@ OUTSIDE = re.compile(r"^(?:/|~|[A-Za-z]:[\\/]|\\\\|file:)|(?:^|[/\\])\.\.(?:[/\\
 PRIVATE = re.compile(
     r"^(?:file:(?://)?)?(?:/(?:etc|proc|root|home|Users|var|sys|run|boot|dev/(?!null|shm|std))\b|~|\$HOME)"
 )
+PARENTS = re.compile(r"(?:[/\\]+(?:\.\.(?=[/\\]))?)+")  # what begins with it is below, or below a folder above
 MAKES_DATABASE = re.compile(r"^\s*(?:ATTACH|VACUUM\s+INTO)\b", re.IGNORECASE)  # SQL that opens another file
 # What maps a file into memory, and makes it where others see what is changed.
 MAPPED = re.compile(r"^torch\.(?:from_file|(?:storage\.)?\w*Storage\.from_file)$")
@@ -134,14 +135,25 @@ def report_write(state: State, name: str, places: list[Values], call: Call, dele
     constant = any(isinstance(v, Const) for v in values) and not all(t.startswith(COMPUTED_PLACE) for t in texts)
     expected = inside or (_writes_to_parameter(state.function, call) and not constant)
     if texts and not inside:
-        start, _, rest = texts[0].rpartition(COMPUTED_PLACE)
-        place = f'at "{start}...{printable_excerpt(rest)}" of a place' if rest else "at a place"
-        computed = f"{place} that is computed" if COMPUTED_PLACE in texts[0] else ""
-        where = computed or f'at "{printable_excerpt(texts[0])}", {where}'
+        where = _computed_place(texts[0]) or f'at "{printable_excerpt(texts[0])}", {where}'
     outside = any(OUTSIDE.search(text) for text in texts)
     unless_reached = not deletes and not outside
     severity = WARNING if expected else ERROR
     state.report("S07", call.node, f"{printable_excerpt(name)}(...) {words} {where}.", severity, unless_reached)
+
+
+def _computed_place(text: str) -> str:
+    """How a place is said of which a part is computed; "" for one that is written out."""
+    start, computed, rest = text.rpartition(COMPUTED_PLACE)
+    if not computed:
+        return ""
+    # what is above a computed place is one too
+    below = printable_excerpt(PARENTS.sub("", rest)) if PARENTS.match(rest) else ""
+    place = f'at "{below}" below a place that is computed' if below else "at a place that is computed"
+    start = start.replace(COMPUTED_PLACE, "...") if start.strip(f"{COMPUTED_PLACE}/\\") else ""
+    begins = f'begins with "{printable_excerpt(start)}"' if start else ""
+    ends = f'ends with "{printable_excerpt(rest)}"' if rest and not below else ""
+    return " and ".join(filter(None, (place, begins, ends)))
 
 
 def _without_empty_beginning(texts: list[str]) -> list[str]:

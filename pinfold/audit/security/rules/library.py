@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from pinfold.audit.finding import ERROR, WARNING
+from pinfold.audit.security.configured import ADDRESS
 from pinfold.audit.security.rules.files import SAVERS, report_read, report_write
 from pinfold.audit.security.state import NOTHING_TO_SAY, Scope, State
 from pinfold.audit.security.tables.library import ITEM, Reach, can_fetch, reaches
@@ -23,7 +24,6 @@ from pinfold.audit.security.values import (
     printable_excerpt,
 )
 
-ADDRESS = re.compile(r"^(?:https?|ftps?|s3|gs|gcs|hf|hf-hub|hf_hub|ssh|sftp|wss?|git\+https?)(?:://|:)", re.IGNORECASE)
 REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")  # as the Hub names one; "./data" is a place
 DEEPEST = 4
 WORDS = {

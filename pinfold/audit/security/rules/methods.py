@@ -35,6 +35,7 @@ from pinfold.audit.security.values import (
 RUNS_TEXT = frozenset("exec eval execfile exec_ runcode runctx runeval".split())
 RUNS_COMMAND = frozenset("run call spawn execute_command exec_command shell".split())
 COMMAND_OPTIONS = frozenset("shell check capture_output stdout stderr stdin cwd env".split())
+BLOB = 1500  # characters of a text that is long enough to hide a program
 STEP = re.compile(r"\.([^.\[\]]+)|\[([^\[\]]*)\]")  # .name or [key] in a field
 FIELD = re.compile(r"\{([^{}]*)\}?")
 WALK = re.compile(r"[.\[](__\w+__|[fgc][ir]?_(?:globals|frame|builtins|code|locals|back)\b)")
@@ -64,6 +65,17 @@ def walks_attributes(text: str) -> str | None:
     """The attribute of Python's own that a format string takes out of what it formats."""
     names = (name for field in FIELD.findall(text) for name in WALK.findall(field))
     return next((name for name in names if name not in OF_NAMES), None)
+
+
+def is_blob(value: str | bytes) -> bool:
+    """Whether a long text looks like encoded data: unreadable bytes, or characters with hardly a space."""
+    if len(value) < BLOB:
+        return False
+    head = value[:4096] if isinstance(value, bytes) else value[:4096].encode("utf-8", "replace")
+    if isinstance(value, bytes) and sum(b < 9 or b > 126 for b in head) > len(head) // 4:
+        return True
+    spaces = sum(head.count(c) for c in (b" ", b"\n", b",", b";", b"{"))
+    return spaces < len(head) // 60 and len(set(head)) > 12
 
 
 def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> None:

@@ -9,6 +9,7 @@ import _compat_pickle
 import codecs
 import pickletools
 import re
+import sys
 import warnings
 from typing import BinaryIO
 
@@ -30,7 +31,8 @@ CALLS = frozenset(("REDUCE", "BUILD", "OBJ", "NEWOBJ", "NEWOBJ_EX"))
 REFUSED = frozenset(  # without what a reader of its own gives to the unpickler
     ("PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER")
 )
-NUMBER = re.compile(rb"\s*[+-]?(?:0[xXoObB][\da-fA-F_]+|[\d_]*)L?\s*")
+NUMBER = re.compile(rb"[+-]?(?:0[xXoObB][\da-fA-F_]*|[\d_]*)L?")  # without the blanks around it
+FRACTION = re.compile(rb"[\d+\-._eE]*")  # what one with a fraction is made of
 MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 KNOWN = frozenset((*STANDARD, *_compat_pickle.IMPORT_MAPPING))
 MARK, TUPLE, LONG_TEXT, OTHER = "a mark", "a tuple", "a long text", "another object"
@@ -38,10 +40,16 @@ LONGEST_NAME = 300
 CHUNK = 1 << 16
 STEPS = 1 << 18  # operations that are followed; a longer line or text counts for several
 TOO_LONG = "operations of a pickle that are too many to be followed"
+BEGINS = "what can be operations of a pickle, too many to be followed"  # of which nothing shows that it is one
+CROSSES = "operations of a pickle across the end of a frame, which readers of pickles follow differently"
 
 
 class Impossible(ValueError):
     """An operation that no unpickler can do here."""
+
+
+class NotFollowed(ValueError):
+    """An argument of which the beginning alone was read, and which an unpickler may accept."""
 
 
 def what_it_names(file: BinaryIO, siblings: frozenset[str] = frozenset()) -> str:
@@ -50,10 +58,14 @@ def what_it_names(file: BinaryIO, siblings: frozenset[str] = frozenset()) -> str
     Args:
         siblings: modules of the folder, which can be imported where Python is started in it.
     """
+    unpickling = _Unpickling(file, siblings)
     try:
-        return _Unpickling(file, siblings).follow()
+        return unpickling.follow()
+    except NotFollowed:
+        return TOO_LONG
     except Impossible:
-        return ""
+        # Readers lose their place at such a frame in their own ways, so to one of them it can be possible.
+        return CROSSES if unpickling.crosses() else ""
 
 
 class _Unpickling:
@@ -62,6 +74,8 @@ class _Unpickling:
     def __init__(self, file: BinaryIO, siblings: frozenset[str]):
         self.file, self.siblings = file, siblings
         self.steps = STEPS
+        self.frame = 0  # where the last frame ends
+        self.start = 0  # of the operation at hand
         self.begin()
 
     def begin(self) -> None:
@@ -82,15 +96,13 @@ class _Unpickling:
         while code := self.file.read(1):
             self.spend(1)
             if self.steps < 0:
-                return TOO_LONG
+                return TOO_LONG if self.protocol or self.named else BEGINS
+            self.start = self.file.tell() - 1 if self.frame else 0
             operation = OPERATIONS.get(code[0])
             if operation is None or operation.name in REFUSED:
                 raise Impossible
-            if operation.name == "PROTO":
-                version = self.file.read(1)
-                if not version or version[0] > 5:
-                    raise Impossible
-                self.protocol |= first
+            if operation.name in ("PROTO", "FRAME"):
+                self.opens(operation.name, first)
             elif operation.name == "STOP":
                 self.top()
                 if self.named:
@@ -98,8 +110,37 @@ class _Unpickling:
                 self.begin()
             elif self.decides(operation):
                 return self.named
+            if self.crosses():
+                return CROSSES
             first = operation.name == "STOP"
         return ""
+
+    def opens(self, name: str, first: bool) -> None:
+        """What a pickle of today begins with: the number of the protocol, and how much is to be read at once."""
+        if name == "PROTO":
+            version = self.exactly(1)
+            if version[0] > 5:
+                raise Impossible
+            self.protocol |= first
+            return
+        end = int.from_bytes(self.exactly(8), "little") + self.file.tell()
+        if end > self.size():
+            return  # C's reader refuses it, and Python's reads what there is
+        if self.start < self.frame < end:  # a frame in a frame, and longer than that
+            raise Impossible
+        self.frame = max(self.frame, end)
+        self.protocol |= first
+
+    def size(self) -> int:
+        """The bytes of the file."""
+        here = self.file.tell()
+        end = self.file.seek(0, 2)
+        self.file.seek(here)
+        return end
+
+    def crosses(self) -> bool:
+        """Whether the operation at hand begins in a frame, and ends behind it."""
+        return self.start < self.frame < self.file.tell()
 
     def spend(self, steps: int) -> None:
         """Count what was followed, so that a large file takes as long as a small one."""
@@ -241,6 +282,8 @@ class _Unpickling:
 
 def _checked(name: str, line: bytes) -> bytes:
     """The argument of an operation that is written as text: a number or a text in quotes, mostly."""
+    if len(line) == CHUNK:
+        return _begun(name, line)
     try:
         if name == "UNICODE":
             return line.decode("raw-unicode-escape").encode("utf-8", "replace")
@@ -255,9 +298,19 @@ def _checked(name: str, line: bytes) -> bytes:
                 return codecs.escape_decode(text[1:-1])[0]  # type: ignore[attr-defined]
     except ValueError:
         raise Impossible from None
-    if name == "STRING" or not NUMBER.fullmatch(number[:LONGEST_NAME]):
+    if name == "STRING" or not NUMBER.fullmatch(number.strip()):
         raise Impossible
     return number
+
+
+def _begun(name: str, line: bytes) -> bytes:
+    """The same of a line that is longer than what is read of it: it may be right from there on."""
+    if name == "UNICODE" or (name == "STRING" and line.lstrip()[:1] in (b"'", b'"', b"")):
+        return line
+    form = FRACTION if name == "FLOAT" else NUMBER
+    if name == "STRING" or not form.fullmatch(line.partition(b"\0")[0].strip()):
+        raise Impossible
+    raise NotFollowed
 
 
 def _pushed(name: str, argument: bytes) -> object:
@@ -271,10 +324,13 @@ def _pushed(name: str, argument: bytes) -> object:
 
 
 def _index(name: str, argument: bytes) -> int:
-    """The place in the memo, written out or as bytes."""
+    """The place in the memo, written out as Python's int() reads a number, or as bytes."""
     if name not in ("PUT", "GET"):
         return int.from_bytes(argument, "little")
-    text = argument.strip()
-    if not text.isdigit() or len(text) > 12:
+    try:
+        place = int(argument, 10)  # with a sign, blanks and underscores
+    except ValueError:
+        raise Impossible from None
+    if not 0 <= place <= sys.maxsize:
         raise Impossible
-    return int(text)
+    return place

@@ -5,8 +5,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from pinfold.audit.finding import WARNING, Finding
-from pinfold.audit.security.rules.pickle_text import TOO_LONG, what_it_names
+from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.audit.security.rules.pickle_text import BEGINS, CROSSES, TOO_LONG, what_it_names
 from pinfold.audit.security.values import printable_excerpt
 from pinfold.folder.filenames import PICKLES
 
@@ -32,7 +32,7 @@ def hidden_pickles(directory: Path, paths: list[str]) -> Iterator[Finding]:
             continue
         if words:
             sentence = f"{path}: holds {words}, and a pickle runs whatever it names when it is loaded."
-            yield Finding("S06", sentence, path)
+            yield Finding("S06", sentence, path, severity=WARNING if words == BEGINS else ERROR)
 
 
 def _pickle_in(path: Path, siblings: frozenset[str]) -> str:
@@ -46,7 +46,7 @@ def _pickle_in(path: Path, siblings: frozenset[str]) -> str:
             head = file.read(HEAD)
             file.seek(0)
             named = what_it_names(file, siblings)
-        if named == TOO_LONG:
+        if named in (TOO_LONG, CROSSES, BEGINS):
             return named
         if named or BINARY.match(head):
             return "a pickle under another name" + f" ({printable_excerpt(named)})" * bool(named)

@@ -1,12 +1,22 @@
-"""Changes of the whole process: operators, attention functions and settings that every other model uses too."""
+"""Changes of the whole process that every other model uses too, and code that something unknown is given."""
 
 # ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
 
+import ast
 import re
 
 from pinfold.audit.finding import ERROR, WARNING
-from pinfold.audit.security.state import NOTHING_TO_SAY, Scope, State
-from pinfold.audit.security.values import Call, Ref, Values, known_strings, printable_excerpt
+from pinfold.audit.security.state import LONGEST_ANNOTATION, NOTHING_TO_SAY, Scope, State
+from pinfold.audit.security.tables.functions import BY_NAME_ONLY
+from pinfold.audit.security.values import (
+    Call,
+    Ref,
+    Values,
+    has_unknown,
+    imported_paths,
+    known_strings,
+    printable_excerpt,
+)
 from pinfold.folder.releases import model_types
 
 # Namespaces of operators that are torch's own.
@@ -42,6 +52,11 @@ SETTERS = frozenset(
 )
 CHANGES = frozenset("append insert extend update clear pop remove setdefault".split())
 HOOK_METHODS = frozenset(("register", "register_attention_function", "setdefault", "update", "__setitem__", "pop"))
+LITERALS = (  # the parts of a text that only computes; ** and << could compute for a very long time
+    *(ast.Expression, ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.BinOp, ast.UnaryOp, ast.Load),
+    *(ast.Add, ast.Sub, ast.Div, ast.FloorDiv, ast.UAdd, ast.USub),
+)
+CODE = frozenset(("builtins.compile()", "types.CodeType()", "marshal.loads()", "marshal.load()"))
 
 
 def process_rule(state: State, path: str, call: Call, scope: Scope) -> Values | None:
@@ -107,3 +122,30 @@ def _operator(state: State, path: str, call: Call) -> None:
         state.report("S11", call.node, f"{printable_excerpt(path)}(...) {words}.", ERROR)
     elif not texts and path.endswith("Library"):
         state.report("S11", call.node, f"{path}(...) changes operators whose name is computed.", WARNING)
+
+
+def computes_only(state: State, node: ast.Call, scope: Scope) -> bool:
+    """``eval("[(1, 3)] + [(2, 3)]")``: the text is written out, and holds neither a name nor a call."""
+    if not isinstance(node.func, ast.Name) or len(node.args) != 1 or node.keywords:
+        return False
+    text = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
+    if not isinstance(text, str) or len(text) > LONGEST_ANNOTATION:
+        return False
+    if state.look_for(node.func.id, scope) != (Ref("builtins.eval"),):
+        return False
+    try:
+        return all(isinstance(part, LITERALS) for part in ast.walk(ast.parse(text.strip(), mode="eval")))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+
+
+def report_code(state: State, functions: Values, call: Call) -> None:
+    """Code that is handed to something which may make a function out of it, and commands for a shell."""
+    unknown = not functions or has_unknown(functions)
+    unknown = unknown or any(path.startswith("builtins.type()") for path in imported_paths(functions))
+    first = imported_paths(call.argument(0, "code"))
+    if unknown and not CODE.isdisjoint(first):
+        words = "gets compiled code, which it may run, or make into a function."
+        state.report("S15", call.node, f"a function that is not known {words}")
+    if unknown and "shell" in call.keywords and call.is_always(BY_NAME_ONLY, "shell", True):
+        state.report("S02", call.node, "a function that is not known gets shell=True, and so starts a shell.")

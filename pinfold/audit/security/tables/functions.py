@@ -138,6 +138,8 @@ FILE_ARGUMENTS = {
     "h5py.File": "name",
     "os.fdopen": "fd",
     "wave.open": "f",
+    "fsspec.open": "urlpath",
+    "scipy.io.netcdf_file": "filename",
 }
 OPENERS = {
     "builtins.open": 1,
@@ -161,6 +163,7 @@ OPENERS = {
 }
 # Methods that write or delete: PATH_METHODS of whatever object, PATH_ONLY where the object is known to be a path.
 PATH_METHODS = frozenset("write_text write_bytes unlink rmdir symlink_to hardlink_to link_to touch".split())
+COMMON_WORDS = frozenset(("touch", "unlink"))  # of those, what other objects have as plain data too
 # Methods of fsspec's file systems that write, and of those the ones that destroy something.
 FILESYSTEM_WRITES = frozenset(
     "pipe pipe_file put put_file mv move rename rm rm_file rmdir delete copy cp cp_file touch mkdir mkdirs makedirs "
