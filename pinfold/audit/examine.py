@@ -9,7 +9,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from pinfold.audit import ranges
-from pinfold.audit.finding import Finding, by_harm, errors
+from pinfold.audit.finding import ERROR, Finding, by_harm, errors
 from pinfold.audit.rules.files import packages_asked_for
 from pinfold.audit.run import audit
 from pinfold.audit.security.run import UNSEEN, accepted
@@ -37,6 +37,7 @@ FAULTS = {
     "P11d": ("P11d.override", "tie_weights overridden"),
     "P11e": ("P11e.part_ties", "tied weights of a part"),
     "P11f": ("P11f.lm_head", "a head that is tied by its name"),
+    "P11g": ("P11g.plain", "tied weights that are taken for loaded"),
     "P12": ("P12.buffer", "an uninitialised buffer"),
     "P13": ("P13.data_beside_buffer", "_init_weights writes in place"),
     "P14": ("P14.item", "a tensor is read in __init__"),
@@ -47,6 +48,7 @@ FAULTS = {
     "P16": ("P16.missing", "config_class"),
     "P17": ("P17.gamma", "gamma or beta in a parameter's name"),
     "P20": ("P20.dtype", "torch_dtype"),
+    "P22": ("P22.no_class", "no tokenizer_class"),
     "P22b": ("P22b.class", "a tokenizer class of transformers 5"),
     "P26": ("P26.past_key_values_only", "generate loses its cache"),
     "P27": ("P27.image_processor", "a processor's parts in one file"),
@@ -61,6 +63,8 @@ FAULTS = {
     "P39": ("P39.inputs_segments", "an input that forward does not take"),
 }
 BY_NAMES = ("P09", "P36")  # the table of names says in which releases: folder/releases.json.gz
+# Warnings that a forecast counts: a fault of one release of transformers, which no folder needs to cure.
+FAULTS_OF_A_RELEASE = ("P11g",)
 NEWLINE = b"\n"
 MOST_NAMES = 40  # of files in one line of the report
 MEMBER = re.compile(r": (PreTrainedModel|DynamicCache|GenerationMixin)\.")
@@ -246,7 +250,7 @@ def forecast(findings: list[Finding], lowest: str = "4.48") -> str:
     if not releases:
         raise UserError(f"MIN_TRANSFORMERS={lowest} is above every release known here ({every_minor()[-1]})")
     causes: dict[str, list[str]] = {release: [] for release in releases}
-    for finding in errors(findings):
+    for finding in counted(findings):
         for release, text in _harm(finding, releases).items():
             causes[release] += [text] * (text not in causes[release])
     by_causes: dict[tuple[str, ...], list[str]] = {}
@@ -258,11 +262,16 @@ def forecast(findings: list[Finding], lowest: str = "4.48") -> str:
     return ("by its code it " if loads_in else "by its code, ") + ", ".join(parts)
 
 
+def counted(findings: list[Finding]) -> list[Finding]:
+    """The findings that a forecast goes by."""
+    return [finding for finding in findings if finding.severity == ERROR or finding.code in FAULTS_OF_A_RELEASE]
+
+
 def harm_of(findings: list[Finding], releases: list[str]) -> dict[str, str]:
     """Release -> the worst that findings do there, a key of ranges.EFFECTS; what only a load decides is left out."""
     order = list(ranges.EFFECTS)
     worst: dict[str, str] = {}
-    for finding in findings:
+    for finding in counted(findings):
         for release, stage in ({} if finding.where else _stages(finding)).items():
             if release in releases:
                 worst[release] = min(stage, worst.get(release, stage), key=order.index)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pinfold.audit import ranges
 from pinfold.audit.examine import examine, harm_of
-from pinfold.audit.finding import errors
 from pinfold.audit.fix import Fix
 from pinfold.common.files import link_or_copy
 from pinfold.folder.releases import every_minor
@@ -35,7 +34,7 @@ def _harm_with(directory: Path, changes: list[Fix]) -> dict[str, str]:
             place = copy / fix.path.relative_to(directory)
             place.unlink()  # a link to the original
             place.write_text(fix.after, encoding="utf-8", newline="")
-        return harm_of(errors(examine(copy, copy.name).findings), every_minor())
+        return harm_of(examine(copy, copy.name).findings, every_minor())
 
 
 def _is_worse(before: dict[str, str], after: dict[str, str]) -> bool:

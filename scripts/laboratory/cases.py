@@ -66,7 +66,17 @@ EXPOSED = """    def get_output_embeddings(self):
 
 """
 GET_INPUT = "    def get_input_embeddings(self):\n"
+INIT = "    def _init_weights(self, module):\n"
+# transformers 5.3 takes the tied weights of remote code for loaded, and leaves them empty.
+PUT_BACK = """    def mark_tied_weights_as_initialized(self, *args):
+        super().mark_tied_weights_as_initialized(*args)
+        for info in args:
+            if isinstance(getattr(info, "missing_keys", None), set):
+                info.missing_keys |= {name for name in self.all_tied_weights_keys if self.get_parameter(name).is_meta}
+
+"""
 TIE = (
+    (M, INIT, PUT_BACK + INIT),
     (M, CLASS_BODY, CLASS_BODY + TIED),
     (M, GET_INPUT, EXPOSED + GET_INPUT),
     (C, ARGUMENTS, "        tie_word_embeddings=True,\n"),
@@ -261,6 +271,7 @@ _case(
 # Tied weights
 
 _case("P11.list", (M, TIED, '    _tied_weights_keys = ["head.weight"]\n'), right=TIE, settings=TIED_SETTINGS)
+_case("P11g.plain", (M, PUT_BACK, ""), right=TIE, settings=TIED_SETTINGS)
 _case("P11.missing", (M, TIED, ""), right=TIE, settings=TIED_SETTINGS)
 _case(
     "P11b.no_flag",
@@ -328,6 +339,7 @@ INNER = """class LabInner(LabPreTrainedModel):
 class LabForCausalLM("""
 OF_INNER = "    def get_output_embeddings(self):\n        return self.inner.get_output_embeddings()\n\n"
 PARTS = (
+    (M, INIT, PUT_BACK + INIT),
     (M, "class LabForCausalLM(", INNER),
     (
         M,
@@ -773,6 +785,27 @@ _case(
     right=((M, GET_INPUT, PREPARES + GET_INPUT),),
 )
 
+TAKEN = [
+    "attention_mask",
+    "past_key_values",
+    "cache",
+    "use_cache",
+    "return_dict",
+    "cache_position",
+    "position_ids",
+    "inputs_embeds",
+]
+SIGNATURE = "        self, input_ids=None, " + ", ".join(f"{name}=None" for name in TAKEN) + "\n"
+NAMED_ONLY = (
+    (
+        M,
+        "    def forward(self, input_ids=None, attention_mask=None, **kwargs):\n",
+        f"    def forward(\n{SIGNATURE}    ):\n",
+    ),
+)
+for _name in TAKEN[4:]:
+    _case(f"P26.no_{_name}", (M, f", {_name}=None", ""), right=NAMED_ONLY)
+
 # What transformers asks a class for, and saves
 
 _case(
@@ -880,14 +913,6 @@ _case(
     pipeline=True,
 )
 
-TAKES = "input_ids=None, attention_mask=None, past_key_values=None, cache=None, use_cache=None, return_dict=None"
-NAMED_ONLY = (
-    (
-        M,
-        "    def forward(self, input_ids=None, attention_mask=None, **kwargs):\n",
-        f"    def forward(\n        self, {TAKES}, cache_position=None, position_ids=None\n    ):\n",
-    ),
-)
 INPUTS = ', "model_input_names": ["input_ids", "attention_mask"'
 for _name, _written in (("absent", ""), ("segments", INPUTS + ', "token_type_ids"]')):
     _case(

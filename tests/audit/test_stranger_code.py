@@ -135,10 +135,12 @@ def test_the_older_key_beside_the_newer_one_in_the_file(tmp_path):
     assert errors_of(tmp_path, config, after=SET, init='self.kind = config.rope_scaling["type"]') == ["P31"]
 
 
-@pytest.mark.parametrize("kind", ["yarn", "llama3"])
-def test_sizes_that_are_set_after_they_are_read(kind, tmp_path):
-    config = {"rope_scaling": {"rope_type": kind, "factor": 2.0}}
-    assert errors_of(tmp_path, config, after="self.max_position_embeddings = 64") == ["P31"]
+@pytest.mark.parametrize(
+    "after", ["self.max_position_embeddings = 64", "self.rope_theta, self.max_position_embeddings = 1e4, 64"]
+)
+def test_sizes_that_are_set_after_they_are_read(after, tmp_path):
+    config = {"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}
+    assert errors_of(tmp_path, config, after=after) == ["P31"]
 
 
 @pytest.mark.parametrize(
@@ -203,8 +205,8 @@ CHAT = "def chat(self, ids):\n    return self.generate(ids)\n"
     ("parts", "codes"),
     [
         ({"mixin": ""}, ["P34"]),
-        ({"mixin": "", "more": CHAT}, ["P34"]),
-        ({"mixin": "", "more": CHAT, "name": "ForImageClassification"}, ["P34"]),
+        ({"mixin": "", "more": CHAT}, ["P09", "P34"]),
+        ({"mixin": "", "more": CHAT, "name": "ForImageClassification"}, ["P09"]),
         ({"mixin": "", "name": "ForImageClassification"}, []),
         ({"mixin": "", "more": f"{PREPARES}\n{CHAT}"}, []),
         ({"mixin": "", "more": "def generate(self, ids):\n    return ids\n"}, []),

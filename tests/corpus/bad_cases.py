@@ -794,7 +794,7 @@ BAD = {
     "P22 none": Bad(
         "P22", [(J, {"tokenizer_class": None})], "config.json has no tokenizer_class but tokenizer files are present"
     ),
-    "P22 empty": Bad("P22", [(J, {"tokenizer_class": ""})], "pipeline() fails in 4.48"),
+    "P22 empty": Bad("P22", [(J, {"tokenizer_class": ""})], "pipeline() fails in transformers 4.48-4.53"),
     "P22 only words": Bad(
         "P22",
         [(J, {"tokenizer_class": None}), ("tokenizer.json", "{}", None), (T, '"', None), ("vocab.txt", None, "a")],

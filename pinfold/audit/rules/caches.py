@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from pinfold.audit.finding import Finding
 from pinfold.audit.ranges import harmed
-from pinfold.audit.reachable import FUNCTIONS, ReachableCode, assignments, call_name, calls, chain, string
+from pinfold.audit.reachable import ReachableCode, assignments, call_name, string
 from pinfold.audit.rules.generation import generates, says_no_cache
 
 CACHES = ("past_key_values", "past_key_value", "cache", "layer_past", "past")
@@ -106,27 +106,18 @@ def _of_cache(function: ast.FunctionDef) -> set[str]:
 
 
 def cannot_generate(code: ReachableCode) -> Iterator[Finding]:
-    """P34: a class that is registered to write text, or calls its own generate, and has none."""
-    autos = {place.split(".")[-1]: auto for auto, place in code.auto_map.items() if auto in WRITES_TEXT}
-    for cls in code.models:
-        if code.folder.is_stock(cls) or writes_text(code, cls) or code.folder.method(cls, "generate"):
+    """P34: a class that is registered to write text and has no generate. A call of self.generate is P09's."""
+    for auto, place in sorted(code.auto_map.items()):
+        cls = place.split(".")[-1]
+        if auto not in WRITES_TEXT or cls not in code.models or code.folder.is_stock(cls):
             continue
-        call = next((node for node in _calls_generate(code, cls)), None)
-        if call is not None or cls in autos:
-            why = "calls self.generate" if call is not None else f"is registered as {autos[cls]}"
+        if not writes_text(code, cls) and not code.folder.method(cls, "generate"):
             yield code.finding(
                 "P34",
-                f"{cls} {why}, and has no generate: transformers adds it to classes that derive from GenerationMixin, "
-                "or prepare its inputs themselves.",
+                f"{cls} is registered as {auto}, and has no generate: transformers adds it to classes that derive "
+                "from GenerationMixin, or prepare their inputs themselves.",
                 cls,
-                call,
                 fix=f"Write class {cls}(..., GenerationMixin), with from transformers import GenerationMixin.",
+                releases=harmed("P34.no_mixin", code.lowest_version),
                 case="P34.no_mixin",
             )
-
-
-def _calls_generate(code: ReachableCode, cls: str) -> Iterator[ast.Call]:
-    for owner in code.folder.lineage(cls):
-        for statement in code.folder.classes[owner][1].body:
-            if isinstance(statement, FUNCTIONS):
-                yield from (call for call in calls(statement) if chain(call.func) == ["self", "generate"])

@@ -28,6 +28,7 @@ from pinfold.audit.reachable import (
 from pinfold.folder.releases import every_minor, release_ranges
 
 CACHES = ("past_key_values", "cache", "cache_params")
+PASSED = ("return_dict", "cache_position", "position_ids", "inputs_embeds")
 OLDER_FIELDS = ("past_key_values", "cache_params")
 
 
@@ -87,21 +88,23 @@ def _no_cache(code: ReachableCode, cls: str, owner: str, forward: ast.FunctionDe
 
 
 def _not_taken(code: ReachableCode, cls: str, owner: str, forward: ast.FunctionDef) -> Iterator[Finding]:
-    """P26: what generate passes to every forward, and what transformers' own preparation adds before 5.24."""
+    """P26: what generate passes to every forward, and what transformers' own preparation adds in some releases."""
     own = code.folder.method(cls, "prepare_inputs_for_generation")
     goes_on = own is None or any(
         isinstance(part, ast.Attribute) and part.attr == "prepare_inputs_for_generation" for part in ast.walk(own[1])
     )
-    missing = [name for name in ("return_dict", *["cache_position"] * goes_on) if name not in _arguments(forward)]
+    names = [name for name in PASSED if name not in _arguments(forward) and (goes_on or name == "return_dict")]
+    missing = {name: affected for name in names if (affected := harmed(f"P26.no_{name}", code.lowest_version))}
     if missing and not code.folder.method(cls, "generate"):
-        words = " and ".join(missing)
+        name = max(missing, key=lambda each: len(missing[each]))  # the one that most releases pass
         yield code.finding(
             "P26",
-            f"{cls}.forward takes no {words}, which generate passes: it raises a TypeError.",
+            f"{cls}.forward takes no {' and '.join(missing)}, which generate passes: it raises a TypeError.",
             owner,
             forward,
-            fix=f"Take {' and '.join(f'{name}=None' for name in missing)} in forward.",
-            case="P26.no_kwargs",
+            fix=f"Take {' and '.join(f'{each}=None' for each in missing)} in forward.",
+            releases=missing[name],
+            case=f"P26.no_{name}",
         )
 
 

@@ -200,6 +200,8 @@ def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fi
             continue
         line = located(write.node).lineno
         case = "P13.data_beside_buffer" if _beside_buffer(code, write) else CASES[write.how]
+        if case == CASES["place"] and _of_part(write.node):
+            case = "P13.no_grad_of_part"
         affected = harmed(case, code.lowest_version)
         yield Finding(
             "P13",
@@ -212,6 +214,11 @@ def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fi
             releases=affected,
             case=case,
         )
+
+
+def _of_part(node: ast.AST) -> bool:
+    """module.mix.inner.weight.mul_(0.5): the tensor of a part of the module."""
+    return isinstance(node, ast.Call) and len([n for n in chain(node.func)[:-1] if n not in ("data", "T")]) > 2
 
 
 def _beside_buffer(code: ReachableCode, write: _Write) -> bool:

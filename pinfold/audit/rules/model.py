@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from packaging.version import Version
 
 from pinfold.audit.finding import WARNING, Finding
+from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
     FUNCTIONS,
     ReachableCode,
@@ -22,7 +23,7 @@ from pinfold.audit.reachable import (
 from pinfold.audit.rules.generation import releases_of
 from pinfold.folder.kinds import head, stock_kind
 from pinfold.folder.outputs import auto_of_outputs
-from pinfold.folder.releases import exists
+from pinfold.folder.releases import exists, release_ranges
 
 REGISTERS_ON_LOAD = (4, 53)
 LAYER = re.compile(
@@ -168,16 +169,18 @@ def parameter_names(code: ReachableCode) -> Iterator[Finding]:
             for name, where in _registered(code, cls):
                 if "gamma" in name or "beta" in name:
                     yield code.finding("P17", _renamed(name), cls, where)
-        for call in calls(node):
+        affected = harmed("P17.weight_norm", code.lowest_version)
+        for call in calls(node) if affected else ():
             if call_name(call) == "weight_norm" and not _parametrization(module.imports, call):
                 yield code.finding(
                     "P17",
-                    f'"{module.text(call, 60)}" gives parameter names that are reported missing up to transformers '
-                    "5.0.",
+                    f'"{module.text(call, 60)}" gives parameter names that transformers {release_ranges(affected)} '
+                    "takes for missing: other weights are loaded.",
                     cls,
                     call,
                     fix="Use torch.nn.utils.parametrizations.weight_norm.",
-                    severity=WARNING,
+                    releases=affected,
+                    case="P17.weight_norm",
                 )
 
 

@@ -23,10 +23,11 @@ from pinfold.audit.reachable import (
     string,
 )
 from pinfold.folder.model_folder import Module, located
+from pinfold.folder.releases import release_ranges
 
 NAMES = ("rope_scaling", "rope_parameters")
 FILLED = ("rope_type", "rope_theta")  # the keys of what is filled in
-CHECKED = ("yarn", "llama3")  # kinds for which sizes of the configuration are read
+CHECKED = ("yarn",)  # kinds for which sizes of the configuration are read
 SIZES = ("max_position_embeddings", "rope_theta")
 SET, NONE = "set", "none"
 
@@ -134,7 +135,7 @@ def _older_key(code: ReachableCode) -> Iterator[Finding]:
 
 def _set_late(code: ReachableCode, kind: str) -> Iterator[Finding]:
     """Sizes that the constructor sets after super().__init__, which reads them while it checks the settings."""
-    affected = harmed("P31.before_sizes_yarn", code.lowest_version)
+    affected = harmed(f"P31.before_sizes_{kind}", code.lowest_version)
     for cls in code.config_classes if affected else ():
         init = code.folder.method(cls, "__init__")
         if init is None or init[0] != cls or _is_set_before_super(code, cls, NAMES):
@@ -143,13 +144,13 @@ def _set_late(code: ReachableCode, kind: str) -> Iterator[Finding]:
         if sizes and (line := _super_line(init[1])):
             yield code.finding(
                 "P31",
-                f"{cls}.__init__: {sizes[0]} is set after super().__init__, which reads it in transformers 5 while it "
-                f"checks rope_scaling of the kind {kind}.",
+                f"{cls}.__init__: {sizes[0]} is set after super().__init__, which reads it in transformers "
+                f"{release_ranges(affected)} while it checks rope_scaling of the kind {kind}.",
                 cls,
                 init[1],
                 fix=f"Set {' and '.join(sizes)} before super().__init__(...), which is in line {line}.",
                 releases=affected,
-                case="P31.before_sizes_yarn",
+                case=f"P31.before_sizes_{kind}",
             )
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 from pinfold.audit.finding import WARNING, Finding
+from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import ReachableCode, string
 from pinfold.common.errors import printable
 from pinfold.common.safetensors import DTYPES, Tensor
@@ -199,7 +200,8 @@ def tokenizer(configs: dict, files: set[str], lowest: tuple[int, int], custom: b
     ):
         yield Finding(
             "P22",
-            "config.json has no tokenizer_class but tokenizer files are present: pipeline() fails in 4.48.",
+            "config.json has no tokenizer_class but tokenizer files are present: pipeline() fails in transformers "
+            f"{releases.release_ranges(harmed('P22.no_class'))}.",
             "config.json",
             fix=f'Add "tokenizer_class": "{_one_line(str(_portable_class(saved)))}".',
         )

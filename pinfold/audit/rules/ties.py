@@ -18,6 +18,7 @@ from pinfold.audit.reachable import (
     string,
 )
 from pinfold.audit.rules.model import has_weights
+from pinfold.folder.releases import release_ranges
 
 _TIE_BY_HAND = ("get_output_embeddings", "tie_weights", "_tie_weights")
 CONTAINERS = {"ModuleList", "ModuleDict", "Sequential"}
@@ -78,6 +79,7 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
                 cls,
                 fix="Take tie_word_embeddings=True in the configuration's __init__ and pass it to super().__init__.",
             )
+        yield from _taken_for_loaded(code, cls, first)
         weights = any((string(key) or "").endswith("weight") for key in keys.keys)
         if weights and not exposed and not code.folder.method(cls, "_tie_weights") and code.lowest_version < (5, 0):
             yield code.finding(
@@ -97,6 +99,26 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
             cls,
             fix="Or set tie_word_embeddings=False in the configuration.",
             case="P11.missing",
+        )
+
+
+def _taken_for_loaded(code: ReachableCode, cls: str, first: str) -> Iterator[Finding]:
+    """P11g: transformers 5.3 looks for modules that are tied, and takes tied weights of remote code for loaded ones.
+
+    mark_tied_weights_as_initialized of modeling_utils.py, 5.3.0, puts their names out of those that are missing, and
+    tie_weights then believes that the file has both; 5.4.0 leaves them in.
+    """
+    affected = harmed("P11g.plain", code.lowest_version)
+    if affected and not code.folder.method(cls, "mark_tied_weights_as_initialized"):
+        yield code.finding(
+            "P11g",
+            f"{cls}: transformers {release_ranges(affected)} takes tied weights of remote code for loaded, and leaves "
+            f"{first} empty.",
+            cls,
+            fix="Ask for another release, requirements.txt with transformers!=5.3.*; or override "
+            "mark_tied_weights_as_initialized, and put the names of all_tied_weights_keys back into missing_keys.",
+            releases=affected,
+            severity=WARNING,
         )
 
 
@@ -294,9 +316,10 @@ class _Sharing:
             for target, value in pairs:
                 source = self.resolved(value)
                 if isinstance(target, ast.Name):
-                    self.local[target.id] = source or ([f"<{target.id}>"] if self.makes(value) else [])
+                    label = f"<{target.id}, line {target.lineno}>"  # the name may be given to another one later
+                    self.local[target.id] = source or ([label] if self.makes(value) else [])
                     if makes(value, "Parameter"):
-                        self.tensors.add((f"<{target.id}>",))
+                        self.tensors.add((label,))
                     continue
                 into = self.resolved(target)
                 if not into or not (into[0] == "self" or into[0].startswith("<")) or into == source:
