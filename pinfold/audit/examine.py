@@ -272,10 +272,15 @@ def harm_of(findings: list[Finding], releases: list[str]) -> dict[str, str]:
     order = list(ranges.EFFECTS)
     worst: dict[str, str] = {}
     for finding in counted(findings):
-        for release, stage in ({} if finding.where else _stages(finding)).items():
+        for release, stage in ({} if _only_may(finding) else _stages(finding)).items():
             if release in releases:
                 worst[release] = min(stage, worst.get(release, stage), key=order.index)
     return worst
+
+
+def _only_may(finding: Finding) -> bool:
+    """Whether a load decides: on a condition, or as a missing member fails when it is used."""
+    return bool(finding.where) or (finding.code == "P09" and bool(MEMBER.search(finding.sentence)))
 
 
 def _stages(finding: Finding) -> dict[str, str]:
@@ -290,7 +295,7 @@ def _stages(finding: Finding) -> dict[str, str]:
 
 def _harm(finding: Finding, releases: list[str]) -> dict[str, str]:
     """Release -> what a finding does there, in words that follow "it"."""
-    may = bool(finding.where or MEMBER.search(finding.sentence))  # a missing member fails when it is used
+    may = _only_may(finding)
     words = f"{finding.code} {FAULTS.get(finding.code, ('', ''))[1]}" + f" {finding.where}" * bool(finding.where)
     stages = _stages(finding)
     return {r: f"{ranges.EFFECTS[stages[r]][may]}: {words}" for r in releases if r in stages}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from pinfold.audit.finding import Finding
-from pinfold.audit.reachable import is_try
+from pinfold.audit.reachable import is_self_attribute, is_try
 from pinfold.folder.model_folder import ModelFolder, Module
 from pinfold.folder.releases import (
     MEMBER,
@@ -151,7 +151,15 @@ class _Uses:
             scope = scope.guarded(bool(caught & MISSING_IMPORT), bool(caught & MISSING_ATTRIBUTE))
         elif isinstance(node, ast.ClassDef):
             scope = replace(scope, cls=self.models.get(node, ""))
+        elif isinstance(node, ast.FunctionDef) and scope.cls and (called := self.called_in(node, scope.cls)):
+            scope = scope.within(frozenset(called))
         return [(child, scope) for child in ast.iter_child_nodes(node)]
+
+    def called_in(self, method: ast.FunctionDef, cls: str) -> set[str]:
+        """The releases whose base class has a method of this name, and so calls it; none where the folder calls it."""
+        having = set(releases_of_names("members", "PreTrainedModel").get(method.name, ()))
+        called = {node.attr for node in ast.walk(self.module.tree) if is_self_attribute(node)}
+        return having if having and having < self.releases and method.name not in called else set()
 
     def parts_of_try(self, node: ast.Try, scope: _Scope) -> list[tuple[ast.AST, _Scope]]:
         """A handler of a failing import runs where the import fails, and the ``else`` everywhere else."""

@@ -92,13 +92,14 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
                 case="P11b.not_exposed",
             )
     elif returns and (keys is None or is_none(keys)) and False not in (flag, config.get("tie_word_embeddings")):
+        override = code.folder.method(cls, "tie_weights")
         yield code.finding(
             "P11",
             f"{cls}._tied_weights_keys is missing although get_output_embeddings is defined: transformers 4 ties "
             'the two, transformers 5 needs {"target": "source"} and leaves the head random.',
             cls,
             fix="Or set tie_word_embeddings=False in the configuration.",
-            case="P11.missing",
+            case="P11.dynamic_keys" if override and takes_any_arguments(override[1]) else "P11.missing",
         )
 
 
