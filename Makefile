@@ -17,7 +17,7 @@ DECODER_DEMO := runs/decoder-demo
 SENTIMENT_DEMO := runs/sentiment-demo
 BERT_DEMO := runs/bert-demo
 # Tests of text and files, which start no model: "make quick".
-QUICK := tests/test_structure.py tests/audit/test_acts.py tests/audit/test_audit.py tests/audit/test_kinds.py tests/audit/test_security.py \
+QUICK := tests/test_structure.py tests/audit/security/test_acts.py tests/audit/test_audit.py tests/audit/security/test_kinds.py tests/audit/security/test_security.py \
   tests/card/test_card.py tests/card/test_card_check.py \
   tests/card/test_card_facts.py tests/cli/test_arguments.py tests/cli/test_mistakes.py tests/common tests/docs/test_pages.py tests/folder \
   tests/hub/test_hub_pages.py tests/staging

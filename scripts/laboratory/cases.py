@@ -679,6 +679,12 @@ _case(
     base=CACHED,
 )
 _case("P26.takes_no_cache", (C, "use_cache=False", "use_cache=True"), faulty_settings={"use_cache": True})
+_case(  # without _supports_cache_class, which makes some releases of 4 pass a cache
+    "P26.takes_no_cache_by_default",
+    (C, "use_cache=False", "use_cache=True"),
+    right=((M, CLASS_BODY, "\n"),),
+    faulty_settings={"use_cache": True},
+)
 _case("P26.class_alone_says_no_cache", faulty_settings={"use_cache": REMOVED})
 _case(
     "P26.no_kwargs",

@@ -49,6 +49,10 @@ def p11c(edits):
     return Bad("P11c", edits, "weight shared by assignment in __init__; it is untied after loading.")
 
 
+def p37(edits):
+    return Bad("P37", edits, "a module with weights has two places in the model")
+
+
 def p12(edits, name):
     return Bad("P12", edits, f'registers non-persistent buffer "{name}" but _init_weights does not fill it')
 
@@ -414,10 +418,10 @@ BAD = {
     ),
     "P11c register": p11c([block('self.register_parameter("copy", self.inner.weight)')]),
     "P11c bias": p11c([block("self.bias = nn.Parameter(torch.zeros(width))\nself.inner.bias = self.bias")]),
-    "P11c module": p11c([block("self.other = self.inner")]),
-    "P11c two homes": p11c([block("layer = nn.Linear(width, width)\nself.a = layer\nself.b = layer")]),
-    "P11c list": p11c([block("self.many = nn.ModuleList([nn.Linear(width, width)] * 3)")]),
-    "P11c comprehension": p11c(
+    "P37 module": p37([block("self.other = self.inner")]),
+    "P37 two homes": p37([block("layer = nn.Linear(width, width)\nself.a = layer\nself.b = layer")]),
+    "P37 list": p37([block("self.many = nn.ModuleList([nn.Linear(width, width)] * 3)")]),
+    "P37 comprehension": p37(
         [block("layer = nn.Linear(width, width)\nself.many = nn.ModuleList([layer for _ in range(3)])")]
     ),
     "P11c chained": p11c(

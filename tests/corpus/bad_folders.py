@@ -135,6 +135,12 @@ class GoodForMaskedLM(GoodPreTrainedModel):
     def set_output_embeddings(self, value):
         self.head = value
 
+    def mark_tied_weights_as_initialized(self, *args):
+        super().mark_tied_weights_as_initialized(*args)
+        for info in args:
+            if isinstance(getattr(info, "missing_keys", None), set):
+                info.missing_keys |= {name for name in self.all_tied_weights_keys if self.get_parameter(name).is_meta}
+
     def forward(self, input_ids, attention_mask=None, labels=None, **loss_kwargs):
         logits = self.head(self.model(input_ids).last_hidden_state)
         count, loss = loss_kwargs.get("num_items_in_batch"), None

@@ -64,7 +64,10 @@ def _no_cache(code: ReachableCode, cls: str, owner: str, forward: ast.FunctionDe
     if code.configs.get(stored, {}).get("use_cache") is False or (in_class and not stored):
         return
     by_class = in_class and stored == "config.json" and "use_cache" not in code.configs[stored]
-    case = "P26.class_alone_says_no_cache" if by_class else "P26.takes_no_cache"
+    says = code.folder.attribute(cls, "_supports_cache_class")
+    by_default = not (isinstance(says, ast.Constant) and says.value is True)
+    case = "P26.takes_no_cache" + "_by_default" * by_default
+    case = "P26.class_alone_says_no_cache" if by_class else case
     affected = harmed(case, code.lowest_version)
     words, fix = "its configuration does not say so", ""
     if in_class:

@@ -3,7 +3,7 @@
 An interpreter follows values through the folder's programs (interpreter.py). bandit or semgrep alone would not do:
 they match calls as they are spelled, file by file, and so see neither ``getattr(os, "sys" + "tem")`` nor a module that
 reaches its call through an argument, an attribute or a sibling file, which is how code hides; and they take a
-parameter that is called eval for the builtin. tests/audit/test_security.py holds what bandit's rules find.
+parameter that is called eval for the builtin. tests/audit/security/test_security.py holds what bandit's rules find.
 
 Codes stay the same from release to release:
 S01 text run as a program, S02 other programs, S03 network, S04 code by computed names, S05 native code, S06 pickles,

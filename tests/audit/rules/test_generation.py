@@ -179,16 +179,17 @@ def test_output_classes_whose_cache_is_renamed(tmp_path, base, field, more, foun
 @pytest.mark.parametrize(
     ("arguments", "more", "fix"),
     [
-        ("past_key_values=None, cache=None", "", "return_dict=None and cache_position=None"),
-        ("past_key_values=None, cache=None, return_dict=None", "", "cache_position=None"),
+        ("past_key_values=None, cache=None", "", "return_dict=None and cache_position=None and inputs_embeds=None"),
+        ("past_key_values=None, cache=None, return_dict=None", "", "cache_position=None and inputs_embeds=None"),
         ("past_key_values=None, cache=None, return_dict=None", OWN, ""),
         ("past_key_values=None, cache=None", OWN, "return_dict=None"),
         (
             "past_key_values=None, return_dict=None",
             GOES_ON,
-            "cache_position=None",
+            "cache_position=None and inputs_embeds=None",
         ),
-        ("past_key_values=None, cache=None, return_dict=None, cache_position=None", "", ""),
+        ("past_key_values=None, cache=None, return_dict=None, cache_position=None", "", "inputs_embeds=None"),
+        ("past_key_values=None, cache=None, return_dict=None, cache_position=None, inputs_embeds=None", "", ""),
         ("past_key_values=None, cache=None, **inputs", "", ""),
         ("cache=None", "    def generate(self, input_ids):\n        return input_ids\n", ""),
     ],

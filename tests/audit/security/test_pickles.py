@@ -103,7 +103,7 @@ def test_text_that_begins_like_a_pickle_is_none(tmp_path, shape):
 
 def test_no_file_of_data_is_taken_for_a_pickle():
     count = 0
-    for place in (Path(sklearn.__file__).parent / "datasets", Path(__file__).parents[1], Path(pickle.__file__).parent):
+    for place in (Path(sklearn.__file__).parent / "datasets", Path(__file__).parents[2], Path(pickle.__file__).parent):
         paths = [path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()]
         paths = [path for path in paths if not path.startswith(("site-packages", "test/"))]
         count += len(paths)

@@ -1,6 +1,6 @@
 """Folders that act are named, at the line that acts; folders that only compute are not.
 
-Also a measure: `python tests/audit/test_acts.py [DIRECTORY]` prints both tables, for the folders of a directory that
+Also a measure: `python tests/audit/security/test_acts.py [DIRECTORY]` prints both tables, for the folders of a directory that
 were put aside as well. tests/corpus/acts/put_aside.json holds what was promised about those.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
