@@ -1,7 +1,7 @@
 """Folders that act are named, at the line that acts; folders that only compute are not.
 
-Also a measure: `python tests/audit/security/test_acts.py [DIRECTORY]` prints both tables, for the folders of a directory that
-were put aside as well. tests/corpus/acts/put_aside.json holds what was promised about those.
+Also a measure: `python tests/audit/security/test_acts.py [DIRECTORY]` prints both tables, for the folders of a
+directory that were put aside as well. tests/corpus/acts/put_aside.json holds what was promised about those.
 """
 
 import collections
