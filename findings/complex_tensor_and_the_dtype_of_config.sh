@@ -11,9 +11,8 @@ set -euo pipefail
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 python3 -m venv "$place/venv"
-"$place/venv/bin/pip" install -q "torch==2.14.1" "numpy<3" "transformers==5.24.0"
+"$place/venv/bin/pip" install -q "torch==2.13.0" "numpy<3" "transformers==5.24.0" requests
 "$place/venv/bin/pip" install -q --no-deps --target "$place/older" "transformers==4.57.6" "huggingface_hub==0.36.0" "tokenizers==0.22.1"
-"$place/venv/bin/pip" install -q --target "$place/older" requests
 
 cat > "$place/run.py" <<'PYTHON'
 import json

@@ -13,9 +13,8 @@ set -euo pipefail
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 python3 -m venv "$place/venv"
-"$place/venv/bin/pip" install -q "torch==2.14.1" "numpy<3" "transformers==5.24.0"
+"$place/venv/bin/pip" install -q "torch==2.13.0" "numpy<3" "transformers==5.24.0" requests
 "$place/venv/bin/pip" install -q --no-deps --target "$place/older" "transformers==4.57.6" "huggingface_hub==0.36.0" "tokenizers==0.22.1"
-"$place/venv/bin/pip" install -q --target "$place/older" requests
 
 mkdir "$place/counts_words"
 cat > "$place/counts_words/modeling_counts.py" <<'PYTHON'
@@ -28,9 +27,9 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 class CountsConfig(PretrainedConfig):
     model_type = "counts-words"
 
-    def __init__(self, vocab_size=50, use_cache=False, **kwargs):
+    def __init__(self, vocab_size=50, num_hidden_layers=1, use_cache=False, **kwargs):
         super().__init__(**kwargs)
-        self.vocab_size = vocab_size
+        self.vocab_size, self.num_hidden_layers = vocab_size, num_hidden_layers
         self.use_cache = use_cache
 
 
