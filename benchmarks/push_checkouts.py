@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)
     parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--demo", choices=[name for _, name, _ in DEMOS], help="only this one")
     options = parser.parse_args()
     checkouts = {"old": options.old.resolve(), "new": options.new.resolve()}
     versions = (
@@ -42,7 +43,7 @@ def main() -> None:
         print(f"{name}: commit {commit}, {output([python(checkout), '-c', versions])}", flush=True)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, float32", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
-        for folder, name, training in DEMOS:
+        for folder, name, training in (demo for demo in DEMOS if options.demo in (None, demo[1])):
             checkpoint = Path(temporary) / name
             command = ["train", checkouts["new"] / folder, *training, "--output", checkpoint, "--epochs", "1"]
             pinfold(checkouts["new"], command, Path(temporary))

@@ -63,6 +63,15 @@ FAULTS = {
     "P39": ("P39.inputs_segments", "an input that forward does not take"),
 }
 BY_NAMES = ("P09", "P36")  # the table of names says in which releases: folder/releases.json.gz
+WORDS = {  # of cases that are another fault than the rest of their rule
+    "P17.weight_norm": "weights under the names of the older weight_norm",
+    "P11.missing": "weights that only transformers 4 ties",
+    "P11.dynamic_keys": "tied weights that are declared nowhere",
+    "P15.no_default": "an argument without a default",
+    "P15.no_kwargs": "no **kwargs",
+    "P15.kwargs_not_passed_on": "**kwargs that are not passed on",
+    "P15.raises_without_arguments": "a configuration that raises without arguments",
+}
 # Warnings that a forecast counts: a fault of one release of transformers, which no folder needs to cure.
 FAULTS_OF_A_RELEASE = ("P11g",)
 NEWLINE = b"\n"
@@ -296,6 +305,7 @@ def _stages(finding: Finding) -> dict[str, str]:
 def _harm(finding: Finding, releases: list[str]) -> dict[str, str]:
     """Release -> what a finding does there, in words that follow "it"."""
     may = _only_may(finding)
-    words = f"{finding.code} {FAULTS.get(finding.code, ('', ''))[1]}" + f" {finding.where}" * bool(finding.where)
+    fault = WORDS.get(finding.case) or FAULTS.get(finding.code, ("", ""))[1]
+    words = f"{finding.code} {fault}" + f" {finding.where}" * bool(finding.where)
     stages = _stages(finding)
     return {r: f"{ranges.EFFECTS[stages[r]][may]}: {words}" for r in releases if r in stages}

@@ -18,6 +18,7 @@ EFFECTS = {
     "text": ("writes wrong text", "can write wrong text"),
     "save": ("cannot be saved", "may not be saved"),
     "settings": ("has settings that cannot be printed", "may have settings that cannot be printed"),
+    "tokens": ("cannot generate from what its tokenizer gives", "may not generate from what its tokenizer gives"),
     "pipeline": ("runs in no pipeline", "may run in no pipeline"),
 }
 

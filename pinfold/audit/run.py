@@ -24,6 +24,7 @@ from pinfold.audit.rules import model as model_rules
 from pinfold.audit.rules import names as name_rules
 from pinfold.audit.rules import own_loading
 from pinfold.audit.rules import rope as rope_rules
+from pinfold.audit.rules import saving as saving_rules
 from pinfold.audit.rules import sentence as sentence_rules
 from pinfold.audit.rules import settings as settings_rules
 from pinfold.audit.rules import ties as tie_rules
@@ -149,6 +150,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from asked_rules.registered_types(code)
     yield from asked_rules.same_names(code)
     yield from rope_rules.rope_settings(code)
+    yield from saving_rules.modules_twice(code)
     yield from generation_rules.cache_names(code)
     yield from generation_rules.output_fields(code)
     yield from cache_rules.tuple_caches(code)

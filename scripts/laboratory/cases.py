@@ -641,7 +641,7 @@ _case(
             "self.inner = nn.Linear(size, size)",
             "self.inner = nn.utils.parametrizations.weight_norm(nn.Linear(size, size))",
         ),
-        (M, INIT_LINEAR, INIT_LINEAR.replace("nn.init", "not hasattr(module, 'parametrizations') and nn.init")),
+        (M, INIT_LINEAR, INIT_LINEAR.replace("nn.init", "'weight' in module._parameters and nn.init")),
     ),
     keys={
         "mix.inner.parametrizations.weight.original0": "mix.inner.weight_g",
@@ -897,6 +897,7 @@ WORDS = (
     '{"type": "WordLevel", "vocab": {"[UNK]": 0, "a": 1, "b": 2}, "unk_token": "[UNK]"}}'
 )
 TOKENIZER = '{"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "[UNK]"'
+INPUTS = ', "model_input_names": ["input_ids", "attention_mask"'
 _case(
     "P22b.class",
     files={"tokenizer.json": WORDS, "tokenizer_config.json": TOKENIZER + "}"},
@@ -913,13 +914,12 @@ _case(
 )
 _case(
     "P22.no_class",
-    files={"tokenizer.json": WORDS, "tokenizer_config.json": TOKENIZER + "}"},
+    files={"tokenizer.json": WORDS, "tokenizer_config.json": TOKENIZER + INPUTS + "]}"},
     settings={"tokenizer_class": "PreTrainedTokenizerFast"},
     faulty_settings={"tokenizer_class": REMOVED},
     pipeline=True,
 )
 
-INPUTS = ', "model_input_names": ["input_ids", "attention_mask"'
 for _name, _written in (("absent", ""), ("segments", INPUTS + ', "token_type_ids"]')):
     _case(
         f"P39.inputs_{_name}",

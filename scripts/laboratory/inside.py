@@ -91,6 +91,7 @@ def look_at(folder: Path) -> dict[str, str]:
         results["numbers"] = attempt(lambda: numbers(model))
         results["generate"] = attempt(lambda: text(model))
         results["save"] = attempt(lambda: saved(model, f"{folder.name}_again"))
+        results["tokens"] = attempt(lambda: of_tokenizer(model, folder)) if orders["pipeline"] else "not asked"
         results["pipeline"] = attempt(lambda: piped(folder)) if orders["pipeline"] else "not asked"
     return results
 
@@ -174,6 +175,14 @@ def settings(folder: Path) -> str:
     repr(config)
     config.to_json_string(use_diff=True)
     return "printed"
+
+
+def of_tokenizer(model, folder: Path) -> str:
+    """What it writes to what its own tokenizer gives, handed over whole as the documentation of transformers does."""
+    from transformers import AutoTokenizer
+
+    given = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)("a b", return_tensors="pt")
+    return str(model.generate(**given, max_new_tokens=2, do_sample=False, pad_token_id=0).tolist())
 
 
 def piped(folder: Path) -> str:

@@ -43,6 +43,7 @@ STAGES = {
     "generate": "generate raises",
     "text": "generate writes another text",
     "save": "it cannot be saved, or is another model when it is loaded again",
+    "tokens": "generate raises with what the folder's tokenizer gives",
     "pipeline": "pipeline() raises or writes another text",
 }
 

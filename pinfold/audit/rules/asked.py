@@ -5,7 +5,17 @@ from collections.abc import Iterable, Iterator
 
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.audit.ranges import harmed
-from pinfold.audit.reachable import ReachableCode, argument, calls, chain, is_none, is_self_attribute, string
+from pinfold.audit.reachable import (
+    ReachableCode,
+    argument,
+    assignments,
+    call_name,
+    chain,
+    is_none,
+    is_self_attribute,
+    is_try,
+    string,
+)
 from pinfold.common.safetensors import Tensor
 from pinfold.folder.releases import every_minor, exists, model_types
 
@@ -21,7 +31,8 @@ def properties_of_parts(code: ReachableCode) -> Iterator[Finding]:
             for statement in code.folder.classes[owner][1].body:
                 if not isinstance(statement, ast.FunctionDef) or statement.name not in READ_EARLY:
                     continue
-                if any(chain(d)[-1:] == ["property"] for d in statement.decorator_list) and (part := _part(statement)):
+                names = [chain(decorator)[-1:] for decorator in statement.decorator_list]
+                if (["property"] in names or ["cached_property"] in names) and (part := _part(code, cls, statement)):
                     yield code.finding(
                         "P35",
                         f"{owner}.{statement.name} is a property that reads self.{part}: transformers asks for it in "
@@ -33,12 +44,19 @@ def properties_of_parts(code: ReachableCode) -> Iterator[Finding]:
                     )
 
 
-def _part(function: ast.FunctionDef) -> str:
-    """An attribute of self that a property reads, other than its configuration; "" without one."""
-    for node in ast.walk(function):
-        if is_self_attribute(node) and node.attr not in ("config", "__class__") and not node.attr.startswith("_"):
-            return node.attr
-    return ""
+def _part(code: ReachableCode, cls: str, function: ast.FunctionDef) -> str:
+    """A module of the model that a property reads without asking whether it is there; "" without one."""
+    asks = any(isinstance(n, ast.Call) and call_name(n) in ("hasattr", "getattr") for n in ast.walk(function))
+    if asks or any(is_try(node) for node in ast.walk(function)):
+        return ""
+    made = {
+        target.attr
+        for owner in code.folder.lineage(cls)
+        for node in ast.walk(code.folder.classes[owner][1])
+        for target, value in assignments(node)
+        if is_self_attribute(target) and isinstance(value, ast.Call)
+    }
+    return next((node.attr for node in ast.walk(function) if is_self_attribute(node) and node.attr in made), "")
 
 
 def registered_types(code: ReachableCode) -> Iterator[Finding]:
@@ -46,7 +64,8 @@ def registered_types(code: ReachableCode) -> Iterator[Finding]:
     lowest = code.lowest_version
     releases = [r for r in every_minor() if tuple(map(int, r.split(".")[:2])) >= lowest]
     for module in code.modules:
-        for call in calls(module.tree):
+        # what stands in a function, below a condition or in a try does not run, or is caught, in some releases
+        for call in (n.value for n in module.tree.body if isinstance(n, ast.Expr) and isinstance(n.value, ast.Call)):
             path = chain(call.func)
             if path[-1:] != ["register"] or path[-2:-1] not in [[name] for name in TABLES]:
                 continue

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from pinfold.audit.finding import Finding
 from pinfold.audit.ranges import harmed
-from pinfold.audit.reachable import ReachableCode, assignments, call_name, string
+from pinfold.audit.reachable import ReachableCode, assignments, call_name, calls, string
 from pinfold.audit.rules.generation import generates, says_no_cache
 
 CACHES = ("past_key_values", "past_key_value", "cache", "layer_past", "past")
@@ -29,18 +29,17 @@ def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
             continue
         if _keeps_none(code) or code.folder.method(cls, "_supports_default_dynamic_cache"):
             continue
-        for name in ("forward", "prepare_inputs_for_generation"):
-            definition = code.folder.method(cls, name)
-            node = _reads_tuples(definition[1]) if definition else None
-            if definition and node is not None:
+        for name, definition in _get_the_cache(code, cls):
+            node = _reads_tuples(definition[1])
+            if node is not None:
                 says = code.folder.attribute(cls, "_supports_cache_class")
                 always = isinstance(says, ast.Constant) and says.value is True
                 case = "P32.tuple_cache" if always else "P32.tuples_shape"
                 module = code.folder.classes[definition[0]][0]
                 yield code.finding(
                     "P32",
-                    f"{cls}.{name} reads the cache as a tuple, {module.text(node, 60)}, but generate passes a "
-                    "DynamicCache.",
+                    f"{definition[0]}.{name} reads the cache as a tuple, {module.text(node, 60)}, but generate passes "
+                    "a DynamicCache.",
                     definition[0],
                     node,
                     fix="Take its length from past_key_values.get_seq_length(), give each layer the cache and its "
@@ -49,6 +48,22 @@ def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
                     case=case,
                 )
                 break
+
+
+def _get_the_cache(code: ReachableCode, cls: str) -> Iterator[tuple[str, tuple[str, ast.FunctionDef]]]:
+    """Functions to which generate hands the cache: of the class, and forward of the models that it builds."""
+    for name in ("forward", "prepare_inputs_for_generation"):
+        if definition := code.folder.method(cls, name):
+            yield name, definition
+    forward = code.folder.method(cls, "forward")
+    words = {n.id for n in ast.walk(forward[1]) if isinstance(n, ast.Name)} if forward else set()
+    if not words & {*CACHES, "kwargs"}:
+        return
+    built = {call_name(call) for owner in code.folder.lineage(cls) for call in calls(code.folder.classes[owner][1])}
+    for part in sorted(built & set(code.folder.classes)):
+        inner = code.folder.method(part, "forward") if code.folder.kind(part) == "model" and part != cls else None
+        if inner is not None:
+            yield "forward", inner
 
 
 def _keeps_none(code: ReachableCode) -> bool:
@@ -61,7 +76,21 @@ def writes_text(code: ReachableCode, cls: str) -> bool:
     An Auto class mixes GenerationMixin in where a class prepares its inputs itself
     (add_generation_mixin_to_remote_model in models/auto/auto_factory.py, 4.48 to 5.24).
     """
-    return generates(code, cls) or code.folder.method(cls, "prepare_inputs_for_generation") is not None
+    bases = [base for owner in code.folder.lineage(cls) for base, _ in code.folder.bases(owner)]
+    named = any("GenerationMixin" in base for base in bases)  # transformers goes by the name
+    return generates(code, cls) or named or code.folder.method(cls, "prepare_inputs_for_generation") is not None
+
+
+def _has_unknown_base(code: ReachableCode, cls: str) -> bool:
+    """Whether a base comes from another package, or from a name that is not followed."""
+    known = ("torch", "transformers")
+    return any(
+        base not in code.folder.classes
+        and place.split(".")[0] not in known
+        and base not in ("object", "ABC", "Generic")
+        for owner in code.folder.lineage(cls)
+        for base, place in code.folder.bases(owner)
+    )
 
 
 def _reads_tuples(function: ast.FunctionDef) -> ast.AST | None:
@@ -70,6 +99,8 @@ def _reads_tuples(function: ast.FunctionDef) -> ast.AST | None:
     first: ast.AST | None = None
     for node in ast.walk(function):
         if isinstance(node, ast.Call) and (call_name(node) in ASKS_FOR_CLASS or _asks_what_it_is(node, names)):
+            return None
+        if isinstance(node, (ast.If, ast.IfExp)) and _is_asked(node.test, names):
             return None
         parts: list[ast.AST] = []
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and string(node.slice) is None:
@@ -84,14 +115,23 @@ def _reads_tuples(function: ast.FunctionDef) -> ast.AST | None:
 
 
 def _asks_what_it_is(call: ast.Call, names: set[str]) -> bool:
-    """isinstance(past_key_values, Cache), hasattr(past_key_values, "get_seq_length")"""
+    """isinstance(past_key_values, Cache), hasattr(past_key_values, "get_seq_length"), type(past_key_values)"""
     first = call.args[0] if call.args else None
-    return call_name(call) in ("isinstance", "hasattr") and isinstance(first, ast.Name) and first.id in names
+    return call_name(call) in ("isinstance", "hasattr", "type") and isinstance(first, ast.Name) and first.id in names
+
+
+def _is_asked(test: ast.expr, names: set[str]) -> bool:
+    """A function of the folder that is given the cache decides: if is_legacy(past_key_values)."""
+    return any(
+        isinstance(node, ast.Call) and any(isinstance(a, ast.Name) and a.id in names for a in node.args)
+        for node in ast.walk(test)
+    )
 
 
 def _of_cache(function: ast.FunctionDef) -> set[str]:
     """Names that hold the cache: its argument, and what is assigned from it as it is."""
     arguments = function.args
+    rebound: set[str] = set()
     names = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)} & set(CACHES)
     for node in ast.walk(function):
         for target, value in assignments(node):
@@ -102,7 +142,9 @@ def _of_cache(function: ast.FunctionDef) -> set[str]:
                 branches = list(value.values)
             if isinstance(target, ast.Name) and any(isinstance(b, ast.Name) and b.id in names for b in branches):
                 names.add(target.id)
-    return names
+            elif isinstance(target, ast.Name) and isinstance(value, (ast.List, ast.Tuple, ast.ListComp, ast.BinOp)):
+                rebound.add(target.id)  # pasts = [None] * n where there is no cache: then it is the code's own list
+    return names - rebound
 
 
 def cannot_generate(code: ReachableCode) -> Iterator[Finding]:
@@ -110,6 +152,8 @@ def cannot_generate(code: ReachableCode) -> Iterator[Finding]:
     for auto, place in sorted(code.auto_map.items()):
         cls = place.split(".")[-1]
         if auto not in WRITES_TEXT or cls not in code.models or code.folder.is_stock(cls):
+            continue
+        if _has_unknown_base(code, cls):
             continue
         if not writes_text(code, cls) and not code.folder.method(cls, "generate"):
             yield code.finding(

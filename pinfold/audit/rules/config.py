@@ -16,6 +16,7 @@ from pinfold.audit.reachable import (
     defaults,
     is_config,
     is_self_attribute,
+    is_try,
     own_nodes,
     parameters,
     string,
@@ -166,7 +167,12 @@ def _case(name: str, module: Module, read: ast.AST) -> tuple[str, str]:
     by_base = "P15.of_generation" if name in OF_GENERATE else "P15.set_before_5"
     case = by_base if name in SET_BEFORE_5 else "P15.never_set"
     if function == "forward":
-        return f"{case}:forward", ""
+        tests = [
+            node.test
+            for node in ast.walk(module.tree)
+            if isinstance(node, (ast.If, ast.IfExp)) and node.lineno <= line <= (node.end_lineno or node.lineno)
+        ]
+        return f"{case}:forward", f"where {module.text(tests[-1], 60)}" if tests else ""
     return f"{case}:constructor", "" if function == "__init__" else f"where {function} reads it"
 
 
@@ -175,8 +181,14 @@ def own_constructor(code: ReachableCode) -> Iterator[Finding]:
     affected = harmed("P15.own_constructor_reads_base", code.lowest_version)
     for cls in code.config_classes if affected and not any(map(code.folder.is_stock, code.config_classes)) else ():
         init = code.folder.method(cls, "__init__")
-        own = set().union(*(_set_by(code.folder.classes[o][1]) or SET_BEFORE_5 for o in code.folder.lineage(cls)))
-        for node in own_nodes(init[1]) if init and init[0] == cls else ():
+        if init is None or any(is_try(node) for node in ast.walk(init[1])):
+            continue
+        asked = {string(node) for node in ast.walk(init[1])}  # hasattr(self, "top_k"), and what it sets by its name
+        own = asked.union(
+            code.configs.get("config.json", {}),
+            *(_set_by(code.folder.classes[o][1]) or SET_BEFORE_5 for o in code.folder.lineage(cls)),
+        )
+        for node in own_nodes(init[1]) if init[0] == cls else ():
             if is_self_attribute(node) and isinstance(node.ctx, ast.Load) and node.attr in SET_BEFORE_5 - own:
                 yield code.finding(
                     "P15",

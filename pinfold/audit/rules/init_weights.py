@@ -210,10 +210,16 @@ def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fi
             write.module.file,
             line,
             fix=_cure(write),
-            severity=ERROR if affected else WARNING,
+            severity=ERROR if affected and not _of_padding(write.node) else WARNING,
             releases=affected,
             case=case,
         )
+
+
+def _of_padding(node: ast.AST) -> bool:
+    """module.weight.data[module.padding_idx].zero_(): it is nought already, as it gets no gradient."""
+    words = {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+    return isinstance(node, ast.Call) and call_name(node) == "zero_" and "padding_idx" in words
 
 
 def _of_part(node: ast.AST) -> bool:

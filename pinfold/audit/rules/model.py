@@ -22,6 +22,7 @@ from pinfold.audit.reachable import (
 )
 from pinfold.audit.rules.generation import releases_of
 from pinfold.folder.kinds import head, stock_kind
+from pinfold.folder.model_folder import Module
 from pinfold.folder.outputs import auto_of_outputs
 from pinfold.folder.releases import exists, release_ranges
 
@@ -121,6 +122,8 @@ def config_class(code: ReachableCode) -> Iterator[Finding]:
         if cls not in code.folder.classes:
             continue
         declared = code.folder.attribute(cls, "config_class")
+        if _assigned_later(code, cls):
+            continue
         if declared is None and code.folder.is_stock(cls):
             yield from _of_base(code, cls, registered)
             continue
@@ -148,8 +151,14 @@ def _of_base(code: ReachableCode, cls: str, registered: str) -> Iterator[Finding
             f"{cls} has the config_class of {stock[0]}, and auto_map registers {registered}.",
             cls,
             fix=f"Set config_class = {registered} in the class.",
-            case="P16.stock",
+            case="P16.annotated" if _annotates(code, cls) else "P16.stock",
         )
+
+
+def _assigned_later(code: ReachableCode, cls: str) -> bool:
+    """``MyModel.config_class = MyConfig`` behind the class."""
+    module = code.folder.classes[cls][0]
+    return any(chain(target) == [cls, "config_class"] for node in module.tree.body for target, _ in assignments(node))
 
 
 def _annotates(code: ReachableCode, cls: str) -> bool:
@@ -171,7 +180,7 @@ def parameter_names(code: ReachableCode) -> Iterator[Finding]:
                     yield code.finding("P17", _renamed(name), cls, where)
         affected = harmed("P17.weight_norm", code.lowest_version)
         for call in calls(node) if affected else ():
-            if call_name(call) == "weight_norm" and not _parametrization(module.imports, call):
+            if _is_old_weight_norm(module, call):
                 yield code.finding(
                     "P17",
                     f'"{module.text(call, 60)}" gives parameter names that transformers {release_ranges(affected)} '
@@ -202,9 +211,16 @@ def _registered(code: ReachableCode, cls: str) -> Iterator[tuple[str, ast.AST]]:
                 yield target.attr, node
 
 
-def _parametrization(imports: dict[str, tuple[str, str]], call: ast.Call) -> bool:
-    names = chain(call.func)
-    return "parametrizations" in names or "parametrizations" in ".".join(imports.get((names or [""])[0], ("", "")))
+def _is_old_weight_norm(module: Module, call: ast.Call) -> bool:
+    """Whether it is torch's own, in a file that neither knows the newer one nor takes it off again."""
+    path = chain(call.func)
+    if not path or "parametrizations" in module.source or "remove_weight_norm" in module.source:
+        return False
+    place, original = module.imports.get(path[0], ("", ""))
+    if path[0] in {node.name for node in ast.walk(module.tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}:
+        return False
+    whole = ".".join([place, *([original] if original and place != original else []), *path[1:]]) if place else ""
+    return whole.startswith("torch") and ".nn" in whole and whole.endswith(".weight_norm")
 
 
 def loss_arguments(code: ReachableCode) -> Iterator[Finding]:

@@ -9,9 +9,11 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 
 from pinfold.audit.finding import WARNING, Finding
-from pinfold.audit.reachable import ReachableCode, call_name, calls
+from pinfold.audit.reachable import ReachableCode, calls, chain
 from pinfold.folder.model_folder import ModelFolder
 
+# Objects whose from_pretrained makes no model.
+NO_MODEL = ("Config", "Tokenizer", "TokenizerFast", "Processor", "FeatureExtractor", "ProcessorFast")
 # Rules about building on the meta device, initialising after loading, and tying while loading.
 OF_LOADING = frozenset(
     ("P10", "P11", "P11b", "P11c", "P11d", "P11e", "P11f", "P12", "P13", "P14", "P14b", "P14c", "P14d")
@@ -34,11 +36,8 @@ def loads_itself(folder: ModelFolder, cls: str) -> bool:
     if own is None:
         return False
     makes = any(isinstance(call.func, ast.Name) and call.func.id in ("cls", cls) for call in calls(own[1]))
-    return makes and not any(
-        call_name(call) in ("from_pretrained", "_from_config") and _of_super(call) for call in calls(own[1])
-    )
-
-
-def _of_super(call: ast.Call) -> bool:
-    owner = call.func.value if isinstance(call.func, ast.Attribute) else None
-    return isinstance(owner, ast.Call) and call_name(owner) == "super"
+    for node in ast.walk(own[1]):  # super().from_pretrained, called or not
+        if isinstance(node, ast.Attribute) and node.attr in ("from_pretrained", "_from_config"):
+            owner = (chain(node.value) or [""])[-1]
+            makes = makes and owner.endswith(NO_MODEL)
+    return makes

@@ -18,6 +18,7 @@ from pinfold.audit.reachable import (
     call_name,
     calls,
     chain,
+    defaults,
     is_none,
     is_self_attribute,
     string,
@@ -35,7 +36,7 @@ SET, NONE = "set", "none"
 def rope_settings(code: ReachableCode) -> Iterator[Finding]:
     """Code that takes None for "no scaling"; a key under its older name; sizes that are set too late."""
     stored = next((value for name in NAMES if isinstance(value := _config(code).get(name), dict) and value), {})
-    if not stored and any(_is_set_before_super(code, cls, NAMES) for cls in code.config_classes):
+    if not stored and any(_leaves_none(code, cls) for cls in code.config_classes):
         yield from _filled(code)
     elif "rope_type" in stored and "type" not in stored:
         yield from _older_key(code)
@@ -51,22 +52,39 @@ def _filled(code: ReachableCode) -> Iterator[Finding]:
     """A decision by None or by truth, and a key in the branch of settings that those of transformers 5 do not have."""
     affected = harmed("P31.none_before_super", code.lowest_version)
     for module, function in _functions(code) if affected else ():
-        for node in ast.walk(function):
-            if not isinstance(node, (ast.If, ast.IfExp)) or not (holds := _asks_for_settings(node.test, function)):
-                continue
-            branch = node.body if holds == SET else node.orelse
-            keys = [key for key, _ in _keys_read(branch if isinstance(branch, list) else [branch], function)]
-            if missing := [key for key in keys if key not in FILLED][:1]:
+        for node, branch in _decisions(function):
+            keys = [key for key, _ in _keys_read(branch, function) if key not in FILLED]
+            if keys:
                 yield Finding(
                     "P31",
                     f"{module.file}:{node.lineno}: rope_scaling is never None in transformers 5, and where none was "
-                    f'set it has no "{missing[0]}", which is read here.',
+                    f'set it has no "{keys[0]}", which is read here.',
                     module.file,
                     node.lineno,
-                    fix=f'Ask for that key: "{missing[0]}" in (config.rope_scaling or {{}}).',
+                    fix=f'Ask for that key: "{keys[0]}" in (config.rope_scaling or {{}}).',
                     releases=affected,
                     case="P31.none_before_super",
                 )
+
+
+def _decisions(function: ast.AST) -> Iterator[tuple[ast.If | ast.IfExp, list]]:
+    """Conditions on settings that are there, with what runs where they are."""
+    caught = {id(n) for t in ast.walk(function) if isinstance(t, ast.Try) and t.handlers for n in ast.walk(t)}
+    for node in ast.walk(function):
+        if id(node) in caught:
+            continue
+        if isinstance(node, (ast.If, ast.IfExp)) and (holds := _asks_for_settings(node.test, function)):
+            branch = node.body if holds == SET else node.orelse
+            yield node, branch if isinstance(branch, list) else [branch]
+        for part in (getattr(node, "body", None), getattr(node, "orelse", None)):
+            body = part if isinstance(part, list) else []
+            for number, each in enumerate(body):
+                if (
+                    isinstance(each, ast.If)
+                    and _asks_for_settings(each.test, function) == NONE
+                    and isinstance(each.body[-1], (ast.Return, ast.Raise))
+                ):
+                    yield each, body[number + 1 :]  # what comes behind a branch that leaves
 
 
 def _functions(code: ReachableCode) -> Iterator[tuple[Module, ast.AST]]:
@@ -84,9 +102,9 @@ def _functions(code: ReachableCode) -> Iterator[tuple[Module, ast.AST]]:
 def _is_settings(node: ast.AST, function: ast.AST) -> bool:
     """config.rope_scaling, or a name of the function that holds it."""
     if isinstance(node, ast.Attribute):
-        return node.attr == "rope_scaling"
+        return node.attr in NAMES
     if isinstance(node, ast.Call) and call_name(node) == "getattr":
-        return string(argument(node, 1, "name")) == "rope_scaling"
+        return string(argument(node, 1, "name")) in NAMES
     return isinstance(node, ast.Name) and any(
         isinstance(target, ast.Name) and target.id == node.id and not isinstance(value, ast.Name)
         and value is not None and _is_settings(value, function)
@@ -96,10 +114,15 @@ def _is_settings(node: ast.AST, function: ast.AST) -> bool:
 
 
 def _asks_for_settings(test: ast.expr, function: ast.AST) -> str:
-    """SET where the test holds for settings that are there, NONE where it holds for none, "" for another test."""
+    """SET where the test holds for settings that are there, NONE where it holds for none, "" for another test.
+
+    One that asks for a key as well knows what it reads.
+    """
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return {SET: NONE, NONE: SET}.get(_asks_for_settings(test.operand, function), "")
     if isinstance(test, ast.BoolOp):  # `a and config.rope_scaling`: where it holds, there are settings
+        if any(map(_looks_inside, test.values)):
+            return ""
         wanted = SET if isinstance(test.op, ast.And) else NONE
         return wanted if wanted in [_asks_for_settings(part, function) for part in test.values] else ""
     compares = isinstance(test, ast.Compare) and len(test.ops) == 1 and is_none(test.comparators[0])
@@ -108,14 +131,29 @@ def _asks_for_settings(test: ast.expr, function: ast.AST) -> str:
     return SET if _is_settings(test, function) else ""
 
 
+def _looks_inside(test: ast.expr) -> bool:
+    """Whether a test looks into a table: for a key, or at what it has under one."""
+    return any(
+        (isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)))
+        or (isinstance(node, ast.Call) and call_name(node) == "get")
+        for node in ast.walk(test)
+    )
+
+
 def _keys_read(nodes: list, function: ast.AST) -> Iterator[tuple[str, ast.Subscript]]:
-    """Keys that are read from the settings without a default."""
-    for part in nodes:
-        for node in ast.walk(part):
-            if not isinstance(node, ast.Subscript) or not isinstance(node.ctx, ast.Load):
-                continue
-            if (key := string(node.slice)) and _is_settings(node.value, function):
+    """Keys that are read from the settings without a default, and without a question or a try around it."""
+    pending: list[ast.AST] = list(nodes)
+    while pending:
+        node = pending.pop(0)
+        if isinstance(node, ast.Try) and node.handlers:
+            continue
+        if isinstance(node, (ast.If, ast.IfExp)) and _looks_inside(node.test):
+            continue
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            key = string(node.slice)
+            if key and _is_settings(node.value, function):
                 yield key, node
+        pending += ast.iter_child_nodes(node)
 
 
 def _older_key(code: ReachableCode) -> Iterator[Finding]:
@@ -161,6 +199,28 @@ def _is_set_before_super(code: ReachableCode, cls: str, names: tuple[str, ...]) 
         return False
     line = _super_line(init[1])
     return any(where < line for where in _sets(init[1], names))
+
+
+def _leaves_none(code: ReachableCode, cls: str) -> bool:
+    """Whether super().__init__ may find None: the argument as it came, and nothing is set again behind it."""
+    init = code.folder.method(cls, "__init__")
+    if init is None or init[0] != cls or not _is_set_before_super(code, cls, NAMES):
+        return False
+    line, given = _super_line(init[1]), defaults(init[1])
+    if any(where > line for where in _sets(init[1], NAMES)):
+        return False
+    bound = {
+        target.id for node in ast.walk(init[1]) for target, _ in assignments(node) if isinstance(target, ast.Name)
+    }
+    return any(
+        is_self_attribute(target)
+        and target.attr in NAMES
+        and isinstance(value, ast.Name)
+        and is_none(given.get(value.id))
+        and value.id not in bound
+        for node in ast.walk(init[1])
+        for target, value in assignments(node)
+    )
 
 
 def _super_line(init: ast.FunctionDef) -> int:

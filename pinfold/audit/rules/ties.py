@@ -267,22 +267,17 @@ def ties(code: ReachableCode) -> bool | None:
 
 
 def shared_weights(code: ReachableCode) -> Iterator[Finding]:
-    """P11c and P37: one tensor, or one module, under two names, made by assignment."""
+    """P11c: one tensor under two names, made by assignment and declared nowhere."""
     known = {name for names in code.parameters.values() for name in names} | {"weight", "bias"}
     for cls in code.torch_modules:
         own = code.folder.classes[cls][1].body
         init = next((s for s in own if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
         held = {name for owner in code.folder.lineage(cls) for name in code.parameters.get(owner, ())}
-        for node, of_module in _Sharing(code, known, held).nodes(init) if init else ():
-            if of_module:
-                yield code.finding(
-                    "P37",
-                    f"{cls}: a module with weights has two places in the model: save_pretrained refuses weights that "
-                    "are stored under two names.",
-                    cls,
-                    node,
-                    fix="Make one module for each place; or hold it once, and call it twice in forward.",
-                )
+        declared = any(
+            isinstance(code.folder.attribute(model, "_tied_weights_keys"), ast.Dict) for model in code.models
+        )
+        for node, of_module in _Sharing(code, known, held).nodes(init) if init and not declared else ():
+            if of_module:  # P37's
                 continue
             yield code.finding(
                 "P11c",

@@ -50,12 +50,11 @@ def end_of_text(code: ReachableCode) -> Iterator[Finding]:
     """P40: a model that writes text, and a tokenizer that cannot say where a text ends."""
     saved = code.configs.get(SETTINGS)
     writes = [auto for auto in code.auto_map if auto in WRITES_TEXT]
-    if (
-        saved is None
-        or not writes
-        or saved.get("eos_token")
-        or code.configs.get("config.json", {}).get("eos_token_id")
-    ):
+    said = [code.configs.get(file, {}).get("eos_token_id") for file in ("config.json", "generation_config.json")]
+    if saved is None or not writes or saved.get("eos_token") or any(each is not None for each in said):
+        return
+    own = saved.get("tokenizer_class") not in (None, "PreTrainedTokenizerFast", "TokenizersBackend")
+    if own or (code.directory / "special_tokens_map.json").exists():  # a class has tokens of its own, a map may have
         return
     yield Finding(
         "P40",

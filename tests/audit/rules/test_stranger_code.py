@@ -1,5 +1,7 @@
 """P31 to P40 in the shapes in which people write them, and what only looks like them."""
 
+# ruff: noqa: E501 (lines of programs)
+
 import json
 
 import pytest
@@ -100,6 +102,8 @@ SET = "self.rope_scaling = rope_scaling"
         'scaling = getattr(config, "rope_scaling", None)\nif scaling is not None:\n    kind = scaling["type"]',
         'if config.width and self.config.rope_scaling:\n    self.f = self.config.rope_scaling["factor"]',
         'if not config.rope_scaling:\n    self.f = 1.0\nelse:\n    self.f = float(config.rope_scaling["factor"])',
+        "self.f = self.of(config)\n\ndef of(config):\n    if config.rope_scaling is None:\n        return 1.0\n"
+        '    return config.rope_scaling["factor"]',
     ],
 )
 def test_what_takes_none_for_no_scaling_fails(lines, tmp_path):
@@ -122,6 +126,46 @@ def test_what_takes_none_for_no_scaling_fails(lines, tmp_path):
         (
             {"before": SET, "init": 'if config.rope_scaling:\n    self.f = config.rope_scaling["factor"]'},
             {"rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+        ),
+        (
+            {
+                "before": SET,
+                "init": 'x = config.rope_scaling\nif x is not None and "factor" in x:\n    f = x["factor"]',
+            },
+            {},
+        ),
+        (
+            {"before": SET, "init": 'x = config.rope_scaling\nif x:\n    if "factor" in x:\n        f = x["factor"]'},
+            {},
+        ),
+        (
+            {
+                "before": SET,
+                "init": 'x = config.rope_scaling\nif x is not None and x.get("type") == "linear":\n    f = x["factor"]',
+            },
+            {},
+        ),
+        (
+            {
+                "before": SET,
+                "init": 'try:\n    if config.rope_scaling:\n        f = config.rope_scaling["factor"]\nexcept KeyError:\n    f = 1',
+            },
+            {},
+        ),
+        (
+            {
+                "before": f'if rope_scaling is None:\n    rope_scaling = {{"type": "linear", "factor": 2}}\n{SET}',
+                "init": 'if config.rope_scaling is not None:\n    f = config.rope_scaling["factor"]',
+            },
+            {},
+        ),
+        (
+            {
+                "before": SET,
+                "after": SET,
+                "init": 'if config.rope_scaling is not None:\n    f = config.rope_scaling["factor"]',
+            },
+            {},
         ),
         ({"before": f'if rope_scaling is not None and rope_scaling["factor"] < 1:\n    raise ValueError\n{SET}'}, {}),
     ],
@@ -186,6 +230,9 @@ def test_a_preparation_that_takes_the_cache_for_tuples(tmp_path):
         "if isinstance(past_key_values, Cache):\n    past = 0\nelse:\n    past = past_key_values[0][0].shape[2]",
         "if past_key_values is not None and not hasattr(past_key_values, 'update'):\n    past = past_key_values[0]",
         "x = kwargs['past'] if 'past' in kwargs else None",
+        "if type(past_key_values) is tuple:\n    past = past_key_values[0][0].shape[2]",
+        "if self.is_older(past_key_values):\n    past = past_key_values[0][0].shape[2]",
+        "pasts = past_key_values\nif pasts is None:\n    pasts = [None] * 2\npast = pasts[0]",
         "import transformers\npast_key_values = transformers.DynamicCache.from_legacy_cache(past_key_values)",
     ],
 )
@@ -222,6 +269,16 @@ def test_a_model_that_cannot_generate(parts, codes, tmp_path):
         ("@property\ndef _supports_sdpa(self):\n    return self.words._supports_sdpa", ["P35"]),
         ("@property\ndef _supports_flash_attn(self):\n    inner = self.words\n    return bool(inner)", ["P35"]),
         ("@property\ndef _supports_sdpa(self):\n    return self.config.width > 4", []),
+        ("@property\ndef _supports_sdpa(self):\n    return hasattr(self, 'words') and bool(self.words)", []),
+        (
+            "@property\ndef _supports_sdpa(self):\n    try:\n        return bool(self.words)\n    except AttributeError:\n        return True",
+            [],
+        ),
+        ("@property\ndef _supports_sdpa(self):\n    return bool(self.base_model_prefix)", []),
+        (
+            "import functools\n@functools.cached_property\ndef _supports_sdpa(self):\n    return bool(self.words)",
+            ["P35"],
+        ),
         ("@property\ndef _supports_flash_attn_2(self):\n    return self.words is not None", []),
         ("_supports_sdpa = True", []),
     ],
@@ -234,7 +291,9 @@ def test_a_property_that_reads_a_part(body, codes, tmp_path):
     ("call", "codes"),
     [
         ('AutoConfig.register("smollm3", SideConfig)', ["P36"]),
-        ('try:\n    AutoConfig.register("smollm3", SideConfig, exist_ok=False)\nexcept KeyError:\n    pass', ["P36"]),
+        ('AutoConfig.register("smollm3", SideConfig, exist_ok=False)', ["P36"]),
+        ('try:\n    AutoConfig.register("smollm3", SideConfig)\nexcept ValueError:\n    pass', []),
+        ('def later():\n    AutoConfig.register("smollm3", SideConfig)', []),
         ('AutoConfig.register("smollm3", SideConfig, exist_ok=True)', []),
         ('AutoConfig.register("text-tiny-side", SideConfig)', []),
     ],
@@ -254,6 +313,17 @@ def test_a_type_that_a_later_release_brings_along(call, codes, tmp_path):
         ("act = nn.ReLU()\nself.net = nn.Sequential(nn.Linear(8, 8), act, nn.Linear(8, 8), act)", []),
         ("self.drop = nn.Dropout(0.1)\nself.other = self.drop", []),
         ("norm = nn.LayerNorm(8)\nself.a = norm\nnorm = nn.LayerNorm(8)\nself.b = norm", []),
+        ("self.a = nn.Linear(8, 8)\nself.parts = nn.ModuleList([self.a, nn.Linear(8, 8)])", ["P37"]),
+        ("self.many = nn.ModuleList([nn.Linear(8, 8)] * 3)", ["P37"]),
+        ("norm = nn.LayerNorm(8, elementwise_affine=False)\nself.a = norm\nself.b = norm", []),
+        (
+            "layers = []\nfor _ in range(2):\n    layer = nn.Linear(8, 8)\n    layers.append(layer)\n"
+            "self.many = nn.ModuleList([layer for layer in layers])",
+            [],
+        ),
+        ("self.a = nn.Linear(8, 8)\nif config.width > 4:\n    self.b = self.a\nelse:\n    self.b = None", []),
+        ("self.a = nn.Linear(8, 8)\nself.b = self.a\nself.a = nn.Identity()", []),
+        ("self.a = nn.Linear(8, 8)\nself.__dict__['b'] = self.a", []),
     ],
 )
 def test_a_module_under_two_names(init, codes, tmp_path):
@@ -270,3 +340,45 @@ def test_a_module_under_two_names(init, codes, tmp_path):
 def test_inputs_that_a_forward_takes(tokenizer, parts, codes, tmp_path):
     config = {"tokenizer_class": "PreTrainedTokenizerFast"}
     assert errors_of(tmp_path, config, tokenizer, **parts) == codes
+
+
+OLD = "        self.inner = {call}(nn.Linear(8, 8))"
+
+
+@pytest.mark.parametrize(
+    ("top", "call", "codes"),
+    [
+        ("", "nn.utils.weight_norm", ["P17"]),
+        ("from torch.nn.utils import weight_norm", "weight_norm", ["P17"]),
+        ("from torch.nn.utils import weight_norm as wn", "wn", ["P17"]),
+        ("", "nn.utils.parametrizations.weight_norm", []),
+        ("def weight_norm(layer):\n    return layer\n", "weight_norm", []),
+        (
+            "norm = nn.utils.weight_norm\nif hasattr(nn.utils.parametrizations, 'weight_norm'):\n"
+            "    norm = nn.utils.parametrizations.weight_norm\n",
+            "norm",
+            [],
+        ),
+        ("", "self.weight_norm", []),
+    ],
+)
+def test_the_older_weight_norm(top, call, codes, tmp_path):
+    assert errors_of(tmp_path, top=top, init=OLD.format(call=call).strip()) == codes
+
+
+@pytest.mark.parametrize(
+    ("load", "codes"),
+    [
+        ("return cls(config or TextConfig())", []),
+        ("if path == 'new':\n        return cls(config)\n    return super().from_pretrained(path, **kwargs)", ["P10"]),
+        ("load = super().from_pretrained\n    return load(path) if path else cls(config)", ["P10"]),
+        ("config = TextConfig.from_pretrained(path)\n    return cls(config)", []),
+    ],
+)
+def test_a_class_that_loads_itself(load, codes, tmp_path):
+    more = f"@classmethod\ndef from_pretrained(cls, path, config=None, **kwargs):\n    {load}\n"
+    directory = tmp_path / "text"
+    errors_of(tmp_path, more=more)
+    modeling = directory / "modeling_text.py"
+    modeling.write_text(modeling.read_text().replace("        self.post_init()\n", ""))
+    assert [f.code for f in audit(directory, read_modules(directory)) if f.severity == ERROR] == codes

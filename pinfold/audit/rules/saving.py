@@ -1,0 +1,175 @@
+"""P37: modules that are in a model under two names, which save_pretrained refuses in every release."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pinfold.audit.finding import Finding
+from pinfold.audit.reachable import ReachableCode, assignments, call_name, chain, is_self_attribute, string
+from pinfold.audit.rules.model import has_weights
+
+CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
+TENSORS = ("weight", "bias", "data")
+
+
+def modules_twice(code: ReachableCode) -> Iterator[Finding]:
+    """A module with weights that two attributes hold at the end of a constructor, or two places of a container."""
+    declared = _declared(code)
+    for cls in code.torch_modules:
+        for statement in code.folder.classes[cls][1].body:
+            if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+                places = _Places(code)
+                places.walk(statement.body)
+                for names, node in places.shared():
+                    if any(name.removeprefix("self.").split(".")[0] in declared for name in names):
+                        continue
+                    yield code.finding(
+                        "P37",
+                        f"{cls}: {' and '.join(names)} are one module with weights: save_pretrained refuses weights "
+                        "that are stored under two names.",
+                        cls,
+                        node,
+                        fix="Make one module for each place; or hold it once, and call it twice in forward.",
+                    )
+
+
+def _declared(code: ReachableCode) -> set[str]:
+    """Attributes that some _tied_weights_keys of the folder names."""
+    names: set[str] = set()
+    for cls in code.models:
+        value = code.folder.attribute(cls, "_tied_weights_keys")
+        for node in ast.walk(value) if value is not None else ():
+            names |= set((string(node) or "").replace("\\", "").split("."))
+    return names
+
+
+@dataclass
+class _Places:
+    """What the plain statements of a constructor put where. What a condition or a loop does is left out.
+
+    Args:
+        held: "name" of a local or "self.name" -> the module in it, a number. nodes: the place's statement.
+    """
+
+    code: ReachableCode
+    held: dict[str, int] = field(default_factory=dict)
+    nodes: dict[str, ast.AST] = field(default_factory=dict)
+    made: int = 0
+
+    def walk(self, statements: list[ast.stmt]) -> None:
+        for statement in statements:
+            if isinstance(statement, ast.Delete):
+                for target in statement.targets:
+                    self.forget(_name(target))
+            elif not isinstance(statement, (ast.Assign, ast.AnnAssign)):
+                for node in ast.walk(statement):  # what a loop or a branch may put elsewhere is not known
+                    if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, (ast.Store, ast.Del)):
+                        self.forget(_name(node))
+            for target, value in assignments(statement):
+                if name := _name(target):
+                    self.put(name, value, statement)
+
+    def put(self, name: str, value: ast.expr | None, node: ast.AST) -> None:
+        self.forget(name)
+        self.nodes[name] = node
+        if isinstance(value, ast.Call) and call_name(value) in CONTAINERS:
+            parts = _parts(value)
+            modules = {id(part): self.of(part) for part in parts}  # [layer] * 2 is one part twice
+            for number, part in enumerate(parts):
+                if (held := modules[id(part)]) is not None:
+                    self.held[f"{name}[{number}]"] = held
+                    self.nodes[f"{name}[{number}]"] = node
+        elif (held := self.of(value)) is not None or (held := self.of_part(name, value)) is not None:
+            self.held[name] = held
+
+    def of(self, value: ast.expr | None) -> int | None:
+        """The module that an expression is: a known one, or a new one."""
+        if (name := _name(value)) in self.held:
+            return self.held[name]
+        return self.new() if self.code.builds_module(value) and holds_weights(self.code, value) else None
+
+    def of_part(self, name: str, value: ast.expr | None) -> int | None:
+        """self.b.lin = self.a.lin, where lin is a module in some class of the folder."""
+        path = _name(value).split(".")
+        if path[0] != "self" or len(path) < 3 or name.count(".") < 2 or path[-1] in TENSORS:
+            return None
+        made = any(
+            is_self_attribute(target) and target.attr == path[-1] and self.code.builds_module(part)
+            for cls in self.code.torch_modules
+            for node in ast.walk(self.code.folder.classes[cls][1])
+            for target, part in assignments(node)
+        )
+        return self.held.setdefault(".".join(path), self.new()) if made else None
+
+    def new(self) -> int:
+        self.made += 1
+        return self.made
+
+    def forget(self, name: str) -> None:
+        for place in [each for each in self.held if each == name or each.startswith((f"{name}[", f"{name}."))]:
+            del self.held[place]
+
+    def shared(self) -> Iterator[tuple[list[str], ast.AST]]:
+        """Places of the model that hold the same module."""
+        by_module: dict[int, list[str]] = {}
+        for name, module in self.held.items():
+            if name.startswith("self."):
+                by_module.setdefault(module, []).append(name)
+        for names in by_module.values():
+            if len(names) > 1:
+                yield names[:2], self.nodes.get(names[1]) or next(iter(self.nodes.values()))
+
+
+def holds_weights(code: ReachableCode, call: ast.Call, depth: int = 0) -> bool:
+    """Whether what a call makes has weights; a class of the folder is looked into."""
+    if call_name(call) == "Parameter" or not has_weights(call):
+        return False
+    if any(keyword.arg in ("affine", "elementwise_affine") and _is_false(keyword.value) for keyword in call.keywords):
+        return False
+    owners = code.folder.lineage(call_name(call))
+    if not owners or depth > 4:
+        return call_name(call) not in code.folder.classes
+    for owner in owners:
+        if code.parameters.get(owner):
+            return True
+        for node in ast.walk(code.folder.classes[owner][1]):
+            if isinstance(node, ast.Call) and code.builds_module(node) and holds_weights(code, node, depth + 1):
+                return True
+    return False
+
+
+def _parts(call: ast.Call) -> list[ast.expr]:
+    """What a container gets: its arguments, what a list or a table among them holds, and one layer n times."""
+    parts: list[ast.expr] = []
+    for value in call.args:
+        if isinstance(value, (ast.List, ast.Tuple)):
+            parts += value.elts
+        elif isinstance(value, ast.Dict):
+            parts += value.values
+        elif isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult):
+            many, times = (value.left, value.right) if isinstance(value.left, ast.List) else (value.right, value.left)
+            once = isinstance(times, ast.Constant) and times.value in (0, 1)
+            parts += [each for each in getattr(many, "elts", ()) for _ in range(1 if once else 2)]
+        elif isinstance(value, (ast.ListComp, ast.GeneratorExp)):
+            own = {n.id for g in value.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
+            if isinstance(value.elt, ast.Name) and value.elt.id not in own:
+                parts += [value.elt, value.elt]
+        else:
+            parts.append(value)
+    return parts
+
+
+def is_part(value: ast.expr | None) -> bool:
+    """A chain of attributes alone: self.a.lin."""
+    while isinstance(value, ast.Attribute):
+        value = value.value
+    return isinstance(value, ast.Name)
+
+
+def _name(node: ast.AST | None) -> str:
+    """A local name, self.name or self.name.part; "" for anything else."""
+    return ".".join(chain(node)) if isinstance(node, (ast.Name, ast.Attribute)) and is_part(node) else ""
+
+
+def _is_false(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is False
