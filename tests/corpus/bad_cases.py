@@ -50,7 +50,7 @@ def p11c(edits):
 
 
 def p37(edits):
-    return Bad("P37", edits, "a module with weights has two places in the model")
+    return Bad("P37", edits, "are one module with weights: save_pretrained refuses")
 
 
 def p12(edits, name):
@@ -401,7 +401,8 @@ BAD = {
                 M,
                 "        self.head = nn.Linear(config.width, config.vocab_size)\n",
                 "        self.head = nn.Linear(config.width, config.vocab_size)\n        self.head.weight = self.model.words.weight\n",
-            )
+            ),
+            (M, '    _tied_weights_keys = {"head.weight": "model.words.weight"}\n', ""),
         ]
     ),
     "P11c local": p11c(

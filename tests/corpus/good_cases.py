@@ -269,6 +269,13 @@ GOOD = {
         (C, "tie_word_embeddings=True, **kwargs", "tie_word_embeddings=True, use_cache=False, **kwargs"),
         (J, '{"', '{"use_cache": false, "'),
     ],
+    "tied by assignment and declared": [
+        (
+            M,
+            "        self.head = nn.Linear(config.width, config.vocab_size)\n",
+            "        self.head = nn.Linear(config.width, config.vocab_size)\n        self.head.weight = self.model.words.weight\n",
+        ),
+    ],
     "base under another name": [
         (M, "import PreTrainedModel\n", "import PreTrainedModel as Base\n"),
         (M, "GoodPreTrainedModel(PreTrainedModel)", "GoodPreTrainedModel(Base)"),

@@ -214,13 +214,14 @@ def _registered(code: ReachableCode, cls: str) -> Iterator[tuple[str, ast.AST]]:
 def _is_old_weight_norm(module: Module, call: ast.Call) -> bool:
     """Whether it is torch's own, in a file that neither knows the newer one nor takes it off again."""
     path = chain(call.func)
-    if not path or "parametrizations" in module.source or "remove_weight_norm" in module.source:
-        return False
-    place, original = module.imports.get(path[0], ("", ""))
-    if path[0] in {node.name for node in ast.walk(module.tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}:
-        return False
+    place, original = module.imports.get((path or [""])[0], ("", ""))
     whole = ".".join([place, *([original] if original and place != original else []), *path[1:]]) if place else ""
-    return whole.startswith("torch") and ".nn" in whole and whole.endswith(".weight_norm")
+    if not (whole.startswith("torch") and ".nn" in whole and whole.endswith(".weight_norm")):
+        return False
+    if "parametrizations" in module.source or "remove_weight_norm" in module.source:
+        return False
+    own = {node.name for node in ast.walk(module.tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    return path[0] not in own
 
 
 def loss_arguments(code: ReachableCode) -> Iterator[Finding]:

@@ -269,15 +269,14 @@ def ties(code: ReachableCode) -> bool | None:
 def shared_weights(code: ReachableCode) -> Iterator[Finding]:
     """P11c: one tensor under two names, made by assignment and declared nowhere."""
     known = {name for names in code.parameters.values() for name in names} | {"weight", "bias"}
+    tables = [code.folder.attribute(model, "_tied_weights_keys") for model in code.models]
+    declared = {string(key) or "" for table in tables if isinstance(table, ast.Dict) for key in table.keys}
     for cls in code.torch_modules:
         own = code.folder.classes[cls][1].body
         init = next((s for s in own if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
         held = {name for owner in code.folder.lineage(cls) for name in code.parameters.get(owner, ())}
-        declared = any(
-            isinstance(code.folder.attribute(model, "_tied_weights_keys"), ast.Dict) for model in code.models
-        )
-        for node, of_module in _Sharing(code, known, held).nodes(init) if init and not declared else ():
-            if of_module:  # P37's
+        for node, of_module in _Sharing(code, known, held).nodes(init) if init else ():
+            if of_module or _is_declared(node, declared):  # a module is P37's
                 continue
             yield code.finding(
                 "P11c",
@@ -286,6 +285,12 @@ def shared_weights(code: ReachableCode) -> Iterator[Finding]:
                 node,
                 fix='Use _tied_weights_keys = {"target": "source"}.',
             )
+
+
+def _is_declared(node: ast.AST, declared: set[str]) -> bool:
+    """Whether what a statement gives a second name is a target of _tied_weights_keys: then it is tied anyway."""
+    targets = [".".join(chain(target)[1:]) for target, _ in assignments(node)]
+    return any(target and any(f".{key}".endswith(f".{target}") for key in declared) for target in targets)
 
 
 @dataclass
