@@ -41,8 +41,9 @@ def harm(case: str) -> dict[str, str]:
     stages = read_table()["cases"][case]
     last = read_table()["releases"][-1]
     worst: dict[str, str] = {}
-    for stage in EFFECTS:
-        for release in every_minor():
+    releases = every_minor()
+    for stage in (each for each in EFFECTS if each in stages):
+        for release in releases:
             measured = min(release, last, key=Version)
             if release not in worst and any(_within(measured, part) for part in stages.get(stage, "").split(", ")):
                 worst[release] = stage

@@ -188,6 +188,10 @@ def every_minor() -> list[str]:
     """The newest patch of each minor release from 4.48 on, with the environment's own as the newest."""
     from importlib import metadata  # takes as long as reading the table, and check needs it last
 
-    own = metadata.version("transformers")
+    return list(_minors_up_to(metadata.version("transformers")))
+
+
+@functools.cache
+def _minors_up_to(own: str) -> tuple[str, ...]:
     newest = {Version(v).release[:2]: v for v in sorted({*RELEASES, own}, key=Version)}
-    return [v for v in newest.values() if Version("4.48") <= Version(v) <= Version(own)]
+    return tuple(v for v in newest.values() if Version("4.48") <= Version(v) <= Version(own))

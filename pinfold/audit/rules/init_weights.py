@@ -188,6 +188,7 @@ def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fi
     """P13: writes that do not ask whether the parameter was just loaded."""
     known_buffers = TORCH_BUFFERS | {name for names in code.buffers.values() for name in names}
     by_hand = {name for names in code.parameters.values() for name in names}
+    unstored = [cls for cls in code.torch_modules if any(_non_persistent(code.folder.classes[cls][1]))]
     for write in initialisation.writes:
         held = {n for cls in write.classes or () for n in code.buffers.get(cls, ())}
         buffer = any(name in known_buffers for name in write.names)
@@ -199,7 +200,7 @@ def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fi
         if not parameter and not write.data:
             continue
         line = located(write.node).lineno
-        case = "P13.data_beside_buffer" if _beside_buffer(code, write) else CASES[write.how]
+        case = "P13.data_beside_buffer" if _beside_buffer(code, write, unstored) else CASES[write.how]
         if case == CASES["place"] and _of_part(write.node):
             case = "P13.no_grad_of_part"
         affected = harmed(case, code.lowest_version)
@@ -227,11 +228,10 @@ def _of_part(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and len([n for n in chain(node.func)[:-1] if n not in ("data", "T")]) > 2
 
 
-def _beside_buffer(code: ReachableCode, write: _Write) -> bool:
-    """Whether the module that is written holds a buffer that no file has: it counts as not loaded, parameters too."""
+def _beside_buffer(code: ReachableCode, write: _Write, classes: list[str]) -> bool:
+    """Whether the class of the module that is written has a buffer that no file has: all of it counts as not loaded."""
     if write.how == "view":
         return False
-    classes = [cls for cls in code.torch_modules if any(_non_persistent(code.folder.classes[cls][1]))]
     if write.classes is not None:
         return any(write.classes & set(code.folder.lineage(cls)) for cls in classes)
     return any(name in code.parameters.get(cls, ()) for cls in classes for name in write.names)

@@ -158,8 +158,12 @@ class _Uses:
     def called_in(self, method: ast.FunctionDef, cls: str) -> set[str]:
         """The releases whose base class has a method of this name, and so calls it; none where the folder calls it."""
         having = set(releases_of_names("members", "PreTrainedModel").get(method.name, ()))
-        called = {node.attr for node in ast.walk(self.module.tree) if is_self_attribute(node)}
-        return having if having and having < self.releases and method.name not in called else set()
+        return having if having and having < self.releases and method.name not in self.own_calls else set()
+
+    @functools.cached_property
+    def own_calls(self) -> set[str]:
+        """Members of self that the file names."""
+        return {node.attr for node in ast.walk(self.module.tree) if is_self_attribute(node)}
 
     def parts_of_try(self, node: ast.Try, scope: _Scope) -> list[tuple[ast.AST, _Scope]]:
         """A handler of a failing import runs where the import fails, and the ``else`` everywhere else."""
