@@ -229,7 +229,7 @@ def _of_part(node: ast.AST) -> bool:
 
 
 def _beside_buffer(code: ReachableCode, write: _Write, classes: list[str]) -> bool:
-    """Whether the class of the module that is written has a buffer that no file has: all of it counts as not loaded."""
+    """Whether the class of the written module has a buffer that no file has: all of it counts as not loaded."""
     if write.how == "view":
         return False
     if write.classes is not None:
