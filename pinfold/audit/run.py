@@ -14,6 +14,7 @@ from pinfold.audit.finding import Finding
 from pinfold.audit.reachable import ReachableCode, call_name, calls, string
 from pinfold.audit.rules import asked as asked_rules
 from pinfold.audit.rules import caches as cache_rules
+from pinfold.audit.rules import claims as claim_rules
 from pinfold.audit.rules import config as config_rules
 from pinfold.audit.rules import constructors as constructor_rules
 from pinfold.audit.rules import defaults as default_rules
@@ -143,7 +144,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from model_rules.parameter_names(code)
     yield from model_rules.loss_arguments(code)
     yield from model_rules.base_prefix(code)
-    yield from model_rules.says_too_much(code)
+    yield from claim_rules.says_too_much(code)
     yield from model_rules.registered_at_import(code)
     yield from model_rules.not_registered(code)
     yield from asked_rules.properties_of_parts(code)

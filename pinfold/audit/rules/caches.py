@@ -143,7 +143,7 @@ def _of_cache(function: ast.FunctionDef) -> set[str]:
             if isinstance(target, ast.Name) and any(isinstance(b, ast.Name) and b.id in names for b in branches):
                 names.add(target.id)
             elif isinstance(target, ast.Name) and isinstance(value, (ast.List, ast.Tuple, ast.ListComp, ast.BinOp)):
-                rebound.add(target.id)  # pasts = [None] * n where there is no cache: then it is the code's own list
+                rebound.add(target.id)  # pasts = [None] * n without a cache: then it is the code's own list
     return names - rebound
 
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pinfold.audit.finding import ERROR, WARNING, Finding
-from pinfold.audit.ranges import harmed
+from pinfold.audit.finding import Finding
 from pinfold.audit.reachable import (
     FUNCTIONS,
     ReachableCode,
@@ -27,7 +26,8 @@ from pinfold.audit.reachable import (
 )
 from pinfold.audit.rules.config import classes_with_config, is_ours, other_config
 from pinfold.audit.rules.decided import decide, settings
-from pinfold.folder.model_folder import Module, located
+from pinfold.audit.rules.meta_device import UNSURE, Fault, finding_of
+from pinfold.folder.model_folder import Module
 
 FACTORIES = (  # noqa: SIM905
     "arange linspace logspace zeros ones empty full rand randn randint randperm eye tensor as_tensor scalar_tensor "
@@ -46,32 +46,9 @@ READERS = {"item", "tolist", "numpy", "__bool__", "__float__", "__int__"}
 META, PARAMETER, CPU = "meta", "parameter", "cpu"  # without values; likewise, but known to loading; with values
 LINSPACE = "linspace"  # without values in the first releases of 5 only: later ones make it on the CPU
 NOWHERE = (META, PARAMETER, LINSPACE)
-FAULTS = {
-    "P14": "P14.item",
-    "P14b": "P14b.tensor",
-    "P14c": "P14c.nested",
-    "P14d": "P14d.to",
-}  # cases of the laboratory
-UNSURE = "unsure"  # of a move to a device that the configuration may leave open
 CALLS = 500  # functions entered in one audit: a bound for code that is made to branch without end
 # Objects whose from_pretrained makes no model.
 NO_MODEL = ("Config", "Tokenizer", "TokenizerFast", "Processor", "FeatureExtractor", "ProcessorFast")
-
-
-@dataclass(frozen=True)
-class _Fault:
-    """What is wrong at a node.
-
-    Args:
-        prefix: of the code that a message quotes, or UNSURE. case: of the laboratory. where: on which condition.
-    """
-
-    rule: str
-    module: Module
-    node: ast.AST
-    prefix: str = ""
-    case: str = ""
-    where: str = ""
 
 
 @dataclass
@@ -89,7 +66,7 @@ class _Body:
     cls: str
     names: dict[str, str | None] = field(default_factory=dict)
     seen: frozenset = frozenset()
-    found: list[_Fault] = field(default_factory=list)
+    found: list[Fault] = field(default_factory=list)
     returned: str | None = None
     on_cpu: int = 0
     constructor: bool = True
@@ -100,7 +77,7 @@ class _Body:
     where: str = ""  # the condition, which the settings do not decide, under which the statement at hand runs
 
     def fault(self, rule: str, node: ast.AST, prefix: str = "", case: str = "") -> None:
-        self.found.append(_Fault(rule, self.module, node, prefix, case, self.where))
+        self.found.append(Fault(rule, self.module, node, prefix, case, self.where))
 
     def walk(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
@@ -446,7 +423,7 @@ def constructors(code: ReachableCode) -> Iterator[Finding]:
             for fault in body.found:
                 if (fault.rule, id(fault.node)) not in reported:
                     reported.add((fault.rule, id(fault.node)))
-                    yield _finding(fault, code.lowest_version)
+                    yield finding_of(fault, code.lowest_version)
 
 
 def _has_main(code: ReachableCode, cls: str, registered: str) -> bool:
@@ -466,39 +443,3 @@ def _takes_main(code: ReachableCode, init: ast.FunctionDef, registered: str) -> 
     }
     named = words & set(code.config_classes)
     return not named or bool(named & {registered, *code.folder.lineage(registered)})
-
-
-def _finding(fault: _Fault, lowest: tuple[int, int]) -> Finding:
-    words, cures = {
-        "P14": (
-            "reads a tensor value in __init__ and fails on the meta device in transformers 5.",
-            'Compute it with Python numbers and math, or make the tensor with device="cpu".',
-        ),
-        "P14b": (
-            "is a plain tensor attribute: it stays on the meta device in transformers 5.",
-            "Use register_buffer and fill it in _init_weights.",
-        ),
-        "P14d": (
-            "moves to a device in __init__, and fails on the meta device in transformers 5.",
-            "Leave it out: who loads the model moves it, with device_map or model.to(device).",
-        ),
-        "P14c": (
-            "loads a pretrained model in __init__: it fails on the meta device in transformers 5.",
-            "Build it from a configuration; its weights are part of this checkpoint.",
-        ),
-    }[fault.rule]
-    module, line = fault.module, located(fault.node).lineno
-    if fault.prefix == UNSURE:
-        words = words.replace("moves to a device in __init__", "moves to a device in __init__, where that is set")
-    quoted = f"{fault.prefix * (fault.prefix != UNSURE)}{module.text(fault.node, 80)}"
-    severity = WARNING if fault.prefix == UNSURE or not harmed(fault.case or FAULTS[fault.rule], lowest) else ERROR
-    return Finding(
-        fault.rule,
-        f'{module.file}:{line}: "{quoted}" {words}',
-        module.file,
-        line,
-        fix=cures,
-        severity=severity,
-        case=fault.case,
-        where=fault.where,
-    )

@@ -15,7 +15,7 @@ from pinfold.audit.reachable import ReachableCode, chain, defaults, is_none, own
 
 # Builtin functions that change no table that they are given, and keep none.
 READERS = ("isinstance", "len", "bool", "dict", "list", "tuple", "set", "sorted", "str", "repr", "type")
-# Classes by their names, of which None is no instance. A name that is not listed may stand for NoneType.
+# Names of classes for which isinstance(None, ...) is False. A name that is not listed may stand for NoneType.
 CLASSES = (  # noqa: SIM905
     "dict list tuple set frozenset str bytes int float bool complex Mapping MutableMapping Sequence Path"
 ).split()

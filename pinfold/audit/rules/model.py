@@ -4,8 +4,6 @@ import ast
 import re
 from collections.abc import Iterator
 
-from packaging.version import Version
-
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
@@ -17,27 +15,18 @@ from pinfold.audit.reachable import (
     chain,
     is_self_attribute,
     own_nodes,
-    parameters,
     string,
 )
-from pinfold.audit.rules.generation import releases_of
 from pinfold.folder.kinds import head, stock_kind
 from pinfold.folder.model_folder import Module
 from pinfold.folder.outputs import auto_of_outputs
 from pinfold.folder.releases import exists, release_ranges
 
 REGISTERS_ON_LOAD = (4, 53)
-LAYER = re.compile(
-    "(Layer|Block|Encoder|Decoder|Stage)$"
-)  # what classes of transformers with checkpointing are called
 WEIGHTLESS = re.compile(
     r"(Loss|Dropout\w*|Identity|(?<!P)ReLU6?|GELU|SiLU|[SCLG]?ELU|Mish|Tanh|Tanhshrink|Sigmoid|Softmax\w*|Softplus|Softsign"
     r"|Hard\w+|Flatten|Pool\dd|Upsample\w*|Pixel(Uns|S)huffle|Pad\dd|Fold|Unfold)$"
 )
-# The first releases whose own set_input_embeddings looks there.
-IN_THE_MODEL = Version("4.54")
-IN_A_PART = {"model": Version("4.54"), "embeddings": Version("5.0")}
-OF_LANGUAGE_MODEL = Version("5.9")
 
 
 def post_init(code: ReachableCode) -> Iterator[Finding]:
@@ -282,130 +271,6 @@ def _counts_items(code: ReachableCode, cls: str, forward: ast.AST, kwargs: str) 
     return False
 
 
-def says_too_much(code: ReachableCode) -> Iterator[Finding]:
-    """P30: what a class says that it can do, or does by half, and that raises where it is used.
-
-    In all releases from 4.48 to 5.24, gradient_checkpointing_enable raises a ValueError where no module has an
-    attribute gradient_checkpointing, and resize_token_embeddings calls set_input_embeddings (modeling_utils.py).
-    Which modules that finds by itself depends on the release.
-    """
-    folder = code.folder
-    for cls in code.models:
-        if folder.is_stock(cls) or _holds_foreign_model(code):
-            continue
-        says = folder.attribute(cls, "supports_gradient_checkpointing")
-        if isinstance(says, ast.Constant) and says.value is True and not _checkpoints(code):
-            yield code.finding(
-                "P30",
-                f"{cls} sets supports_gradient_checkpointing, but nothing in it has gradient_checkpointing: Trainer "
-                "with gradient_checkpointing=True raises a ValueError.",
-                cls,
-                says,
-                fix="Remove the line, or set self.gradient_checkpointing = False in the module with the layers and "
-                "let it call self._gradient_checkpointing_func(layer.__call__, ...) where that is True and it trains.",
-                severity=WARNING,
-            )
-        words = folder.method(cls, "get_input_embeddings")
-        if words and not folder.method(cls, "set_input_embeddings") and _reads_words(code, cls):
-            since = _first_to_set(code, cls)
-            affected = tuple(r for r in releases_of(code, lambda _: True) if since is None or Version(r) < since)
-            if affected:
-                before = f" before transformers {since}" if since else ""
-                yield code.finding(
-                    "P30",
-                    f"{cls} has get_input_embeddings and no set_input_embeddings: resize_token_embeddings, which a "
-                    f"tokenizer with new words needs, raises NotImplementedError{before}.",
-                    words[0],
-                    words[1],
-                    fix="Define set_input_embeddings(self, new) beside it, which sets the same attribute.",
-                    severity=WARNING,
-                    releases=affected,
-                )
-
-
-def _holds_foreign_model(code: ReachableCode) -> bool:
-    """Whether some class builds a model of transformers' own, whose layers are not seen here."""
-    return any(
-        _builds_model(code, module.imports, call) and call_name(call) not in code.folder.classes
-        for module in code.modules
-        for call in calls(module.tree)
-    )
-
-
-def _checkpoints(code: ReachableCode) -> bool:
-    """Whether something has the attribute, or is a layer of transformers.
-
-    Layers of transformers bring it, those of Llama from 4.52 on and those of BERT and GPT-2 from 4.53 on; encoders of
-    BERT, which have it in all releases, are called layers here too.
-    """
-    for module in code.modules:
-        for node in ast.walk(module.tree):
-            words = {getattr(node, "attr", ""), getattr(node, "id", ""), string(node) or "", getattr(node, "name", "")}
-            if words & {"gradient_checkpointing", "GradientCheckpointingLayer", "_set_gradient_checkpointing"}:
-                return True
-            path = chain(node) if isinstance(node, (ast.Name, ast.Attribute)) else []
-            source, name = module.imports.get(path[0], ("", "")) if path else ("", "")
-            last = path[-1] if len(path) > 1 else name
-            if source.split(".")[0] == "transformers" and LAYER.search(last):
-                return True
-    return False
-
-
-def _reads_words(code: ReachableCode, cls: str) -> bool:
-    forward = code.folder.method(cls, "forward")
-    return forward is not None and "input_ids" in {argument.arg for argument in parameters(forward[1])}
-
-
-def _first_to_set(code: ReachableCode, cls: str, seen: frozenset = frozenset()) -> Version | None:
-    """The first release whose own set_input_embeddings finds the words of a class; None for none.
-
-    Measured in 4.48.3 to 5.24.0: all set those of what base_model_prefix names, if it has the method. From 4.54 on
-    they set embed_tokens, or what _input_embed_layer names, of the model and of self.model; from 5.0 on that of
-    self.embeddings too; from 5.9 on those of self.language_model.
-    """
-    prefix = string(code.folder.attribute(cls, "base_model_prefix"))
-    name = string(code.folder.attribute(cls, "_input_embed_layer")) or "embed_tokens"
-    first: list[Version] = []
-    for owner in code.folder.lineage(cls):
-        module, definition = code.folder.classes[owner]
-        for node in ast.walk(definition):
-            for target, value in assignments(node):
-                if not is_self_attribute(target):
-                    continue
-                if target.attr == name:
-                    first.append(IN_THE_MODEL)
-                    continue
-                built = call_name(value) if isinstance(value, ast.Call) else ""
-                if target.attr in IN_A_PART and built in code.folder.classes and _has_attribute(code, built, name):
-                    first.append(IN_A_PART[target.attr])
-                if target.attr in (prefix, "language_model") and isinstance(value, ast.Call):
-                    inner = _sets(code, module.imports, value, seen | {cls})
-                    least = Version("4.48") if target.attr == prefix else OF_LANGUAGE_MODEL
-                    first += [max(inner, least)] if inner else []
-    return min(first, default=None)
-
-
-def _sets(
-    code: ReachableCode, imports: dict[str, tuple[str, str]], value: ast.Call, seen: frozenset
-) -> Version | None:
-    """The first release in which what a call builds sets its words; None where it does in none."""
-    built, folder = call_name(value), code.folder
-    if built not in folder.classes:
-        return Version("4.48") if _builds_model(code, imports, value) else None
-    if folder.method(built, "set_input_embeddings") or folder.is_stock(built):
-        return Version("4.48")
-    return _first_to_set(code, built, seen) if folder.kind(built) == "model" and built not in seen else None
-
-
-def _has_attribute(code: ReachableCode, cls: str, name: str) -> bool:
-    return any(
-        is_self_attribute(target) and target.attr == name
-        for owner in code.folder.lineage(cls)
-        for node in ast.walk(code.folder.classes[owner][1])
-        for target, _ in assignments(node)
-    )
-
-
 def base_prefix(code: ReachableCode) -> Iterator[Finding]:
     """P24: heads that cannot exchange checkpoints with their base model."""
     for cls in code.models:
@@ -432,12 +297,12 @@ def _base_of(code: ReachableCode, cls: str) -> str | None:
             for node in own_nodes(statement):
                 if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
                     target = node.targets[0]
-                    if is_self_attribute(target) and _builds_model(code, module.imports, node.value):
+                    if is_self_attribute(target) and builds_model(code, module.imports, node.value):
                         return target.attr
     return None
 
 
-def _builds_model(code: ReachableCode, imports: dict[str, tuple[str, str]], call: ast.Call) -> bool:
+def builds_model(code: ReachableCode, imports: dict[str, tuple[str, str]], call: ast.Call) -> bool:
     path = chain(call.func)
     if not path:
         return False

@@ -114,6 +114,7 @@ def test_a_model_of_transformers_own_brings_its_members(tmp_path, base, name, re
 
 HEAD = "self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)"
 GIVES = WORDS + "\n    def get_output_embeddings(self):\n        return None\n"
+# What a model without words does, as transformers' own base class does.
 RAISES = "def get_input_embeddings(self):\n        raise NotImplementedError\n"
 DECLARES = WORDS + "\n    _tied_weights_keys = {'lm_head.weight': 'words.weight'}\n"
 

@@ -27,7 +27,7 @@ def binds_own_name(tree: ast.Module) -> bool:
 
 
 def _names(node: ast.AST) -> bool:
-    """Whether a node that is no expression binds the name: a function, an import, a handler, a pattern, a keyword."""
+    """Whether a node binds the name without an assignment: a function, an import, a handler, a pattern, a keyword."""
     if NAME in (getattr(node, "asname", None), getattr(node, "rest", None), getattr(node, "arg", None)):
         return True
     names = getattr(node, "names", ()) if isinstance(node, (ast.Global, ast.Nonlocal)) else ()
