@@ -21,7 +21,6 @@ from pinfold.audit.rules.model import has_weights
 from pinfold.folder.releases import release_ranges
 
 _TIE_BY_HAND = ("get_output_embeddings", "tie_weights", "_tie_weights")
-CONTAINERS = {"ModuleList", "ModuleDict", "Sequential"}
 
 
 def tied_keys(code: ReachableCode) -> Iterator[Finding]:
@@ -275,8 +274,8 @@ def shared_weights(code: ReachableCode) -> Iterator[Finding]:
         own = code.folder.classes[cls][1].body
         init = next((s for s in own if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
         held = {name for owner in code.folder.lineage(cls) for name in code.parameters.get(owner, ())}
-        for node, of_module in _Sharing(code, known, held).nodes(init) if init else ():
-            if of_module or _is_declared(node, declared):  # a module is P37's
+        for node in _Sharing(code, known, held).nodes(init) if init else ():
+            if _is_declared(node, declared):
                 continue
             yield code.finding(
                 "P11c",
@@ -307,13 +306,11 @@ class _Sharing:
     homes: dict[tuple, list[str]] = field(default_factory=dict)
     tensors: set[tuple] = field(default_factory=set)
 
-    def nodes(self, init: ast.FunctionDef) -> Iterator[tuple[ast.AST, bool]]:
-        """Statements that give something a second name, and whether it is a module and not a tensor."""
+    def nodes(self, init: ast.FunctionDef) -> Iterator[ast.AST]:
+        """Statements that give a tensor a second name; a module with two names is P37's (saving.py)."""
         later = []
         for node in own_nodes(init):
             pairs = list(assignments(node)) + (_given_by_call(node) if isinstance(node, ast.Call) else [])
-            if isinstance(node, ast.Call) and call_name(node) in CONTAINERS and self.repeats(node):
-                yield node, True
             for target, value in pairs:
                 source = self.resolved(value)
                 if isinstance(target, ast.Name):
@@ -331,7 +328,7 @@ class _Sharing:
                         self.tensors.add(tuple(into))
                 elif self.shares(source):
                     module = len(source) == 2 and source[1] not in self.held and tuple(source) not in self.tensors
-                    yield node, module
+                    yield from () if module else (node,)
                 elif len(source) >= 2 and source[0].startswith("<") and source[-1] in self.known:
                     later.append((source[0], node))
                 elif (
@@ -339,8 +336,8 @@ class _Sharing:
                     and source[0].startswith("<")
                     and self.homes.setdefault((source[0],), into) != into
                 ):
-                    yield node, (source[0],) not in self.tensors
-        yield from ((node, False) for name, node in later if (name,) in self.homes)
+                    yield from (node,) if (source[0],) in self.tensors else ()
+        yield from (node for name, node in later if (name,) in self.homes)
 
     def makes(self, value: ast.expr | None) -> bool:
         """Whether it is a new parameter, or a new module with weights."""
@@ -356,39 +353,6 @@ class _Sharing:
         if len(source) == 2:
             return source[1] in self.held or tuple(source) in self.homes
         return len(source) > 2 and source[-1] in self.known
-
-    def repeats(self, call: ast.Call) -> bool:
-        """nn.ModuleList([layer] * n), nn.ModuleList([layer for _ in ...]), nn.Sequential(a, act, b, act)."""
-        parts = [tuple(self.resolved(part)) for part in _parts(call)]
-        if any(part and parts.count(part) > 1 and (part[0].startswith("<") or part in self.homes) for part in parts):
-            return True
-        content = call.args[0] if call.args else None
-        content = content.value if isinstance(content, ast.Starred) else content
-        if isinstance(content, ast.BinOp) and isinstance(content.op, ast.Mult):
-            many, times = content.left, content.right
-            if not isinstance(many, ast.List):
-                many, times = times, many
-            if isinstance(times, ast.Constant) and times.value in (0, 1):
-                return False
-            return isinstance(many, ast.List) and any(self.is_module(e, called=True) for e in many.elts)
-        return isinstance(content, (ast.ListComp, ast.GeneratorExp)) and self.is_module(content.elt, called=False)
-
-    def is_module(self, node: ast.expr, called: bool) -> bool:
-        if isinstance(node, ast.Call):
-            return called and self.makes(node)
-        names = self.resolved(node)
-        return names[:1] != [] and (names[0].startswith("<") or tuple(names) in self.homes)
-
-
-def _parts(call: ast.Call) -> list[ast.expr]:
-    """What a container gets: its arguments, and what a list or a table among them holds."""
-    parts: list[ast.expr] = []
-    for value in call.args:
-        if isinstance(value, (ast.List, ast.Tuple)):
-            parts += value.elts
-        else:
-            parts += value.values if isinstance(value, ast.Dict) else [value]
-    return parts
 
 
 def _given_by_call(call: ast.Call) -> list[tuple[ast.expr, ast.expr | None]]:
