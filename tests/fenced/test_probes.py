@@ -63,6 +63,7 @@ def test_sequences_to_sequences_get_both_and_an_end_in_each_row():
         ("pixel_values", {"image_size": {"height": 8, "width": 9}}, (2, 3, 8, 9)),
         ("pixel_values", {"patch_size": 14}, (2, 3, 56, 56)),
         ("pixel_values", {"vision_config": types.SimpleNamespace(image_size=24, num_channels=3)}, (2, 3, 24, 24)),
+        ("pixel_values", {"visual": {"image_size": 24, "in_chans": 1}}, (2, 1, 24, 24)),
         ("input_values", {}, (2, 4000)),
         ("input_values", {"num_mel_bins": 16, "max_length": 20}, (2, 20, 16)),
         ("input_features", {"num_mel_bins": 8, "max_source_positions": 10}, (2, 8, 20)),

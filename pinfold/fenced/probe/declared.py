@@ -49,15 +49,23 @@ def own_probe(folder: str) -> dict:
     try:
         with open(path, encoding="utf-8") as file:
             probe = json.load(file, parse_constant=_not_finite)
-        if not isinstance(probe, dict) or not probe:
-            raise ValueError("it must be an object whose names are arguments of forward")
-        for name, words in probe.items():
-            _check(name, words)
-        for kind in MADE:
-            if len(named := [name for name, words in probe.items() if kind in words]) > 1:
-                raise ValueError(f"{' and '.join(named)} both have {kind}; only one argument can")
+        return checked(probe)
     except (ValueError, RecursionError) as error:
         raise ValueError(f'{path}: {error}; write {{"name": {{"shape": [2, 16], "values": "wave"}}}}') from None
+
+
+def checked(probe: Any) -> dict:
+    """
+    Raises:
+        ValueError: it is no probe, or a word of it is unknown or asks for what no tensor can be.
+    """
+    if not isinstance(probe, dict) or not probe:
+        raise ValueError("it must be an object whose names are arguments of forward")
+    for name, words in probe.items():
+        _check(name, words)
+    for kind in MADE:
+        if len(named := [name for name, words in probe.items() if kind in words]) > 1:
+            raise ValueError(f"{' and '.join(named)} both have {kind}; only one argument can")
     return probe
 
 
@@ -250,7 +258,7 @@ def through_files(own: dict, directory: str, takes: list[str], kept_in: str) -> 
         return own
     tensors: dict = {}
     asked = {kind: words for words in own.values() for kind in MADE if kind in words}
-    joint = _processor(directory) if len(asked) > 1 else None
+    joint = joint_processor(directory) if len(asked) > 1 else None
     try:
         if joint is not None:
             tensors = dict(_called(joint, asked))
@@ -266,7 +274,7 @@ def through_files(own: dict, directory: str, takes: list[str], kept_in: str) -> 
     return rest | {name: {"kept": name, "file": kept_in} for name in tensors if name not in rest}
 
 
-def _processor(directory: str) -> Any:
+def joint_processor(directory: str) -> Any:
     import transformers
 
     try:

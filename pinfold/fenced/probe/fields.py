@@ -7,10 +7,19 @@ PARTS = ("text_config", "vision_config")  # where a field is looked for first, b
 
 
 def first_field(config, *names: str):
-    """The first of these fields that is set, in the configuration or in its parts."""
+    """The first of these fields that is set, in the configuration or in its parts.
+
+    Parts are configurations of their own or, in many folders, plain tables, whatever they are called.
+    """
     others = [part for part in getattr(config, "sub_configs", None) or () if part not in PARTS]
-    parts = [config, *(getattr(config, part, None) for part in (*PARTS, *others))]
-    return next((v for part in parts for v in (getattr(part, name, None) for name in names) if v is not None), None)
+    named = [getattr(config, part, None) for part in (*PARTS, *others)]
+    tables = [part for part in getattr(config, "__dict__", {}).values() if isinstance(part, dict)]
+    parts = [config, *named, *(part for part in tables if part not in named)]
+    return next((v for part in parts for v in (_field(part, name) for name in names) if v is not None), None)
+
+
+def _field(part, name: str):
+    return part.get(name) if isinstance(part, dict) else getattr(part, name, None)
 
 
 def whole(value) -> int | None:

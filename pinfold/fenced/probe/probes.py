@@ -11,8 +11,9 @@ import contextlib
 import inspect
 from collections.abc import Iterator
 
-from ..values import CACHES, describe, flat
+from ..values import describe
 from . import declared, suggest
+from .caches import is_cache, outputs_and_caches
 from .declared import formula, in_own_type
 from .fields import PLACES, first_field, longest, picture_token, sides, whole
 
@@ -163,17 +164,19 @@ def run_probes(model, own: dict, only: list | None = None) -> tuple[dict, dict]:
             if "output_hidden_states" in inspect.signature(model.forward).parameters:
                 inputs = {**inputs, "output_hidden_states": True}
             try:
-                of_probe = {f"{probe}/{n}": t for n, t in flat(call(model, inputs), CACHES).items()}
+                tensors = outputs_and_caches(model, call(model, inputs))
+                of_probe = {f"{probe}/{name}": tensor for name, tensor in tensors.items()}
             except Exception as error:
                 if only is not None:
                     raise
                 refused[probe] = error
             else:
                 outputs |= of_probe
-    if refused and not outputs:
+    computed = not all(map(is_cache, outputs))
+    if refused and not computed:
         name, error = next(iter(refused.items()))
         raise suggest.failed(model, error, probes[name]) from error
-    if not outputs:
+    if not computed:
         raise ValueError(f"{type(model).__name__}.forward returns no tensor")
     # a model may refuse a batch without a padding token, or padding on the left; not everything
     return outputs, {probe: describe(error) for probe, error in refused.items()}

@@ -24,24 +24,33 @@ SELDOM = ("labels", "return_dict", "use_cache", "output_attentions", "output_hid
 
 
 class ProbeError(ValueError):
-    """forward did not take the probe; the message ends with a ready probe.json."""
+    """forward did not take the probe; the message ends with a ready probe.json.
+
+    Args:
+        offer: that probe, where forward was seen to take it.
+    """
+
+    def __init__(self, message: str, offer: dict | None = None):
+        super().__init__(message)
+        self.offer = offer or {}
 
 
 def failed(model, error: BaseException, used: dict) -> ProbeError:
     """The error that names what went in, and what could be written instead."""
     shown = ", ".join(f"{name} {described(value)}" for name, value in used.items())
-    return ProbeError(f"{describe(error)}; the probe was {shown}; to give another, {_cure(model, tuple(used))}")
+    own, works = ready(model, tuple(used))
+    message = f"{describe(error)}; the probe was {shown}; to give another, {_cure(own, works)}"
+    return ProbeError(message, json.loads(own) if works else None)
 
 
 def unknown(model, name: str) -> ProbeError:
     """The error for a forward whose inputs follow from nothing."""
-    return ProbeError(
-        f"{type(model).__name__}.forward takes {name}, whose shape is unknown; to give it, {_cure(model)}"
-    )
+    own, works = ready(model)
+    message = f"{type(model).__name__}.forward takes {name}, whose shape is unknown; to give it, {_cure(own, works)}"
+    return ProbeError(message, json.loads(own) if works else None)
 
 
-def _cure(model, used: tuple[str, ...] = ()) -> str:
-    own, works = ready(model, used)
+def _cure(own: str, works: bool) -> str:
     how = "forward takes this one" if works else "correct the shapes in this one"
     return f"put {OWN} beside card.md; {how}: {own}"
 

@@ -1,0 +1,71 @@
+"""A probe of text and pictures through the folder's own processor, where a configuration alone does not give one.
+
+How many places a picture has in a text is the processor's matter: it puts them there itself, or takes a text that has
+one place. That text is the processor's own: its chat template, or its token for a picture.
+"""
+
+import contextlib
+import inspect
+import os
+import tempfile
+
+from . import declared
+from .declared import in_own_type
+from .fields import first_field, picture_token, sides
+
+LARGEST_SIDE = 512
+WORDS = "what is this"
+
+
+def probe_of_processor(model, directory: str) -> dict:
+    """The words of probe.json for such a probe, which forward was seen to take; {} where there is none.
+
+    Args:
+        directory: of the checkpoint and its processor.
+    """
+    takes = inspect.signature(model.forward).parameters
+    if not {"input_ids", "pixel_values"} <= set(takes):
+        return {}
+    processor = declared.joint_processor(directory)
+    if processor is None:
+        return {}
+    side = (sides(first_field(model.config, "image_size", "img_size")) or [64])[0]
+    for text in dict.fromkeys(filter(None, _texts(processor, model.config))):
+        own = {
+            "input_ids": {"text": [text, f"{text} again"]},
+            "pixel_values": {"pictures": 2, "size": [min(side, LARGEST_SIDE)] * 2},
+        }
+        if _is_taken(model, own, directory, list(takes)):
+            return own
+    return {}
+
+
+def _texts(processor, config) -> list[str]:
+    """Texts with the place of one picture, the likeliest first."""
+    content = [{"type": "image"}, {"type": "text", "text": WORDS}]
+    texts = []
+    with contextlib.suppress(Exception):  # it has none, or one that is for text alone
+        texts.append(processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True))
+    token = picture_token(config)[0]
+    tokenizer = getattr(processor, "tokenizer", None)
+    named = [getattr(part, name, None) for part in (processor, tokenizer) for name in ("image_token", "boi_token")]
+    with contextlib.suppress(Exception):  # a tokenizer of the folder's own may lack this
+        named.append(tokenizer.convert_ids_to_tokens(token) if token is not None else None)
+    # without a place, as well: many put the picture in front of every text
+    return [*texts, *(f"{name} {WORDS}" for name in named if isinstance(name, str)), WORDS]
+
+
+def _is_taken(model, own: dict, directory: str, takes: list[str]) -> bool:
+    import torch
+
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            probe = declared.through_files(own, directory, takes, os.path.join(scratch, declared.INPUTS))
+            inputs = {name: declared.made(words) for name, words in probe.items()}
+            if not {"input_ids", "pixel_values"} <= set(inputs):
+                return False
+            with torch.no_grad():
+                model(**in_own_type(model, inputs))
+        except Exception:  # the next one
+            return False
+    return True
