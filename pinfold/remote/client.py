@@ -110,9 +110,14 @@ class Remote:
                 return None
         return Path(local).read_text(encoding="utf-8", errors="replace")
 
-    def snapshot(self, revision: str, hub_home: Path) -> Path:
-        """Download a commit into an empty cache, as a user's first load would."""
-        foreign = ["*.gguf", "*.onnx", "*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.tflite"]
+    def snapshot(self, revision: str, hub_home: Path, pickles: bool = False) -> Path:
+        """Download a commit into an empty cache, as a user's first load would.
+
+        Args:
+            pickles: also those of PyTorch, which a load takes where there are no safetensors.
+        """
+        foreign = ["*.gguf", "*.onnx", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.tflite"]
+        foreign += [] if pickles else ["*.bin"]
         with self.saying("downloading what was uploaded"):
             return Path(
                 self.api.snapshot_download(
