@@ -39,7 +39,7 @@ from pinfold.remote.destination import EMBEDDED
 from pinfold.remote.revision import open_revision
 from pinfold.remote.snapshot import outline
 from pinfold.staging.stage import stage
-from pinfold.verify import matrix, verify
+from pinfold.verify import matrix, pickled, verify
 from pinfold.verify import suite as check_suite
 
 
@@ -160,16 +160,24 @@ def _run(report, target, source, versions, checkpoint, endpoint, work, show) -> 
     _may_run(report, target, show)
     if source and not checkpoint and not (any(source.glob("*.safetensors")) or any(source.glob("*.bin"))):
         raise UserError(f"{target} holds no weights to run it with; name some with --checkpoint DIR")
+    if source and pickled.pickles(checkpoint or source):
+        show("  its weights are a pickle; it is read as tensors alone, through a copy that holds safetensors")
+
+    def releases(lowest: str) -> list[str]:
+        return (matrix.choose(versions, lowest) if versions else matrix.at_hand(lowest, show))[0]
+
     with contextlib.ExitStack() as stack:
         stack.enter_context(patience(progress=True))
-        if source and checkpoint:
-            (work / "staged").mkdir()
-            staged = stage(read_modules(source), checkpoint, work / "staged")
-            loaded = matrix.Target(target, staged, functools.partial(verify.staged_load, staged))
-        else:
-            loaded = stack.enter_context(compat.open_target(target, endpoint, work))
-        lowest = lowest_version(loaded.staged.folder)
-        chosen, _ = matrix.choose(versions, lowest) if versions else matrix.at_hand(lowest, show)
+        try:
+            if source and checkpoint:
+                (work / "staged").mkdir()
+                staged = stage(read_modules(source), pickled.readable(checkpoint, work), work / "staged")
+                loaded = matrix.Target(target, staged, functools.partial(verify.staged_load, staged))
+            else:
+                loaded = stack.enter_context(compat.open_target(target, endpoint, work))
+        except pickled.Unreadable as error:  # transformers reads it in the same way, and fails in every release
+            return matrix.failing(releases(lowest_version(read_modules(error.directory))), error, show)
+        chosen = releases(lowest_version(loaded.staged.folder))
         return matrix.measure(loaded, chosen, work, show=lambda row: show(matrix.progress(row)))
 
 
@@ -245,9 +253,18 @@ def main(args: argparse.Namespace) -> int:
     if outcome.suite:
         say("\n".join(check_suite.lines(outcome.suite)))
     if outcome.rows:
-        table = matrix.write_tables(outcome.report.name, outcome.rows)
-        say("\n".join(["", *matrix.lines(outcome.rows), "", f"table: {table}"]))
-    say(f"\n{printable(outcome.summary())}")
+        say("\n".join(["", *matrix.lines(outcome.rows), *map(printable, matrix.notes(outcome.rows)), ""]))
     if args.json:
         args.json.write_text(json.dumps(outcome.as_dict(), indent=2) + "\n", encoding="utf-8")
+    if outcome.rows:
+        say(f"table: {_kept_table(outcome)}")
+    say(f"\n{printable(outcome.summary())}")
     return outcome.exit_code
+
+
+def _kept_table(outcome: Outcome) -> str:
+    """Where the table was written. It was shown already: a directory that cannot be written to is said, no more."""
+    try:
+        return str(matrix.write_tables(outcome.report.name, outcome.rows))
+    except OSError as error:
+        return f"not kept, as {matrix.TABLES} cannot be written here ({error.strerror})"

@@ -28,14 +28,14 @@ from pinfold.common.errors import UserError, printable
 from pinfold.fence import process as fence
 from pinfold.fence.overlays import NEWEST, check_version, make_overlay
 from pinfold.folder.contents import check_files, code_elsewhere
-from pinfold.folder.model_folder import DIGEST_LINE, read_folder, read_modules
+from pinfold.folder.model_folder import read_folder, read_modules
 from pinfold.folder.releases import every_minor, lowest_version
 from pinfold.remote.client import Remote, patience
 from pinfold.remote.destination import EMBEDDED
 from pinfold.remote.revision import open_revision
 from pinfold.remote.snapshot import adopt, real_files
-from pinfold.staging.stage import Staged
 from pinfold.verify import matrix, verify
+from pinfold.verify.pickled import readable
 
 
 @contextlib.contextmanager
@@ -47,13 +47,19 @@ def open_target(target: str, endpoint: str | None, work: Path) -> Iterator[matri
     """
     if Path(target).is_dir():
         check_files(Path(target))
-        staged = adopt(Path(target).resolve())
-        yield matrix.Target(target, staged, functools.partial(_local_load, staged))
+        directory = Path(target).resolve()
+        files = readable(directory, work)
+        staged = adopt(files, None if files == directory else read_folder(directory))
+        yield matrix.Target(target, staged, functools.partial(verify.staged_load, staged))
         return
     with open_revision(target, endpoint) as (remote, sha):
         hub_home = work / "hub-home"
         pins = {"repo": remote.repo, "revision": sha}
-        files = real_files(remote.snapshot(sha, hub_home), work / "files" / remote.repo.split("/")[1])
+        snapshot = remote.snapshot(sha, hub_home)
+        if not any(snapshot.glob("*.safetensors")):
+            snapshot = remote.snapshot(sha, hub_home, pickles=True)
+        files = real_files(snapshot, work / "files" / remote.repo.split("/")[1])
+        files = readable(files, work)
         folder, others = read_modules(files), code_elsewhere(files)
         if not folder.modules and len(others) == 1:
             other = Remote(replace(remote.destination, repo=next(iter(others))), "main")
@@ -64,18 +70,6 @@ def open_target(target: str, endpoint: str | None, work: Path) -> Iterator[matri
         staged = adopt(files, folder if folder.modules else None)
         loading = functools.partial(verify.published_load, staged, hub_home=hub_home, resave=True, **pins)
         yield matrix.Target(f"{remote.repo}@{sha}", staged, loading)
-
-
-def _local_load(staged: Staged, **rest) -> dict:
-    """Load a directory. Two copies of one name are the author's matter only where staging has put a digest in."""
-    try:
-        return verify.staged_load(staged, **rest)
-    except verify.Unverified as error:
-        digest = any(DIGEST_LINE.search(module.source) for module in staged.folder.modules.values())
-        if digest or {failure["check"] for failure in error.failures} != {"D07"}:
-            raise
-        word = "skipped: no CODE_DIGEST, so two local copies of one name share their code; a push writes one"
-        return {"hashes": error.hashes, "checks": error.checks | {"D07": word}}
 
 
 def load_in_versions(

@@ -32,6 +32,12 @@ def faults(name: str, pairs: list, tensors: Mapping[str, Raw], dtype: str) -> li
     return list(_lines(name, pairs, tensors, CLOSE.get(dtype, 1e-3)))[:MOST_LINES]
 
 
+def allowed(dtype: str) -> str:
+    """The tolerance, and its reason."""
+    part = CLOSE.get(dtype, 1e-3)
+    return f"D08: with a cache, logits may differ by {part:g} of the largest ({dtype}): sums have another order"
+
+
 def limit(name: str, facts: Mapping, tensors: Mapping[str, Raw], dtype: str) -> list[str]:
     """What generate() of a second turn cannot do, and what to do: [sentence, cure], or [] where nothing is known.
 

@@ -8,7 +8,7 @@ import platform
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -45,6 +45,7 @@ class Row:
         hashes: Auto class -> sha256 of all outputs on the probe.
         checks: check -> "ok", or why it failed or was left out.
         failure: one line, empty when every check passed.
+        notes: what a reader has to know beside it. close: Auto classes that agree within a tolerance, as a note says.
     """
 
     version: str
@@ -52,6 +53,8 @@ class Row:
     failure: str
     seconds: float
     checks: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    close: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -128,12 +131,12 @@ def run_matrix(
         started = time.monotonic()
         try:
             answer = loading(overlay=find_overlay(version))
-            hashes, checks, failure = answer["hashes"], answer.get("checks", {}), ""
-        except Unverified as error:
-            hashes, checks, failure = error.hashes, error.checks, str(error)
         except UserError as error:
-            hashes, checks, failure = {}, {"D01": str(error)}, str(error)
-        result = Row(version, hashes, failure, round(time.monotonic() - started, 1), checks)
+            result = _failed(version, error, started)
+        else:
+            seconds = round(time.monotonic() - started, 1)
+            said = (answer.get("checks", {}), answer.get("notes", []), answer.get("close", []))
+            result = Row(version, answer["hashes"], "", seconds, *said)
         show(result)
         return result
 
@@ -147,29 +150,92 @@ def run_matrix(
             raise
 
 
+def _failed(version: str, error: UserError, started: float) -> Row:
+    """The row of a release in which something failed."""
+    seconds = round(time.monotonic() - started, 1)
+    if isinstance(error, Unverified):
+        return Row(version, error.hashes, str(error), seconds, error.checks, error.notes, error.close)
+    return Row(version, {}, str(error), seconds, {"D01": str(error)})
+
+
+def failing(versions: list[str], error: UserError, show: Callable[[str], None]) -> list[Row]:
+    """The rows of what no release can load."""
+    rows = [_failed(version, error, time.monotonic()) for version in versions]
+    for row in rows:
+        show(progress(row))
+    return rows
+
+
 def measure(
     target: Target, versions: list[str], work: Path, show: Callable[[Row], None] = lambda row: None
 ) -> list[Row]:
-    """One row per release.
+    """One row per release, whatever happens in it.
 
     The expected outputs are computed from the code and the tensors alone, with the newest of the releases that can;
-    a row without failure has every tensor equal to the file and every output equal to those, bit for bit.
+    a row without failure has every tensor equal to the file and every output equal to those: bit for bit, or within
+    a tolerance that its notes name with its reason. A release that cannot build the model is a row that fails, and so
+    are all where none can.
 
     Raises:
-        UserError: the weights do not fit the code, or no release can build the model.
+        UserError: what no release changes: no class is registered, or probe.json cannot be read.
     """
-    problem: UserError | None = None
-    for version in sorted(versions, key=Version, reverse=True):
-        try:
-            expected = verify.reference(target.staged, target.staged.directory, work, overlay=find_overlay(version))
-            break
-        except UserError as error:
-            problem = problem or error
-    else:
-        raise problem
-    loading = functools.partial(target.loading, expected=expected, work=work)
+    verify.check_possible(target.staged)
+    expected, refused = _newest_reference(target, versions, work)
+    if expected is None:
+        rows = [refused[version] for version in versions]
+        for row in rows:
+            show(row)
+        return rows
+    by_overlay = {find_overlay(version): row for version, row in refused.items()}
+    expected.measuring = True
+
+    def loading(overlay: Path | None) -> dict:
+        answer = target.loading(overlay=overlay, expected=expected, work=work)
+        if row := by_overlay.get(overlay):  # it loads, and yet is not to be built from its source
+            raise Unverified(row.failure, [], answer.get("checks", {}) | row.checks, answer["hashes"])
+        return answer | {"notes": [*expected.remarks(), *answer.get("notes", [])]}
+
     size = sum(path.stat().st_size for path in target.staged.weights)
     return run_matrix(versions, loading, size, expected.request["threads"], show)
+
+
+def _newest_reference(
+    target: Target, versions: list[str], work: Path
+) -> tuple[verify.Reference | None, dict[str, Row]]:
+    """The reference in the newest release that can build one, and the rows of the newer ones, which cannot.
+
+    Where no release takes the usual inputs, those are tried that the newest release offered instead.
+    """
+    refused: dict[str, Row] = {}
+    offers: dict[str, dict] = {}
+    compute = functools.partial(verify.reference, target.staged, target.staged.directory, work, derive=True)
+    newest_first = sorted(versions, key=Version, reverse=True)
+    for version in newest_first:
+        started = time.monotonic()
+        try:
+            return _with_pictures(compute, find_overlay(version)), refused
+        except UserError as error:
+            refused[version] = _failed(version, error, started)
+            if isinstance(error, Unverified) and error.ready:
+                offers[version] = error.ready
+    for version, probe in offers.items():
+        try:
+            expected = compute(overlay=find_overlay(version), probe=probe)
+        except UserError:
+            continue
+        return expected, {newer: row for newer, row in refused.items() if Version(newer) > Version(version)}
+    return None, refused
+
+
+def _with_pictures(compute: Callable[..., verify.Reference], overlay: Path | None) -> verify.Reference:
+    """The reference; with what the folder's own processor makes, where no picture went in and that gives one."""
+    expected = compute(overlay=overlay)
+    if not expected.ready:
+        return expected
+    try:
+        return compute(overlay=overlay, probe=expected.ready)
+    except UserError:  # its remarks say that no picture went in
+        return expected
 
 
 def progress(row: Row) -> str:
@@ -179,8 +245,10 @@ def progress(row: Row) -> str:
 
 
 def agree(rows: list[Row]) -> bool:
-    """Whether every release passed every check and all gave the same numbers."""
-    return all(not row.failure for row in rows) and len({tuple(sorted(row.hashes.items())) for row in rows}) == 1
+    """Whether every release passed every check and all gave the same numbers, or close ones for a reason."""
+    exact = {(auto, value) for row in rows for auto, value in row.hashes.items() if auto not in row.close}
+    same = len(exact) == len({auto for auto, _ in exact}) and len({frozenset(row.hashes) for row in rows}) == 1
+    return all(not row.failure for row in rows) and same
 
 
 def summary(rows: list[Row]) -> str:
@@ -189,6 +257,8 @@ def summary(rows: list[Row]) -> str:
     bad = [row for row in rows if row.failure]
     if not bad:
         numbers = "the same numbers in all" if agree(rows) else "but the numbers differ (D03)"
+        if agree(rows) and any(row.close for row in rows):
+            numbers += ", in some within the tolerance that the notes name"
         return f"passes in transformers {', '.join(good)}; {numbers}"
     parts = [f"passes in {', '.join(good)}" if good else "passes in no release"]
     parts += [f"fails in {', '.join(same)}: {failure}" for failure, same in by_failure(bad).items()]
@@ -212,10 +282,28 @@ def brief(rows: list[Row]) -> list[str]:
 
 
 def by_failure(rows: list[Row]) -> dict[str, list[str]]:
+    """Failure -> the releases that have it, whose names it then need not repeat."""
     versions: dict[str, list[str]] = {}
     for row in rows:
-        versions.setdefault(row.failure, []).append(row.version)
+        versions.setdefault(row.failure.replace(f" in transformers {row.version}", ""), []).append(row.version)
     return versions
+
+
+def notes(rows: list[Row]) -> list[str]:
+    """What a table has no room for: each remark, and why a check was left out, with the releases that it is of."""
+    releases: dict[str, list[str]] = {}
+    for row in rows:
+        left = [
+            f"{name} left out: {text.removeprefix('skipped: ')}"
+            for name, text in row.checks.items()
+            if row.hashes and text.startswith("skipped") and not text.endswith("nothing to check")
+        ]
+        for text in dict.fromkeys([*row.notes, *left]):
+            releases.setdefault(text, []).append(row.version)
+    return [
+        f"note  {text}" if len(which) == len(rows) else f"note  {', '.join(which)}: {text}"
+        for text, which in releases.items()
+    ]
 
 
 def lines(rows: list[Row]) -> list[str]:
@@ -227,7 +315,7 @@ def lines(rows: list[Row]) -> list[str]:
         [
             row.version,
             *(_mark(row.checks.get(name)) for name in (*CHECKS, *extra)),
-            *(row.hashes.get(auto, "-")[:12] for auto in autos),
+            *("~" * (auto in row.close) + row.hashes.get(auto, "-")[:12] for auto in autos),
             f"{row.seconds:.1f}",
         ]
         for row in rows
@@ -250,7 +338,8 @@ def _mark(check: str | None) -> str:
 
 def markdown(name: str, rows: list[Row]) -> str:
     """The table with what it was measured on, and every failure and omission in words."""
-    notes = [f"- {row.version}: {row.failure}" for row in rows if row.failure]
+    failures = [f"- {row.version}: {row.failure}" for row in rows if row.failure]
+    remarks = [f"- {remark}" for remark in notes([replace(row, checks={}) for row in rows])]
     left = dict.fromkeys(
         f"- {c}: {text}" for row in rows for c, text in row.checks.items() if text.startswith("skipped")
     )
@@ -265,7 +354,8 @@ def markdown(name: str, rows: list[Row]) -> str:
             "",
             f"{summary(rows)}.",
             "",
-            *notes,
+            *failures,
+            *remarks,
             *left,
             "",
             f"Measured with {facts}.",

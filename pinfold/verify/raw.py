@@ -8,6 +8,7 @@ import numpy as np
 
 from pinfold.common.safetensors import DTYPES
 from pinfold.fence.handed import Raw
+from pinfold.fenced.probe.caches import is_cache
 
 NUMBERS = {
     **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "C64": "<c8", "BOOL": "?"},
@@ -61,9 +62,9 @@ def shape(tensor: Raw) -> str:
 
 
 def sha256(tensors: Mapping[str, Raw], auto: str) -> str:
-    """One digest of the names, types, shapes and numbers of an Auto class's outputs."""
+    """One digest of the names, types, shapes and numbers of an Auto class's outputs, its cache apart."""
     whole = hashlib.sha256()
-    for key in sorted(key for key in tensors if key.startswith(f"{auto}/")):
+    for key in sorted(key for key in tensors if key.startswith(f"{auto}/") and not is_cache(key)):
         digest = hashlib.sha256(tensors[key].data).hexdigest()
         whole.update(f"{key} {tensors[key].dtype} {list(tensors[key].shape)} {digest}".encode())
     return whole.hexdigest()
@@ -81,7 +82,7 @@ def compare_outputs(
     versions: tuple[str, str] = ("", ""),
     before: str = "in memory",
 ) -> list[str]:
-    """D03: the first output that is not the expected one.
+    """D03: the first output that is not the expected one; caches are left to ``compare_caches``.
 
     Args:
         outputs, expected: by "Auto class/probe/name"; those of other classes are left alone.
@@ -89,7 +90,8 @@ def compare_outputs(
         before: which model gave the expected ones, where the releases are the same.
     """
     expected, outputs = (
-        {key: value for key, value in each.items() if key.startswith(f"{auto}/")} for each in (expected, outputs)
+        {key: value for key, value in each.items() if key.startswith(f"{auto}/") and not is_cache(key)}
+        for each in (expected, outputs)
     )
     same_version = versions[0] == versions[1]
     if set(expected) != set(outputs):
@@ -104,6 +106,33 @@ def compare_outputs(
         if not same_version:
             what = f"{auto}: {name}: output differs between {versions[0]} and {versions[1]}"
         return [f"{what}: max |d| = {largest_difference(outputs[key], value):.3g} (probe {probe!r})"]
+    return []
+
+
+def compare_caches(
+    auto: str, outputs: Mapping[str, Raw], expected: Mapping[str, Raw], versions: tuple[str, str]
+) -> list[str]:
+    """A line where the cache that forward returns is another, beside the same outputs: a note, not a failure.
+
+    What its numbers do is judged by D08. Releases keep caches in other classes, some with room for further tokens.
+
+    Args:
+        outputs, expected, versions: as ``compare_outputs`` has them.
+    """
+    before, after = (
+        {key: value for key, value in each.items() if key.startswith(f"{auto}/") and is_cache(key)}
+        for each in (expected, outputs)
+    )
+    where = "the model in memory" if versions[0] == versions[1] else f"transformers {versions[0]}"
+    what = f"{auto}: its outputs are the same, but the cache (past_key_values) is not that of {where}"
+    if set(before) != set(after):
+        return [f"{what}: {len(after)} tensors instead of {len(before)}"]
+    for key, value in before.items():
+        if same(after[key], value):
+            continue
+        if after[key].shape != value.shape or after[key].dtype != value.dtype:
+            return [f"{what}: {shape(after[key])} instead of {shape(value)}"]
+        return [f"{what}: max |d| = {largest_difference(after[key], value):.3g}"]
     return []
 
 

@@ -15,7 +15,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pinfold.common.errors import UserError, plain_line, untrusted
@@ -33,51 +32,10 @@ from pinfold.staging.stage import Staged
 from pinfold.verify import inputs, raw
 from pinfold.verify.claims import check_complete, count, notes_of, release_of, same_release, same_words
 from pinfold.verify.judge import Expected, judge
+from pinfold.verify.results import Reference, Unverified
 
 MANY = 300_000_000  # parameters; what takes a further copy of the weights is left out above, and said
 MARK = "SECOND_COPY"  # what the second of two copies has and the first does not
-
-
-class Unverified(UserError):
-    """At least one check failed.
-
-    Args:
-        failures: each with "check" (D01 to D08, P18), "part" (its key in ``checks``) and "line", in order.
-        checks: check -> "ok", the line of its first failure, or "skipped: why".
-        hashes: Auto class -> sha256 of its outputs, as far as there were any.
-    """
-
-    def __init__(self, message: str, failures: list[dict], checks: dict[str, str], hashes: dict | None = None):
-        super().__init__(message)
-        self.failures, self.checks, self.hashes = failures, checks, hashes or {}
-
-
-@dataclass
-class Reference:
-    """The numbers that every later load has to give.
-
-    Args:
-        outputs: "Auto class/probe/name" -> tensor. buffers: "Auto class/name" -> tensor that no file holds. Both in
-            this process's memory alone: where the sandbox cannot hide the disk, a load could read a file of them.
-        request: what is the same for every load. losses: by Auto class. tokens: of the tokenizer's samples.
-        custom_tokens: what custom_generate writes.
-    """
-
-    outputs: Mapping[str, Raw]
-    hashes: dict[str, str]
-    parameters: int
-    checkpoint: Path
-    request: dict = field(default_factory=dict)
-    buffers: Mapping[str, Raw] = field(default_factory=dict)
-    losses: dict[str, dict] = field(default_factory=dict)
-    tokens: dict | None = None
-    custom_tokens: list | None = None
-    notes: list[str] = field(default_factory=list)
-    skipped: list[SkippedHead] = field(default_factory=list)  # model classes that were not verified
-    vocabulary: int = 0  # of a tokenizer alone
-    measured: dict = field(default_factory=dict)  # as the folder's process says it: see fenced/cost/measured.py
-    not_run: list[str] = field(default_factory=list)  # inputs of forward that no probe has
-    origin: str = ""  # how the package that the folder was written from compares
 
 
 def reference(
@@ -87,6 +45,8 @@ def reference(
     overlay: Path | None = None,
     in_memory=None,
     origin: dict | None = None,
+    probe: dict | None = None,
+    derive: bool = False,
 ) -> Reference:
     """Outputs of every model class of the folder with the staged weights, computed without transformers' loading.
 
@@ -96,37 +56,58 @@ def reference(
             outputs are computed with that as well.
         origin: the class in the package that the folder was written from: "path", "module" and "cls". It is imported
             in the sandbox, and has to give the same outputs.
+        probe: what goes in, in the words of probe.json; by default what that file says.
+        derive: also look for inputs through the folder's own processor, where no picture goes in otherwise.
 
     Raises:
         Unverified: the weights do not fit the configuration, or the folder's code fails.
     """
     if staged.tokenizer_only:
         return _tokenizer_reference(staged, checkpoint, work, overlay)
-    models = {auto: place for auto, place in staged.auto_map.items() if auto.startswith("AutoModel")}
-    if not models:
-        raise UserError(
-            f"{staged.folder.path}: no model class is registered, so there is nothing to verify; end its file with "
-            'MyModel.register_for_auto_class("AutoModel")'
-        )
+    models = check_possible(staged)
     directory = Path(tempfile.mkdtemp(prefix="reference-", dir=work))
     request = _reference_request(staged, checkpoint, models, directory, in_memory)
+    request |= {"probe": probe} if probe else {}
     folder = staged.folder.path.resolve()
     job = {**request, "module": "verify.reference", "folder": str(folder), "checkpoint": str(staged.directory)}
+    job["derive"] = derive
     visible = [folder, staged.directory, checkpoint.resolve(), directory, *map(Path, request["weights"])]
     if origin:
         top = Path(origin["path"]).resolve() / origin["module"].split(".")[0]
         visible.append(top if top.exists() else top.with_suffix(".py"))
         job["origin"] = {**origin, "path": str(top.parent)}
     with fence.sandboxed(job, work, visible=visible, overlay=overlay, **_limits(staged)) as outcome:
-        _raise(outcome.answer, f"{staged.folder.path} with {checkpoint}")
+        alone = checkpoint.resolve() == folder
+        _raise(outcome.answer, str(staged.folder.path) if alone else f"{staged.folder.path} with {checkpoint}")
         with untrusted(f"{staged.folder.path}: the verification result"):
-            expected = _reference(outcome, request, directory, checkpoint, release_of(overlay))
+            expected = _reference(outcome, request, directory, checkpoint, release_of(overlay), derive)
+            expected.chosen = json.dumps(probe) if probe else ""
             if origin:
                 expected.origin = _same_as_origin(outcome, origin, expected, staged)
             return expected
 
 
-def _reference(outcome: fence.Outcome, request: dict, directory: Path, checkpoint: Path, release: str) -> Reference:
+def check_possible(staged: Staged) -> dict[str, str]:
+    """The model classes that can be verified: Auto class -> "module.Class"; {} of a tokenizer alone.
+
+    Raises:
+        UserError: there are none, or probe.json cannot be read: no release changes that.
+    """
+    if staged.tokenizer_only:
+        return {}
+    own_probe(staged.folder.path)
+    models = {auto: place for auto, place in staged.auto_map.items() if auto.startswith("AutoModel")}
+    if not models:
+        raise UserError(
+            f"{staged.folder.path}: no model class is registered, so there is nothing to verify; end its file with "
+            'MyModel.register_for_auto_class("AutoModel")'
+        )
+    return models
+
+
+def _reference(
+    outcome: fence.Outcome, request: dict, directory: Path, checkpoint: Path, release: str, derive: bool = False
+) -> Reference:
     """The reference in an outcome; tensors of its inputs are kept in ``directory``, from which every load reads them.
 
     Raises:
@@ -151,7 +132,9 @@ def _reference(outcome: fence.Outcome, request: dict, directory: Path, checkpoin
     measured, heads = answer.get("measured"), answer["skipped_heads"]
     skipped = [SkippedHead(*(plain_line(head[key]) for key in ("auto", "name", "why"))) for head in heads]
     check_complete(answer, request, registered, {head.auto for head in skipped}, computed)
-    tokenizer = answer["tokens"] if request.get("tokenizer") else None
+    tokenizer = answer.get("tokens") if request.get("tokenizer") else None
+    if request.get("tokenizer") and tokenizer is None and not derive:
+        raise TypeError("the tokenizer's ids are not in it")
     return Reference(
         outputs=computed,
         hashes={auto: raw.sha256(computed, auto) for auto in request["models"]}
@@ -167,7 +150,16 @@ def _reference(outcome: fence.Outcome, request: dict, directory: Path, checkpoin
         skipped=skipped,
         measured=measured if isinstance(measured, dict) else {},
         not_run=[plain_line(name, 100) for name in answer.get("not_run") or ()],
+        ready=_offered(answer),
     )
+
+
+def _offered(answer: dict) -> dict:
+    """The probe that a run offers in place of the usual ones, in words that probe.json may have."""
+    if not answer.get("ready"):
+        return {}
+    with untrusted("the probe that was offered"):
+        return declared.checked(answer["ready"])
 
 
 def _sizes(tensors: Mapping[str, Raw]) -> dict[str, list]:
@@ -327,6 +319,7 @@ def staged_load(
             "resave": str(writable / "saved"),
             "second": _second_copy(staged, read_only / "second" / staged.directory.name),
             "code_revision": code_revision,
+            "digest": not expected.measuring or _has_digest(staged),  # a push always writes one
         }
         visible = [staged.directory, read_only, expected.checkpoint, *_inputs_of(expected)]
         where = {"visible": visible, "writable": [writable], "overlay": overlay, "hub_home": hub_home}
@@ -406,7 +399,15 @@ def _expected(expected: Reference) -> Expected:
         custom_tokens=expected.custom_tokens,
         version=str(expected.request["reference_version"]),
         dtype=str(expected.request.get("dtype")),
+        attention=expected.request.get("attention", {}),
+        measuring=expected.measuring,
     )
+
+
+def _has_digest(staged: Staged) -> bool:
+    """Whether the staged code carries one: staging writes it, other people's folders have none."""
+    files = [staged.directory / name for name in staged.code]
+    return any(DIGEST_LINE.search(file.read_text(encoding="utf-8")) for file in files if file.is_file())
 
 
 def _second_copy(staged: Staged, directory: Path) -> dict | None:
@@ -452,4 +453,6 @@ def _raise(answer: dict, what: str) -> None:
         rest = f" (and {more} more: {', '.join(f['line'] for f in failures[1:4])})" if more else ""
         message = f"{first['check']} {what}: {first['line']}{rest}"
         lines = {failure.get("part", failure["check"]): failure["line"] for failure in reversed(failures)}
-        raise Unverified(message, failures, answer.get("checks", lines), answer.get("hashes"))
+        # a reference's notes are of a run that ended, and not yet looked at
+        judged = {name: answer[name] for name in ("hashes", "notes", "close") if "checks" in answer}
+        raise Unverified(message, failures, answer.get("checks", lines), **judged, ready=_offered(answer))

@@ -5,6 +5,7 @@ _init_weights fills it. Such memory can hold the right numbers by luck, so it is
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 # What a block of the allocator is left with: not a number, and a number that no model computes with.
@@ -26,6 +27,20 @@ def outside(model, held: set) -> dict:
                 tensors |= {f"{path}.{key}.{i}".lstrip("."): v for i, v in items if isinstance(v, torch.Tensor)}
     parameters = {id(p) for p in model.parameters()}
     return {name: value for name, value in tensors.items() if id(value) not in parameters}
+
+
+def sizes(model, held: set) -> dict[str, list[int]]:
+    """The shapes of these tensors."""
+    return {name: list(tensor.shape) for name, tensor in outside(model, held).items()}
+
+
+def grown(before: dict[str, list[int]], after: dict[str, list[int]]) -> list[list]:
+    """[name, shape before, shape after] of each table that is there or longer only since forward ran."""
+    return [
+        [name, before.get(name, []), shape]
+        for name, shape in sorted(after.items())
+        if math.prod(shape) > (math.prod(before[name]) if name in before else 0)
+    ]
 
 
 def of_fresh_model(cls, config, dtype: str, held: set, seed: int = 0) -> dict:

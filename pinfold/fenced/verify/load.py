@@ -12,7 +12,7 @@ import os
 
 from .. import example, pipelines
 from ..values import describe, plain_config
-from . import buffers, generation, losses, tokens, weights
+from . import attention, buffers, generation, losses, tokens, weights
 from .answer import Answer, answered
 from .explain import explain
 from .further_loads import HALVES, load_in_half, load_second_copy
@@ -89,7 +89,7 @@ def _rename_tensors(job: LoadJob) -> None:
 def _load_auto(job: LoadJob, auto: str, name: str) -> None:
     """Everything about one Auto class: what a load of it holds, computes, and saves."""
     answer, request = job.answer, job.request
-    model, info = job.open(auto, output_loading_info=True)
+    model, info = job.open_with_info(auto)
     facts: dict = {"class": type(model).__name__}
     # tensors before outputs: running a model may change its buffers, and what no file holds is then set by formula
     missing, unexpected = weights.unmatched(model, info, job.tensors)
@@ -99,7 +99,10 @@ def _load_auto(job: LoadJob, auto: str, name: str) -> None:
     job.hand_over(f"buffers-{auto}", job.buffers_of(auto, model, request["dtype"]))
     job.formula[auto] = weights.set_by_formula(model, missing)
     job.unexpected[auto] = unexpected
+    sizes = buffers.sizes(model, set(job.tensors))
     outputs = job.outputs_of(auto, model)
+    facts["grows"] = buffers.grown(sizes, buffers.sizes(model, set(job.tensors)))
+    facts["attention"] = attention.implementations(model.config)
     tensors = {f"output/{key}": value for key, value in outputs.items()}
     if not weights.align(model):
         outputs = job.outputs_of(auto, model)
@@ -249,6 +252,9 @@ def _reload(job: LoadJob, auto: str, name: str, before: dict) -> list[str]:
     weights.align(model)  # save_pretrained puts tensors where it likes
     after = plain_config(model.config, private=False)
     tensors = job.buffers_of(auto, model, request["dtype"])  # before outputs: running a model may change them
+    sizes = buffers.sizes(model, set(job.tensors))
     tensors |= {f"output/{key}": value for key, value in job.outputs_of(auto, model).items()}
-    job.hand_over(f"again-{auto}", tensors, **{"class": type(model).__name__, "before": before, "after": after})
+    facts = {"class": type(model).__name__, "before": before, "after": after}
+    facts["grows"] = buffers.grown(sizes, buffers.sizes(model, set(job.tensors)))
+    job.hand_over(f"again-{auto}", tensors, **facts)
     return []

@@ -43,6 +43,28 @@ class LoadJob:
         with self.dirtied(auto, turn):
             return getattr(transformers, auto).from_pretrained(**arguments)
 
+    def open_with_info(self, auto: str) -> tuple:
+        """The model, and what transformers says of its keys.
+
+        A folder's own from_pretrained may drop the latter: that is noted, as the file itself shows which keys match.
+
+        Raises:
+            TypeError: it returns neither a model nor a pair.
+        """
+        import torch
+
+        loaded = self.open(auto, output_loading_info=True)
+        if isinstance(loaded, (tuple, list)) and len(loaded) == 2 and isinstance(loaded[1], dict):
+            return loaded[0], {"missing_keys": [], "unexpected_keys": [], **loaded[1]}
+        name = type(loaded).__name__
+        if not isinstance(loaded, torch.nn.Module):
+            raise TypeError(f"from_pretrained with output_loading_info=True returned {name}, not (model, info)")
+        self.answer.notes.append(
+            f"{auto}: {name}.from_pretrained returns one value where output_loading_info=True asks for two, the model "
+            "and what was loaded; hand its **kwargs to super().from_pretrained, and return what that returns"
+        )
+        return loaded, {"missing_keys": [], "unexpected_keys": []}
+
     def buffers_of(self, auto: str, model, dtype: str) -> dict:
         """Tensors that no file holds, for D04: "buffer/name", and "fresh/name" of a model that was just constructed.
 
