@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import itertools
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def test_each_part_of_a_tree_has_the_nodes_that_ast_finds(path):
         assert trees.walk(node)[0] is node
         assert set(map(id, trees.walk(node))) == set(map(id, expected)) and len(trees.walk(node)) == len(expected)
         assert list(trees.below(node)) == [n for n in ast.iter_child_nodes(node) if not isinstance(n, trees.SHARED)]
-    for first, second in zip(kinds, kinds[1:], strict=False):
+    for first, second in itertools.pairwise(kinds):
         if not issubclass(first, trees.SHARED) and not issubclass(second, trees.SHARED):
             of_two = [n for n in trees.walk(tree) if isinstance(n, (first, second))]
             assert trees.every(tree, first, second) == of_two
