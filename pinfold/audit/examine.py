@@ -14,6 +14,7 @@ from pinfold.audit.rules.files import packages_asked_for
 from pinfold.audit.run import audit
 from pinfold.audit.security.run import UNSEEN, accepted
 from pinfold.common.errors import UserError
+from pinfold.common.trees import parsed_once
 from pinfold.folder.contents import adapter_inside, check_files, code_elsewhere, describes_model
 from pinfold.folder.declared import declared_entries
 from pinfold.folder.filenames import PICKLES
@@ -112,6 +113,7 @@ class Report:
         return f"{counts}; {self.forecast}" if self.forecast else counts
 
 
+@parsed_once()
 def examine(directory: Path, name: str, sizes: dict[str, int] | None = None) -> Report:
     """Read a directory; import and execute nothing.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from pinfold.audit.finding import Finding
+from pinfold.common.trees import below, every, walk
 from pinfold.folder.loaded_code import LoadedCode
 from pinfold.folder.model_folder import ModelFolder, Module, located, root
 
@@ -55,8 +56,8 @@ class ReachableCode:
         built = {
             node.func.id
             for module in self.modules
-            for node in ast.walk(module.tree)
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+            for node in every(module.tree, ast.Call)
+            if isinstance(node.func, ast.Name)
         }
         parents = {base for name in self.classes for base in self.folder.own_bases(name)}
         return [
@@ -97,7 +98,7 @@ class ReachableCode:
         parameters: dict[str, dict[str, ast.AST]] = {}
         for name in self.classes:
             own = parameters[name] = {}
-            for node in ast.walk(self.folder.classes[name][1]):
+            for node in every(self.folder.classes[name][1], *ASSIGNMENTS, ast.Call):
                 for target, value in assignments(node):
                     if is_self_attribute(target) and makes(value, "Parameter"):
                         own[target.attr] = node
@@ -113,7 +114,7 @@ class ReachableCode:
         buffers: dict[str, set[str]] = {}
         for name in self.classes:
             own = buffers[name] = set()
-            for node in ast.walk(self.folder.classes[name][1]):
+            for node in walk(self.folder.classes[name][1]):
                 if isinstance(node, ast.Call) and call_name(node) == "register_buffer":
                     own.add(string(argument(node, 0, "name")) or "")
                 for target, value in assignments(node):
@@ -140,9 +141,12 @@ class ReachableCode:
         return Finding(rule, f"{module.file}:{line}: {words}", module.file, line, **more)
 
 
+ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.NamedExpr)  # the nodes of which ``assignments`` has something to say
+
+
 def calls(node: ast.AST) -> Iterator[ast.Call]:
     """Every call below a node."""
-    return (n for n in ast.walk(node) if isinstance(n, ast.Call))
+    return iter(every(node, ast.Call))
 
 
 def call_name(call: ast.Call) -> str:
@@ -241,7 +245,7 @@ def own_nodes(function: ast.AST) -> Iterator[ast.AST]:
         node = stack.pop()
         yield node
         if not isinstance(node, (*FUNCTIONS, ast.ClassDef)):
-            stack.extend(reversed(list(ast.iter_child_nodes(node))))
+            stack.extend(reversed(below(node)))
 
 
 def defined_functions(module: Module) -> dict[str, ast.FunctionDef]:

@@ -34,6 +34,7 @@ from pinfold.audit.rules import weights as weight_rules
 from pinfold.audit.security.places import acts
 from pinfold.common.errors import UserError
 from pinfold.common.files import parse_object
+from pinfold.common.trees import every, parsed_once
 from pinfold.folder import releases
 from pinfold.folder.filenames import PREPROCESSING
 from pinfold.folder.loaded_code import LARGEST_SETTINGS, FilesOnDisk, find_loaded_code
@@ -47,6 +48,7 @@ CONFIGS = (
 README = 1_000_000
 
 
+@parsed_once()
 def audit(
     directory: Path,
     folder: ModelFolder | None,
@@ -230,9 +232,7 @@ def _loads(code: str) -> Iterator[tuple[int, dict[str, str]]]:
             yield code.count("\n", 0, match.start()), {**written, "repo": repo[1] if repo else ""}
         return
     names = {
-        node.targets[0].id: node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        node.targets[0].id: node.value for node in every(tree, ast.Assign) if isinstance(node.targets[0], ast.Name)
     }
 
     def text(value: ast.expr | None) -> str:

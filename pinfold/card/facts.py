@@ -17,6 +17,7 @@ from pinfold.card.snippet import UNSHOWN, main_auto_class
 from pinfold.card.sources import Sources
 from pinfold.common.files import cached_sha256
 from pinfold.common.safetensors import DTYPES, read_tensors
+from pinfold.common.trees import walk
 from pinfold.folder.model_folder import Module
 from pinfold.staging.stage import Staged
 
@@ -277,7 +278,7 @@ def _file(name: str, path: Path, module: Module | None) -> dict:
 def foreign(module: Module) -> list[str]:
     """Packages that a file imports, wherever in it, other than Python's own and its siblings."""
     tops = set()
-    for node in ast.walk(module.tree):
+    for node in walk(module.tree):
         if isinstance(node, ast.Import):
             tops |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pinfold.common.trees import every, parse
 from pinfold.folder.filenames import GENERATE
 
 MAX_JSON = 2**20  # bytes of one file of settings
@@ -408,7 +409,7 @@ def _follow_imports(pending: list[str], files: Files, largest: int, room: int) -
         # transformers' scanner reads every file as UTF-8, whatever Python makes of it
         imported = list(dict.fromkeys([*_copied_beside(path, source), *_copied_beside(path, _as_utf8(content))]))
         try:
-            imported += _imported_files(path, ast.parse(content, _FILENAME))
+            imported += _imported_files(path, parse(content, _FILENAME))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             files.unread[path] = "not Python that this server understands"
         more = [each for each in dict.fromkeys(imported) if each in files and each not in seen]
@@ -447,8 +448,8 @@ def _copied_beside(path: str, source: str) -> list[str]:
 def _imported_files(path: str, tree: ast.Module) -> list[str]:
     """Files that a module's relative imports may mean."""
     folder, candidates = posixpath.dirname(path), []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level:
+    for node in every(tree, ast.ImportFrom):
+        if node.level:
             above, module = [".."] * (node.level - 1), (node.module or "").replace(".", "/")
             base = posixpath.normpath(posixpath.join(folder, *above, module))
             # Of `from .a import b`, b is a module when a is a folder.

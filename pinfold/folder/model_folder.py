@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from pinfold.common.errors import UserError
+from pinfold.common.trees import below, depth, every, parse, walk
 from pinfold.folder.declared import declared_entries, declared_pipelines
 from pinfold.folder.kinds import DEFAULT_AUTO, KINDS, head, stock_kind
 from pinfold.folder.loaded_code import decode_python, leads_out
@@ -65,8 +66,8 @@ class Module:
     @functools.cached_property
     def _siblings(self) -> list[str]:
         names = [name for pair in RELATIVE_IMPORT.findall(self.source) for name in pair if name]
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
+        for node in every(self.tree, ast.ImportFrom):
+            if node.level == 1 and node.module:
                 names.append(node.module.split(".")[0])
         return list(dict.fromkeys(names))
 
@@ -97,11 +98,11 @@ class Module:
     def imports(self) -> dict[str, tuple[str, str]]:
         """What an imported name refers to: local name -> (module with leading dots, name there)."""
         imports: dict[str, tuple[str, str]] = {}
-        for node in ast.walk(self.tree):
+        for node in every(self.tree, ast.ImportFrom, ast.Import):
             if isinstance(node, ast.ImportFrom):
                 place = "." * node.level + (node.module or "")
                 imports |= {alias.asname or alias.name: (place, alias.name) for alias in node.names}
-            elif isinstance(node, ast.Import):
+            else:
                 for alias in node.names:
                     top = alias.name.split(".")[0]
                     imports[alias.asname or top] = (alias.name, alias.name) if alias.asname else ("", top)
@@ -191,7 +192,7 @@ class ModelFolder:
         """Top-level packages outside of the standard library that the files import, sorted."""
         packages = set()
         for module in self.modules.values() if modules is None else modules:
-            for node in ast.walk(module.tree):
+            for node in walk(module.tree):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                     names = [node.module]
@@ -306,7 +307,7 @@ class ModelFolder:
         parts: set[str] = set()
         for name in configs:
             own = set(self.lineage(name))
-            used = {node.id for node in ast.walk(self.classes[name][1]) if isinstance(node, ast.Name)}
+            used = {node.id for node in every(self.classes[name][1], ast.Name)}
             parts |= (used & configs) - own
         return parts
 
@@ -452,7 +453,7 @@ def parse_module(file: Path, content: bytes) -> Module:
         source = decode_python(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd escapes are the author's matter
-            tree = ast.parse(content, filename=file.name)
+            tree = parse(content, file.name)
     except SyntaxError as error:
         raise UserError(f"{file}:{error.lineno}: {error.msg}; this file is not valid Python") from None
     except (ValueError, RecursionError, MemoryError) as error:  # Unreadable is one
@@ -463,14 +464,13 @@ def parse_module(file: Path, content: bytes) -> Module:
 
 
 def _check_depth(file: Path, tree: ast.Module) -> None:
+    if depth(tree) <= DEEPEST:
+        return
     level: list[ast.AST] = [tree]
-    depth = 0
-    while level:
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
-        depth += 1
-        if depth > DEEPEST:
-            line = next((n.lineno for n in level if hasattr(n, "lineno")), 1)
-            raise UserError(f"{file}:{line}: nested more than {DEEPEST} levels deep; {PYTHON}")
+    for _ in range(DEEPEST):
+        level = [child for node in level for child in below(node)]
+    line = next((n.lineno for n in level if hasattr(n, "lineno")), 1)
+    raise UserError(f"{file}:{line}: nested more than {DEEPEST} levels deep; {PYTHON}")
 
 
 def _definitions(tree: ast.Module) -> list[ast.ClassDef]:

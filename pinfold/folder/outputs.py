@@ -2,6 +2,7 @@
 
 import ast
 
+from pinfold.common.trees import every, walk
 from pinfold.folder.model_folder import ModelFolder
 
 AUTO_OF_OUTPUT = {
@@ -105,7 +106,7 @@ def returns_states(folder: ModelFolder, cls: str) -> bool:
         for part in folder.classes[name][1].body
         if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)
     }
-    parts = list(ast.walk(method[1]))
+    parts = list(walk(method[1]))
     words: set[object] = {part.arg for part in parts if isinstance(part, ast.keyword)}
     words |= {part.value for part in parts if isinstance(part, ast.Constant)}
     return any(name.startswith("BaseModelOutput") for name in called) or "last_hidden_state" in words | fields
@@ -114,8 +115,8 @@ def returns_states(folder: ModelFolder, cls: str) -> bool:
 def _called(function: ast.AST) -> set[str]:
     return {
         node.func.id if isinstance(node.func, ast.Name) else node.func.attr
-        for node in ast.walk(function)
-        if isinstance(node, ast.Call) and isinstance(node.func, (ast.Name, ast.Attribute))
+        for node in every(function, ast.Call)
+        if isinstance(node.func, (ast.Name, ast.Attribute))
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
+    ASSIGNMENTS,
     ReachableCode,
     argument,
     assignments,
@@ -17,6 +18,7 @@ from pinfold.audit.reachable import (
     string,
 )
 from pinfold.common.safetensors import Tensor
+from pinfold.common.trees import every, walk
 from pinfold.folder.releases import every_minor, exists, model_types
 
 READ_EARLY = ("_supports_sdpa", "_supports_flex_attn", "_supports_attention_backend", "_supports_flash_attn")
@@ -46,17 +48,17 @@ def properties_of_parts(code: ReachableCode) -> Iterator[Finding]:
 
 def _part(code: ReachableCode, cls: str, function: ast.FunctionDef) -> str:
     """A module of the model that a property reads without asking whether it is there; "" without one."""
-    asks = any(isinstance(n, ast.Call) and call_name(n) in ("hasattr", "getattr") for n in ast.walk(function))
-    if asks or any(is_try(node) for node in ast.walk(function)):
+    asks = any(isinstance(n, ast.Call) and call_name(n) in ("hasattr", "getattr") for n in walk(function))
+    if asks or any(is_try(node) for node in walk(function)):
         return ""
     made = {
         target.attr
         for owner in code.folder.lineage(cls)
-        for node in ast.walk(code.folder.classes[owner][1])
+        for node in every(code.folder.classes[owner][1], *ASSIGNMENTS)
         for target, value in assignments(node)
         if is_self_attribute(target) and isinstance(value, ast.Call)
     }
-    return next((node.attr for node in ast.walk(function) if is_self_attribute(node) and node.attr in made), "")
+    return next((node.attr for node in walk(function) if is_self_attribute(node) and node.attr in made), "")
 
 
 def registered_types(code: ReachableCode) -> Iterator[Finding]:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from pinfold.audit.finding import Finding
 from pinfold.audit.ranges import harmed
-from pinfold.audit.reachable import ReachableCode, assignments, call_name, calls, string
+from pinfold.audit.reachable import ASSIGNMENTS, ReachableCode, assignments, call_name, calls, string
 from pinfold.audit.rules.generation import generates, says_no_cache
+from pinfold.common.trees import every, walk
 
 CACHES = ("past_key_values", "past_key_value", "cache", "layer_past", "past")
 WRITES_TEXT = (
@@ -56,7 +57,7 @@ def _get_the_cache(code: ReachableCode, cls: str) -> Iterator[tuple[str, tuple[s
         if definition := code.folder.method(cls, name):
             yield name, definition
     forward = code.folder.method(cls, "forward")
-    words = {n.id for n in ast.walk(forward[1]) if isinstance(n, ast.Name)} if forward else set()
+    words = {n.id for n in every(forward[1], ast.Name)} if forward else set()
     if not words & {*CACHES, "kwargs"}:
         return
     built = {call_name(call) for owner in code.folder.lineage(cls) for call in calls(code.folder.classes[owner][1])}
@@ -97,7 +98,7 @@ def _reads_tuples(function: ast.FunctionDef) -> ast.AST | None:
     """Where a function reads an entry of the cache; None where it asks what the cache is, or does not."""
     names = _of_cache(function)
     first: ast.AST | None = None
-    for node in ast.walk(function):
+    for node in walk(function):
         if isinstance(node, ast.Call) and (call_name(node) in ASKS_FOR_CLASS or _asks_what_it_is(node, names)):
             return None
         if isinstance(node, (ast.If, ast.IfExp)) and _is_asked(node.test, names):
@@ -124,7 +125,7 @@ def _is_asked(test: ast.expr, names: set[str]) -> bool:
     """A function of the folder that is given the cache decides: if is_legacy(past_key_values)."""
     return any(
         isinstance(node, ast.Call) and any(isinstance(a, ast.Name) and a.id in names for a in node.args)
-        for node in ast.walk(test)
+        for node in walk(test)
     )
 
 
@@ -133,7 +134,7 @@ def _of_cache(function: ast.FunctionDef) -> set[str]:
     arguments = function.args
     rebound: set[str] = set()
     names = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)} & set(CACHES)
-    for node in ast.walk(function):
+    for node in every(function, *ASSIGNMENTS):
         for target, value in assignments(node):
             branches = [value]
             if isinstance(value, ast.IfExp):

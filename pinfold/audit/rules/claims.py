@@ -8,6 +8,7 @@ from packaging.version import Version
 
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.audit.reachable import (
+    ASSIGNMENTS,
     ReachableCode,
     assignments,
     call_name,
@@ -19,6 +20,7 @@ from pinfold.audit.reachable import (
 )
 from pinfold.audit.rules.generation import releases_of
 from pinfold.audit.rules.model import builds_model
+from pinfold.common.trees import every, walk
 
 LAYER = re.compile(
     "(Layer|Block|Encoder|Decoder|Stage)$"
@@ -37,11 +39,14 @@ def says_too_much(code: ReachableCode) -> Iterator[Finding]:
     Which modules that finds by itself depends on the release.
     """
     folder = code.folder
+    if _holds_foreign_model(code):
+        return
+    checkpoints = _checkpoints(code)
     for cls in code.models:
-        if folder.is_stock(cls) or _holds_foreign_model(code):
+        if folder.is_stock(cls):
             continue
         says = folder.attribute(cls, "supports_gradient_checkpointing")
-        if isinstance(says, ast.Constant) and says.value is True and not _checkpoints(code):
+        if isinstance(says, ast.Constant) and says.value is True and not checkpoints:
             yield code.finding(
                 "P30",
                 f"{cls} sets supports_gradient_checkpointing, but nothing in it has gradient_checkpointing: Trainer "
@@ -87,7 +92,7 @@ def _checkpoints(code: ReachableCode) -> bool:
     BERT, which have it in all releases, are called layers here too.
     """
     for module in code.modules:
-        for node in ast.walk(module.tree):
+        for node in walk(module.tree):
             words = {getattr(node, "attr", ""), getattr(node, "id", ""), string(node) or "", getattr(node, "name", "")}
             if words & {"gradient_checkpointing", "GradientCheckpointingLayer", "_set_gradient_checkpointing"}:
                 return True
@@ -116,7 +121,7 @@ def _first_to_set(code: ReachableCode, cls: str, seen: frozenset = frozenset()) 
     first: list[Version] = []
     for owner in code.folder.lineage(cls):
         module, definition = code.folder.classes[owner]
-        for node in ast.walk(definition):
+        for node in every(definition, *ASSIGNMENTS):
             for target, value in assignments(node):
                 if not is_self_attribute(target):
                     continue
@@ -149,6 +154,6 @@ def _has_attribute(code: ReachableCode, cls: str, name: str) -> bool:
     return any(
         is_self_attribute(target) and target.attr == name
         for owner in code.folder.lineage(cls)
-        for node in ast.walk(code.folder.classes[owner][1])
+        for node in every(code.folder.classes[owner][1], *ASSIGNMENTS)
         for target, _ in assignments(node)
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
+    ASSIGNMENTS,
     ReachableCode,
     argument,
     assignments,
@@ -22,6 +23,7 @@ from pinfold.audit.reachable import (
     string,
 )
 from pinfold.audit.rules.generation import sets_up_cache
+from pinfold.common.trees import below, every, walk
 from pinfold.folder.model_folder import Module, located
 
 # Settings of rotary positions, which transformers 5 keeps as rope_parameters. Set to None after super().__init__, they
@@ -89,7 +91,7 @@ def _arguments(code: ReachableCode, cls: str) -> Iterator[Finding]:
             yield _lacks_default(code, cls, each.arg, each)
     if signature.kwarg is None:
         yield code.finding("P15", f"{cls}.__init__: no **kwargs.", cls, init, fix=_PASS_ON, case="P15.no_kwargs")
-    elif not any(isinstance(n, ast.Name) and n.id == signature.kwarg.arg for n in ast.walk(init)):
+    elif not any(isinstance(n, ast.Name) and n.id == signature.kwarg.arg for n in walk(init)):
         words = f"{cls}.__init__: **{signature.kwarg.arg} is not passed on."
         yield code.finding("P15", words, cls, init, fix=_PASS_ON, case="P15.kwargs_not_passed_on")
 
@@ -159,9 +161,7 @@ def _case(name: str, module: Module, read: ast.AST) -> tuple[str, str]:
     """The laboratory's case of a field that is read and not set, and where the read runs, if that is not sure."""
     line = located(read).lineno
     around = [
-        node
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.FunctionDef) and node.lineno <= line <= (node.end_lineno or node.lineno)
+        node for node in every(module.tree, ast.FunctionDef) if node.lineno <= line <= (node.end_lineno or node.lineno)
     ]
     function = max(around, key=lambda node: node.lineno).name if around else "__init__"
     by_base = "P15.of_generation" if name in OF_GENERATE else "P15.set_before_5"
@@ -169,8 +169,8 @@ def _case(name: str, module: Module, read: ast.AST) -> tuple[str, str]:
     if function == "forward":
         tests = [
             node.test
-            for node in ast.walk(module.tree)
-            if isinstance(node, (ast.If, ast.IfExp)) and node.lineno <= line <= (node.end_lineno or node.lineno)
+            for node in every(module.tree, ast.If, ast.IfExp)
+            if node.lineno <= line <= (node.end_lineno or node.lineno)
         ]
         return f"{case}:forward", f"where {module.text(tests[-1], 60)}" if tests else ""
     return f"{case}:constructor", "" if function == "__init__" else f"where {function} reads it"
@@ -181,9 +181,9 @@ def own_constructor(code: ReachableCode) -> Iterator[Finding]:
     affected = harmed("P15.own_constructor_reads_base", code.lowest_version)
     for cls in code.config_classes if affected and not any(map(code.folder.is_stock, code.config_classes)) else ():
         init = code.folder.method(cls, "__init__")
-        if init is None or any(is_try(node) for node in ast.walk(init[1])):
+        if init is None or any(is_try(node) for node in walk(init[1])):
             continue
-        asked = {string(node) for node in ast.walk(init[1])}  # hasattr(self, "top_k"), and what it sets by its name
+        asked = {string(node) for node in walk(init[1])}  # hasattr(self, "top_k"), and what it sets by its name
         own = asked.union(
             code.configs.get("config.json", {}),
             *(_set_by(code.folder.classes[o][1]) or SET_BEFORE_5 for o in code.folder.lineage(cls)),
@@ -227,8 +227,8 @@ def _set_by(cls: ast.ClassDef) -> set[str] | None:
             if isinstance(target, ast.Name):
                 names.add(target.id)
                 if target.id == "attribute_map":
-                    names |= {text for n in ast.walk(value or target) if (text := string(n))}
-    for node in ast.walk(cls):
+                    names |= {text for n in walk(value or target) if (text := string(n))}
+    for node in every(cls, *ASSIGNMENTS, ast.Call):
         for target, _ in assignments(node):
             names |= _set_by_target(target)
         if isinstance(node, ast.Call):
@@ -264,7 +264,7 @@ def _set_by_call(call: ast.Call, cls: ast.ClassDef) -> set[str] | None:
         tables = [keyword.value for keyword in call.keywords if keyword.arg is None]
         if any(isinstance(table, ast.Name) and not _is_parameter(table.id, cls) for table in tables):
             return None  # a table that was computed before
-        unpacked = [n for table in tables for n in ast.walk(table)]
+        unpacked = [n for table in tables for n in walk(table)]
         keys = {string(key) for node in unpacked if isinstance(node, ast.Dict) for key in node.keys}
         return {text for text in ({keyword.arg for keyword in call.keywords} | keys) if text}
     return set()
@@ -272,7 +272,7 @@ def _set_by_call(call: ast.Call, cls: ast.ClassDef) -> set[str] | None:
 
 def _is_parameter(name: str, cls: ast.ClassDef) -> bool:
     """Whether it is the **kwargs of a method of the class."""
-    return any(isinstance(s, ast.FunctionDef) and s.args.kwarg and s.args.kwarg.arg == name for s in ast.walk(cls))
+    return any(isinstance(s, ast.FunctionDef) and s.args.kwarg and s.args.kwarg.arg == name for s in walk(cls))
 
 
 def _names_its_argument(node: ast.AST | None, cls: ast.ClassDef) -> bool:
@@ -334,7 +334,7 @@ class _ConfigReads:
             return [(node.orelse, scope)]
         elif isinstance(node, ast.Try) and any(_catches_attributes(handler) for handler in node.handlers):
             return []
-        return [(child, scope) for child in ast.iter_child_nodes(node)]
+        return [(child, scope) for child in below(node)]
 
     def _attribute(self, node: ast.Attribute, scope: _Scope) -> str | None:
         """The attribute that config.x or self.config.x reads. Others are noted when they are written."""
@@ -376,12 +376,12 @@ def is_ours(code: ReachableCode, function: ast.FunctionDef) -> bool:
     """Whether ``config`` in a function is the folder's: by its annotation, and unless it is bound again."""
     for each in parameters(function):
         if each.arg == "config" and each.annotation is not None:
-            names = {n.id for n in ast.walk(each.annotation) if isinstance(n, ast.Name)}
-            names |= {n.attr for n in ast.walk(each.annotation) if isinstance(n, ast.Attribute)}
-            names |= {word for n in ast.walk(each.annotation) if (text := string(n)) for word in [text.split(".")[-1]]}
+            names = {n.id for n in every(each.annotation, ast.Name)}
+            names |= {n.attr for n in every(each.annotation, ast.Attribute)}
+            names |= {word for n in walk(each.annotation) if (text := string(n)) for word in [text.split(".")[-1]]}
             if not names & ({"PretrainedConfig", "PreTrainedConfig"} | set(code.config_classes)):
                 return False
-    for node in ast.walk(function):
+    for node in every(function, *ASSIGNMENTS, ast.For, ast.comprehension):
         for target, value in assignments(node):
             if isinstance(target, ast.Name) and target.id == "config" and not is_config(value):
                 return False
@@ -471,7 +471,7 @@ def other_config(code: ReachableCode, cls: ast.ClassDef) -> bool:
     for init in inits:
         if "config" in {each.arg for each in parameters(init)} and not is_ours(code, init):
             return True
-        for node in ast.walk(init):
+        for node in every(init, *ASSIGNMENTS):
             for target, value in assignments(node):
                 if is_self_attribute(target) and target.attr == "config" and not is_config(value):
                     return True

@@ -27,6 +27,7 @@ from pinfold.audit.reachable import (
 from pinfold.audit.rules.config import classes_with_config, is_ours, other_config
 from pinfold.audit.rules.decided import decide, settings
 from pinfold.audit.rules.meta_device import UNSURE, Fault, finding_of
+from pinfold.common.trees import below, walk
 from pinfold.folder.model_folder import Module
 
 FACTORIES = (  # noqa: SIM905
@@ -90,7 +91,7 @@ class _Body:
             self.expressions(node.test)
             holds = decide(node.test, self.settings) if isinstance(node, ast.If) else None
             around, condition = self.where, self.module.text(node.test, 60)
-            if holds is not False and not any("meta" in word(n) for n in ast.walk(node.test)):
+            if holds is not False and not any("meta" in word(n) for n in walk(node.test)):
                 self.truth(node.test)
                 self.where = around or f"where {condition}" * (holds is None)
                 self.walk(node.body)
@@ -195,7 +196,7 @@ class _Body:
                 self.truth(inner.test)
             if isinstance(inner, ast.Call):
                 self.call(inner)
-            pending.extend(reversed(list(ast.iter_child_nodes(inner))))
+            pending.extend(reversed(below(inner)))
 
     def call(self, node: ast.Call) -> None:
         name, func, path = call_name(node), node.func, chain(node.func)
@@ -438,7 +439,7 @@ def _takes_main(code: ReachableCode, init: ast.FunctionDef, registered: str) -> 
         text
         for each in parameters(init)
         if each.arg == "config" and each.annotation is not None
-        for part in ast.walk(each.annotation)
+        for part in walk(each.annotation)
         if (text := part.id if isinstance(part, ast.Name) else word(part).split(".")[-1])
     }
     named = words & set(code.config_classes)

@@ -19,6 +19,7 @@ from pinfold.audit.reachable import (
     string,
 )
 from pinfold.audit.rules.config import ALWAYS_SET, ROPE, SET_BEFORE_5
+from pinfold.common.trees import walk
 
 UNKNOWN = object()
 TABLE = object()  # one that is not empty, or a list: there, but the code may change what is in it
@@ -96,12 +97,12 @@ class _Kept:
         for owner in owners:
             kept._of_class(code.folder.classes[owner][1])
         for function in _while_building(code):
-            for node in ast.walk(function):
+            for node in walk(function):
                 kept._from_outside(node)
         return kept
 
     def _of_class(self, node: ast.ClassDef) -> None:
-        for part in ast.walk(node):
+        for part in walk(node):
             # A name in a text is one of attribute_map, kwargs.pop("name") or setattr(self, "name", ...).
             if text := string(part):
                 self.changed.add(text)
@@ -155,7 +156,7 @@ def _while_building(code: ReachableCode) -> Iterator[ast.FunctionDef]:
     """Functions that run while a model is built, going by the names that constructors call."""
     by_name: dict[str, list[ast.FunctionDef]] = {}
     for module in code.modules:
-        for node in ast.walk(module.tree):
+        for node in walk(module.tree):
             if isinstance(node, ast.FunctionDef):
                 by_name.setdefault(node.name, []).append(node)
     pending, seen = ["__init__", "from_pretrained", "_from_config"], set()
@@ -169,7 +170,7 @@ def _while_building(code: ReachableCode) -> Iterator[ast.FunctionDef]:
 
 def _pairs(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None]]:
     """Every (target, value) below a node; the value of x += 1 is none of the names that are there."""
-    for part in ast.walk(node):
+    for part in walk(node):
         yield from assignments(part)
         if isinstance(part, ast.AugAssign):
             yield part.target, None
@@ -177,7 +178,7 @@ def _pairs(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None]]:
 
 def _targets(node: ast.AST) -> Iterator[ast.expr]:
     """Names and attributes that something below a node sets or deletes, also those of loops."""
-    for part in ast.walk(node):
+    for part in walk(node):
         if isinstance(part, (ast.Name, ast.Attribute)) and not isinstance(part.ctx, ast.Load):
             yield part
 

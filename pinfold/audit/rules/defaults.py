@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pinfold.audit.finding import Finding
 from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import ReachableCode, chain, defaults, is_none, own_nodes
+from pinfold.common.trees import below, walk
 
 # Builtin functions that change no table that they are given, and keep none.
 READERS = ("isinstance", "len", "bool", "dict", "list", "tuple", "set", "sorted", "str", "repr", "type")
@@ -147,7 +148,7 @@ class _Constructor:
         A table that is handed to a call, or gets another name, may be filled there.
         """
         only_read = set(_only_read(node))
-        for inner in ast.walk(node):
+        for inner in walk(node):
             if isinstance(inner, ast.Name) and inner not in only_read and self.names.get(inner.id) == EMPTY:
                 self.names.pop(inner.id)
             if isinstance(inner, ast.Name) and not isinstance(inner.ctx, ast.Load):
@@ -174,7 +175,7 @@ class _Constructor:
             entry = isinstance(node, ast.Subscript)
             if (kind == NONE and not _of_every_object(node)) or (kind == EMPTY and entry):
                 self.faults.append((node, node.value.id, kind))
-        for child in ast.iter_child_nodes(node):
+        for child in below(node):
             if isinstance(child, ast.expr):
                 self.expressions(child)
             elif isinstance(child, ast.keyword):
@@ -185,7 +186,7 @@ class _Constructor:
 
 def _only_read(node: ast.AST) -> Iterator[ast.AST]:
     """Names below a node whose value goes nowhere: conditions, entries that are read, copies."""
-    for inner in ast.walk(node):
+    for inner in walk(node):
         if isinstance(inner, (ast.Subscript, ast.Attribute)):
             yield inner.value
         elif isinstance(inner, ast.Compare):

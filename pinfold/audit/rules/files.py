@@ -15,6 +15,7 @@ from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import ReachableCode, call_name, is_try, string
 from pinfold.common.errors import UserError
 from pinfold.common.front_matter import split_front_matter
+from pinfold.common.trees import below, every, walk
 from pinfold.folder.model_folder import DIGEST_LINE, ModelFolder, Module, assigned, code_digest, located, read_text
 from pinfold.folder.releases import lowest_version
 
@@ -39,6 +40,8 @@ MODULES = {
     "python_dateutil": "dateutil",
 }
 LEVELS = 6  # directories above a folder in which its author's own package is looked for
+# What statements are in: an import is never a part of an expression.
+HOLD_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 CATCHES_IMPORT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
@@ -50,7 +53,7 @@ def relative_imports(code: ReachableCode) -> Iterator[Finding]:
         seen = {name for pair in LOADED_TEXT.findall(module.source) for name in pair if name}
         asked = _asked_for(module, code.lowest_version)
         lines = set()
-        for node in ast.walk(module.tree):
+        for node in every(module.tree, ast.ImportFrom, ast.Import):
             if isinstance(node, ast.ImportFrom):
                 lines |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
                 name = node.module or ""
@@ -59,7 +62,7 @@ def relative_imports(code: ReachableCode) -> Iterator[Finding]:
                     yield _of_package(code, module, node, "P06", package)
                 elif not findable and (node.level or (name.split(".")[0] in ours and node in asked)):
                     yield _unfindable(module.file, node.lineno, module.text(node), name, asked.get(node, ()))
-            elif isinstance(node, ast.Import) and node in asked:
+            elif node in asked:
                 names = [alias.name for alias in node.names if alias.name.split(".")[0] in ours]
                 if names:
                     yield _unfindable(module.file, node.lineno, module.text(node), names[0], asked[node])
@@ -256,7 +259,7 @@ def required(tree: ast.Module, lowest: tuple[int, int]) -> Iterator[tuple[str, a
             stack += [(child, inside or i < cut) for i, child in enumerate(node.body)]
             stack += [(child, guarded) for child in node.orelse]
         else:
-            stack += [(child, guarded) for child in ast.iter_child_nodes(node)]
+            stack += [(child, guarded) for child in below(node) if isinstance(child, HOLD_STATEMENTS)]
 
 
 def packages_asked_for(folder: ModelFolder, modules: list[Module]) -> tuple[list[str], list[str]]:
@@ -271,8 +274,8 @@ def packages_asked_for(folder: ModelFolder, modules: list[Module]) -> tuple[list
     imported = {
         name.split(".")[0]
         for module in modules
-        for node in ast.walk(module.tree)
-        if isinstance(node, (ast.Import, ast.ImportFrom)) and not getattr(node, "level", 0)
+        for node in every(module.tree, ast.Import, ast.ImportFrom)
+        if not getattr(node, "level", 0)
         for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""])
     }
     return sorted(needed), sorted(imported - known - needed)
@@ -285,7 +288,7 @@ def _catches_import(handler: ast.ExceptHandler) -> bool:
 
 def _asks_for_package(node: ast.If, lowest: tuple[int, int]) -> bool:
     """``if is_scipy_available():`` guards what it holds, but not yet in 4.48."""
-    asked = {call_name(call) for call in ast.walk(node.test) if isinstance(call, ast.Call)}
+    asked = {call_name(call) for call in every(node.test, ast.Call)}
     return lowest >= READS_SYNTAX and any(name.startswith("is_") and name.endswith("_available") for name in asked)
 
 
@@ -294,7 +297,7 @@ def _cut_out(node: ast.If) -> int:
 
     Whatever follows them in the body is read like any other line.
     """
-    asked = (call_name(call) for call in ast.walk(node.test) if isinstance(call, ast.Call))
+    asked = (call_name(call) for call in every(node.test, ast.Call))
     if not any(name.startswith("is_flash_attn") and name.endswith("available") for name in asked):
         return 0
     flash = [isinstance(n, ast.ImportFrom) and (n.module or "").startswith("flash_attn") for n in node.body]
@@ -304,7 +307,7 @@ def _cut_out(node: ast.If) -> int:
 def _in_strings(module: Module) -> Iterator[tuple[str, int]]:
     """Imports in docstrings: to 4.48 they are imports like any other."""
     docstring_lines: set[int] = set()
-    for node in ast.walk(module.tree):
+    for node in every(module.tree, ast.Constant):
         if string(node) is not None:
             place = located(node)
             if place.end_lineno != place.lineno:
@@ -343,7 +346,7 @@ def declared_requirements(folder: ModelFolder, directory: Path) -> set[str]:
             targets, value = assigned(node)
             first = targets[0] if targets else None
             if isinstance(first, ast.Name) and first.id == "REQUIREMENTS" and value is not None:
-                names |= {package for n in ast.walk(value) if (package := string(n)) is not None}
+                names |= {package for n in walk(value) if (package := string(n)) is not None}
     return names
 
 

@@ -16,6 +16,7 @@ from packaging.version import Version
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
+    ASSIGNMENTS,
     ReachableCode,
     assignments,
     call_name,
@@ -25,6 +26,7 @@ from pinfold.audit.reachable import (
     parameters,
     string,
 )
+from pinfold.common.trees import every, walk
 from pinfold.folder.releases import every_minor, release_ranges
 
 CACHES = ("past_key_values", "cache", "cache_params")
@@ -94,7 +96,7 @@ def _not_taken(code: ReachableCode, cls: str, owner: str, forward: ast.FunctionD
     """P26: what generate passes to every forward, and what transformers' own preparation adds in some releases."""
     own = code.folder.method(cls, "prepare_inputs_for_generation")
     goes_on = own is None or any(
-        isinstance(part, ast.Attribute) and part.attr == "prepare_inputs_for_generation" for part in ast.walk(own[1])
+        isinstance(part, ast.Attribute) and part.attr == "prepare_inputs_for_generation" for part in walk(own[1])
     )
     names = [name for name in PASSED if name not in _arguments(forward) and (goes_on or name == "return_dict")]
     missing = {name: affected for name in names if (affected := harmed(f"P26.no_{name}", code.lowest_version))}
@@ -165,7 +167,7 @@ def _prepares_alone(code: ReachableCode, cls: str) -> bool:
 
 def _unpacked(function: ast.FunctionDef) -> Iterator[ast.expr]:
     """What a function unpacks into a table or a call, or adds to a table: {**a}, f(**a), table.update(a), a | b."""
-    for node in ast.walk(function):
+    for node in walk(function):
         if isinstance(node, ast.Dict):
             yield from (value for key, value in zip(node.keys, node.values, strict=True) if key is None)
         elif isinstance(node, ast.Call):
@@ -235,7 +237,7 @@ def _one_name(
         ("cache", "past_key_values", "P26.cache_only"),
     ):
         affected = harmed(case, code.lowest_version)
-        renamed = any(string(n) == other for decorator in forward.decorator_list for n in ast.walk(decorator))
+        renamed = any(string(n) == other for decorator in forward.decorator_list for n in walk(decorator))
         alone = other == "cache" and _prepares_alone(code, cls)
         if takes != [name] or not affected or renamed or alone or _mentions(code, other):
             continue
@@ -297,7 +299,7 @@ def _arguments(forward: ast.FunctionDef) -> set[str]:
 def _mentions(code: ReachableCode, name: str) -> bool:
     """Whether the code reads it from a table: kwargs.pop("cache"), kwargs["cache"], "cache" in kwargs."""
     for module in code.modules:
-        for node in ast.walk(module.tree):
+        for node in walk(module.tree):
             keys: list[ast.expr] = []
             if isinstance(node, ast.Call):
                 keys = node.args[:1] if call_name(node) in ("get", "pop", "setdefault") else []
@@ -314,10 +316,10 @@ def says_no_cache(code: ReachableCode) -> bool:
     """Whether the configuration's class sets use_cache to False."""
     for config in code.config_classes:
         node = code.folder.classes[config][1]
-        for function in (n for n in ast.walk(node) if isinstance(n, ast.FunctionDef)):
+        for function in every(node, ast.FunctionDef):
             if _is_false(defaults(function).get("use_cache")):
                 return True
-        for part in ast.walk(node):
+        for part in every(node, *ASSIGNMENTS, ast.keyword):
             for target, value in assignments(part):
                 own = is_self_attribute(target) and target.attr == "use_cache"
                 if (own or (isinstance(target, ast.Name) and target.id == "use_cache")) and _is_false(value):

@@ -21,6 +21,7 @@ from pinfold.audit.reachable import (
     string,
     word,
 )
+from pinfold.common.trees import below, every, walk
 from pinfold.folder.model_folder import Module, located
 
 # Parameters and buffers of torch's own modules.
@@ -101,7 +102,7 @@ class Initialisation:
         return any(
             isinstance(node, ast.Attribute) and node.attr in words
             for _, function in self.functions
-            for node in ast.walk(function)
+            for node in walk(function)
         )
 
     def fills(self, cls: str, name: str) -> bool:
@@ -148,17 +149,17 @@ def _reached(methods: dict[str, ast.FunctionDef], name: str) -> set[str]:
     while pending:
         if (each := pending.pop()) in methods and each not in reached:
             reached.add(each)
-            pending += [node.attr for node in ast.walk(methods[each]) if is_self_attribute(node)]
+            pending += [node.attr for node in walk(methods[each]) if is_self_attribute(node)]
     return reached
 
 
 def _not_stored(part: ast.stmt) -> Iterator[tuple[str, ast.AST]]:
     loops: dict[str, list[str]] = {}
-    for node in ast.walk(part):
+    for node in walk(part):
         if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
             literal = node.iter.elts if isinstance(node.iter, (ast.Tuple, ast.List)) else []
             loops[node.target.id] = [text for e in literal if (text := string(e)) is not None] or [""]
-    for node in ast.walk(part):
+    for node in walk(part):
         if isinstance(node, ast.Call) and call_name(node) == "register_buffer":
             keep = argument(node, 2, "persistent")
             if isinstance(keep, ast.Constant) and not keep.value and not is_none(argument(node, 1, "tensor")):
@@ -178,7 +179,7 @@ def _rotary(code: ReachableCode, cls: str, name: str) -> bool:
     if name not in ("inv_freq", "original_inv_freq") or "RotaryEmbedding" not in cls:
         return False
     node = code.folder.classes[cls][1]
-    words = {getattr(n, "attr", None) or string(n) for n in ast.walk(node)}
+    words = {getattr(n, "attr", None) or string(n) for n in walk(node)}
     own = [n for m in code.models if (n := code.folder.method(m, "_init_weights"))]
     passed_on = all(any(call_name(c) == "_init_weights" for c in calls(n[1])) for n in own)
     return "original_inv_freq" in words and passed_on
@@ -219,7 +220,7 @@ def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fi
 
 def _of_padding(node: ast.AST) -> bool:
     """module.weight.data[module.padding_idx].zero_(): it is nought already, as it gets no gradient."""
-    words = {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+    words = {n.attr for n in every(node, ast.Attribute)}
     return isinstance(node, ast.Call) and call_name(node) == "zero_" and "padding_idx" in words
 
 
@@ -257,7 +258,7 @@ def _writes(module: Module, function: ast.FunctionDef, code: ReachableCode, alia
         node, classes, guarded = stack.pop()
         guarded = guarded or guarded_after
         if isinstance(node, ast.If):
-            asks = any(GUARD in word(n) for n in ast.walk(node.test))
+            asks = any(GUARD in word(n) for n in walk(node.test))
             leaves = isinstance(node.body[-1], (ast.Return, ast.Continue))
             guarded_after = guarded_after or (asks and leaves)
             inside = _tested(node.test, known) or classes
@@ -278,7 +279,7 @@ def _writes(module: Module, function: ast.FunctionDef, code: ReachableCode, alia
                 yield _Write(aliases[node.target.id], classes, "place", node, module, guarded=guarded)
         if isinstance(node, ast.Call):
             yield from _called(node, module, classes, guarded, aliases)
-        stack += [(child, classes, guarded) for child in reversed(list(ast.iter_child_nodes(node)))]
+        stack += [(child, classes, guarded) for child in reversed(below(node))]
 
 
 def _assigned(target, value, node, module, classes, guarded, aliases) -> Iterator[_Write]:
@@ -357,7 +358,7 @@ def _names(node: ast.AST | None, aliases: dict[str, tuple[str, ...]]) -> tuple[s
 
 def _bind_loop(target: ast.expr, source: ast.expr, aliases: dict[str, tuple[str, ...]]) -> None:
     """Names that a loop over parameters, or over a tuple of tensors, gives to them."""
-    called = {call_name(n) for n in ast.walk(source) if isinstance(n, ast.Call)}
+    called = {call_name(n) for n in every(source, ast.Call)}
     targets = target.elts if isinstance(target, ast.Tuple) else [target]
     if called & {"parameters", "named_parameters"}:
         aliases.update({t.id: ("<parameter>",) for t in targets[-1:] if isinstance(t, ast.Name)})

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
+    ASSIGNMENTS,
     FUNCTIONS,
     ReachableCode,
     assignments,
@@ -17,6 +18,7 @@ from pinfold.audit.reachable import (
     own_nodes,
     string,
 )
+from pinfold.common.trees import below, every, walk
 from pinfold.folder.kinds import head, stock_kind
 from pinfold.folder.model_folder import Module
 from pinfold.folder.outputs import auto_of_outputs
@@ -194,7 +196,7 @@ def stored_names(names: list[str], file: str) -> Iterator[Finding]:
 
 def _registered(code: ReachableCode, cls: str) -> Iterator[tuple[str, ast.AST]]:
     yield from code.parameters.get(cls, {}).items()
-    for node in ast.walk(code.folder.classes[cls][1]):
+    for node in every(code.folder.classes[cls][1], *ASSIGNMENTS):
         for target, value in assignments(node):
             if is_self_attribute(target) and code.builds_module(value):
                 yield target.attr, node
@@ -209,7 +211,7 @@ def _is_old_weight_norm(module: Module, call: ast.Call) -> bool:
         return False
     if "parametrizations" in module.source or "remove_weight_norm" in module.source:
         return False
-    own = {node.name for node in ast.walk(module.tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    own = {node.name for node in every(module.tree, ast.FunctionDef, ast.ClassDef)}
     return path[0] not in own
 
 
@@ -243,7 +245,7 @@ def loss_arguments(code: ReachableCode) -> Iterator[Finding]:
 
 def _sets_false(code: ReachableCode, cls: str, name: str) -> bool:
     for owner in code.folder.lineage(cls):
-        for node in ast.walk(code.folder.classes[owner][1]):
+        for node in every(code.folder.classes[owner][1], *ASSIGNMENTS):
             for target, value in assignments(node):
                 if is_self_attribute(target) and target.attr == name and isinstance(value, ast.Constant):
                     return value.value is False
@@ -253,14 +255,14 @@ def _sets_false(code: ReachableCode, cls: str, name: str) -> bool:
 def _counts_items(code: ReachableCode, cls: str, forward: ast.AST, kwargs: str) -> bool:
     """Whether num_items_in_batch is read, or goes on to something that computes the loss."""
     for owner in code.folder.lineage(cls):
-        for node in ast.walk(code.folder.classes[owner][1]):
+        for node in walk(code.folder.classes[owner][1]):
             named = getattr(node, "id", None) or getattr(node, "arg", None) or string(node)
             if named == "num_items_in_batch":
                 return True
     for call in calls(forward):
         values = [*call.args, *(k.value for k in call.keywords)]
         passed = any(isinstance(v, ast.Name) and v.id == kwargs for v in values)
-        words = {n.id for v in values for n in ast.walk(v) if isinstance(n, ast.Name)}
+        words = {n.id for v in values for n in every(v, ast.Name)}
         words |= {k.arg for k in call.keywords if k.arg}
         if passed and (
             "loss" in call_name(call).lower()
@@ -356,8 +358,8 @@ def not_registered(code: ReachableCode) -> Iterator[Finding]:
     registered = {
         chain(node.func)[-2]
         for module in code.folder.modules.values()
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.Call) and chain(node.func)[-1:] == ["register_for_auto_class"]
+        for node in every(module.tree, ast.Call)
+        if chain(node.func)[-1:] == ["register_for_auto_class"]
     }
     lines: dict[str, tuple[str, str]] = {}  # class -> the file it is in, and the line that it needs
     for auto, entry in sorted(code.auto_map.items(), reverse=True):
@@ -397,7 +399,7 @@ def _calls_at_import(tree: ast.Module) -> Iterator[ast.Call]:
             continue
         if isinstance(node, ast.Call):
             yield node
-        if isinstance(node, ast.If) and any(string(n) == "__main__" for n in ast.walk(node.test)):
+        if isinstance(node, ast.If) and any(string(n) == "__main__" for n in walk(node.test)):
             stack.extend(reversed(node.orelse))
             continue
-        stack.extend(reversed(list(ast.iter_child_nodes(node))))
+        stack.extend(reversed(below(node)))

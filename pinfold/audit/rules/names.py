@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from pinfold.audit.finding import Finding
-from pinfold.audit.reachable import is_self_attribute, is_try
+from pinfold.audit.reachable import is_self_attribute, is_try, string
+from pinfold.common.trees import below, every, walk
 from pinfold.folder.model_folder import ModelFolder, Module
 from pinfold.folder.releases import (
     MEMBER,
@@ -25,6 +26,7 @@ from pinfold.folder.releases import (
 
 MISSING_IMPORT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 MISSING_ATTRIBUTE = {"AttributeError", "Exception", "BaseException"}
+LEAVES = (ast.Name, ast.Constant, ast.alias)  # take nothing, and have no parts
 CACHE = re.compile(r"past|cache", re.IGNORECASE)
 
 
@@ -63,20 +65,15 @@ class _Known:
     def __init__(self, folder: ModelFolder):
         self.names: set[str] = set()
         for module in folder.modules.values():
-            for node in ast.walk(module.tree):
-                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                    self.names.add(node.name)
-                elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-                    self.names.add(node.attr)
-                elif isinstance(node, ast.Call) and node.args:  # register_buffer("x", ...), setattr(self, "x", ...)
-                    words = [
-                        a.value for a in node.args[:2] if isinstance(a, ast.Constant) and isinstance(a.value, str)
-                    ]
-                    self.names.update(words)
-                elif isinstance(node, ast.ClassDef):
-                    for item in node.body:
-                        for target in getattr(item, "targets", [getattr(item, "target", None)]):
-                            self.names |= {target.id} if isinstance(target, ast.Name) else set()
+            functions = every(module.tree, ast.FunctionDef, ast.AsyncFunctionDef)
+            self.names.update(function.name for function in functions)
+            attributes = every(module.tree, ast.Attribute)
+            self.names.update(each.attr for each in attributes if isinstance(each.ctx, ast.Store))
+            for call in every(module.tree, ast.Call):  # register_buffer("x", ...), setattr(self, "x", ...)
+                self.names.update(word for argument in call.args[:2] if (word := string(argument)) is not None)
+            for cls in every(module.tree, ast.ClassDef):
+                targets = (t for s in cls.body for t in getattr(s, "targets", [getattr(s, "target", None)]))
+                self.names.update(target.id for target in targets if isinstance(target, ast.Name))
 
 
 @dataclass(frozen=True)
@@ -133,10 +130,11 @@ class _Uses:
             node, scope = pending.pop()
             loaded = isinstance(node, ast.Attribute)
             unguarded = scope.attributes if loaded else scope.imports
-            for place, name in self.taken(node, scope.cls):
-                having = _releases_with(place, name, loaded)
-                if lacking := tuple(r for r in RELEASES if r in unguarded and r not in having):
-                    yield getattr(node, "lineno", 0), place, name, lacking
+            if loaded or isinstance(node, (ast.Import, ast.ImportFrom)):
+                for place, name in self.taken(node, scope.cls):
+                    having = _releases_with(place, name, loaded)
+                    if lacking := tuple(r for r in RELEASES if r in unguarded and r not in having):
+                        yield getattr(node, "lineno", 0), place, name, lacking
             pending += self.parts(node, scope)
 
     def parts(self, node: ast.AST, scope: _Scope) -> list[tuple[ast.AST, _Scope]]:
@@ -153,7 +151,7 @@ class _Uses:
             scope = replace(scope, cls=self.models.get(node, ""))
         elif isinstance(node, ast.FunctionDef) and scope.cls and (called := self.called_in(node, scope.cls)):
             scope = scope.within(frozenset(called))
-        return [(child, scope) for child in ast.iter_child_nodes(node)]
+        return [(child, scope) for child in below(node) if not isinstance(child, LEAVES)]
 
     def called_in(self, method: ast.FunctionDef, cls: str) -> set[str]:
         """The releases whose base class has a method of this name, and so calls it; none where the folder calls it."""
@@ -163,7 +161,7 @@ class _Uses:
     @functools.cached_property
     def own_calls(self) -> set[str]:
         """Members of self that the file names."""
-        return {node.attr for node in ast.walk(self.module.tree) if is_self_attribute(node)}
+        return {node.attr for node in walk(self.module.tree) if is_self_attribute(node)}
 
     def parts_of_try(self, node: ast.Try, scope: _Scope) -> list[tuple[ast.AST, _Scope]]:
         """A handler of a failing import runs where the import fails, and the ``else`` everywhere else."""
@@ -241,9 +239,8 @@ class _Uses:
         """Names that the file asks for with hasattr or getattr: it knows that they may be missing."""
         return {
             node.args[1].value
-            for node in ast.walk(self.module.tree)
-            if isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
+            for node in every(self.module.tree, ast.Call)
+            if isinstance(node.func, ast.Name)
             and node.func.id in ("hasattr", "getattr")
             and len(node.args) >= 2
             and isinstance(node.args[1], ast.Constant)
@@ -289,7 +286,7 @@ def _ours(module: str | None) -> TypeGuard[str]:
 def _aliases(module: Module) -> dict[str, str]:
     """Names for modules of transformers in this file: name -> module."""
     aliases: dict[str, str] = {}
-    for node in ast.walk(module.tree):
+    for node in walk(module.tree):
         if isinstance(node, ast.Import):
             for alias in (a for a in node.names if _ours(a.name)):
                 aliases[alias.asname or "transformers"] = alias.name if alias.asname else "transformers"
@@ -307,7 +304,7 @@ def _is_type_checking(test: ast.expr) -> bool:
 def _asks(node: ast.AST, asked: set[str]) -> bool:
     """Whether a condition asks for the version, or for whether something is there."""
     node = getattr(node, "test", node)
-    for part in ast.walk(node):
+    for part in walk(node):
         word = part.id if isinstance(part, ast.Name) else getattr(part, "attr", "")
         if word in asked or "version" in word.lower() or word in ("hasattr", "find_spec"):
             return True

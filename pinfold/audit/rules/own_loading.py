@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.audit.reachable import ReachableCode, calls, chain
+from pinfold.common.trees import walk
 from pinfold.folder.model_folder import ModelFolder
 
 # Objects whose from_pretrained makes no model.
@@ -36,7 +37,7 @@ def loads_itself(folder: ModelFolder, cls: str) -> bool:
     if own is None:
         return False
     makes = any(isinstance(call.func, ast.Name) and call.func.id in ("cls", cls) for call in calls(own[1]))
-    for node in ast.walk(own[1]):  # super().from_pretrained, called or not
+    for node in walk(own[1]):  # super().from_pretrained, called or not
         if isinstance(node, ast.Attribute) and node.attr in ("from_pretrained", "_from_config"):
             owner = (chain(node.value) or [""])[-1]
             makes = makes and owner.endswith(NO_MODEL)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pinfold.audit.finding import Finding
 from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
+    ASSIGNMENTS,
     FUNCTIONS,
     ReachableCode,
     argument,
@@ -23,6 +24,7 @@ from pinfold.audit.reachable import (
     is_self_attribute,
     string,
 )
+from pinfold.common.trees import below, every, walk
 from pinfold.folder.model_folder import Module, located
 from pinfold.folder.releases import release_ranges
 
@@ -69,8 +71,8 @@ def _filled(code: ReachableCode) -> Iterator[Finding]:
 
 def _decisions(function: ast.AST) -> Iterator[tuple[ast.If | ast.IfExp, list]]:
     """Conditions on settings that are there, with what runs where they are."""
-    caught = {id(n) for t in ast.walk(function) if isinstance(t, ast.Try) and t.handlers for n in ast.walk(t)}
-    for node in ast.walk(function):
+    caught = {id(n) for t in every(function, ast.Try) if t.handlers for n in walk(t)}
+    for node in walk(function):
         if id(node) in caught:
             continue
         if isinstance(node, (ast.If, ast.IfExp)) and (holds := _asks_for_settings(node.test, function)):
@@ -108,7 +110,7 @@ def _is_settings(node: ast.AST, function: ast.AST) -> bool:
     return isinstance(node, ast.Name) and any(
         isinstance(target, ast.Name) and target.id == node.id and not isinstance(value, ast.Name)
         and value is not None and _is_settings(value, function)
-        for each in ast.walk(function)
+        for each in every(function, *ASSIGNMENTS)
         for target, value in assignments(each)
     )  # fmt: skip
 
@@ -136,7 +138,7 @@ def _looks_inside(test: ast.expr) -> bool:
     return any(
         (isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)))
         or (isinstance(node, ast.Call) and call_name(node) == "get")
-        for node in ast.walk(test)
+        for node in walk(test)
     )
 
 
@@ -153,7 +155,7 @@ def _keys_read(nodes: list, function: ast.AST) -> Iterator[tuple[str, ast.Subscr
             key = string(node.slice)
             if key and _is_settings(node.value, function):
                 yield key, node
-        pending += ast.iter_child_nodes(node)
+        pending += below(node)
 
 
 def _older_key(code: ReachableCode) -> Iterator[Finding]:
@@ -210,7 +212,10 @@ def _leaves_none(code: ReachableCode, cls: str) -> bool:
     if any(where > line for where in _sets(init[1], NAMES)):
         return False
     bound = {
-        target.id for node in ast.walk(init[1]) for target, _ in assignments(node) if isinstance(target, ast.Name)
+        target.id
+        for node in every(init[1], *ASSIGNMENTS)
+        for target, _ in assignments(node)
+        if isinstance(target, ast.Name)
     }
     return any(
         is_self_attribute(target)
@@ -218,7 +223,7 @@ def _leaves_none(code: ReachableCode, cls: str) -> bool:
         and isinstance(value, ast.Name)
         and is_none(given.get(value.id))
         and value.id not in bound
-        for node in ast.walk(init[1])
+        for node in every(init[1], *ASSIGNMENTS)
         for target, value in assignments(node)
     )
 
@@ -237,7 +242,7 @@ def _sets(init: ast.FunctionDef, names: tuple[str, ...]) -> list[int]:
     """The lines in which self.NAME is set."""
     return [
         located(target).lineno
-        for node in ast.walk(init)
+        for node in every(init, *ASSIGNMENTS)
         for target, _ in assignments(node)
         if is_self_attribute(target) and target.attr in names
     ]

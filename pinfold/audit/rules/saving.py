@@ -5,8 +5,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pinfold.audit.finding import Finding
-from pinfold.audit.reachable import ReachableCode, assignments, call_name, chain, is_self_attribute, string
+from pinfold.audit.reachable import (
+    ASSIGNMENTS,
+    ReachableCode,
+    assignments,
+    call_name,
+    chain,
+    is_self_attribute,
+    string,
+)
 from pinfold.audit.rules.model import has_weights
+from pinfold.common.trees import every, walk
 
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 TENSORS = ("weight", "bias", "data")
@@ -38,7 +47,7 @@ def _declared(code: ReachableCode) -> set[str]:
     names: set[str] = set()
     for cls in code.models:
         value = code.folder.attribute(cls, "_tied_weights_keys")
-        for node in ast.walk(value) if value is not None else ():
+        for node in walk(value) if value is not None else ():
             names |= set((string(node) or "").replace("\\", "").split("."))
     return names
 
@@ -62,7 +71,7 @@ class _Places:
                 for target in statement.targets:
                     self.forget(_name(target))
             elif not isinstance(statement, (ast.Assign, ast.AnnAssign)):
-                for node in ast.walk(statement):  # what a loop or a branch may put elsewhere is not known
+                for node in walk(statement):  # what a loop or a branch may put elsewhere is not known
                     if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, (ast.Store, ast.Del)):
                         self.forget(_name(node))
             for target, value in assignments(statement):
@@ -96,7 +105,7 @@ class _Places:
         made = any(
             is_self_attribute(target) and target.attr == path[-1] and self.code.builds_module(part)
             for cls in self.code.torch_modules
-            for node in ast.walk(self.code.folder.classes[cls][1])
+            for node in every(self.code.folder.classes[cls][1], *ASSIGNMENTS)
             for target, part in assignments(node)
         )
         return self.held.setdefault(".".join(path), self.new()) if made else None
@@ -132,7 +141,7 @@ def holds_weights(code: ReachableCode, call: ast.Call, depth: int = 0) -> bool:
     for owner in owners:
         if code.parameters.get(owner):
             return True
-        for node in ast.walk(code.folder.classes[owner][1]):
+        for node in walk(code.folder.classes[owner][1]):
             if isinstance(node, ast.Call) and code.builds_module(node) and holds_weights(code, node, depth + 1):
                 return True
     return False
@@ -151,7 +160,7 @@ def _parts(call: ast.Call) -> list[ast.expr]:
             once = isinstance(times, ast.Constant) and times.value in (0, 1)
             parts += [each for each in getattr(many, "elts", ()) for _ in range(1 if once else 2)]
         elif isinstance(value, (ast.ListComp, ast.GeneratorExp)):
-            own = {n.id for g in value.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
+            own = {n.id for g in value.generators for n in every(g.target, ast.Name)}
             if isinstance(value.elt, ast.Name) and value.elt.id not in own:
                 parts += [value.elt, value.elt]
         else:

@@ -9,6 +9,7 @@ from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import ReachableCode, string
 from pinfold.common.errors import printable
 from pinfold.common.safetensors import DTYPES, Tensor
+from pinfold.common.trees import walk
 from pinfold.folder import releases
 from pinfold.folder.declared import PARTS, PROCESSOR, is_declared, settings_file
 from pinfold.folder.model_folder import ModelFolder
@@ -97,7 +98,7 @@ def _why(place: object, folder: ModelFolder | None) -> str | None:
 def _defines(folder: ModelFolder, module: str, cls: str) -> bool:
     """Whether the class is somewhere in the file, inside of something else too."""
     tree = folder.modules[module].tree
-    return any(isinstance(n, ast.ClassDef) and n.name == cls for n in ast.walk(tree))
+    return any(isinstance(n, ast.ClassDef) and n.name == cls for n in walk(tree))
 
 
 def _nested(place: object, folder: ModelFolder | None) -> Finding | None:

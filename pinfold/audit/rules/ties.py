@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
+    ASSIGNMENTS,
     ReachableCode,
     argument,
     assignments,
@@ -18,6 +19,7 @@ from pinfold.audit.reachable import (
     string,
 )
 from pinfold.audit.rules.model import has_weights
+from pinfold.common.trees import every
 from pinfold.folder.releases import release_ranges
 
 _TIE_BY_HAND = ("get_output_embeddings", "tie_weights", "_tie_weights")
@@ -28,7 +30,7 @@ def tied_keys(code: ReachableCode) -> Iterator[Finding]:
     for cls in code.classes:
         if code.folder.kind(cls) != "model":
             continue
-        for node in ast.walk(code.folder.classes[cls][1]):
+        for node in every(code.folder.classes[cls][1], *ASSIGNMENTS):
             for target, value in assignments(node):
                 named = chain(target)[-1:] == ["_tied_weights_keys"] and not isinstance(target, ast.Subscript)
                 if named and (kind := _not_a_dict(code, cls, value)):
@@ -153,7 +155,7 @@ def head_by_name(code: ReachableCode) -> Iterator[Finding]:
 def _assigned_modules(code: ReachableCode, cls: str) -> Iterator[tuple[str, ast.AST]]:
     """(attribute, where) of what a class and its bases make: self.lm_head = nn.Linear(...)."""
     for owner in code.folder.lineage(cls):
-        for node in ast.walk(code.folder.classes[owner][1]):
+        for node in every(code.folder.classes[owner][1], *ASSIGNMENTS):
             for target, value in assignments(node):
                 path = chain(target)
                 if len(path) == 2 and path[0] == "self" and isinstance(value, ast.Call):
@@ -209,7 +211,7 @@ def parts_that_tie(code: ReachableCode) -> Iterator[Finding]:
 def _tying_parts(code: ReachableCode, cls: str) -> Iterator[tuple[ast.AST, str, str, str]]:
     """Of each part that only its own class ties: where it is made, its attribute, its class, the tied weight."""
     for owner in code.folder.lineage(cls):
-        for node in ast.walk(code.folder.classes[owner][1]):
+        for node in every(code.folder.classes[owner][1], *ASSIGNMENTS):
             for target, value in assignments(node):
                 path, part = chain(target), call_name(value) if isinstance(value, ast.Call) else ""
                 if len(path) != 2 or path[0] != "self" or part == cls or part not in code.folder.classes:
@@ -239,7 +241,7 @@ def ties(code: ReachableCode) -> bool | None:
         if code.folder.is_stock(cls):
             return True
         node = code.folder.classes[cls][1]
-        for inner in ast.walk(node):
+        for inner in every(node, *ASSIGNMENTS, ast.Call, ast.Dict):
             for target, value in assignments(inner):
                 named = chain(target)[-1:] == ["tie_word_embeddings"]
                 if named or (isinstance(target, ast.Subscript) and string(target.slice) == "tie_word_embeddings"):

@@ -49,6 +49,7 @@ from pinfold.audit.security.values import (
     union,
     with_unknown,
 )
+from pinfold.common.trees import below, walk
 
 PLACE = re.compile(r"path|dir|folder|file|out|save|root|dest|place")  # of parameters that are places
 PLACEHOLDER = "1"  # for a part of a text that is not known, such as the number of a process
@@ -94,10 +95,10 @@ class Expressions(State):
 
     def evaluate_parts(self, node: ast.AST, scope: Scope) -> None:
         """Evaluate every expression in a node."""
-        for child in ast.iter_child_nodes(node):
+        for child in below(node):
             if isinstance(child, ast.expr):
                 self.evaluate(child, scope)
-            elif not isinstance(child, (ast.expr_context, ast.operator)):
+            else:
                 self.evaluate_parts(child, scope)
 
     def of_Constant(self, node: ast.Constant, scope: Scope, use: str) -> Values:
@@ -463,9 +464,9 @@ class Expressions(State):
                 tree = ast.parse(node.value.strip(), mode="eval").body
             except (SyntaxError, ValueError, RecursionError, MemoryError):
                 return
-            for inner in ast.walk(tree):
+            for inner in walk(tree):
                 if isinstance(inner, ast.Call):
-                    for part in ast.walk(inner):
+                    for part in walk(inner):
                         if isinstance(part, ast.expr):  # contexts are shared between all trees
                             part.lineno = node.lineno
                     self.evaluate(inner, scope)

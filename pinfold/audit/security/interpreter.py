@@ -18,6 +18,7 @@ from pinfold.audit.security.rules.own_name import binds_own_name
 from pinfold.audit.security.state import LONGEST_LINEAGE, STEPS, FunctionNode, Scope
 from pinfold.audit.security.tables.names import WATCHED_MODULES, canonical, judge
 from pinfold.audit.security.values import Call, Instance, Own, Ref, Values, imported_paths, printable_excerpt, union
+from pinfold.common.trees import below
 from pinfold.folder.model_folder import Module
 
 READINGS = 4
@@ -189,12 +190,12 @@ class Interpreter(Expressions):
 
     def read_parts(self, node: ast.AST, scope: Scope) -> None:
         """Every expression and statement in a statement."""
-        for child in ast.iter_child_nodes(node):
+        for child in below(node):
             if isinstance(child, ast.expr):
                 self.evaluate(child, scope)
             elif isinstance(child, ast.stmt):
                 self.read_statements([child], scope)
-            elif not isinstance(child, (ast.expr_context, ast.operator)):
+            else:
                 if isinstance(child, ast.ExceptHandler) and child.name:
                     self.bind_name(child.name, (), scope)
                 self.read_parts(child, scope)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 
 from pinfold.audit.security.state import FUNCTIONS
+from pinfold.common.trees import below
 from pinfold.folder.model_folder import Module
 
 # Methods beside the dunders that libraries call by themselves when a model, tokenizer or processor loads or works.
@@ -66,7 +67,7 @@ class Reached:
         stack: list[tuple[ast.AST, str, ast.AST | None]] = [(tree, cls, function)]
         while stack:
             node, owner, outer = stack.pop()
-            for child in ast.iter_child_nodes(node):
+            for child in below(node):
                 inner_class, inner = owner, outer
                 if isinstance(child, ast.ClassDef):
                     inner_class, inner = child.name, outer
@@ -95,7 +96,7 @@ class Reached:
         origin = self.origin[function]
         for other in self.calls.get(function, ()):
             self._reach(other, origin)
-        stack = list(ast.iter_child_nodes(function))
+        stack = list(below(function))
         while stack:
             node = stack.pop()
             if isinstance(node, FUNCTIONS):  # what is in it is followed from there
@@ -104,7 +105,7 @@ class Reached:
             name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
             for other in self.named.pop(name, ()) if name else ():
                 self._reach(other, origin)
-            stack += ast.iter_child_nodes(node)
+            stack += below(node)
 
     def words(self, function: ast.AST | None) -> str:
         """How a finding in a function is reached, for its sentence; "" where that is plain or not known."""

@@ -147,7 +147,7 @@ def _source_findings(module: Module) -> Iterator[Finding]:
         number = source.count("\n", 0, match.start()) + 1
         words = f"U+{ord(match[0]):04X} makes text look different from what Python reads."
         yield _hidden(module, number, words)
-    if len(source) > MOST_SOURCE:
+    if len(source) > MOST_SOURCE or not any(map(_looks_like_ascii, set(source))):
         return
     try:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -158,6 +158,14 @@ def _source_findings(module: Module) -> Iterator[Finding]:
                     yield _hidden(module, token.start[0], words)
     except (tokenize.TokenError, SyntaxError, RecursionError):
         return
+
+
+def _looks_like_ascii(letter: str) -> bool:
+    """Whether a letter of another alphabet is one of ASCII's to Python."""
+    if letter.isascii():
+        return False
+    plain = unicodedata.normalize("NFKC", letter)
+    return plain.isascii() and f"_{plain}".isidentifier()
 
 
 def _encoding(name: str) -> str:

@@ -2,6 +2,8 @@
 
 import ast
 
+from pinfold.common.trees import walk
+
 LOOKS = frozenset(("getattr", "hasattr"))
 NAME = "__name__"
 
@@ -13,7 +15,7 @@ def binds_own_name(tree: ast.Module) -> bool:
     """
     looked_at: set[ast.AST] = set()
     texts: list[ast.AST] = []
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in LOOKS:
             looked_at.update(node.args[1:2])
         elif isinstance(node, ast.Constant) and node.value in (NAME, NAME.encode()):
