@@ -5,7 +5,8 @@ How it works:
   than compute. Nothing of it is imported or executed, and of weights only the headers are downloaded.
 - With --run it is loaded in several transformers releases, in a sandbox, after its audit was shown.
 - With --suite every model class gets the checks that transformers runs on its own models, sandboxed and made small.
-- With --fix automatic fixes are shown as a diff, and written after a question.
+- With --fix automatic fixes are shown as a diff, and written after a question; with --run too, only where no release
+  does worse with them.
 - Exit code 0: no error found. 1: errors found. 2: it cannot be checked.
 
 Example: pinfold check some-org/some-model@main --run
@@ -16,22 +17,19 @@ import contextlib
 import functools
 import json
 import re
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pinfold.audit import fix
 from pinfold.audit.examine import Report, examine
 from pinfold.audit.finding import errors
-from pinfold.audit.second_audit import not_worse
 from pinfold.cli import compat
+from pinfold.cli.fix import fix_folder
 from pinfold.common.errors import UserError, printable
 from pinfold.common.files import check_output
 from pinfold.fence import process as fence
 from pinfold.fence.overlays import NEWEST
-from pinfold.folder.contents import check_files
 from pinfold.folder.model_folder import read_modules
 from pinfold.folder.releases import lowest_version
 from pinfold.remote.client import patience
@@ -173,32 +171,14 @@ def _run(report, target, source, versions, checkpoint, endpoint, work, show) -> 
         return matrix.measure(loaded, chosen, work, show=lambda row: show(matrix.progress(row)))
 
 
-def fix_folder(target: str, yes: bool) -> int:
-    """Show automatic fixes, and write them after a question. Exit code 1 when nothing was written."""
-    directory = Path(target)
-    if not directory.is_dir():
-        raise UserError(f"--fix needs a local folder; {target} is not one. Download it first")
-    check_files(directory)
-    folder = read_modules(directory)
-    fixes, left = not_worse(directory, fix.fixes(directory, folder))
-    for line in [*fix.unfixed(folder), *left]:
-        print(printable(line))
-    if not fixes:
-        print("nothing to fix automatically")
-        return 0
-    print(printable(fix.diff(fixes)))
-    codes = ", ".join(sorted({code for each in fixes for code in each.codes}))
-    question = f"write these changes to {len(fixes)} file{'s' * (len(fixes) > 1)} ({codes})?"
-    if not yes:
-        if not sys.stdin.isatty():
-            print(f"nothing was written; to write it: pinfold check {target} --fix --yes")
-            return 1
-        if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
-            print("nothing was written")
-            return 1
-    fix.apply(fixes)
-    print(f"written: {', '.join(each.file for each in fixes)} ({codes})")
-    return 0
+def _rows_of(args: argparse.Namespace, directory: Path) -> list[matrix.Row]:
+    """What a folder gives in the releases that were asked for."""
+    with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary:
+        say = functools.partial(print, flush=True)
+        report = examine(directory, str(directory))
+        return _run(
+            report, str(directory), directory, args.versions, args.checkpoint, args.endpoint, Path(temporary), say
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -230,8 +210,10 @@ def main(args: argparse.Namespace) -> int:
         check_output("--json", args.json)
     if args.target is None:
         raise UserError("name what to check: a folder, or a repository as owner/name[@revision]")
-    if args.fix and fix_folder(args.target, args.yes) and not args.yes:
-        return 1
+    if args.fix:
+        measure = functools.partial(_rows_of, args) if args.run else None
+        if fix_folder(args.target, args.yes, measure) and not args.yes:
+            return 1
     say = functools.partial(print, flush=True)
     outcome = check(
         args.target,

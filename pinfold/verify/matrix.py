@@ -37,6 +37,10 @@ CHECKS = {
 }
 
 
+class Unbuilt(UserError):
+    """No release can build the model; in the words of the newest."""
+
+
 @dataclass(frozen=True)
 class Row:
     """What one release gave.
@@ -166,7 +170,7 @@ def measure(
         except UserError as error:
             problem = problem or error
     else:
-        raise problem
+        raise Unbuilt(str(problem)) from problem
     loading = functools.partial(target.loading, expected=expected, work=work)
     size = sum(path.stat().st_size for path in target.staged.weights)
     return run_matrix(versions, loading, size, expected.request["threads"], show)
