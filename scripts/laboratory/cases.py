@@ -87,6 +87,7 @@ CACHE_OF = "        cache = past_key_values if cache is None else cache\n"
 TIED_SETTINGS = {"tie_word_embeddings": True}
 
 CASES: dict[str, Case] = {}
+OF_FIXES: dict[str, Case] = {}  # further ones that only fixed.py loads
 
 
 def _case(name: str, *fault: Edit, **rest) -> None:
@@ -431,7 +432,8 @@ ROTARY_RIGHT = (
     (M, SUM, f"self.rotary({SUM})"),
     (M, INIT_END, INIT_END + TABLES_FILLED),
 )
-_case("P12.rotary_tables", (M, TABLES_FILLED, ""), right=ROTARY_RIGHT)
+# The harm is that of P12.buffer; it is the fix that has more to do.
+OF_FIXES["P12.rotary_tables"] = Case(((M, TABLES_FILLED, ""),), right=ROTARY_RIGHT)
 SCALED_ROTARY = """class ScaledRotary(Rotary):
     def __init__(self, dim, factor, longest=16):
         self.factor = factor
@@ -445,9 +447,8 @@ SCALED_ROTARY = """class ScaledRotary(Rotary):
 
 """
 SCALED_FILLED = TABLES_FILLED.replace("Rotary(module.dim,", "ScaledRotary(module.dim, module.factor,")
-_case(
-    "P12.rotary_tables_of_heir",
-    (M, SCALED_FILLED, ""),
+OF_FIXES["P12.rotary_tables_of_heir"] = Case(
+    ((M, SCALED_FILLED, ""),),
     right=(
         *ROTARY_RIGHT[:1],
         (M, "class Mix(nn.Module):\n", f"{SCALED_ROTARY}class Mix(nn.Module):\n"),

@@ -9,7 +9,8 @@ How it works:
   left out.
 - The fixed folder is loaded in every release with the weights of the faulty one, and held against the right folder,
   whose numbers are the same in all releases and are measured in the newest alone.
-- What the faulty folder does is in pinfold/audit/ranges.json. A fixed one is worse where a stage fails that did not.
+- What the faulty folder does is in pinfold/audit/ranges.json; those that have no part in it are loaded too. A fixed
+  one is worse where a stage fails that did not.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import run
-from cases import CASES
+from cases import CASES, OF_FIXES
 
 from pinfold.audit import ranges
 from pinfold.audit.fixes import files, fix
@@ -32,6 +33,7 @@ from pinfold.audit.second_audit import not_worse
 from pinfold.folder.model_folder import read_modules
 from pinfold.folder.releases import every_minor, release_ranges
 
+EVERY = {**CASES, **OF_FIXES}
 FIXED = "fixed"
 ASKED_ALONE = ("load", "direct", "settings")  # stages that are there whatever another one gives
 
@@ -65,13 +67,13 @@ class Result:
 def main() -> int:
     """Fix and load; 1 where a fixed folder is worse somewhere."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--case", nargs="+", choices=CASES, help="only these")
+    parser.add_argument("--case", nargs="+", choices=EVERY, help="only these")
     parser.add_argument("--release", nargs="+", help="only these releases")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="releases at the same time")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="laboratory-") as temporary:
         work = Path(temporary)
-        results = list(measure(options.case or list(CASES), options.release or every_minor(), work, options.jobs))
+        results = list(measure(options.case or list(EVERY), options.release or every_minor(), work, options.jobs))
     print("\n".join(map(str, results)))
     harmed = sum(bool(result.harmed) for result in results)
     whole = sum(bool(result.harmed) and set(result.harmed) <= set(result.right) for result in results)
@@ -87,19 +89,18 @@ def measure(names: list[str], releases: list[str], work: Path, jobs: int) -> Ite
     """What the fixed folders of these cases give; those without a fix are left out."""
     codes = {name: done for name in names if (done := write_fixed(name, work))}
     fixed = {f"{name} {FIXED}": run.folders(name, work)[run.FAULTY].with_name(stem(name)) for name in codes}
+    faulty = {f"{name} {run.FAULTY}": run.folders(name, work)[run.FAULTY] for name in codes if name in OF_FIXES}
     right = {f"{name} {run.RIGHT}": run.folders(name, work)[run.RIGHT] for name in codes}
     expected = run.in_release(every_minor()[-1], right, work) if right else {}
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        inside = pool.map(functools.partial(run.in_release, folders=fixed, work=work), releases)
+        inside = pool.map(functools.partial(run.in_release, folders={**fixed, **faulty}, work=work), releases)
         given = dict(zip(releases, inside, strict=True))
     for name in codes:
-        pairs = {
-            release: {f"{name} {run.RIGHT}": expected[f"{name} {run.RIGHT}"], f"{name} {run.FAULTY}": each}
-            for release in releases
-            if (each := given[release][f"{name} {FIXED}"])
-        }
-        failing = {release: dict(_failing(name, pairs[release])) for release in releases}
-        before = {release: _failing_before(name, release) for release in releases}
+        failing = {r: dict(_failing(name, expected, given[r][f"{name} {FIXED}"])) for r in releases}
+        if name in OF_FIXES:
+            before = {r: set(dict(_failing(name, expected, given[r][f"{name} {run.FAULTY}"]))) for r in releases}
+        else:
+            before = {release: _failing_before(name, release) for release in releases}
         worse = {release: words for release in releases if (words := _worse(failing[release], before[release]))}
         good = tuple(release for release in releases if not failing[release])
         yield Result(name, codes[name], good, worse, tuple(release for release in releases if before[release]))
@@ -112,7 +113,7 @@ def stem(name: str) -> str:
 
 def write_fixed(name: str, work: Path) -> tuple[str, ...]:
     """The folders of a case and a fixed copy of the faulty one; the codes of the fixes."""
-    run.write_folders(name, CASES[name], work)
+    run.write_folders(name, EVERY[name], work)
     faulty = run.folders(name, work)[run.FAULTY]
     copy = faulty.with_name(stem(name))
     shutil.copytree(faulty, copy)
@@ -121,10 +122,11 @@ def write_fixed(name: str, work: Path) -> tuple[str, ...]:
     return tuple(sorted({code for each in changes for code in each.codes}))
 
 
-def _failing(name: str, results: dict[str, dict[str, str]]) -> Iterator[tuple[str, str]]:
+def _failing(name: str, expected: dict[str, dict[str, str]], gives: dict[str, str]) -> Iterator[tuple[str, str]]:
     """The stages at which a folder is not as the right one is, and what it gives there."""
+    right, other = f"{name} {run.RIGHT}", f"{name} {run.FAULTY}"
     for stage in run.STAGES:
-        if words := run.outcome(stage, name, results):
+        if words := run.outcome(stage, name, {right: expected[right], other: gives}):
             yield stage, f"{stage}: {words}"
 
 

@@ -23,13 +23,13 @@ NO_FIX = ("P12.parameter_if", "P12.registered_in_forward", "P14.own_from_pretrai
 NO_FIX += ("P15.no_default", "P15.raises_without_arguments", "P15.layers_never_set")
 NO_FIX += ("P15.never_set:constructor", "P15.never_set:forward")
 RULES = ("P12", "P13", "P14", "P15")
-WITH_FIX = [name for name in cases.CASES if name.startswith(RULES) and name not in NO_FIX]
+WITH_FIX = [name for name in fixed.EVERY if name.startswith(RULES) and name not in NO_FIX]
 
 
 @pytest.mark.parametrize("name", WITH_FIX)
 def test_the_finding_of_a_faulty_folder_goes_with_its_fix(name, tmp_path):
     paths = run.folders(name, tmp_path)
-    run.write_sources(name, cases.CASES[name], paths)
+    run.write_sources(name, fixed.EVERY[name], paths)
     folder, rule = paths[run.FAULTY], name.split(".")[0]
     assert rule in {finding.code for finding in examine(folder, name).findings}
     found = fix.propose(folder, read_modules(folder))
