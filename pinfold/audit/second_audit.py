@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pinfold.audit import ranges
 from pinfold.audit.examine import examine, harm_of
-from pinfold.audit.fix import Fix
+from pinfold.audit.fixes.files import Fix
 from pinfold.common.files import link_or_copy
 from pinfold.folder.releases import every_minor
 

@@ -5,7 +5,8 @@ How it works:
   than compute. Nothing of it is imported or executed, and of weights only the headers are downloaded.
 - With --run it is loaded in several transformers releases, in a sandbox, after its audit was shown.
 - With --suite every model class gets the checks that transformers runs on its own models, sandboxed and made small.
-- With --fix automatic fixes are shown as a diff, and written after a question.
+- With --fix automatic fixes are shown as a diff, and written after a question; with --run too, only where no release
+  does worse with them.
 - Exit code 0: no error found. 1: errors found. 2: it cannot be checked.
 
 Example: pinfold check some-org/some-model@main --run
@@ -16,31 +17,16 @@ import contextlib
 import functools
 import json
 import re
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pinfold.audit import fix
 from pinfold.audit.examine import Report, examine
 from pinfold.audit.finding import errors
-from pinfold.audit.second_audit import not_worse
-from pinfold.cli import compat
 from pinfold.common.errors import UserError, printable
 from pinfold.common.files import check_output
-from pinfold.fence import process as fence
-from pinfold.fence.overlays import NEWEST
-from pinfold.folder.contents import check_files
-from pinfold.folder.model_folder import read_modules
-from pinfold.folder.releases import lowest_version
-from pinfold.remote.client import patience
 from pinfold.remote.destination import EMBEDDED
-from pinfold.remote.revision import open_revision
-from pinfold.remote.snapshot import outline
-from pinfold.staging.stage import stage
-from pinfold.verify import matrix, pickled, verify
-from pinfold.verify import suite as check_suite
 
 
 @dataclass
@@ -48,14 +34,16 @@ class Outcome:
     """What reading a target has shown, and what running it has, as far as that was wanted."""
 
     report: Report
-    rows: list[matrix.Row] = field(default_factory=list)
-    suite: list[check_suite.Result] = field(default_factory=list)
+    rows: list = field(default_factory=list)  # of verify.matrix.Row
+    suite: list = field(default_factory=list)  # of verify.suite.Result
 
     def summary(self) -> str:
         """One paragraph that a user can act on."""
         parts = [self.report.summary()]
-        parts += [f"measured: {matrix.summary(self.rows)}"] if self.rows else []
-        parts += [f"suite: {check_suite.summary(self.suite)}"] if self.suite else []
+        if self.rows:
+            parts.append(f"measured: {_of_runs().matrix.summary(self.rows)}")
+        if self.suite:
+            parts.append(f"suite: {_of_runs().check_suite.summary(self.suite)}")
         return "; ".join(parts)
 
     def as_dict(self) -> dict:
@@ -75,9 +63,16 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         """1 where there is an error, where a check of the suite fails, or where releases fail or differ."""
-        suite_failed = any(result.state == check_suite.FAILED for result in self.suite)
-        releases_fail = bool(self.rows) and not matrix.agree(self.rows)
+        suite_failed = bool(self.suite) and _of_runs().suite_failed(self.suite)
+        releases_fail = bool(self.rows) and not _of_runs().matrix.agree(self.rows)
         return int(suite_failed or releases_fail or bool(errors(self.report.findings)))
+
+
+def _of_runs():
+    """The module that runs code: importing it takes longer than reading a folder, which needs none of it."""
+    from pinfold.cli import check_run
+
+    return check_run
 
 
 def check(
@@ -104,7 +99,7 @@ def check(
     if not target.strip():  # a script's empty variable would otherwise check the current directory
         raise UserError("an empty name; give a directory, or a repository as owner/name[@revision]")
     if versions:
-        matrix.choose(versions)  # a mistake is said before anything is downloaded
+        _of_runs().matrix.choose(versions)  # a mistake is said before anything is downloaded
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary, contextlib.ExitStack() as stack:
         work = Path(temporary)
         local = Path(target).is_dir()
@@ -113,6 +108,10 @@ def check(
         if local:
             report = examine(code := Path(target), target)
         elif re.fullmatch(r"[\w.-]+/[\w.-]+(@[^@\s]+)?", target, re.ASCII):
+            from pinfold.remote.client import patience  # a folder of this machine is read without a client
+            from pinfold.remote.revision import open_revision
+            from pinfold.remote.snapshot import outline
+
             stack.enter_context(patience(progress=False))
             remote, sha = stack.enter_context(open_revision(target, endpoint))
             show(f"reading {remote.repo} at {sha} on {remote.destination.endpoint}")
@@ -125,88 +124,12 @@ def check(
             show(printable(line).replace("\n", " "))
         outcome = Outcome(report)
         if suite:
-            outcome.suite = _suite(report, target, code, versions, show)
+            outcome.suite = _of_runs().run_suite(report, target, code, versions, show)
         if run:
             source = Path(target) if local else None
-            outcome.rows = _run(report, target, source, versions, checkpoint, endpoint, work, show)
+            run_releases = _of_runs().run_releases
+            outcome.rows = run_releases(report, target, source, versions, checkpoint, endpoint, work, show)
         return outcome
-
-
-def _suite(report, target, directory, versions, show) -> list[check_suite.Result]:
-    """Check its classes, now that its audit was shown."""
-    if not report.runnable:
-        raise UserError(
-            f"{target} has no code of its own to check; drop --suite, or name the repository with the code"
-        )
-    _may_run(report, target, show)
-    folder = read_modules(directory)
-    chosen, _ = matrix.choose(versions or [NEWEST], lowest_version(folder))
-    return check_suite.run(folder, chosen, show)
-
-
-def _may_run(report, target, show) -> None:
-    """
-    Raises:
-        UserError: its code is dangerous, and this machine cannot sandbox it.
-    """
-    dangerous = (finding.code for finding in errors(report.findings) if finding.code.startswith("S"))
-    show(f"  running its code, {fence.permit(target, next(dangerous, None)).describe()}")
-
-
-def _run(report, target, source, versions, checkpoint, endpoint, work, show) -> list[matrix.Row]:
-    """Load it, now that its audit was shown."""
-    if not report.runnable and not report.foreign_code:
-        raise UserError(f"{target} has no code to run; drop --run")
-    _may_run(report, target, show)
-    if source and not checkpoint and not (any(source.glob("*.safetensors")) or any(source.glob("*.bin"))):
-        raise UserError(f"{target} holds no weights to run it with; name some with --checkpoint DIR")
-    if source and pickled.pickles(checkpoint or source):
-        show("  its weights are a pickle; it is read as tensors alone, through a copy that holds safetensors")
-
-    def releases(lowest: str) -> list[str]:
-        return (matrix.choose(versions, lowest) if versions else matrix.at_hand(lowest, show))[0]
-
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(patience(progress=True))
-        try:
-            if source and checkpoint:
-                (work / "staged").mkdir()
-                staged = stage(read_modules(source), pickled.readable(checkpoint, work), work / "staged")
-                loaded = matrix.Target(target, staged, functools.partial(verify.staged_load, staged))
-            else:
-                loaded = stack.enter_context(compat.open_target(target, endpoint, work))
-        except pickled.Unreadable as error:  # transformers reads it in the same way, and fails in every release
-            return matrix.failing(releases(lowest_version(read_modules(error.directory))), error, show)
-        chosen = releases(lowest_version(loaded.staged.folder))
-        return matrix.measure(loaded, chosen, work, show=lambda row: show(matrix.progress(row)))
-
-
-def fix_folder(target: str, yes: bool) -> int:
-    """Show automatic fixes, and write them after a question. Exit code 1 when nothing was written."""
-    directory = Path(target)
-    if not directory.is_dir():
-        raise UserError(f"--fix needs a local folder; {target} is not one. Download it first")
-    check_files(directory)
-    folder = read_modules(directory)
-    fixes, left = not_worse(directory, fix.fixes(directory, folder))
-    for line in [*fix.unfixed(folder), *left]:
-        print(printable(line))
-    if not fixes:
-        print("nothing to fix automatically")
-        return 0
-    print(printable(fix.diff(fixes)))
-    codes = ", ".join(sorted({code for each in fixes for code in each.codes}))
-    question = f"write these changes to {len(fixes)} file{'s' * (len(fixes) > 1)} ({codes})?"
-    if not yes:
-        if not sys.stdin.isatty():
-            print(f"nothing was written; to write it: pinfold check {target} --fix --yes")
-            return 1
-        if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
-            print("nothing was written")
-            return 1
-    fix.apply(fixes)
-    print(f"written: {', '.join(each.file for each in fixes)} ({codes})")
-    return 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -232,14 +155,18 @@ def main(args: argparse.Namespace) -> int:
             listed = " or ".join(f"--{need}" for need in needs)
             raise UserError(f"--{option} needs {listed}; add {listed}, or drop --{option}")
     if args.list:
-        print("\n".join(check_suite.listing()))
+        print("\n".join(_of_runs().check_suite.listing()))
         return 0
     if args.json:
         check_output("--json", args.json)
     if args.target is None:
         raise UserError("name what to check: a folder, or a repository as owner/name[@revision]")
-    if args.fix and fix_folder(args.target, args.yes) and not args.yes:
-        return 1
+    if args.fix:
+        from pinfold.cli.fix import fix_folder
+
+        measure = functools.partial(_of_runs().rows_of, args) if args.run else None
+        if fix_folder(args.target, args.yes, measure) and not args.yes:
+            return 1
     say = functools.partial(print, flush=True)
     outcome = check(
         args.target,
@@ -251,20 +178,12 @@ def main(args: argparse.Namespace) -> int:
         show=say,
     )
     if outcome.suite:
-        say("\n".join(check_suite.lines(outcome.suite)))
+        say("\n".join(_of_runs().check_suite.lines(outcome.suite)))
     if outcome.rows:
-        say("\n".join(["", *matrix.lines(outcome.rows), *map(printable, matrix.notes(outcome.rows)), ""]))
+        say("\n".join(_of_runs().table(outcome.rows)))
     if args.json:
         args.json.write_text(json.dumps(outcome.as_dict(), indent=2) + "\n", encoding="utf-8")
     if outcome.rows:
-        say(f"table: {_kept_table(outcome)}")
+        say(f"table: {_of_runs().kept_table(outcome.report.name, outcome.rows)}")
     say(f"\n{printable(outcome.summary())}")
     return outcome.exit_code
-
-
-def _kept_table(outcome: Outcome) -> str:
-    """Where the table was written. It was shown already: a directory that cannot be written to is said, no more."""
-    try:
-        return str(matrix.write_tables(outcome.report.name, outcome.rows))
-    except OSError as error:
-        return f"not kept, as {matrix.TABLES} cannot be written here ({error.strerror})"

@@ -87,6 +87,7 @@ CACHE_OF = "        cache = past_key_values if cache is None else cache\n"
 TIED_SETTINGS = {"tie_word_embeddings": True}
 
 CASES: dict[str, Case] = {}
+OF_FIXES: dict[str, Case] = {}  # further ones that only fixed.py loads
 
 
 def _case(name: str, *fault: Edit, **rest) -> None:
@@ -394,6 +395,67 @@ BUFFER = '        self.register_buffer("scale", torch.full((size,), 0.5), persis
 FILLED = "        if isinstance(module, Mix):\n            nn.init.constant_(module.scale, 0.5)\n"
 _case(
     "P12.buffer", (M, FILLED, ""), right=((M, MIX_INNER, MIX_INNER + BUFFER), SCALED, (M, INIT_END, INIT_END + FILLED))
+)
+ROTARY = """class Rotary(nn.Module):
+    def __init__(self, dim, longest=16, base=10.0, device=None):
+        super().__init__()
+        self.dim = dim
+        self.longest = longest
+        inv_freq = 1.0 / (base ** (torch.arange(0, self.dim, 2, device=device).float() / self.dim))
+        self.register_buffer("inv_freq", inv_freq, persistent=False)
+        self.build_tables(longest, self.inv_freq.device)
+
+    def build_tables(self, longest, device):
+        freqs = torch.outer(torch.arange(longest, device=device).float(), self.inv_freq)
+        self.register_buffer("cos_cached", freqs.cos(), persistent=False)
+        self.register_buffer("sin_cached", freqs.sin(), persistent=False)
+
+    def forward(self, x):
+        length = x.shape[1]
+        if length > self.longest:
+            self.build_tables(length, x.device)
+        a, b = x.chunk(2, -1)
+        cos, sin = self.cos_cached[:length].to(x.dtype), self.sin_cached[:length].to(x.dtype)
+        return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
+
+
+"""
+TABLES_FILLED = """        if isinstance(module, Rotary):
+            fresh = Rotary(module.dim, module.longest)
+            module.inv_freq.copy_(fresh.inv_freq)
+            module.cos_cached.copy_(fresh.cos_cached)
+            module.sin_cached.copy_(fresh.sin_cached)
+"""
+ROTARY_RIGHT = (
+    (M, "class Mix(nn.Module):\n", f"{ROTARY}class Mix(nn.Module):\n"),
+    (M, MIX_INNER, MIX_INNER + "        self.rotary = Rotary(size)\n"),
+    (M, SUM, f"self.rotary({SUM})"),
+    (M, INIT_END, INIT_END + TABLES_FILLED),
+)
+# The harm is that of P12.buffer; it is the fix that has more to do.
+OF_FIXES["P12.rotary_tables"] = Case(((M, TABLES_FILLED, ""),), right=ROTARY_RIGHT)
+SCALED_ROTARY = """class ScaledRotary(Rotary):
+    def __init__(self, dim, factor, longest=16):
+        self.factor = factor
+        super().__init__(dim, longest)
+
+    def build_tables(self, longest, device):
+        freqs = torch.outer(torch.arange(longest, device=device).float() / self.factor, self.inv_freq)
+        self.register_buffer("cos_cached", freqs.cos(), persistent=False)
+        self.register_buffer("sin_cached", freqs.sin(), persistent=False)
+
+
+"""
+SCALED_FILLED = TABLES_FILLED.replace("Rotary(module.dim,", "ScaledRotary(module.dim, module.factor,")
+OF_FIXES["P12.rotary_tables_of_heir"] = Case(
+    ((M, SCALED_FILLED, ""),),
+    right=(
+        *ROTARY_RIGHT[:1],
+        (M, "class Mix(nn.Module):\n", f"{SCALED_ROTARY}class Mix(nn.Module):\n"),
+        (M, MIX_INNER, MIX_INNER + "        self.rotary = ScaledRotary(size, 2.0)\n"),
+        ROTARY_RIGHT[2],
+        (M, INIT_END, INIT_END + SCALED_FILLED),
+    ),
 )
 _case(
     "P12.registered_in_forward",

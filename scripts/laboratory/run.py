@@ -94,8 +94,8 @@ def differences(name: str, measured: dict[str, str], releases: list[str]) -> lis
     written = json.loads(TABLE.read_text(encoding="utf-8"))["cases"].get(name, {})
     lines = []
     for stage in STAGES:
-        said = {r for r in releases if _within(r, written.get(stage, ""))}
-        now = {r for r in releases if _within(r, measured.get(stage, ""))}
+        said = {r for r in releases if within(r, written.get(stage, ""))}
+        now = {r for r in releases if within(r, measured.get(stage, ""))}
         if said != now:
             lines.append(
                 f"{name}, {stage}: fails in {release_ranges(now) or 'none'}, not {release_ranges(said) or 'none'}"
@@ -103,7 +103,8 @@ def differences(name: str, measured: dict[str, str], releases: list[str]) -> lis
     return lines
 
 
-def _within(release: str, spans: str) -> bool:
+def within(release: str, spans: str) -> bool:
+    """Whether a release is in ranges of minor releases, such as "4.48-4.57, 5.3"."""
     minor = tuple(map(int, release.split(".")[:2]))
     for part in filter(None, spans.split(", ")):
         first, _, last = part.partition("-")

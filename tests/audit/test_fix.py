@@ -7,7 +7,7 @@ import pytest
 from helpers import tiny
 from helpers.forks import Readers
 
-from pinfold.audit import fix
+from pinfold.audit.fixes import files, fix
 from pinfold.audit.json_text import JsonText
 from pinfold.audit.run import audit
 from pinfold.common.errors import UserError
@@ -105,9 +105,9 @@ def put(folder, checkpoint, path):
 
 
 def mended(directory) -> list[fix.Fix]:
-    found = fix.fixes(directory, read_modules(directory))
-    fix.apply(found)
-    assert fix.fixes(directory, read_modules(directory)) == []  # a second time changes nothing
+    found = fix.propose(directory, read_modules(directory)).changes
+    files.apply(found)
+    assert fix.propose(directory, read_modules(directory)).changes == []  # a second time changes nothing
     return found
 
 
@@ -136,8 +136,8 @@ def changed(directory, **values) -> dict:
 
 
 def test_a_clean_folder_needs_no_fix(staged):
-    assert codes(staged) == set() and fix.fixes(staged, read_modules(staged)) == []
-    assert fix.diff([]) == "" and fix.unfixed(read_modules(staged)) == []
+    assert codes(staged) == set() and fix.propose(staged, read_modules(staged)).changes == []
+    assert files.diff([]) == "" and fix.propose(staged, read_modules(staged)).reasons == []
 
 
 @pytest.mark.slow
@@ -214,7 +214,7 @@ def test_an_entry_that_leads_nowhere_is_mended(staged, value):
 
 def test_code_in_another_repository_is_its_owners_matter(staged):
     changed(staged, auto_map={"AutoModel": "somebody/code--modeling_tiny.TinyModel"})
-    assert fix.fixes(staged, read_modules(staged)) == []
+    assert fix.propose(staged, read_modules(staged)).changes == []
 
 
 @pytest.mark.parametrize("key", ["torch_dtype", "dtype"])
@@ -231,15 +231,15 @@ def test_a_dtype_is_left_alone_where_tensors_differ_or_are_quantised(staged):
     from safetensors.torch import load_file, save_file
 
     changed(staged, torch_dtype="float16", quantization_config={"bits": 4})
-    assert fix.fixes(staged, read_modules(staged)) == []
+    assert fix.propose(staged, read_modules(staged)).changes == []
     tensors = load_file(staged / "model.safetensors")
     name = next(iter(tensors))
     tensors[name] = tensors[name].to(torch.bfloat16)
     save_file(tensors, staged / "model.safetensors", metadata={"format": "pt"})
     changed(staged, torch_dtype="float64", quantization_config=None)
-    assert fix.fixes(staged, read_modules(staged)) == []
+    assert fix.propose(staged, read_modules(staged)).changes == []
     (staged / "model.safetensors").write_bytes(b"\xff" * 20)
-    assert fix.fixes(staged, read_modules(staged)) == []
+    assert fix.propose(staged, read_modules(staged)).changes == []
 
 
 def test_tokenizer_classes_that_transformers_4_knows(staged):
@@ -261,7 +261,7 @@ def test_a_tokenizer_class_in_config_json_is_rewritten_too_unless_only_5_is_want
     changed(staged, tokenizer_class="TokenizersBackend")
     configuration = (staged / "configuration_tiny.py").read_text()
     (staged / "configuration_tiny.py").write_text(f'{configuration}\nMIN_TRANSFORMERS = "5.0"\n')
-    assert fix.fixes(staged, read_modules(staged)) == []
+    assert fix.propose(staged, read_modules(staged)).changes == []
     (staged / "configuration_tiny.py").write_text(configuration)
     assert [each.codes for each in mended(staged)] == [["P22b"]]
     assert json.loads((staged / "config.json").read_text())["tokenizer_class"] == "PreTrainedTokenizerFast"
@@ -283,8 +283,8 @@ def test_the_only_configuration_class_is_named(staged):
 def test_a_configuration_class_that_the_file_does_not_know_is_not_guessed(staged):
     edit(staged / "modeling_tiny.py", "    config_class = TinyConfig\n")
     edit(staged / "modeling_tiny.py", "from .configuration_tiny import TinyConfig", "from . import configuration_tiny")
-    assert fix.fixes(staged, read_modules(staged)) == []
-    (reason,) = fix.unfixed(read_modules(staged))
+    assert fix.propose(staged, read_modules(staged)).changes == []
+    (reason,) = fix.propose(staged, read_modules(staged)).reasons
     assert reason.startswith("modeling_tiny.py:") and "no config_class" in reason
 
 
@@ -369,8 +369,8 @@ def test_an_init_on_one_line_is_taken_apart(tmp_path, given, wanted):
 def test_an_init_whose_end_is_not_plain_is_left_with_a_reason(tmp_path, body):
     text = SHELL.format("):\n        super().__init__(config)\n" + body)
     folder = tiny.write_folder(tmp_path / "folder", modeling_tiny=text, layers_tiny=None)
-    assert fix.fixes(folder, read_modules(folder)) == []
-    (reason,) = fix.unfixed(read_modules(folder))
+    assert fix.propose(folder, read_modules(folder)).changes == []
+    (reason,) = fix.propose(folder, read_modules(folder)).reasons
     assert reason.startswith("modeling_tiny.py:") and "post_init" in reason
 
 
@@ -432,8 +432,8 @@ def test_a_tie_whose_source_is_not_plain_is_left_with_a_reason(tmp_path, edits):
         assert old in text
         text = text.replace(old, new)
     folder = tiny.write_folder(tmp_path / "folder", modeling_tiny=text)
-    assert fix.fixes(folder, read_modules(folder)) == []
-    (reason,) = fix.unfixed(read_modules(folder))
+    assert fix.propose(folder, read_modules(folder)).changes == []
+    (reason,) = fix.propose(folder, read_modules(folder)).reasons
     assert "tied" in reason and reason.startswith("modeling_tiny.py:")
 
 
@@ -480,7 +480,7 @@ def test_a_key_is_removed_with_its_comma(before, key):
 def test_json_that_is_no_object_or_a_bomb_is_left_to_the_audit(staged):
     for bad in ("[]", "{", '{"a":' * 100_000, "nul", '"x"', "\ufeff{}", '{"a": 1} {'):
         (staged / "tokenizer_config.json").write_text(bad)
-        assert fix.fixes(staged, read_modules(staged)) == []
+        assert fix.propose(staged, read_modules(staged)).changes == []
 
 
 def test_a_file_that_links_out_of_the_folder_is_refused(staged, tmp_path):
@@ -489,7 +489,7 @@ def test_a_file_that_links_out_of_the_folder_is_refused(staged, tmp_path):
     (staged / "modeling_tiny.py").rename(tmp_path / "outside.py")
     (staged / "modeling_tiny.py").symlink_to(tmp_path / "outside.py")
     with pytest.raises(UserError, match="links out"):
-        fix.fixes(staged, folder)
+        fix.propose(staged, folder)
     assert CALL not in (tmp_path / "outside.py").read_text()
 
 
@@ -497,7 +497,7 @@ def test_nothing_is_written_when_a_file_cannot_be(staged, monkeypatch):
     edit(staged / "modeling_tiny.py", CALL)
     changed(staged, torch_dtype="float16")
     before = {path.name: path.read_bytes() for path in staged.iterdir()}
-    found = fix.fixes(staged, read_modules(staged))
+    found = fix.propose(staged, read_modules(staged)).changes
     assert len(found) == 2
     real, calls = os.replace, []
 
@@ -509,27 +509,27 @@ def test_nothing_is_written_when_a_file_cannot_be(staged, monkeypatch):
 
     monkeypatch.setattr(os, "replace", replace)
     with pytest.raises(OSError, match="no space"):
-        fix.apply(found)
+        files.apply(found)
     assert {path.name: path.read_bytes() for path in staged.iterdir()} == before
 
 
 def test_a_file_that_changed_meanwhile_is_not_overwritten(staged):
     edit(staged / "modeling_tiny.py", CALL)
-    found = fix.fixes(staged, read_modules(staged))
+    found = fix.propose(staged, read_modules(staged)).changes
     edit(staged / "modeling_tiny.py", "for tests", "for the tests")
     with pytest.raises(UserError, match="changed since"):
-        fix.apply(found)
+        files.apply(found)
 
 
 def test_the_diff_shows_what_is_written_and_permissions_stay(staged):
     edit(staged / "modeling_tiny.py", CALL)
     os.chmod(staged / "modeling_tiny.py", 0o640)
-    found = fix.fixes(staged, read_modules(staged))
-    text = fix.diff(found)
+    found = fix.propose(staged, read_modules(staged)).changes
+    text = files.diff(found)
     lines = [line for line in text.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
     assert lines == ["+" + CALL.rstrip("\n")] * 2 and text.startswith(
         "--- a/modeling_tiny.py\n+++ b/modeling_tiny.py\n"
     )
-    fix.apply(found)
+    files.apply(found)
     assert (staged / "modeling_tiny.py").stat().st_mode & 0o777 == 0o640
     assert not [path for path in staged.iterdir() if path.name.startswith(".")]

@@ -13,11 +13,12 @@ from helpers import tiny
 from huggingface_hub import CommitOperationAdd, HfApi
 from safetensors.torch import save
 
-from pinfold.cli import check
+from pinfold.cli import check_run
 from pinfold.cli.main import main
 from pinfold.common.errors import UserError
 from pinfold.folder.model_folder import read_folder
 from pinfold.staging.stage import stage
+from pinfold.verify import matrix
 
 CONFIGURATION = tiny.CONFIGURATION
 TOO_NEW = 'MIN_TRANSFORMERS = "99.9"\n' + CONFIGURATION
@@ -222,7 +223,7 @@ def test_run_of_a_repository_whose_code_is_elsewhere(checked, published, upload,
 def test_dangerous_code_is_not_run_where_it_cannot_be_fenced(checked, published, monkeypatch):
     path = published / "modeling_tiny.py"
     path.write_text(path.read_text() + "\nimport os\nos.system('true')\n")
-    monkeypatch.setattr("pinfold.fence.sandbox.available", lambda: check.fence.Fence())
+    monkeypatch.setattr("pinfold.fence.sandbox.available", lambda: check_run.fence.Fence())
     code, out, err = checked(published, "--run", "--versions", "newest")
     assert code == 2 and "S02" in out and "cannot sandbox it" in err and "running its code" not in out
 
@@ -237,6 +238,62 @@ def test_fix_shows_a_diff_and_writes_only_when_told(checked, tmp_path, capsys):
     assert code == 0 and "written: modeling_tiny.py (P10)" in out and "0 errors" in out
     code, out, _ = checked(folder, "--fix")
     assert code == 0 and "nothing to fix automatically" in out
+
+
+def row(version, failure="", numbers="a", **checks):
+    """What a release gave: D01 and D03 passed where nothing else is said."""
+    return matrix.Row(version, {"AutoModel": numbers}, failure, 1.0, {"D01": "ok", "D03": "ok", **checks})
+
+
+WORSE = {
+    "a check that passed fails": ([row("5.0.0")], [row("5.0.0", "D03: other", D03="other")], ["5.0.0: D03: other"]),
+    "other numbers": ([row("4.48.3")], [row("4.48.3", numbers="b")], ["4.48.3: other numbers than before"]),
+    "nothing is built": (
+        [row("4.48.3")],
+        [matrix.Row("4.48.3", {}, "it cannot be built", 1.0, {"D01": "it cannot be built"})],
+        ["4.48.3: it cannot be built"],
+    ),
+    "better": ([row("5.0.0", "D03: x", D03="x")], [row("5.0.0", numbers="b")], []),
+    "nothing was built": ([matrix.Row("5.0.0", {}, "no", 1.0, {"D01": "no"})], [row("5.0.0")], []),
+    "fails as before": ([row("5.0.0", "D03: x", D03="x")], [row("5.0.0", "D03: y", D03="y")], []),
+    "one of two": (
+        [row("4.48.3"), row("5.0.0", "D01: x", D01="x")],
+        [row("4.48.3", "D03: y", D03="y"), row("5.0.0")],
+        ["4.48.3: D03: y"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WORSE)
+def test_with_run_nothing_is_written_where_a_release_does_worse(checked, tmp_path, monkeypatch, case):
+    before, after, worse = WORSE[case]
+    source = tiny.MODELING.replace("        self.post_init()\n", "", 1)
+    folder = tiny.write_folder(tmp_path / "broken", modeling_tiny=source)
+
+    def measured(args, directory):
+        repaired = (directory / "modeling_tiny.py").read_text() != source
+        assert repaired == (directory != folder)
+        return after if repaired else before
+
+    monkeypatch.setattr(check_run, "rows_of", measured)
+    monkeypatch.setattr(check_run, "run_releases", lambda *rest: [])
+    _, out, _ = checked(folder, "--fix", "--yes", "--run")
+    assert [
+        line.removeprefix("transformers ") for line in out.splitlines() if line.startswith("transformers ")
+    ] == worse
+    assert ((folder / "modeling_tiny.py").read_text() == source) == bool(worse)
+    assert ("nothing was written: with these changes it would do worse" in out) == bool(worse)
+
+
+def test_with_run_a_folder_is_loaded_before_and_after(checked, tiny_checkpoint, tmp_path):
+    source = tiny.MODELING.replace("nn.init.normal_(module.weight, std=0.5)", "module.weight.data.normal_(std=0.5)")
+    folder = tiny.write_folder(tmp_path / "writes", modeling_tiny=source)
+    arguments = ("--run", "--versions", "5.0.0", "--checkpoint", tiny_checkpoint)
+    code, out, _ = checked(folder, "--fix", "--yes", *arguments)
+    assert code == 0, out
+    places = [out.index(words) for words in ("without the changes:", "with the changes:", "written: modeling_tiny.py")]
+    assert places == sorted(places) and "passes in transformers 5.0.0" in out
+    assert (folder / "modeling_tiny.py").read_text() == tiny.MODELING
 
 
 def test_what_an_author_says_about_a_finding_is_repeated_and_changes_nothing(checked, tmp_path):

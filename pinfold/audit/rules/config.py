@@ -179,7 +179,24 @@ def _case(name: str, module: Module, read: ast.AST) -> tuple[str, str]:
 def own_constructor(code: ReachableCode) -> Iterator[Finding]:
     """P15: a constructor that reads what the base class of transformers 4 has set, and that of 5 does not."""
     affected = harmed("P15.own_constructor_reads_base", code.lowest_version)
-    for cls in code.config_classes if affected and not any(map(code.folder.is_stock, code.config_classes)) else ():
+    reported: set[str] = set()
+    for cls, node in reads_of_base(code) if affected else ():
+        if cls not in reported:
+            reported.add(cls)
+            yield code.finding(
+                "P15",
+                f"{cls}.__init__ reads self.{node.attr}, which transformers 4 sets, and 5 does not.",
+                cls,
+                node,
+                fix=f'Read it with a default, getattr(self, "{node.attr}", None).',
+                releases=affected,
+                case="P15.own_constructor_reads_base",
+            )
+
+
+def reads_of_base(code: ReachableCode) -> Iterator[tuple[str, ast.Attribute]]:
+    """What constructors of configurations read so: class and place."""
+    for cls in code.config_classes if not any(map(code.folder.is_stock, code.config_classes)) else ():
         init = code.folder.method(cls, "__init__")
         if init is None or any(is_try(node) for node in walk(init[1])):
             continue
@@ -190,16 +207,7 @@ def own_constructor(code: ReachableCode) -> Iterator[Finding]:
         )
         for node in own_nodes(init[1]) if init[0] == cls else ():
             if is_self_attribute(node) and isinstance(node.ctx, ast.Load) and node.attr in SET_BEFORE_5 - own:
-                yield code.finding(
-                    "P15",
-                    f"{cls}.__init__ reads self.{node.attr}, which transformers 4 sets, and 5 does not.",
-                    cls,
-                    node,
-                    fix=f'Read it with a default, getattr(self, "{node.attr}", None).',
-                    releases=affected,
-                    case="P15.own_constructor_reads_base",
-                )
-                break
+                yield cls, node
 
 
 def _to_have(name: str, module: Module, read: ast.Attribute | ast.Call) -> str:
@@ -358,6 +366,11 @@ class _ConfigReads:
         ours = is_config(owner) and (scope.config if isinstance(owner, ast.Name) else scope.self_config)
         name = string(node.args[1])
         return name if ours and name not in self.probed else None
+
+
+def reads_of_config(code: ReachableCode, module: Module) -> Iterator[tuple[str, ast.Attribute | ast.Call]]:
+    """(field, where) of what a file reads from the folder's configuration, and has to be there."""
+    return _ConfigReads(code, module, classes_with_config(code)).reads()
 
 
 def _asks_first(test: ast.expr) -> bool:

@@ -407,6 +407,11 @@ def _surest(answers: list[bool | None]) -> bool | None:
 
 def constructors(code: ReachableCode) -> Iterator[Finding]:
     """P14, P14b, P14c and P14d in the constructors of torch modules and in what they call."""
+    return (finding_of(fault, code.lowest_version) for fault in faults(code))
+
+
+def faults(code: ReachableCode) -> Iterator[Fault]:
+    """The same with their places."""
     reported: set[tuple[str, int]] = set()
     left = [CALLS]
     values = settings(code)
@@ -424,7 +429,7 @@ def constructors(code: ReachableCode) -> Iterator[Finding]:
             for fault in body.found:
                 if (fault.rule, id(fault.node)) not in reported:
                     reported.add((fault.rule, id(fault.node)))
-                    yield finding_of(fault, code.lowest_version)
+                    yield fault
 
 
 def _has_main(code: ReachableCode, cls: str, registered: str) -> bool:

@@ -117,7 +117,7 @@ def buffers(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fin
     """P12: buffers that no file holds and that are not filled after loading."""
     for cls in code.torch_modules:
         module, node = code.folder.classes[cls]
-        for name, where in _non_persistent(node):
+        for name, where in non_persistent(node):
             if not initialisation.fills(cls, name) and not _rotary(code, cls, name):
                 shown = name or module.text(where, 60)
                 yield code.finding(
@@ -130,7 +130,7 @@ def buffers(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fin
                 )
 
 
-def _non_persistent(cls: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
+def non_persistent(cls: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
     """Names, "" where one is computed, and places. A buffer of None holds no memory.
 
     What forward registers is made after loading, and holds what it is given.
@@ -189,7 +189,7 @@ def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fi
     """P13: writes that do not ask whether the parameter was just loaded."""
     known_buffers = TORCH_BUFFERS | {name for names in code.buffers.values() for name in names}
     by_hand = {name for names in code.parameters.values() for name in names}
-    unstored = [cls for cls in code.torch_modules if any(_non_persistent(code.folder.classes[cls][1]))]
+    unstored = [cls for cls in code.torch_modules if any(non_persistent(code.folder.classes[cls][1]))]
     for write in initialisation.writes:
         held = {n for cls in write.classes or () for n in code.buffers.get(cls, ())}
         buffer = any(name in known_buffers for name in write.names)
