@@ -4,7 +4,7 @@
 import numpy
 from safetensors.numpy import save_file
 
-from corpus.bad_cases import FILLED, NO_FLAG, OUTPUT, POST, SHA, TIES, UNTIED, C, J, L, M, P, T, buffer_class
+from corpus.bad_cases import FILLED, NO_FLAG, OUTPUT, OWN, POST, SHA, TIES, UNTIED, C, J, L, M, P, T, buffer_class
 from corpus.bad_folders import (
     AUTO_MAP,
     CONFIGURATION,
@@ -215,6 +215,21 @@ GOOD = {
     ],
     "alphabet in a name": [weights({"model.alphabet.weight": numpy.ones(3, numpy.float32)})],
     "gamma that is no parameter": [block("self.gamma = 0.5")],
+    "keys of a head that is not tied": [
+        (C, "tie_word_embeddings=True", "tie_word_embeddings=False"),
+        (J, {"tie_word_embeddings": False}),
+        (M, OUTPUT, ""),
+        weights({"head.weight": OWN}),
+    ],
+    "loss of a class whose base has one": [
+        top(M, "from transformers import BertForSequenceClassification"),
+        (
+            M,
+            "class GoodForSequenceClassification(GoodPreTrainedModel)",
+            "class GoodForSequenceClassification(BertForSequenceClassification)",
+        ),
+        (M, "    accepts_loss_kwargs = False\n", "    config_class = GoodConfig\n"),
+    ],
     "gamma above the floor": [
         top(C, 'MIN_TRANSFORMERS = "4.49"'),
         block("self.gamma = nn.Parameter(torch.ones(width))"),

@@ -2,7 +2,8 @@
 
 import math
 
-PLACES = ("image_token_id", "image_token_index", "video_token_id", "audio_token_id", "audio_token_index")
+SOUND_PLACES = ("audio_token_id", "audio_token_index")
+PLACES = ("image_token_id", "image_token_index", "video_token_id", *SOUND_PLACES)
 PARTS = ("text_config", "vision_config")  # where a field is looked for first, before other parts
 
 
