@@ -672,6 +672,37 @@ BAD = {
         [(C, "tie_word_embeddings=tie_word_embeddings, **kwargs)", "tie_word_embeddings=tie_word_embeddings)")],
         "**kwargs is not passed on",
     ),
+    "P15 passed twice": Bad(
+        "P15",
+        [(C, "super().__init__(", "super().__init__(is_encoder_decoder=True, "), (J, {"is_encoder_decoder": True})],
+        "passes is_encoder_decoder on beside **kwargs, which has it too, as config.json does",
+        (C, "is_encoder_decoder=True"),
+    ),
+    "P15 passed twice, another popped": Bad(
+        "P15",
+        [
+            (
+                C,
+                "        super().__init__(",
+                '        kwargs.pop("head_count", None)\n        super().__init__(use_cache=False, ',
+            ),
+            (J, {"use_cache": False}),
+        ],
+        "passes use_cache on beside **kwargs",
+    ),
+    "P15 passed twice under another name": Bad(
+        "P15",
+        [
+            (C, "tie_word_embeddings=True, **kwargs", "tie_word_embeddings=True, **more"),
+            (
+                C,
+                "tie_word_embeddings=tie_word_embeddings, **kwargs",
+                "tie_word_embeddings=tie_word_embeddings, num_labels=3, **more",
+            ),
+            (J, {"num_labels": 3}),
+        ],
+        "passes num_labels on beside **more",
+    ),
     "P15 never set": Bad(
         "P15",
         [init("self.rate = config.dropout")],

@@ -215,6 +215,20 @@ GOOD = {
     ],
     "alphabet in a name": [weights({"model.alphabet.weight": numpy.ones(3, numpy.float32)})],
     "gamma that is no parameter": [block("self.gamma = 0.5")],
+    "passed on, and taken out before": [
+        (
+            C,
+            "        super().__init__(",
+            '        kwargs.pop("is_encoder_decoder", None)\n        super().__init__(is_encoder_decoder=False, ',
+        ),
+        (J, {"is_encoder_decoder": False}),
+    ],
+    "passed on, and not in the file": [(C, "super().__init__(", "super().__init__(return_dict=True, ")],
+    "passed on as an argument": [
+        (C, "self, vocab_size=32,", "self, vocab_size=32, is_encoder_decoder=False,"),
+        (C, "super().__init__(", "super().__init__(is_encoder_decoder=is_encoder_decoder, "),
+        (J, {"is_encoder_decoder": False}),
+    ],
     "keys of a head that is not tied": [
         (C, "tie_word_embeddings=True", "tie_word_embeddings=False"),
         (J, {"tie_word_embeddings": False}),

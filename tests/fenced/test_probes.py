@@ -250,3 +250,29 @@ def test_a_picture_for_which_there_is_no_room_stays_out():
     made = model(sees, vocab_size=40, image_token_id=7, image_size=16, patch_size=4, max_position_embeddings=16)
     assert probes.not_probed(made, {}) == ["pixel_values"]
     assert all((inputs["input_ids"] != 7).all() for inputs in probes.probe_inputs(made, {}).values())
+
+
+def towers(self, input_ids=None, input_values=None, attention_mask=None):
+    return {"logits": self.scale * input_ids.float().mean() * input_values.mean()}
+
+
+def frames(self, input_ids=None, input_features=None):
+    return {"logits": self.scale * input_ids.float().mean() * input_features.mean()}
+
+
+@pytest.mark.parametrize(
+    ("forward", "config", "shape"),
+    [
+        (towers, {}, (2, 4000)),  # a wave
+        (frames, {"audio_config": types.SimpleNamespace(num_mel_bins=24, max_source_positions=50)}, (2, 24, 100)),
+        (frames, {"feature_size": 16}, (2, 16, 3000)),
+        (frames, {}, None),  # of unknown height
+        (towers, {"audio_token_id": 7}, None),  # words keep places for it, whose number is unknown
+    ],
+)
+def test_sound_stands_beside_words_where_it_has_a_tower_of_its_own(forward, config, shape):
+    parts = {"sub_configs": {"audio_config": None}} if "audio_config" in config else {}
+    every = probes.probe_inputs(model(forward, vocab_size=50, **config, **parts), {})
+    sound = [inputs.get("input_values", inputs.get("input_features")) for inputs in every.values()]
+    assert [each is None for each in sound] == [shape is None] * 3
+    assert shape is None or (tuple(sound[0].shape) == shape and [len(each) for each in sound] == [2, 1, 3])
