@@ -9,9 +9,21 @@ PARTS = ("text_config", "vision_config")  # where a field is looked for first, b
 
 def first_field(config, *names: str):
     """The first of these fields that is set, in the configuration or in its parts."""
+    return next((v for part in _parts(config) for v in (getattr(part, n, None) for n in names) if v is not None), None)
+
+
+def _parts(config) -> list:
     others = [part for part in getattr(config, "sub_configs", None) or () if part not in PARTS]
-    parts = [config, *(getattr(config, part, None) for part in (*PARTS, *others))]
-    return next((v for part in parts for v in (getattr(part, name, None) for name in names) if v is not None), None)
+    return [config, *(getattr(config, part, None) for part in (*PARTS, *others))]
+
+
+def own_length(config) -> int | None:
+    """max_length as a configuration sets it.
+
+    Each one of transformers 4 has the 20 that generate stops at. With it, the probe would differ between versions.
+    """
+    lengths = [whole(getattr(part, "max_length", None)) for part in _parts(config)]
+    return next((length for length in lengths if length not in (None, 20)), None)
 
 
 def whole(value) -> int | None:
@@ -22,8 +34,8 @@ def whole(value) -> int | None:
 def longest(config, otherwise: int = 12) -> int:
     """The longest text that the configuration allows."""
     names = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "block_size")
-    limits = [whole(first_field(config, name)) for name in (*names, "context_length", "seq_length", "max_length")]
-    return max(1, min([n for n in limits if n] or [otherwise]))
+    limits = [whole(first_field(config, name)) for name in (*names, "context_length", "seq_length")]
+    return max(1, min([n for n in (*limits, own_length(config)) if n] or [otherwise]))
 
 
 def picture_token(config) -> tuple[int | None, int]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from ..values import CACHES, describe, flat
 from . import declared, suggest
 from .declared import formula, in_own_type
-from .fields import PLACES, SOUND_PLACES, first_field, longest, picture_token, sides, whole
+from .fields import PLACES, SOUND_PLACES, first_field, longest, own_length, picture_token, sides, whole
 
 MEDIA = ("pixel_values", "pixel_values_videos", "input_features", "input_values")
 SOUND = ("input_values", "input_features")
@@ -143,7 +143,7 @@ def _is_id(token, vocabulary: int) -> bool:
 def _signal(config, name: str) -> dict[str, list]:
     """Shapes for sound and spectrograms."""
     bins = whole(first_field(config, "num_mel_bins", "feature_size"))
-    frames = whole(first_field(config, "max_length"))
+    frames = own_length(config)
     if name == "input_values" and bins and frames:  # a spectrogram, frames first
         return {probe: [batch, frames, bins] for probe, batch in _BATCHES.items()}
     if name == "input_values":
