@@ -37,6 +37,7 @@ from pinfold.push.flat import flattened
 from pinfold.push.hints import hints
 from pinfold.push.options import Inputs, PushOptions, resolve_inputs
 from pinfold.push.progress import say, say_below, say_how_to_load, say_meanwhile, step
+from pinfold.push.questions import unknown_inputs
 from pinfold.push.verified import Verified, what_was_equal
 from pinfold.remote.client import ConflictError, Remote, patience
 from pinfold.remote.commits import commit_files, show_changes, tag_commit
@@ -252,6 +253,7 @@ class Push:
             if bad := errors(findings):
                 count = f"{len(bad)} error{'s' * (len(bad) > 1)}"
                 others = [f"warning: {finding}" for finding in findings if finding not in bad]
+                others += unknown_inputs(staged, self.inputs.checkpoint, self.work, bad)
                 raise UserError(f"the audit found {count}: " + "\n  ".join([*map(str, bad), *others]))
             done(f"{len(findings)} warning{'s' * (len(findings) != 1)}" if findings else "nothing found")
         for finding in findings:

@@ -11,7 +11,7 @@ import time
 import pytest
 from corpus import bad_folders
 from corpus.bad_cases import BAD
-from corpus.bad_folders import L, M
+from corpus.bad_folders import L, M, top
 from corpus.good_cases import GOOD
 from helpers.processes import ROOT
 
@@ -44,6 +44,41 @@ def test_a_fault_is_found_by_its_code_words_and_place(tmp_path, case):
     if bad.code != "P24":
         assert errors(fitting)
     assert all("\n" not in str(finding) for finding in fitting)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("requirements.txt", "einops>=0.7\n"),
+        ("card.md", "---\nlicense: mit\nrequirements: [einops]\n---\nwords\n"),
+        ("card.md", "---\nlicense: mit\n---\n```bash\npip install einops\n```\n"),
+    ],
+)
+def test_what_the_folder_declares_holds_for_its_staged_copy(tmp_path, file, text):
+    """Neither file is among those that are published, and the message names both as the cure."""
+    edits = [top(M, "import einops")]
+    original = bad_folders.write(tmp_path / "original", edits)
+    staged = bad_folders.write(tmp_path / "staged", edits)
+    assert "P08" in {f.code for f in findings(staged, original=original)}
+    (original / file).write_text(text)
+    assert "P08" not in {f.code for f in findings(staged, original=original)}
+
+
+@pytest.mark.parametrize(
+    ("case", "cure"),
+    [
+        ("P11b no flag", "Take tie_word_embeddings=True in"),
+        ("P11b a head of its own", "Take tie_word_embeddings=False in"),
+        ("P11b a head that a tool wrote twice", "Take tie_word_embeddings=True in"),
+        ("P11 a head of its own", "Take tie_word_embeddings=False in"),
+        ("P17 stored", 'or leave these releases out, with MIN_TRANSFORMERS = "4.49"'),
+        ("P18 beside transformers' own part", "Set accepts_loss_kwargs = False in the body of GoodFor"),
+    ],
+)
+def test_the_cure_fits_the_checkpoint(tmp_path, case, cure):
+    """An author who did as the message said lost the head that was trained: the file says whether it was tied."""
+    every = findings(bad_folders.write(tmp_path / "folder", BAD[case].edits))
+    assert [cure in finding.fix for finding in every if finding.code == BAD[case].code] == [True]
 
 
 @pytest.mark.parametrize("case", GOOD)

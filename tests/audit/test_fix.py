@@ -3,9 +3,11 @@
 import json
 import os
 
+import numpy
 import pytest
 from helpers import tiny
 from helpers.forks import Readers
+from safetensors.numpy import save_file
 
 from pinfold.audit.fixes import files, fix
 from pinfold.audit.json_text import JsonText
@@ -184,6 +186,20 @@ def test_the_flag_that_transformers_4_takes_for_granted_is_written_down(tmp_path
     found = {each.file: each.codes for each in mended(folder)}
     assert found == {"config.json": ["P01", "P11b"], "modeling_tiny.py": ["P11"]}
     assert json.loads((folder / "config.json").read_text())["tie_word_embeddings"] is True
+    assert not {"P11", "P11b", "P01"} & codes(folder)
+
+
+@pytest.mark.parametrize("keys", ['["head.weight"]', '{"head.weight": "tiny.embedding.weight"}'])
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_head_of_its_own_in_the_file_is_not_tied(tmp_path, keys, apart):
+    text = TIED.replace('["head.weight"]', keys)
+    folder = tiny.write_folder(tmp_path / "tied", modeling_tiny=text)
+    (folder / "config.json").write_text('{"model_type": "outside-tiny"}')
+    words = numpy.random.default_rng(0).standard_normal((16, 8)).astype(numpy.float32)
+    head = words + 1 if apart else words.copy()
+    save_file({"head.weight": head, "tiny.embedding.weight": words}, folder / "model.safetensors", {"format": "pt"})
+    mended(folder)
+    assert json.loads((folder / "config.json").read_text())["tie_word_embeddings"] is not apart
     assert not {"P11", "P11b", "P01"} & codes(folder)
 
 

@@ -34,6 +34,8 @@ NO_FLAG = (
 FILLED = "        elif isinstance(module, Positions):\n"
 OUTPUT = "    def get_output_embeddings(self):\n        return self.head\n"
 DRAWN = numpy.random.default_rng(0)
+OWN = DRAWN.standard_normal((32, 8)).astype(numpy.float32)
+OWN_HEAD = weights({"head.weight": OWN})
 TWIN = DRAWN.standard_normal((8, 8)).astype(numpy.float32)
 
 
@@ -392,6 +394,27 @@ BAD = {
         ],
         "leaves head.weight random",
     ),
+    "P11b a head of its own": Bad(
+        "P11b",
+        [NO_FLAG, (J, {"tie_word_embeddings": None}), OWN_HEAD],
+        "transformers 4 ties head.weight, and what the checkpoint has for it is lost.",
+        (M, "class GoodForMaskedLM"),
+    ),
+    "P11b a head that a tool wrote twice": Bad(
+        "P11b",
+        [NO_FLAG, (J, {"tie_word_embeddings": None}), weights({"head.weight": tensors()["model.words.weight"]})],
+        "leaves head.weight random.",
+    ),
+    "P11 a head of its own": Bad(
+        "P11",
+        [UNTIED, OWN_HEAD],
+        "transformers 4 ties the two, and what the checkpoint has for the head is lost.",
+    ),
+    "P11 a head of its own in a part": Bad(
+        "P11",
+        [UNTIED, (M, "return self.head\n", "return self.inside.head\n"), weights({"inside.head.weight": OWN})],
+        "and what the checkpoint has for the head is lost",
+    ),
     "P11b no output": Bad(
         "P11b", [(M, OUTPUT, "")], "get_output_embeddings is not defined: transformers 4 leaves head.weight random"
     ),
@@ -649,6 +672,37 @@ BAD = {
         [(C, "tie_word_embeddings=tie_word_embeddings, **kwargs)", "tie_word_embeddings=tie_word_embeddings)")],
         "**kwargs is not passed on",
     ),
+    "P15 passed twice": Bad(
+        "P15",
+        [(C, "super().__init__(", "super().__init__(is_encoder_decoder=True, "), (J, {"is_encoder_decoder": True})],
+        "passes is_encoder_decoder on beside **kwargs, which has it too, as config.json does",
+        (C, "is_encoder_decoder=True"),
+    ),
+    "P15 passed twice, another popped": Bad(
+        "P15",
+        [
+            (
+                C,
+                "        super().__init__(",
+                '        kwargs.pop("head_count", None)\n        super().__init__(use_cache=False, ',
+            ),
+            (J, {"use_cache": False}),
+        ],
+        "passes use_cache on beside **kwargs",
+    ),
+    "P15 passed twice under another name": Bad(
+        "P15",
+        [
+            (C, "tie_word_embeddings=True, **kwargs", "tie_word_embeddings=True, **more"),
+            (
+                C,
+                "tie_word_embeddings=tie_word_embeddings, **kwargs",
+                "tie_word_embeddings=tie_word_embeddings, num_labels=3, **more",
+            ),
+            (J, {"num_labels": 3}),
+        ],
+        "passes num_labels on beside **more",
+    ),
     "P15 never set": Bad(
         "P15",
         [init("self.rate = config.dropout")],
@@ -699,7 +753,7 @@ BAD = {
     "P17 gamma": Bad(
         "P17",
         [block("self.gamma = nn.Parameter(torch.ones(width))")],
-        'parameter "gamma" contains gamma/beta',
+        'parameter "gamma" contains gamma/beta; transformers 4.46-4.48 renames it and loads nothing.',
         (L, "self.gamma"),
     ),
     "P17 beta": Bad(
@@ -730,6 +784,28 @@ BAD = {
             ),
         ],
         "gradients are multiplied",
+    ),
+    "P18 beside transformers' own part": Bad(
+        "P18",
+        [
+            top(M, "from transformers.models.llama.modeling_llama import LlamaPreTrainedModel"),
+            (
+                M,
+                "class GoodForSequenceClassification(GoodPreTrainedModel)",
+                "class GoodForSequenceClassification(LlamaPreTrainedModel)",
+            ),
+            (M, "    accepts_loss_kwargs = False\n", "    config_class = GoodConfig\n"),
+        ],
+        "GoodForSequenceClassification.forward takes **kwargs but neither uses num_items_in_batch",
+    ),
+    "P18 behind a base of its own": Bad(
+        "P18",
+        [
+            top(M, "from transformers import BertPreTrainedModel"),
+            (M, "class GoodPreTrainedModel(PreTrainedModel)", "class GoodPreTrainedModel(BertPreTrainedModel)"),
+            (M, "    accepts_loss_kwargs = False\n", ""),
+        ],
+        "gradients are multiplied by gradient_accumulation_steps.",
     ),
     "P18 says True": Bad(
         "P18", [(M, "accepts_loss_kwargs = False", "accepts_loss_kwargs = True")], "accepts_loss_kwargs = False"

@@ -4,7 +4,7 @@
 import numpy
 from safetensors.numpy import save_file
 
-from corpus.bad_cases import FILLED, NO_FLAG, OUTPUT, POST, SHA, TIES, UNTIED, C, J, L, M, P, T, buffer_class
+from corpus.bad_cases import FILLED, NO_FLAG, OUTPUT, OWN, POST, SHA, TIES, UNTIED, C, J, L, M, P, T, buffer_class
 from corpus.bad_folders import (
     AUTO_MAP,
     CONFIGURATION,
@@ -215,6 +215,35 @@ GOOD = {
     ],
     "alphabet in a name": [weights({"model.alphabet.weight": numpy.ones(3, numpy.float32)})],
     "gamma that is no parameter": [block("self.gamma = 0.5")],
+    "passed on, and taken out before": [
+        (
+            C,
+            "        super().__init__(",
+            '        kwargs.pop("is_encoder_decoder", None)\n        super().__init__(is_encoder_decoder=False, ',
+        ),
+        (J, {"is_encoder_decoder": False}),
+    ],
+    "passed on, and not in the file": [(C, "super().__init__(", "super().__init__(return_dict=True, ")],
+    "passed on as an argument": [
+        (C, "self, vocab_size=32,", "self, vocab_size=32, is_encoder_decoder=False,"),
+        (C, "super().__init__(", "super().__init__(is_encoder_decoder=is_encoder_decoder, "),
+        (J, {"is_encoder_decoder": False}),
+    ],
+    "keys of a head that is not tied": [
+        (C, "tie_word_embeddings=True", "tie_word_embeddings=False"),
+        (J, {"tie_word_embeddings": False}),
+        (M, OUTPUT, ""),
+        weights({"head.weight": OWN}),
+    ],
+    "loss of a class whose base has one": [
+        top(M, "from transformers import BertForSequenceClassification"),
+        (
+            M,
+            "class GoodForSequenceClassification(GoodPreTrainedModel)",
+            "class GoodForSequenceClassification(BertForSequenceClassification)",
+        ),
+        (M, "    accepts_loss_kwargs = False\n", "    config_class = GoodConfig\n"),
+    ],
     "gamma above the floor": [
         top(C, 'MIN_TRANSFORMERS = "4.49"'),
         block("self.gamma = nn.Parameter(torch.ones(width))"),

@@ -164,9 +164,48 @@ def encoded(self, features):
     return {"logits": self.first(torch.cat([features * k for k in range(8)], -1).sin())}
 
 
+def clips(self, pixel_values):
+    """Frames before channels, as transformers' models of video have them."""
+    assert pixel_values.shape[1] == 8
+    return {"logits": self.first(pixel_values.transpose(1, 2)).flatten(2).mean(-1)}
+
+
+def volumes(self, clip):
+    assert clip.shape[2] == 6
+    return {"logits": self.first(clip).flatten(2).mean(-1)}
+
+
+def channels_last(self, scan):
+    return {"logits": self.first(scan.movedim(-1, 1)).flatten(2).mean(-1)}
+
+
+def frame_by_frame(self, clip):
+    assert clip.shape[1] == 5
+    return {"logits": self.first(clip.flatten(0, 1)).unflatten(0, clip.shape[:2]).mean(1).flatten(2).mean(-1)}
+
+
+class Columns(nn.Module):
+    """A number and a vector for each column of a table, as tabular transformers begin."""
+
+    def __init__(self, columns):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(columns, 4))
+        self.register_buffer("mean", torch.zeros(columns))
+
+    def forward(self, x):
+        return (x - self.mean)[..., None] * self.scale
+
+
+def by_column(self, x_num):
+    return {"logits": self.first(x_num).sum(-1)}
+
+
 @pytest.mark.parametrize(
     "made",
     [
+        lambda: model({"first": Columns(3)}, by_column, numerical=["size", "age", "floor"], categorical={"a": 2}),
+        lambda: model({"first": Columns(9)}, by_column, classes=["a", "b"]),
+        lambda: model({"first": Columns(7), "c": nn.Embedding(5, 4)}, by_column),
         lambda: model({"first": nn.Linear(56, 3)}, encoded, num_features=7),
         lambda: model({"first": nn.Linear(24, 3)}, encoded, n_features=3, max_position_embeddings=9),
         lambda: model({"first": nn.Linear(7, 3)}, table, input_dim=5),  # the field is of something else
@@ -183,6 +222,10 @@ def encoded(self, features):
         lambda: described(4),
         lambda: described(32),
         lambda: model({"first": nn.Conv3d(3, 4, 3)}, lambda self, clip: {"o": self.first(clip)}),
+        lambda: model({"first": nn.Conv3d(3, 4, (2, 8, 8), (2, 8, 8))}, clips, num_frames=8, image_size=32),
+        lambda: model({"first": nn.Conv3d(3, 4, (2, 8, 8), (2, 8, 8))}, volumes, n_frames=6, image_size=32),
+        lambda: model({"first": nn.Conv3d(1, 4, 3)}, channels_last),
+        lambda: model({"first": nn.Conv2d(3, 4, 4, 4)}, frame_by_frame, num_frames=5, image_size=16),
         lambda: model({"first": nn.LSTM(6, 4, batch_first=True)}, lambda self, rows: {"o": self.first(rows)[0]}),
     ],
 )

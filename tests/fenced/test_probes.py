@@ -65,7 +65,7 @@ def test_sequences_to_sequences_get_both_and_an_end_in_each_row():
         ("pixel_values", {"vision_config": types.SimpleNamespace(image_size=24, num_channels=3)}, (2, 3, 24, 24)),
         ("pixel_values", {"visual": {"image_size": 24, "in_chans": 1}}, (2, 1, 24, 24)),
         ("input_values", {}, (2, 4000)),
-        ("input_values", {"num_mel_bins": 16, "max_length": 20}, (2, 20, 16)),
+        ("input_values", {"num_mel_bins": 16, "max_length": 24}, (2, 24, 16)),
         ("input_features", {"num_mel_bins": 8, "max_source_positions": 10}, (2, 8, 20)),
     ],
 )
@@ -251,3 +251,52 @@ def test_a_picture_for_which_there_is_no_room_stays_out():
     made = model(sees, vocab_size=40, image_token_id=7, image_size=16, patch_size=4, max_position_embeddings=16)
     assert probes.not_probed(made, {}) == ["pixel_values"]
     assert all((inputs["input_ids"] != 7).all() for inputs in probes.probe_inputs(made, {}).values())
+
+
+def towers(self, input_ids=None, input_values=None, attention_mask=None):
+    return {"logits": self.scale * input_ids.float().mean() * input_values.mean()}
+
+
+def frames(self, input_ids=None, input_features=None):
+    return {"logits": self.scale * input_ids.float().mean() * input_features.mean()}
+
+
+@pytest.mark.parametrize(
+    ("forward", "config", "shape"),
+    [
+        (towers, {}, (2, 4000)),  # a wave
+        (frames, {"audio_config": types.SimpleNamespace(num_mel_bins=24, max_source_positions=50)}, (2, 24, 100)),
+        (frames, {"feature_size": 16}, (2, 16, 3000)),
+        (frames, {}, None),  # of unknown height
+        (towers, {"audio_token_id": 7}, None),  # words keep places for it, whose number is unknown
+    ],
+)
+def test_sound_stands_beside_words_where_it_has_a_tower_of_its_own(forward, config, shape):
+    parts = {"sub_configs": {"audio_config": None}} if "audio_config" in config else {}
+    every = probes.probe_inputs(model(forward, vocab_size=50, **config, **parts), {})
+    sound = [inputs.get("input_values", inputs.get("input_features")) for inputs in every.values()]
+    assert [each is None for each in sound] == [shape is None] * 3
+    assert shape is None or (tuple(sound[0].shape) == shape and [len(each) for each in sound] == [2, 1, 3])
+
+
+def reads(self, input_ids=None, pixel_values=None, attention_mask=None):
+    return {"logits": self.scale * input_ids.float()}
+
+
+@pytest.mark.parametrize(
+    ("config", "of_part"),
+    [
+        ({"image_token_id": 5, "image_size": 16, "patch_size": 4, "num_channels": 3}, {"max_position_embeddings": 99}),
+        ({"image_token_id": 5, "image_size": 16, "patch_size": 4, "num_channels": 3}, {}),
+        ({}, {"max_length": 9}),
+    ],
+)
+def test_a_probe_is_the_same_with_what_transformers_4_gives_each_configuration(config, of_part):
+    """max_length=20, for generate: with it, a model that sees was refused, its probe having another length in 4.x."""
+    shapes = []
+    for older in ({}, {"max_length": 20}):
+        parts = {"sub_configs": {"text_config": None}, "text_config": types.SimpleNamespace(**{**older, **of_part})}
+        every = probes.probe_inputs(model(reads, vocab_size=50, **config, **parts, **older), {})
+        shapes.append({probe: tuple(inputs["input_ids"].shape) for probe, inputs in every.items()})
+    assert shapes[0] == shapes[1]
+    assert shapes[0]["pair"] == (2, 28 if config else 9)

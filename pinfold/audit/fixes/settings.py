@@ -8,6 +8,8 @@ from packaging.version import Version
 
 from pinfold.audit.fixes.files import Fix, read
 from pinfold.audit.json_text import JsonText
+from pinfold.audit.reachable import string
+from pinfold.audit.rules.weights import stored_apart
 from pinfold.common.errors import UserError
 from pinfold.common.safetensors import DTYPES, read_tensors
 from pinfold.folder.declared import is_declared, settings_file
@@ -30,7 +32,7 @@ def settings(directory: Path, folder: ModelFolder) -> Iterator[Fix]:
     if "config.json" in texts:
         for name, cured in _auto_map(texts, folder).items():
             codes[name] |= cured
-        codes["config.json"] |= _ties(texts["config.json"], folder)
+        codes["config.json"] |= _ties(texts["config.json"], folder, directory)
         codes["config.json"] |= _dtype(texts["config.json"], directory)
         codes["config.json"] |= _tokenizer_class(texts, directory)
     if Version(lowest_version(folder)) < Version("5.0"):
@@ -102,14 +104,15 @@ def _leads_somewhere(value: object, auto: str, folder: ModelFolder) -> bool:
     return True
 
 
-def _ties(config: JsonText, folder: ModelFolder) -> set[str]:
-    """P11b: what transformers 4 takes for granted and 5 does not."""
-    tied = any(folder.attribute(name, "_tied_weights_keys") is not None for name in folder.classes)
+def _ties(config: JsonText, folder: ModelFolder, directory: Path) -> set[str]:
+    """P11b: what transformers 4 takes for granted and 5 does not; false where the file has a head of its own."""
+    tied = [keys for name in folder.classes if (keys := folder.attribute(name, "_tied_weights_keys")) is not None]
     configs = [name for name in folder.classes if folder.kind(name) == "config"]
     says = any("tie_word_embeddings" in folder.classes[name][0].source for name in configs)
     if not tied or says or any(map(folder.is_stock, configs)) or "tie_word_embeddings" in config.value:
         return set()
-    config.set("tie_word_embeddings", True)
+    targets = [string(node) for keys in tied for node in getattr(keys, "keys", getattr(keys, "elts", ()))]
+    config.set("tie_word_embeddings", not any(target and stored_apart(directory, target) for target in targets))
     return {"P11b"}
 
 

@@ -11,7 +11,18 @@ from dataclasses import dataclass, field
 
 from pinfold.audit.finding import Finding
 from pinfold.audit.ranges import harmed
-from pinfold.audit.reachable import ReachableCode, chain, defaults, is_none, own_nodes
+from pinfold.audit.reachable import (
+    ReachableCode,
+    assignments,
+    call_name,
+    calls,
+    chain,
+    defaults,
+    is_none,
+    own_nodes,
+    parameters,
+    string,
+)
 from pinfold.common.trees import below, walk
 
 # Builtin functions that change no table that they are given, and keep none.
@@ -207,3 +218,39 @@ def _only_read(node: ast.AST) -> Iterator[ast.AST]:
 
 def _of_every_object(node: ast.Subscript | ast.Attribute) -> bool:
     return isinstance(node, ast.Attribute) and hasattr(None, node.attr)
+
+
+def passed_twice(code: ReachableCode) -> Iterator[Finding]:
+    """P15: super().__init__(is_decoder=True, **kwargs), where config.json has is_decoder too: no load gets past it."""
+    for cls in code.folder.lineage(code.auto_map.get("AutoConfig", "").split(".")[-1]):
+        body = code.folder.classes[cls][1].body
+        init = next((s for s in body if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
+        if init is None or init.args.kwarg is None:
+            continue
+        kwargs = init.args.kwarg.arg
+        for keyword in _beside(init, kwargs):
+            if keyword.arg in code.configs.get("config.json", {}):
+                yield code.finding(
+                    "P15",
+                    f"{cls}.__init__ passes {keyword.arg} on beside **{kwargs}, which has it too, as config.json "
+                    "does: a load raises a TypeError.",
+                    cls,
+                    keyword,
+                    fix=f"Take {keyword.arg} as an argument of __init__, with this value as its default, and pass it.",
+                )
+
+
+def _beside(init: ast.FunctionDef, kwargs: str) -> Iterator[ast.keyword]:
+    """What goes to a base class by name together with **kwargs, and cannot be known not to be in it."""
+    taken = {each.arg for each in parameters(init)}
+    for node in own_nodes(init):
+        if any(chain(target)[:1] == [kwargs] for target, _ in assignments(node)):
+            return  # what is in it then, nobody can say
+        if isinstance(node, ast.Call) and chain(node.func) == [kwargs, "pop"] and node.args:
+            if (name := string(node.args[0])) is None:
+                return
+            taken.add(name)
+    for call in calls(init):
+        spread = any(k.arg is None and chain(k.value) == [kwargs] for k in call.keywords)
+        if spread and call_name(call) == "__init__":
+            yield from (k for k in call.keywords if k.arg and k.arg not in taken)

@@ -326,15 +326,15 @@ def declared_packages(code: ReachableCode) -> frozenset[str]:
     They are in requirements.txt, in ``REQUIREMENTS = ("timm", "pillow")`` in a Python file (which is published with
     the code), in the front matter of card.md or README.md as ``requirements: [timm]``, or in a pip line of the card.
     """
-    names = declared_requirements(code.folder, code.directory)
+    names = declared_requirements(code.folder, code.directory, code.home)  # neither file is in what is staged
     names = {re.split(r"[^\w.-]", name)[0].replace("-", "_").replace(".", "_") for name in names}
     return frozenset(names | {MODULES.get(name.lower(), name.lower()) for name in names})
 
 
-def declared_requirements(folder: ModelFolder, directory: Path) -> set[str]:
+def declared_requirements(folder: ModelFolder, *directories: Path) -> set[str]:
     """What a folder asks pip for, as it is written: "timm", "einops>=0.7"."""
     names: set[str] = set()
-    for path in dict.fromkeys((folder.path, directory)):
+    for path in dict.fromkeys((folder.path, *directories)):
         if (path / "requirements.txt").exists():
             text = read_text(path / "requirements.txt", path, 100_000, "list one package per line")
             names |= {line.strip() for line in re.findall(r"^[ \t]*([A-Za-z0-9][^#;\r\n]*)", text, re.MULTILINE)}

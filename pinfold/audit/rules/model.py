@@ -168,7 +168,7 @@ def parameter_names(code: ReachableCode) -> Iterator[Finding]:
         if cls in code.torch_modules and code.lowest_version <= (4, 48):
             for name, where in _registered(code, cls):
                 if "gamma" in name or "beta" in name:
-                    yield code.finding("P17", _renamed(name), cls, where)
+                    yield code.finding("P17", _renamed(name), cls, where, fix=_RENAME)
         affected = harmed("P17.weight_norm", code.lowest_version)
         for call in calls(node) if affected else ():
             if _is_old_weight_norm(module, call):
@@ -184,6 +184,12 @@ def parameter_names(code: ReachableCode) -> Iterator[Finding]:
                 )
 
 
+_RENAME = (
+    "Give it another name, in the code and in the checkpoint; or leave these releases out, with "
+    'MIN_TRANSFORMERS = "4.49" at the top of the configuration\'s file.'
+)
+
+
 def _renamed(name: str) -> str:
     return f'parameter "{name}" contains gamma/beta; transformers 4.46-4.48 renames it and loads nothing.'
 
@@ -191,7 +197,7 @@ def _renamed(name: str) -> str:
 def stored_names(names: list[str], file: str) -> Iterator[Finding]:
     """P17 for the tensors of a file."""
     for name in [n for n in names if "gamma" in n or "beta" in n][:3]:
-        yield Finding("P17", _renamed(name), file)
+        yield Finding("P17", _renamed(name), file, fix=_RENAME)
 
 
 def _registered(code: ReachableCode, cls: str) -> Iterator[tuple[str, ast.AST]]:
@@ -219,7 +225,7 @@ def loss_arguments(code: ReachableCode) -> Iterator[Finding]:
     """P18: a forward that Trainer takes for one that counts the items of a step itself."""
     for cls in code.models:
         definition = code.folder.method(cls, "forward")
-        if not definition or code.folder.is_stock(cls):
+        if not definition or _has_unseen_code(code, cls):
             continue
         owner, forward = definition
         kwargs = forward.args.kwarg
@@ -241,6 +247,12 @@ def loss_arguments(code: ReachableCode) -> Iterator[Finding]:
             forward,
             fix=f"Set accepts_loss_kwargs = False in the body of {cls}.",
         )
+
+
+def _has_unseen_code(code: ReachableCode, cls: str) -> bool:
+    """Whether it derives from a model of transformers' own. A XPreTrainedModel has neither a forward nor a loss."""
+    bases = [pair for owner in code.folder.lineage(cls) for pair in code.folder.bases(owner)]
+    return any(stock_kind(base, place) == "model" and not base.endswith("PreTrainedModel") for base, place in bases)
 
 
 def _sets_false(code: ReachableCode, cls: str, name: str) -> bool:

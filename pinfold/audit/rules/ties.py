@@ -19,6 +19,7 @@ from pinfold.audit.reachable import (
     string,
 )
 from pinfold.audit.rules.model import has_weights
+from pinfold.audit.rules.weights import stored_apart
 from pinfold.common.trees import every
 from pinfold.folder.releases import release_ranges
 
@@ -69,38 +70,58 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
         for node in own_nodes(exposed[1])
         if isinstance(node, ast.Return)
     )
-    config = code.configs.get("config.json", {})
+    says = (flag, code.configs.get("config.json", {}).get("tie_word_embeddings"))
     if isinstance(keys, ast.Dict) and keys.keys:
-        first = string(keys.keys[0]) or "its target"
-        if flag is None and "tie_word_embeddings" not in config:
-            yield code.finding(
-                "P11b",
-                f"{cls}._tied_weights_keys is set but config.json has no tie_word_embeddings: transformers 5 leaves "
-                f"{first} random.",
-                cls,
-                fix="Take tie_word_embeddings=True in the configuration's __init__ and pass it to super().__init__.",
-            )
-        yield from _taken_for_loaded(code, cls, first)
-        weights = any((string(key) or "").endswith("weight") for key in keys.keys)
-        if weights and not exposed and not code.folder.method(cls, "_tie_weights") and code.lowest_version < (5, 0):
-            yield code.finding(
-                "P11b",
-                f"{cls}._tied_weights_keys is set but get_output_embeddings is not defined: transformers 4 leaves "
-                f"{first} random.",
-                cls,
-                fix="Define get_output_embeddings and set_output_embeddings.",
-                releases=harmed("P11b.not_exposed", code.lowest_version),
-                case="P11b.not_exposed",
-            )
-    elif returns and (keys is None or is_none(keys)) and False not in (flag, config.get("tie_word_embeddings")):
+        yield from _declared(code, cls, keys, says)
+    elif exposed and returns and (keys is None or is_none(keys)) and False not in says:
         override = code.folder.method(cls, "tie_weights")
+        if any(stored_apart(code.directory, f"{name}.weight") for name in _returned(exposed[1])):
+            fault = "ties the two, and what the checkpoint has for the head is lost."
+            fix = "Take tie_word_embeddings=False in the configuration's __init__ and pass it to super().__init__."
+        else:
+            fault = 'ties the two, transformers 5 needs {"target": "source"} and leaves the head random.'
+            fix = "Or set tie_word_embeddings=False in the configuration."
         yield code.finding(
             "P11",
-            f"{cls}._tied_weights_keys is missing although get_output_embeddings is defined: transformers 4 ties "
-            'the two, transformers 5 needs {"target": "source"} and leaves the head random.',
+            f"{cls}._tied_weights_keys is missing although get_output_embeddings is defined: transformers 4 {fault}",
             cls,
-            fix="Or set tie_word_embeddings=False in the configuration.",
+            fix=fix,
             case="P11.dynamic_keys" if override and takes_any_arguments(override[1]) else "P11.missing",
+        )
+
+
+def _declared(code: ReachableCode, cls: str, keys: ast.Dict, says: tuple) -> Iterator[Finding]:
+    """P11b and P11g of a class with tied keys.
+
+    Args:
+        says: what the configuration class and config.json have for tie_word_embeddings.
+    """
+    first = string(keys.keys[0]) or "its target"
+    apart = stored_apart(code.directory, first)
+    if says[0] is None and "tie_word_embeddings" not in code.configs.get("config.json", {}):
+        harm = f"transformers 4 ties {first}, and what the checkpoint has for it is lost"
+        yield code.finding(
+            "P11b",
+            f"{cls}._tied_weights_keys is set but config.json has no tie_word_embeddings: "
+            f"{harm if apart else f'transformers 5 leaves {first} random'}.",
+            cls,
+            fix=f"Take tie_word_embeddings={not apart} in the configuration's __init__ and pass it to "
+            "super().__init__.",
+        )
+    if apart or False in says:  # the keys tie nothing
+        return
+    yield from _taken_for_loaded(code, cls, first)
+    exposed = code.folder.method(cls, "get_output_embeddings") or code.folder.method(cls, "_tie_weights")
+    weights = any((string(key) or "").endswith("weight") for key in keys.keys)
+    if weights and not exposed and code.lowest_version < (5, 0):
+        yield code.finding(
+            "P11b",
+            f"{cls}._tied_weights_keys is set but get_output_embeddings is not defined: transformers 4 leaves "
+            f"{first} random.",
+            cls,
+            fix="Define get_output_embeddings and set_output_embeddings.",
+            releases=harmed("P11b.not_exposed", code.lowest_version),
+            case="P11b.not_exposed",
         )
 
 
@@ -227,6 +248,14 @@ def _said_untied(config: dict) -> bool:
     """Whether config.json, or a part of it, says that words are not tied."""
     parts = [config, *(value for value in config.values() if isinstance(value, dict))]
     return any(part.get("tie_word_embeddings") is False for part in parts)
+
+
+def _returned(method: ast.FunctionDef | None) -> Iterator[str]:
+    """The attributes that a method returns: "lm_head" of `return self.lm_head`."""
+    for node in own_nodes(method) if method else ():
+        path = chain(node.value) if isinstance(node, ast.Return) else []
+        if path[:1] == ["self"] and len(path) > 1:
+            yield ".".join(path[1:])
 
 
 def _of_part(value: ast.expr) -> bool:

@@ -54,6 +54,29 @@ def safetensors(directory: Path) -> dict[Path, Header]:
     return headers
 
 
+def stored_apart(directory: Path, name: str) -> bool:
+    """Whether the checkpoint has a tensor of this name, and the same numbers under no other: it was not tied.
+
+    save_pretrained writes what is tied once, other tools twice.
+    """
+    try:
+        headers = safetensors(directory)
+    except UserError:  # said where weights are judged
+        return False
+    every = [_Stored(path, header.data_start, tensor) for path, header in headers.items() for tensor in header.tensors]
+    own = next((stored for stored in every if stored.tensor.name == name), None)
+    if own is None or own.tensor.size > COMPARED:
+        return False
+    alike = [
+        stored
+        for stored in every
+        if stored != own and (stored.tensor.dtype, stored.tensor.shape) == (own.tensor.dtype, own.tensor.shape)
+    ]
+    for size in (min(4096, own.tensor.size), own.tensor.size):  # the first page differs in nearly all
+        alike = [stored for stored in alike if stored.digest(size) == own.digest(size)]
+    return not alike
+
+
 def formats(headers: dict[Path, Header], code: ReachableCode | None) -> Iterator[Finding]:
     """P19b and P19c: files that old releases refuse, and tensors that are stored twice."""
     for path, header in headers.items():

@@ -2,24 +2,35 @@
 
 import math
 
-PLACES = ("image_token_id", "image_token_index", "video_token_id", "audio_token_id", "audio_token_index")
+SOUND_PLACES = ("audio_token_id", "audio_token_index")
+PLACES = ("image_token_id", "image_token_index", "video_token_id", *SOUND_PLACES)
 PARTS = ("text_config", "vision_config")  # where a field is looked for first, before other parts
 
 
 def first_field(config, *names: str):
-    """The first of these fields that is set, in the configuration or in its parts.
+    """The first of these fields that is set, in the configuration or in its parts."""
+    return next((v for part in _parts(config) for v in (_field(part, name) for name in names) if v is not None), None)
 
-    Parts are configurations of their own or, in many folders, plain tables, whatever they are called.
-    """
+
+def _parts(config) -> list:
+    """The configuration and its parts: those are configurations too or, in many folders, plain tables."""
     others = [part for part in getattr(config, "sub_configs", None) or () if part not in PARTS]
     named = [getattr(config, part, None) for part in (*PARTS, *others)]
     tables = [part for part in getattr(config, "__dict__", {}).values() if isinstance(part, dict)]
-    parts = [config, *named, *(part for part in tables if part not in named)]
-    return next((v for part in parts for v in (_field(part, name) for name in names) if v is not None), None)
+    return [config, *named, *(part for part in tables if part not in named)]
 
 
 def _field(part, name: str):
     return part.get(name) if isinstance(part, dict) else getattr(part, name, None)
+
+
+def own_length(config) -> int | None:
+    """max_length as a configuration sets it.
+
+    Each one of transformers 4 has the 20 that generate stops at. With it, the probe would differ between versions.
+    """
+    lengths = [whole(_field(part, "max_length")) for part in _parts(config)]
+    return next((length for length in lengths if length not in (None, 20)), None)
 
 
 def whole(value) -> int | None:
@@ -30,8 +41,8 @@ def whole(value) -> int | None:
 def longest(config, otherwise: int = 12) -> int:
     """The longest text that the configuration allows."""
     names = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "block_size")
-    limits = [whole(first_field(config, name)) for name in (*names, "context_length", "seq_length", "max_length")]
-    return max(1, min([n for n in limits if n] or [otherwise]))
+    limits = [whole(first_field(config, name)) for name in (*names, "context_length", "seq_length")]
+    return max(1, min([n for n in (*limits, own_length(config)) if n] or [otherwise]))
 
 
 def picture_token(config) -> tuple[int | None, int]:

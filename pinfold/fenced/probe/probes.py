@@ -15,7 +15,7 @@ from ..values import describe
 from . import declared, suggest
 from .caches import is_cache, outputs_and_caches
 from .declared import formula, in_own_type
-from .fields import PLACES, first_field, longest, picture_token, sides, whole
+from .fields import PLACES, SOUND_PLACES, first_field, longest, own_length, picture_token, sides, whole
 
 MEDIA = ("pixel_values", "pixel_values_videos", "input_features", "input_values")
 SOUND = ("input_values", "input_features")
@@ -44,6 +44,7 @@ def probe_inputs(model, own: dict) -> dict[str, dict]:
         probes = _tokens(model, name, parameters, vocabulary or 100)
         if "pixel_values" in parameters and (channels or first_field(config, "image_size")):
             _with_pictures(config, name, probes, channels or 3)
+        _with_sound(config, parameters, probes)
     else:
         raise suggest.unknown(model, name)
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in parameters:
@@ -86,6 +87,15 @@ def _with_pictures(config, name: str, probes: dict, channels: int) -> None:
                 new = torch.full((rows, count), {name: token, "attention_mask": 1}.get(key, 0), dtype=value.dtype)
                 inputs[key] = torch.cat([value[:, :start], new, value[:, start:length]], 1)
         inputs["pixel_values"] = _image(config, _BATCHES[probe], channels)
+
+
+def _with_sound(config, parameters, probes: dict) -> None:
+    """Add sound, where forward takes it beside words and no token keeps a place for it: a tower of its own."""
+    name = next((name for name in SOUND if name in parameters), None)
+    known = name == "input_values" or first_field(config, "num_mel_bins", "feature_size")
+    if name and known and first_field(config, *SOUND_PLACES) is None:
+        for probe, shape in _signal(config, name).items():
+            probes[probe][name] = formula(shape, "wave")
 
 
 def _tokens(model, name: str, parameters, vocabulary: int) -> dict[str, dict]:
@@ -134,7 +144,7 @@ def _is_id(token, vocabulary: int) -> bool:
 def _signal(config, name: str) -> dict[str, list]:
     """Shapes for sound and spectrograms."""
     bins = whole(first_field(config, "num_mel_bins", "feature_size"))
-    frames = whole(first_field(config, "max_length"))
+    frames = own_length(config)
     if name == "input_values" and bins and frames:  # a spectrogram, frames first
         return {probe: [batch, frames, bins] for probe, batch in _BATCHES.items()}
     if name == "input_values":

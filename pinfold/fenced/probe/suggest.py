@@ -16,9 +16,12 @@ from .fields import picture_token
 
 TRIES = 24
 MANY = 50_000_000  # parameters, above which nothing is tried
+COLUMNS = 6  # widths of a table that are tried
+OF_LABELS = ("id2label", "label2id", "architectures", "auto_map")
 ROWS, LENGTH, SIDE = 2, 12, 32
 PARTS = 8  # of each word: its letters
 NODES = 16  # rows of a graph; edges name them
+FRAMES = ("num_frames", "n_frames", "frames_per_clip", "clip_length", "num_input_frames", "max_frames")
 NUMBERS = re.compile(r"(^|_)(num\w*|cont\w*|float\w*|feat\w*|values?|dense)($|_)")  # names of numbers
 SELDOM = ("labels", "return_dict", "use_cache", "output_attentions", "output_hidden_states", "kwargs", "args")
 
@@ -155,7 +158,12 @@ def _float_shapes(model, layer) -> list[list[int]]:
         side = _side(model) if dimensions > 1 else 64
         channels = layer.in_channels
         kernel = [max(size, side) for size in layer.kernel_size]
-        video = [[ROWS, 8, channels, *kernel]] if dimensions == 2 else []
+        frames = _field(model, *FRAMES) or 8
+        if dimensions == 3:
+            places = [frames, *kernel[1:]]  # the first side is time where the model has frames
+            shapes = [[frames, channels, *kernel[1:]], [channels, *places], [channels, *kernel], [*places, channels]]
+            return [[ROWS, *shape] for shape in shapes]
+        video = [[ROWS, frames, channels, *kernel]] if dimensions == 2 else []
         moved = [[ROWS, LENGTH * 4, channels]] if dimensions == 1 else [[ROWS, *kernel, channels]]
         return [[ROWS, channels, *kernel], *video, *moved]
     width = getattr(layer, "in_features", None) or getattr(layer, "input_size", None)
@@ -167,8 +175,23 @@ def _float_shapes(model, layer) -> list[list[int]]:
     side = _side(model)
     square = [[ROWS, channels, side, side] for channels in (_field(model, "num_channels", "in_channels") or 3, 1)]
     if widths == [None]:
-        return [[ROWS, 16]]
+        columns = _columns(model)
+        return [shape for size in columns for shape in ([ROWS, size], [ROWS, LENGTH, size])] or [[ROWS, 16]]
     return [*(shape for size in widths for shape in _of_width(model, size)), *square]
+
+
+def _columns(model) -> list[int]:
+    """How many columns a table may have where no layer says it: a list of their names, a number for each of them."""
+    settings = model.config.to_dict() if hasattr(model.config, "to_dict") else vars(model.config)
+    names = sorted((name for name in settings if name not in OF_LABELS), key=lambda name: not NUMBERS.search(name))
+    listed = [len(settings[name]) for name in names if isinstance(settings[name], (list, tuple, dict))]
+    stored = [
+        tensor.shape[0]
+        for module in model.modules()
+        for tensor in (*module._buffers.values(), *module._parameters.values())
+        if tensor is not None and tensor.ndim in (1, 2)
+    ]
+    return [size for size in dict.fromkeys([*listed, *stored]) if 0 < size <= 4096][:COLUMNS]
 
 
 def _of_width(model, width: int) -> list[list[int]]:

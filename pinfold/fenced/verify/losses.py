@@ -105,7 +105,8 @@ def accumulates(model, own: dict, outputs: dict) -> str | None:
         return None
     return (
         f"{type(model).__name__}.forward takes **kwargs but neither uses num_items_in_batch nor sets "
-        "accepts_loss_kwargs = False: gradients are multiplied by gradient_accumulation_steps."
+        "accepts_loss_kwargs = False: gradients are multiplied by gradient_accumulation_steps. "
+        f"Set accepts_loss_kwargs = False in the body of {type(model).__name__}."
     )
 
 
