@@ -27,7 +27,8 @@ from pinfold.common.trees import below, every, walk
 from pinfold.folder.model_folder import Module, located
 
 # Settings of rotary positions, which transformers 5 keeps as rope_parameters. Set to None after super().__init__, they
-# are lost when the configuration is saved and read again (5.24.0); passed on, they stay (4.48.3 to 5.24.0).
+# are lost when the configuration is saved and read again (5.24.0); passed on, they stay (4.48.3 to 5.24.0). Set before
+# it, they get the keys that some kinds need, and None gets some too (the laboratory's P15.rope_scaling).
 ROPE = ("rope_scaling", "rope_parameters")
 # What PretrainedConfig() has in every release from 4.48.3 to 5.23.0 (compared by running dir() in four of them).
 # transformers 5 dropped the ids of special tokens, is_decoder, tie_word_embeddings and what generation reads.
@@ -79,6 +80,7 @@ def _arguments(code: ReachableCode, cls: str) -> Iterator[Finding]:
     module, node = code.folder.classes[cls]
     init = next((s for s in node.body if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
     if init is None:
+        yield from _made_by_decorator(code, cls)
         for field in node.body:  # fields, as transformers 5 turns them into arguments
             if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
                 continue
@@ -94,6 +96,42 @@ def _arguments(code: ReachableCode, cls: str) -> Iterator[Finding]:
     elif not any(isinstance(n, ast.Name) and n.id == signature.kwarg.arg for n in walk(init)):
         words = f"{cls}.__init__: **{signature.kwarg.arg} is not passed on."
         yield code.finding("P15", words, cls, init, fix=_PASS_ON, case="P15.kwargs_not_passed_on")
+
+
+def _made_by_decorator(code: ReachableCode, cls: str) -> Iterator[Finding]:
+    """P15: a constructor that @dataclass writes, which takes the class's own fields alone.
+
+    From 5.4 on transformers' own base class is made of fields, and its subclasses take **kwargs.
+    """
+    module, node = code.folder.classes[cls]
+    own = next((s for s in node.body if isinstance(s, ast.FunctionDef) and s.name == "__post_init__"), None)
+    post = own is not None and own.args.kwarg is None  # transformers 5 hands it the rest of config.json
+    for decorator in node.decorator_list:
+        call = decorator if isinstance(decorator, ast.Call) else None
+        path = chain(call.func if call else decorator)
+        place, name = module.imports.get(path[0], ("", "")) if path else ("", "")
+        place, name = (path[0], path[-1]) if len(path) > 1 else (place.split(".")[0], name)
+        if (place, name) == ("dataclasses", "dataclass"):
+            init = next((k.value for k in call.keywords if k.arg == "init"), None) if call else None
+            if isinstance(init, ast.Constant) and init.value is False:
+                continue
+            case = "P15.dataclass_post_init" if post else "P15.dataclass"
+            words = "writes a constructor that takes no **kwargs"
+        elif name == "strict" and place == "huggingface_hub":
+            case, words = "P15.strict", "asks for a dataclass, which it becomes in newer releases alone"
+        else:
+            continue
+        if affected := harmed(case, code.lowest_version):
+            yield code.finding(
+                "P15",
+                f"{cls}: @{name} {words}.",
+                cls,
+                decorator,
+                fix="Write def __init__(self, ..., **kwargs) instead, which ends with super().__init__(**kwargs).",
+                releases=affected,
+                case=case,
+            )
+            return
 
 
 _PASS_ON = "Take **kwargs and end with super().__init__(**kwargs): it carries labels, dtype and auto_map."
@@ -209,8 +247,9 @@ def _to_have(name: str, module: Module, read: ast.Attribute | ast.Call) -> str:
         return f'Read it with a default, getattr({owner}, "{name}", {OF_GENERATE[name]!r})'
     if name in ROPE:
         return (
-            f"Take {name}=None as an argument and pass it on, super().__init__({name}={name}, **kwargs), "
-            "behind self.max_position_embeddings = ..., which transformers 5 reads there"
+            f"Take {name}=None as an argument. Behind self.max_position_embeddings = ..., and the other sizes, write "
+            f"if {name}: self.{name} = {name}, and then super().__init__({name}={name}, **kwargs): transformers 5 "
+            "reads them there"
         )
     return f"Take {name} as an argument with a default and set it"
 

@@ -19,6 +19,7 @@ from pinfold.audit.reachable import (
     string,
 )
 from pinfold.audit.rules.model import has_weights
+from pinfold.audit.rules.saving import same_modules
 from pinfold.common.trees import every
 from pinfold.folder.releases import release_ranges
 
@@ -70,6 +71,8 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
         if isinstance(node, ast.Return)
     )
     config = code.configs.get("config.json", {})
+    if isinstance(keys, ast.Dict) and keys.keys and _are_one(code, cls, keys):
+        return
     if isinstance(keys, ast.Dict) and keys.keys:
         first = string(keys.keys[0]) or "its target"
         if flag is None and "tie_word_embeddings" not in config:
@@ -102,6 +105,20 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
             fix="Or set tie_word_embeddings=False in the configuration.",
             case="P11.dynamic_keys" if override and takes_any_arguments(override[1]) else "P11.missing",
         )
+
+
+def _are_one(code: ReachableCode, cls: str, keys: ast.Dict) -> bool:
+    """Whether each target and its source are one module under two names, which needs no tying."""
+    pairs = [(string(key), string(value)) for key, value in zip(keys.keys, keys.values, strict=True)]
+    groups = same_modules(code, cls)
+    return all(
+        target and source and any(_held_by(target, names) and _held_by(source, names) for names in groups)
+        for target, source in pairs
+    )
+
+
+def _held_by(weight: str, names: list[str]) -> bool:
+    return any(weight.startswith(f"{name}.") for name in names)
 
 
 def _taken_for_loaded(code: ReachableCode, cls: str, first: str) -> Iterator[Finding]:
