@@ -142,6 +142,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from config_rules.config_class(code)
     yield from config_rules.own_constructor(code)
     yield from default_rules.raises_without_arguments(code)
+    yield from default_rules.made_by_decorator(code)
     yield from model_rules.config_class(code)
     yield from model_rules.parameter_names(code)
     yield from model_rules.loss_arguments(code)

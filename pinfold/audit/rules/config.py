@@ -80,7 +80,6 @@ def _arguments(code: ReachableCode, cls: str) -> Iterator[Finding]:
     module, node = code.folder.classes[cls]
     init = next((s for s in node.body if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
     if init is None:
-        yield from _made_by_decorator(code, cls)
         for field in node.body:  # fields, as transformers 5 turns them into arguments
             if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
                 continue
@@ -96,42 +95,6 @@ def _arguments(code: ReachableCode, cls: str) -> Iterator[Finding]:
     elif not any(isinstance(n, ast.Name) and n.id == signature.kwarg.arg for n in walk(init)):
         words = f"{cls}.__init__: **{signature.kwarg.arg} is not passed on."
         yield code.finding("P15", words, cls, init, fix=_PASS_ON, case="P15.kwargs_not_passed_on")
-
-
-def _made_by_decorator(code: ReachableCode, cls: str) -> Iterator[Finding]:
-    """P15: a constructor that @dataclass writes, which takes the class's own fields alone.
-
-    From 5.4 on transformers' own base class is made of fields, and its subclasses take **kwargs.
-    """
-    module, node = code.folder.classes[cls]
-    own = next((s for s in node.body if isinstance(s, ast.FunctionDef) and s.name == "__post_init__"), None)
-    post = own is not None and own.args.kwarg is None  # transformers 5 hands it the rest of config.json
-    for decorator in node.decorator_list:
-        call = decorator if isinstance(decorator, ast.Call) else None
-        path = chain(call.func if call else decorator)
-        place, name = module.imports.get(path[0], ("", "")) if path else ("", "")
-        place, name = (path[0], path[-1]) if len(path) > 1 else (place.split(".")[0], name)
-        if (place, name) == ("dataclasses", "dataclass"):
-            init = next((k.value for k in call.keywords if k.arg == "init"), None) if call else None
-            if isinstance(init, ast.Constant) and init.value is False:
-                continue
-            case = "P15.dataclass_post_init" if post else "P15.dataclass"
-            words = "writes a constructor that takes no **kwargs"
-        elif name == "strict" and place == "huggingface_hub":
-            case, words = "P15.strict", "asks for a dataclass, which it becomes in newer releases alone"
-        else:
-            continue
-        if affected := harmed(case, code.lowest_version):
-            yield code.finding(
-                "P15",
-                f"{cls}: @{name} {words}.",
-                cls,
-                decorator,
-                fix="Write def __init__(self, ..., **kwargs) instead, which ends with super().__init__(**kwargs).",
-                releases=affected,
-                case=case,
-            )
-            return
 
 
 _PASS_ON = "Take **kwargs and end with super().__init__(**kwargs): it carries labels, dtype and auto_map."
