@@ -125,7 +125,7 @@ class ReachableCode:
     @functools.cached_property
     def mentioned(self) -> set[str]:
         """Names of attributes that the code reads or calls, and its strings: what a method may be reached by."""
-        nodes = [node for module in self.modules for node in ast.walk(module.tree)]
+        nodes = [node for module in self.modules for node in walk(module.tree)]
         return {word(node) for node in nodes if isinstance(node, (ast.Attribute, ast.Constant))}
 
     def builds_module(self, value: ast.expr | None) -> TypeGuard[ast.Call]:

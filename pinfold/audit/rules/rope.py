@@ -252,10 +252,10 @@ def _leaves_none(code: ReachableCode, cls: str) -> bool:
         return False
     asked = {  # if rope_scaling: self.rope_scaling = rope_scaling
         id(inner)
-        for node in ast.walk(init[1])
-        if isinstance(node, ast.If) and any(isinstance(n, ast.Name) and n.id in NAMES for n in ast.walk(node.test))
+        for node in walk(init[1])
+        if isinstance(node, ast.If) and any(isinstance(n, ast.Name) and n.id in NAMES for n in walk(node.test))
         for part in node.body
-        for inner in ast.walk(part)
+        for inner in walk(part)
     }
     bound = {
         target.id
