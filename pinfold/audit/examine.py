@@ -56,7 +56,7 @@ FAULTS = {
     "P29": ("P29.field", "an output class with a cache of its own"),
     "P31": ("P31.none_before_super", "settings of rotary positions"),
     "P32": ("P32.tuples_shape", "a cache that is taken for tuples"),
-    "P33": ("P33.complex_buffer", "complex numbers in the file"),
+    "P33": ("P33.complex_buffer", "numbers in the file that it cannot read"),
     "P34": ("P34.no_mixin", "no generate"),
     "P35": ("P35.property_of_part", "a property that is read too early"),
     "P36": ("", "a type that transformers has itself"),
@@ -72,6 +72,9 @@ WORDS = {  # of cases that are another fault than the rest of their rule
     "P15.no_kwargs": "no **kwargs",
     "P15.kwargs_not_passed_on": "**kwargs that are not passed on",
     "P15.raises_without_arguments": "a configuration that raises without arguments",
+    "P15.dataclass": "a configuration that @dataclass makes",
+    "P15.dataclass_post_init": "a configuration that @dataclass makes",
+    "P15.strict": "a configuration that @strict makes",
 }
 # Warnings that a forecast counts: a fault of one release of transformers, which no folder needs to cure.
 FAULTS_OF_A_RELEASE = ("P11g",)

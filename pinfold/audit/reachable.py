@@ -122,6 +122,12 @@ class ReachableCode:
                         own.add(target.attr)
         return buffers
 
+    @functools.cached_property
+    def mentioned(self) -> set[str]:
+        """Names of attributes that the code reads or calls, and its strings: what a method may be reached by."""
+        nodes = [node for module in self.modules for node in walk(module.tree)]
+        return {word(node) for node in nodes if isinstance(node, (ast.Attribute, ast.Constant))}
+
     def builds_module(self, value: ast.expr | None) -> TypeGuard[ast.Call]:
         """Whether an expression makes a new torch module, or a parameter: nn.Linear(...), Block(...)."""
         if not isinstance(value, ast.Call):

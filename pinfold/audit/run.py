@@ -113,7 +113,7 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit, or
                 [tensor.name for tensor in tensors], next((p.name for p in headers), "")
             )
         yield from settings_rules.dtype(configs.get("config.json", {}), tensors)
-        yield from asked_rules.complex_tensors(tensors, configs.get("config.json", {}), lowest)
+        yield from asked_rules.unread_tensors(tensors, configs.get("config.json", {}), lowest)
         files = {path.name for path in directory.iterdir()}
         yield from settings_rules.tokenizer(configs, files, lowest, custom)
         if code:
@@ -143,6 +143,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from config_rules.own_constructor(code)
     yield from default_rules.raises_without_arguments(code)
     yield from default_rules.passed_twice(code)
+    yield from default_rules.made_by_decorator(code)
     yield from model_rules.config_class(code)
     yield from model_rules.parameter_names(code)
     yield from model_rules.loss_arguments(code)

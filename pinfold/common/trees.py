@@ -70,7 +70,7 @@ def _place(node: ast.AST) -> tuple[_Tree, int, int]:
 
 @contextlib.contextmanager
 def parsed_once() -> Iterator[None]:
-    """While this is open, ``parse`` gives the same tree for the same bytes: several readers go through one folder."""
+    """While this is open, ``parse`` takes a tree of the same bytes that is there already: several read one folder."""
     if _parsed.get() is not None:  # an outer one keeps them
         yield
         return
@@ -81,18 +81,21 @@ def parsed_once() -> Iterator[None]:
         _parsed.reset(token)
 
 
-def parse(content: bytes, file: str) -> ast.Module:
+def parse(content: bytes, file: str, own: bool = False) -> ast.Module:
     """The syntax tree of a file, in the encoding that it declares.
+
+    Args:
+        own: a tree that no other file has. What is known of a module is kept by its tree, and two files can be equal.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: as ast.parse does.
     """
-    kept = _parsed.get()
-    if kept is None:
+    trees = _parsed.get()
+    if trees is None:
         return ast.parse(content, file)
-    if content not in kept:
-        kept[content] = ast.parse(content, file)
-    return kept[content]
+    if own or content not in trees:
+        trees[content] = ast.parse(content, file)
+    return trees[content]
 
 
 def walk(node: ast.AST) -> list[ast.AST]:

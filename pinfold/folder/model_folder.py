@@ -453,7 +453,7 @@ def parse_module(file: Path, content: bytes) -> Module:
         source = decode_python(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd escapes are the author's matter
-            tree = parse(content, file.name)
+            tree = parse(content, file.name, own=True)
     except SyntaxError as error:
         raise UserError(f"{file}:{error.lineno}: {error.msg}; this file is not valid Python") from None
     except (ValueError, RecursionError, MemoryError) as error:  # Unreadable is one

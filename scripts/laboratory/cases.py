@@ -283,6 +283,24 @@ _case(
     faulty_settings={"tie_word_embeddings": REMOVED},
 )
 _case("P11b.not_exposed", (M, EXPOSED, ""), right=TIE, settings=TIED_SETTINGS)
+TWICE = (
+    (M, POST, "        self.again = Mix(config.hidden_size)\n" + POST),
+    (M, "self.mix(self.embed(input_ids))", "self.again(self.mix(self.embed(input_ids)))"),
+)
+ONCE = (M, "        self.again = Mix(config.hidden_size)\n", "        self.again = self.mix\n")
+TWICE_TENSORS = {"again.inner.weight": "mix.inner.weight", "again.inner.bias": "mix.inner.bias"}
+TWICE_TIED = (
+    '    _tied_weights_keys = {"again.inner.weight": "mix.inner.weight", "again.inner.bias": "mix.inner.bias"}\n'
+)
+_case(  # one module under two names needs no tying: the declaration is for save_pretrained alone
+    "P11b.module_twice",
+    ONCE,
+    (M, CLASS_BODY, CLASS_BODY + TWICE_TIED),
+    right=(*TWICE, (C, ARGUMENTS, "        tie_word_embeddings=True,\n")),
+    settings=TIED_SETTINGS,
+    copies=TWICE_TENSORS,
+    keys=dict.fromkeys(TWICE_TENSORS, ""),
+)
 _case(
     "P11c.assigned",
     (M, TIED, ""),
@@ -544,6 +562,35 @@ _case(
     ),
     settings={"scales": {"first": 2}},
 )
+DATA = """from PLACE import DECORATOR
+from transformers import PretrainedConfig
+
+
+@DECORATOR
+class LabConfig(PretrainedConfig):
+    model_type = "lab-bench"
+
+    vocab_size: int = 24
+    hidden_size: int = 8
+    num_hidden_layers: int = 1
+    use_cache: bool = False
+    tie_word_embeddings: bool = False
+METHODS
+
+LabConfig.register_for_auto_class()
+"""
+for _name, _place, _decorator, _methods in (
+    ("dataclass", "dataclasses", "dataclass", ""),
+    (
+        "dataclass_post_init",
+        "dataclasses",
+        "dataclass",
+        "\n    def __post_init__(self):\n        super().__init__()\n",
+    ),
+    ("strict", "huggingface_hub.dataclasses", "strict", ""),
+):
+    _text = DATA.replace("PLACE", _place).replace("DECORATOR", _decorator).replace("METHODS", _methods)
+    _case(f"P15.{_name}", faulty_files={C: _text})
 READS_IN_FORWARD = "        return CausalLMOutputWithPast(logits="
 
 
@@ -669,6 +716,52 @@ for _kind, _rest in (
         right=ROPE,
         settings={"rope_scaling": {"rope_type": _kind.split("_")[0], "factor": 2.0, **_rest}},
     )
+OF_KIND = {
+    "none": None,
+    "longrope": {
+        "rope_type": "longrope",
+        "factor": 2.0,
+        "short_factor": [1.0] * 4,
+        "long_factor": [1.0] * 4,
+        "original_max_position_embeddings": 32,
+    },
+    "llama3": {
+        "rope_type": "llama3",
+        "factor": 2.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32,
+    },
+}
+PASSED_ON = (C, AFTER, f"        {SUPER_CONFIG[:-9]}rope_scaling=rope_scaling, **kwargs)\n")
+WITH_THETA = {"rope_theta": 10000.0}
+_case(
+    "P31.late_hidden_size_longrope",
+    (C, "        self.hidden_size = hidden_size\n        self.max_position", "        self.max_position"),
+    PASSED_ON,
+    right=ROPE,
+    settings={"rope_scaling": {**OF_KIND["longrope"], **WITH_THETA}},
+)
+# What P15 says to write: transformers 5 fills what it finds before super().__init__, and None it leaves alone.
+SET_IF_WRITTEN = (
+    C,
+    AFTER,
+    "        if rope_scaling:\n            self.rope_scaling = rope_scaling\n"
+    f"        {SUPER_CONFIG[:-9]}rope_scaling=rope_scaling, **kwargs)\n",
+)
+NEVER_NAMED = (
+    (C, "        if rope_scaling:\n            self.rope_scaling = rope_scaling\n", ""),
+    (C, "rope_scaling=rope_scaling, **kwargs)", "**kwargs)"),
+    (C, ROPE_ARGUMENT, ""),
+)
+for _kind in ("none", "llama3"):
+    _stored = OF_KIND[_kind]
+    _case(
+        f"P15.rope_scaling_{_kind}",
+        *NEVER_NAMED,
+        right=(*ROPE, SET_IF_WRITTEN, (M, POST, "        self.scaled = config.rope_scaling is not None\n" + POST)),
+        settings={"rope_scaling": _stored} if _stored else {},
+    )
 _case("P16.missing", (M, "    config_class = LabConfig\n", ""))
 _case("P16.annotated", (M, "    config_class = LabConfig\n", "    config: LabConfig\n"))
 _case(
@@ -678,6 +771,27 @@ _case(
         (M, "class LabPreTrainedModel(PreTrainedModel):", "class LabPreTrainedModel(BertPreTrainedModel):"),
         (M, "import DynamicCache, ", "import BertPreTrainedModel, DynamicCache, "),
     ),
+)
+
+
+def _called(text: str) -> str:
+    return text.replace("LabConfig", "BertConfig")
+
+
+_case(
+    "P16.stock_same_name",
+    (M, "    config_class = BertConfig\n", ""),
+    right=(
+        (M, "class LabPreTrainedModel(PreTrainedModel):", "class LabPreTrainedModel(BertPreTrainedModel):"),
+        (M, "import DynamicCache, ", "import BertPreTrainedModel, DynamicCache, "),
+    ),
+    base={C: _called(PLAIN[C]), M: _called(PLAIN[M])},
+    settings={
+        "auto_map": {
+            "AutoConfig": "configuration_lab.BertConfig",
+            "AutoModelForCausalLM": "modeling_lab.LabForCausalLM",
+        }
+    },
 )
 
 # Names of weights, and files
@@ -724,6 +838,31 @@ for _name, _settings in (("", {}), ("_without_dtype", {"torch_dtype": REMOVED}))
         tensors={"mix.scale": lambda scale: scale + 0j},
         faulty_settings=_settings,
     )
+
+SMALL = "torch.full((size,), 0.5)"
+for _more, _settings in (("", {}), ("_without_dtype", {"torch_dtype": REMOVED})):
+    _case(
+        f"P33.f8{_more}",
+        (M, SMALL, f"{SMALL}.to(torch.float8_e8m0fnu)"),
+        (M, "self.scale.to(torch.float8_e8m0fnu).float()", "self.scale.float()"),
+        right=((M, MIX_INNER, PERSISTENT[0][2]), (M, SUM, f"{SUM} * self.scale.to(torch.float8_e8m0fnu).float()")),
+        tensors={"mix.scale": lambda scale: scale.to(__import__("torch").float8_e8m0fnu)},
+        faulty_settings=_settings,
+    )
+_case(
+    "P33.f4",
+    (
+        M,
+        "torch.full((size,), 34, dtype=torch.uint8)",
+        "torch.full((size,), 34, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)",
+    ),
+    (M, "self.scale.float()", "self.scale.view(torch.uint8).float()"),
+    right=(
+        (M, MIX_INNER, PERSISTENT[0][2].replace(SMALL, "torch.full((size,), 34, dtype=torch.uint8)")),
+        (M, SUM, f"{SUM} * self.scale.float()"),
+    ),
+    tensors={"mix.scale": lambda scale: scale.view(__import__("torch").float4_e2m1fn_x2)},
+)
 
 # generate
 
@@ -823,6 +962,11 @@ PREPARES_LAST = (
     '        return {"input_ids": input_ids, "past_key_values": past_key_values, "use_cache": True}\n\n'
 )
 PREPARES_LENGTH = PREPARES_LAST.replace("[:, -1:]", "[:, past_key_values[0][0].shape[2] :]")
+HELPERS = (
+    "    def _seen(self, past_key_values):\n"
+    "        return 0 if past_key_values is None else past_key_values[0][0].shape[2]\n\n"
+    "    def _layer(self, past):\n        return None if past is None else past[0]\n\n"
+)
 for _name, _past, _more in (
     ("shape", READS_SHAPE + LEGACY_FORWARD.format(past="None if past_key_values is None else past_key_values[0]"), ()),
     ("layer", LEGACY_FORWARD.format(past="None if past_key_values is None else past_key_values[0]"), ()),
@@ -841,6 +985,12 @@ for _name, _past, _more in (
         LEGACY_FORWARD.format(past="None if past_key_values is None else past_key_values[0]"),
         ((M, GET_INPUT, PREPARES_LENGTH + GET_INPUT),),
     ),
+    (
+        "helper",
+        "        self.seen = self._seen(past_key_values)\n"
+        + LEGACY_FORWARD.format(past="self._layer(past_key_values)"),
+        ((M, GET_INPUT, HELPERS + GET_INPUT),),
+    ),
 ):
     _case(f"P32.tuples_{_name}", *LEGACY_LAYER, *ONE_NAME, (M, "PAST", _past), *_more, base=CACHED)
 PREPARES = (
@@ -852,6 +1002,27 @@ _case(
     (M, "(LabPreTrainedModel, GenerationMixin)", "(LabPreTrainedModel)"),
     right=((M, GET_INPUT, PREPARES + GET_INPUT),),
 )
+OWN_MIXIN = "class LabGeneration(GenerationMixin):\n    pass\n\n\nclass LabPreTrainedModel("
+for _name, _bases, *_edits in (
+    ("own_mixin", "LabPreTrainedModel, LabGeneration", (M, "class LabPreTrainedModel(", OWN_MIXIN)),
+    (
+        "mixin_of_base",
+        "LabPreTrainedModel",
+        (M, "Model(PreTrainedModel)", "Model(PreTrainedModel, GenerationMixin)"),
+    ),
+):
+    _case(  # the cure names GenerationMixin beside what brings it along
+        f"P34.{_name}",
+        (M, f"class LabForCausalLM({_bases}, GenerationMixin)", f"class LabForCausalLM({_bases})"),
+        right=(
+            *_edits,
+            (
+                M,
+                "class LabForCausalLM(LabPreTrainedModel, GenerationMixin)",
+                f"class LabForCausalLM({_bases}, GenerationMixin)",
+            ),
+        ),
+    )
 
 TAKEN = [
     "attention_mask",
@@ -882,6 +1053,15 @@ _case(
         M,
         CLASS_BODY,
         CLASS_BODY + "\n    @property\n    def _supports_sdpa(self):\n        return self.mix.inner is not None\n",
+    ),
+)
+_case(
+    "P35.property_of_part_other_name",
+    (
+        M,
+        CLASS_BODY,
+        CLASS_BODY
+        + "\n    @property\n    def _supports_sdpa(self):\n        model = self\n        return model.mix.inner is not None\n",
     ),
 )
 _case(
@@ -927,13 +1107,10 @@ _case(
 )
 _case(
     "P37.module_twice",
-    (M, "        self.again = Mix(config.hidden_size)\n", "        self.again = self.mix\n"),
-    right=(
-        (M, POST, "        self.again = Mix(config.hidden_size)\n" + POST),
-        (M, "self.mix(self.embed(input_ids))", "self.again(self.mix(self.embed(input_ids)))"),
-    ),
-    copies={"again.inner.weight": "mix.inner.weight", "again.inner.bias": "mix.inner.bias"},
-    keys={"again.inner.weight": "", "again.inner.bias": ""},
+    ONCE,
+    right=TWICE,
+    copies=TWICE_TENSORS,
+    keys=dict.fromkeys(TWICE_TENSORS, ""),
 )
 _case(
     "P37.tensor_twice",

@@ -214,7 +214,9 @@ def write_weights(name: str, case: Case, paths: dict[str, Path]) -> None:
     finally:
         sys.path.pop(0)
     settings = json.loads((paths[RIGHT] / "config.json").read_text(encoding="utf-8"))
-    model = modeling.LabForCausalLM(configuration.LabConfig.from_dict(settings))
+    auto_map = {**SETTINGS["auto_map"], **case.settings.get("auto_map", {})}
+    config_class = getattr(configuration, auto_map["AutoConfig"].split(".")[-1])
+    model = modeling.LabForCausalLM(config_class.from_dict(settings))
     tied = set(model.all_tied_weights_keys)
     tensors = {}
     for number, (key, tensor) in enumerate(sorted(model.state_dict().items())):

@@ -74,4 +74,5 @@ def test_files_are_parsed_once_while_a_folder_is_read():
         with trees.parsed_once():  # a reader inside another one
             assert trees.parse(content, "y.py") is tree
         assert trees.parse(content, "x.py") is tree
+        assert trees.parse(content, "z.py", own=True) is not tree
     assert trees.parse(content, "x.py") is not tree

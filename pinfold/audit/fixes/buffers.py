@@ -79,7 +79,7 @@ def fix(work: Work) -> None:
 
 
 def _own(work: Work, cls: str) -> list[tuple[str, ast.AST]]:
-    return list(non_persistent(work.code.folder.classes[cls][1]))
+    return list(non_persistent(work.code, work.code.folder.classes[cls][1]))
 
 
 def _filling(work: Work, cls: str) -> _Filling:

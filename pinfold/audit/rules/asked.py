@@ -15,6 +15,7 @@ from pinfold.audit.reachable import (
     is_none,
     is_self_attribute,
     is_try,
+    parameters,
     string,
 )
 from pinfold.common.safetensors import Tensor
@@ -24,6 +25,12 @@ from pinfold.folder.releases import every_minor, exists, model_types
 READ_EARLY = ("_supports_sdpa", "_supports_flex_attn", "_supports_attention_backend", "_supports_flash_attn")
 TABLES = ("AutoConfig", "CONFIG_MAPPING")
 COMPLEX = ("C64", "C128")
+# Types of numbers that some releases cannot read -> the laboratory's case.
+UNREAD = {
+    **dict.fromkeys(COMPLEX, "P33.complex_buffer"),
+    **dict.fromkeys(("F8_E8M0", "F8_E5M2FNUZ", "F8_E4M3FNUZ"), "P33.f8"),
+    "F4": "P33.f4",
+}
 
 
 def properties_of_parts(code: ReachableCode) -> Iterator[Finding]:
@@ -48,8 +55,7 @@ def properties_of_parts(code: ReachableCode) -> Iterator[Finding]:
 
 def _part(code: ReachableCode, cls: str, function: ast.FunctionDef) -> str:
     """A module of the model that a property reads without asking whether it is there; "" without one."""
-    asks = any(isinstance(n, ast.Call) and call_name(n) in ("hasattr", "getattr") for n in walk(function))
-    if asks or any(is_try(node) for node in walk(function)):
+    if _asks(function):
         return ""
     made = {
         target.attr
@@ -58,7 +64,33 @@ def _part(code: ReachableCode, cls: str, function: ast.FunctionDef) -> str:
         for target, value in assignments(node)
         if is_self_attribute(target) and isinstance(value, ast.Call)
     }
-    return next((node.attr for node in walk(function) if is_self_attribute(node) and node.attr in made), "")
+    return _read_of_self(code, cls, function, made, {function.name})
+
+
+def _read_of_self(code: ReachableCode, cls: str, function: ast.FunctionDef, made: set[str], seen: set[str]) -> str:
+    """The first of these attributes that a method reads of its object, or another method or property that it asks."""
+    me = {each.arg for each in parameters(function)[:1]}
+    for node in walk(function):
+        me |= {t.id for t, value in assignments(node) if isinstance(t, ast.Name) and _is_one_of(value, me)}
+    read = [n.attr for n in walk(function) if isinstance(n, ast.Attribute) and _is_one_of(n.value, me)]
+    if parts := [name for name in read if name in made]:
+        return parts[0]
+    for name in read:
+        method = code.folder.method(cls, name) if name not in seen else None
+        seen.add(name)
+        if method and not _asks(method[1]) and (part := _read_of_self(code, cls, method[1], made, seen)):
+            return part
+    return ""
+
+
+def _is_one_of(value: ast.expr | None, names: set[str]) -> bool:
+    return isinstance(value, ast.Name) and value.id in names
+
+
+def _asks(function: ast.FunctionDef) -> bool:
+    """Whether it asks if something is there, or catches that it is not."""
+    asked = any(isinstance(n, ast.Call) and call_name(n) in ("hasattr", "getattr") for n in walk(function))
+    return asked or any(is_try(node) for node in walk(function))
 
 
 def registered_types(code: ReachableCode) -> Iterator[Finding]:
@@ -106,19 +138,32 @@ def same_names(code: ReachableCode) -> Iterator[Finding]:
             )
 
 
-def complex_tensors(tensors: Iterable[Tensor], config: dict, lowest: tuple[int, int]) -> Iterator[Finding]:
-    """P33: tensors of complex numbers, which transformers cannot read in all releases."""
-    named = [tensor.name for tensor in tensors if tensor.dtype in COMPLEX]
+def unread_tensors(tensors: Iterable[Tensor], config: dict, lowest: tuple[int, int]) -> Iterator[Finding]:
+    """P33: tensors of complex numbers, and of small floating-point types, which not all releases can read."""
+    first: dict[str, Tensor] = {}
+    for tensor in tensors:
+        if tensor.dtype in UNREAD:
+            first.setdefault(UNREAD[tensor.dtype], tensor)
     says = config.get("torch_dtype") or config.get("dtype")
-    case = "P33.complex_buffer" if says else "P33.complex_buffer_without_dtype"
-    affected = harmed(case, lowest)
-    if named and affected:
+    for case, tensor in first.items():
+        if not says:  # it is the type of the first tensor then, which every release looks up in the same table
+            case = "P33.f8_without_dtype" if tensor.dtype not in COMPLEX else f"{case}_without_dtype"
+        affected = harmed(case, lowest)
+        if not affected:
+            continue
+        if tensor.dtype in COMPLEX:
+            words = f"{tensor.name} holds complex numbers ({tensor.dtype})"
+            fix = "Store them as real numbers, torch.view_as_real(x), or compute them in the constructor: a buffer "
+            fix += "with persistent=False is not stored."
+        else:
+            words = f"{tensor.name} is of the type {tensor.dtype}"
+            fix = "Store it as float32, which has each of its values, and convert it in forward."
+            fix = "Store its bytes, x.view(torch.uint8)." if tensor.dtype == "F4" else fix
         yield Finding(
             "P33",
-            f"{named[0]} holds complex numbers (C64), which some releases of transformers cannot load.",
+            f"{words}, which some releases of transformers cannot load.",
             "model.safetensors",
-            fix="Store them as real numbers, torch.view_as_real(x), or compute them in the constructor: a buffer with "
-            "persistent=False is not stored.",
+            fix=fix,
             releases=affected,
             case=case,
         )

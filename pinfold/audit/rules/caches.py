@@ -9,9 +9,19 @@ from collections.abc import Iterator
 
 from pinfold.audit.finding import Finding
 from pinfold.audit.ranges import harmed
-from pinfold.audit.reachable import ASSIGNMENTS, ReachableCode, assignments, call_name, calls, string
-from pinfold.audit.rules.generation import generates, says_no_cache
+from pinfold.audit.reachable import (
+    ASSIGNMENTS,
+    ReachableCode,
+    assignments,
+    call_name,
+    calls,
+    defined_functions,
+    parameters,
+    string,
+)
+from pinfold.audit.rules.generation import says_no_cache
 from pinfold.common.trees import every, walk
+from pinfold.folder.model_folder import Module, located
 
 CACHES = ("past_key_values", "past_key_value", "cache", "layer_past", "past")
 WRITES_TEXT = (
@@ -20,6 +30,7 @@ WRITES_TEXT = (
     "AutoModelForVision2Seq",
     "AutoModelForImageTextToText",
 )
+HELPERS_DEEP = 2  # calls of the folder's own functions that are followed with the cache
 ASKS_FOR_CLASS = ("from_legacy_cache", "get_seq_length", "to_legacy_cache", "get_usable_length")
 
 
@@ -31,18 +42,23 @@ def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
         if _keeps_none(code) or code.folder.method(cls, "_supports_default_dynamic_cache"):
             continue
         for name, definition in _get_the_cache(code, cls):
-            node = _reads_tuples(definition[1])
-            if node is not None:
+            owner, function = definition
+            reading = _Reading(
+                code, cls if name != "forward" or code.folder.method(cls, name) == definition else owner
+            )
+            reading.look_at(code.folder.classes[owner][0], function, _of_cache(function))
+            if reading.place is not None and not reading.asks:
                 says = code.folder.attribute(cls, "_supports_cache_class")
                 always = isinstance(says, ast.Constant) and says.value is True
                 case = "P32.tuple_cache" if always else "P32.tuples_shape"
-                module = code.folder.classes[definition[0]][0]
-                yield code.finding(
+                module, node = reading.place
+                line = located(node).lineno
+                yield Finding(
                     "P32",
-                    f"{definition[0]}.{name} reads the cache as a tuple, {module.text(node, 60)}, but generate passes "
-                    "a DynamicCache.",
-                    definition[0],
-                    node,
+                    f"{module.file}:{line}: {owner}.{name} reads the cache as a tuple, {module.text(node, 60)}, but "
+                    "generate passes a DynamicCache.",
+                    module.file,
+                    line,
                     fix="Take its length from past_key_values.get_seq_length(), give each layer the cache and its "
                     "index, and let it call key, value = cache.update(key, value, index).",
                     releases=harmed(case, code.lowest_version),
@@ -77,9 +93,8 @@ def writes_text(code: ReachableCode, cls: str) -> bool:
     An Auto class mixes GenerationMixin in where a class prepares its inputs itself
     (add_generation_mixin_to_remote_model in models/auto/auto_factory.py, 4.48 to 5.24).
     """
-    bases = [base for owner in code.folder.lineage(cls) for base, _ in code.folder.bases(owner)]
-    named = any("GenerationMixin" in base for base in bases)  # transformers goes by the name
-    return generates(code, cls) or named or code.folder.method(cls, "prepare_inputs_for_generation") is not None
+    named = _derives(code, cls)  # transformers goes by the name
+    return named or code.folder.method(cls, "prepare_inputs_for_generation") is not None
 
 
 def _has_unknown_base(code: ReachableCode, cls: str) -> bool:
@@ -94,25 +109,68 @@ def _has_unknown_base(code: ReachableCode, cls: str) -> bool:
     )
 
 
-def _reads_tuples(function: ast.FunctionDef) -> ast.AST | None:
-    """Where a function reads an entry of the cache; None where it asks what the cache is, or does not."""
-    names = _of_cache(function)
-    first: ast.AST | None = None
-    for node in walk(function):
-        if isinstance(node, ast.Call) and (call_name(node) in ASKS_FOR_CLASS or _asks_what_it_is(node, names)):
-            return None
-        if isinstance(node, (ast.If, ast.IfExp)) and _is_asked(node.test, names):
-            return None
-        parts: list[ast.AST] = []
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and string(node.slice) is None:
-            parts = [node.value]
-        elif isinstance(node, ast.Call) and call_name(node) in ("zip", "enumerate"):
-            parts = list(node.args)
-        elif isinstance(node, (ast.For, ast.comprehension)):
-            parts = [node.iter]
-        if first is None and any(isinstance(part, ast.Name) and part.id in names for part in parts):
-            first = node if isinstance(node, ast.expr) else parts[0]
-    return first
+class _Reading:
+    """Where a function, or one of the folder's own that it hands the cache to, reads an entry of it.
+
+    Args:
+        cls: the class whose methods self.name(...) means.
+    """
+
+    def __init__(self, code: ReachableCode, cls: str):
+        self.code = code
+        self.cls = cls
+        self.place: tuple[Module, ast.AST] | None = None
+        self.asks = False  # the code asks what the cache is, and may then read both kinds
+
+    def look_at(self, module: Module, function: ast.FunctionDef, names: set[str], depth: int = 0) -> None:
+        """Look through a function in which these names hold the cache."""
+        helpers = []
+        for node in walk(function):
+            if isinstance(node, ast.Call) and (call_name(node) in ASKS_FOR_CLASS or _asks_what_it_is(node, names)):
+                self.asks = True
+            if isinstance(node, (ast.If, ast.IfExp)) and _is_asked(node.test, names):
+                self.asks = True
+            parts: list[ast.AST] = []
+            if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and string(node.slice) is None:
+                parts = [node.value]
+            elif isinstance(node, ast.Call) and call_name(node) in ("zip", "enumerate"):
+                parts = list(node.args)
+            elif isinstance(node, (ast.For, ast.comprehension)):
+                parts = [node.iter]
+            elif isinstance(node, ast.Call):
+                helpers.append(node)
+            if self.place is None and any(isinstance(part, ast.Name) and part.id in names for part in parts):
+                self.place = module, node if isinstance(node, ast.expr) else parts[0]
+        for call in helpers if depth < HELPERS_DEEP else ():
+            self._follow(module, call, names, depth)
+
+    def _follow(self, module: Module, call: ast.Call, names: set[str], depth: int) -> None:
+        """self.length(cache), Class.length(cache) or length(cache), where that is a function of the folder."""
+        given = [*enumerate(call.args), *((k.arg, k.value) for k in call.keywords)]
+        handed = [place for place, value in given if isinstance(value, ast.Name) and value.id in names]
+        if not handed:
+            return
+        func, owner = call.func, ""
+        if isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name):
+            of = self.cls if func.value.id in ("self", "cls") else func.value.id
+            method = self.code.folder.method(of, func.attr) if of in self.code.folder.classes else None
+            owner, function = method or ("", None)
+        elif isinstance(func, ast.Name):
+            place, name = module.imports.get(func.id, ("", func.id))
+            module = self.code.folder.modules.get(place.lstrip("."), module) if place.startswith(".") else module
+            function = defined_functions(module).get(name)
+        else:
+            return
+        if function is None:
+            return
+        module = self.code.folder.classes[owner][0] if owner else module
+        arguments = [each.arg for each in parameters(function)]
+        static = any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in function.decorator_list)
+        arguments = arguments[1:] if owner and not static else arguments
+        held = {arguments[at] for at in handed if isinstance(at, int) and at < len(arguments)}
+        held |= {at for at in handed if isinstance(at, str) and at in arguments}
+        if held:
+            self.look_at(module, function, _of_cache(function, held), depth + 1)
 
 
 def _asks_what_it_is(call: ast.Call, names: set[str]) -> bool:
@@ -129,11 +187,14 @@ def _is_asked(test: ast.expr, names: set[str]) -> bool:
     )
 
 
-def _of_cache(function: ast.FunctionDef) -> set[str]:
-    """Names that hold the cache: its argument, and what is assigned from it as it is."""
-    arguments = function.args
+def _of_cache(function: ast.FunctionDef, held: set[str] | None = None) -> set[str]:
+    """Names that hold the cache: its argument, and what is assigned from it as it is.
+
+    Args:
+        held: the arguments that hold it, where it is not known by their names.
+    """
     rebound: set[str] = set()
-    names = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)} & set(CACHES)
+    names = {a.arg for a in parameters(function)} & set(CACHES) if held is None else set(held)
     for node in every(function, *ASSIGNMENTS):
         for target, value in assignments(node):
             branches = [value]
@@ -154,15 +215,47 @@ def cannot_generate(code: ReachableCode) -> Iterator[Finding]:
         cls = place.split(".")[-1]
         if auto not in WRITES_TEXT or cls not in code.models or code.folder.is_stock(cls):
             continue
-        if _has_unknown_base(code, cls):
+        if _has_unknown_base(code, cls) or code.folder.method(cls, "generate"):
             continue
-        if not writes_text(code, cls) and not code.folder.method(cls, "generate"):
-            yield code.finding(
-                "P34",
+        behind = _hides_mixin(code, cls)
+        if not writes_text(code, cls):
+            words = (
                 f"{cls} is registered as {auto}, and has no generate: transformers adds it to classes that derive "
-                "from GenerationMixin, or prepare their inputs themselves.",
-                cls,
-                fix=f"Write class {cls}(..., GenerationMixin), with from transformers import GenerationMixin.",
-                releases=harmed("P34.no_mixin", code.lowest_version),
-                case="P34.no_mixin",
+                "from GenerationMixin, or prepare their inputs themselves."
             )
+            fix, case = f"Write class {cls}(..., GenerationMixin), with from transformers import GenerationMixin.", ""
+        elif behind and not code.folder.method(cls, "prepare_inputs_for_generation"):
+            words = (
+                f"{cls} has GenerationMixin from {behind} alone, where transformers does not look for it: generate "
+                "raises."
+            )
+            fix = f"Name it beside the others: class {cls}(..., GenerationMixin)."
+            case = "P34.own_mixin" if code.folder.kind(behind) != "model" else "P34.mixin_of_base"
+        else:
+            continue
+        case = case or "P34.no_mixin"
+        yield code.finding("P34", words, cls, fix=fix, releases=harmed(case, code.lowest_version), case=case)
+
+
+def _hides_mixin(code: ReachableCode, cls: str) -> str:
+    """The base behind which transformers does not find GenerationMixin; "" where it does, or where it is not.
+
+    can_generate of modeling_utils.py, 4.48 to 5.24, asks the names of the bases, and then each base that is a model;
+    one that is called ...PreTrainedModel is not asked.
+    """
+    if any("GenerationMixin" in base for base, _ in code.folder.bases(cls)):
+        return ""
+    behind = ""
+    for base in code.folder.own_bases(cls):
+        if base == cls or base not in code.folder.classes or not _derives(code, base):
+            continue
+        asked = code.folder.kind(base) == "model" and "PreTrainedModel" not in base
+        hides = _hides_mixin(code, base) if asked else base
+        if not hides:
+            return ""
+        behind = behind or hides
+    return behind
+
+
+def _derives(code: ReachableCode, cls: str) -> bool:
+    return any("GenerationMixin" in base for owner in code.folder.lineage(cls) for base, _ in code.folder.bases(owner))

@@ -27,7 +27,8 @@ from pinfold.common.trees import below, every, walk
 from pinfold.folder.model_folder import Module, located
 
 # Settings of rotary positions, which transformers 5 keeps as rope_parameters. Set to None after super().__init__, they
-# are lost when the configuration is saved and read again (5.24.0); passed on, they stay (4.48.3 to 5.24.0).
+# are lost when the configuration is saved and read again (5.24.0); passed on, they stay (4.48.3 to 5.24.0). Set before
+# it, they get the keys that some kinds need, and None gets some too (the laboratory's P15.rope_scaling).
 ROPE = ("rope_scaling", "rope_parameters")
 # What PretrainedConfig() has in every release from 4.48.3 to 5.23.0 (compared by running dir() in four of them).
 # transformers 5 dropped the ids of special tokens, is_decoder, tie_word_embeddings and what generation reads.
@@ -217,8 +218,9 @@ def _to_have(name: str, module: Module, read: ast.Attribute | ast.Call) -> str:
         return f'Read it with a default, getattr({owner}, "{name}", {OF_GENERATE[name]!r})'
     if name in ROPE:
         return (
-            f"Take {name}=None as an argument and pass it on, super().__init__({name}={name}, **kwargs), "
-            "behind self.max_position_embeddings = ..., which transformers 5 reads there"
+            f"Take {name}=None as an argument. Behind self.max_position_embeddings = ..., and the other sizes, write "
+            f"if {name}: self.{name} = {name}, and then super().__init__({name}={name}, **kwargs): transformers 5 "
+            "reads them there"
         )
     return f"Take {name} as an argument with a default and set it"
 

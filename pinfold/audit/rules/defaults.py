@@ -254,3 +254,47 @@ def _beside(init: ast.FunctionDef, kwargs: str) -> Iterator[ast.keyword]:
         spread = any(k.arg is None and chain(k.value) == [kwargs] for k in call.keywords)
         if spread and call_name(call) == "__init__":
             yield from (k for k in call.keywords if k.arg and k.arg not in taken)
+
+
+def made_by_decorator(code: ReachableCode) -> Iterator[Finding]:
+    """P15: configurations whose constructor a decorator writes."""
+    for cls in code.config_classes:
+        body = code.folder.classes[cls][1].body
+        if not any(isinstance(part, ast.FunctionDef) and part.name == "__init__" for part in body):
+            yield from _made_by_decorator(code, cls)
+
+
+def _made_by_decorator(code: ReachableCode, cls: str) -> Iterator[Finding]:
+    """P15: a constructor that @dataclass writes, which takes the class's own fields alone.
+
+    From 5.4 on transformers' own base class is made of fields, and its subclasses take **kwargs.
+    """
+    module, node = code.folder.classes[cls]
+    own = next((s for s in node.body if isinstance(s, ast.FunctionDef) and s.name == "__post_init__"), None)
+    post = own is not None and own.args.kwarg is None  # transformers 5 hands it the rest of config.json
+    for decorator in node.decorator_list:
+        call = decorator if isinstance(decorator, ast.Call) else None
+        path = chain(call.func if call else decorator)
+        place, name = module.imports.get(path[0], ("", "")) if path else ("", "")
+        place, name = (path[0], path[-1]) if len(path) > 1 else (place.split(".")[0], name)
+        if (place, name) == ("dataclasses", "dataclass"):
+            init = next((k.value for k in call.keywords if k.arg == "init"), None) if call else None
+            if isinstance(init, ast.Constant) and init.value is False:
+                continue
+            case = "P15.dataclass_post_init" if post else "P15.dataclass"
+            words = "writes a constructor that takes no **kwargs"
+        elif name == "strict" and place == "huggingface_hub":
+            case, words = "P15.strict", "asks for a dataclass, which it becomes in newer releases alone"
+        else:
+            continue
+        if affected := harmed(case, code.lowest_version):
+            yield code.finding(
+                "P15",
+                f"{cls}: @{name} {words}.",
+                cls,
+                decorator,
+                fix="Write def __init__(self, ..., **kwargs) instead, which ends with super().__init__(**kwargs).",
+                releases=affected,
+                case=case,
+            )
+            return

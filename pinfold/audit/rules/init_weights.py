@@ -113,11 +113,15 @@ class Initialisation:
         return self.fills_all or any(w.classes is None or w.classes & (lineage | below) for w in fitting)
 
 
+# Methods that torch and transformers call themselves while a model is made or loaded.
+AT_LOADING = ("_init_weights", "post_init", "tie_weights", "reset_parameters", "_apply", "_load_from_state_dict")
+
+
 def buffers(code: ReachableCode, initialisation: Initialisation) -> Iterator[Finding]:
     """P12: buffers that no file holds and that are not filled after loading."""
     for cls in code.torch_modules:
         module, node = code.folder.classes[cls]
-        for name, where in non_persistent(node):
+        for name, where in non_persistent(code, node):
             if not initialisation.fills(cls, name) and not _rotary(code, cls, name):
                 shown = name or module.text(where, 60)
                 yield code.finding(
@@ -130,16 +134,19 @@ def buffers(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fin
                 )
 
 
-def non_persistent(cls: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
+def non_persistent(code: ReachableCode, cls: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
     """Names, "" where one is computed, and places. A buffer of None holds no memory.
 
-    What forward registers is made after loading, and holds what it is given.
+    What forward registers is made after loading, and holds what it is given; so does a method that nothing calls but
+    whoever uses the model.
     """
     methods = {part.name: part for part in cls.body if isinstance(part, ast.FunctionDef)}
     later = _reached(methods, "forward") - _reached(methods, "__init__")
     for part in cls.body:
-        if getattr(part, "name", "") not in later:
-            yield from _not_stored(part)
+        name = getattr(part, "name", "")
+        if name not in later and (registered := list(_not_stored(part))):
+            of_users = name in methods and not (name.startswith("__") or name in AT_LOADING or name in code.mentioned)
+            yield from () if of_users else registered
 
 
 def _reached(methods: dict[str, ast.FunctionDef], name: str) -> set[str]:
@@ -189,7 +196,7 @@ def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fi
     """P13: writes that do not ask whether the parameter was just loaded."""
     known_buffers = TORCH_BUFFERS | {name for names in code.buffers.values() for name in names}
     by_hand = {name for names in code.parameters.values() for name in names}
-    unstored = [cls for cls in code.torch_modules if any(non_persistent(code.folder.classes[cls][1]))]
+    unstored = [cls for cls in code.torch_modules if any(non_persistent(code, code.folder.classes[cls][1]))]
     for write in initialisation.writes:
         held = {n for cls in write.classes or () for n in code.buffers.get(cls, ())}
         buffer = any(name in known_buffers for name in write.names)

@@ -136,13 +136,17 @@ def _of_base(code: ReachableCode, cls: str, registered: str) -> Iterator[Finding
     stock = [base for base, place in bases if stock_kind(base, place) == "model"]
     names = {f"{base[:size]}Config" for base in stock for size in range(len(base))}  # BertModel has a BertConfig
     theirs = {name for name in names if exists("transformers", name)}
-    if registered in code.folder.classes and theirs and registered not in theirs:
+    case = "P16.stock_same_name" if registered in theirs else "P16.stock"
+    case = "P16.annotated" if _annotates(code, cls) else case
+    affected = harmed(case, code.lowest_version)
+    if registered in code.folder.classes and theirs and affected:
         yield code.finding(
             "P16",
             f"{cls} has the config_class of {stock[0]}, and auto_map registers {registered}.",
             cls,
             fix=f"Set config_class = {registered} in the class.",
-            case="P16.annotated" if _annotates(code, cls) else "P16.stock",
+            releases=affected,
+            case=case,
         )
 
 

@@ -22,6 +22,7 @@ from pinfold.audit.reachable import (
     defaults,
     is_none,
     is_self_attribute,
+    parameters,
     string,
 )
 from pinfold.common.trees import below, every, walk
@@ -30,8 +31,16 @@ from pinfold.folder.releases import release_ranges
 
 NAMES = ("rope_scaling", "rope_parameters")
 FILLED = ("rope_type", "rope_theta")  # the keys of what is filled in
-CHECKED = ("yarn",)  # kinds for which sizes of the configuration are read
-SIZES = ("max_position_embeddings", "rope_theta")
+# Kinds of scaling that transformers 5.4 and later check at the end of super().__init__ -> the sizes that they read.
+# What is set before it is given the keys that it lacks first; what comes as an argument of it is not (modeling_rope_
+# utils.py, 5.4.0 to 5.24.0).
+CHECKED = {
+    "linear": (),
+    "yarn": ("max_position_embeddings",),
+    "llama3": ("max_position_embeddings",),
+    "longrope": ("hidden_size", "num_attention_heads"),
+}
+OF_LENGTH = "original_max_position_embeddings"  # a key that all of them need but the first
 SET, NONE = "set", "none"
 
 
@@ -43,7 +52,7 @@ def rope_settings(code: ReachableCode) -> Iterator[Finding]:
     elif "rope_type" in stored and "type" not in stored:
         yield from _older_key(code)
     if stored.get("rope_type", stored.get("type")) in CHECKED:
-        yield from _set_late(code, str(stored.get("rope_type", stored.get("type"))))
+        yield from _set_late(code, stored)
 
 
 def _config(code: ReachableCode) -> dict:
@@ -173,25 +182,55 @@ def _older_key(code: ReachableCode) -> Iterator[Finding]:
                 )
 
 
-def _set_late(code: ReachableCode, kind: str) -> Iterator[Finding]:
-    """Sizes that the constructor sets after super().__init__, which reads them while it checks the settings."""
-    affected = harmed(f"P31.before_sizes_{kind}", code.lowest_version)
-    for cls in code.config_classes if affected else ():
+def _set_late(code: ReachableCode, stored: dict) -> Iterator[Finding]:
+    """Settings that are not there before super().__init__, and so lack what it checks, or sizes that it reads."""
+    kind = str(stored.get("rope_type", stored.get("type")))
+    for cls in code.config_classes:
         init = code.folder.method(cls, "__init__")
         if init is None or init[0] != cls or _is_set_before_super(code, cls, NAMES):
             continue
-        sizes = [name for name in SIZES if _sets(init[1], (name,)) and not _is_set_before_super(code, cls, (name,))]
-        if sizes and (line := _super_line(init[1])):
+        line = _super_line(init[1])
+        if not line or _sets(init[1], NAMES) or not _passes(init[1], NAMES):
+            continue
+        late = [n for n in CHECKED[kind] if _sets(init[1], (n,)) and not _is_set_before_super(code, cls, (n,))]
+        words, case = _lacks(code, init[1], kind, stored, late)
+        affected = harmed(case, code.lowest_version) if case else ()
+        if affected:
+            sizes = " and ".join(CHECKED[kind] or ("the sizes",))
             yield code.finding(
                 "P31",
-                f"{cls}.__init__: {sizes[0]} is set after super().__init__, which reads it in transformers "
-                f"{release_ranges(affected)} while it checks rope_scaling of the kind {kind}.",
+                f"{cls}.__init__: {words}, which transformers {release_ranges(affected)} reads in super().__init__ to "
+                f"check rope_scaling of the kind {kind}.",
                 cls,
                 init[1],
-                fix=f"Set {' and '.join(sizes)} before super().__init__(...), which is in line {line}.",
+                fix=f"Take rope_scaling=None, and write self.rope_scaling = rope_scaling before super().__init__(...) "
+                f"in line {line}, behind {sizes}.",
                 releases=affected,
-                case=f"P31.before_sizes_{kind}",
+                case=case,
             )
+
+
+def _lacks(code: ReachableCode, init: ast.FunctionDef, kind: str, stored: dict, late: list[str]) -> tuple[str, str]:
+    """What a check of these settings misses, in words, and the laboratory's case; "" and "" where it has all."""
+    theta = "rope_theta" in stored
+    if late:
+        case = "P31.late_hidden_size_longrope" if kind == "longrope" else f"P31.before_sizes_{kind}"
+        return f"{late[0]} is set too late", case
+    if kind != "linear" and OF_LENGTH not in stored:
+        return f"the settings have no {OF_LENGTH}", "P31.before_sizes_yarn_alone"
+    if theta:
+        return "", ""
+    if kind == "llama3" and not ("rope_theta" in _config(code) and _passes(init, ("rope_theta",))):
+        return "the settings have no rope_theta", "P15.rope_scaling_llama3"
+    case = "P31.before_sizes_longrope" if kind == "longrope" else "P31.before_sizes_linear"
+    return "the settings have no rope_theta", case
+
+
+def _passes(init: ast.FunctionDef, names: tuple[str, ...]) -> bool:
+    """Whether super().__init__ gets a field as an argument, or in the **kwargs of a constructor that names none."""
+    keywords = {k.arg for call in calls(init) if call_name(call) == "__init__" for k in call.keywords}
+    named = {each.arg for each in parameters(init)}
+    return bool(keywords & set(names)) or (None in keywords and not named & set(names))
 
 
 def _is_set_before_super(code: ReachableCode, cls: str, names: tuple[str, ...]) -> bool:
@@ -211,6 +250,13 @@ def _leaves_none(code: ReachableCode, cls: str) -> bool:
     line, given = _super_line(init[1]), defaults(init[1])
     if any(where > line for where in _sets(init[1], NAMES)):
         return False
+    asked = {  # if rope_scaling: self.rope_scaling = rope_scaling
+        id(inner)
+        for node in walk(init[1])
+        if isinstance(node, ast.If) and any(isinstance(n, ast.Name) and n.id in NAMES for n in walk(node.test))
+        for part in node.body
+        for inner in walk(part)
+    }
     bound = {
         target.id
         for node in every(init[1], *ASSIGNMENTS)
@@ -220,6 +266,7 @@ def _leaves_none(code: ReachableCode, cls: str) -> bool:
     return any(
         is_self_attribute(target)
         and target.attr in NAMES
+        and id(target) not in asked
         and isinstance(value, ast.Name)
         and is_none(given.get(value.id))
         and value.id not in bound

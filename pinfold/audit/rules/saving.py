@@ -42,6 +42,14 @@ def modules_twice(code: ReachableCode) -> Iterator[Finding]:
                     )
 
 
+def same_modules(code: ReachableCode, cls: str) -> list[list[str]]:
+    """Places, without self, that hold one module with weights at the end of a class's constructor."""
+    init = code.folder.method(cls, "__init__")
+    places = _Places(code)
+    places.walk(init[1].body if init else [])
+    return [[name.removeprefix("self.") for name in names] for names, _ in places.shared()]
+
+
 def _declared(code: ReachableCode) -> set[str]:
     """Attributes that some _tied_weights_keys of the folder names."""
     names: set[str] = set()
@@ -74,7 +82,11 @@ class _Places:
                 for node in walk(statement):  # what a loop or a branch may put elsewhere is not known
                     if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, (ast.Store, ast.Del)):
                         self.forget(_name(node))
-            for target, value in assignments(statement):
+            pairs = list(assignments(statement))
+            if isinstance(statement, ast.Assign) and len(pairs) == len(statement.targets):
+                first = statement.targets[0]  # self.a = self.b = nn.Linear(...) makes one
+                pairs = [pairs[0], *((target, first if _name(first) else value) for target, value in pairs[1:])]
+            for target, value in pairs:
                 if name := _name(target):
                     self.put(name, value, statement)
 

@@ -19,6 +19,7 @@ from pinfold.audit.reachable import (
     string,
 )
 from pinfold.audit.rules.model import has_weights
+from pinfold.audit.rules.saving import same_modules
 from pinfold.audit.rules.weights import stored_apart
 from pinfold.common.trees import every
 from pinfold.folder.releases import release_ranges
@@ -71,6 +72,8 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
         if isinstance(node, ast.Return)
     )
     says = (flag, code.configs.get("config.json", {}).get("tie_word_embeddings"))
+    if isinstance(keys, ast.Dict) and keys.keys and _are_one(code, cls, keys):
+        return
     if isinstance(keys, ast.Dict) and keys.keys:
         yield from _declared(code, cls, keys, says)
     elif exposed and returns and (keys is None or is_none(keys)) and False not in says:
@@ -123,6 +126,20 @@ def _declared(code: ReachableCode, cls: str, keys: ast.Dict, says: tuple) -> Ite
             releases=harmed("P11b.not_exposed", code.lowest_version),
             case="P11b.not_exposed",
         )
+
+
+def _are_one(code: ReachableCode, cls: str, keys: ast.Dict) -> bool:
+    """Whether each target and its source are one module under two names, which needs no tying."""
+    pairs = [(string(key), string(value)) for key, value in zip(keys.keys, keys.values, strict=True)]
+    groups = same_modules(code, cls)
+    return all(
+        target and source and any(_held_by(target, names) and _held_by(source, names) for names in groups)
+        for target, source in pairs
+    )
+
+
+def _held_by(weight: str, names: list[str]) -> bool:
+    return any(weight.startswith(f"{name}.") for name in names)
 
 
 def _taken_for_loaded(code: ReachableCode, cls: str, first: str) -> Iterator[Finding]:

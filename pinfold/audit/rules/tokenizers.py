@@ -1,16 +1,19 @@
 """P39 and P40: a tokenizer beside a model that cannot use what it gives."""
 
+import ast
 from collections.abc import Iterator
 
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.audit.ranges import harmed
-from pinfold.audit.reachable import ReachableCode
+from pinfold.audit.reachable import ReachableCode, string
 from pinfold.audit.rules.caches import WRITES_TEXT
 from pinfold.folder.outputs import inputs_of
 
 SETTINGS = "tokenizer_config.json"
-# Classes that say token_type_ids where the file names no inputs (model_input_names of PreTrainedTokenizerBase).
-SAYS_SEGMENTS = ("PreTrainedTokenizerFast",)
+# Classes that say token_type_ids where the file names no inputs (model_input_names of PreTrainedTokenizerBase) -> the
+# laboratory's case.
+SAYS_SEGMENTS = {"PreTrainedTokenizerFast": "P39.inputs_absent"}
+BASES = ("PreTrainedTokenizer", "PreTrainedTokenizerFast")  # both have it from there
 
 
 def inputs(code: ReachableCode) -> Iterator[Finding]:
@@ -26,11 +29,13 @@ def inputs(code: ReachableCode) -> Iterator[Finding]:
         taken = inputs_of(code.folder, cls)
         if not taken or taken[1]:
             continue
-        if isinstance(names, list):
-            case, extra = "P39.inputs_segments", [n for n in names if isinstance(n, str) and n not in taken[0]]
+        if not isinstance(names, list):
+            case, names = _of_class(code, str(saved.get("tokenizer_class")))
         else:
-            says = saved.get("tokenizer_class") in SAYS_SEGMENTS and "token_type_ids" not in taken[0]
-            case, extra = "P39.inputs_absent", ["token_type_ids"] * says
+            case = "P39.inputs_segments"
+        if not case:
+            continue
+        extra = [name for name in names if isinstance(name, str) and name not in taken[0]]
         affected = harmed(case, code.lowest_version)
         if extra and affected:
             known = [name for name in ("input_ids", "attention_mask") if name in taken[0]]
@@ -44,6 +49,18 @@ def inputs(code: ReachableCode) -> Iterator[Finding]:
                 case=case,
             )
             return
+
+
+def _of_class(code: ReachableCode, name: str) -> tuple[str, list[str]]:
+    """The laboratory's case of a tokenizer's class, and what it gives that a model may not take."""
+    entry = code.auto_map.get("AutoTokenizer", "").split(".")[-1]
+    if entry in code.folder.classes:
+        said = code.folder.attribute(entry, "model_input_names")
+        if isinstance(said, (ast.List, ast.Tuple)):
+            return "P39.inputs_segments", [text for node in said.elts if (text := string(node))]
+        bases = {base for owner in code.folder.lineage(entry) for base, _ in code.folder.bases(owner)}
+        return ("P39.inputs_absent", ["token_type_ids"]) if said is None and bases & set(BASES) else ("", [])
+    return SAYS_SEGMENTS.get(name, ""), ["token_type_ids"]
 
 
 def end_of_text(code: ReachableCode) -> Iterator[Finding]:

@@ -19,8 +19,6 @@ sys.path.pop(0)
 
 MEASURED = ranges.read_table()
 # A fault that a load from a folder does not meet and one from a Hub does: that asks for what each file imports.
-# Which settings a kind of rotary positions needs beside those of the file is not judged, but for yarn's.
-NOT_JUDGED = tuple(f"P31.before_sizes_{kind}" for kind in ("linear", "longrope", "llama3", "yarn_alone"))
 OF_TENSORS = ("P20", "P33")  # what the file of the weights says
 ON_A_HUB = ("P08.in_guarded_helper",)
 
@@ -45,7 +43,7 @@ def test_the_right_folder_has_no_error(name, tmp_path):
     assert errors(report(name, run.RIGHT, tmp_path).findings) == []
 
 
-@pytest.mark.parametrize("name", [name for name in cases.CASES if name not in NOT_JUDGED])
+@pytest.mark.parametrize("name", cases.CASES)
 def test_the_faulty_folder_is_said_to_fail_where_it_does(name, tmp_path):
     findings = errors(report(name, run.FAULTY, tmp_path).findings)
     said = harm_of(report(name, run.FAULTY, tmp_path).findings, MEASURED["releases"])

@@ -2,93 +2,12 @@
 
 # ruff: noqa: E501 (lines of programs)
 
-import json
-
 import pytest
+from corpus.net_folder import errors_of
 
 from pinfold.audit.finding import ERROR
 from pinfold.audit.run import audit
 from pinfold.folder.model_folder import read_modules
-
-CONFIGURATION = """
-from transformers import PretrainedConfig
-
-
-class TextConfig(PretrainedConfig):
-    model_type = "text-tiny"
-
-    def __init__(self, vocab_size=40, width=8, num_hidden_layers=1, rope_scaling=None, **kwargs):
-{before}
-        super().__init__(tie_word_embeddings=False, **kwargs)
-        self.num_hidden_layers = num_hidden_layers
-        self.vocab_size = vocab_size
-        self.width = width
-        self.use_cache = {cache}
-{after}
-
-TextConfig.register_for_auto_class()
-"""
-MODELING = """
-import torch
-from torch import nn
-from transformers import AutoConfig, GenerationMixin, PreTrainedModel
-from transformers.cache_utils import Cache
-from transformers.modeling_outputs import CausalLMOutputWithPast
-
-from .configuration_text import TextConfig
-{top}
-
-class Text{name}(PreTrainedModel{mixin}):
-    config_class = TextConfig
-    base_model_prefix = "model"
-    accepts_loss_kwargs = False
-{body}
-    def __init__(self, config):
-        super().__init__(config)
-        self.words = nn.Embedding(config.vocab_size, config.width)
-{init}
-        self.post_init()
-{more}
-    def forward(self, input_ids=None, attention_mask=None, past_key_values=None, cache=None, **kwargs):
-{forward}
-        return CausalLMOutputWithPast(logits=self.words(input_ids))
-
-
-Text{name}.register_for_auto_class("AutoModel{name}")
-"""
-SETTINGS = {"model_type": "text-tiny", "vocab_size": 40, "width": 8, "use_cache": True}
-
-
-def indented(text, depth):
-    return "\n".join(" " * depth + line for line in text.splitlines())
-
-
-def errors_of(
-    tmp_path, config=None, tokenizer=None, name="ForCausalLM", mixin=", GenerationMixin", cache=True, **parts
-):
-    """Codes of the errors of a folder with these parts."""
-    directory = tmp_path / "text"
-    directory.mkdir()
-    configuration = CONFIGURATION.format(
-        before=indented(parts.get("before", ""), 8), after=indented(parts.get("after", ""), 8), cache=cache
-    )
-    modeling = MODELING.format(
-        top=parts.get("top", ""),
-        body=indented(parts.get("body", ""), 4),
-        init=indented(parts.get("init", ""), 8),
-        more=indented(parts.get("more", ""), 4),
-        forward=indented(parts.get("forward", ""), 8),
-        name=name,
-        mixin=mixin,
-    )
-    (directory / "configuration_text.py").write_text(configuration)
-    (directory / "modeling_text.py").write_text(modeling)
-    auto_map = {"AutoConfig": "configuration_text.TextConfig", f"AutoModel{name}": f"modeling_text.Text{name}"}
-    (directory / "config.json").write_text(json.dumps({**SETTINGS, "auto_map": auto_map, **(config or {})}))
-    if tokenizer is not None:
-        (directory / "tokenizer_config.json").write_text(json.dumps(tokenizer))
-    return [f.code for f in audit(directory, read_modules(directory)) if f.severity == ERROR]
-
 
 SET = "self.rope_scaling = rope_scaling"
 
@@ -184,7 +103,7 @@ def test_the_older_key_beside_the_newer_one_in_the_file(tmp_path):
 )
 def test_sizes_that_are_set_after_they_are_read(after, tmp_path):
     config = {"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}
-    assert errors_of(tmp_path, config, after=after) == ["P31"]
+    assert errors_of(tmp_path, config, after=after, passed="rope_scaling=rope_scaling, ") == ["P31"]
 
 
 @pytest.mark.parametrize(
@@ -308,6 +227,9 @@ def test_a_type_that_a_later_release_brings_along(call, codes, tmp_path):
     [
         ("act = nn.PReLU()\nself.net = nn.Sequential(nn.Linear(8, 8), act, nn.Linear(8, 8), act)", ["P37"]),
         ("self.a = nn.Linear(8, 8)\nself.b = self.a", ["P37"]),
+        ("self.a = self.b = nn.Linear(8, 8)", ["P37"]),
+        ("self.a = self.b = nn.ReLU()", []),
+        ("self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 8)", []),
         ("norm = nn.LayerNorm(8)\nself.a = norm\nself.b = norm", ["P37"]),
         ("layer = nn.Linear(8, 8)\nself.layers = nn.ModuleList([layer, layer])", ["P37"]),
         ("act = nn.ReLU()\nself.net = nn.Sequential(nn.Linear(8, 8), act, nn.Linear(8, 8), act)", []),
