@@ -1,4 +1,4 @@
-"""Measure what whole folders of research code do in transformers releases: what the audit's forecasts are held against.
+"""Measure what whole folders of research code do in transformers releases, which forecasts are held against.
 
     python scripts/laboratory/truth.py tests/research/* --json tests/research/truth.json
     python benchmarks/forecast.py tests/research/* --truth tests/research/truth.json
