@@ -7,6 +7,7 @@ import pytest
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from pinfold.card import snippet
 from pinfold.card.pipelines import TRIED, promised
 from pinfold.fenced import pipelines
 from pinfold.folder.model_folder import read_modules
@@ -247,3 +248,20 @@ def test_other_tasks_promise_no_pipeline_that_could_be_tried(tmp_path, task):
 def test_the_tasks_are_those_of_transformers():
     dropped = {"question-answering", "summarization", "translation"}  # in 5.3; the Hub still has the words
     assert set(TRIED) - dropped <= set(transformers.pipelines.PIPELINE_REGISTRY.supported_tasks)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "shows"),
+    [
+        ("chat_template.jinja", TURNS, True),
+        ("tokenizer_config.json", '{"chat_template": "{{ messages }}"}', True),
+        ("tokenizer_config.json", '{"chat_template": null}', False),
+        ("tokenizer_config.json", "[]", False),
+    ],
+)
+@pytest.mark.parametrize("auto", ["AutoModelForCausalLM", "AutoModelForMaskedLM"])
+def test_a_card_shows_a_chat_where_there_is_a_template(tmp_path, auto, file, text, shows):
+    staged = of_files(tmp_path, auto, "input_ids", "tokenizer.json", code_from=None, config={})
+    (tmp_path / file).write_text(text)
+    first = snippet.examples(staged, "me/net", "0" * 40)[0]
+    assert ("apply_chat_template" in first) == (shows and auto == "AutoModelForCausalLM")
