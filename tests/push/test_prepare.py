@@ -80,7 +80,7 @@ def refused(**options):
         (code(**PAIR), ["P28"], ["left", "right"]),
         (code(**WORDS), ["P28"], []),
         (code(**WORDS) + REGISTER, [], []),
-        (code(**FLOATS, top=REACHES) + REGISTER, ["S02"], []),  # what the audit fears is not run for a probe
+        (code(**FLOATS, top=REACHES) + REGISTER, ["S03"], []),  # what the audit fears is not run for a probe
     ],
 )
 def test_a_folder_without_a_card_is_asked_for_all_it_lacks(tmp_path, monkeypatch, modeling, said, asks):
@@ -113,6 +113,6 @@ def test_a_script_without_consent_is_asked_for_card_and_probe(tmp_path, monkeypa
     folder = tmp_path / "net_asked_flat"
     text = refused(path=folder, checkpoint=tmp_path / "saved", flatten=f"{script}:NetModel")
     first, *rest = text.split("\n  ")
-    assert "needs your consent" in first and first.endswith(f"{folder} then needs a {CARD}")
+    assert "needs your consent" in first and f"{folder} then needs a card.md too: " in first
     assert list(json.loads(rest[-1].split("forward takes this one: ")[1])) == ["features"]
     assert not folder.exists() and "pinfold-" not in text
