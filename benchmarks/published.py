@@ -1,9 +1,11 @@
 """What happens to folders of model code that are pushed as their authors would: one row for each.
 
-    python benchmarks/published.py FOLDER[=CHECKPOINT] ... [--versions 4.48.3 newest]
+    python benchmarks/published.py FOLDER[=CHECKPOINT] ... [--versions 4.48.3 newest] [--corrected DIR]
 
 Each folder is copied and pushed to an embedded Hub of its own. Where a push prints a probe.json, that one is put
-beside the card, and the push is tried again, as its author would; any other refusal ends the row with its line. Then
+beside the card, and where DIR/NAME of --corrected DIR holds files, those that the folder's author has changed after
+reading the refusal, they are copied over it once; and the push is tried again. Any other refusal ends the row with
+its line. Then
 the code of the card's example runs in fresh processes with empty caches, in the oldest release that the card claims
 and in the newest.
 
@@ -49,7 +51,7 @@ class Row:
     def line(self) -> str:
         """The line in Markdown."""
         cells = [self.folder, str(self.tries), self.published, self.pinned, self.generate, self.half, self.example]
-        return f"| {' | '.join([*cells, self.why.replace('|', '/')[:200]])} |"
+        return f"| {' | '.join([*cells, ' '.join(self.why.split()).replace('|', '/')[:200]])} |"
 
 
 def main() -> int:
@@ -57,17 +59,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="*", default=DEFAULT, metavar="FOLDER[=CHECKPOINT]")
     parser.add_argument("--versions", nargs="+", default=["4.48.3", "newest"])
+    parser.add_argument("--corrected", type=Path, metavar="DIR")
     arguments = parser.parse_args()
     print("| folder | tries | published | loads pinned | generate equal | half | example, oldest / newest | why |")
     print("| --- | ---: | --- | --- | --- | --- | --- | --- |", flush=True)
     with tempfile.TemporaryDirectory(prefix="published-") as work, destination.running(Path(work) / "hub") as server:
         for each in arguments.folders:
             folder, _, checkpoint = each.partition("=")
-            print(_row(Path(folder), Path(checkpoint or folder), Path(work), server, arguments.versions), flush=True)
+            corrected = arguments.corrected and arguments.corrected / Path(folder).name
+            versions = arguments.versions
+            print(_row(Path(folder), Path(checkpoint or folder), corrected, Path(work), server, versions), flush=True)
     return 0
 
 
-def _row(folder: Path, checkpoint: Path, work: Path, server: dict, versions: list[str]) -> str:
+def _row(folder: Path, checkpoint: Path, corrected: Path | None, work: Path, server: dict, versions: list[str]) -> str:
     row = Row(folder.name)
     copied = work / "folders" / folder.name
     shutil.copytree(folder, copied, ignore=shutil.ignore_patterns("__pycache__"))
@@ -78,9 +83,14 @@ def _row(folder: Path, checkpoint: Path, work: Path, server: dict, versions: lis
         out, why = _push(copied, copied if same else checkpoint.resolve(), work, server, versions)
         row.why = why
         offered = re.search(r"put probe\.json beside card\.md; forward takes this one: (\{.*\})", why)
-        if not why or not offered:
+        again = bool(corrected and corrected.is_dir())
+        if not why or not (offered or again):
             break
-        (copied / "probe.json").write_text(offered[1])
+        if offered:
+            (copied / "probe.json").write_text(offered[1])
+        if corrected and again:
+            shutil.copytree(corrected, copied, dirs_exist_ok=True)
+            corrected = None
     if row.why:
         return row.line()
     row.published = "yes"
@@ -93,13 +103,13 @@ def _row(folder: Path, checkpoint: Path, work: Path, server: dict, versions: lis
 
 
 def _push(folder: Path, checkpoint: Path, work: Path, server: dict, versions: list[str]) -> tuple[str, str]:
-    """The output, and the line that refused it, "" where it was published."""
+    """The output, and what refused it, "" where it was published."""
     command = [sys.executable, "-m", "pinfold", "push", str(folder), "--checkpoint", str(checkpoint)]
     command += ["--repo", f"local/{folder.name}", "--endpoint", _url(server), "--versions", *versions]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_TOKEN": server["token"]}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-    return done.stdout, "" if done.returncode == 0 else lines[-1]
+    refusal = done.stderr[done.stderr.find("pinfold push: ") :].strip() or f"exit code {done.returncode}"
+    return done.stdout, "" if done.returncode == 0 else refusal
 
 
 def _url(server: dict) -> str:

@@ -8,9 +8,11 @@ from pinfold.staging.stage import Staged
 
 TOKENIZER = ("tokenizer", "tokenizer.json (a tokenizer)")
 PICTURES = ("processor", "preprocessor_config.json (an image processor)")
+CLIPS = ("processor", "preprocessor_config.json (an image processor that takes a list of frames)")
 SOUND = ("processor", "preprocessor_config.json (a feature extractor)")
 # What is tried: the names under which each passes what it has read, and the parts that read it, as ``parts`` names
-# them, with their files. Other pipelines need a chat or a file.
+# them, with their files. transformers 5.3 has dropped some; the Hub has their words, and shows a pipeline of that
+# name.
 OF_TEXT = (("input_ids",), [TOKENIZER])
 OF_PICTURES = (("pixel_values",), [PICTURES])
 TRIED = {
@@ -18,12 +20,16 @@ TRIED = {
     "token-classification": OF_TEXT,
     "fill-mask": OF_TEXT,
     "text-generation": OF_TEXT,
+    "question-answering": OF_TEXT,
+    "summarization": OF_TEXT,
+    "translation": OF_TEXT,
     "feature-extraction": OF_TEXT,
     "image-classification": OF_PICTURES,
     "image-feature-extraction": OF_PICTURES,
     "image-segmentation": OF_PICTURES,
     "object-detection": OF_PICTURES,
     "depth-estimation": OF_PICTURES,
+    "video-classification": (("pixel_values",), [CLIPS]),
     "audio-classification": (("input_values", "input_features"), [SOUND]),
     "automatic-speech-recognition": (("input_values", "input_features"), [SOUND, TOKENIZER]),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pinfold.common.files import read_json
 from pinfold.fenced.probe.declared import DTYPES, needs_files, own_probe
-from pinfold.folder.contents import has_tokenizer
+from pinfold.folder.contents import has_chat_template, has_tokenizer
 from pinfold.folder.sentence import MODULES
 from pinfold.staging.stage import Staged
 
@@ -52,6 +52,14 @@ WITH_WORDS = {
         "print(tokenizer.decode(tokens[0], skip_special_tokens=True))",
     ],
 }
+CHAT = [
+    f'chat = [{{"role": "user", "content": "{TEXT}"}}]',
+    "inputs = tokenizer.apply_chat_template(",
+    '    chat, add_generation_prompt=True, return_tensors="pt", return_dict=True',
+    ")",
+    "tokens = model.generate(**inputs, max_new_tokens=20, do_sample=False)",
+    "print(tokenizer.decode(tokens[0, inputs.input_ids.shape[1] :], skip_special_tokens=True))",
+]
 PICTURE = 'picture = Image.radial_gradient("L").convert("RGB")'
 # Auto classes whose models write tokens when they see or hear something
 WRITERS = (
@@ -184,6 +192,8 @@ def _uses(staged: Staged, inputs: dict):
         elif auto == "AutoModelForQuestionAnswering":
             text = f'"{QUESTION}", "{CONTEXT}"'
         encode = f'inputs = tokenizer({text}, return_tensors="pt")'
+        if auto == "AutoModelForCausalLM" and has_chat_template(staged.directory):
+            yield [], CHAT
         yield [], [encode, *words]
         if words is not generic:
             yield [], [encode, *generic]

@@ -9,6 +9,6 @@ How it works:
 """
 
 from pinfold.flatten.flatten import Flat, Origin, flatten, flatten_live
-from pinfold.flatten.folder import holds_own_code, show, write_folder
+from pinfold.flatten.folder import NeedsConsent, holds_own_code, show, write_folder
 
-__all__ = ["Flat", "Origin", "flatten", "flatten_live", "holds_own_code", "show", "write_folder"]
+__all__ = ["Flat", "NeedsConsent", "Origin", "flatten", "flatten_live", "holds_own_code", "show", "write_folder"]

@@ -12,6 +12,18 @@ from pinfold.staging.included import secret_in
 _FIRST_LINE = re.compile(r"# Taken from .* by pinfold push, which writes it anew \(sha256 ([0-9a-f]{16})\)\.\n")
 
 
+class NeedsConsent(UserError):
+    """Code of a script or a notebook that no one has agreed to publish; nothing was written."""
+
+    def __init__(self, message: str, flat: Flat, folder: Path):
+        super().__init__(message)
+        self.flat, self.folder = flat, folder
+
+    def and_also(self, lines: list[str]) -> UserError:
+        """The same with what else is needed."""
+        return UserError("\n  ".join([str(self), *lines]))
+
+
 def write_folder(flat: Flat, folder: Path, yes: bool = False) -> list[str]:
     """Write the files into a folder, new or written so before; card.md and whatever else lies there stay.
 
@@ -86,9 +98,11 @@ def _ask(flat: Flat, folder: Path, changed: list[str]) -> None:
     """
     if not _can_answer():
         card = "" if (folder / "card.md").exists() else f"; {folder} then needs a card.md too: {CARD}"
-        raise UserError(
+        raise NeedsConsent(
             f"{flat.where}: publishing {', '.join(changed)} from it needs your consent; pass --yes (in Python: "
-            f"yes=True), or run it in a terminal{card}"
+            f"yes=True), or run it in a terminal{card}",
+            flat,
+            folder,
         )
     print(show(flat), flush=True)
     for line in flat.left_out:

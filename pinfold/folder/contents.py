@@ -25,6 +25,16 @@ def has_tokenizer(directory: Path) -> bool:
     return any((directory / name).is_file() for name in ("tokenizer.json", TOKENIZER_CONFIG))
 
 
+def has_chat_template(directory: Path) -> bool:
+    """Whether the tokenizer here has a template of its own for a chat: in a file, or in its settings."""
+    if (directory / "chat_template.jinja").is_file():
+        return True
+    try:
+        return bool(json.loads((directory / TOKENIZER_CONFIG).read_text(encoding="utf-8")).get("chat_template"))
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
+
+
 def describes_model(directory: Path) -> bool:
     """Whether there is a config.json, and a model's; that of a tokenizer alone names nothing but its class."""
     try:

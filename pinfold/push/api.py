@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pinfold.common.errors import UserError, one_line_in_scripts
-from pinfold.fenced.probe import declared, probes
-from pinfold.folder.human_half import read_human_half
+from pinfold.flatten import NeedsConsent
 from pinfold.push.flat import directory_of, folder_of
 from pinfold.push.options import PushOptions
+from pinfold.push.prepare import asked_of_flat
 from pinfold.push.steps import Published, publish
 from pinfold.staging.checkpoint import CodeFrom
 
@@ -59,12 +59,14 @@ def push(
         raise UserError(
             f"{type(model).__name__} is part of transformers; use model.push_to_hub, which needs no code on the Hub"
         )
-    source = Path(folder) if folder else None
+    source, refused = Path(folder) if folder else None, None
     if code_from:  # its code is published already; what is needed is card.md
         source = source or directory_of(type(model))
     else:
-        source = folder_of(model, source, [tokenizer, processor], yes)
-        _check_files(source, model)
+        try:
+            source = folder_of(model, source, [tokenizer, processor], yes)
+        except NeedsConsent as error:
+            refused = error
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary:
         checkpoint = Path(temporary) / re.sub(r"\W+", "-", model.config.model_type)
         for part in (model, tokenizer, processor):
@@ -83,25 +85,6 @@ def push(
             code_from=CodeFrom.parse(code_from) if code_from else None,
             versions=versions,
         )
+        if refused:
+            raise refused.and_also(asked_of_flat(options, refused, checkpoint))
         return publish(options, token=token, model=model)
-
-
-def _check_files(folder: Path, model: Any) -> None:
-    """Say at once which files a folder lacks: a first push from a script or a notebook often lacks two.
-
-    Raises:
-        UserError: card.md is missing, and maybe probe.json as well, which is then made from the model in memory.
-    """
-    try:
-        read_human_half(folder)
-    except UserError as error:
-        lines = [str(error)]
-        try:
-            own = declared.own_probe(str(folder))
-            if not declared.needs_files(own) and str(getattr(model, "device", "cpu")) == "cpu":
-                probes.run_probes(model, own)
-        except ValueError as problem:
-            lines.append(str(problem))
-        except Exception:  # the sandbox finds it again, and says where
-            pass
-        raise UserError("\n  ".join(lines)) from None

@@ -5,7 +5,6 @@ A step that fails ends the push with one line; nothing is visible on the Hub bef
 
 import contextlib
 import functools
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,36 +13,31 @@ from typing import Any
 
 from packaging.version import Version
 
-from pinfold.audit.finding import ERROR, Finding, errors
-from pinfold.audit.rules.model import REGISTERS_ON_LOAD
-from pinfold.audit.run import audit
-from pinfold.audit.security.run import accepted
+from pinfold.audit.finding import Finding
 from pinfold.card import card, snippet
 from pinfold.card import check as card_check
 from pinfold.card import facts as card_facts
 from pinfold.card.facts import Facts
 from pinfold.card.pipelines import Pipeline, promised
-from pinfold.card.sources import Sources, read_sources
+from pinfold.card.sources import Sources
 from pinfold.common.errors import UserError, plain_line
 from pinfold.common.hub_data import old_data
 from pinfold.convert.files import is_generated
 from pinfold.fence.overlays import MINIMUM_MATRIX, NEWEST, find_overlay
-from pinfold.flatten import Origin
+from pinfold.flatten import NeedsConsent, Origin
 from pinfold.folder.human_half import HumanHalf, read_human_half
 from pinfold.folder.model_folder import ModelFolder, read_folder
-from pinfold.folder.releases import lowest_version
 from pinfold.push.card import draw_architecture, gather_facts, make_card, requirements
 from pinfold.push.flat import flattened
-from pinfold.push.hints import hints
 from pinfold.push.options import Inputs, PushOptions, resolve_inputs
+from pinfold.push.prepare import Preparation, Releases, asked_of_flat, raise_with_all_else
 from pinfold.push.progress import say, say_below, say_how_to_load, say_meanwhile, step
-from pinfold.push.questions import unknown_inputs
 from pinfold.push.verified import Verified, what_was_equal
 from pinfold.remote.client import ConflictError, Remote, patience
 from pinfold.remote.commits import commit_files, show_changes, tag_commit
 from pinfold.remote.destination import opened
 from pinfold.remote.snapshot import real_files
-from pinfold.staging.stage import Staged, stage, stage_tokenizer, write_manifest
+from pinfold.staging.stage import Staged
 from pinfold.verify import matrix, verify
 
 
@@ -61,22 +55,16 @@ class Published:
     changed: bool
 
 
-@dataclass(frozen=True)
-class Releases:
-    """transformers releases to verify with, and those that the folder declares it does not support."""
-
-    chosen: list[str]
-    below: list[str]
-
-
 def publish(options: PushOptions, token: str | None = None, model: Any = None) -> Published:
     """All steps of a push; prints one line a step.
 
     The order is what makes a push safe: whatever can fail on this machine fails before the commit, code is executed
     only after its audit, and a card that pins a commit comes after that commit was loaded from the Hub.
     """
-    options, origin = flattened(options)
+    options, origin = _flattened(options)
     inputs = resolve_inputs(options)
+    if not (inputs.path / "card.md").exists():
+        raise_with_all_else(options, inputs)
     human = read_human(inputs)
     with workspace(options, inputs, human, token) as push:
         folder = push.fetch_code()
@@ -98,6 +86,19 @@ def publish(options: PushOptions, token: str | None = None, model: Any = None) -
         published = Published(push.remote.repo, code, push.remote.destination.endpoint, lines, changed)
     say_how_to_load(published.repo, published.revision, changed, lines, push.remote.destination)
     return published
+
+
+def _flattened(options: PushOptions) -> tuple[PushOptions, Origin | None]:
+    """The options with the folder that --flatten writes.
+
+    Raises:
+        NeedsConsent: with all else that the folder needs.
+    """
+    try:
+        return flattened(options)
+    except NeedsConsent as refused:
+        assert options.checkpoint is not None, "without weights nothing is written"
+        raise refused.and_also(asked_of_flat(options, refused, options.checkpoint)) from None
 
 
 def read_human(inputs: Inputs) -> HumanHalf:
@@ -126,23 +127,19 @@ def workspace(options: PushOptions, inputs: Inputs, human: HumanHalf, token: str
             say_below(note)
         remote = Remote(destination, options.branch)
         exists = remote.check_access(options.private)
-        yield Push(options, inputs, human, remote, exists, Path(temporary))
+        yield Push(options, inputs, human, Path(temporary), remote, exists)
 
 
 @dataclass(frozen=True)
-class Push:
+class Push(Preparation):
     """A push under way; its methods are the steps.
 
     Args:
-        exists: whether the repository did when the push began. work: a directory that ends with the push.
+        exists: whether the repository did when the push began.
     """
 
-    options: PushOptions
-    inputs: Inputs
-    human: HumanHalf
     remote: Remote
     exists: bool
-    work: Path
 
     def fetch_code(self) -> ModelFolder:
         """The folder with the code; with --code-from downloaded into the cache that verification loads from."""
@@ -167,11 +164,6 @@ class Push:
         """HF_HOME of loads from the Hub."""
         return self.work / "hub-home"
 
-    def choose_releases(self, folder: ModelFolder) -> Releases:
-        """Those of --versions, or of the minimum matrix those that are installed."""
-        lowest, versions = lowest_version(folder), self.options.versions
-        return Releases(*(matrix.choose(versions, lowest) if versions else matrix.at_hand(lowest, lambda line: None)))
-
     def verify_generated(self) -> None:
         """Compare a folder that `pinfold convert` made with what it was made from.
 
@@ -193,72 +185,6 @@ class Push:
             done(f"{len(classes)} generated classes: {', '.join(names)}")
         for note in verification.notes:
             say_below(note)
-
-    def stage(self, folder: ModelFolder) -> tuple[Staged, Sources]:
-        """The files exactly as they will be on the Hub, and what lies beside the weights for the card."""
-        with step("stage") as done:
-            self._check_space()
-            directory = self.work / "staged"
-            directory.mkdir()
-            checkpoint, options = self.inputs.checkpoint, self.options
-            if self.inputs.kind == "tokenizer":
-                staged, sources = stage_tokenizer(directory, checkpoint), Sources()
-            else:
-                staged = stage(
-                    folder, checkpoint, directory, options.max_shard_size, options.code_from, words=self.inputs.path
-                )
-                sources = read_sources(checkpoint, directory)
-            write_manifest(staged)  # with the picture of the losses, which was added since
-            megabytes = sum((staged.directory / name).stat().st_size for name in staged.files) / 1e6
-            done(f"{len(staged.files)} files, {megabytes:.1f} MB")
-        for name, size in staged.included:
-            say_below(f"included: {name} ({size:,} bytes)")
-        for hint in hints(staged):
-            say_below(hint)
-        reasons = sources.why_left_out()
-        for name, reason in staged.left_out:
-            if name not in staged.files:
-                say_below(f"left out: {name} ({reasons.get(name, reason)})")
-        return staged, sources
-
-    def _check_space(self) -> None:
-        needed = (
-            sum(p.stat().st_size for p in self.inputs.checkpoint.glob("*.safetensors")) * 2
-        )  # and downloaded again
-        free = shutil.disk_usage(self.work).free
-        if needed > free:
-            raise UserError(
-                f"{self.work} has {free / 1e9:.1f} GB free, but {needed / 1e9:.1f} GB are needed; set TMPDIR to a "
-                "directory with more space"
-            )
-
-    def audit(self, staged: Staged, releases: Releases) -> list[Finding]:
-        """The findings that do not stop the push.
-
-        Args:
-            releases: those to verify with; a warning about what fails in one of them stops it.
-
-        Raises:
-            UserError: with all that do.
-        """
-        with step("audit") as done:
-            if staged.code_from:
-                findings = audit(staged.directory, staged.folder, code_from=staged.code_from.repo)
-            else:
-                code = None if staged.tokenizer_only else read_folder(staged.directory)
-                findings = audit(staged.directory, code, original=staged.folder.path)
-            findings = accepted(findings, self.human.accepted)
-            if any(Version(release) < Version(".".join(map(str, REGISTERS_ON_LOAD))) for release in releases.chosen):
-                findings = [replace(f, severity=ERROR) if f.code == "P28" else f for f in findings]
-            if bad := errors(findings):
-                count = f"{len(bad)} error{'s' * (len(bad) > 1)}"
-                others = [f"warning: {finding}" for finding in findings if finding not in bad]
-                others += unknown_inputs(staged, self.inputs.checkpoint, self.work, bad)
-                raise UserError(f"the audit found {count}: " + "\n  ".join([*map(str, bad), *others]))
-            done(f"{len(findings)} warning{'s' * (len(findings) != 1)}" if findings else "nothing found")
-        for finding in findings:
-            say_below(str(finding))
-        return findings
 
     def verify_staged(self, staged: Staged, releases: Releases, model: Any, origin: Origin | None = None) -> Verified:
         """Load the staged files in fresh, sandboxed processes, with every release that was chosen.

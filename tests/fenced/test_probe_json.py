@@ -302,3 +302,31 @@ def test_inputs_that_no_probe_has_are_named(tmp_path):
     words = {"x_num": {"shape": [2, 3]}, "x_cat": {"shape": [2, 3], "values": "ramp", "below": 9}}
     assert probes.not_probed(model, own(tmp_path, **words)) == ["pixel_values"]
     assert probes.not_probed(model, own(tmp_path, **words, pixel_values={"shape": [2, 3, 4, 4]})) == []
+
+
+class Moves(PreTrainedModel):
+    config_class = PretrainedConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.first = nn.Conv3d(config.num_channels, 2, 2)
+
+    def forward(self, pixel_values):
+        if self.config.moves:
+            assert pixel_values.shape[1] == self.config.num_frames
+            pixel_values = pixel_values.transpose(1, 2)
+        return self.first(pixel_values).flatten(1).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "shape"),
+    [
+        ({"moves": True, "num_frames": 4}, [2, 4, 3, 16, 16]),
+        ({"moves": False, "num_frames": 4}, [2, 3, 4, 16, 16]),
+        ({"moves": False}, [2, 3, 8, 16, 16]),
+    ],
+)
+def test_clips_are_offered_in_the_order_that_forward_takes(fields, shape):
+    model = Moves(PretrainedConfig(num_channels=3, image_size=16, **fields))
+    own, works = suggest.ready(model)
+    assert works and json.loads(own)["pixel_values"]["shape"] == shape

@@ -286,8 +286,8 @@ def test_a_crash_between_the_two_commits_is_finished_by_the_next_push(quick, ser
 
 
 STEPS = {
-    "stage": "pinfold.push.steps.stage",
-    "audit": "pinfold.push.steps.audit",
+    "stage": "pinfold.push.prepare.stage",
+    "audit": "pinfold.push.prepare.audit",
     "reference": "pinfold.verify.verify.reference",
     "load": "pinfold.verify.verify.staged_load",
     "create": "pinfold.remote.client.Remote.create",

@@ -1,16 +1,12 @@
 """Steps of a push on their own: what stops it, and in how many words."""
 
-import json
 from types import SimpleNamespace
 
 import pytest
-import torch
-from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
 
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.common.errors import UserError
-from pinfold.push import api, steps
+from pinfold.push import prepare, steps
 from pinfold.verify.matrix import Row
 
 RELEASES = ["4.48.3", "4.57.6", "5.24.0"]
@@ -40,55 +36,14 @@ def test_every_cause_is_said_with_its_releases(monkeypatch, failures, said):
 def test_a_warning_stops_a_push_that_would_fail_for_it(monkeypatch, capsys, releases, stops):
     """Before 4.53 an unregistered class is saved without its code, which verification finds minutes later."""
     finding = Finding("P28", "modeling_x.py:3: XModel is not registered.", "modeling_x.py", 3, severity=WARNING)
-    monkeypatch.setattr(steps, "audit", lambda *arguments, **more: [finding])
-    monkeypatch.setattr(steps, "read_folder", lambda path: None)
+    monkeypatch.setattr(prepare, "audit", lambda *arguments, **more: [finding])
+    monkeypatch.setattr(prepare, "read_folder", lambda path: None)
     staged = SimpleNamespace(code_from=None, tokenizer_only=False, directory=None, folder=SimpleNamespace(path=None))
-    push = SimpleNamespace(human=SimpleNamespace(accepted={}))
+    push = SimpleNamespace(human=SimpleNamespace(accepted={}), inputs=SimpleNamespace(checkpoint=None), work=None)
+    monkeypatch.setattr(prepare, "unknown_inputs", lambda *arguments: [])
     if stops:
         with pytest.raises(UserError, match=r"the audit found 1 error: P28 .* XModel is not"):
             steps.Push.audit(push, staged, steps.Releases(releases, []))
     else:
         assert steps.Push.audit(push, staged, steps.Releases(releases, [])) == [finding]
         assert "XModel is not registered" in capsys.readouterr().out
-
-
-class Small(PreTrainedModel):
-    config_class = PretrainedConfig
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.first = nn.Linear(7, 3)
-
-
-class Table(Small):
-    def forward(self, features, labels=None):
-        return {"logits": self.first(features)}
-
-
-class Pair(Small):
-    def forward(self, left, right):
-        return {"score": self.first(left) @ self.first(right).transpose(-1, -2)}
-
-
-class Text(Small):
-    def forward(self, input_ids, attention_mask=None):
-        return {"logits": self.first(torch.ones(*input_ids.shape, 7))}
-
-
-@pytest.mark.parametrize(("cls", "asks"), [(Table, ["features"]), (Pair, ["left", "right"]), (Text, [])])
-def test_a_first_push_says_all_that_is_missing_at_once(tmp_path, cls, asks):
-    model = cls(PretrainedConfig())
-    with pytest.raises(UserError) as caught:
-        api._check_files(tmp_path, model)
-    first, *rest = str(caught.value).split("\n  ")
-    assert first.endswith("has no card.md; write one that begins with these lines: ---, license: apache-2.0, ---")
-    assert len(rest) == bool(asks)
-    if asks:  # saved as it is, it is the one that was missing
-        offered = rest[0].split("forward takes this one: ")[1]
-        assert list(json.loads(offered)) == asks
-        (tmp_path / "probe.json").write_text(offered)
-        with pytest.raises(UserError, match="has no card") as caught:
-            api._check_files(tmp_path, model)
-        assert "\n" not in str(caught.value)
-    (tmp_path / "card.md").write_text("---\nlicense: mit\n---\n")
-    api._check_files(tmp_path, model)

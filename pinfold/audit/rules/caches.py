@@ -19,17 +19,18 @@ from pinfold.audit.reachable import (
     parameters,
     string,
 )
-from pinfold.audit.rules.generation import says_no_cache
+from pinfold.audit.rules.generation import (
+    WRITES_TEXT,
+    derives,
+    generates,
+    has_unknown_base,
+    says_no_cache,
+    writes_text,
+)
 from pinfold.common.trees import every, walk
 from pinfold.folder.model_folder import Module, located
 
 CACHES = ("past_key_values", "past_key_value", "cache", "layer_past", "past")
-WRITES_TEXT = (
-    "AutoModelForCausalLM",
-    "AutoModelForSeq2SeqLM",
-    "AutoModelForVision2Seq",
-    "AutoModelForImageTextToText",
-)
 HELPERS_DEEP = 2  # calls of the folder's own functions that are followed with the cache
 ASKS_FOR_CLASS = ("from_legacy_cache", "get_seq_length", "to_legacy_cache", "get_usable_length")
 
@@ -37,7 +38,7 @@ ASKS_FOR_CLASS = ("from_legacy_cache", "get_seq_length", "to_legacy_cache", "get
 def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
     """P32: code that takes the cache for a tuple of tuples."""
     for cls in code.models:
-        if code.folder.is_stock(cls) or not writes_text(code, cls) or code.folder.method(cls, "generate"):
+        if code.folder.is_stock(cls) or not _is_handed_a_cache(code, cls):
             continue
         if _keeps_none(code) or code.folder.method(cls, "_supports_default_dynamic_cache"):
             continue
@@ -83,30 +84,13 @@ def _get_the_cache(code: ReachableCode, cls: str) -> Iterator[tuple[str, tuple[s
             yield "forward", inner
 
 
+def _is_handed_a_cache(code: ReachableCode, cls: str) -> bool:
+    """Whether transformers' generate runs the class, or will, once it derives from GenerationMixin."""
+    return (writes_text(code, cls) or generates(code, cls)) and not code.folder.method(cls, "generate")
+
+
 def _keeps_none(code: ReachableCode) -> bool:
     return says_no_cache(code) or code.configs.get("config.json", {}).get("use_cache") is False
-
-
-def writes_text(code: ReachableCode, cls: str) -> bool:
-    """Whether the class generates, by itself or because an Auto class lets it.
-
-    An Auto class mixes GenerationMixin in where a class prepares its inputs itself
-    (add_generation_mixin_to_remote_model in models/auto/auto_factory.py, 4.48 to 5.24).
-    """
-    named = _derives(code, cls)  # transformers goes by the name
-    return named or code.folder.method(cls, "prepare_inputs_for_generation") is not None
-
-
-def _has_unknown_base(code: ReachableCode, cls: str) -> bool:
-    """Whether a base comes from another package, or from a name that is not followed."""
-    known = ("torch", "transformers")
-    return any(
-        base not in code.folder.classes
-        and place.split(".")[0] not in known
-        and base not in ("object", "ABC", "Generic")
-        for owner in code.folder.lineage(cls)
-        for base, place in code.folder.bases(owner)
-    )
 
 
 class _Reading:
@@ -215,7 +199,7 @@ def cannot_generate(code: ReachableCode) -> Iterator[Finding]:
         cls = place.split(".")[-1]
         if auto not in WRITES_TEXT or cls not in code.models or code.folder.is_stock(cls):
             continue
-        if _has_unknown_base(code, cls) or code.folder.method(cls, "generate"):
+        if has_unknown_base(code, cls) or code.folder.method(cls, "generate"):
             continue
         behind = _hides_mixin(code, cls)
         if not writes_text(code, cls):
@@ -247,7 +231,7 @@ def _hides_mixin(code: ReachableCode, cls: str) -> str:
         return ""
     behind = ""
     for base in code.folder.own_bases(cls):
-        if base == cls or base not in code.folder.classes or not _derives(code, base):
+        if base == cls or base not in code.folder.classes or not derives(code, base):
             continue
         asked = code.folder.kind(base) == "model" and "PreTrainedModel" not in base
         hides = _hides_mixin(code, base) if asked else base
@@ -255,7 +239,3 @@ def _hides_mixin(code: ReachableCode, cls: str) -> str:
             return ""
         behind = behind or hides
     return behind
-
-
-def _derives(code: ReachableCode, cls: str) -> bool:
-    return any("GenerationMixin" in base for owner in code.folder.lineage(cls) for base, _ in code.folder.bases(owner))

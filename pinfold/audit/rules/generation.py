@@ -32,6 +32,12 @@ from pinfold.folder.releases import every_minor, release_ranges
 CACHES = ("past_key_values", "cache", "cache_params")
 PASSED = ("return_dict", "cache_position", "position_ids", "inputs_embeds")
 OLDER_FIELDS = ("past_key_values", "cache_params")
+WRITES_TEXT = (
+    "AutoModelForCausalLM",
+    "AutoModelForSeq2SeqLM",
+    "AutoModelForVision2Seq",
+    "AutoModelForImageTextToText",
+)
 
 
 def cache_names(code: ReachableCode) -> Iterator[Finding]:
@@ -277,8 +283,52 @@ def sets_up_cache(code: ReachableCode) -> bool:
 
 
 def generates(code: ReachableCode, cls: str) -> bool:
-    """Whether the class inherits GenerationMixin, as every release wants it."""
-    return any(base == "GenerationMixin" for owner in code.folder.lineage(cls) for base, _ in code.folder.bases(owner))
+    """Whether the class inherits GenerationMixin, as every release wants it, or is asked to by P34.
+
+    What generate will find there is said together with P34: whoever follows one finding would meet the next else.
+    """
+    bases = [base for owner in code.folder.lineage(cls) for base, _ in code.folder.bases(owner)]
+    return "GenerationMixin" in bases or bool(lacks_generate(code, cls))
+
+
+def writes_text(code: ReachableCode, cls: str) -> bool:
+    """Whether the class generates, by itself or because an Auto class lets it.
+
+    An Auto class mixes GenerationMixin in where a class prepares its inputs itself
+    (add_generation_mixin_to_remote_model in models/auto/auto_factory.py, 4.48 to 5.24).
+    """
+    named = derives(code, cls)  # transformers goes by the name
+    return named or code.folder.method(cls, "prepare_inputs_for_generation") is not None
+
+
+def lacks_generate(code: ReachableCode, cls: str) -> str:
+    """The Auto class that offers the class to write text, where it has no generate; "" where all is well.
+
+    A class that calls self.generate is P09's.
+    """
+    if code.folder.is_stock(cls) or has_unknown_base(code, cls):
+        return ""
+    if writes_text(code, cls) or code.folder.method(cls, "generate"):
+        return ""
+    entries = {auto: place.split(".")[-1] for auto, place in sorted(code.auto_map.items())}
+    return next((auto for auto, name in entries.items() if auto in WRITES_TEXT and name == cls), "")
+
+
+def derives(code: ReachableCode, cls: str) -> bool:
+    """Whether a base of the class, however far, has GenerationMixin in its name."""
+    return any("GenerationMixin" in base for owner in code.folder.lineage(cls) for base, _ in code.folder.bases(owner))
+
+
+def has_unknown_base(code: ReachableCode, cls: str) -> bool:
+    """Whether a base comes from another package, or from a name that is not followed."""
+    known = ("torch", "transformers")
+    return any(
+        base not in code.folder.classes
+        and place.split(".")[0] not in known
+        and base not in ("object", "ABC", "Generic")
+        for owner in code.folder.lineage(cls)
+        for base, place in code.folder.bases(owner)
+    )
 
 
 def _taken(code: ReachableCode, cls: str, forward: ast.FunctionDef) -> set[str]:

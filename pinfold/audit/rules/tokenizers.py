@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import ReachableCode, string
-from pinfold.audit.rules.caches import WRITES_TEXT
+from pinfold.audit.rules.generation import WRITES_TEXT
 from pinfold.folder.outputs import inputs_of
 
 SETTINGS = "tokenizer_config.json"

@@ -98,7 +98,7 @@ SHAPES = {
     ),
     "no cache, own inputs": ({"more": OWN}, None),
     "a state": ({"arguments": "cache_params=None, "}, None),
-    "does not generate": ({"mixin": ""}, None),
+    "will generate, once P34 is followed": ({"mixin": ""}, "TextForCausalLM.forward takes no cache"),
     "from 5.24 on": ({"arguments": "cache=None, ", "lines": 'MIN_TRANSFORMERS = "5.24"\n'}, None),
     "a generate of its own": (
         {"more": "    def generate(self, input_ids, **kwargs):\n        return input_ids\n"},
@@ -209,7 +209,7 @@ def test_a_forward_that_generate_cannot_call(tmp_path, arguments, more, fix):
         ("self.num_hidden_layers =", "attribute_map = {}\n        self.n_layer =", {}, True),
         ("self.num_hidden_layers =", "self.depth =", {"config": ", use_cache=False", "config_body": NO_CACHE}, False),
         ("self.num_hidden_layers =", "self.depth =", {"more": TUPLES}, False),
-        ("self.num_hidden_layers =", "self.depth =", {"mixin": ""}, False),
+        ("self.num_hidden_layers =", "self.depth =", {"mixin": ""}, True),
         ('= "text-tiny"', '= "text-tiny"\n    attribute_map = {"num_hidden_layers": "depth"}', {}, False),
     ],
 )

@@ -183,6 +183,21 @@ def test_a_model_that_cannot_generate(parts, codes, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("parts", "codes"),
+    [
+        ({"takes": "**kwargs"}, ["P26", "P34"]),
+        ({"takes": "past_key_values=None, **kwargs"}, ["P26", "P34"]),
+        ({"takes": "cache=None, **kwargs"}, ["P26", "P34"]),
+        ({"forward": TUPLES[0]}, ["P32", "P34"]),
+        ({"takes": "**kwargs", "more": "def generate(self, ids):\n    return ids\n"}, []),
+        ({"takes": "**kwargs", "name": "ForImageClassification"}, []),
+    ],
+)
+def test_what_generate_will_find_is_said_before_there_is_one(parts, codes, tmp_path):
+    assert errors_of(tmp_path, mixin="", **parts) == codes
+
+
+@pytest.mark.parametrize(
     ("body", "codes"),
     [
         ("@property\ndef _supports_sdpa(self):\n    return self.words._supports_sdpa", ["P35"]),
