@@ -19,7 +19,7 @@ from pinfold.audit.reachable import (
     parameters,
     string,
 )
-from pinfold.audit.rules.generation import says_no_cache
+from pinfold.audit.rules.generation import generates_itself, says_no_cache
 from pinfold.common.trees import every, walk
 from pinfold.folder.model_folder import Module, located
 
@@ -37,7 +37,7 @@ ASKS_FOR_CLASS = ("from_legacy_cache", "get_seq_length", "to_legacy_cache", "get
 def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
     """P32: code that takes the cache for a tuple of tuples."""
     for cls in code.models:
-        if code.folder.is_stock(cls) or not writes_text(code, cls) or code.folder.method(cls, "generate"):
+        if code.folder.is_stock(cls) or not writes_text(code, cls) or generates_itself(code, cls):
             continue
         if _keeps_none(code) or code.folder.method(cls, "_supports_default_dynamic_cache"):
             continue
@@ -69,6 +69,9 @@ def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
 
 def _get_the_cache(code: ReachableCode, cls: str) -> Iterator[tuple[str, tuple[str, ast.FunctionDef]]]:
     """Functions to which generate hands the cache: of the class, and forward of the models that it builds."""
+    prepare = code.folder.method(cls, "prepare_inputs_for_generation")
+    if prepare and not _hands_on(prepare[1]):
+        return
     for name in ("forward", "prepare_inputs_for_generation"):
         if definition := code.folder.method(cls, name):
             yield name, definition
@@ -81,6 +84,28 @@ def _get_the_cache(code: ReachableCode, cls: str) -> Iterator[tuple[str, tuple[s
         inner = code.folder.method(part, "forward") if code.folder.kind(part) == "model" and part != cls else None
         if inner is not None:
             yield "forward", inner
+
+
+def _hands_on(prepare: ast.FunctionDef) -> bool:
+    """Whether a prepare_inputs_for_generation sees the cache, which generate calls past_key_values, not past."""
+    rest = prepare.args.kwarg.arg if prepare.args.kwarg else ""
+    for node in ast.walk(prepare):
+        if isinstance(node, ast.arg) and node.arg == "past_key_values":
+            return True
+        if isinstance(node, ast.Call):
+            reads = call_name(node) in ("get", "pop", "setdefault") and bool(node.args)
+            given = [*node.args, *(keyword.value for keyword in node.keywords)]
+            whole = any(
+                isinstance(v, ast.Starred) and isinstance(v.value, ast.Name) and v.value.id == rest for v in given
+            )
+            whole = whole or any(isinstance(v, ast.Name) and v.id == rest for v in given)
+            if whole or (reads and string(node.args[0]) == "past_key_values"):
+                return True
+        if isinstance(node, ast.Subscript) and string(node.slice) == "past_key_values":
+            return True
+        if isinstance(node, ast.Dict) and any(key is None for key in node.keys):  # {**kwargs}
+            return True
+    return False
 
 
 def _keeps_none(code: ReachableCode) -> bool:
