@@ -163,8 +163,13 @@ class _Uses:
         return [(child, scope) for child in below(node) if not isinstance(child, LEAVES)]
 
     def called_in(self, method: ast.FunctionDef, cls: str) -> set[str]:
-        """The releases whose base class has a method of this name, and so calls it; none where the folder calls it."""
+        """The releases whose base class has a method of this name, and so calls it; none where the folder calls it.
+
+        Up to 4.51 PreTrainedModel has what generate calls; later it is GenerationMixin, which an Auto class adds.
+        """
         having = set(releases_of_names("members", "PreTrainedModel").get(method.name, ()))
+        if self.owner(cls, method.name) == "GenerationMixin":
+            having |= set(releases_of_names("members", "GenerationMixin").get(method.name, ()))
         return having if having and having < self.releases and method.name not in self.own_calls else set()
 
     @functools.cached_property
