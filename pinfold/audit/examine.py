@@ -304,7 +304,10 @@ def _only_may(finding: Finding) -> bool:
 def _stages(finding: Finding) -> dict[str, str]:
     """Release -> what a finding does there."""
     if finding.code in BY_NAMES:
-        return dict.fromkeys(finding.releases, MEMBERS_STOP.get(finding.case, "load"))
+        # a release that does not hand past_key_values to what prepares inputs does not meet what is read of it
+        unmet = ranges.harm("P26.past_key_values_only") if finding.case == WHILE_GENERATING else {}
+        stage = MEMBERS_STOP.get(finding.case, "load")
+        return dict.fromkeys((r for r in finding.releases if r not in unmet), stage)
     if finding.code not in FAULTS:
         return {}
     stages = ranges.harm(finding.case or FAULTS[finding.code][0])

@@ -286,6 +286,7 @@ _case(
 # Tied weights
 
 _case("P11.list", (M, TIED, '    _tied_weights_keys = ["head.weight"]\n'), right=TIE, settings=TIED_SETTINGS)
+_case("P11.list_untied", (M, CLASS_BODY, CLASS_BODY + '    _tied_weights_keys = ["head.weight"]\n'))
 _case("P11g.plain", (M, PUT_BACK, ""), right=TIE, settings=TIED_SETTINGS)
 _case("P11.missing", (M, TIED, ""), right=TIE, settings=TIED_SETTINGS)
 _case(
@@ -1189,11 +1190,13 @@ _case(
         (
             M,
             GET_INPUT,
-            """    def prepare_inputs_for_generation(self, input_ids, past_key_values=None, **kwargs):
+            """    def prepare_inputs_for_generation(self, input_ids, past_key_values=None, cache=None, **kwargs):
+        held = past_key_values if cache is None else cache
+        if held is not None and held.get_seq_length() > 0:
+            input_ids = input_ids[:, -1:]
         if past_key_values is not None:
             length = past_key_values.get_seq_length()
-            input_ids = input_ids[:, length:] if length else input_ids
-        return {"input_ids": input_ids, "past_key_values": past_key_values, "use_cache": True}
+        return {"input_ids": input_ids, "past_key_values": past_key_values, "cache": cache, "use_cache": True}
 
 """
             + GET_INPUT,

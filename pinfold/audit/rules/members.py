@@ -94,16 +94,18 @@ def _built(code: ReachableCode) -> list[str]:
 
 
 def _taken_from_config(function: ast.FunctionDef, values: dict[str, Any]) -> dict[str, Any]:
-    """Arguments that nobody has to give, with what they become: x = x if x is not None else self.config.x."""
+    """Arguments that nobody has to give, with what they become: x = self.config.x if x is None else x."""
     free = {name for name, value in defaults(function).items() if is_none(value)}
     taken = {}
     for node in ast.walk(function):
         for target, value in assignments(node):
             if not isinstance(target, ast.Name) or target.id not in free or not isinstance(value, ast.IfExp):
                 continue
-            field = value.orelse
-            if isinstance(field, ast.Attribute) and is_config(field.value) and field.attr == target.id:
-                taken[target.id] = values.get(field.attr, UNKNOWN)
+            instead = value.body if isinstance(value.orelse, ast.Name) else value.orelse
+            if isinstance(instead, ast.Constant):
+                taken[target.id] = instead.value
+            elif isinstance(instead, ast.Attribute) and is_config(instead.value) and instead.attr == target.id:
+                taken[target.id] = values.get(instead.attr, UNKNOWN)
     return taken
 
 

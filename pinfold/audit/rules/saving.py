@@ -39,6 +39,7 @@ def modules_twice(code: ReachableCode) -> Iterator[Finding]:
                         cls,
                         node,
                         fix="Make one module for each place; or hold it once, and call it twice in forward.",
+                        case="P37.appended_in_loop" if isinstance(node, ast.Call) else "P37.module_twice",
                     )
 
 

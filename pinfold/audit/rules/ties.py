@@ -30,6 +30,8 @@ _TIE_BY_HAND = ("get_output_embeddings", "tie_weights", "_tie_weights")
 
 def tied_keys(code: ReachableCode) -> Iterator[Finding]:
     """P11 and P11b: ties in a form that one of the two major versions does not know."""
+    # transformers 5 reads the keys while loading where weights are tied, and in save_pretrained always
+    tied = code.configs.get("config.json", {}).get("tie_word_embeddings", ties(code)) is True
     for cls in code.classes:
         if code.folder.kind(cls) != "model":
             continue
@@ -42,6 +44,7 @@ def tied_keys(code: ReachableCode) -> Iterator[Finding]:
                         f'{cls}._tied_weights_keys is a {kind}; transformers 5 needs {{"target": "source"}}.',
                         cls,
                         node,
+                        case="P11.list" if tied else "P11.list_untied",
                     )
     for cls in code.models:
         if not code.folder.is_stock(cls):
