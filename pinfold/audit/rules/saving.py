@@ -108,7 +108,9 @@ class _Places:
         ):
             container = _name(call.func.value) if isinstance(call.func, ast.Attribute) else ""
             held = self.held.get(_name(call.args[0])) if call.args else None
-            for _ in range(turns if container.startswith("self.") and held is not None else 0):
+            if held is None or not container.startswith("self."):
+                continue
+            for _ in range(turns):
                 place = f"{container}[{len(self.held)}]"
                 self.held[place] = held
                 self.nodes[place] = call
