@@ -125,7 +125,7 @@ def _mark(seen: dict[str, str], sayings: list[Saying]) -> str:
     if "L" not in truth and "F" not in truth:
         truth += "G" * is_fault(seen.get("generate", "")) + "S" * is_fault(seen.get("save", ""))
     stages = {letters.get(saying.stage, "") for saying in sayings if not saying.may}
-    words = "".join(letter for letter in "LFNGS" if letter in stages) or "?" * bool(sayings)
+    words = "".join(letter for letter in "LFNGS" if letter in stages) or "?" * any(saying.may for saying in sayings)
     return f"{truth or '.'}/{words or '.'}"
 
 
