@@ -89,7 +89,7 @@ def _get_the_cache(code: ReachableCode, cls: str) -> Iterator[tuple[str, tuple[s
 def _hands_on(prepare: ast.FunctionDef) -> bool:
     """Whether a prepare_inputs_for_generation sees the cache, which generate calls past_key_values, not past."""
     rest = prepare.args.kwarg.arg if prepare.args.kwarg else ""
-    for node in ast.walk(prepare):
+    for node in walk(prepare):
         if isinstance(node, ast.arg) and node.arg == "past_key_values":
             return True
         if isinstance(node, ast.Call):

@@ -34,7 +34,7 @@ OF_LANGUAGE_MODEL = Version("5.9")
 
 def kept_precise(code: ReachableCode) -> Iterator[Finding]:
     """P45: names in _keep_in_fp32_modules that no part of the model has: post_init of some releases raises."""
-    names = {part for module in code.modules for node in ast.walk(module.tree) for part in _named_by(node)}
+    names = {part for module in code.modules for node in walk(module.tree) for part in _named_by(node)}
     for cls in code.models:
         value = code.folder.attribute(cls, "_keep_in_fp32_modules")
         if code.folder.is_stock(cls) or _holds_foreign_model(code) or not isinstance(value, (ast.List, ast.Tuple)):

@@ -281,7 +281,7 @@ def generates_itself(code: ReachableCode, cls: str) -> bool:
     own = code.folder.method(cls, "generate")
     return own is not None and not any(
         isinstance(node, ast.Attribute) and node.attr == "generate" and isinstance(node.value, ast.Call)
-        for node in ast.walk(own[1])
+        for node in walk(own[1])
     )
 
 

@@ -23,6 +23,7 @@ from pinfold.audit.reachable import (
     is_try,
 )
 from pinfold.audit.rules.decided import UNKNOWN, decide, settings
+from pinfold.common.trees import walk
 from pinfold.folder.model_folder import Module
 
 IN_FORWARD, WHILE_GENERATING = "P09.forward", "P09.generate"
@@ -97,7 +98,7 @@ def _taken_from_config(function: ast.FunctionDef, values: dict[str, Any]) -> dic
     """Arguments that nobody has to give, with what they become: x = self.config.x if x is None else x."""
     free = {name for name, value in defaults(function).items() if is_none(value)}
     taken = {}
-    for node in ast.walk(function):
+    for node in walk(function):
         for target, value in assignments(node):
             if not isinstance(target, ast.Name) or target.id not in free or not isinstance(value, ast.IfExp):
                 continue
@@ -112,7 +113,7 @@ def _taken_from_config(function: ast.FunctionDef, values: dict[str, Any]) -> dic
 def _once(function: ast.FunctionDef) -> dict[str, ast.expr]:
     """Local names that one assignment sets, to a comparison or a question, with it."""
     values: dict[str, list[ast.expr | None]] = {}
-    for node in ast.walk(function):
+    for node in walk(function):
         for target, value in assignments(node):
             if isinstance(target, ast.Name):
                 values.setdefault(target.id, []).append(value)

@@ -97,15 +97,13 @@ class _Places:
         """Containers that grow: self.layers.append(act), in a loop more than once."""
         stored = {
             _name(node)
-            for node in ast.walk(statement)
+            for node in walk(statement)
             if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, (ast.Store, ast.Del))
         }
         for name in stored:
             self.forget(name)
         turns = 2 if isinstance(statement, ast.For) and _turns_often(statement) else 1
-        for call in (
-            node for node in ast.walk(statement) if isinstance(node, ast.Call) and call_name(node) == "append"
-        ):
+        for call in (node for node in every(statement, ast.Call) if call_name(node) == "append"):
             container = _name(call.func.value) if isinstance(call.func, ast.Attribute) else ""
             held = self.held.get(_name(call.args[0])) if call.args else None
             if held is None or not container.startswith("self."):
