@@ -11,6 +11,7 @@ from packaging.version import Version
 from pinfold.audit import ranges
 from pinfold.audit.finding import ERROR, Finding, by_harm, errors
 from pinfold.audit.rules.files import packages_asked_for
+from pinfold.audit.rules.members import IN_FORWARD, WHILE_GENERATING
 from pinfold.audit.run import audit
 from pinfold.audit.security.run import UNSEEN, accepted
 from pinfold.common.errors import UserError
@@ -62,8 +63,10 @@ FAULTS = {
     "P36": ("", "a type that transformers has itself"),
     "P37": ("P37.module_twice", "a module under two names"),
     "P39": ("P39.inputs_segments", "an input that forward does not take"),
+    "P45": ("P45.absent_name", "a module to keep in float32 that is not there"),
 }
 BY_NAMES = ("P09", "P36")  # the table of names says in which releases: folder/releases.json.gz
+MEMBERS_STOP = {IN_FORWARD: "forward", WHILE_GENERATING: "generate"}  # what a missing member stops for certain
 WORDS = {  # of cases that are another fault than the rest of their rule
     "P17.weight_norm": "weights under the names of the older weight_norm",
     "P11.missing": "weights that only transformers 4 ties",
@@ -294,13 +297,17 @@ def harm_of(findings: list[Finding], releases: list[str]) -> dict[str, str]:
 
 def _only_may(finding: Finding) -> bool:
     """Whether a load decides: on a condition, or as a missing member fails when it is used."""
-    return bool(finding.where) or (finding.code == "P09" and bool(MEMBER.search(finding.sentence)))
+    member = finding.code == "P09" and bool(MEMBER.search(finding.sentence))
+    return bool(finding.where) or (member and not finding.case)
 
 
 def _stages(finding: Finding) -> dict[str, str]:
     """Release -> what a finding does there."""
     if finding.code in BY_NAMES:
-        return dict.fromkeys(finding.releases, "load")
+        # a release that does not hand past_key_values to what prepares inputs does not meet what is read of it
+        unmet = ranges.harm("P26.past_key_values_only") if finding.case == WHILE_GENERATING else {}
+        stage = MEMBERS_STOP.get(finding.case, "load")
+        return dict.fromkeys((r for r in finding.releases if r not in unmet), stage)
     if finding.code not in FAULTS:
         return {}
     stages = ranges.harm(finding.case or FAULTS[finding.code][0])

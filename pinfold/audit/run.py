@@ -31,6 +31,7 @@ from pinfold.audit.rules import settings as settings_rules
 from pinfold.audit.rules import ties as tie_rules
 from pinfold.audit.rules import tokenizers as tokenizer_rules
 from pinfold.audit.rules import weights as weight_rules
+from pinfold.audit.rules.members import Members
 from pinfold.audit.security.places import acts
 from pinfold.common.errors import UserError
 from pinfold.common.files import parse_object
@@ -128,7 +129,8 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from file_rules.relative_imports(code)
     yield from file_rules.helpers(code)
     yield from file_rules.requirements(code)
-    yield from name_rules.symbols(code.folder, code.modules, releases.lowest_version(code.folder))
+    lowest = releases.lowest_version(code.folder)
+    yield from name_rules.symbols(code.folder, code.modules, lowest, Members(code).case)
     yield from model_rules.post_init(code)
     yield from tie_rules.tied_keys(code)
     yield from tie_rules.parts_that_tie(code)
@@ -149,6 +151,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from model_rules.loss_arguments(code)
     yield from model_rules.base_prefix(code)
     yield from claim_rules.says_too_much(code)
+    yield from claim_rules.kept_precise(code)
     yield from model_rules.registered_at_import(code)
     yield from model_rules.not_registered(code)
     yield from asked_rules.properties_of_parts(code)

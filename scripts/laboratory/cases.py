@@ -164,6 +164,20 @@ for _name, _entry in (
     _case(f"P02.{_name}", faulty_settings={"auto_map": {**CONFIG_ENTRY, "AutoModelForCausalLM": _entry}})
 _case("P02.no_configuration", faulty_settings={"auto_map": {"AutoModelForCausalLM": ENTRY}})
 _case("P02.no_model", faulty_settings={"auto_map": CONFIG_ENTRY})
+_case(
+    "P01.further_class",
+    (
+        M,
+        "\n\nLabForCausalLM.register",
+        "\n\nclass LabModel(LabPreTrainedModel):\n    def __init__(self, config):\n        super().__init__(config)\n        self.embed = nn.Embedding(config.vocab_size, config.hidden_size)\n        self.post_init()\n\n\nLabForCausalLM.register",
+    ),
+)
+_case(
+    "P01.part",
+    faulty_files={
+        "tokenization_lab.py": "from transformers import PreTrainedTokenizer\n\n\nclass LabTokenizer(PreTrainedTokenizer):\n    pass\n"
+    },
+)
 
 # Constructors
 
@@ -272,6 +286,7 @@ _case(
 # Tied weights
 
 _case("P11.list", (M, TIED, '    _tied_weights_keys = ["head.weight"]\n'), right=TIE, settings=TIED_SETTINGS)
+_case("P11.list_untied", (M, CLASS_BODY, CLASS_BODY + '    _tied_weights_keys = ["head.weight"]\n'))
 _case("P11g.plain", (M, PUT_BACK, ""), right=TIE, settings=TIED_SETTINGS)
 _case("P11.missing", (M, TIED, ""), right=TIE, settings=TIED_SETTINGS)
 _case(
@@ -1125,6 +1140,69 @@ _case(
     ),
     copies={"other.weight": "mix.inner.weight"},
     keys={"other.weight": ""},
+)
+
+_case("P45.absent_name", (M, CLASS_BODY, CLASS_BODY + '    _keep_in_fp32_modules = ["absent"]\n'))
+_case(
+    "P37.appended_in_loop",
+    (
+        M,
+        MIX_INNER
+        + "        self.chain = nn.Sequential()\n        for _ in range(2):\n            self.chain.append(nn.PReLU())\n",
+        MIX_INNER
+        + "        act = nn.PReLU()\n        self.chain = nn.Sequential()\n        for _ in range(2):\n            self.chain.append(act)\n",
+    ),
+    right=(
+        (
+            M,
+            MIX_INNER,
+            MIX_INNER
+            + "        self.chain = nn.Sequential()\n        for _ in range(2):\n            self.chain.append(nn.PReLU())\n",
+        ),
+        (M, SUM, f"self.chain({SUM})"),
+    ),
+    copies={"mix.chain.1.weight": "mix.chain.0.weight"},
+    keys={"mix.chain.1.weight": ""},
+)
+
+# Members of transformers' classes
+
+_case(
+    "P09.forward",
+    (
+        M,
+        "            cache = DynamicCache()\n",
+        "            cache = DynamicCache()\n        if use_cache:\n            length = cache.get_usable_length(1)\n",
+    ),
+    right=(
+        (
+            M,
+            "        if use_cache and cache is None:\n",
+            "        use_cache = True if use_cache is None else use_cache\n        if use_cache and cache is None:\n",
+        ),
+    ),
+    base=CACHED,
+)
+_case(
+    "P09.generate",
+    (M, "past_key_values.get_seq_length()\n", "past_key_values.seen_tokens\n"),
+    right=(
+        (
+            M,
+            GET_INPUT,
+            """    def prepare_inputs_for_generation(self, input_ids, past_key_values=None, cache=None, **kwargs):
+        held = past_key_values if cache is None else cache
+        if held is not None and held.get_seq_length() > 0:
+            input_ids = input_ids[:, -1:]
+        if past_key_values is not None:
+            length = past_key_values.get_seq_length()
+        return {"input_ids": input_ids, "past_key_values": past_key_values, "cache": cache, "use_cache": True}
+
+"""
+            + GET_INPUT,
+        ),
+    ),
+    base=CACHED,
 )
 
 # Tokenizers

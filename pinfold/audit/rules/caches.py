@@ -23,6 +23,7 @@ from pinfold.audit.rules.generation import (
     WRITES_TEXT,
     derives,
     generates,
+    generates_itself,
     has_unknown_base,
     says_no_cache,
     writes_text,
@@ -70,6 +71,9 @@ def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
 
 def _get_the_cache(code: ReachableCode, cls: str) -> Iterator[tuple[str, tuple[str, ast.FunctionDef]]]:
     """Functions to which generate hands the cache: of the class, and forward of the models that it builds."""
+    prepare = code.folder.method(cls, "prepare_inputs_for_generation")
+    if prepare and not _hands_on(prepare[1]):
+        return
     for name in ("forward", "prepare_inputs_for_generation"):
         if definition := code.folder.method(cls, name):
             yield name, definition
@@ -86,7 +90,29 @@ def _get_the_cache(code: ReachableCode, cls: str) -> Iterator[tuple[str, tuple[s
 
 def _is_handed_a_cache(code: ReachableCode, cls: str) -> bool:
     """Whether transformers' generate runs the class, or will, once it derives from GenerationMixin."""
-    return (writes_text(code, cls) or generates(code, cls)) and not code.folder.method(cls, "generate")
+    return (writes_text(code, cls) or generates(code, cls)) and not generates_itself(code, cls)
+
+
+def _hands_on(prepare: ast.FunctionDef) -> bool:
+    """Whether a prepare_inputs_for_generation sees the cache, which generate calls past_key_values, not past."""
+    rest = prepare.args.kwarg.arg if prepare.args.kwarg else ""
+    for node in walk(prepare):
+        if isinstance(node, ast.arg) and node.arg == "past_key_values":
+            return True
+        if isinstance(node, ast.Call):
+            reads = call_name(node) in ("get", "pop", "setdefault") and bool(node.args)
+            given = [*node.args, *(keyword.value for keyword in node.keywords)]
+            whole = any(
+                isinstance(v, ast.Starred) and isinstance(v.value, ast.Name) and v.value.id == rest for v in given
+            )
+            whole = whole or any(isinstance(v, ast.Name) and v.id == rest for v in given)
+            if whole or (reads and string(node.args[0]) == "past_key_values"):
+                return True
+        if isinstance(node, ast.Subscript) and string(node.slice) == "past_key_values":
+            return True
+        if isinstance(node, ast.Dict) and any(key is None for key in node.keys):  # {**kwargs}
+            return True
+    return False
 
 
 def _keeps_none(code: ReachableCode) -> bool:

@@ -1,4 +1,4 @@
-"""P30: what a class says that it can do, or does by half, and that raises where it is used."""
+"""P30 and P45: what a class says of itself, and that raises where it is used."""
 
 import ast
 import re
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from packaging.version import Version
 
 from pinfold.audit.finding import WARNING, Finding
+from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
     ASSIGNMENTS,
     ReachableCode,
@@ -29,6 +30,37 @@ LAYER = re.compile(
 IN_THE_MODEL = Version("4.54")
 IN_A_PART = {"model": Version("4.54"), "embeddings": Version("5.0")}
 OF_LANGUAGE_MODEL = Version("5.9")
+
+
+def kept_precise(code: ReachableCode) -> Iterator[Finding]:
+    """P45: names in _keep_in_fp32_modules that no part of the model has: post_init of some releases raises."""
+    names = {part for module in code.modules for node in walk(module.tree) for part in _named_by(node)}
+    for cls in code.models:
+        value = code.folder.attribute(cls, "_keep_in_fp32_modules")
+        if code.folder.is_stock(cls) or _holds_foreign_model(code) or not isinstance(value, (ast.List, ast.Tuple)):
+            continue
+        absent = [text for node in value.elts if (text := string(node)) and text not in names]
+        if absent:
+            yield code.finding(
+                "P45",
+                f'{cls}._keep_in_fp32_modules names "{absent[0]}", and no part of the model is called so.',
+                cls,
+                value,
+                fix=f'Take "{absent[0]}" out of the list.',
+                releases=harmed("P45.absent_name", code.lowest_version),
+                case="P45.absent_name",
+            )
+
+
+def _named_by(node: ast.AST) -> Iterator[str]:
+    """Names that a node gives to parts: self.name = ..., and texts in calls and tables, such as a ModuleDict's."""
+    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+        yield node.attr
+    if isinstance(node, (ast.Call, ast.Dict)):
+        parts = node.args if isinstance(node, ast.Call) else [key for key in node.keys if key is not None]
+        yield from (text for part in parts for text in [string(part)] if text)
+    if isinstance(node, ast.keyword) and node.arg:
+        yield node.arg
 
 
 def says_too_much(code: ReachableCode) -> Iterator[Finding]:

@@ -273,12 +273,21 @@ def sets_up_cache(code: ReachableCode) -> bool:
     if code.configs.get("config.json", {}).get("use_cache") is False:
         return False
     return any(
-        generates(code, cls)
-        and not code.folder.method(cls, "generate")
+        (generates(code, cls) or code.folder.method(cls, "prepare_inputs_for_generation"))  # an Auto class mixes it in
+        and not generates_itself(code, cls)
         and not code.folder.method(cls, "_supports_default_dynamic_cache")
         and not says_no_cache(code)
         for cls in code.models
         if not code.folder.is_stock(cls)
+    )
+
+
+def generates_itself(code: ReachableCode, cls: str) -> bool:
+    """Whether it has a generate of its own that does not go on to transformers': super().generate(...)."""
+    own = code.folder.method(cls, "generate")
+    return own is not None and not any(
+        isinstance(node, ast.Attribute) and node.attr == "generate" and isinstance(node.value, ast.Call)
+        for node in walk(own[1])
     )
 
 
@@ -363,11 +372,12 @@ def _mentions(code: ReachableCode, name: str) -> bool:
 
 
 def says_no_cache(code: ReachableCode) -> bool:
-    """Whether the configuration's class sets use_cache to False."""
+    """Whether the configuration's class sets use_cache to False; a default counts where config.json says nothing."""
+    stored = code.configs.get("config.json", {}).get("use_cache") is True
     for config in code.config_classes:
         node = code.folder.classes[config][1]
         for function in every(node, ast.FunctionDef):
-            if _is_false(defaults(function).get("use_cache")):
+            if not stored and _is_false(defaults(function).get("use_cache")):
                 return True
         for part in every(node, *ASSIGNMENTS, ast.keyword):
             for target, value in assignments(part):

@@ -3,7 +3,7 @@
 import ast
 import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
@@ -30,12 +30,20 @@ LEAVES = (ast.Name, ast.Constant, ast.alias)  # take nothing, and have no parts
 CACHE = re.compile(r"past|cache", re.IGNORECASE)
 
 
-def symbols(folder: ModelFolder, files: Iterable[Module], lowest: str = OLDEST) -> Iterator[Finding]:
+def symbols(
+    folder: ModelFolder,
+    files: Iterable[Module],
+    lowest: str = OLDEST,
+    stops: Callable[[Module, str], str] = lambda module, name: "",
+) -> Iterator[Finding]:
     """P09: names of transformers that some release from the lowest one on lacks, unless the code allows for that.
 
     It does so with try/except, with hasattr, or by asking for the version. What an ``except`` holds is judged by the
     releases in which its ``try`` fails. Members of PreTrainedModel and of caches are judged where the receiver is
     plain: ``self`` in a model class, a variable that is named after a cache.
+
+    Args:
+        stops: what fails for certain where a file's member is missing, a case; "" where a load decides.
     """
     known = _Known(folder)
     for module in files:
@@ -56,7 +64,8 @@ def symbols(folder: ModelFolder, files: Iterable[Module], lowest: str = OLDEST) 
             words = (
                 f"{module.file}:{line}: {symbol} does not exist in transformers {release_ranges(missing)}. {advice}"
             )
-            yield Finding("P09", words, module.file, line, releases=missing)
+            case = stops(module, name) if place.startswith(MEMBER) else ""
+            yield Finding("P09", words, module.file, line, releases=missing, case=case)
 
 
 class _Known:
@@ -154,8 +163,13 @@ class _Uses:
         return [(child, scope) for child in below(node) if not isinstance(child, LEAVES)]
 
     def called_in(self, method: ast.FunctionDef, cls: str) -> set[str]:
-        """The releases whose base class has a method of this name, and so calls it; none where the folder calls it."""
+        """The releases whose base class has a method of this name, and so calls it; none where the folder calls it.
+
+        Up to 4.51 PreTrainedModel has what generate calls; later it is GenerationMixin, which an Auto class adds.
+        """
         having = set(releases_of_names("members", "PreTrainedModel").get(method.name, ()))
+        if self.owner(cls, method.name) == "GenerationMixin":
+            having |= set(releases_of_names("members", "GenerationMixin").get(method.name, ()))
         return having if having and having < self.releases and method.name not in self.own_calls else set()
 
     @functools.cached_property

@@ -22,8 +22,12 @@ OF_LOADING = frozenset(
 
 
 def judged(code: ReachableCode, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """The findings; those about loading are warnings where no class of the folder is loaded by transformers."""
-    alone = all(loads_itself(code.folder, cls) for cls in code.models) and bool(code.models)
+    """The findings; those about loading are warnings where no class that a load makes is loaded by transformers."""
+    table = code.configs.get("config.json", {}).get("auto_map")
+    entries = table.items() if isinstance(table, dict) else ()
+    named = [str(place).split(".")[-1] for auto, place in entries if auto.startswith("AutoModel")]
+    loaded = [cls for cls in named if cls in code.models] or code.models
+    alone = all(loads_itself(code.folder, cls) for cls in loaded) and bool(loaded)
     for finding in findings:
         if alone and finding.code in OF_LOADING:
             words = "It has a from_pretrained of its own, so that a load does not meet this."
@@ -40,5 +44,5 @@ def loads_itself(folder: ModelFolder, cls: str) -> bool:
     for node in walk(own[1]):  # super().from_pretrained, called or not
         if isinstance(node, ast.Attribute) and node.attr in ("from_pretrained", "_from_config"):
             owner = (chain(node.value) or [""])[-1]
-            makes = makes and owner.endswith(NO_MODEL)
+            makes = makes and (owner.endswith(NO_MODEL) or owner == "config_class")
     return makes

@@ -39,6 +39,7 @@ def modules_twice(code: ReachableCode) -> Iterator[Finding]:
                         cls,
                         node,
                         fix="Make one module for each place; or hold it once, and call it twice in forward.",
+                        case="P37.appended_in_loop" if isinstance(node, ast.Call) else "P37.module_twice",
                     )
 
 
@@ -78,6 +79,8 @@ class _Places:
             if isinstance(statement, ast.Delete):
                 for target in statement.targets:
                     self.forget(_name(target))
+            elif isinstance(statement, (ast.For, ast.Expr)):
+                self.append(statement)
             elif not isinstance(statement, (ast.Assign, ast.AnnAssign)):
                 for node in walk(statement):  # what a loop or a branch may put elsewhere is not known
                     if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, (ast.Store, ast.Del)):
@@ -89,6 +92,26 @@ class _Places:
             for target, value in pairs:
                 if name := _name(target):
                     self.put(name, value, statement)
+
+    def append(self, statement: ast.For | ast.Expr) -> None:
+        """Containers that grow: self.layers.append(act), in a loop more than once."""
+        stored = {
+            _name(node)
+            for node in walk(statement)
+            if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, (ast.Store, ast.Del))
+        }
+        for name in stored:
+            self.forget(name)
+        turns = 2 if isinstance(statement, ast.For) and _turns_often(statement) else 1
+        for call in (node for node in every(statement, ast.Call) if call_name(node) == "append"):
+            container = _name(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+            held = self.held.get(_name(call.args[0])) if call.args else None
+            if held is None or not container.startswith("self."):
+                continue
+            for _ in range(turns):
+                place = f"{container}[{len(self.held)}]"
+                self.held[place] = held
+                self.nodes[place] = call
 
     def put(self, name: str, value: ast.expr | None, node: ast.AST) -> None:
         self.forget(name)
@@ -139,6 +162,12 @@ class _Places:
         for names in by_module.values():
             if len(names) > 1:
                 yield names[:2], self.nodes.get(names[1]) or next(iter(self.nodes.values()))
+
+
+def _turns_often(loop: ast.For) -> bool:
+    """Not one over range(1), or over nothing."""
+    bound = loop.iter.args[-1] if isinstance(loop.iter, ast.Call) and loop.iter.args else None
+    return not (isinstance(bound, ast.Constant) and bound.value in (0, 1))
 
 
 def holds_weights(code: ReachableCode, call: ast.Call, depth: int = 0) -> bool:

@@ -32,7 +32,11 @@ def entries(auto: str, value: object) -> list:
 
 
 def missing_entries(configs: dict, folder: ModelFolder, code_from: str | None) -> Iterator[Finding]:
-    """P01: classes that no entry names."""
+    """P01: classes that no entry names.
+
+    What the folder is, by its "architectures", has to be reached for a load. The Auto class of a further one raises
+    beside an entry that leads to a model, and the model that is offered loads: no release is forecast to fail.
+    """
     prefix = f"{code_from}--" if code_from else ""
     for auto, place in folder.auto_map().items():
         if is_declared(configs, auto):
@@ -45,12 +49,22 @@ def missing_entries(configs: dict, folder: ModelFolder, code_from: str | None) -
             file_and_part, cure = file, f'Add "{auto}": "{prefix}{place}"'
         if file != "config.json":
             cure += f", or call {cls}.register_for_auto_class() in {module}.py and save it again"
+        beside = auto.startswith("AutoModel") and _reaches_its_model(configs.get("config.json", {}), cls, folder)
         yield Finding(
             "P01",
             f'{file_and_part}: auto_map has no "{auto}" entry although {module}.py defines {cls}. Users calling '
             f'{auto}.from_pretrained will get "Unrecognized configuration class". {cure}.',
             file,
+            case="P01.further_class" if beside else "" if auto.startswith(("AutoModel", "AutoConfig")) else "P01.part",
         )
+
+
+def _reaches_its_model(config: dict, cls: str, folder: ModelFolder) -> bool:
+    """Whether entries lead to a model of the folder, and to the class where "architectures" names it."""
+    places = [place for auto, place in auto_map(config).items() if auto.startswith("AutoModel")]
+    reached = {place.split(".")[-1] for place in places if not _why(place, folder)}
+    named = config.get("architectures")
+    return bool(reached) and (cls in reached or not isinstance(named, list) or cls not in named)
 
 
 def check_entries(configs: dict, folder: ModelFolder | None, code_from: str | None) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from pinfold.audit.reachable import (
     assignments,
     call_name,
     chain,
+    is_config,
     is_none,
     makes,
     own_nodes,
@@ -29,6 +30,8 @@ _TIE_BY_HAND = ("get_output_embeddings", "tie_weights", "_tie_weights")
 
 def tied_keys(code: ReachableCode) -> Iterator[Finding]:
     """P11 and P11b: ties in a form that one of the two major versions does not know."""
+    # transformers 5 reads the keys while loading where weights are tied, and in save_pretrained always
+    tied = code.configs.get("config.json", {}).get("tie_word_embeddings", ties(code)) is True
     for cls in code.classes:
         if code.folder.kind(cls) != "model":
             continue
@@ -41,6 +44,7 @@ def tied_keys(code: ReachableCode) -> Iterator[Finding]:
                         f'{cls}._tied_weights_keys is a {kind}; transformers 5 needs {{"target": "source"}}.',
                         cls,
                         node,
+                        case="P11.list" if tied else "P11.list_untied",
                     )
     for cls in code.models:
         if not code.folder.is_stock(cls):
@@ -78,6 +82,8 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
         yield from _declared(code, cls, keys, says)
     elif exposed and returns and (keys is None or is_none(keys)) and False not in says:
         override = code.folder.method(cls, "tie_weights")
+        if override and _is_switched_off(override[1], code.configs.get("config.json", {})):
+            return
         if any(stored_apart(code.directory, f"{name}.weight") for name in _returned(exposed[1])):
             fault = "ties the two, and what the checkpoint has for the head is lost."
             fix = "Take tie_word_embeddings=False in the configuration's __init__ and pass it to super().__init__."
@@ -140,6 +146,15 @@ def _are_one(code: ReachableCode, cls: str, keys: ast.Dict) -> bool:
 
 def _held_by(weight: str, names: list[str]) -> bool:
     return any(weight.startswith(f"{name}.") for name in names)
+
+
+def _is_switched_off(override: ast.FunctionDef, config: dict) -> bool:
+    """Whether all that a tie_weights of the code's own does is below a setting that config.json has as False."""
+    body = override.body[1:] if ast.get_docstring(override) is not None else override.body
+    only = body[0] if len(body) == 1 else None
+    if not isinstance(only, ast.If) or only.orelse or not isinstance(only.test, ast.Attribute):
+        return False
+    return is_config(only.test.value) and config.get(only.test.attr) is False
 
 
 def _taken_for_loaded(code: ReachableCode, cls: str, first: str) -> Iterator[Finding]:
