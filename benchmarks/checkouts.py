@@ -11,6 +11,7 @@ Prints the medians, and the median and the range of the pairs' ratios.
 """
 
 import argparse
+import functools
 import os
 import platform
 import resource
@@ -48,9 +49,8 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, float32", flush=True)
     if options.check:
         for folder in (each.resolve() for each in options.check):
-            side_by_side(
-                folder.name, options.pairs, {which: (lambda c=c: check(c, folder)) for which, c in checkouts.items()}
-            )
+            actions = {which: functools.partial(check, checkout, folder) for which, checkout in checkouts.items()}
+            side_by_side(folder.name, options.pairs, actions)
         return
     with tempfile.TemporaryDirectory() as temporary:
         for folder, name, training in (demo for demo in DEMOS if options.demo in (None, demo[1])):
@@ -58,11 +58,11 @@ def main() -> None:
             command = ["train", checkouts["new"] / folder, *training, "--output", checkpoint, "--epochs", "1"]
             pinfold(checkouts["new"], command, Path(temporary))
             work = Path(temporary) / "work"
-            side_by_side(
-                name,
-                options.pairs,
-                {which: (lambda c=c, p=checkpoint, f=folder: push(c, f, p, work)) for which, c in checkouts.items()},
-            )
+            actions = {
+                which: functools.partial(push, checkout, folder, checkpoint, work)
+                for which, checkout in checkouts.items()
+            }
+            side_by_side(name, options.pairs, actions)
 
 
 def side_by_side(name: str, pairs: int, actions: dict[str, Callable[[], float]]) -> None:
