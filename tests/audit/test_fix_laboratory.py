@@ -22,6 +22,8 @@ sys.path.pop(0)
 NO_FIX = ("P12.parameter_if", "P12.registered_in_forward", "P14.own_from_pretrained", "P14c.nested")
 NO_FIX += ("P15.no_default", "P15.raises_without_arguments", "P15.layers_never_set")
 NO_FIX += ("P15.never_set:constructor", "P15.never_set:forward")
+NO_FIX += ("P15.dataclass", "P15.dataclass_post_init", "P15.strict")  # another constructor is to be written
+NO_FIX += ("P15.rope_scaling_none", "P15.rope_scaling_llama3")  # the line is to be moved
 RULES = ("P12", "P13", "P14", "P15")
 WITH_FIX = [name for name in fixed.EVERY if name.startswith(RULES) and name not in NO_FIX]
 
