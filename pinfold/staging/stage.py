@@ -36,12 +36,14 @@ from pinfold.folder.filenames import (
     WEIGHTS,
 )
 from pinfold.folder.model_folder import DIGEST_LINE, ModelFolder, Module, code_digest, read_modules
-from pinfold.folder.outputs import auto_of_outputs
+from pinfold.folder.outputs import auto_of_outputs, inputs_of
 from pinfold.folder.releases import lowest_version
 from pinfold.folder.tokenizer_files import TOKENIZER, TOKENIZER_CONFIG, portable_tokenizer
 from pinfold.staging.checkpoint import CodeFrom, _check_type, find_weights, parse_size, read_config
 from pinfold.staging.included import stage_included
 from pinfold.staging.weights import _stage_weights
+
+PLAIN_INPUTS = ("input_ids", "attention_mask")  # what transformers 5 gives where a tokenizer does not say
 
 
 @dataclass
@@ -220,7 +222,7 @@ def _stage_preprocessing(staged: Staged, checkpoint: Path) -> None:
         value.pop("auto_map", None)
         if name == TOKENIZER_CONFIG:
             kind = value.get("tokenizer_class")
-            if "model_input_names" not in value and (names := _input_names(kind, staged.folder)):
+            if "model_input_names" not in value and (names := _input_names(kind, staged)):
                 value["model_input_names"] = names
             value = portable_tokenizer(value)
         if auto_map := _preprocessing_map(staged, value):
@@ -303,16 +305,22 @@ def _split_processor(staged: Staged) -> None:
     write_json(path, processor)
 
 
-def _input_names(kind: object, folder: ModelFolder) -> list[str] | None:
+def _input_names(kind: object, staged: Staged) -> list[str] | None:
     """What a tokenizer of this class gives where its file does not say; None where that is not known.
 
     The versions differ: 5 has another default than 4, and 5.0 takes TokenizersBackend for every class of transformers
-    beside a model that is not transformers' own.
+    beside a model that is not transformers' own. PreTrainedTokenizerFast is saved by both, and gives token_type_ids
+    in 4 alone: where no forward of the folder takes them, they are left out in both.
     """
+    folder = staged.folder
     if kind == "TokenizersBackend":
-        return ["input_ids", "attention_mask"]
-    if kind == "PreTrainedTokenizerFast" or not isinstance(kind, str) or kind in folder.classes:
-        return None  # the first is saved by both
+        return list(PLAIN_INPUTS)
+    if kind == "PreTrainedTokenizerFast":
+        every = [takes[0] for cls in folder.classes if (takes := inputs_of(folder, cls))]
+        known = bool(every) and inputs_of(folder, staged.architecture) is not None
+        return None if not known or any("token_type_ids" in names for names in every) else list(PLAIN_INPUTS)
+    if not isinstance(kind, str) or kind in folder.classes:
+        return None
     import transformers
 
     try:

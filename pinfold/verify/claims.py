@@ -46,6 +46,8 @@ def check_complete(answer: dict, request: dict, registered: dict, skipped: set[s
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise TypeError(f"{auto} has run no probe")
         check_attention(request["attention"][auto])
+        for length in request["padded"][auto].values():
+            count(length)
         for name in names:
             if not any(key.startswith(f"{auto}/{name}/") for key in computed):
                 raise TypeError(f"{auto} has no output for probe {name}")

@@ -121,7 +121,7 @@ def _reference(
     registered = request["models"]
     request = {
         **request,
-        **{key: answer[key] for key in ("probes", "aliases", "drawn", "missing", "attention")},
+        **{key: answer[key] for key in ("probes", "aliases", "drawn", "missing", "attention", "padded")},
         "losses": {auto: {k: v for k, v in each.items() if k == "skipped"} for auto, each in answer["losses"].items()},
         "unheld": {auto: _sizes(raw.without(f"{auto}/", unheld)) for auto in answer["probes"]},
         "converted": bool(answer.get("converted")),

@@ -181,6 +181,20 @@ def test_a_text_that_one_version_refuses_is_said_so():
     assert "the text 'empty' gives ids in 5.23.0 and ValueError in 5.0.0; raise" in line
 
 
+@pytest.mark.parametrize(
+    "further",
+    [{"token_type_ids": []}, {"token_type_ids": [], "attention_mask": []}, {"attention_mask": [[]]}],
+)
+def test_a_text_without_tokens_has_no_further_inputs(further):
+    without, given = {"empty": {"input_ids": []}}, {"empty": {"input_ids": [], **further}}
+    for before, after in ((without, given), (given, without)):
+        assert tokens.compare(after, before, ("5.24.0", "4.48.3")) == []
+    assert tokens.compare({"empty": {"input_ids": [1]}}, without, ("5.24.0", "4.48.3"))
+    assert tokens.compare({"empty": {}}, without, ("5.24.0", "4.48.3"))
+    mask = {"empty": {"input_ids": [], "attention_mask": [1]}}
+    assert "attention_mask" in tokens.compare(mask, without, ("5.24.0", "4.48.3"))[0]
+
+
 def test_inputs_that_only_some_versions_give_are_said_with_the_cure():
     with_types = {"pair": {"input_ids": [1], "token_type_ids": [0]}}
     (line,) = tokens.compare(with_types, {"pair": {"input_ids": [1]}}, ("5.23.0", "4.48.3"))

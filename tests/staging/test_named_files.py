@@ -66,6 +66,27 @@ def test_the_vocabulary_of_a_tokenizer_goes_with_it(push):
     assert settings["auto_map"] == {"AutoTokenizer": ["tokenization_tiny.TinyTokenizer", None]}
 
 
+@pytest.mark.parametrize(
+    ("saved", "takes", "names"),
+    [
+        ({"tokenizer_class": "PreTrainedTokenizerFast"}, "input_ids", ["input_ids", "attention_mask"]),
+        ({"tokenizer_class": "PreTrainedTokenizerFast"}, "input_ids, token_type_ids=None", None),
+        ({"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": ["a"]}, "input_ids", ["a"]),
+        ({"tokenizer_class": "TinyTokenizer"}, "input_ids", None),
+    ],
+)
+def test_a_tokenizer_gives_in_every_release_what_the_model_takes(push, saved, takes, names):
+    """transformers 4 adds token_type_ids to a PreTrainedTokenizerFast that does not say its inputs, 5 does not."""
+    folder, checkpoint, staged = push
+    source, begins = (folder / "modeling_tiny.py").read_text(), "def forward(self, input_ids"
+    assert begins in source
+    (folder / "modeling_tiny.py").write_text(source.replace(begins, f"def forward(self, {takes}"))
+    write(folder / "tokenization_tiny.py", TOKENIZER.replace("FILE", "units.tsv"))
+    write(checkpoint / "tokenizer_config.json", saved)
+    settings = json.loads((staged().directory / "tokenizer_config.json").read_text())
+    assert settings.get("model_input_names") == names
+
+
 def test_a_vocabulary_that_is_a_pickle_stops_with_what_would_fail(push):
     folder, checkpoint, staged = push
     write(folder / "tokenization_tiny.py", TOKENIZER.replace("FILE", "units.pkl"))

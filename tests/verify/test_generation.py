@@ -4,6 +4,7 @@ import inspect
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from safetensors.torch import save
 from torch import nn
 from transformers import DynamicCache, GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput, CausalLMOutputWithPast, Seq2SeqLMOutput
+from transformers.utils import ModelOutput
 
 from pinfold.fence.handed import parse_load
 from pinfold.fence.overlays import find_overlay
@@ -186,6 +188,46 @@ def test_a_model_without_a_cache_has_to_say_so():
     assert "Recurrent.forward takes no cache of transformers (past_key_values, cache, cache_params)" in lines[0]
     assert ": set use_cache=False in the configuration class" in lines[0]
     assert faults(Recurrent, Config(use_cache=False)) == []
+
+
+@dataclass
+class StateOutput(ModelOutput):
+    logits: torch.Tensor | None = None
+    state: torch.Tensor | None = None
+
+
+class KeepsState(Recurrent):
+    """A state under a name of its own, which no release reorders for beams."""
+
+    def prepare_inputs_for_generation(self, input_ids, state=None, use_cache=None, **kwargs):
+        return {"input_ids": input_ids if state is None else input_ids[:, -1:], "state": state, "use_cache": use_cache}
+
+    def _update_model_kwargs_for_generation(self, outputs, model_kwargs, **kwargs):
+        if outputs.get("state") is not None:
+            model_kwargs["state"] = outputs["state"]
+        return model_kwargs
+
+    def forward(self, input_ids=None, attention_mask=None, state=None, use_cache=None, **kwargs):
+        hidden, state = self.rnn(self.words(input_ids), state)
+        use_cache = self.config.use_cache if use_cache is None else use_cache
+        return StateOutput(logits=self.head(hidden), state=state if use_cache else None)
+
+
+class HandsOnNone(KeepsState):
+    def _update_model_kwargs_for_generation(self, outputs, model_kwargs, **kwargs):
+        model_kwargs["state"] = outputs.get("state")
+        return model_kwargs
+
+
+def test_a_state_under_another_name_raises_in_beams_until_the_cure_is_followed():
+    lines = faults(HandsOnNone)
+    assert bool(lines) == RENAMED
+    if RENAMED:
+        assert "in beams" in lines[0] and "the cache cannot be reordered" in lines[0]
+        assert '"use_cache": false in generation_config.json, or in config.json' in lines[0]
+        assert "let _update_model_kwargs_for_generation hand on the state of a step only where it is not" in lines[0]
+        assert faults(HandsOnNone, Config(use_cache=False)), "the first half of the cure alone"
+    assert faults(KeepsState, Config(use_cache=False)) == []
 
 
 def test_a_generate_that_raises_is_a_fault_of_one_line():

@@ -118,3 +118,32 @@ def test_numbers_that_float16_does_not_have_are_for_the_card(tmp_path, forked, l
     assert answer["not_finite"] == {"float16": words}
     assert answer["checks"]["fp16"].startswith("skipped: its tensors are right, but in float16 output logits")
     assert answer["checks"]["bf16"] == "ok" and not answer["failures"]
+
+
+HANN = torch.hann_window(16)
+TABLE = 1.0 / 10000 ** (torch.arange(0, 8, 2).float() / 8)
+ANGLES = torch.outer(torch.arange(5).float(), TABLE).sin()
+
+
+def buffer_lines(value, wide, its_own):
+    """D04 of a load in a half type: what it holds, the reference's in float32, and what its own constructor makes."""
+    load = parse_load(save({"buffer/a": value, "fresh/a": its_own.clone()}))
+    buffers = parse_load(save({f"{MAIN}/a": wide})).tensors
+    expected = SimpleNamespace(buffers=buffers, drawn={MAIN: []}, version="")
+    return judge._buffer_lines(expected, MAIN, load, "", same_type=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("wide", [HANN, TABLE, ANGLES * 1e6, torch.tensor([1.0, float("nan"), float("-inf")])])
+def test_a_buffer_may_be_the_one_in_float32_rounded_once(dtype, wide):
+    crude = (wide * 1.02).to(dtype)  # what a constructor makes that computes in the half type
+    assert buffer_lines(wide.to(dtype), wide, crude) == buffer_lines(crude, wide, crude) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("wide", [HANN, TABLE, ANGLES])
+def test_a_buffer_that_is_neither_is_named(dtype, wide):
+    rounded = wide.to(dtype)
+    for value in ((wide * 1.01).to(dtype), torch.full_like(rounded, 7), wide, rounded[:-1].clone()):
+        (line,) = buffer_lines(value, wide, (wide * 1.02).to(dtype))
+        assert "buffer a differs from a fresh constructor" in line

@@ -109,8 +109,7 @@ def _tokens(model, name: str, parameters, vocabulary: int) -> dict[str, dict]:
         if "attention_mask" in parameters and probe != "single":
             mask = inputs["attention_mask"] = torch.ones_like(ids)
             for row in range(1, len(ids)):
-                absent = min(2 * row + 2 * (probe == "pair"), ids.shape[1] - 1)
-                place = slice(ids.shape[1] - absent, None) if probe == "pair" else slice(0, absent)
+                place = padding(probe, row, ids.shape[1])
                 mask[row, place] = 0
                 if _is_id(pad, vocabulary):
                     ids[row, place] = pad
@@ -121,6 +120,22 @@ def _tokens(model, name: str, parameters, vocabulary: int) -> dict[str, dict]:
                 inputs[key] = value[:, None].repeat(1, 2, 1)  # (batch, choices, tokens)
             inputs[name][:, 1] = inputs[name][:, 1].flip(-1)
     return probes
+
+
+def padding(probe: str, row: int, length: int) -> slice:
+    """Where a row of a batch has no words: the last of "pair", the first of "triple", and none of the first row."""
+    absent = min(2 * row + 2 * (probe == "pair"), length - 1) if row and probe in ("pair", "triple") else 0
+    return slice(length - absent, None) if probe == "pair" else slice(0, absent)
+
+
+def padded(model, own: dict) -> dict[str, int]:
+    """Probe -> how many tokens a row of it has, of those that hide their padding by a mask."""
+    inputs = {} if own else probe_inputs(model, own)
+    return {
+        probe: each["attention_mask"].shape[1]
+        for probe, each in inputs.items()
+        if "attention_mask" in each and each["attention_mask"].ndim == 2
+    }
 
 
 def token_ids(config, shape: list, vocabulary: int):

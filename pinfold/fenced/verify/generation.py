@@ -199,13 +199,20 @@ def _cache_name() -> str:
 
 def _cure(model) -> str:
     """What to do where forward does not take what this release gives it."""
+    from transformers import GenerationMixin
+
     name = _cache_name()
     parameters = inspect.signature(model.forward).parameters
     if name in parameters or not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return ""
     if not set(CACHES) & set(parameters):
         takes_none = f"{type(model).__name__}.forward takes no cache of transformers ({', '.join(CACHES)})"
-        return f'. {takes_none}: set use_cache=False in the configuration class, and "use_cache": false in config.json'
+        files = "generation_config.json, or in config.json where there is only that"  # generate reads the first alone
+        says = f'set use_cache=False in the configuration class, and "use_cache": false in {files}'
+        own = "_update_model_kwargs_for_generation"
+        if getattr(type(model), own) is not getattr(GenerationMixin, own, None):  # beams ask whether the name is there
+            says += f"; let {own} hand on the state of a step only where it is not None"
+        return f". {takes_none}: {says}"
     return (
         f". generate passes the cache as {name}, which falls into **kwargs here: take both names, "
         "past_key_values=None and cache=None, and use the one that is given"

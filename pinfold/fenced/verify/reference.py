@@ -44,6 +44,7 @@ class HeadReference:
 
     Args:
         outputs: "probe/name" -> tensor. refused: probes that it does not take -> why.
+        padded: probe -> how many tokens a row of it has, where a mask hides its padding.
         as_in_memory: outputs with the attention of the model in memory, where a load by default runs with another.
         buffers: tensors that the file does not hold. drawn: those of them that are drawn at random.
         aliases: further names of tensors in the file. missing: tensors that the file lacks -> bytes.
@@ -61,6 +62,7 @@ class HeadReference:
     refused: dict[str, str]
     losses: dict
     attention: dict
+    padded: dict[str, int]
     as_in_memory: dict = field(default_factory=dict)
     custom_generate: dict = field(default_factory=dict)
     measured: dict = field(default_factory=dict)
@@ -148,7 +150,7 @@ def hand_over(heads: list[HeadReference], request: dict) -> None:
 
 def facts_of(heads: list[HeadReference], main: HeadReference | None) -> dict:
     """What the answer says of every class, by its Auto class, and of the main one alone."""
-    of_all = ("probes", "aliases", "losses", "drawn", "missing", "attention")
+    of_all = ("probes", "aliases", "losses", "drawn", "missing", "attention", "padded")
     return {
         **{name: {head.auto: getattr(head, name) for head in heads} for name in of_all},
         "parameters": main.parameters if main else 0,
@@ -203,6 +205,7 @@ def reference_of_head(auto: str, place: str, request: dict, tensors: dict) -> He
         refused=refused,
         losses=losses.loss_and_gradients(model, request["probe"], outputs, request["many"]),
         attention=attention.implementations(model.config),
+        padded=probes.padded(model, request["probe"]),
     )
     if is_main:
         head.not_run = probes.not_probed(model, request["probe"])
