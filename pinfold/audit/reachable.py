@@ -254,6 +254,21 @@ def own_nodes(function: ast.AST) -> Iterator[ast.AST]:
             stack.extend(reversed(below(node)))
 
 
+def reads_typed(module: Module, read: ast.AST, cls: str) -> bool:
+    """Whether what a field is read of, config.field, is an argument that its function declares to be of this class."""
+    path = chain(read)
+    around = [
+        node
+        for node in every(module.tree, ast.FunctionDef)
+        if path and node.lineno <= getattr(read, "lineno", 0) <= (node.end_lineno or 0)
+    ]
+    innermost = max(around, key=lambda node: node.lineno, default=None)
+    for taken in parameters(innermost) if innermost and len(path) == 2 else ():
+        if taken.arg == path[0]:
+            return isinstance(taken.annotation, ast.Name) and taken.annotation.id == cls
+    return False
+
+
 def defined_functions(module: Module) -> dict[str, ast.FunctionDef]:
     """Functions at the top of a module."""
     return {node.name: node for node in module.tree.body if isinstance(node, ast.FunctionDef)}

@@ -21,6 +21,7 @@ from pinfold.audit.rules import defaults as default_rules
 from pinfold.audit.rules import files as file_rules
 from pinfold.audit.rules import generation as generation_rules
 from pinfold.audit.rules import init_weights as init_rules
+from pinfold.audit.rules import masks as mask_rules
 from pinfold.audit.rules import model as model_rules
 from pinfold.audit.rules import names as name_rules
 from pinfold.audit.rules import own_loading
@@ -163,6 +164,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from generation_rules.output_fields(code)
     yield from cache_rules.tuple_caches(code)
     yield from cache_rules.cannot_generate(code)
+    yield from mask_rules.refused(code)
 
 
 def reachable_code(

@@ -1057,8 +1057,27 @@ NAMED_ONLY = (
         f"    def forward(\n{SIGNATURE}    ):\n",
     ),
 )
-for _name in TAKEN[4:]:
+for _name in ("attention_mask", *TAKEN[4:]):
     _case(f"P26.no_{_name}", (M, f", {_name}=None", ""), right=NAMED_ONLY)
+
+# A mask, which every tokenizer gives, and generate refuses what neither of the two functions names
+
+MASK_PREPARED = (
+    "    def prepare_inputs_for_generation(self, input_ids, attention_mask=None, **kwargs):\n"
+    '        return {"input_ids": input_ids}\n\n'
+)
+MASK = ", attention_mask=None, **kwargs"
+_case(
+    "P47.neither",
+    (M, "generation(self, input_ids" + MASK, "generation(self, input_ids, **kwargs"),
+    (M, "forward(self, input_ids=None" + MASK, "forward(self, input_ids=None, **kwargs"),
+    right=((M, GET_INPUT, MASK_PREPARED + GET_INPUT),),
+)
+_case(  # forward is asked only where the other function has **kwargs or **model_kwargs, by these names
+    "P47.other_name",
+    (M, "generation(self, input_ids, **kwargs", "generation(self, input_ids, **rest"),
+    right=((M, GET_INPUT, MASK_PREPARED.replace(MASK, ", **kwargs") + GET_INPUT),),
+)
 
 # What transformers asks a class for, and saves
 

@@ -81,11 +81,16 @@ def _get_the_cache(code: ReachableCode, cls: str) -> Iterator[tuple[str, tuple[s
     words = {n.id for n in every(forward[1], ast.Name)} if forward else set()
     if not words & {*CACHES, "kwargs"}:
         return
-    built = {call_name(call) for owner in code.folder.lineage(cls) for call in calls(code.folder.classes[owner][1])}
-    for part in sorted(built & set(code.folder.classes)):
-        inner = code.folder.method(part, "forward") if code.folder.kind(part) == "model" and part != cls else None
-        if inner is not None:
-            yield "forward", inner
+    seen, waiting = {cls}, [cls]
+    while waiting:  # a model hands it to its decoder, which may be a model of its own
+        outer = waiting.pop()
+        built = {call_name(c) for owner in code.folder.lineage(outer) for c in calls(code.folder.classes[owner][1])}
+        for part in sorted((built & set(code.folder.classes)) - seen):
+            inner = code.folder.method(part, "forward") if code.folder.kind(part) == "model" else None
+            if inner is not None:
+                seen.add(part)
+                yield "forward", inner
+                waiting += [part] * bool({n.id for n in every(inner[1], ast.Name)} & {*CACHES, "kwargs"})
 
 
 def _is_handed_a_cache(code: ReachableCode, cls: str) -> bool:

@@ -20,6 +20,7 @@ from pinfold.audit.reachable import (
     is_try,
     own_nodes,
     parameters,
+    reads_typed,
     string,
 )
 from pinfold.audit.rules.generation import sets_up_cache
@@ -152,7 +153,7 @@ def _attributes(code: ReachableCode) -> Iterator[Finding]:
                 node.lineno,
                 fix=f"{fix}; transformers 4 sets it, and 5 does not." if before_5 else f"{fix}.",
                 releases=affected,
-                severity=WARNING if composite or name in stored else ERROR,
+                severity=WARNING if (composite and not reads_typed(module, node, named)) or name in stored else ERROR,
                 case=case,
                 where=where,
             )

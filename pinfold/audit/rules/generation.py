@@ -30,7 +30,7 @@ from pinfold.common.trees import every, walk
 from pinfold.folder.releases import every_minor, release_ranges
 
 CACHES = ("past_key_values", "cache", "cache_params")
-PASSED = ("return_dict", "cache_position", "position_ids", "inputs_embeds")
+PASSED = ("attention_mask", "return_dict", "cache_position", "position_ids", "inputs_embeds")
 OLDER_FIELDS = ("past_key_values", "cache_params")
 WRITES_TEXT = (
     "AutoModelForCausalLM",

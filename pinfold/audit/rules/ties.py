@@ -81,6 +81,8 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
     if isinstance(keys, ast.Dict) and keys.keys:
         yield from _declared(code, cls, keys, says)
     elif exposed and returns and (keys is None or is_none(keys)) and False not in says:
+        if _is_the_input(code, cls, exposed[1]):
+            return
         override = code.folder.method(cls, "tie_weights")
         if override and _is_switched_off(override[1], code.configs.get("config.json", {})):
             return
@@ -288,6 +290,37 @@ def _returned(method: ast.FunctionDef | None) -> Iterator[str]:
         path = chain(node.value) if isinstance(node, ast.Return) else []
         if path[:1] == ["self"] and len(path) > 1:
             yield ".".join(path[1:])
+
+
+def _is_the_input(code: ReachableCode, cls: str, exposed: ast.FunctionDef) -> bool:
+    """Whether get_output_embeddings returns the input embeddings themselves: one name, and nothing to tie."""
+    values = [n.value for n in own_nodes(exposed) if isinstance(n, ast.Return) and n.value and not is_none(n.value)]
+    inputs, outputs = _places(code, cls, "get_input_embeddings"), _places(code, cls, "get_output_embeddings")
+    asked = [isinstance(value, ast.Call) and chain(value.func) == ["self", "get_input_embeddings"] for value in values]
+    return bool(values) and (all(asked) or (bool(outputs) and len(outputs) == len(values) and outputs <= inputs))
+
+
+def _places(code: ReachableCode, cls: str, name: str, deep: int = 3) -> set[str]:
+    """What a method returns, from the model on: "model.embed" of self.model.embed, or of a part that returns it."""
+    method, places = code.folder.method(cls, name), set(_returned((code.folder.method(cls, name) or ("", None))[1]))
+    for node in own_nodes(method[1]) if method and deep else ():
+        value = node.value if isinstance(node, ast.Return) else None
+        path = chain(value.func) if isinstance(value, ast.Call) else []
+        if len(path) == 3 and path[0] == "self" and path[2].endswith("_embeddings"):
+            built = _built(code, cls, path[1])
+            places |= {f"{path[1]}.{each}" for part in built for each in _places(code, part, path[2], deep - 1)}
+    return places
+
+
+def _built(code: ReachableCode, cls: str, attribute: str) -> set[str]:
+    """The folder's classes that self.attribute is made of."""
+    return {
+        call_name(value)
+        for owner in code.folder.lineage(cls)
+        for node in every(code.folder.classes[owner][1], *ASSIGNMENTS)
+        for target, value in assignments(node)
+        if isinstance(value, ast.Call) and chain(target) == ["self", attribute]
+    } & set(code.folder.classes)
 
 
 def _of_part(value: ast.expr) -> bool:
