@@ -64,6 +64,7 @@ FAULTS = {
     "P37": ("P37.module_twice", "a module under two names"),
     "P39": ("P39.inputs_segments", "an input that forward does not take"),
     "P45": ("P45.absent_name", "a module to keep in float32 that is not there"),
+    "P46": ("P46.part_initialises", "a part that is taken for a model"),
     "P47": ("P47.neither", "a mask that generate refuses"),
 }
 BY_NAMES = ("P09", "P36")  # the table of names says in which releases: folder/releases.json.gz

@@ -153,6 +153,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from model_rules.base_prefix(code)
     yield from claim_rules.says_too_much(code)
     yield from claim_rules.kept_precise(code)
+    yield from claim_rules.taken_for_a_model(code)
     yield from model_rules.registered_at_import(code)
     yield from model_rules.not_registered(code)
     yield from asked_rules.properties_of_parts(code)

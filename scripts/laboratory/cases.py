@@ -1161,6 +1161,22 @@ _case(
     keys={"other.weight": ""},
 )
 
+_case(
+    "P46.part_initialises",
+    (
+        M,
+        "        self.apply(self.start)\n\n    def start(self, module):\n",
+        "        self.apply(self._init_weights)\n\n    def _init_weights(self, module):\n",
+    ),
+    right=(
+        (
+            M,
+            MIX_INNER,
+            MIX_INNER
+            + "        self.apply(self.start)\n\n    def start(self, module):\n        if isinstance(module, nn.Linear):\n            nn.init.zeros_(module.bias)\n",
+        ),
+    ),
+)
 _case("P45.absent_name", (M, CLASS_BODY, CLASS_BODY + '    _keep_in_fp32_modules = ["absent"]\n'))
 _case(
     "P37.appended_in_loop",

@@ -57,12 +57,18 @@ def _part(code: ReachableCode, cls: str, function: ast.FunctionDef) -> str:
     """A module of the model that a property reads without asking whether it is there; "" without one."""
     if _asks(function):
         return ""
-    made = {
-        target.attr
+    pairs = [
+        pair
         for owner in code.folder.lineage(cls)
         for node in every(code.folder.classes[owner][1], *ASSIGNMENTS)
-        for target, value in assignments(node)
-        if is_self_attribute(target) and isinstance(value, ast.Call)
+        for pair in assignments(node)
+    ]
+    local = {target.id for target, value in pairs if isinstance(target, ast.Name) and isinstance(value, ast.Call)}
+    made = {
+        target.attr
+        for target, value in pairs
+        if is_self_attribute(target)
+        and (isinstance(value, ast.Call) or (isinstance(value, ast.Name) and value.id in local))
     }
     return _read_of_self(code, cls, function, made, {function.name})
 

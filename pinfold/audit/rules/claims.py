@@ -1,4 +1,4 @@
-"""P30 and P45: what a class says of itself, and that raises where it is used."""
+"""P30, P45 and P46: what a class says of itself, and that raises where it is used."""
 
 import ast
 import re
@@ -22,6 +22,7 @@ from pinfold.audit.reachable import (
 from pinfold.audit.rules.generation import releases_of
 from pinfold.audit.rules.model import builds_model
 from pinfold.common.trees import every, walk
+from pinfold.folder.releases import release_ranges
 
 LAYER = re.compile(
     "(Layer|Block|Encoder|Decoder|Stage)$"
@@ -49,6 +50,33 @@ def kept_precise(code: ReachableCode) -> Iterator[Finding]:
                 fix=f'Take "{absent[0]}" out of the list.',
                 releases=harmed("P45.absent_name", code.lowest_version),
                 case="P45.absent_name",
+            )
+
+
+def taken_for_a_model(code: ReachableCode) -> Iterator[Finding]:
+    """P46: a part of torch's own kind with a method _init_weights, by which some releases take it for a model."""
+    affected = harmed("P46.part_initialises", code.lowest_version)
+    used: set[str] = set()
+    for module in code.modules:  # called, or asked for a class method that builds it; a base alone is not built
+        bases = {id(base) for node in every(module.tree, ast.ClassDef) for base in node.bases}
+        used |= {name.id for name in every(module.tree, ast.Name) if id(name) not in bases}
+    for cls in code.torch_modules if affected else ():
+        own = code.folder.method(cls, "_init_weights")
+        if (
+            own
+            and cls in used
+            and code.folder.kind(cls) != "model"
+            and not code.folder.method(cls, "_initialize_weights")
+        ):
+            yield code.finding(
+                "P46",
+                f"{cls} is a part with a method _init_weights: transformers {release_ranges(affected)} takes it for a "
+                "model, and raises while it initialises.",
+                cls,
+                own[1],
+                fix="Call the method otherwise, such as init_parameters.",
+                releases=affected,
+                case="P46.part_initialises",
             )
 
 

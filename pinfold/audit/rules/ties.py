@@ -330,35 +330,48 @@ def _of_part(value: ast.expr) -> bool:
 
 def ties(code: ReachableCode) -> bool | None:
     """What the configuration class says about tie_word_embeddings; None if it never sets it."""
+    registered = code.auto_map.get("AutoConfig", "").split(".")[-1]
+    if registered in code.config_classes and code.folder.is_stock(registered):
+        own = _says_of_ties(code, registered)
+        return _is_not_false(own) if own else True
     values: list[ast.expr | None] = []
     for cls in code.config_classes:
         if code.folder.is_stock(cls):
             return True
-        node = code.folder.classes[cls][1]
-        for inner in every(node, *ASSIGNMENTS, ast.Call, ast.Dict):
-            for target, value in assignments(inner):
-                named = chain(target)[-1:] == ["tie_word_embeddings"]
-                if named or (isinstance(target, ast.Subscript) and string(target.slice) == "tie_word_embeddings"):
-                    values.append(value)
-            if isinstance(inner, ast.Call):
-                values += [k.value for k in inner.keywords if k.arg == "tie_word_embeddings"]
-                if call_name(inner) == "setdefault" and string(argument(inner, 0, "")) == "tie_word_embeddings":
-                    values.append(argument(inner, 1, ""))
-            if isinstance(inner, ast.Dict):
-                pairs = zip(inner.keys, inner.values, strict=True)
-                values += [value for key, value in pairs if string(key) == "tie_word_embeddings"]
-        init = code.folder.method(cls, "__init__")
-        if init:
-            signature = init[1].args
-            positional = [*signature.posonlyargs, *signature.args]
-            optional = positional[-len(signature.defaults) :] if signature.defaults else []
-            defaults: dict[str, ast.expr | None] = {}
-            defaults |= {a.arg: default for a, default in zip(optional, signature.defaults, strict=True)}
-            defaults |= {a.arg: d for a, d in zip(signature.kwonlyargs, signature.kw_defaults, strict=True)}
-            values = [defaults.get(v.id, v) if isinstance(v, ast.Name) else v for v in values]
-    if not values:
-        return None
+        values += _says_of_ties(code, cls)
+    return _is_not_false(values) if values else None
+
+
+def _is_not_false(values: list[ast.expr | None]) -> bool:
     return not all(isinstance(value, ast.Constant) and value.value is False for value in values)
+
+
+def _says_of_ties(code: ReachableCode, cls: str) -> list[ast.expr | None]:
+    """What a class sets tie_word_embeddings to; an argument of its constructor is its default."""
+    values: list[ast.expr | None] = []
+    node = code.folder.classes[cls][1]
+    for inner in every(node, *ASSIGNMENTS, ast.Call, ast.Dict):
+        for target, value in assignments(inner):
+            named = chain(target)[-1:] == ["tie_word_embeddings"]
+            if named or (isinstance(target, ast.Subscript) and string(target.slice) == "tie_word_embeddings"):
+                values.append(value)
+        if isinstance(inner, ast.Call):
+            values += [k.value for k in inner.keywords if k.arg == "tie_word_embeddings"]
+            if call_name(inner) == "setdefault" and string(argument(inner, 0, "")) == "tie_word_embeddings":
+                values.append(argument(inner, 1, ""))
+        if isinstance(inner, ast.Dict):
+            pairs = zip(inner.keys, inner.values, strict=True)
+            values += [value for key, value in pairs if string(key) == "tie_word_embeddings"]
+    init = code.folder.method(cls, "__init__")
+    if not init:
+        return values
+    signature = init[1].args
+    positional = [*signature.posonlyargs, *signature.args]
+    optional = positional[-len(signature.defaults) :] if signature.defaults else []
+    defaults: dict[str, ast.expr | None] = {}
+    defaults |= {a.arg: default for a, default in zip(optional, signature.defaults, strict=True)}
+    defaults |= {a.arg: d for a, d in zip(signature.kwonlyargs, signature.kw_defaults, strict=True)}
+    return [defaults.get(v.id, v) if isinstance(v, ast.Name) else v for v in values]
 
 
 def shared_weights(code: ReachableCode) -> Iterator[Finding]:

@@ -324,6 +324,27 @@ def test_a_tie_below_a_setting_counts_where_the_setting_is_on(folder, setting, v
     assert bool([f for f in findings(directory, "P11") if "missing although" in f.sentence]) == value
 
 
+@pytest.mark.parametrize("value", [False, True])
+@pytest.mark.parametrize("base", ["BertConfig", "LlamaConfig"])
+@pytest.mark.parametrize(
+    "line", ["super().__init__(tie_word_embeddings={}, **kwargs)", "self.tie_word_embeddings = {}"]
+)
+def test_a_configuration_of_a_stock_kind_may_say_itself_whether_it_ties(folder, value, base, line):
+    own = line.format(value) if "super" in line else f"super().__init__(**kwargs)\n        {line.format(value)}"
+    text = CONFIGURATION.replace("PretrainedConfig", base).replace("super().__init__(**kwargs)", own)
+    more = "def get_output_embeddings(self):\n    return self.head\n"
+    directory = folder(more=more, init="self.head = nn.Linear(8, 40, bias=False)", configuration=text)
+    config = {key: item for key, item in SETTINGS.items() if key != "tie_word_embeddings"}
+    (directory / "config.json").write_text(json.dumps(config))
+    assert bool([f for f in findings(directory, "P11") if "missing although" in f.sentence]) == value
+
+
+@pytest.mark.parametrize("init", ["self.part = Bend(8)", "part = Bend(8)\nself.part = part"])
+def test_a_property_that_reads_a_part_is_asked_for_before_the_part_is_there(folder, init):
+    body = "@property\ndef _supports_sdpa(self):\n    return self.part.fast\n"
+    assert findings(folder(more=body, init=init), "P35")
+
+
 @pytest.mark.parametrize(
     ("names", "codes"),
     [
@@ -340,6 +361,35 @@ def test_a_tie_below_a_setting_counts_where_the_setting_is_on(folder, setting, v
 def test_what_is_kept_in_float32_has_to_be_there(folder, names, codes):
     init = 'self.chain = nn.ModuleDict({"first": nn.Linear(8, 8)})'
     assert len(findings(folder(body=f"_keep_in_fp32_modules = {names}", init=init), "P45")) == codes
+
+
+PART = (
+    "class Part(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.lin = nn.Linear(8, 8)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("top", "init", "codes"),
+    [
+        (
+            PART + "        self.apply(self._init_weights)\n\n    def _init_weights(self, module):\n        pass\n",
+            "Part()",
+            1,
+        ),
+        (PART + "\n    @torch.no_grad()\n    def _init_weights(self, module):\n        pass\n", "Part()", 1),
+        (
+            "class Base(nn.Module):\n    def _init_weights(self, m):\n        pass\n\n\n"
+            + PART.replace("nn.Module", "Base"),
+            "Part()",
+            1,
+        ),
+        (PART + "\n    def init_weights(self):\n        pass\n", "Part()", 0),
+        (PART + "\n    def _init_weights(self, module):\n        pass\n", "nn.Linear(8, 8)", 0),
+        (FURTHER.format("Part") + "    def _init_weights(self, module):\n        pass\n", "Part(config)", 0),
+    ],
+)
+def test_a_part_that_initialises_itself_is_taken_for_a_model(folder, top, init, codes):
+    assert len(findings(folder(top=top + "\n", init=f"self.part = {init}"), "P46")) == codes
 
 
 @pytest.mark.parametrize(
