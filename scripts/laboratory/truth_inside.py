@@ -8,6 +8,7 @@ Imports nothing of pinfold. Each folder has a process of its own, forked once to
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -75,6 +76,7 @@ def attempt(action) -> str:
         return action()
     except BaseException as error:
         words = " | ".join(line.strip() for line in str(error).splitlines() if line.strip())[:300]
+        words = re.sub(r"(?<![\w.])/[^\s)\"']*/", ".../", words)  # directories of this machine say nothing to others
         frames = reversed(traceback.extract_tb(error.__traceback__))
         own = (f"{Path(f.filename).name}:{f.lineno}" for f in frames if "transformers_modules" in f.filename)
         place = next(own, "")
