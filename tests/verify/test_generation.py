@@ -221,11 +221,10 @@ class HandsOnNone(KeepsState):
 
 def test_a_state_under_another_name_raises_in_beams_until_the_cure_is_followed():
     lines = faults(HandsOnNone)
-    assert "in beams" in lines[0]
-    if not RENAMED:  # these releases do not look for a cache to reorder, and write another text in silence
-        assert "with its cache the best text has another score" in lines[0]
+    if not RENAMED:  # these releases look for no cache to reorder: in 4.48 it writes another text in silence
+        assert all("in beams: with its cache the best text has another score" in line for line in lines)
     else:
-        assert "the cache cannot be reordered" in lines[0]
+        assert "in beams" in lines[0] and "the cache cannot be reordered" in lines[0]
         assert '"use_cache": false in generation_config.json, or in config.json' in lines[0]
         assert "let _update_model_kwargs_for_generation hand on the state of a step only where it is not" in lines[0]
         assert faults(HandsOnNone, Config(use_cache=False)), "the first half of the cure alone"
