@@ -114,7 +114,7 @@ class Remote:
         """Download a commit into an empty cache, as a user's first load would.
 
         Args:
-            pickles: also those of PyTorch, which a load takes where there are no safetensors.
+            pickles: download weights that PyTorch pickled too; transformers loads them if it finds no safetensors.
         """
         foreign = ["*.gguf", "*.onnx", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.tflite"]
         foreign += [] if pickles else ["*.bin"]

@@ -137,7 +137,7 @@ def _failing_before(name: str, release: str) -> set[str]:
 
 
 def _worse(failing: dict[str, str], before: set[str]) -> str:
-    """What fails that did not; where nothing was loaded, what a loaded model does is no worse."""
+    """The stages that fail now and did not fail before; where it did not load, those alone that need no load."""
     new = [words for stage, words in failing.items() if stage not in before]
     return next((w for w in new if "load" not in before or w.split(":")[0] in ASKED_ALONE), "")
 

@@ -9,16 +9,16 @@ Orders: {"folders": {name: path}, "output": path, "seconds": limit of one folder
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
-import os
-import signal
 import sys
 import tempfile
-import time
 import warnings
 from pathlib import Path
+
+from apart import apart, dirty_memory
 
 IDS = [[1, 5, 3, 7, 2]]
 NEW_TOKENS = 5
@@ -39,33 +39,10 @@ def main() -> None:
     from transformers.dynamic_module_utils import get_class_from_dynamic_module  # noqa: F401
 
     output = Path(orders["output"])
-    results = {name: _apart(Path(path), output, orders["seconds"]) for name, path in orders["folders"].items()}
+    results = {}
+    for name, path in orders["folders"].items():
+        results[name] = apart(functools.partial(look_at, Path(path)), output, orders["seconds"])
     output.write_text(json.dumps({"release": transformers.__version__, "results": results}), encoding="utf-8")
-
-
-def _apart(folder: Path, output: Path, seconds: float) -> dict[str, str]:
-    """What a process of its own sees in a folder."""
-    part = output.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            sink = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(sink, 1)
-            os.dup2(sink, 2)
-            part.write_text(json.dumps(look_at(folder)), encoding="utf-8")
-            code = 0
-        finally:
-            os._exit(code)
-    deadline = time.monotonic() + seconds
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return {"load": f"error: no end after {seconds:.0f} s"}
-        time.sleep(0.005)
-    return json.loads(part.read_text(encoding="utf-8")) if part.exists() else {"load": "error: the process ended"}
 
 
 def look_at(folder: Path) -> dict[str, str]:
@@ -103,15 +80,6 @@ def attempt(action) -> str:
     except BaseException as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
         return f"error: {type(error).__name__}: {lines[0][:200]}"
-
-
-def dirty_memory() -> None:
-    """Leave numbers in the memory that torch hands out next: what is not initialised is not nought by luck."""
-    import torch
-
-    for _ in range(3):
-        kept = [torch.full((size,), 3e8) for size in (8, 64, 192, 24, 16, 576, 32) for _ in range(20)]
-        del kept
 
 
 def numbers(model) -> str:

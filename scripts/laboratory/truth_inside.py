@@ -5,21 +5,20 @@
 Imports nothing of pinfold. Each folder has a process of its own, forked once torch and transformers are there.
 """
 
+import functools
 import json
 import logging
-import os
 import re
-import signal
 import sys
 import tempfile
-import time
 import traceback
 import warnings
 from pathlib import Path
 
+from apart import apart, dirty_memory
+
 SECONDS = 150.0  # for one folder
 NEW_TOKENS = 5
-SIZES = (8, 16, 24, 32, 64, 128, 192, 576, 1024, 4096)  # of memory that is left full of large numbers
 
 
 def main() -> None:
@@ -41,33 +40,8 @@ def main() -> None:
     results = {}
     for folder in map(Path, orders["folders"]):
         tensors = Path(orders["tensors"]) / f"{release}-{folder.name}.safetensors"
-        results[folder.name] = apart(lambda f=folder, t=tensors: act(f, t), Path(orders["output"]))
+        results[folder.name] = apart(functools.partial(act, folder, tensors), Path(orders["output"]), SECONDS)
     Path(orders["output"]).write_text(json.dumps({"release": release, "results": results}), encoding="utf-8")
-
-
-def apart(action, output: Path) -> dict[str, str]:
-    """What an action gives in a process of its own."""
-    part = output.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            sink = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(sink, 1)
-            os.dup2(sink, 2)
-            part.write_text(json.dumps(action()), encoding="utf-8")
-            code = 0
-        finally:
-            os._exit(code)
-    deadline = time.monotonic() + SECONDS
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return {"load": f"error: no end after {SECONDS:.0f} s"}
-        time.sleep(0.01)
-    return json.loads(part.read_text(encoding="utf-8")) if part.exists() else {"load": "error: the process ended"}
 
 
 def attempt(action) -> str:
@@ -159,9 +133,7 @@ def look(folder: Path, tensors: Path) -> dict[str, str]:
     auto = getattr(transformers, about(folder)["auto"])
     # What is not initialised is neither nought by luck nor what it was in another release.
     torch.manual_seed(sum(transformers.__version__.encode()))
-    for _ in range(3):
-        dirty = [torch.full((size,), 3e8) for size in SIZES for _ in range(20)]
-        del dirty
+    dirty_memory()
     results: dict[str, str] = {}
     outputs: dict = {}
     model = None

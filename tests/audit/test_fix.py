@@ -106,7 +106,7 @@ def put(folder, checkpoint, path):
     return stage(read_folder(folder), checkpoint, path).directory
 
 
-def mended(directory) -> list[fix.Fix]:
+def fixes_of(directory) -> list[fix.Fix]:
     found = fix.propose(directory, read_modules(directory)).changes
     files.apply(found)
     assert fix.propose(directory, read_modules(directory)).changes == []  # a second time changes nothing
@@ -151,7 +151,7 @@ def test_post_init_is_added_and_the_model_loads_in_transformers_5(load, staged):
     assert broken.returncode != 0 and "all_tied_weights_keys" in broken.stderr
     assert "P10" in codes(staged)
     before = (staged / "modeling_tiny.py").read_text()
-    (found,) = mended(staged)
+    (found,) = fixes_of(staged)
     assert found.codes == ["P10"] and found.file == "modeling_tiny.py" and "P10" not in codes(staged)
     assert [line for line in (staged / "modeling_tiny.py").read_text().splitlines(True) if line != CALL] == (
         before.splitlines(True)
@@ -174,7 +174,7 @@ def test_tied_keys_become_a_table_and_the_weights_are_tied_in_transformers_5(loa
     edit(directory / "modeling_tiny.py", '{"head.weight": "tiny.embedding.weight"}', '["head.weight"]')
     broken = load(directory, "AutoModelForMaskedLM")
     assert broken.returncode != 0 and "P11" in codes(directory)
-    (found,) = mended(directory)
+    (found,) = fixes_of(directory)
     assert found.codes == ["P11"] and "P11" not in codes(directory)
     again = load(directory, "AutoModelForMaskedLM")
     assert again.returncode == 0 and again.stdout == good.stdout
@@ -183,7 +183,7 @@ def test_tied_keys_become_a_table_and_the_weights_are_tied_in_transformers_5(loa
 def test_the_flag_that_transformers_4_takes_for_granted_is_written_down(tmp_path):
     folder = tiny.write_folder(tmp_path / "tied", modeling_tiny=TIED)
     (folder / "config.json").write_text('{"model_type": "outside-tiny"}')
-    found = {each.file: each.codes for each in mended(folder)}
+    found = {each.file: each.codes for each in fixes_of(folder)}
     assert found == {"config.json": ["P01", "P11b"], "modeling_tiny.py": ["P11"]}
     assert json.loads((folder / "config.json").read_text())["tie_word_embeddings"] is True
     assert not {"P11", "P11b", "P01"} & codes(folder)
@@ -198,7 +198,7 @@ def test_a_head_of_its_own_in_the_file_is_not_tied(tmp_path, keys, apart):
     words = numpy.random.default_rng(0).standard_normal((16, 8)).astype(numpy.float32)
     head = words + 1 if apart else words.copy()
     save_file({"head.weight": head, "tiny.embedding.weight": words}, folder / "model.safetensors", {"format": "pt"})
-    mended(folder)
+    fixes_of(folder)
     assert json.loads((folder / "config.json").read_text())["tie_word_embeddings"] is not apart
     assert not {"P11", "P11b", "P01"} & codes(folder)
 
@@ -209,7 +209,7 @@ def test_auto_map_is_completed_and_the_model_loads(load, staged):
     changed(staged, auto_map={"AutoConfig": complete["AutoConfig"]})
     assert load(staged, "AutoModelForSequenceClassification").returncode != 0
     assert "P01" in codes(staged)
-    (found,) = mended(staged)
+    (found,) = fixes_of(staged)
     assert found.codes == ["P01"] and codes(staged) == set()
     assert json.loads((staged / "config.json").read_text())["auto_map"] == complete
     assert load(staged, "AutoModelForSequenceClassification").returncode == 0
@@ -218,11 +218,11 @@ def test_auto_map_is_completed_and_the_model_loads(load, staged):
 @pytest.mark.parametrize(
     "value", ["ghost.TinyModel", "modeling_tiny.Ghost", "TinyModel", ["modeling_tiny.TinyModel"], 7]
 )
-def test_an_entry_that_leads_nowhere_is_mended(staged, value):
+def test_an_entry_that_leads_nowhere_is_fixed(staged, value):
     config = json.loads((staged / "config.json").read_text())
     changed(staged, auto_map={**config["auto_map"], "AutoModel": value})
     assert "P02" in codes(staged)
-    assert [each.codes for each in mended(staged)] == [["P02"]]
+    assert [each.codes for each in fixes_of(staged)] == [["P02"]]
     assert (
         json.loads((staged / "config.json").read_text())["auto_map"] == config["auto_map"] and codes(staged) == set()
     )
@@ -237,7 +237,7 @@ def test_code_in_another_repository_is_its_owners_matter(staged):
 def test_the_dtype_is_that_of_the_tensors(staged, key):
     changed(staged, **{"torch_dtype": None, key: "float16"})
     assert "P20" in codes(staged)
-    assert [each.codes for each in mended(staged)] == [["P20"]]
+    assert [each.codes for each in fixes_of(staged)] == [["P20"]]
     config = json.loads((staged / "config.json").read_text())
     assert config["torch_dtype"] == "float32" and "dtype" not in config and codes(staged) == set()
 
@@ -263,7 +263,7 @@ def test_tokenizer_classes_that_transformers_4_knows(staged):
     (staged / "tokenizer_config.json").write_text(json.dumps(tokenizer, indent=4))
     (staged / "tokenizer.json").write_text("{}")
     assert {"P22", "P22b"} <= codes(staged)
-    found = {each.file: each.codes for each in mended(staged)}
+    found = {each.file: each.codes for each in fixes_of(staged)}
     assert found == {"config.json": ["P22"], "tokenizer_config.json": ["P22b"]}
     assert json.loads((staged / "config.json").read_text())["tokenizer_class"] == "PreTrainedTokenizerFast"
     assert json.loads((staged / "tokenizer_config.json").read_text()) == {
@@ -279,7 +279,7 @@ def test_a_tokenizer_class_in_config_json_is_rewritten_too_unless_only_5_is_want
     (staged / "configuration_tiny.py").write_text(f'{configuration}\nMIN_TRANSFORMERS = "5.0"\n')
     assert fix.propose(staged, read_modules(staged)).changes == []
     (staged / "configuration_tiny.py").write_text(configuration)
-    assert [each.codes for each in mended(staged)] == [["P22b"]]
+    assert [each.codes for each in fixes_of(staged)] == [["P22b"]]
     assert json.loads((staged / "config.json").read_text())["tokenizer_class"] == "PreTrainedTokenizerFast"
 
 
@@ -291,7 +291,7 @@ def test_the_only_configuration_class_is_named(staged):
         'class TinyPreTrainedModel(PreTrainedModel):\n    """Words.\n\n    More.\n    """\n\n',
     )
     assert "P16" in codes(staged)
-    assert [each.codes for each in mended(staged)] == [["P16"]]
+    assert [each.codes for each in fixes_of(staged)] == [["P16"]]
     assert '    More.\n    """\n    config_class = TinyConfig\n' in (staged / "modeling_tiny.py").read_text()
     assert "P16" not in codes(staged)
 
@@ -359,7 +359,7 @@ def test_post_init_is_put_where_init_ends(tmp_path, case, end):
     folder = tiny.write_folder(tmp_path / "folder", modeling_tiny=None, layers_tiny=None)
     before, after = (SHELL.format("):\n" + text).replace("\n", end) for text in (body, wanted))
     (folder / "modeling_tiny.py").write_bytes(before.encode())
-    (found,) = mended(folder)
+    (found,) = fixes_of(folder)
     assert (folder / "modeling_tiny.py").read_bytes().decode() == after
     assert found.codes == ["P10"] and "P10" not in codes(folder)
 
@@ -377,7 +377,7 @@ def test_post_init_is_put_where_init_ends(tmp_path, case, end):
 )
 def test_an_init_on_one_line_is_taken_apart(tmp_path, given, wanted):
     folder = tiny.write_folder(tmp_path / "folder", modeling_tiny=SHELL.format(given), layers_tiny=None)
-    mended(folder)
+    fixes_of(folder)
     assert (folder / "modeling_tiny.py").read_text() == SHELL.format(wanted)
 
 
@@ -397,7 +397,7 @@ def test_a_class_of_the_last_line_and_of_tabs(tmp_path):
         "    config_class = TinyConfig\n    forward = None\n    def forward(self): pass\n",
     )
     folder = tiny.write_folder(tmp_path / "folder", modeling_tiny=text.replace("    ", "\t"), layers_tiny=None)
-    mended(folder)
+    fixes_of(folder)
     assert (folder / "modeling_tiny.py").read_text().endswith("\t\tsuper().__init__(config)\n\t\tself.post_init()")
 
 
@@ -413,7 +413,7 @@ def test_an_abstract_base_is_left_alone_and_a_subclass_of_one_that_calls_it_is_n
         "TinyForSequenceClassification(TinyPreTrainedModel)", "TinyForSequenceClassification(TinyModel)"
     )
     folder = tiny.write_folder(tmp_path / "folder", modeling_tiny=text)
-    (found,) = mended(folder)
+    (found,) = fixes_of(folder)
     assert found.after.count("post_init()") == text.count("post_init()") + 1
     assert "config.num_labels)\n" + CALL in found.after
 
@@ -428,7 +428,7 @@ TIES = {
 @pytest.mark.parametrize("given", TIES)
 def test_lists_of_tied_keys_in_other_shapes(tmp_path, given):
     folder = tiny.write_folder(tmp_path / "folder", modeling_tiny=TIED.replace('["head.weight"]', f"[{given}]"))
-    mended(folder)
+    fixes_of(folder)
     assert (folder / "modeling_tiny.py").read_text() == TIED.replace('["head.weight"]', TIES[given])
 
 
@@ -457,7 +457,7 @@ def test_embeddings_are_found_by_their_vocabulary_where_no_method_names_them(tmp
     text = TIED.replace("    def get_input_embeddings(self):\n        return self.tiny.get_input_embeddings()\n\n", "")
     text = text.replace("    def get_input_embeddings(self):\n        return self.embedding\n\n", "")
     folder = tiny.write_folder(tmp_path / "folder", modeling_tiny=text)
-    (found,) = mended(folder)
+    (found,) = fixes_of(folder)
     assert '{"head.weight": "tiny.embedding.weight"}' in found.after
 
 

@@ -2,7 +2,7 @@
 
 How it works:
 - Code is changed at the places that its syntax tree gives, JSON at its top-level keys; all other bytes stay.
-- Nothing is guessed: where a fault has more than one cure there is no fix, a reason says why, the finding stays.
+- Nothing is guessed: if a fault has more than one cure, nothing is changed, and the reason is printed.
 - Nothing here imports or executes the folder, and only ``apply`` writes.
 """
 

@@ -41,7 +41,7 @@ def own_probe(folder: str) -> dict:
         An empty dict without such a file.
 
     Raises:
-        ValueError: it cannot be read, or a word of it is unknown or asks for what no tensor can be.
+        ValueError: it cannot be read, or it has an unknown word, or a shape or value that a tensor cannot have.
     """
     path = os.path.join(folder, OWN)
     if not os.path.exists(path):
@@ -57,7 +57,7 @@ def own_probe(folder: str) -> dict:
 def checked(probe: Any) -> dict:
     """
     Raises:
-        ValueError: it is no probe, or a word of it is unknown or asks for what no tensor can be.
+        ValueError: it does not describe inputs, it has an unknown word, or a tensor cannot have what it asks for.
     """
     if not isinstance(probe, dict) or not probe:
         raise ValueError("it must be an object whose names are arguments of forward")
