@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "fence": {"common"},
     "audit": {"common", "folder"},
     "staging": {"common", "folder"},
-    "convert": {"common", "folder", "fence"},
+    "convert": {"common", "folder", "fence", "audit"},
     "flatten": {"common", "folder", "audit", "staging"},
     "verify": {"common", "folder", "fence", "fenced", "staging"},
     "remote": {"common", "folder", "staging"},

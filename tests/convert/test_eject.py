@@ -129,6 +129,14 @@ def test_the_folder_passes_the_checker(name, ejected, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["vit", "t5"])
+def test_a_folder_claims_only_releases_that_can_import_it(name, ejected):
+    """Everything that they import is there from 5.2 on, but @strict refuses their configurations up to 5.3."""
+    text = (ejected / f"my_{name}" / f"configuration_my_{name}.py").read_text()
+    assert "@strict" in text and 'MIN_TRANSFORMERS = "5.4.0"' in text
+
+
+@pytest.mark.slow
 def test_the_test_that_is_written_passes(ejected):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "my_t5", "my_clip"]
     result = subprocess.run(

@@ -1,13 +1,18 @@
 """The lowest release of transformers that a folder runs in: declared by the modular file, or computed."""
 
 import ast
+import tempfile
+from pathlib import Path
 
 import transformers
 from packaging.version import InvalidVersion, Version
 
+from pinfold.audit.examine import harm_of
+from pinfold.audit.run import audit
 from pinfold.common.errors import UserError
 from pinfold.convert.read.workspace import Conversion
 from pinfold.folder import releases
+from pinfold.folder.model_folder import read_modules
 
 DECLARED = "MIN_TRANSFORMERS"
 
@@ -55,6 +60,23 @@ def lowest_version(conversion: Conversion) -> str:
     if last + 1 >= len(known):
         return transformers.__version__
     return known[last + 1]
+
+
+def first_that_loads(texts: dict[str, str], lowest: str) -> str:
+    """The first release from ``lowest`` on in which the audit knows of nothing that stops a load.
+
+    Names alone do not say it: @strict can be imported from huggingface_hub long before a configuration is a dataclass.
+
+    Args:
+        texts: the folder's Python files, name -> source.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        for name, text in texts.items():
+            (Path(directory) / name).write_text(text, encoding="utf-8")
+        later = [release for release in releases.every_minor() if Version(release) >= Version(lowest)]
+        harm = harm_of(audit(Path(directory), read_modules(directory)), later)
+    first = next((release for release in later if harm.get(release) != "load"), lowest)
+    return lowest if not later or first == later[0] else first
 
 
 def version_guard(lowest: str) -> str:

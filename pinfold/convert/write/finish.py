@@ -12,7 +12,7 @@ from pinfold import __version__
 from pinfold.common.errors import UserError, missing_extra
 from pinfold.convert import files
 from pinfold.convert.lowest.lower import lower
-from pinfold.convert.lowest.version import declared_version, lowest_version, version_guard
+from pinfold.convert.lowest.version import declared_version, first_that_loads, lowest_version, version_guard
 from pinfold.convert.read import modules
 from pinfold.convert.read.workspace import Conversion
 from pinfold.convert.write import couplings, inline
@@ -39,13 +39,10 @@ def finish(conversion: Conversion) -> dict[str, str]:
     else:
         conversion.files = {name: without_complaints(text) for name, text in conversion.files.items()}
     lowest = declared or lowest_version(conversion)
-    texts = {}
+    texts = with_auto_classes(conversion, lowest)
+    if declared is None and (later := first_that_loads(texts, lowest)) != lowest:
+        texts = with_auto_classes(conversion, lowest := later)
     finished = {}
-    for name, text in conversion.files.items():
-        kind = name.removesuffix(f"_{conversion.name}.py")
-        texts[name] = with_config_class(text) + "\n".join(registrations(conversion, kind, text, lowest))
-    if conversion.inline:
-        texts = inline.inlined(texts, conversion.name, conversion.path)
     guarded = f"{'modeling' if conversion.inline else 'configuration'}_{conversion.name}.py"
     for name, text in texts.items():
         licence, body = leading_comment(formatted(name, text, conversion.path))
@@ -60,6 +57,15 @@ def finish(conversion: Conversion) -> dict[str, str]:
         head += [*provenance(conversion), NO_LINT, licence]
         finished[name] = "\n".join(head) + f"\n\n{guard}{body.lstrip()}".replace("\n\n\n\n", "\n\n\n")
     return finished
+
+
+def with_auto_classes(conversion: Conversion, lowest: str) -> dict[str, str]:
+    """The files' texts with the lines that register their classes, in one file where that was asked for."""
+    texts = {}
+    for name, text in conversion.files.items():
+        kind = name.removesuffix(f"_{conversion.name}.py")
+        texts[name] = with_config_class(text) + "\n".join(registrations(conversion, kind, text, lowest))
+    return inline.inlined(texts, conversion.name, conversion.path) if conversion.inline else texts
 
 
 def with_config_class(text: str) -> str:
