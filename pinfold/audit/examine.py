@@ -66,6 +66,7 @@ FAULTS = {
     "P45": ("P45.absent_name", "a module to keep in float32 that is not there"),
     "P46": ("P46.part_initialises", "a part that is taken for a model"),
     "P47": ("P47.neither", "a mask that generate refuses"),
+    "P48": ("P48.method", "names that code of the folder changes while it loads"),
 }
 BY_NAMES = ("P09", "P36")  # the table of names says in which releases: folder/releases.json.gz
 MEMBERS_STOP = {IN_FORWARD: "forward", WHILE_GENERATING: "generate"}  # what a missing member stops for certain
@@ -80,6 +81,10 @@ WORDS = {  # of cases that are another fault than the rest of their rule
     "P15.dataclass": "a configuration that @dataclass makes",
     "P15.dataclass_post_init": "a configuration that @dataclass makes",
     "P15.strict": "a configuration that @strict makes",
+    "P15.mutable_field": "a field with a list or a table as its default",
+    "P15.mutable_field_of_config": "a field with a configuration as its default",
+    "P15.field_without_value": "a field without a default",
+    "P15.field_without_value_no_constructor": "a field without a default",
 }
 # Warnings that a forecast counts: a fault of one release of transformers, which no folder needs to cure.
 FAULTS_OF_A_RELEASE = ("P11g",)

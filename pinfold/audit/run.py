@@ -18,13 +18,14 @@ from pinfold.audit.rules import claims as claim_rules
 from pinfold.audit.rules import config as config_rules
 from pinfold.audit.rules import constructors as constructor_rules
 from pinfold.audit.rules import defaults as default_rules
+from pinfold.audit.rules import fields as field_rules
 from pinfold.audit.rules import files as file_rules
 from pinfold.audit.rules import generation as generation_rules
 from pinfold.audit.rules import init_weights as init_rules
 from pinfold.audit.rules import masks as mask_rules
 from pinfold.audit.rules import model as model_rules
 from pinfold.audit.rules import names as name_rules
-from pinfold.audit.rules import own_loading
+from pinfold.audit.rules import own_loading, state_names
 from pinfold.audit.rules import rope as rope_rules
 from pinfold.audit.rules import saving as saving_rules
 from pinfold.audit.rules import sentence as sentence_rules
@@ -147,6 +148,8 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from default_rules.raises_without_arguments(code)
     yield from default_rules.passed_twice(code)
     yield from default_rules.made_by_decorator(code)
+    yield from field_rules.fields(code)
+    yield from state_names.changed_names(code)
     yield from model_rules.config_class(code)
     yield from model_rules.parameter_names(code)
     yield from model_rules.loss_arguments(code)

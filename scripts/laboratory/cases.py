@@ -1200,6 +1200,93 @@ _case(
     keys={"mix.chain.1.weight": ""},
 )
 
+# Fields of the class, of which transformers 5.4 makes a dataclass
+
+TYPE_LINE = '    model_type = "lab-bench"\n'
+for _name, _annotation, _value, _read in (
+    ("mutable_field", "list", "[8]", "config.widths[0]"),
+    ("mutable_field_of_config", "PartConfig", "PartConfig()", "config.widths.width"),
+):
+    _case(
+        f"P15.{_name}",
+        (C, f"    widths = {_value}\n", f"    widths: {_annotation} = {_value}\n"),
+        right=(
+            (
+                C,
+                "\n\nclass LabConfig",
+                "\n\nclass PartConfig(PretrainedConfig):\n    width = 8\n\n\nclass LabConfig",
+            ),
+            (C, TYPE_LINE, f"{TYPE_LINE}    widths = {_value}\n"),
+            (M, "self.mix = Mix(config.hidden_size)", f"self.mix = Mix({_read})"),
+        ),
+    )
+_case("P15.field_without_value", (C, TYPE_LINE, TYPE_LINE + "    hidden_size: int\n"))
+OWN_INIT = PLAIN[C][PLAIN[C].index("    def __init__") : PLAIN[C].index("\n\nLabConfig")]
+FIELDS = "".join(
+    f"    {name}: {kind} = {value}\n"
+    for name, kind, value in (
+        ("vocab_size", "int", 24),
+        ("hidden_size", "int", 8),
+        ("num_hidden_layers", "int", 1),
+        ("use_cache", "bool", False),
+        ("tie_word_embeddings", "bool", False),
+    )
+)
+_case(
+    "P15.field_without_value_no_constructor",
+    (C, "    hidden_size: int = 8\n", "    hidden_size: int\n"),
+    right=((C, OWN_INIT, FIELDS),),
+)
+
+# Names that code of the folder changes while torch loads a state
+
+RENAMED = {f"mix.inner.{name}": f"mix.lin.{name}" for name in ("weight", "bias")}
+RENAMES = """        for name in ("weight", "bias"):
+            if f"{prefix}lin.{name}" in state_dict:
+                state_dict[f"{prefix}inner.{name}"] = state_dict.pop(f"{prefix}lin.{name}")
+"""
+METHOD = f"""    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+{RENAMES}        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+"""
+BACK = """    @staticmethod
+    def names_of_file(module, state_dict, prefix, local_metadata):
+        for name in ("weight", "bias"):
+            state_dict[f"{prefix}lin.{name}"] = state_dict.pop(f"{prefix}inner.{name}")
+
+"""
+FORWARD_OF_MIX = "    def forward(self, x):\n"
+TO_NAMES = f"    def names_of_model(self, state_dict, prefix, *args):\n{RENAMES}\n"
+OVERRIDE = f"""    def load_state_dict(self, state_dict, *args, **kwargs):
+        prefix = "mix."
+{RENAMES}        return super().load_state_dict(state_dict, *args, **kwargs)
+
+"""
+for _name, *_edits in (
+    ("method", (M, FORWARD_OF_MIX, METHOD + FORWARD_OF_MIX)),
+    (
+        "method_and_save",
+        (M, FORWARD_OF_MIX, METHOD + BACK + FORWARD_OF_MIX),
+        (M, MIX_INNER, MIX_INNER + "        self._register_state_dict_hook(Mix.names_of_file)\n"),
+    ),
+    (
+        "hook",
+        (M, FORWARD_OF_MIX, TO_NAMES + FORWARD_OF_MIX),
+        (M, MIX_INNER, MIX_INNER + "        self._register_load_state_dict_pre_hook(self.names_of_model)\n"),
+    ),
+    (
+        "public_hook",
+        (
+            M,
+            FORWARD_OF_MIX,
+            TO_NAMES.replace("self, ", "module, ").replace("    def", "    @staticmethod\n    def") + FORWARD_OF_MIX,
+        ),
+        (M, MIX_INNER, MIX_INNER + "        self.register_load_state_dict_pre_hook(Mix.names_of_model)\n"),
+    ),
+    ("load_state_dict", (M, GET_INPUT, OVERRIDE + GET_INPUT)),
+):
+    _case(f"P48.{_name}", *_edits, keys=RENAMED)
+
 # Members of transformers' classes
 
 _case(

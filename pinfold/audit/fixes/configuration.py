@@ -31,7 +31,7 @@ def fix(work: Work) -> None:
             _take(work, finding)
         elif case in ("P15.no_kwargs", "P15.kwargs_not_passed_on"):
             _pass_on(work, finding)
-        elif case in ("P15.no_default", "P15.never_set"):
+        elif case in ("P15.no_default", "P15.never_set", "P15.field_without_value_no_constructor"):
             _say(work, finding)
     _with_default(work, findings)
     for cls, node in reads_of_base(work.code):

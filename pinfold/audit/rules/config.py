@@ -78,14 +78,9 @@ def config_class(code: ReachableCode) -> Iterator[Finding]:
 
 
 def _arguments(code: ReachableCode, cls: str) -> Iterator[Finding]:
-    module, node = code.folder.classes[cls]
-    init = next((s for s in node.body if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
-    if init is None:
-        for field in node.body:  # fields, as transformers 5 turns them into arguments
-            if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
-                continue
-            if field.value is None and "ClassVar" not in module.text(field.annotation):
-                yield _lacks_default(code, cls, field.target.id, field)
+    body = code.folder.classes[cls][1].body
+    init = next((s for s in body if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
+    if init is None:  # rules/fields.py
         return
     signature = init.args
     for each in parameters(init)[1:]:

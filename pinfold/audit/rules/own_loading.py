@@ -17,7 +17,7 @@ from pinfold.folder.model_folder import ModelFolder
 NO_MODEL = ("Config", "Tokenizer", "TokenizerFast", "Processor", "FeatureExtractor", "ProcessorFast")
 # Rules about building on the meta device, initialising after loading, and tying while loading.
 OF_LOADING = frozenset(
-    ("P10", "P11", "P11b", "P11c", "P11d", "P11e", "P11f", "P12", "P13", "P14", "P14b", "P14c", "P14d")
+    ("P10", "P11", "P11b", "P11c", "P11d", "P11e", "P11f", "P12", "P13", "P14", "P14b", "P14c", "P14d", "P48")
 )
 
 
