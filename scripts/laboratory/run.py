@@ -5,7 +5,7 @@
 Needs the overlays of every minor release: pinfold compat make all.
 
 How it works:
-- cases.py has a folder that is right and the same with one fault. Both get the same weights, made by formula.
+- cases/ has a folder that is right and the same with one fault. Both get the same weights, made by formula.
 - Both are loaded in the newest patch of each minor release, each in a process of its own (inside.py). What the faulty
   one does otherwise than the right one of the same release counts: it raises, its numbers or its text differ.
 - A folder that is right has to be so in every release, or the run ends with an error: it is the cure that a rule

@@ -1,0 +1,13 @@
+"""What the laboratory loads: for each case a folder that is right everywhere, and the same with one fault in it.
+
+A case's name is the rule that reports the fault and what is special about it. Text is exchanged in the sources of
+sources.py; each exchange must fit exactly once, so that a case cannot lose its fault unseen.
+"""
+
+from cases import buffers, classes, configuration, constructors, generation, imports, ties, tokenizers, weights
+from cases.base import CASES, OF_FIXES, REMOVED, Case
+
+# Each of these files adds its cases to the table.
+SUBJECTS = (imports, constructors, ties, buffers, configuration, weights, generation, classes, tokenizers)
+
+__all__ = ["CASES", "OF_FIXES", "REMOVED", "SUBJECTS", "Case"]
