@@ -469,4 +469,32 @@ KINDS: dict[str, tuple[str, list[str]]] = {
             '    sqlite3.connect("a").cursor().execute("VACUUM INTO ?", ("/tmp/b",))  #!',
         ],
     ),
+    "a file that is rewritten while it is read": (
+        "S07",
+        [
+            "import fileinput as i\ndef f(self):\n    i.input(self.place, inplace=True)  #!",
+            "from fileinput import FileInput as F\ndef f(self):\n    F(files=['/tmp/a'], inplace=1)  #!",
+            "import fileinput as i\ndef f(self, a):\n    with i.input(self.place, a) as b:  #!\n        print(*b)",
+        ],
+    ),
+    "a file where a variable of the environment says": (
+        "S08",
+        [
+            "import os, numpy\ndef f():\n    place = os.path.join(os.environ.get('SOME', ''), 'a')\n"
+            "    return numpy.fromfile(place)  #!",
+            "import os\nplace = os.environ['SOME']\ndef f():\n    return open(place + '/a').read()  #!",
+            "import os\nplace = os.getenv('SOME') or '.'\ndef f():\n    return open(f'{place}/a').read()  #!",
+        ],
+    ),
+    "a module that something of it leads to": (
+        "S11",
+        [
+            "import sys\nfrom transformers import PreTrainedModel as P\ndef f(x, owner=P):\n"
+            "    sys.modules[owner.__module__].__class__ = x  #!",
+            "import inspect, torch\ndef f(x):\n    inspect.getmodule(torch.nn.Linear).Linear = x  #!",
+            "import importlib as i, transformers as t\ni.import_module(t.Trainer.__module__).Trainer = 1  #!",
+            "import sys\nfrom torch import nn\ndef f(x):\n"
+            "    setattr(sys.modules.get(nn.Linear.__module__), 'Linear', x)  #!",
+        ],
+    ),
 }

@@ -28,6 +28,7 @@ from pinfold.audit.security.tables.library import overrides
 from pinfold.audit.security.tables.names import LONGEST_PATH, WATCHED_MODULES, canonical, judge
 from pinfold.audit.security.values import (
     Call,
+    Const,
     Decoded,
     Getter,
     Given,
@@ -253,6 +254,9 @@ def _given_back(state: State, path: str, call: Call) -> Values:
     if path == "os.path.join":
         parts = [text for part in call.arguments for text in known_strings(part)[:1]]
         state.report_secret_place("/".join(parts), call.node)
+        starts = known_strings(call.argument(0, "a"))
+        if any(text.startswith("$") for text in starts):  # below what a variable of the environment names
+            return (*(Const("/".join([text, *parts[1:]])) for text in starts), Unknown())
     if path == "builtins.property":
         return _property(state, call)
     if path in PASSES_ON:

@@ -16,6 +16,7 @@ from pinfold.audit.security.tables.names import (
 )
 from pinfold.audit.security.values import (
     Call,
+    Const,
     Getter,
     Given,
     Instance,
@@ -25,6 +26,7 @@ from pinfold.audit.security.values import (
     Ref,
     Settings,
     Table,
+    Unknown,
     Value,
     Values,
     imported_paths,
@@ -63,8 +65,7 @@ def look_up(state: State, owners: Values, index: Values, node: ast.AST, scope: S
 def _entry_of_import(state: State, path: str, index: Values, node: ast.AST, scope: Scope) -> list[Values]:
     names = known_strings(index)
     if path in ("os.environ", "os.environb"):
-        report_variable(state, index, node)
-        return []
+        return [report_variable(state, index, node)]
     if (path.endswith(".__dict__") and "()" not in path) or path == "builtins":
         if not known_for_sure(index):
             state.report("S15", node, f"looks up a name in {path} that is computed at run time.")
@@ -109,9 +110,9 @@ def _watched_modules(scope: Scope) -> list[Values]:
 
 
 def _loaded_module(state: State, index: Values, node: ast.AST, scope: Scope) -> list[Values]:
-    if "builtins.__name__" in imported_paths(index) or _is_own_name(node):
-        return [(Own(scope.top().node),)]
     names = known_strings(index)
+    if "builtins.__name__" in imported_paths(index) or (_is_own_name(node) and not names):
+        return [(Own(scope.top().node),)]
     modules: list[Values] = [(Ref(canonical(name)),) for name in names if is_dotted_name(name)]
     if not known_for_sure(index):
         state.report("S15", node, "takes a module out of sys.modules by a name that is computed at run time.")
@@ -132,13 +133,14 @@ def is_dotted_name(text: str) -> bool:
     return all(part.isidentifier() for part in text.split("."))
 
 
-def report_variable(state: State, key: Values, node: ast.AST) -> None:
-    """Report which variable of the environment is read."""
+def report_variable(state: State, key: Values, node: ast.AST) -> Values:
+    """Report which variable of the environment is read, and give a text that names it, as a shell would write it."""
     names = known_strings(key)
     secret = not known_for_sure(key) or any(SECRET_VARIABLES.search(name) for name in names)
     variable = f"the environment variable {printable_excerpt(names[0])}" if names else UNKNOWN_VARIABLE
     words = "; secrets are kept in such variables" if secret else ""
     state.report("S08", node, f"reads {variable}{words}.", ERROR if secret else WARNING)
+    return (*(Const(f"${name}") for name in names if name.isidentifier()), Unknown())
 
 
 # Calls
@@ -238,6 +240,12 @@ def _setitem(state: State, path: str, call: Call, scope: Scope) -> Values:
 
 def _getmro(state: State, path: str, call: Call, scope: Scope) -> Values | None:
     return class_hierarchy(state, call.argument(0, "cls")) or NOTHING_TO_SAY
+
+
+def _getmodule(state: State, path: str, call: Call, scope: Scope) -> Values | None:
+    """The module in which something of a library is defined."""
+    values = state.attribute(call.argument(0, "object"), "__module__", call.node)
+    return tuple(Ref(canonical(name)) for name in known_strings(values)) or NOTHING_TO_SAY
 
 
 def class_hierarchy(state: State, classes: Values) -> Values:
@@ -350,6 +358,7 @@ HANDLERS: dict[str, Rule] = {
     "operator.setitem": _setitem,
     "operator.delitem": _setitem,
     "operator.ior": _setitem,
+    "inspect.getmodule": _getmodule,
     "inspect.getmro": _getmro,
     "builtins.type.mro": _getmro,
     "operator.attrgetter": _attrgetter,

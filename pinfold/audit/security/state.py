@@ -56,8 +56,12 @@ FIELDS = re.compile(r"%[sdri]|\{[^{}/]{0,40}\}")
 HIERARCHY = re.compile(r"^builtins\.type\(\)|__(?:base|bases|mro|thisclass|self_class|class)__|\.mro\(\)")
 LONGEST_ANNOTATION = 1000  # characters of a text that is read as an expression
 LONGEST_LINEAGE = 100  # classes of the folder that one derives from and that are followed
-# Downloads of weights, which are the user's own matter in a function that only the user's program calls.
-UNLESS_REACHED = frozenset(("torch.hub.load_state_dict_from_url", "torch.hub.download_url_to_file"))
+# Downloads of weights, and the trackers of experiments that transformers' Trainer knows: the user's own matter in a
+# function that only the user's program calls.
+UNLESS_REACHED = re.compile(
+    r"^torch\.hub\.(?:load_state_dict_from_url|download_url_to_file)$"
+    r"|^(?:wandb|mlflow|comet_ml|neptune|clearml|swanlab|trackio|dagshub|azureml|dvclive)(?:\.|$)"
+)
 STEPS = 15_000  # elements that comprehensions and the like may compute in one folder
 # What a function of the folder holds by which other functions are made.
 OF_FUNCTIONS = {"__class__": "types.FunctionType", "__code__": "types.CodeType()"}
@@ -161,7 +165,7 @@ class State(ABC):
             code, severity, words = judgement
             if called:
                 self.called.add((self.file, path))
-            unless_reached = path in UNLESS_REACHED
+            unless_reached = bool(UNLESS_REACHED.match(path))
             what = f"{printable_excerpt(path)}(...)" if called else f"names {printable_excerpt(path)}, which"
             self.report(code, node, f"{what} {words}.", severity, unless_reached)
 
@@ -375,6 +379,8 @@ class State(ABC):
     def _attribute_of_import(self, owner: Ref, name: str, node: ast.AST, called: bool) -> list[Values]:
         if name == "__call__" or (name in ("__wrapped__", "__func__", "func") and "()" not in owner.path):
             return [(owner,)]
+        if name == "__module__" and "()" not in owner.path and "." in owner.path:
+            return [(Const(owner.path.rpartition(".")[0]),)]
         if name == "__self__" and "()" not in owner.path:
             module = owner.path.rpartition(".")[0]
             self.report("S15", node, f".__self__ of {printable_excerpt(owner.path)} is the module that it is from.")

@@ -338,10 +338,15 @@ def test_what_the_settings_say_today_lowers_nothing(line, code):
         "self.name = config.act.upper()",
         "dist.all_reduce(self.x, op=dist.ReduceOp.SUM)",
         "os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')",
+        "self.lines = open(os.path.join(os.environ.get('DATA', 'data'), config.out))",
+        "self.lines = list(fileinput.input(config.out, inplace=False))",
+        "self.home = sys.modules[type(self).__module__]; self.home.LAST = self",
+        "self.place = inspect.getmodule(torch.nn.Linear).__file__",
+        "self.slow = os.environ.get('SLOW', '0') == '1'",
     ],
 )
 def test_what_honest_code_does_with_its_settings_is_no_error(line):
-    source = "import os, torch, transformers\nimport torch.distributed as dist\n"
+    source = "import fileinput, inspect, os, sys, torch, transformers\nimport torch.distributed as dist\n"
     source += f"class A(torch.nn.Module):\n    def __init__(self, config):\n        {line}\n"
     assert errors(findings_of(source, SETTINGS)) == []
 
@@ -352,6 +357,20 @@ def test_weights_that_only_a_users_own_program_asks_for_are_a_warning():
     assert errors(findings_of(source)) == [] and ("S03", 3) in {(f.code, f.line) for f in findings_of(source)}
     reached = source + "class A:\n    def forward(self, x):\n        return pretrained(self)(x)\n"
     assert ("S03", 3) in {(f.code, f.line) for f in errors(findings_of(reached))}
+
+
+@pytest.mark.parametrize("tracker", ["wandb", "mlflow", "swanlab"])
+def test_a_tracker_of_experiments_that_only_a_users_own_program_calls_is_a_warning(tracker):
+    source = f"import {tracker}\ndef fit(m):\n    {tracker}.log({{'loss': m.loss}})\n"
+    assert errors(findings_of(source)) == [] and ("S03", 3) in {(f.code, f.line) for f in findings_of(source)}
+    reached = source + "class A:\n    def forward(self, x):\n        return fit(self)\n"
+    assert ("S03", 3) in {(f.code, f.line) for f in errors(findings_of(reached))}
+
+
+def test_a_file_that_is_written_where_the_environment_says_is_a_warning_where_nothing_reaches_it():
+    source = "import os\ndef keep(m):\n    open(os.environ['DEBUG_DIR'] + '/a', 'w')\n"
+    assert errors(findings_of(source)) == [] and ("S07", 3) in {(f.code, f.line) for f in findings_of(source)}
+    assert ("S07", 3) in {(f.code, f.line) for f in errors(findings_of(source.replace("DEBUG_DIR", "HOME")))}
 
 
 def test_a_function_that_a_table_of_another_file_holds_is_reached(tmp_path):

@@ -22,7 +22,7 @@ from pinfold.audit.security.values import (
     known_for_sure,
     known_strings,
     printable_excerpt,
-    with_unknown,
+    union,
 )
 
 ENVIRONMENT = re.compile(r"^os\.environb?\.(\w+)$")
@@ -127,8 +127,7 @@ def report_from_pretrained(state: State, path: str, call: Call) -> None:
 
 
 def _getenv(state: State, path: str, call: Call, scope: Scope) -> Values:
-    report_variable(state, call.argument(0, "key"), call.node)
-    return with_unknown(call.argument(1, "default"))
+    return union(report_variable(state, call.argument(0, "key"), call.node), call.argument(1, "default"))
 
 
 def _environment_rule(state: State, path: str, call: Call, scope: Scope) -> Values | None:

@@ -10,6 +10,7 @@ from pinfold.audit.security.tables.functions import (
     FILE_ARGUMENTS,
     FILESYSTEM_DELETES,
     FILESYSTEM_WRITES,
+    IN_PLACE,
     OPENERS,
     PATH_METHODS,
     PATH_ONLY,
@@ -22,12 +23,14 @@ from pinfold.audit.security.values import (
     Call,
     Const,
     Given,
+    Many,
     Ref,
     Values,
     all_given,
     is_soft,
     known_strings,
     printable_excerpt,
+    union,
 )
 
 SAVERS = ("save", "write", "export", "dump", "to_")  # how the names of functions begin whose job is to write
@@ -52,6 +55,11 @@ def report_read(state: State, path: str, values: Values, node: ast.AST) -> None:
             return
 
 
+def _each(places: Values) -> Values:
+    """Places, those inside a list of them too."""
+    return union(*(union(*v.items) if isinstance(v, Many) else (v,) for v in places))
+
+
 def opens_for_writing(call: Call, position: int) -> bool:
     """Whether a file is opened for writing, or in a mode that is not known."""
     if not call.has(position, "mode"):
@@ -68,6 +76,11 @@ def _opens_for_reading(call: Call) -> bool:
     return bool(flags) and all(isinstance(v, Ref) and v.path == "os.O_RDONLY" for v in flags)
 
 
+def _rewrites(call: Call) -> bool:
+    """Whether fileinput writes what is printed into the file that it reads."""
+    return call.has(1, "inplace") and not call.is_always(1, "inplace", False)
+
+
 def file_rule(state: State, path: str, call: Call, scope: Scope) -> Values | None:
     """Files that are opened, written, moved or deleted."""
     if path in OPENERS:
@@ -80,8 +93,10 @@ def file_rule(state: State, path: str, call: Call, scope: Scope) -> Values | Non
         return (Ref(f"{path}()"),)
     if MAPPED.match(path) and call.has(1, "shared") and not call.is_always(1, "shared", False):
         report_write(state, path, [call.argument(0, "filename")], call)
+    if path in IN_PLACE and _rewrites(call):
+        report_write(state, path, [_each(call.argument(0, "files"))], call)
     for place in READERS.get(path, ()):
-        report_read(state, path, call.argument(*place), call.node)
+        report_read(state, path, _each(call.argument(*place)), call.node)
     if path == "logging.basicConfig" and "filename" in call.keywords:
         report_write(state, path, [call.keywords["filename"]], call)
     elif path in WRITERS:
@@ -136,7 +151,8 @@ def report_write(state: State, name: str, places: list[Values], call: Call, dele
     expected = inside or (_writes_to_parameter(state.function, call) and not constant)
     if texts and not inside:
         where = _computed_place(texts[0]) or f'at "{printable_excerpt(texts[0])}", {where}'
-    outside = any(OUTSIDE.search(text) for text in texts)
+    # a variable of the environment is the user's word, as an argument is
+    outside = any(OUTSIDE.search(text) and (text[0] != "$" or PRIVATE.match(text)) for text in texts)
     unless_reached = not deletes and not outside
     severity = WARNING if expected else ERROR
     state.report("S07", call.node, f"{printable_excerpt(name)}(...) {words} {where}.", severity, unless_reached)

@@ -119,12 +119,16 @@ READERS: dict[str, tuple[tuple[int, str], ...]] = {
     "mmap.mmap": ((0, "fileno"),),
     "linecache.getline": ((0, "filename"),),
     "linecache.getlines": ((0, "filename"),),
+    "fileinput.input": ((0, "files"),),
+    "fileinput.FileInput": ((0, "files"),),
     "numpy.fromfile": ((0, "file"),),
     "numpy.loadtxt": ((0, "fname"),),
     "numpy.genfromtxt": ((0, "fname"),),
     "numpy.memmap": ((0, "filename"),),
     "torch.from_file": ((0, "filename"),),
 }
+# What reads files, and writes into them what is printed meanwhile where its second argument, inplace, says so.
+IN_PLACE = frozenset(("fileinput.input", "fileinput.FileInput"))
 # What opens a file -> position of the mode. Most call the file that they are given "file".
 FILE_ARGUMENTS = {
     "codecs.open": "filename",

@@ -129,7 +129,8 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "logging.handlers.SMTPHandler logging.handlers.HTTPHandler torch.hub.load "
         "torch.hub.load_state_dict_from_url torch.hub.download_url_to_file "
         "torch.hub.list torch.hub.help torch.utils.model_zoo. "
-        "torch.distributed.rpc. wandb. mlflow. sentry_sdk. "
+        "torch.distributed.rpc. sentry_sdk. wandb. mlflow. comet_ml. neptune. clearml. swanlab. trackio. dagshub. "
+        "azureml. dvclive. "
         "requests_toolbelt. gdown. wget. fsspec. gcsfs. s3fs. datasets.load_dataset nltk.download "
         "dns. scapy. socks. curl_cffi. pyngrok. transformers.utils.hub.http_get",
     ),
