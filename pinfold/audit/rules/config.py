@@ -23,6 +23,7 @@ from pinfold.audit.reachable import (
     reads_typed,
     string,
 )
+from pinfold.audit.rules.branches import condition
 from pinfold.audit.rules.generation import sets_up_cache
 from pinfold.common.trees import below, every, walk
 from pinfold.folder.model_folder import Module, located
@@ -160,16 +161,13 @@ def _case(name: str, module: Module, read: ast.AST) -> tuple[str, str]:
     around = [
         node for node in every(module.tree, ast.FunctionDef) if node.lineno <= line <= (node.end_lineno or node.lineno)
     ]
-    function = max(around, key=lambda node: node.lineno).name if around else "__init__"
+    inner = max(around, key=lambda node: node.lineno) if around else None
+    function = inner.name if inner else "__init__"
     by_base = "P15.of_generation" if name in OF_GENERATE else "P15.set_before_5"
     case = by_base if name in SET_BEFORE_5 else "P15.never_set"
-    if function == "forward":
-        tests = [
-            node.test
-            for node in every(module.tree, ast.If, ast.IfExp)
-            if node.lineno <= line <= (node.end_lineno or node.lineno)
-        ]
-        return f"{case}:forward", f"where {module.text(tests[-1], 60)}" if tests else ""
+    if inner and function == "forward":
+        when = condition(module, inner, read)
+        return f"{case}:forward", f"where {when}" if when else ""
     return f"{case}:constructor", "" if function == "__init__" else f"where {function} reads it"
 
 
