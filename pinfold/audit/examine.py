@@ -73,6 +73,7 @@ MEMBERS_STOP = {IN_FORWARD: "forward", WHILE_GENERATING: "generate"}  # what a m
 WORDS = {  # of cases that are another fault than the rest of their rule
     "P17.weight_norm": "weights under the names of the older weight_norm",
     "P11.missing": "weights that only transformers 4 ties",
+    "P11.head_not_declared": "a head that only transformers 4 ties",
     "P11.dynamic_keys": "tied weights that are declared nowhere",
     "P15.no_default": "an argument without a default",
     "P15.no_kwargs": "no **kwargs",

@@ -21,6 +21,7 @@ from pinfold.audit.rules import defaults as default_rules
 from pinfold.audit.rules import fields as field_rules
 from pinfold.audit.rules import files as file_rules
 from pinfold.audit.rules import generation as generation_rules
+from pinfold.audit.rules import heads as head_rules
 from pinfold.audit.rules import init_weights as init_rules
 from pinfold.audit.rules import masks as mask_rules
 from pinfold.audit.rules import model as model_rules
@@ -135,8 +136,8 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from name_rules.symbols(code.folder, code.modules, lowest, Members(code).case)
     yield from model_rules.post_init(code)
     yield from tie_rules.tied_keys(code)
-    yield from tie_rules.parts_that_tie(code)
-    yield from tie_rules.head_by_name(code)
+    yield from head_rules.parts_that_tie(code)
+    yield from head_rules.head_by_name(code)
     yield from tie_rules.shared_weights(code)
     yield from tie_rules.tie_weights(code)
     initialisation = init_rules.Initialisation(code)

@@ -11,7 +11,9 @@ from pinfold.audit.reachable import (
     assignments,
     call_name,
     chain,
+    is_none,
     is_self_attribute,
+    parameters,
     string,
 )
 from pinfold.audit.rules.model import has_weights
@@ -34,21 +36,44 @@ def modules_twice(code: ReachableCode) -> Iterator[Finding]:
                         continue
                     yield code.finding(
                         "P37",
-                        f"{cls}: {' and '.join(names)} are one module with weights: save_pretrained refuses weights "
-                        "that are stored under two names.",
+                        f"{cls}: {' and '.join(names[:2])} are one module with weights: save_pretrained refuses "
+                        "weights that are stored under two names.",
                         cls,
                         node,
-                        fix="Make one module for each place; or hold it once, and call it twice in forward.",
-                        case="P37.appended_in_loop" if isinstance(node, ast.Call) else "P37.module_twice",
+                        fix=_cure(names),
+                        case=_case(names, node),
                     )
 
 
-def same_modules(code: ReachableCode, cls: str) -> list[list[str]]:
-    """Places, without self, that hold one module with weights at the end of a class's constructor."""
+def _case(names: list[str], node: ast.AST) -> str:
+    if any(name.count(".") > 1 for name in names):
+        return "P37.handed_to_part"
+    return "P37.appended_in_loop" if isinstance(node, ast.Call) else "P37.module_twice"
+
+
+def _cure(names: list[str]) -> str:
+    if not any(name.count(".") > 1 for name in names):
+        return "Make one module for each place; or hold it once, and call it twice in forward."
+    first, *others = sorted((name.removeprefix("self.") for name in names), key=lambda name: name.count("."))
+    keys = ", ".join(f'"{name}.weight": "{first}.weight"' for name in others)
+    return (
+        f"Declare it in the model: _tied_weights_keys = {{{keys}}}, with tie_word_embeddings=True in the "
+        "configuration; and where the head is not tied, let get_output_embeddings return None."
+    )
+
+
+def same_modules(code: ReachableCode, cls: str, depth: int = 3) -> list[list[str]]:
+    """Places, without self, that hold one module with weights after a class is built; in its parts too."""
     init = code.folder.method(cls, "__init__")
+    statements = init[1].body if init else []
     places = _Places(code)
-    places.walk(init[1].body if init else [])
-    return [[name.removeprefix("self.") for name in names] for names, _ in places.shared()]
+    places.walk(statements)
+    groups = [[name.removeprefix("self.") for name in names] for names, _ in places.shared()]
+    for target, value in (pair for statement in statements for pair in assignments(statement)):
+        part = call_name(value) if isinstance(value, ast.Call) else ""
+        if depth and is_self_attribute(target) and isinstance(target, ast.Attribute) and part in code.folder.classes:
+            groups += [[f"{target.attr}.{name}" for name in names] for names in same_modules(code, part, depth - 1)]
+    return groups
 
 
 def _declared(code: ReachableCode) -> set[str]:
@@ -125,6 +150,26 @@ class _Places:
                     self.nodes[f"{name}[{number}]"] = node
         elif (held := self.of(value)) is not None or (held := self.of_part(name, value)) is not None:
             self.held[name] = held
+        if name.startswith("self.") and isinstance(value, ast.Call):
+            for place, held in self.handed(value):
+                self.held[f"{name}.{place}"] = held
+                self.nodes[f"{name}.{place}"] = node
+
+    def handed(self, call: ast.Call) -> Iterator[tuple[str, int]]:
+        """(place, module) of what a part of the folder is handed and keeps: Encoder(config, self.shared)."""
+        init = (
+            self.code.folder.method(call_name(call), "__init__")
+            if call_name(call) in self.code.folder.classes
+            else None
+        )
+        if init is None or init[0] not in self.code.folder.classes:
+            return
+        names = [each.arg for each in parameters(init[1])[1:]]
+        passed = {**dict(zip(names, call.args, strict=False)), **{k.arg: k.value for k in call.keywords if k.arg}}
+        for name, value in passed.items():
+            held = self.held.get(_name(value))
+            if held is not None:
+                yield from ((place, held) for place in kept(self.code, init[1], name))
 
     def of(self, value: ast.expr | None) -> int | None:
         """The module that an expression is: a known one, or a new one."""
@@ -161,7 +206,50 @@ class _Places:
                 by_module.setdefault(module, []).append(name)
         for names in by_module.values():
             if len(names) > 1:
-                yield names[:2], self.nodes.get(names[1]) or next(iter(self.nodes.values()))
+                yield names, self.nodes.get(names[1]) or next(iter(self.nodes.values()))
+
+
+def kept(code: ReachableCode, init: ast.FunctionDef, name: str, depth: int = 3) -> Iterator[str]:
+    """Where a constructor keeps a module that it is handed: "words" of self.words = words, also in a part of its own.
+
+    Only plain statements count, and those that ask whether it was handed at all.
+    """
+    for statement in _that_run(init.body, name):
+        for target, value in assignments(statement):
+            path = _name(target).split(".")
+            if path[0] != "self" or len(path) < 2 or value is None:
+                continue
+            if isinstance(value, ast.IfExp) and _asks_for(value.test, name):
+                value = value.body if _is_there(value.test) else value.orelse
+            source = _name(value).split(".")
+            if source[0] == name and (len(source) == 1 or source[1:] == path[2:] == ["weight"]):
+                yield path[1]
+            inner = code.folder.method(call_name(value), "__init__") if isinstance(value, ast.Call) and depth else None
+            for position, argument in enumerate(value.args if inner and isinstance(value, ast.Call) else ()):
+                names = [each.arg for each in parameters(inner[1])[1:]] if inner else []
+                if inner and _name(argument) == name and position < len(names):
+                    places = kept(code, inner[1], names[position], depth - 1)
+                    yield from (f"{path[1]}.{place}" for place in places)
+
+
+def _that_run(statements: list[ast.stmt], name: str) -> Iterator[ast.stmt]:
+    for statement in statements:
+        if isinstance(statement, ast.If) and _asks_for(statement.test, name):
+            yield from _that_run(statement.body if _is_there(statement.test) else statement.orelse, name)
+        else:
+            yield statement
+
+
+def _asks_for(test: ast.expr, name: str) -> bool:
+    """Whether a condition only asks whether an argument was handed over."""
+    return _name(test) == name or (
+        isinstance(test, ast.Compare) and _name(test.left) == name and all(map(is_none, test.comparators))
+    )
+
+
+def _is_there(test: ast.expr) -> bool:
+    """Whether such a condition holds where it was."""
+    return not isinstance(test, ast.Compare) or isinstance(test.ops[0], ast.IsNot)
 
 
 def _turns_often(loop: ast.For) -> bool:

@@ -1,6 +1,7 @@
 """Rules about tied weights (P11): the one way that all releases understand, and those that fail in some of them."""
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -24,8 +25,6 @@ from pinfold.audit.rules.saving import same_modules
 from pinfold.audit.rules.weights import stored_apart
 from pinfold.common.trees import every
 from pinfold.folder.releases import release_ranges
-
-_TIE_BY_HAND = ("get_output_embeddings", "tie_weights", "_tie_weights")
 
 
 def tied_keys(code: ReachableCode) -> Iterator[Finding]:
@@ -76,6 +75,8 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
         if isinstance(node, ast.Return)
     )
     says = (flag, code.configs.get("config.json", {}).get("tie_word_embeddings"))
+    if isinstance(keys, ast.Dict) and keys.keys and exposed and returns and False not in says:
+        yield from _not_declared(code, cls, keys, exposed[1])
     if isinstance(keys, ast.Dict) and keys.keys and _are_one(code, cls, keys):
         return
     if isinstance(keys, ast.Dict) and keys.keys:
@@ -99,6 +100,34 @@ def _ties(code: ReachableCode, cls: str) -> Iterator[Finding]:
             fix=fix,
             case="P11.dynamic_keys" if override and takes_any_arguments(override[1]) else "P11.missing",
         )
+
+
+def _not_declared(code: ReachableCode, cls: str, keys: ast.Dict, exposed: ast.FunctionDef) -> Iterator[Finding]:
+    """P11 of a head that is exposed, and that keys about other weights leave out: transformers 4 ties it."""
+    if _is_the_input(code, cls, exposed):
+        return
+    named = [text for node in (*keys.keys, *keys.values) if (text := string(node))]
+    for head in _returned(exposed) if len(named) == 2 * len(keys.keys) else ():
+        weight = f"{head}.weight"
+        if any(re.search(text, weight) or weight.endswith(f".{text}") for text in named if _compiles(text)):
+            return
+        yield code.finding(
+            "P11",
+            f"{cls}._tied_weights_keys leaves out {weight}, which get_output_embeddings returns: transformers 4 ties "
+            "it to the input embeddings, and 5 does not.",
+            cls,
+            fix=f'Where they are tied, add "{weight}" to the keys; where not, let get_output_embeddings return None.',
+            case="P11.head_not_declared",
+        )
+
+
+def _compiles(pattern: str) -> bool:
+    """Whether a key can be read as a regular expression, as transformers reads it."""
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
 
 
 def _declared(code: ReachableCode, cls: str, keys: ast.Dict, says: tuple) -> Iterator[Finding]:
@@ -177,111 +206,6 @@ def _taken_for_loaded(code: ReachableCode, cls: str, first: str) -> Iterator[Fin
             releases=affected,
             severity=WARNING,
         )
-
-
-def head_by_name(code: ReachableCode) -> Iterator[Finding]:
-    """P11f: a head that transformers 4.54 to 4.57 finds by its name, lm_head, and ties where nothing says otherwise.
-
-    get_output_embeddings of EmbeddingAccessMixin (modeling_utils.py, 4.57.6) gives lm_head where the model has input
-    embeddings. tie_word_embeddings is True unless the configuration sets it; transformers 5 ties declared keys only.
-    """
-    affected = harmed("P11f.lm_head", code.lowest_version)
-    if not affected or ties(code) is not None or "tie_word_embeddings" in code.configs.get("config.json", {}):
-        return
-    for cls in code.models:
-        keys, folder = code.folder.attribute(cls, "_tied_weights_keys"), code.folder
-        declared = keys is not None and not is_none(keys)
-        if declared or folder.is_stock(cls) or folder.method(cls, "get_output_embeddings"):
-            continue
-        head = next((node for name, node in _assigned_modules(code, cls) if name == "lm_head"), None)
-        if head is not None and _has_input_embeddings(code, cls, set()):
-            yield code.finding(
-                "P11f",
-                f"{cls} has an lm_head and no get_output_embeddings: transformers 4.54 to 4.57 take it for the head "
-                "that is tied to the input embeddings, and what was stored for it is lost.",
-                cls,
-                head,
-                fix="Take tie_word_embeddings=False in the configuration's __init__ and pass it to super().__init__; "
-                "or, where the two are tied, declare it: _tied_weights_keys and get_output_embeddings.",
-                releases=affected,
-            )
-
-
-def _assigned_modules(code: ReachableCode, cls: str) -> Iterator[tuple[str, ast.AST]]:
-    """(attribute, where) of what a class and its bases make: self.lm_head = nn.Linear(...)."""
-    for owner in code.folder.lineage(cls):
-        for node in every(code.folder.classes[owner][1], *ASSIGNMENTS):
-            for target, value in assignments(node):
-                path = chain(target)
-                if len(path) == 2 and path[0] == "self" and isinstance(value, ast.Call):
-                    yield path[1], node
-
-
-def _has_input_embeddings(code: ReachableCode, cls: str, seen: set[str]) -> bool:
-    """Whether get_input_embeddings gives something: its own, embed_tokens, or that of the base model inside."""
-    own = code.folder.method(cls, "get_input_embeddings")
-    if own is not None:
-        return not any(isinstance(node, ast.Raise) for node in own_nodes(own[1]))
-    prefix = string(code.folder.attribute(cls, "base_model_prefix"))
-    for name, node in _assigned_modules(code, cls):
-        if name == "embed_tokens":
-            return True
-        part = next((call_name(v) for _, v in assignments(node) if isinstance(v, ast.Call)), "")
-        if part not in code.folder.classes or part in seen or name not in ("model", prefix):
-            continue
-        inner = {name for name, _ in _assigned_modules(code, part)}
-        if (name == "model" and "embed_tokens" in inner) or (
-            name == prefix and _has_input_embeddings(code, part, seen | {cls, part})
-        ):
-            return True
-    return False
-
-
-def parts_that_tie(code: ReachableCode) -> Iterator[Finding]:
-    """P11e: a part that ties its own weights. Before 4.56 only what get_output_embeddings of the whole gives is tied.
-
-    Every release of transformers 4 also calls _tie_weights of each part, which therefore helps too (modeling_utils.py,
-    tie_weights).
-    """
-    if (
-        not harmed("P11e.part_ties", code.lowest_version)
-        or ties(code) is False
-        or _said_untied(code.configs.get("config.json", {}))
-    ):
-        return
-    for cls in code.models:
-        if code.folder.is_stock(cls) or any(code.folder.method(cls, name) for name in _TIE_BY_HAND):
-            continue
-        for node, attribute, part, key in _tying_parts(code, cls):
-            yield code.finding(
-                "P11e",
-                f"{part} ties its weights, and {cls}, which holds it, has no get_output_embeddings: transformers "
-                f"before 4.56 leaves {attribute}.{key} random.",
-                cls,
-                node,
-                fix=f"Define get_output_embeddings there, and let it return self.{attribute}.get_output_embeddings().",
-            )
-
-
-def _tying_parts(code: ReachableCode, cls: str) -> Iterator[tuple[ast.AST, str, str, str]]:
-    """Of each part that only its own class ties: where it is made, its attribute, its class, the tied weight."""
-    for owner in code.folder.lineage(cls):
-        for node in every(code.folder.classes[owner][1], *ASSIGNMENTS):
-            for target, value in assignments(node):
-                path, part = chain(target), call_name(value) if isinstance(value, ast.Call) else ""
-                if len(path) != 2 or path[0] != "self" or part == cls or part not in code.folder.classes:
-                    continue
-                keys = code.folder.attribute(part, "_tied_weights_keys")
-                if code.folder.kind(part) != "model" or code.folder.method(part, "_tie_weights"):
-                    continue
-                if isinstance(keys, ast.Dict) and keys.keys:
-                    yield node, path[1], part, string(keys.keys[0]) or "its target"
-
-
-def _said_untied(config: dict) -> bool:
-    """Whether config.json, or a part of it, says that words are not tied."""
-    parts = [config, *(value for value in config.values() if isinstance(value, dict))]
-    return any(part.get("tie_word_embeddings") is False for part in parts)
 
 
 def _returned(method: ast.FunctionDef | None) -> Iterator[str]:

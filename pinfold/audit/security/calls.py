@@ -53,8 +53,8 @@ PASSES_ON = frozenset(
     "functools.partial functools.partialmethod functools.wraps functools.cache functools.lru_cache "
     "builtins.staticmethod builtins.classmethod builtins.property copy.copy copy.deepcopy builtins.iter "
     "builtins.list builtins.tuple builtins.set builtins.frozenset builtins.reversed builtins.sorted "
-    "types.MethodType typing.cast builtins.str os.fspath os.path.abspath os.path.realpath os.path.normpath "
-    "os.path.join pathlib.Path builtins.bytes".split()
+    "types.MethodType typing.cast builtins.str os.fspath os.path.abspath os.path.expanduser os.path.realpath "
+    "os.path.normpath os.path.join pathlib.Path builtins.bytes".split()
 )
 TEMPORARY = frozenset(
     f"tempfile.{name}"
@@ -255,7 +255,8 @@ def _given_back(state: State, path: str, call: Call) -> Values:
         parts = [text for part in call.arguments for text in known_strings(part)[:1]]
         state.report_secret_place("/".join(parts), call.node)
         starts = known_strings(call.argument(0, "a"))
-        if any(text.startswith("$") for text in starts):  # below what a variable of the environment names
+        # below what a variable of the environment names, or the user's home
+        if any(text.startswith(("$", "~")) for text in starts):
             return (*(Const("/".join([text, *parts[1:]])) for text in starts), Unknown())
     if path == "builtins.property":
         return _property(state, call)

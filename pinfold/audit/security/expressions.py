@@ -114,6 +114,8 @@ class Expressions(State):
 
     def of_Name(self, node: ast.Name, scope: Scope, use: str) -> Values:
         values = self.look_for(node.id, scope)
+        if scope.kind == "class" and _defined_above(node, scope.node):
+            values = tuple(v for v in values if v != Ref(f"builtins.{node.id}"))
         if all(isinstance(v, Unknown) or v == Const(None) for v in values) and use != "call":
             values = union(values, self.configuration(node.id))
         if node.id == "__builtins__" and not values:
@@ -486,3 +488,11 @@ def _is_below(part: Values, joined: bool = False) -> bool:
         if ".." in text or (text.startswith(("/", "\\", "~")) and not joined):
             return False
     return not any(isinstance(v, Decoded) for v in part)
+
+
+def _defined_above(name: ast.Name, cls: ast.AST) -> bool:
+    """Whether a class's body has a method of this name above, which then stands for the name in that body."""
+    return any(
+        isinstance(part, ast.FunctionDef) and part.name == name.id and part.lineno < name.lineno
+        for part in (cls.body if isinstance(cls, ast.ClassDef) else ())
+    )

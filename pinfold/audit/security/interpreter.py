@@ -239,9 +239,11 @@ class Interpreter(Expressions):
             )
             self.report("S15", node, words)
         for keyword in node.keywords:
-            metaclasses = self.evaluate(keyword.value, scope, "base")
-            if keyword.arg == "metaclass":
-                for metaclass in metaclasses:
+            values = self.evaluate(keyword.value, scope, "base")
+            if keyword.arg != "metaclass":  # a base's __init_subclass__ gets it
+                self.report_handed_on(values, node)
+            else:
+                for metaclass in values:
                     call_function(self, metaclass, Call(node), scope)
         for base in self.bases[node]:  # a base's __init_subclass__ runs now
             if isinstance(base, Own) and isinstance(base.node, ast.ClassDef):
@@ -259,8 +261,8 @@ class Interpreter(Expressions):
     def do_Assign(self, node: ast.Assign, scope: Scope) -> None:
         values = self.evaluate(node.value, scope, "base")
         for target in node.targets:
-            if not isinstance(target, ast.Name):
-                self.report_handed_on(values, node)
+            if not isinstance(target, ast.Name) or (scope.kind == "class" and target.id.startswith("__")):
+                self.report_handed_on(values, node)  # Python itself calls what a class has under such a name
             self.bind(target, values, scope)
 
     def do_AnnAssign(self, node: ast.AnnAssign, scope: Scope) -> None:

@@ -100,7 +100,7 @@ def _any_global(state: State, node: ast.AST, scope: Scope) -> list[Values]:
     state.report("S15", node, "looks up a name of this file that is computed at run time.", WARNING)
     modules = _watched_modules(scope)
     if modules:
-        state.report("S15", node, "can reach every module that this file imports, by a computed name.")
+        state.report("S15", node, "can reach every module that this file imports, by a computed name.", WARNING)
     return modules
 
 

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.configured import CONFIG, entry, part, settings_of
-from pinfold.audit.security.tables.functions import DELETES, PATH_METHODS, PATH_ONLY
+from pinfold.audit.security.tables.functions import DELETES, PATH_METHODS, PATH_ONLY, WRITERS
 from pinfold.audit.security.tables.library import STANDARD
 from pinfold.audit.security.tables.names import (
     HUB_SECRETS,
@@ -56,10 +56,11 @@ FIELDS = re.compile(r"%[sdri]|\{[^{}/]{0,40}\}")
 HIERARCHY = re.compile(r"^builtins\.type\(\)|__(?:base|bases|mro|thisclass|self_class|class)__|\.mro\(\)")
 LONGEST_ANNOTATION = 1000  # characters of a text that is read as an expression
 LONGEST_LINEAGE = 100  # classes of the folder that one derives from and that are followed
-# Downloads of weights, and the trackers of experiments that transformers' Trainer knows: the user's own matter in a
-# function that only the user's program calls.
+# Downloads of weights and data, and the trackers of experiments that transformers' Trainer knows: the user's own
+# matter in a function that only the user's program calls.
 UNLESS_REACHED = re.compile(
     r"^torch\.hub\.(?:load_state_dict_from_url|download_url_to_file)$"
+    r"|^datasets\.load_dataset$|^nltk\.download$|^gdown\.|^wget\."
     r"|^(?:wandb|mlflow|comet_ml|neptune|clearml|swanlab|trackio|dagshub|azureml|dvclive)(?:\.|$)"
 )
 STEPS = 15_000  # elements that comprehensions and the like may compute in one folder
@@ -189,6 +190,9 @@ class State(ABC):
                 self.report(code, node, f"{path} is handed on as a value: it {words}.", severity)
             elif path in DELETES:
                 self.report("S07", node, f"{path} is handed on as a value: it deletes or moves files.")
+            elif path in WRITERS:  # torch.save is what save_pretrained takes
+                severity = ERROR if path.startswith(("os.", "shutil.")) else WARNING
+                self.report("S07", node, f"{path} is handed on as a value: it writes files.", severity)
             elif path.startswith(NAMESPACE):
                 self.makes_names = True
             elif "()." in path:
@@ -308,7 +312,8 @@ class State(ABC):
         for path in [owner.path for owner in owners if isinstance(owner, Ref) and not owner.path.startswith(".")]:
             if path in ("os.environ", "os.environb"):
                 name = printable_excerpt(", ".join(known_strings(index)) or "...", 40)
-                self.report("S09", node, f"changes the environment variable {name} of this process.")
+                words = f"changes the environment variable {name} of this process."
+                self.report("S09", node, words, unless_reached=True)
             elif path.startswith(OUT_OF_EVERYTHING):
                 self.report("S11", node, "changes what was taken out of all objects that Python holds.")
             elif path == NAMESPACE:

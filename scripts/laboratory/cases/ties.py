@@ -156,3 +156,66 @@ case(  # with an override that works everywhere, so that saving alone is judged
     right=TIE,
     settings=TIED_SETTINGS,
 )
+
+# A part that is handed the embeddings, and keeps them under a name of its own
+
+PART = """class Part(nn.Module):
+    def __init__(self, embed, size):
+        super().__init__()
+        self.words = embed
+        self.lin = nn.Linear(size, size)
+
+    def forward(self, input_ids):
+        return self.lin(self.words(input_ids))
+
+
+class LabPreTrainedModel("""
+PART_TENSORS = {"part.words.weight": "embed.weight"}
+PART_TIED = '    _tied_weights_keys = {"part.words.weight": "embed.weight"}\n'
+HANDED = "Part(self.embed, config.hidden_size)"
+APART = "Part(nn.Embedding(config.vocab_size, config.hidden_size), config.hidden_size)"
+WITH_PART = (
+    (M, "class LabPreTrainedModel(", PART),
+    (M, POST, f"        self.part = {APART}\n" + POST),
+    (M, "self.mix(self.embed(input_ids))", "self.mix(self.embed(input_ids) + self.part(input_ids))"),
+)
+case(
+    "P37.handed_to_part",
+    (M, APART, HANDED),
+    right=WITH_PART,
+    copies=PART_TENSORS,
+    keys=dict.fromkeys(PART_TENSORS, ""),
+)
+case(  # declared, it needs no head that is exposed
+    "P11b.handed_to_part",
+    (M, APART, HANDED),
+    (M, CLASS_BODY, CLASS_BODY + PART_TIED),
+    (C, ARGUMENTS, "        tie_word_embeddings=True,\n"),
+    right=WITH_PART,
+    settings=TIED_SETTINGS,
+    copies=PART_TENSORS,
+    keys=dict.fromkeys(PART_TENSORS, ""),
+)
+case(  # the keys say nothing about the head, which transformers 4 ties where it is exposed
+    "P11.head_not_declared",
+    (M, GET_INPUT, EXPOSED + GET_INPUT),
+    right=(
+        *WITH_PART,
+        (M, APART, HANDED),
+        (M, CLASS_BODY, CLASS_BODY + PART_TIED),
+        (C, ARGUMENTS, "        tie_word_embeddings=True,\n"),
+    ),
+    settings=TIED_SETTINGS,
+)
+NO_HEAD = "    def get_output_embeddings(self):\n        return None\n\n"
+case(  # what P11 says to write there
+    "P11.head_is_none",
+    (M, GET_INPUT, NO_HEAD + GET_INPUT),
+    right=(
+        *WITH_PART,
+        (M, APART, HANDED),
+        (M, CLASS_BODY, CLASS_BODY + PART_TIED),
+        (C, ARGUMENTS, "        tie_word_embeddings=True,\n"),
+    ),
+    settings=TIED_SETTINGS,
+)

@@ -367,6 +367,47 @@ def test_a_tracker_of_experiments_that_only_a_users_own_program_calls_is_a_warni
     assert ("S03", 3) in {(f.code, f.line) for f in errors(findings_of(reached))}
 
 
+@pytest.mark.parametrize(
+    ("code", "source"),
+    [
+        ("S07", "import os\nclass A:\n    __class_getitem__ = os.mkdir  #!\nA['x']\n"),
+        ("S07", "import os\nclass A(B, notify=os.makedirs):  #!\n    pass\n"),
+        ("S07", "import functools, os\nclass A(str):\n    ready = functools.cached_property(os.mkdir)  #!\n"),
+        ("S07", "import os\ndef f(config):\n    config.to_json_file(os.path.expanduser('~/a.json'))  #!\n"),
+        ("S07", "import os\ndef f(a):\n    a.save_pretrained(os.path.join(os.path.expanduser('~'), 'a'))  #!\n"),
+        (
+            "S07",
+            "import numpy as n\nclass A:\n    def forward(self, p):\n        n.lib.format.open_memmap(p, 'w+')  #!\n",
+        ),
+        ("S08", "import torch\ndef f():\n    torch.UntypedStorage.from_file('/etc/x', False, 3)  #!\n"),
+        ("S06", "from timm.models import load_state_dict as r\ndef f(p):\n    r(p, weights_only=False)  #!\n"),
+        ("S06", "import strange\ndef f(p, safe):\n    strange.load(p, weights_only=safe)  #!\n"),
+        ("S04", "import pandas as pd\ndef f():\n    pd.set_option('plotting.backend', 'a.b')  #!\n"),
+        ("S04", "import matplotlib\ndef f():\n    matplotlib.use('module://a.b')  #!\n"),
+        ("S04", "from matplotlib import pyplot as p\ndef f():\n    p.switch_backend('module://a')  #!\n"),
+    ],
+)
+def test_what_another_hands_act_for_this_code_is_named(code, source):
+    line = next(n for n, text in enumerate(source.split("\n"), 1) if text.endswith("#!"))
+    assert (code, line) in {(f.code, f.line) for f in errors(findings_of(source))}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class A:\n    def eval(self, x):\n        return x\n    __call__ = eval\n",
+        "import os, torch\nclass A:\n    def __init__(self, c):\n        self.a = globals()[c.kind](c)\n",
+        "import os\ndef prepare():\n    os.environ.setdefault('MASTER_PORT', '29500')\n",
+        "import datasets\ndef examples():\n    return datasets.load_dataset('squad')\n",
+        "import torch\ndef f(p):\n    return torch.load(p, weights_only=True)\n",
+        "import matplotlib\ndef f():\n    matplotlib.use('Agg')\n",
+        "import torch\nclass A:\n    def save_pretrained(self, d, save_function=torch.save):\n        return d\n",
+    ],
+)
+def test_what_only_looks_like_it_is_no_error(source):
+    assert errors(findings_of(source)) == []
+
+
 def test_a_file_that_is_written_where_the_environment_says_is_a_warning_where_nothing_reaches_it():
     source = "import os\ndef keep(m):\n    open(os.environ['DEBUG_DIR'] + '/a', 'w')\n"
     assert errors(findings_of(source)) == [] and ("S07", 3) in {(f.code, f.line) for f in findings_of(source)}

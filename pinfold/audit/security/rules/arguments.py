@@ -25,6 +25,7 @@ from pinfold.audit.security.values import (
     union,
 )
 
+BACKEND = re.compile(r"^matplotlib\.(?:use|pyplot\.switch_backend|rcParams\.)")
 ENVIRONMENT = re.compile(r"^os\.environb?\.(\w+)$")
 VARIABLE = re.compile(r"[$%]\{?(\w+)")
 READS_VARIABLE = frozenset("get __getitem__ __contains__".split())
@@ -78,6 +79,13 @@ def _torch_load(state: State, path: str, call: Call, scope: Scope) -> Values:
         words = "without weights_only=True unpickles, which runs what it names"
         state.report("S06", call.node, f"{path}(...) {words}.")
     return ()
+
+
+def _unpickles_by_choice(state: State, path: str, call: Call) -> None:
+    """Functions of other libraries that hand weights_only on to torch.load."""
+    if "weights_only" in call.keywords and not call.is_always(BY_NAME_ONLY, "weights_only", True):
+        words = "with another weights_only than True unpickles, which runs what it names"
+        state.report("S06", call.node, f"{printable_excerpt(path)}(...) {words}.")
 
 
 def _numpy_load(state: State, path: str, call: Call, scope: Scope) -> Values:
@@ -143,7 +151,7 @@ def _environment_rule(state: State, path: str, call: Call, scope: Scope) -> Valu
         quiet = match[1] == "setdefault" and bool(names) and names <= QUIET_VARIABLES
         quiet = quiet and known_for_sure(value) and all(isinstance(v, Const) for v in value)
         severity = WARNING if quiet else ERROR
-        state.report("S09", call.node, f"{path}(...) changes the environment of this process.", severity)
+        state.report("S09", call.node, f"{path}(...) changes the environment of this process.", severity, True)
     else:
         state.report("S08", call.node, f"{path}() reads the whole environment, tokens and keys included.")
     return ()
@@ -176,6 +184,20 @@ def _expanded(state: State, path: str, call: Call, scope: Scope) -> Values | Non
 
 def _query(state: State, path: str, call: Call) -> None:
     state.report("S01", call.node, f"{printable_excerpt(path)}(...) evaluates the text that it is given.")
+
+
+def _imports_backend(state: State, path: str, call: Call) -> None:
+    """What draws is a module that pandas and matplotlib import by its name."""
+    texts = [text for values in (*call.arguments, *call.keywords.values()) for text in known_strings(values)]
+    if BACKEND.match(path) and any(text.startswith("module://") for text in texts):
+        imported = next(text for text in texts if text.startswith("module://"))
+    elif path.startswith("pandas.") and any(text.endswith("plotting.backend") for text in texts):
+        imported = next((text for text in texts if not text.endswith("plotting.backend")), "...")
+    else:
+        return
+    if imported != "matplotlib":
+        words = f'makes another library import "{printable_excerpt(imported)}"'
+        state.report("S04", call.node, f"{printable_excerpt(path)}(...) {words}.")
 
 
 def _signature(state: State, path: str, call: Call, scope: Scope) -> Values | None:
@@ -214,6 +236,8 @@ def argument_rule(state: State, path: str, call: Call, scope: Scope) -> Values |
     """
     if path in HANDLERS:
         return HANDLERS[path](state, path, call, scope)
+    _unpickles_by_choice(state, path, call)
+    _imports_backend(state, path, call)
     if path.startswith("pandas.") and path.endswith((").query", ").eval")):
         _query(state, path, call)
     if path.endswith(".from_pretrained"):

@@ -91,6 +91,8 @@ def file_rule(state: State, path: str, call: Call, scope: Scope) -> Values | Non
         else:
             report_read(state, path, call.argument(0, name), call.node)
         return (Ref(f"{path}()"),)
+    if MAPPED.match(path):
+        report_read(state, path, call.argument(0, "filename"), call.node)
     if MAPPED.match(path) and call.has(1, "shared") and not call.is_always(1, "shared", False):
         report_write(state, path, [call.argument(0, "filename")], call)
     if path in IN_PLACE and _rewrites(call):

@@ -144,6 +144,8 @@ FILE_ARGUMENTS = {
     "wave.open": "f",
     "fsspec.open": "urlpath",
     "scipy.io.netcdf_file": "filename",
+    "numpy.lib._format_impl.open_memmap": "filename",
+    "numpy.lib.format.open_memmap": "filename",
 }
 OPENERS = {
     "builtins.open": 1,
@@ -164,6 +166,8 @@ OPENERS = {
     "wave.open": 1,
     "fsspec.open": 1,
     "scipy.io.netcdf_file": 1,
+    "numpy.lib._format_impl.open_memmap": 1,
+    "numpy.lib.format.open_memmap": 1,
 }
 # Methods that write or delete: PATH_METHODS of whatever object, PATH_ONLY where the object is known to be a path.
 PATH_METHODS = frozenset("write_text write_bytes unlink rmdir symlink_to hardlink_to link_to touch".split())
