@@ -1,13 +1,13 @@
 """What happens to folders of model code that are pushed as their authors would: one row for each.
 
-    python benchmarks/published.py FOLDER[=CHECKPOINT] ... [--versions 4.48.3 newest] [--corrected DIR]
+    python benchmarks/published.py FOLDER[=CHECKPOINT] ... [--versions 4.48.3 newest] [--corrected DIR] [--keep DIR]
 
-Each folder is copied and pushed to an embedded Hub of its own. Where a push prints a probe.json, that one is put
-beside the card, and where DIR/NAME of --corrected DIR holds files, those that the folder's author has changed after
-reading the refusal, they are copied over it once; and the push is tried again. Any other refusal ends the row with
-its line. Then
-the code of the card's example runs in fresh processes with empty caches, in the oldest release that the card claims
-and in the newest.
+Each folder is copied and pushed to an embedded Hub of its own; a script is copied into a folder and run, and pushes by
+itself. Where a push prints a probe.json, that one is put beside the card, and where DIR/NAME of --corrected DIR holds
+files, those that the folder's author has changed after reading the refusal, they are copied over it once; and the push
+is tried again. Any other refusal ends the row with its line. Then the code of the card's example runs in fresh
+processes with empty caches, in the oldest release that the card claims and in the newest. --keep DIR keeps the copies,
+what each push printed (DIR/logs/NAME.1, NAME.2), and the Hub: what was published can be used after it.
 
 The columns: how often it was pushed; whether it is published; whether it loads pinned; whether generate gives the same
 tokens with and without a cache, in beams and behind padding ("-" where the model cannot generate); half precision; the
@@ -15,6 +15,7 @@ example of the card in the oldest release / in the newest.
 """
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from pinfold.common.hub_data import VARIABLE  # noqa: E402
 from pinfold.fence.overlays import find_overlay, is_made  # noqa: E402
 from pinfold.remote import destination  # noqa: E402
 
@@ -60,37 +62,50 @@ def main() -> int:
     parser.add_argument("folders", nargs="*", default=DEFAULT, metavar="FOLDER[=CHECKPOINT]")
     parser.add_argument("--versions", nargs="+", default=["4.48.3", "newest"])
     parser.add_argument("--corrected", type=Path, metavar="DIR")
+    parser.add_argument("--keep", type=Path, metavar="DIR")
     arguments = parser.parse_args()
     print("| folder | tries | published | loads pinned | generate equal | half | example, oldest / newest | why |")
     print("| --- | ---: | --- | --- | --- | --- | --- | --- |", flush=True)
-    with tempfile.TemporaryDirectory(prefix="published-") as work, destination.running(Path(work) / "hub") as server:
+    with tempfile.TemporaryDirectory(prefix="published-") as unkept, contextlib.ExitStack() as stack:
+        work = (arguments.keep or Path(unkept)).resolve()
+        server = stack.enter_context(destination.running(work / "hub"))
         for each in arguments.folders:
             folder, _, checkpoint = each.partition("=")
             corrected = arguments.corrected and arguments.corrected / Path(folder).name
             versions = arguments.versions
-            print(_row(Path(folder), Path(checkpoint or folder), corrected, Path(work), server, versions), flush=True)
+            print(_row(Path(folder), Path(checkpoint or folder), corrected, work, server, versions), flush=True)
     return 0
 
 
 def _row(folder: Path, checkpoint: Path, corrected: Path | None, work: Path, server: dict, versions: list[str]) -> str:
-    row = Row(folder.name)
-    copied = work / "folders" / folder.name
-    shutil.copytree(folder, copied, ignore=shutil.ignore_patterns("__pycache__"))
+    row = Row(folder.stem)
+    copied = work / "folders" / folder.stem
+    shutil.rmtree(copied, ignore_errors=True)
+    if folder.is_file():
+        copied.mkdir(parents=True)
+        shutil.copy(folder, copied)
+    else:
+        shutil.copytree(folder, copied, ignore=shutil.ignore_patterns("__pycache__"))
     same = checkpoint.resolve() == folder.resolve()
+    pushed = copied / folder.name if folder.is_file() else copied
     out = ""
     while row.tries < TRIES:
         row.tries += 1
-        out, why = _push(copied, copied if same else checkpoint.resolve(), work, server, versions)
+        done = _push(pushed, pushed if same else checkpoint.resolve(), work, server, versions)
+        (work / "logs").mkdir(exist_ok=True)
+        (work / "logs" / f"{row.folder}.{row.tries}").write_text(done.stdout + done.stderr, encoding="utf-8")
+        out, why = done.stdout, _refusal(done)
         row.why = why
         offered = re.search(r"put probe\.json beside card\.md; forward takes this one: (\{.*\})", why)
         again = bool(corrected and corrected.is_dir())
         if not why or not (offered or again):
             break
-        if offered:
-            (copied / "probe.json").write_text(offered[1])
         if corrected and again:
             shutil.copytree(corrected, copied, dirs_exist_ok=True)
             corrected = None
+        if offered:
+            beside = next((card.parent for card in copied.rglob("card.md")), copied)
+            (beside / "probe.json").write_text(offered[1])
     if row.why:
         return row.line()
     row.published = "yes"
@@ -98,31 +113,43 @@ def _row(folder: Path, checkpoint: Path, corrected: Path | None, work: Path, ser
     row.generate = "yes" if "outputs and generated tokens equal" in out else "-"
     failing = re.findall(r"forward fails in (\w+)", out)
     row.half = f"said: fails in {', '.join(failing)}" if failing else "runs"
-    row.example = _examples(folder.name, work, server)
+    at = re.search(r"^Published (\S+) at", out, re.MULTILINE)
+    row.example = _examples(at[1], work, server) if at else "-"
     return row.line()
 
 
-def _push(folder: Path, checkpoint: Path, work: Path, server: dict, versions: list[str]) -> tuple[str, str]:
-    """The output, and what refused it, "" where it was published."""
+def _push(
+    folder: Path, checkpoint: Path, work: Path, server: dict, versions: list[str]
+) -> subprocess.CompletedProcess:
+    """The push that has ended; a script's ends with what the script does after it."""
     command = [sys.executable, "-m", "pinfold", "push", str(folder), "--checkpoint", str(checkpoint)]
     command += ["--repo", f"local/{folder.name}", "--endpoint", _url(server), "--versions", *versions]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_TOKEN": server["token"]}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    refusal = done.stderr[done.stderr.find("pinfold push: ") :].strip() or f"exit code {done.returncode}"
-    return done.stdout, "" if done.returncode == 0 else refusal
+    if folder.is_file():
+        command = [sys.executable, str(folder)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_TOKEN": server["token"], VARIABLE: str(work / "hub")}
+    cwd = folder.parent if folder.is_file() else ROOT
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def _refusal(done: subprocess.CompletedProcess) -> str:
+    """The line that ended a push, with those below it; "" where it was published."""
+    if done.returncode == 0:
+        return ""
+    at = [match.start() for match in re.finditer(r"^pinfold[\w ]*: ", done.stderr, re.MULTILINE)]
+    return done.stderr[at[-1] :].strip() if at else f"exit code {done.returncode}"
 
 
 def _url(server: dict) -> str:
     return f"http://127.0.0.1:{server['port']}"
 
 
-def _examples(name: str, work: Path, server: dict) -> str:
+def _examples(repo: str, work: Path, server: dict) -> str:
     """Whether the card's Python runs in the two releases."""
     import huggingface_hub
 
     api = huggingface_hub.HfApi(endpoint=_url(server), token=server["token"])
     with tempfile.TemporaryDirectory(dir=work) as home:
-        text = Path(api.hf_hub_download(f"local/{name}", "README.md", cache_dir=home)).read_text(encoding="utf-8")
+        text = Path(api.hf_hub_download(repo, "README.md", cache_dir=home)).read_text(encoding="utf-8")
     programs = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     claimed = re.search(r"transformers ([\d., ]+) \|", text)
     oldest = claimed[1].split(",")[0].strip() if claimed else "newest"
