@@ -329,6 +329,29 @@ def test_imports_inside_of_functions_are_absolute():
     assert "TYPE_CHECKING" not in new and "bert" not in new
 
 
+OF_TYPES = {
+    "alone": ("if TYPE_CHECKING:\n    from .modeling_lens import LensOutput\n", False),
+    "two files": (
+        "if TYPE_CHECKING:\n    from .modeling_lens import (\n        A,\n        B,\n    )\n    from .ops import C\n",
+        False,
+    ),
+    "beside a library": ("if TYPE_CHECKING:\n    import torch\n    from .modeling_lens import LensOutput\n", True),
+}
+
+
+@pytest.mark.parametrize("imports", [*map("from typing import {}\n".format, ("TYPE_CHECKING", "Any, TYPE_CHECKING"))])
+@pytest.mark.parametrize("block, stays", OF_TYPES.values(), ids=OF_TYPES)
+def test_files_of_the_folder_that_only_type_checkers_read_are_not_imported(block, stays, imports):
+    # the loader of transformers takes such an import for one that a load needs
+    text = f"{imports}\n{block}\n\ndef f(x: 'LensOutput') -> 'Any':\n    return x\n"
+    new = absolute_imports(text)
+    assert "from ." not in new and ("TYPE_CHECKING" in new) == stays and ("import torch" in new) == stays
+    assert ("Any" in new.split("def")[0]) == ("Any" in imports)
+    scope: dict = {}
+    exec(compile(new, "lens", "exec"), scope)
+    assert scope["f"](1) == 1
+
+
 def test_ids_that_the_model_reads_are_fields():
     config = "class AConfig(PreTrainedConfig):\n    size: int = 3\n    pad_token_id: int | None = 0\n"
     model = (

@@ -46,14 +46,14 @@ def needs_try(node: ast.Import | ast.ImportFrom) -> bool:
 def absolute_imports(text: str) -> str:
     """A relative import in a function or a condition, of what lies above one architecture's folder, is absolute.
 
-    What is for type checkers only and names an architecture of transformers goes.
+    What is for type checkers only and names an architecture of transformers goes, and what names another file of the
+    folder: the loader reads the text, fetches that file, and before 5.23 not the files which that one needs.
     """
     lines = text.split("\n")
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not node.orelse:
-            theirs = [
-                n for n in node.body if isinstance(n, ast.ImportFrom) and modules.is_model_module(n.module or "")
-            ]
+            froms = [part for part in node.body if isinstance(part, ast.ImportFrom)]
+            theirs = [part for part in froms if part.level == 1 or modules.is_model_module(part.module or "")]
             for part in [node] if len(theirs) == len(node.body) else theirs:
                 lines[part.lineno - 1 : part.end_lineno] = [""] * (part.end_lineno - part.lineno + 1)
         elif isinstance(node, ast.ImportFrom) and node.level > 1:
@@ -63,4 +63,17 @@ def absolute_imports(text: str) -> str:
                 module = sources.auto_module(module, node.names[0].name)
             line = lines[node.lineno - 1]
             lines[node.lineno - 1] = line.replace(f"from {where} import", f"from {module} import", 1)
-    return "\n".join(lines)
+    return _without_unused_flag("\n".join(lines))
+
+
+def _without_unused_flag(text: str) -> str:
+    """TYPE_CHECKING is imported only where something still asks for it."""
+    tree = ast.parse(text)
+    used = any(isinstance(node, ast.Name) and node.id == "TYPE_CHECKING" for node in ast.walk(tree))
+    edits = []
+    for node in () if used else tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module == "typing":
+            rest = [alias for alias in node.names if alias.name != "TYPE_CHECKING"]
+            if len(rest) < len(node.names):
+                edits.append((node, ast.unparse(ast.ImportFrom("typing", rest, 0)) if rest else ""))
+    return replaced(text, edits) if edits else text
