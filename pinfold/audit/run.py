@@ -13,6 +13,7 @@ from pathlib import Path
 from pinfold.audit.finding import Finding
 from pinfold.audit.reachable import ReachableCode, call_name, calls, string
 from pinfold.audit.rules import asked as asked_rules
+from pinfold.audit.rules import beams, own_loading, state_names
 from pinfold.audit.rules import caches as cache_rules
 from pinfold.audit.rules import claims as claim_rules
 from pinfold.audit.rules import config as config_rules
@@ -26,7 +27,6 @@ from pinfold.audit.rules import init_weights as init_rules
 from pinfold.audit.rules import masks as mask_rules
 from pinfold.audit.rules import model as model_rules
 from pinfold.audit.rules import names as name_rules
-from pinfold.audit.rules import own_loading, state_names
 from pinfold.audit.rules import rope as rope_rules
 from pinfold.audit.rules import saving as saving_rules
 from pinfold.audit.rules import sentence as sentence_rules
@@ -167,6 +167,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from saving_rules.modules_twice(code)
     yield from generation_rules.cache_names(code)
     yield from generation_rules.output_fields(code)
+    yield from beams.own_state(code)
     yield from cache_rules.tuple_caches(code)
     yield from cache_rules.cannot_generate(code)
     yield from mask_rules.refused(code)

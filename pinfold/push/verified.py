@@ -40,6 +40,8 @@ class Verified:
         if self.expected.not_run:
             names = ", ".join(self.expected.not_run)
             yield f"inputs of forward that were not tested: {names}; to test them, list all inputs in probe.json"
+        if self.expected.chosen:
+            yield f"its inputs, made by the folder's own processor, were {self.expected.chosen}"
         if self.expected.origin:
             yield self.expected.origin
         yield fence.available().describe()

@@ -9,6 +9,7 @@ How it works:
   see the numbers that it is compared with.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pinfold.common.errors import UserError, plain_line, untrusted
 from pinfold.common.files import link_or_copy, remove_tree
@@ -59,9 +61,32 @@ def reference(
         probe: what goes in, in the words of probe.json; by default what that file says.
         derive: also look for inputs through the folder's own processor, where no picture goes in otherwise.
 
+    Where forward refuses the usual inputs, and takes what the folder's own processor makes, it runs on these.
+
     Raises:
         Unverified: the weights do not fit the configuration, or the folder's code fails.
     """
+    compute = functools.partial(_computed, staged, checkpoint, work, overlay, in_memory, origin)
+    try:
+        return compute(probe, derive)
+    except Unverified as error:
+        if probe or derive or not declared.needs_files(error.ready):
+            raise
+        ready = error.ready
+    return compute(ready, derive)
+
+
+def _computed(
+    staged: Staged,
+    checkpoint: Path,
+    work: Path,
+    overlay: Path | None,
+    in_memory: Any,
+    origin: dict | None,
+    probe: dict | None,
+    derive: bool,
+) -> Reference:
+    """The reference; arguments and errors as ``reference`` has them."""
     if staged.tokenizer_only:
         return _tokenizer_reference(staged, checkpoint, work, overlay)
     models = check_possible(staged)

@@ -288,8 +288,17 @@ def joint_processor(directory: str) -> Any:
 def _single(kind: str, directory: str) -> Any:
     import transformers
 
-    auto = {"text": "AutoTokenizer", "pictures": "AutoImageProcessor", "tones": "AutoFeatureExtractor"}[kind]
-    return getattr(transformers, auto).from_pretrained(directory, trust_remote_code=True)
+    auto, part = {
+        "text": ("AutoTokenizer", "tokenizer"),
+        "pictures": ("AutoImageProcessor", "image_processor"),
+        "tones": ("AutoFeatureExtractor", "feature_extractor"),
+    }[kind]
+    try:
+        return getattr(transformers, auto).from_pretrained(directory, trust_remote_code=True)
+    except Exception:  # its settings may be in the processor's own file alone
+        if (single := getattr(joint_processor(directory), part, None)) is None:
+            raise
+        return single
 
 
 def _called(processor: Any, asked: dict) -> dict:

@@ -1,7 +1,8 @@
-"""A probe of text and pictures through the folder's own processor, where a configuration alone does not give one.
+"""A probe through the folder's own processor, where a configuration alone does not give one.
 
 How many places a picture has in a text is the processor's matter: it puts them there itself, or takes a text that has
-one place. That text is the processor's own: its chat template, or its token for a picture.
+one place. That text is the processor's own: its chat template, or its token for a picture. What a second of sound
+becomes, and whether frames or bins come first, is the feature extractor's.
 """
 
 import contextlib
@@ -11,10 +12,12 @@ import tempfile
 
 from . import declared
 from .declared import in_own_type
-from .fields import first_field, picture_token, sides
+from .fields import first_field, longest, picture_token, sides
+from .probes import SOUND
 
 LARGEST_SIDE = 512
 WORDS = "what is this"
+ROWS, LENGTH = 2, 6  # of a decoder's tokens
 
 
 def probe_of_processor(model, directory: str) -> dict:
@@ -25,7 +28,7 @@ def probe_of_processor(model, directory: str) -> dict:
     """
     takes = inspect.signature(model.forward).parameters
     if not {"input_ids", "pixel_values"} <= set(takes):
-        return {}
+        return _of_sound(model, directory, list(takes))
     processor = declared.joint_processor(directory)
     if processor is None:
         return {}
@@ -38,6 +41,22 @@ def probe_of_processor(model, directory: str) -> dict:
         if _is_taken(model, own, directory, list(takes)):
             return own
     return {}
+
+
+def _of_sound(model, directory: str, takes: list[str]) -> dict:
+    """Tones, and what goes in beside them: words of the other tower, or the first tokens of a decoder."""
+    name = next((name for name in SOUND if name in takes), None)
+    if name is None:
+        return {}
+    own: dict = {name: {"tones": ROWS, "seconds": 1}}
+    beside: dict = {}
+    if "input_ids" in takes:
+        beside = {"input_ids": {"text": [WORDS, f"{WORDS} again"]}}
+    elif "decoder_input_ids" in takes:
+        shape = [ROWS, min(LENGTH, longest(model.config))]
+        below = first_field(model.config, "vocab_size") or 100
+        beside = {"decoder_input_ids": {"shape": shape, "values": "ramp", "below": below}}
+    return next((each for each in (own | beside, own) if _is_taken(model, each, directory, takes)), {})
 
 
 def _texts(processor, config) -> list[str]:
@@ -62,7 +81,7 @@ def _is_taken(model, own: dict, directory: str, takes: list[str]) -> bool:
         try:
             probe = declared.through_files(own, directory, takes, os.path.join(scratch, declared.INPUTS))
             inputs = {name: declared.made(words) for name, words in probe.items()}
-            if not {"input_ids", "pixel_values"} <= set(inputs):
+            if not set(own) <= set(inputs):
                 return False
             with torch.no_grad():
                 model(**in_own_type(model, inputs))

@@ -191,7 +191,7 @@ def reference_of_head(auto: str, place: str, request: dict, tensors: dict) -> He
     try:
         outputs, refused = probes.run_probes(model, request["probe"])
     except suggest.ProbeError as error:
-        if is_main and request.get("derive"):
+        if request.get("derive") or not request["probe"]:
             error.offer = processor.probe_of_processor(model, request["checkpoint"]) or error.offer
         raise
     head = HeadReference(
@@ -209,7 +209,7 @@ def reference_of_head(auto: str, place: str, request: dict, tensors: dict) -> He
     )
     if is_main:
         head.not_run = probes.not_probed(model, request["probe"])
-        if request.get("derive") and "pixel_values" in head.not_run:
+        if request.get("derive") and {"pixel_values", *probes.SOUND} & set(head.not_run):
             head.ready = processor.probe_of_processor(model, request["checkpoint"])
         is_small = head.parameters <= request["many"]
         head.measured = measured.measured(cls, config, request, model if is_small else None)
