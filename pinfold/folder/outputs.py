@@ -94,6 +94,18 @@ def inputs_of(folder: ModelFolder, cls: str) -> tuple[set[str], bool] | None:
     return _taken(method[1]) if method else None
 
 
+def required_of(folder: ModelFolder, cls: str) -> set[str]:
+    """Arguments of a model's forward that have no default."""
+    method = folder.method(cls, "forward")
+    if method is None:
+        return set()
+    arguments = method[1].args
+    placed = [*arguments.posonlyargs, *arguments.args][1:]
+    without = placed[: len(placed) - len(arguments.defaults)] if arguments.defaults else placed
+    named = [a for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default is None]
+    return {argument.arg for argument in (*without, *named)}
+
+
 def returns_states(folder: ModelFolder, cls: str) -> bool:
     """Whether a model returns the states of its last layer: an encoder, whatever reads them."""
     method = folder.method(cls, "forward")

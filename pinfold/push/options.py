@@ -1,5 +1,6 @@
 """What a push was asked for, and the files that it starts from."""
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Literal
 from pinfold.common.errors import UserError
 from pinfold.folder.contents import describes_model, has_tokenizer
 from pinfold.folder.filenames import INDEX, WEIGHTS
+from pinfold.folder.human_half import read_human_half
 from pinfold.folder.model_folder import ModelFolder, read_folder, read_modules
 from pinfold.remote.commits import CommitOptions
 from pinfold.remote.destination import EMBEDDED, check_endpoint, check_name
@@ -73,6 +75,7 @@ def resolve_inputs(options: PushOptions) -> Inputs:
         return _weights_alone(options)
     if options.path is None:
         return _demo(options.checkpoint)
+    _check_converted(options.path, options.checkpoint or options.path)
     if options.checkpoint:
         return _folder_and_checkpoint(options.path, options.checkpoint)
     if (options.path / WEIGHTS).exists() or (options.path / INDEX).exists():
@@ -110,6 +113,32 @@ def check_options(options: PushOptions) -> None:
 
 def _is_ref_name(name: str) -> bool:
     return bool(re.fullmatch(r"\w[\w./-]{0,200}", name, re.ASCII)) and not re.search(r"\.\.|//|[./]$|\.lock", name)
+
+
+def _check_converted(path: Path, checkpoint: Path) -> None:
+    """Refuse a folder of a modular file from which nothing was written yet, unless it is what a load takes.
+
+    Raises:
+        UserError: the command that writes the files; with what card.md lacks.
+    """
+    modular = sorted(path.glob("modular_*.py"))
+    beside = {each.stem for each in path.glob("*.py")} - {each.stem for each in modular}
+    if not modular or any(name.endswith(each.stem.removeprefix("modular")) for each in modular for name in beside):
+        return
+    with contextlib.suppress(UserError, UnicodeDecodeError):
+        declared = read_config(checkpoint).get("auto_map")
+        texts = [json.dumps(declared), *(each.read_text(encoding="utf-8") for each in modular)]
+        if modular[0].stem in texts[0] or any("register_for_auto_class" in text for text in texts[1:]):
+            return
+    lines = [
+        f"{path} has {modular[0].name}, and not the files that a load takes; write them: "
+        f"pinfold convert {modular[0]}, and save the checkpoint with the classes that they hold"
+    ]
+    try:
+        read_human_half(path)
+    except UserError as error:
+        lines.append(str(error))
+    raise UserError("\n  ".join(lines))
 
 
 def _weights_alone(options: PushOptions) -> Inputs:

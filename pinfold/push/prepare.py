@@ -24,11 +24,9 @@ from pinfold.folder.releases import lowest_version
 from pinfold.push.hints import hints
 from pinfold.push.options import Inputs, PushOptions, resolve_inputs
 from pinfold.push.progress import say_below, step
-from pinfold.push.questions import unknown_inputs
+from pinfold.push.questions import probe_asked
 from pinfold.staging.stage import Staged, stage, stage_tokenizer, write_manifest
 from pinfold.verify import matrix, verify
-
-PROBE = "probe.json beside card.md"
 
 
 @dataclass(frozen=True)
@@ -116,26 +114,12 @@ class Preparation:
             if bad := errors(findings):
                 count = f"{len(bad)} error{'s' * (len(bad) > 1)}"
                 others = [f"warning: {finding}" for finding in findings if finding not in bad]
-                others += unknown_inputs(staged, self.inputs.checkpoint, self.work, bad)
+                others += [f"then: {line}" for line in probe_asked(staged, self.inputs.checkpoint, self.work, bad)]
                 raise UserError(f"the audit found {count}: " + "\n  ".join([*map(str, bad), *others]))
             done(f"{len(findings)} warning{'s' * (len(findings) != 1)}" if findings else "nothing found")
         for finding in findings:
             say_below(str(finding))
         return findings
-
-    def probe_asked(self, staged: Staged) -> list[str]:
-        """The line that asks for a probe.json, where the folder's code cannot be run without one, in the sandbox.
-
-        What else is wrong there may follow from what was found before, and is left to the next push.
-        """
-        if self.inputs.kind != "model" or staged.code_from:
-            return []
-        try:
-            verify.reference(staged, self.inputs.checkpoint, self.work)
-        except UserError as error:
-            why = str(error).rpartition(" failed: ")[2]  # without the names of directories that end with the push
-            return [why] if PROBE in why else []
-        return []
 
 
 def raise_with_all_else(options: PushOptions, inputs: Inputs) -> NoReturn:
@@ -177,4 +161,4 @@ def _asked(options: PushOptions, inputs: Inputs) -> list[str]:
             preparation.audit(staged, releases)
         except UserError as error:
             return [str(error)]
-        return preparation.probe_asked(staged)
+        return probe_asked(staged, inputs.checkpoint, preparation.work, [])

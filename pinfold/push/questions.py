@@ -1,29 +1,66 @@
-"""What verification would ask the author for, said together with what the audit found: one push less."""
+"""What verification would ask the author for, said together with what was refused before it: one push less."""
 
+import shutil
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from pinfold.audit.finding import Finding
+from pinfold.audit.fixes import fix
+from pinfold.audit.fixes.files import apply
 from pinfold.common.errors import UserError
+from pinfold.common.files import link_or_copy
 from pinfold.fenced.probe.declared import OWN
-from pinfold.folder.outputs import PICTURES, WORDS, inputs_of
+from pinfold.folder.model_folder import read_folder, read_modules
+from pinfold.folder.outputs import PICTURES, WORDS, inputs_of, required_of
 from pinfold.staging.stage import Staged
 from pinfold.verify import verify
 
+MASKS = {"attention_mask", "decoder_attention_mask", "position_ids", "token_type_ids"}
 
-def unknown_inputs(staged: Staged, checkpoint: Path, work: Path, bad: list[Finding]) -> list[str]:
+
+def probe_asked(staged: Staged, checkpoint: Path, work: Path, bad: list[Finding]) -> list[str]:
     """The question for a probe.json, ready to be answered; nothing where pinfold knows the inputs.
 
-    The model is built and run for it, in the sandbox: only where no argument of its forward has a name that says what
-    goes in, and never where the audit found something that the code could do besides computing. The names of sound
-    do not say enough: some models have its frames first, others its bins.
+    The model is built and run for it, in the sandbox. Beside errors of the audit that is done only where the names of
+    what forward has to be given do not say what goes in, and never where the code could do something besides
+    computing. The names of sound do not say enough: some models have its frames first, others its bins.
+
+    Args:
+        bad: what the audit refuses. A copy of the folder has it corrected, as far as pinfold can, before it is run.
     """
-    takes = inputs_of(staged.folder, staged.architecture)
     if staged.code_from or staged.tokenizer_only or any(not finding.code.startswith("P") for finding in bad):
         return []
-    if takes is None or takes[0] & (WORDS | PICTURES) or (staged.folder.path / OWN).exists():
+    if (staged.folder.path / OWN).exists() or (bad and _are_known(staged)):
         return []
     try:
-        verify.reference(staged, checkpoint, work)
-    except UserError as error:  # what else is wrong may follow from what the audit found
-        return [f"then: {line.strip()}" for line in str(error).splitlines() if OWN in line]
+        verify.reference(_corrected(staged, work) if bad else staged, checkpoint, work)
+    except UserError as error:  # what else is wrong may follow from what was refused: it is left to the next push
+        why = str(error).rpartition(" failed: ")[2]  # without the names of directories that end with the push
+        return [why] if f"{OWN} beside card.md" in why else []
     return []
+
+
+def _are_known(staged: Staged) -> bool:
+    """Whether each argument that forward has to be given is words or pictures, or a mask of them, and one is."""
+    takes = inputs_of(staged.folder, staged.architecture)
+    named = WORDS | PICTURES
+    if takes is None:
+        return True
+    return bool(takes[0] & named) and required_of(staged.folder, staged.architecture) <= named | MASKS
+
+
+def _corrected(staged: Staged, work: Path) -> Staged:
+    """The same with the folder's source corrected by the automatic fixes: a configuration that cannot be built keeps
+    the question from being asked."""
+    copy = Path(tempfile.mkdtemp(prefix="corrected-", dir=work)) / staged.folder.path.resolve().name
+    shutil.copytree(staged.folder.path, copy, copy_function=link_or_copy, symlinks=True)
+    for settings in staged.directory.glob("*.json"):  # a finding may follow from what the checkpoint says
+        (copy / settings.name).unlink(missing_ok=True)  # a link to the author's
+        shutil.copyfile(settings, copy / settings.name)
+    try:
+        code = [each for each in fix.propose(copy, read_modules(copy)).changes if each.path.suffix == ".py"]
+        apply(code)
+        return replace(staged, folder=read_folder(copy))
+    except UserError:  # what cannot be corrected is run as it is
+        return staged

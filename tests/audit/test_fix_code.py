@@ -315,6 +315,35 @@ def test_a_configuration_of_another_shape(tmp_path, old, new, reason):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "passed", "taken"),
+    [
+        ("width=8, **kwargs", "is_decoder=True, **kwargs", "width=8, is_decoder=True, **kwargs"),
+        ("width=8, **rest", 'problem_type="regression", **rest', 'width=8, problem_type="regression", **rest'),
+        (
+            "width=8,\n        **kwargs,\n    ",
+            "**kwargs, is_decoder=True",
+            "width=8,\n        is_decoder=True,\n        **kwargs,\n    ",
+        ),
+        ("width=8, **kwargs", "is_decoder=width > 4, **kwargs", ""),
+    ],
+)
+def test_what_goes_up_beside_keyword_arguments_is_taken_once(tmp_path, arguments, passed, taken):
+    configuration = tiny.CONFIGURATION.replace("width=8, **kwargs", arguments)
+    configuration = configuration.replace("super().__init__(**kwargs)", f"super().__init__({passed})")
+    folder = tiny.write_folder(tmp_path / "folder", configuration_tiny=configuration)
+    (folder / "config.json").write_text('{"is_decoder": true, "problem_type": "regression"}')
+    proposal = fix.propose(folder, read_modules(folder))
+    files.apply([each for each in proposal.changes if each.path.suffix == ".py"])
+    new = (folder / "configuration_tiny.py").read_text()
+    said = [f for f in audit(folder, read_modules(folder)) if "on beside" in str(f)]
+    if not taken:
+        assert new == configuration and said and "goes up beside **kwargs" in "".join(proposal.reasons)
+    else:
+        name = "problem_type" if "problem" in passed else "is_decoder"
+        assert taken in new and f"{name}={name}" in new and not said
+
+
+@pytest.mark.parametrize(
     ("before", "after", "passed"),
     [
         ("vocab_size=40, width=8", "vocab_size=40, width=8, **kwargs", "**kwargs"),

@@ -1,6 +1,7 @@
 """A push that the audit stops also asks for the inputs that nothing says."""
 
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from pinfold.audit.finding import Finding
 from pinfold.common.errors import UserError
 from pinfold.folder.model_folder import read_folder
 from pinfold.push import questions
+from pinfold.staging.stage import Staged
 
 MODEL = """from transformers import PretrainedConfig, PreTrainedModel
 
@@ -30,18 +32,20 @@ ASKED = 'D01 own: forward takes x, whose shape is unknown; put probe.json beside
 def staged(folder: Path, names: str):
     folder.mkdir()
     (folder / "modeling_own.py").write_text(MODEL.format(names=names))
-    return types.SimpleNamespace(
-        folder=read_folder(folder), architecture="OwnModel", code_from=None, tokenizer_only=False
-    )
+    (directory := folder.with_name("staged")).mkdir()
+    (directory / "config.json").write_text('{"is_decoder": true}')
+    entries = {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "modeling_own.OwnModel"}
+    return Staged(directory, read_folder(folder), entries, {"architectures": ["OwnModel"]}, [], [])
 
 
 @pytest.fixture
 def runs(monkeypatch):
     """The models that were run, and what their sandbox says."""
-    every = types.SimpleNamespace(says=ASKED, count=0)
+    every = types.SimpleNamespace(says=ASKED, count=0, source="")
 
-    def reference(*_):
+    def reference(of, *_):
         every.count += 1
+        every.source = (of.folder.path / "modeling_own.py").read_text()
         raise UserError(every.says)
 
     monkeypatch.setattr(questions.verify, "reference", reference)
@@ -50,27 +54,60 @@ def runs(monkeypatch):
 
 @pytest.mark.parametrize("names", ["x_num, x_cat=None", "points", "node_features, edge_index", "input_features"])
 def test_inputs_that_no_name_explains_are_asked_for_at_once(tmp_path, runs, names):
-    lines = questions.unknown_inputs(staged(tmp_path / "own", names), tmp_path, tmp_path, [P18, P08])
-    assert lines == [f"then: {ASKED}"] and runs.count == 1
+    lines = questions.probe_asked(staged(tmp_path / "own", names), tmp_path, tmp_path, [P18, P08])
+    assert lines == [ASKED] and runs.count == 1
+
+
+@pytest.mark.parametrize("names", ["input_ids, age", "pixel_values, *, camera", "tokens, input_ids=None"])
+def test_an_argument_beside_words_and_pictures_is_asked_for(tmp_path, runs, names):
+    assert questions.probe_asked(staged(tmp_path / "own", names), tmp_path, tmp_path, [P18]) == [ASKED]
+
+
+@pytest.mark.parametrize("names", ["input_ids", "points"])
+def test_what_nothing_else_is_wrong_with_is_run_whatever_it_takes(tmp_path, runs, names):
+    assert questions.probe_asked(staged(tmp_path / "own", names), tmp_path, tmp_path, []) == [ASKED]
+    assert runs.count == 1
+
+
+@pytest.mark.parametrize("end", ["", "    def __init__(self, width=4, **kwargs):\n        self.width = width\n"])
+def test_what_keeps_a_model_from_being_built_is_corrected_in_a_copy(tmp_path, runs, end):
+    own = staged(tmp_path / "own", "points")
+    wrong = "super().__init__(is_decoder=True, **kwargs)\n"
+    text = (tmp_path / "own" / "modeling_own.py").read_text()
+    head = end or "    def __init__(self, **kwargs):\n"
+    text = text.replace('    model_type = "own-inputs"\n', f'    model_type = "own-inputs"\n\n{head}        {wrong}')
+    (tmp_path / "own" / "modeling_own.py").write_text(text)
+    own = replace(own, folder=read_folder(tmp_path / "own"))
+    assert questions.probe_asked(own, tmp_path, tmp_path, [P18]) == [ASKED]
+    assert "super().__init__(is_decoder=is_decoder, **kwargs)" in runs.source
+    assert (tmp_path / "own" / "modeling_own.py").read_text() == text
+
+
+def test_a_folder_that_cannot_be_corrected_is_run_as_it_is(tmp_path, runs):
+    own = staged(tmp_path / "own", "points")
+    (tmp_path / "elsewhere.py").write_text("import torch\n")
+    (tmp_path / "own" / "helper.py").symlink_to(tmp_path / "elsewhere.py")
+    assert questions.probe_asked(own, tmp_path, tmp_path, [P18]) == [ASKED]
+    assert runs.count == 1
 
 
 @pytest.mark.parametrize("names", ["input_ids", "pixel_values", "input_ids=None, input_values=None"])
 def test_a_model_with_inputs_that_have_a_name_is_not_run_for_it(tmp_path, runs, names):
-    assert questions.unknown_inputs(staged(tmp_path / "own", names), tmp_path, tmp_path, [P18]) == []
+    assert questions.probe_asked(staged(tmp_path / "own", names), tmp_path, tmp_path, [P18]) == []
     assert runs.count == 0
 
 
 def test_code_with_a_finding_of_security_is_not_run(tmp_path, runs):
-    assert questions.unknown_inputs(staged(tmp_path / "own", "points"), tmp_path, tmp_path, [P18, S03]) == []
+    assert questions.probe_asked(staged(tmp_path / "own", "points"), tmp_path, tmp_path, [P18, S03]) == []
     assert runs.count == 0
 
 
 def test_an_answered_question_is_not_asked_again(tmp_path, runs):
     own = staged(tmp_path / "own", "points")
     (tmp_path / "own" / "probe.json").write_text("{}")
-    assert questions.unknown_inputs(own, tmp_path, tmp_path, [P18]) == [] and runs.count == 0
+    assert questions.probe_asked(own, tmp_path, tmp_path, [P18]) == [] and runs.count == 0
 
 
 def test_what_may_follow_from_the_other_faults_is_not_said(tmp_path, runs):
     runs.says = "D01 own: NameError: name 'einops' is not defined"
-    assert questions.unknown_inputs(staged(tmp_path / "own", "points"), tmp_path, tmp_path, [P08]) == []
+    assert questions.probe_asked(staged(tmp_path / "own", "points"), tmp_path, tmp_path, [P08]) == []

@@ -40,7 +40,7 @@ def test_a_warning_stops_a_push_that_would_fail_for_it(monkeypatch, capsys, rele
     monkeypatch.setattr(prepare, "read_folder", lambda path: None)
     staged = SimpleNamespace(code_from=None, tokenizer_only=False, directory=None, folder=SimpleNamespace(path=None))
     push = SimpleNamespace(human=SimpleNamespace(accepted={}), inputs=SimpleNamespace(checkpoint=None), work=None)
-    monkeypatch.setattr(prepare, "unknown_inputs", lambda *arguments: [])
+    monkeypatch.setattr(prepare, "probe_asked", lambda *arguments: [])
     if stops:
         with pytest.raises(UserError, match=r"the audit found 1 error: P28 .* XModel is not"):
             steps.Push.audit(push, staged, steps.Releases(releases, []))

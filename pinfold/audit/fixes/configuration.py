@@ -2,6 +2,7 @@
 
 - a field is taken as an argument with the default of transformers 4, and passed on.
 - a setting of generate is read with its default: a configuration that holds one is refused by generate.
+- a value that goes up beside **kwargs, which may have it too, becomes an argument with this default.
 """
 
 import ast
@@ -11,6 +12,7 @@ from pinfold.audit.fixes.source import Source
 from pinfold.audit.fixes.work import Work
 from pinfold.audit.reachable import call_name, own_nodes, parameters
 from pinfold.audit.rules.config import OF_GENERATE, SET_BEFORE_5, reads_of_base, reads_of_config
+from pinfold.audit.rules.defaults import beside_kwargs
 from pinfold.folder.kinds import KINDS
 
 # What PretrainedConfig() of 4.48.3 and of 4.57.6 has for what it sets and 5 does not, where that is not None.
@@ -33,6 +35,8 @@ def fix(work: Work) -> None:
             _pass_on(work, finding)
         elif case in ("P15.no_default", "P15.never_set", "P15.field_without_value_no_constructor"):
             _say(work, finding)
+        elif " on beside **" in finding.sentence:
+            _take_once(work, finding)
     _with_default(work, findings)
     for cls, node in reads_of_base(work.code):
         module, _ = work.code.folder.classes[cls]
@@ -115,6 +119,25 @@ def _pass_on(work: Work, finding: Finding) -> None:
         every += [each for each in (*init.args.kw_defaults, init.args.vararg) if each is not None]
         last = max(map(source.last, every))
         source.insert(last, f"{_gap(source, parameters(init))}**{name}", "P15")
+
+
+def _take_once(work: Work, finding: Finding) -> None:
+    """Take as an argument what goes up beside **kwargs, where its value is written there."""
+    cls = next((c for c in work.code.config_classes if f" {c}.__init__ passes " in finding.sentence), None)
+    if cls is None:
+        return
+    source, init, above = _constructor(work, cls)
+    if init is None or init.args.kwarg is None or above is None:
+        return
+    for keyword in beside_kwargs(init, init.args.kwarg.arg):
+        if f" passes {keyword.arg} on beside" not in finding.sentence:
+            continue
+        if not isinstance(keyword.value, ast.Constant):
+            source.say(keyword, f"{keyword.arg} is computed, and goes up beside **{init.args.kwarg.arg}: pop it there")
+            continue
+        stars = source.text.rindex("**", 0, source.first(init.args.kwarg))
+        source.add_argument(stars, f"{keyword.arg}={source.of(keyword.value)}", "P15")
+        source.replace(keyword.value, str(keyword.arg), "P15")
 
 
 def _append(source: Source, call: ast.Call, arguments: list[ast.keyword], text: str) -> None:

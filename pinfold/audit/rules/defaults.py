@@ -228,7 +228,7 @@ def passed_twice(code: ReachableCode) -> Iterator[Finding]:
         if init is None or init.args.kwarg is None:
             continue
         kwargs = init.args.kwarg.arg
-        for keyword in _beside(init, kwargs):
+        for keyword in beside_kwargs(init, kwargs):
             if keyword.arg in code.configs.get("config.json", {}):
                 yield code.finding(
                     "P15",
@@ -240,7 +240,7 @@ def passed_twice(code: ReachableCode) -> Iterator[Finding]:
                 )
 
 
-def _beside(init: ast.FunctionDef, kwargs: str) -> Iterator[ast.keyword]:
+def beside_kwargs(init: ast.FunctionDef, kwargs: str) -> Iterator[ast.keyword]:
     """What goes to a base class by name together with **kwargs, and cannot be known not to be in it."""
     taken = {each.arg for each in parameters(init)}
     for node in own_nodes(init):
