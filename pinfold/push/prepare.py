@@ -26,7 +26,7 @@ from pinfold.push.options import Inputs, PushOptions, resolve_inputs
 from pinfold.push.progress import say_below, step
 from pinfold.push.questions import probe_asked
 from pinfold.staging.stage import Staged, stage, stage_tokenizer, write_manifest
-from pinfold.verify import matrix, verify
+from pinfold.verify import matrix
 
 
 @dataclass(frozen=True)

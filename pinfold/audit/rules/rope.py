@@ -203,8 +203,9 @@ def _set_late(code: ReachableCode, stored: dict) -> Iterator[Finding]:
                 f"check rope_scaling of the kind {kind}.",
                 cls,
                 init[1],
-                fix=f"Take rope_scaling=None, and write self.rope_scaling = rope_scaling before super().__init__(...) "
-                f"in line {line}, behind {sizes}.",
+                fix=f"Take rope_scaling=None as an argument. Behind {sizes}, and before line {line}, write "
+                "if rope_scaling: self.rope_scaling = rope_scaling, and then "
+                "super().__init__(rope_scaling=rope_scaling, **kwargs).",
                 releases=affected,
                 case=case,
             )
@@ -217,7 +218,9 @@ def _lacks(code: ReachableCode, init: ast.FunctionDef, kind: str, stored: dict, 
         case = "P31.late_hidden_size_longrope" if kind == "longrope" else f"P31.before_sizes_{kind}"
         return f"{late[0]} is set too late", case
     if kind != "linear" and OF_LENGTH not in stored:
-        return f"the settings have no {OF_LENGTH}", "P31.before_sizes_yarn_alone"
+        filled = kind == "yarn" and not theta and "rope_theta" in _config(code) and _passes(init, ("rope_theta",))
+        case = "P31.behind_sizes_yarn" if filled else "P31.before_sizes_yarn_alone"
+        return f"the settings have no {OF_LENGTH}", case
     if theta:
         return "", ""
     if kind == "llama3" and not ("rope_theta" in _config(code) and _passes(init, ("rope_theta",))):
