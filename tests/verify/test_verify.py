@@ -27,6 +27,7 @@ from pinfold.remote import snapshot as repository
 from pinfold.staging.checkpoint import CodeFrom
 from pinfold.staging.stage import stage
 from pinfold.verify import verify
+from pinfold.verify.results import Unverified
 
 RELEASES = [None if version == "newest" else version for version in reversed(VERSIONS)]
 ALL = {"D01", "D02", "D03", "D04", "D05", "D06", "D07", "loss", "bf16", "fp16"}
@@ -274,6 +275,33 @@ def test_weights_that_do_not_fit_are_named_with_their_shapes(tmp_path, forked, t
     with pytest.raises(UserError) as caught:
         verify.reference(staged, checkpoint, work)
     assert "tiny.embedding.weight is (40, 8) in the file and (50, 8) in the model" in str(caught.value)
+
+
+OFFERS = {
+    "tones": ({"input_features": {"tones": 2, "seconds": 1}}, True),
+    "a text and pictures": ({"input_ids": {"text": ["a"]}, "pixel_values": {"pictures": 1, "size": [8, 8]}}, True),
+    "a shape that was found by trying": ({"points": {"shape": [2, 3], "values": "wave"}}, False),
+    "nothing": ({}, False),
+}
+
+
+@pytest.mark.parametrize("offer, taken", OFFERS.values(), ids=OFFERS)
+def test_what_the_folders_processor_makes_goes_in_where_forward_refuses_the_usual(monkeypatch, offer, taken):
+    seen = []
+
+    def computed(*arguments):
+        probe = arguments[-2]
+        seen.append(probe)
+        if probe:
+            return probe
+        raise Unverified("refused", [], {}, ready=offer)
+
+    monkeypatch.setattr(verify, "_computed", computed)
+    if taken:
+        assert verify.reference(None, None, None) == offer and seen == [None, offer]
+    for more in ({"derive": True}, *([] if taken else [{}])):  # a table of releases asks for the offer itself
+        with pytest.raises(Unverified):
+            verify.reference(None, None, None, **more)
 
 
 def test_missing_and_unexpected_weights_are_named(tmp_path, forked, tiny_folder, tiny_checkpoint):
