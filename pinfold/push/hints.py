@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 
-from pinfold.folder.outputs import auto_of_pipelines, inputs_of
+from pinfold.folder.outputs import auto_of_pipelines, inputs_of, returns_states
 from pinfold.staging.stage import Staged
 
 # task types of peft, by the Auto class of their models; peft passes these arguments to forward, whatever it takes
@@ -23,6 +23,7 @@ def hints(staged: Staged) -> Iterator[str]:
         return
     yield from _narrower(staged)
     yield from _of_peft(staged)
+    yield from _of_sentences(staged)
 
 
 def _narrower(staged: Staged) -> Iterator[str]:
@@ -48,6 +49,16 @@ def _of_peft(staged: Staged) -> Iterator[str]:
         says = any("accepts_loss_kwargs" in _assigned(staged, owner) for owner in staged.folder.lineage(cls))
         more = "" if says else " (and set accepts_loss_kwargs = False, unless its loss uses num_items_in_batch)"
         yield f"LoRA of peft with task_type={types[0]} passes {names} to {cls}.forward: take **kwargs there{more}"
+
+
+def _of_sentences(staged: Staged) -> Iterator[str]:
+    """An encoder of words that sentence-transformers cannot call: it passes return_dict, whatever forward takes."""
+    cls = staged.auto_map.get("AutoModel", "").split(".")[-1]
+    inputs = inputs_of(staged.folder, cls) if cls in staged.folder.classes else None
+    if inputs is None or inputs[1] or not returns_states(staged.folder, cls):
+        return
+    if "input_ids" in inputs[0] and "return_dict" not in inputs[0]:
+        yield f"SentenceTransformer passes return_dict=True to {cls}.forward: take return_dict=None there"
 
 
 def _assigned(staged: Staged, cls: str) -> set[str]:

@@ -1,12 +1,14 @@
-"""What a push says of a class that pipelines do not find, or that an adapter of peft cannot call."""
+"""What a push says of a class that pipelines do not find, or that peft or sentence-transformers cannot call."""
 
 from types import SimpleNamespace
 
 import peft
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.modeling_outputs import BaseModelOutput
 
 from pinfold.folder.model_folder import read_modules
 from pinfold.push.hints import OF_PEFT, TASK_TYPES, hints
@@ -87,6 +89,60 @@ def test_peft_passes_what_the_hint_names(task):
     adapted = peft.get_peft_model(model, peft.LoraConfig(task_type=task, target_modules=["layer"]))
     adapted(input_ids=torch.ones(1, 3, dtype=torch.long))
     assert set(OF_PEFT) <= model.seen
+
+
+OF_SENTENCES = {
+    "words alone": ("input_ids", "BaseModelOutput", True),
+    "words and a mask": ("input_ids, attention_mask=None, timesteps=None", "BaseModelOutput", True),
+    "takes it": ("input_ids, return_dict=None", "BaseModelOutput", False),
+    "takes all": ("input_ids, **kwargs", "BaseModelOutput", False),
+    "of pictures": ("pixel_values", "BaseModelOutput", False),
+    "no states": ("input_ids", "Scores", False),
+}
+
+
+@pytest.mark.parametrize("takes, returns, said", OF_SENTENCES.values(), ids=OF_SENTENCES)
+def test_an_encoder_that_sentence_transformers_cannot_call_is_said(tmp_path, takes, returns, said):
+    found = [line for line in lines(tmp_path, "AutoModel", takes, returns) if "SentenceTransformer" in line]
+    assert found == ["SentenceTransformer passes return_dict=True to Net.forward: take return_dict=None there"] * said
+
+
+@pytest.mark.parametrize("cured", [False, True])
+def test_sentence_transformers_pass_what_the_hint_names(tmp_path, cured):
+    sentences = pytest.importorskip("sentence_transformers")
+
+    class Config(PretrainedConfig):
+        model_type = f"sentence-tiny-{cured}"
+        hidden_size = 2
+
+    class Words(PreTrainedModel):
+        config_class = Config
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.words = nn.Embedding(4, 2)
+            self.post_init()
+
+        def plain(self, input_ids, attention_mask=None):
+            return BaseModelOutput(last_hidden_state=self.words(input_ids))
+
+        def with_flag(self, input_ids, attention_mask=None, return_dict=None):
+            return self.plain(input_ids)
+
+        forward = with_flag if cured else plain
+
+    AutoConfig.register(Config.model_type, Config)
+    AutoModel.register(Config, Words)
+    Words(Config()).save_pretrained(tmp_path)
+    words = Tokenizer(models.WordLevel({"a": 0, "b": 1, "c": 2, "[PAD]": 3}, unk_token="a"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]").save_pretrained(tmp_path)
+    model = sentences.SentenceTransformer(str(tmp_path), device="cpu")
+    if cured:
+        assert model.encode(["a b", "c"]).shape == (2, 2)
+    else:
+        with pytest.raises(TypeError, match="return_dict"):
+            model.encode(["a b"])
 
 
 @pytest.mark.parametrize(
