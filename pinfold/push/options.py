@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pinfold.common.errors import UserError
+from pinfold.common.files import read_json
 from pinfold.folder.contents import describes_model, has_tokenizer
 from pinfold.folder.filenames import INDEX, WEIGHTS
 from pinfold.folder.human_half import read_human_half
@@ -125,10 +126,10 @@ def _check_converted(path: Path, checkpoint: Path) -> None:
     beside = {each.stem for each in path.glob("*.py")} - {each.stem for each in modular}
     if not modular or any(name.endswith(each.stem.removeprefix("modular")) for each in modular for name in beside):
         return
-    with contextlib.suppress(UserError, UnicodeDecodeError):
-        declared = read_config(checkpoint).get("auto_map")
-        texts = [json.dumps(declared), *(each.read_text(encoding="utf-8") for each in modular)]
-        if modular[0].stem in texts[0] or any("register_for_auto_class" in text for text in texts[1:]):
+    with contextlib.suppress(UserError, UnicodeDecodeError, AttributeError):
+        declared = json.dumps(read_json(checkpoint / "config.json", "save_pretrained writes one").get("auto_map"))
+        texts = [each.read_text(encoding="utf-8") for each in modular]
+        if modular[0].stem in declared or any("register_for_auto_class" in text for text in texts):
             return
     lines = [
         f"{path} has {modular[0].name}, and not the files that a load takes; write them: "

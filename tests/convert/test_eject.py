@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pinfold.audit.run import audit
 from pinfold.cli.main import main
 from pinfold.common.errors import UserError
 from pinfold.convert import convert, describe, eject
@@ -16,7 +17,9 @@ from pinfold.convert.read.model import kind_of
 from pinfold.convert.write import couplings
 from pinfold.convert.write.attributes import keep_attributes
 from pinfold.convert.write.facts import Facts
+from pinfold.convert.write.finish import requirements
 from pinfold.convert.write.imports import absolute_imports, optional_imports
+from pinfold.folder.model_folder import read_modules
 
 TEXT = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 PICTURE = {"image_size": 16, "patch_size": 8, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -350,6 +353,30 @@ def test_files_of_the_folder_that_only_type_checkers_read_are_not_imported(block
     scope: dict = {}
     exec(compile(new, "lens", "exec"), scope)
     assert scope["f"](1) == 1
+
+
+@pytest.mark.parametrize(
+    ("imports", "line"),
+    [
+        ("from torchvision.transforms.v2 import functional as tvF\n", "REQUIREMENTS = ('torchvision',)"),
+        ("import einops\nfrom PIL import Image\nimport os.path\n", "REQUIREMENTS = ('einops', 'pillow')"),
+        ("import torch\n\n\ndef f():\n    import timm\n    return timm\n", "REQUIREMENTS = ('timm',)"),
+        ("import torch, math\nfrom transformers import PreTrainedModel\nfrom .configuration_x import XConfig\n", ""),
+        ("try:\n    import flash_attn\nexcept ImportError:\n    flash_attn = None\n", ""),
+    ],
+)
+def test_packages_that_the_loader_asks_for_are_declared(imports, line, tmp_path):
+    written = "\n".join(requirements(imports, "5.4"))
+    assert written.strip() == line
+    imports += (
+        "\nfrom transformers import PretrainedConfig\n\nclass XConfig(PretrainedConfig):\n    model_type = 'x'\n"
+    )
+    imports += "\n\nXConfig.register_for_auto_class()\n"
+    (tmp_path / "modeling_x.py").write_text(imports + written)
+    findings = audit(tmp_path, read_modules(tmp_path))
+    assert "P08" not in {finding.code for finding in findings}
+    (tmp_path / "modeling_x.py").write_text(imports)
+    assert ("P08" in {finding.code for finding in audit(tmp_path, read_modules(tmp_path))}) == bool(line)
 
 
 def test_ids_that_the_model_reads_are_fields():

@@ -116,3 +116,45 @@ def test_a_script_without_consent_is_asked_for_card_and_probe(tmp_path, monkeypa
     assert "needs your consent" in first and f"{folder} then needs a card.md too: " in first
     assert list(json.loads(rest[-1].split("forward takes this one: ")[1])) == ["features"]
     assert not folder.exists() and "pinfold-" not in text
+
+
+MODULAR = (
+    "from transformers.models.llama.modeling_llama import LlamaModel\n\n\nclass LensModel(LlamaModel):\n    pass\n"
+)
+
+
+@pytest.mark.parametrize("card", ["", "---\nlicense: apache-2.0\n---\n"])
+@pytest.mark.parametrize("checkpoint", [None, "{}", '{"auto_map": {"AutoModel": "modeling_lens.LensModel"}}'])
+def test_a_modular_file_alone_is_to_be_converted_first(tmp_path, card, checkpoint):
+    (folder := tmp_path / "lens").mkdir()
+    (folder / "modular_lens.py").write_text(MODULAR)
+    if card:
+        (folder / "card.md").write_text(card)
+    (at := tmp_path / "weights").mkdir()
+    if checkpoint:
+        (at / "config.json").write_text(checkpoint)
+    for options in (PushOptions(path=folder, checkpoint=at), PushOptions(path=folder)):
+        with pytest.raises(
+            UserError, match=rf"pinfold convert {re.escape(str(folder))}/modular_lens\.py, and"
+        ) as error:
+            publish(options)
+        assert (CARD in str(error.value)) == (not card)
+
+
+@pytest.mark.parametrize(
+    ("beside", "text", "config"),
+    [
+        ("modeling_lens.py", MODULAR, "{}"),
+        ("", MODULAR + '\n\nLensModel.register_for_auto_class("AutoModel")\n', "{}"),
+        ("", MODULAR, '{"auto_map": {"AutoModel": "modular_lens.LensModel"}}'),
+    ],
+)
+def test_a_modular_file_that_was_converted_or_is_loaded_itself_is_not(tmp_path, beside, text, config):
+    (folder := tmp_path / "lens").mkdir()
+    (folder / "modular_lens.py").write_text(text)
+    (folder / "config.json").write_text(config)
+    if beside:
+        (folder / beside).write_text("")
+    with pytest.raises(UserError) as error:
+        publish(PushOptions(path=folder, checkpoint=folder))
+    assert "pinfold convert" not in str(error.value)

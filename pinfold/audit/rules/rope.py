@@ -203,8 +203,8 @@ def _set_late(code: ReachableCode, stored: dict) -> Iterator[Finding]:
                 f"check rope_scaling of the kind {kind}.",
                 cls,
                 init[1],
-                fix=f"Take rope_scaling=None as an argument. Behind {sizes}, and before line {line}, write "
-                "if rope_scaling: self.rope_scaling = rope_scaling, and then "
+                fix=f"Take rope_scaling=None as an argument. Behind {sizes}, and before super().__init__(...) in line "
+                f"{line}, write if rope_scaling: self.rope_scaling = rope_scaling, and then "
                 "super().__init__(rope_scaling=rope_scaling, **kwargs).",
                 releases=affected,
                 case=case,

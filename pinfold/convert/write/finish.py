@@ -1,5 +1,6 @@
 """What turns a conversion into files of a folder: header, lowest version, Auto classes, formatting, writing."""
 
+import ast
 import hashlib
 import re
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import transformers
 
 from pinfold import __version__
+from pinfold.audit.rules.files import ALWAYS_THERE, distribution, required
 from pinfold.common.errors import UserError, missing_extra
 from pinfold.convert import files
 from pinfold.convert.lowest.lower import lower
@@ -64,8 +66,20 @@ def with_auto_classes(conversion: Conversion, lowest: str) -> dict[str, str]:
     texts = {}
     for name, text in conversion.files.items():
         kind = name.removesuffix(f"_{conversion.name}.py")
-        texts[name] = with_config_class(text) + "\n".join(registrations(conversion, kind, text, lowest))
+        lines = [*requirements(text, lowest), *registrations(conversion, kind, text, lowest)]
+        texts[name] = with_config_class(text) + "\n".join(lines)
     return inline.inlined(texts, conversion.name, conversion.path) if conversion.inline else texts
+
+
+def requirements(text: str, lowest: str) -> list[str]:
+    """The line that declares the packages which the loader of remote code asks for beside transformers and torch.
+
+    Without it a user meets them when the load fails, and a push refuses the file (P08).
+    """
+    major, minor = lowest.split(".")[:2]
+    asked = {name for name, _ in required(ast.parse(text), (int(major), int(minor)))}
+    names = sorted(distribution(name) for name in asked - ALWAYS_THERE - sys.stdlib_module_names)
+    return ["", "", f"REQUIREMENTS = {tuple(names)!r}", ""] if names else []
 
 
 def with_config_class(text: str) -> str:
