@@ -4,10 +4,11 @@
 
 Each folder is copied and pushed to an embedded Hub of its own; a script is copied into a folder and run, and pushes by
 itself. Where a push prints a probe.json, that one is put beside the card, and where DIR/NAME of --corrected DIR holds
-files, those that the folder's author has changed after reading the refusal, they are copied over it once; and the push
-is tried again. Any other refusal ends the row with its line. Then the code of the card's example runs in fresh
-processes with empty caches, in the oldest release that the card claims and in the newest. --keep DIR keeps the copies,
-what each push printed (DIR/logs/NAME.1, NAME.2), and the Hub: what was published can be used after it.
+files, those that the folder's author has changed after reading the refusal, they are copied over it once (and
+DIR/NAME.checkpoint takes the checkpoint's place, where it was saved anew); and the push is tried again. Any other
+refusal ends the row with its line. Then the code of the card's example runs in fresh processes with empty caches, in
+the oldest release that the card claims and in the newest. --keep DIR keeps the copies, what each push printed
+(DIR/logs/NAME.1, NAME.2), and the Hub: what was published can be used after it.
 
 The columns: how often it was pushed; whether it is published; whether it loads pinned; whether generate gives the same
 tokens with and without a cache, in beams and behind padding ("-" where the model cannot generate); half precision; the
@@ -71,7 +72,7 @@ def main() -> int:
         server = stack.enter_context(destination.running(work / "hub"))
         for each in arguments.folders:
             folder, _, checkpoint = each.partition("=")
-            corrected = arguments.corrected and arguments.corrected / Path(folder).name
+            corrected = arguments.corrected and arguments.corrected / Path(folder).stem
             versions = arguments.versions
             print(_row(Path(folder), Path(checkpoint or folder), corrected, work, server, versions), flush=True)
     return 0
@@ -86,12 +87,12 @@ def _row(folder: Path, checkpoint: Path, corrected: Path | None, work: Path, ser
         shutil.copy(folder, copied)
     else:
         shutil.copytree(folder, copied, ignore=shutil.ignore_patterns("__pycache__"))
-    same = checkpoint.resolve() == folder.resolve()
     pushed = copied / folder.name if folder.is_file() else copied
+    weights = pushed if checkpoint.resolve() == folder.resolve() else checkpoint.resolve()
     out = ""
     while row.tries < TRIES:
         row.tries += 1
-        done = _push(pushed, pushed if same else checkpoint.resolve(), work, server, versions)
+        done = _push(pushed, weights, work, server, versions)
         (work / "logs").mkdir(exist_ok=True)
         (work / "logs" / f"{row.folder}.{row.tries}").write_text(done.stdout + done.stderr, encoding="utf-8")
         out, why = done.stdout, _refusal(done)
@@ -102,6 +103,8 @@ def _row(folder: Path, checkpoint: Path, corrected: Path | None, work: Path, ser
             break
         if corrected and again:
             shutil.copytree(corrected, copied, dirs_exist_ok=True)
+            if (anew := corrected.with_name(f"{corrected.name}.checkpoint")).is_dir():
+                weights = anew.resolve()
             corrected = None
         if offered:
             beside = next((card.parent for card in copied.rglob("card.md")), copied)
