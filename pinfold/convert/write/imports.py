@@ -52,8 +52,8 @@ def absolute_imports(text: str) -> str:
     lines = text.split("\n")
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not node.orelse:
-            froms = [part for part in node.body if isinstance(part, ast.ImportFrom)]
-            theirs = [part for part in froms if part.level == 1 or modules.is_model_module(part.module or "")]
+            imports = [part for part in node.body if isinstance(part, ast.ImportFrom)]
+            theirs = [part for part in imports if part.level == 1 or modules.is_model_module(part.module or "")]
             for part in [node] if len(theirs) == len(node.body) else theirs:
                 lines[part.lineno - 1 : part.end_lineno] = [""] * (part.end_lineno - part.lineno + 1)
         elif isinstance(node, ast.ImportFrom) and node.level > 1:
