@@ -218,9 +218,7 @@ def _lacks(code: ReachableCode, init: ast.FunctionDef, kind: str, stored: dict, 
         case = "P31.late_hidden_size_longrope" if kind == "longrope" else f"P31.before_sizes_{kind}"
         return f"{late[0]} is set too late", case
     if kind != "linear" and OF_LENGTH not in stored:
-        filled = kind == "yarn" and not theta and "rope_theta" in _config(code) and _passes(init, ("rope_theta",))
-        case = "P31.behind_sizes_yarn" if filled else "P31.before_sizes_yarn_alone"
-        return f"the settings have no {OF_LENGTH}", case
+        return f"the settings have no {OF_LENGTH}", "P31.before_sizes_yarn_alone"
     if theta:
         return "", ""
     if kind == "llama3" and not ("rope_theta" in _config(code) and _passes(init, ("rope_theta",))):

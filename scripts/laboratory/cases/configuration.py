@@ -229,12 +229,6 @@ for _kind in ("none", "llama3"):
         right=(*ROPE, SET_IF_WRITTEN, (M, POST, "        self.scaled = config.rope_scaling is not None\n" + POST)),
         settings={"rope_scaling": _stored} if _stored else {},
     )
-case(  # the sizes are there in time, and rope_theta is a field of its own, from which some releases fill the settings
-    "P31.behind_sizes_yarn",
-    *NEVER_NAMED,
-    right=(*ROPE, SET_IF_WRITTEN),
-    settings={"rope_scaling": {"rope_type": "yarn", "factor": 2.0}, **WITH_THETA},
-)
 case("P16.missing", (M, "    config_class = LabConfig\n", ""))
 case("P16.annotated", (M, "    config_class = LabConfig\n", "    config: LabConfig\n"))
 case(
