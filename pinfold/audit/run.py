@@ -13,7 +13,7 @@ from pathlib import Path
 from pinfold.audit.finding import Finding
 from pinfold.audit.reachable import ReachableCode, call_name, calls, string
 from pinfold.audit.rules import asked as asked_rules
-from pinfold.audit.rules import beams, own_loading, state_names
+from pinfold.audit.rules import beams, own_loading, processors, state_names
 from pinfold.audit.rules import caches as cache_rules
 from pinfold.audit.rules import claims as claim_rules
 from pinfold.audit.rules import config as config_rules
@@ -123,6 +123,7 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit, or
         if code:
             yield from tokenizer_rules.inputs(code)
             yield from tokenizer_rules.end_of_text(code)
+            yield from processors.lost_template(code, files)
     if commit and (directory / "README.md").exists():
         text = read_text(directory / "README.md", directory, README, "write the card as text")
         yield from snippets(text, code_revision=code_from is not None)
