@@ -1,4 +1,4 @@
-"""P49: a model that goes on from a state of its own, of which beam search knows nothing.
+"""P53: a model that goes on from a state of its own, of which beam search knows nothing.
 
 In beams generate copies the best texts over the others, and their caches with them: past_key_values up to 5.12, some
 more names (``state``, ``mems``) from 5.13 on, where one that it cannot reorder raises a ValueError. A state under
@@ -18,7 +18,7 @@ SETTINGS = ("generation_config.json", "config.json")  # generate reads the first
 
 
 def own_state(code: ReachableCode) -> Iterator[Finding]:
-    """P49: what one step hands on to the next, in place of the text that it has read."""
+    """P53: what one step hands on to the next, in place of the text that it has read."""
     stored = next((name for name in SETTINGS if name in code.configs), "")
     off = code.configs.get(stored, {}).get("use_cache") is False
     for cls in code.models:
@@ -38,7 +38,7 @@ def own_state(code: ReachableCode) -> Iterator[Finding]:
         if stored:
             fix += f'Write "use_cache": false into {stored}. '
         yield code.finding(
-            "P49",
+            "P53",
             f"{cls} goes on from {states[0]}, which beam search does not reorder: with num_beams it writes other "
             "text, or raises a ValueError.",
             hands_on[0],

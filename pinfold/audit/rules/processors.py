@@ -1,4 +1,4 @@
-"""P50: a processor's template of a chat that a load leaves out.
+"""P54: a processor's template of a chat that a load leaves out.
 
 From 4.53 on a load hands a processor only what the arguments of its own ``__init__`` name: chat_template goes into no
 **kwargs, and ProcessorMixin's ``__init__``, which names nothing, gets it neither. 4.49 to 4.52 raise a TypeError where
@@ -22,7 +22,7 @@ LEFT_OUT_FROM, REFUSED_FROM = Version("4.53"), Version("4.49")
 
 
 def lost_template(code: ReachableCode, files: set[str]) -> Iterator[Finding]:
-    """P50: the processor that a load takes, beside a template that it does not name."""
+    """P54: the processor that a load takes, beside a template that it does not name."""
     stored = next((name for name in FILES if name in files), "")
     if not stored and TEMPLATE in code.configs.get("processor_config.json", {}):
         stored = "processor_config.json"
@@ -40,7 +40,7 @@ def lost_template(code: ReachableCode, files: set[str]) -> Iterator[Finding]:
     lowest = LEFT_OUT_FROM if takes_all else REFUSED_FROM
     if affected := releases_of(code, lambda release: release >= lowest):
         yield code.finding(
-            "P50",
+            "P54",
             f"{cls}.__init__ has no argument {TEMPLATE}: transformers {release_ranges(affected)} do not hand it "
             f"{stored}, and apply_chat_template raises a ValueError.",
             definition[0] if definition else cls,

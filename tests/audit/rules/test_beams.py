@@ -1,4 +1,4 @@
-"""P49: a state of the model's own, which beam search does not reorder."""
+"""P53: a state of the model's own, which beam search does not reorder."""
 
 import importlib
 import json
@@ -101,7 +101,7 @@ def folder(tmp_path, state="state", prepares=CUT, hands_on=STORED, use_cache="Tr
 
 
 def findings(directory):
-    return [f for f in audit(directory, read_modules(directory)) if f.code == "P49"]
+    return [f for f in audit(directory, read_modules(directory)) if f.code == "P53"]
 
 
 @pytest.mark.parametrize("state, prepares, hands_on, unguarded", SHAPES.values(), ids=SHAPES)

@@ -1,4 +1,4 @@
-"""P50: a processor's template of a chat that a load leaves out."""
+"""P54: a processor's template of a chat that a load leaves out."""
 
 import json
 
@@ -85,7 +85,7 @@ def folder(path, init, base="NoteProcessor", more="", stored="chat_template.jinj
 
 
 def findings(path):
-    return [f for f in audit(path, read_modules(path)) if f.code == "P50"]
+    return [f for f in audit(path, read_modules(path)) if f.code == "P54"]
 
 
 def writes_a_chat(path, monkeypatch):
