@@ -50,13 +50,19 @@ def _are_known(staged: Staged) -> bool:
     return bool(takes[0] & named) and required_of(staged.folder, staged.architecture) <= named | MASKS
 
 
+def _copied(source: str, target: str) -> None:
+    """A file for the corrected copy: what is written into is the copy's own, and weights are not copied."""
+    copy = shutil.copyfile if source.endswith((".py", ".json")) else link_or_copy
+    copy(source, target)
+
+
 def _corrected(staged: Staged, work: Path) -> Staged:
     """The same with the folder's source corrected by the automatic fixes: a configuration that cannot be built keeps
     the question from being asked."""
     copy = Path(tempfile.mkdtemp(prefix="corrected-", dir=work)) / staged.folder.path.resolve().name
-    shutil.copytree(staged.folder.path, copy, copy_function=link_or_copy, symlinks=True)
+    shutil.copytree(staged.folder.path, copy, copy_function=_copied)
     for settings in staged.directory.glob("*.json"):  # a finding may follow from what the checkpoint says
-        (copy / settings.name).unlink(missing_ok=True)  # a link to the author's
+        (copy / settings.name).unlink(missing_ok=True)
         shutil.copyfile(settings, copy / settings.name)
     try:
         code = [each for each in fix.propose(copy, read_modules(copy)).changes if each.path.suffix == ".py"]
