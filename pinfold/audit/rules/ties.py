@@ -302,7 +302,7 @@ def shared_weights(code: ReachableCode) -> Iterator[Finding]:
     """P11c: one tensor under two names, made by assignment and declared nowhere."""
     known = {name for names in code.parameters.values() for name in names} | {"weight", "bias"}
     tables = [code.folder.attribute(model, "_tied_weights_keys") for model in code.models]
-    declared = {string(key) or "" for table in tables if isinstance(table, ast.Dict) for key in table.keys}
+    declared = {(string(key) or "").replace("\\", "") for table in tables for key in _targets(table)}
     for cls in code.torch_modules:
         own = code.folder.classes[cls][1].body
         init = next((s for s in own if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
@@ -317,6 +317,13 @@ def shared_weights(code: ReachableCode) -> Iterator[Finding]:
                 node,
                 fix='Use _tied_weights_keys = {"target": "source"}.',
             )
+
+
+def _targets(table: ast.expr | None) -> list[ast.expr | None]:
+    """The targets that keys name, also in a list: transformers 4 reads one, and for 5 it is a fault itself (P11)."""
+    if isinstance(table, ast.Dict):
+        return [*table.keys]
+    return [*table.elts] if isinstance(table, (ast.List, ast.Tuple, ast.Set)) else []
 
 
 def _is_declared(node: ast.AST, declared: set[str]) -> bool:

@@ -86,3 +86,29 @@ def test_a_head_that_the_keys_name_is_tied_in_all(key, tmp_path):
     more = KEYS.replace("{", "{" + key + ", ") + "\n" + HEAD.format("self.head")
     build = "self.encoder = Encoder(config, self.words)\n        self.head = nn.Linear(9, 9)"
     assert [f for f in handed(tmp_path, "P11", "self.embed = embed", build, more) if "head" in f.case] == []
+
+
+HEAD_WITH_BIAS = """
+class Head(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.decoder = nn.Linear(9, 9)
+        self.bias = nn.Parameter(torch.zeros(9))
+        self.decoder.bias = self.bias
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("keys", "count"),
+    [
+        ('["head.decoder.weight", "head.decoder.bias"]', 0),
+        ('("head.decoder.bias",)', 0),
+        (r'[r"head\.decoder\.bias"]', 0),
+        ('["head.decoder.weight"]', 1),
+        ("[]", 1),
+    ],
+)
+def test_what_a_list_of_keys_declares_is_no_fault_beside_the_list(keys, count, tmp_path):
+    more = f"_tied_weights_keys = {keys}\n"
+    assert len(findings(tmp_path, "P11c", HEAD_WITH_BIAS, "self.head = Head(config)", more)) == count
