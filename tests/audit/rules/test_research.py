@@ -11,7 +11,7 @@ from pinfold.audit.examine import examine
 
 FOLDERS = ROOT / "tests" / "research"
 TRUTH = json.loads((FOLDERS / "truth.json").read_text())
-ASIDE = json.loads((FOLDERS / "put_aside.json").read_text())
+ASIDE = {n: d for f in FOLDERS.glob("put_aside*.json") for n, d in json.loads(f.read_text()).items()}
 sys.path.insert(0, str(ROOT / "benchmarks"))
 forecast = importlib.import_module("forecast")
 sys.path.pop(0)
