@@ -12,6 +12,7 @@ from pinfold.audit import ranges
 from pinfold.audit.finding import ERROR, Finding, by_harm, errors
 from pinfold.audit.rules.files import packages_asked_for
 from pinfold.audit.rules.members import IN_FORWARD, WHILE_GENERATING
+from pinfold.audit.rules.stock_code import NOT_CALLED, REFUSED
 from pinfold.audit.run import audit
 from pinfold.audit.security.run import UNSEEN, accepted
 from pinfold.common.errors import UserError
@@ -67,9 +68,19 @@ FAULTS = {
     "P46": ("P46.part_initialises", "a part that is taken for a model"),
     "P47": ("P47.neither", "a mask that generate refuses"),
     "P48": ("P48.method", "names that code of the folder changes while it loads"),
+    "P49": ("", "a method that transformers does not call"),
+    "P50": ("", "arguments that transformers does not take"),
+    "P51": ("P51.reads_lists", "a cache that derives from transformers' own"),
+    "P52": ("P52.samples_not_in_file", "settings of sampling without do_sample"),
 }
-BY_NAMES = ("P09", "P36")  # the table of names says in which releases: folder/releases.json.gz
-MEMBERS_STOP = {IN_FORWARD: "forward", WHILE_GENERATING: "generate"}  # what a missing member stops for certain
+# A table made from transformers' sources says in which releases: folder/releases.json.gz, audit/stock.json.gz.
+BY_NAMES = ("P09", "P36", "P49", "P50")
+STOPS = {  # what then fails for certain
+    IN_FORWARD: "forward",
+    WHILE_GENERATING: "generate",
+    NOT_CALLED: "numbers",
+    **{case: case.removeprefix("P50.") for case in REFUSED},
+}
 WORDS = {  # of cases that are another fault than the rest of their rule
     "P17.weight_norm": "weights under the names of the older weight_norm",
     "P11.missing": "weights that only transformers 4 ties",
@@ -84,6 +95,8 @@ WORDS = {  # of cases that are another fault than the rest of their rule
     "P15.strict": "a configuration that @strict makes",
     "P15.mutable_field": "a field with a list or a table as its default",
     "P15.mutable_field_of_config": "a field with a configuration as its default",
+    "P15.constructor_of_base": "a constructor of a base that does not run",
+    "P15.part_without_layers": "a part without num_hidden_layers",
     "P15.field_without_value": "a field without a default",
     "P15.field_without_value_no_constructor": "a field without a default",
 }
@@ -313,8 +326,9 @@ def _stages(finding: Finding) -> dict[str, str]:
     """Release -> what a finding does there."""
     if finding.code in BY_NAMES:
         # a release that does not hand past_key_values to what prepares inputs does not meet what is read of it
-        unmet = ranges.harm("P26.past_key_values_only") if finding.case == WHILE_GENERATING else {}
-        stage = MEMBERS_STOP.get(finding.case, "load")
+        of_cache = finding.case == WHILE_GENERATING and ": DynamicCache." in finding.sentence
+        unmet = ranges.harm("P26.past_key_values_only") if of_cache else {}
+        stage = STOPS.get(finding.case, "load")
         return dict.fromkeys((r for r in finding.releases if r not in unmet), stage)
     if finding.code not in FAULTS:
         return {}

@@ -13,7 +13,7 @@ from pathlib import Path
 from pinfold.audit.finding import Finding
 from pinfold.audit.reachable import ReachableCode, call_name, calls, string
 from pinfold.audit.rules import asked as asked_rules
-from pinfold.audit.rules import beams, own_loading, processors, state_names
+from pinfold.audit.rules import beams, inherited_init, own_loading, part_layers, processors, state_names
 from pinfold.audit.rules import caches as cache_rules
 from pinfold.audit.rules import claims as claim_rules
 from pinfold.audit.rules import config as config_rules
@@ -27,13 +27,17 @@ from pinfold.audit.rules import init_weights as init_rules
 from pinfold.audit.rules import masks as mask_rules
 from pinfold.audit.rules import model as model_rules
 from pinfold.audit.rules import names as name_rules
+from pinfold.audit.rules import own_caches as cache_class_rules
 from pinfold.audit.rules import rope as rope_rules
+from pinfold.audit.rules import sampling as sampling_rules
 from pinfold.audit.rules import saving as saving_rules
 from pinfold.audit.rules import sentence as sentence_rules
 from pinfold.audit.rules import settings as settings_rules
+from pinfold.audit.rules import stock_code as stock_rules
 from pinfold.audit.rules import ties as tie_rules
 from pinfold.audit.rules import tokenizers as tokenizer_rules
 from pinfold.audit.rules import weights as weight_rules
+from pinfold.audit.rules.certain import CertainCalls
 from pinfold.audit.rules.members import Members
 from pinfold.audit.security.places import acts
 from pinfold.common.errors import UserError
@@ -151,6 +155,8 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from default_rules.passed_twice(code)
     yield from default_rules.made_by_decorator(code)
     yield from field_rules.fields(code)
+    yield from inherited_init.constructor_of_base(code)
+    yield from part_layers.parts_without_layers(code)
     yield from state_names.changed_names(code)
     yield from model_rules.config_class(code)
     yield from model_rules.parameter_names(code)
@@ -172,6 +178,11 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from cache_rules.tuple_caches(code)
     yield from cache_rules.cannot_generate(code)
     yield from mask_rules.refused(code)
+    yield from stock_rules.methods_not_called(code)
+    certain = CertainCalls(code)
+    yield from stock_rules.arguments(code, certain)
+    yield from cache_class_rules.own_caches(code, certain)
+    yield from sampling_rules.samples_without_saying_so(code)
 
 
 def reachable_code(

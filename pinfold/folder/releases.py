@@ -69,7 +69,7 @@ MINORS: tuple[str, ...] = tuple(".".join(release.split(".")[:2]) for release in 
 
 
 @functools.cache
-def _expand(ranges: str) -> tuple[str, ...]:
+def releases_of_ranges(ranges: str) -> tuple[str, ...]:
     """Releases of such ranges as "4.48-4.52 5.0-"; the last goes up to the newest."""
     releases: list[str] = []
     for part in ranges.split():
@@ -82,13 +82,17 @@ def _expand(ranges: str) -> tuple[str, ...]:
 def releases_of_names(kind: str, owner: str) -> dict[str, tuple[str, ...]]:
     """Name -> releases that have it, for one module ("names") or class ("members")."""
     groups = read_table().get(kind, {}).get(owner, {})
-    return {name: _expand(ranges) for ranges, names in groups.items() for name in names.split()}
+    return {name: releases_of_ranges(ranges) for ranges, names in groups.items() for name in names.split()}
 
 
 @functools.cache
 def releases_of_modules(kind: str = "modules") -> dict[str, tuple[str, ...]]:
     """Module, or model type ("model_types") -> releases that have it."""
-    return {name: _expand(ranges) for ranges, names in read_table().get(kind, {}).items() for name in names.split()}
+    return {
+        name: releases_of_ranges(ranges)
+        for ranges, names in read_table().get(kind, {}).items()
+        for name in names.split()
+    }
 
 
 def exists(module: str, name: str) -> tuple[str, ...]:

@@ -42,9 +42,9 @@ class Members:
         self.code = code
         self.settings = settings(code)
         self.certain: dict[tuple[str, str], str] = {}
-        for cls in _built(code):
+        for cls in built(code):
             self._look(cls, "forward", IN_FORWARD)
-        for cls in _mains(code):
+        for cls in mains(code):
             for name in GENERATES:
                 self._look(cls, name, WHILE_GENERATING)
 
@@ -58,7 +58,7 @@ class Members:
             return
         module = self.code.folder.classes[found[0]][0]
         cached = None if case == WHILE_GENERATING and not self._passes_its_class(cls) else case == WHILE_GENERATING
-        asks = _Asks(self.settings, _taken_from_config(found[1], self.settings), _once(found[1]), cached)
+        asks = Asks(self.settings, taken_from_config(found[1], self.settings), once(found[1]), cached)
         for name in _runs(found[1].body, asks.holds):
             self.certain.setdefault((module.name, name), case)
 
@@ -69,7 +69,7 @@ class Members:
         return isinstance(says, ast.Constant) and says.value is True and keeps is not False
 
 
-def _mains(code: ReachableCode) -> list[str]:
+def mains(code: ReachableCode) -> list[str]:
     """What a load builds: the class that "architectures" names, else the one to which most entries lead."""
     named = code.configs.get("config.json", {}).get("architectures")
     entries = [place.split(".")[-1] for auto, place in code.auto_map.items() if auto.startswith("AutoModel")]
@@ -79,22 +79,22 @@ def _mains(code: ReachableCode) -> list[str]:
     return listed or [cls for cls, _ in counted[:1] if alone]
 
 
-def _built(code: ReachableCode) -> list[str]:
+def built(code: ReachableCode) -> list[str]:
     """The same, and the classes of the folder that their constructors build without a condition."""
-    pending, built = _mains(code), []
+    pending, seen = mains(code), []
     while pending:
         cls = pending.pop()
-        if cls in built:
+        if cls in seen:
             continue
-        built.append(cls)
+        seen.append(cls)
         init = code.folder.method(cls, "__init__")
         for statement in init[1].body if init else ():
             if isinstance(statement, (ast.Assign, ast.AnnAssign)):
                 pending += [call_name(c) for c in calls(statement) if call_name(c) in code.folder.classes]
-    return built
+    return seen
 
 
-def _taken_from_config(function: ast.FunctionDef, values: dict[str, Any]) -> dict[str, Any]:
+def taken_from_config(function: ast.FunctionDef, values: dict[str, Any]) -> dict[str, Any]:
     """Arguments that nobody has to give, with what they become: x = self.config.x if x is None else x."""
     free = {name for name, value in defaults(function).items() if is_none(value)}
     taken = {}
@@ -110,7 +110,7 @@ def _taken_from_config(function: ast.FunctionDef, values: dict[str, Any]) -> dic
     return taken
 
 
-def _once(function: ast.FunctionDef) -> dict[str, ast.expr]:
+def once(function: ast.FunctionDef) -> dict[str, ast.expr]:
     """Local names that one assignment sets, to a comparison or a question, with it."""
     values: dict[str, list[ast.expr | None]] = {}
     for node in walk(function):
@@ -159,18 +159,20 @@ def _read(node: ast.AST) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class _Asks:
+class Asks:
     """What conditions come to in an ordinary call.
 
     Args:
         settings: of the configuration. names: arguments that are taken from it. once: locals that are set once, with
             what they are. cached: whether a cache of transformers' class is there; None where that is not known.
+        caches: the names that would hold it.
     """
 
     settings: dict[str, Any]
     names: dict[str, Any]
     once: dict[str, ast.expr]
     cached: bool | None
+    caches: frozenset[str] = frozenset({CACHE})
 
     def holds(self, test: ast.expr) -> bool | None:
         """Whether a condition holds; None where that is not known."""
@@ -188,14 +190,18 @@ class _Asks:
             return None if value is UNKNOWN else bool(value)
         if is_self_attribute(test) and test.attr in USUAL:
             return USUAL[test.attr]
-        asked = None if self.cached is None else _of_the_cache(test, self.cached)
+        asked = None if self.cached is None else _of_the_cache(test, self.cached, self.caches)
         return decide(test, self.settings) if asked is None else asked
 
 
-def _of_the_cache(test: ast.expr, there: bool) -> bool | None:
+def _of_the_cache(test: ast.expr, there: bool, names: frozenset[str]) -> bool | None:
     """What a question about the cache is answered with: one of transformers' own class, or none."""
-    if isinstance(test, ast.Compare) and len(test.ops) == 1 and chain(test.left) == [CACHE]:
+    if isinstance(test, ast.Compare) and len(test.ops) == 1 and _is_one_of(test.left, names):
         return isinstance(test.ops[0], ast.IsNot) == there if is_none(test.comparators[0]) else None
-    if isinstance(test, ast.Call) and call_name(test) == "isinstance" and chain(test.args[0]) == [CACHE]:
+    if isinstance(test, ast.Call) and call_name(test) == "isinstance" and _is_one_of(test.args[0], names):
         return there if not there or chain(test.args[-1])[-1:] in ([name] for name in CACHE_CLASSES) else None
     return None
+
+
+def _is_one_of(node: ast.expr, names: frozenset[str]) -> bool:
+    return isinstance(node, ast.Name) and node.id in names

@@ -120,14 +120,8 @@ class _Uses:
         self.module = module
         self.known = known
         self.releases = releases
-        self.aliases = _aliases(module)
-        self.conditions = {
-            target.id
-            for node in module.tree.body
-            if isinstance(node, ast.Assign) and _asks(node.value, set())
-            for target in node.targets
-            if isinstance(target, ast.Name)
-        }
+        self.aliases = module_aliases(module)
+        self.conditions = version_names(module)
         self.models: dict[ast.AST, str] = {
             node: name for name, (_, node) in folder.classes.items() if folder.kind(name) == "model"
         }
@@ -150,7 +144,7 @@ class _Uses:
         """The parts of a node that run in some release, each with its scope."""
         if isinstance(node, (ast.If, ast.IfExp)) and _is_type_checking(node.test):
             return [(child, scope) for child in (node.orelse if isinstance(node, ast.If) else [node.orelse])]
-        if isinstance(node, (ast.If, ast.IfExp, ast.BoolOp)) and _asks(node, self.conditions):
+        if isinstance(node, (ast.If, ast.IfExp, ast.BoolOp)) and asks_for_version(node, self.conditions):
             return []  # the file looks first, on both sides
         if is_try(node):
             return self.parts_of_try(node, scope)
@@ -297,7 +291,7 @@ def _ours(module: str | None) -> TypeGuard[str]:
     return (module or "").split(".")[0] == "transformers"
 
 
-def _aliases(module: Module) -> dict[str, str]:
+def module_aliases(module: Module) -> dict[str, str]:
     """Names for modules of transformers in this file: name -> module."""
     aliases: dict[str, str] = {}
     for node in walk(module.tree):
@@ -315,7 +309,18 @@ def _is_type_checking(test: ast.expr) -> bool:
     return _dotted(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
-def _asks(node: ast.AST, asked: set[str]) -> bool:
+def version_names(module: Module) -> set[str]:
+    """Names at the top of a file that hold what was asked of the version."""
+    return {
+        target.id
+        for node in module.tree.body
+        if isinstance(node, ast.Assign) and asks_for_version(node.value, set())
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def asks_for_version(node: ast.AST, asked: set[str]) -> bool:
     """Whether a condition asks for the version, or for whether something is there."""
     node = getattr(node, "test", node)
     for part in walk(node):

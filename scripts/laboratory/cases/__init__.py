@@ -4,10 +4,34 @@ A case's name is the rule that reports the fault and what is special about it. T
 sources.py; each exchange must fit exactly once, so that a case cannot lose its fault unseen.
 """
 
-from cases import buffers, classes, configuration, constructors, generation, imports, ties, tokenizers, weights
+from cases import (
+    buffers,
+    classes,
+    configuration,
+    constructors,
+    generation,
+    imports,
+    own_caches,
+    stock_code,
+    ties,
+    tokenizers,
+    weights,
+)
 from cases.base import CASES, OF_FIXES, REMOVED, Case
 
 # Each of these files adds its cases to the table.
-SUBJECTS = (imports, constructors, ties, buffers, configuration, weights, generation, classes, tokenizers)
+SUBJECTS = (
+    imports,
+    constructors,
+    ties,
+    buffers,
+    configuration,
+    weights,
+    generation,
+    classes,
+    tokenizers,
+    stock_code,
+    own_caches,
+)
 
 __all__ = ["CASES", "OF_FIXES", "REMOVED", "SUBJECTS", "Case"]

@@ -299,3 +299,36 @@ case(
     (C, "    hidden_size: int = 8\n", "    hidden_size: int\n"),
     right=((C, OWN_INIT, FIELDS),),
 )
+
+
+# A class without a constructor, whose base in the folder has one
+
+BASE_CLASS = 'class LabConfig(PretrainedConfig):\n    model_type = "lab-bench"\n'
+OF_BASE = """class LabConfig(LabBaseConfig):
+    model_type = "lab-bench"
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+
+
+LabConfig.register_for_auto_class()
+"""
+WITH_BASE = (
+    (C, BASE_CLASS, "class LabBaseConfig(PretrainedConfig):\n"),
+    (C, "LabConfig.register_for_auto_class()\n", OF_BASE),
+    (C, "        use_cache=False,\n", "        use_cache=False,\n        scale=0.5,\n"),
+    (C, LAST_SET, LAST_SET + "        self.scale = scale\n        self.twice = 2 * scale\n"),
+)
+WITHOUT = (
+    C,
+    "\n    def __init__(self, **kwargs):\n        super().__init__(**kwargs)\n\n\nLabConfig",
+    "\n\nLabConfig",
+)
+READS = (M, POST, "        self.scale = config.scale\n" + POST)
+case("P15.constructor_of_base", WITHOUT, right=(*WITH_BASE, READS))
+case(
+    "P15.constructor_of_base_and_stored",
+    WITHOUT,
+    right=(*WITH_BASE, READS),
+    settings={"scale": 0.5, "use_cache": False},
+)

@@ -2,9 +2,11 @@
 
 # ruff: noqa: E501 (lines of programs)
 
+import json
+
 from sources import CACHED
 
-from cases.base import CACHE_OF, CLASS_BODY, GET_INPUT, IMPORTS, REMOVED, TAKES_CACHE, C, M, case
+from cases.base import CACHE_OF, CLASS_BODY, GET_INPUT, IMPORTS, LAST_SET, REMOVED, TAKES_CACHE, C, M, case
 
 case(
     "P26.past_key_values_only",
@@ -203,3 +205,44 @@ case(  # forward is asked only where the other function has **kwargs or **model_
     (M, "generation(self, input_ids, **kwargs", "generation(self, input_ids, **rest"),
     right=((M, GET_INPUT, MASK_PREPARED.replace(MASK, ", **kwargs") + GET_INPUT),),
 )
+
+# Layers of a part, for which generate makes a cache
+
+PART = """class LabTextConfig(PretrainedConfig):
+    model_type = "lab-bench-text"
+
+    def __init__(self, num_hidden_layers=1, **kwargs):
+        super().__init__(**kwargs)
+        self.num_hidden_layers = num_hidden_layers
+
+
+class LabConfig(PretrainedConfig):
+    sub_configs = {"text_config": LabTextConfig}
+"""
+OF_PART = (
+    (C, "class LabConfig(PretrainedConfig):\n", PART),
+    (C, "        use_cache=True,\n", "        use_cache=True,\n        text_config=None,\n"),
+    (C, LAST_SET, LAST_SET + "        self.text_config = LabTextConfig(**(text_config or {}))\n"),
+)
+OTHER_NAME = (
+    (C, "self, num_hidden_layers=1, **kwargs", "self, depth=1, **kwargs"),
+    (C, "        self.num_hidden_layers = num_hidden_layers\n\n\nclass", "        self.depth = depth\n\n\nclass"),
+)
+case("P15.part_without_layers", *OTHER_NAME, right=OF_PART, base=CACHED)
+case(
+    "P15.part_with_layers_elsewhere",
+    (C, "self, num_hidden_layers=1, **kwargs", "self, depth=1, **kwargs"),
+    (
+        C,
+        "        self.num_hidden_layers = num_hidden_layers\n\n\nclass",
+        "        self.depth = self.num_hidden_layers = depth\n\n\nclass",
+    ),
+    right=OF_PART,
+    base=CACHED,
+)
+
+# Settings of generate that do not go together
+
+SAMPLES = json.dumps({"temperature": 0.7, "use_cache": False})
+case("P52.samples_not_in_file", faulty_files={"generation_config.json": SAMPLES})
+case("P52.samples_not_in_config", faulty_settings={"temperature": 0.7})

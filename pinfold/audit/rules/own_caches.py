@@ -1,0 +1,89 @@
+"""P51: caches of the folder that derive from transformers' own, as they were up to 4.53.
+
+Until then DynamicCache kept its tensors in the lists key_cache and value_cache, and Cache was built without arguments.
+Later ones keep layers, and Cache asks for them (the laboratory's P51 cases).
+"""
+
+import ast
+from collections.abc import Iterator
+
+from pinfold.audit.finding import ERROR, WARNING, Finding
+from pinfold.audit.ranges import harmed
+from pinfold.audit.reachable import ReachableCode, call_name, is_self_attribute
+from pinfold.audit.rules.certain import GENERATE, CertainCalls
+from pinfold.common.trees import every
+
+LISTS = ("key_cache", "value_cache")
+PLACE = "transformers"
+
+
+def own_caches(code: ReachableCode, certain: CertainCalls) -> Iterator[Finding]:
+    """P51: the constructor of Cache without its layers, and lists that are not there."""
+    for cls in code.classes:
+        base = _stock_base(code, cls)
+        if base not in ("Cache", "DynamicCache"):
+            continue
+        built = [certain.stage[call] for call in certain.stage if call_name(call) == cls]
+        fault = _without_layers(code, cls) if base == "Cache" else _lists(code, cls)
+        if fault is None:
+            continue
+        case, node, words, fix = fault
+        if affected := harmed(case, code.lowest_version):
+            yield code.finding(
+                "P51",
+                f"{cls} {words}",
+                cls,
+                node,
+                fix=fix,
+                releases=affected,
+                severity=ERROR if set(built) - {GENERATE} else WARNING,
+                case=case,
+            )
+
+
+def _stock_base(code: ReachableCode, cls: str) -> str:
+    """The cache of transformers that a class derives from; "" for another class."""
+    for owner in code.folder.lineage(cls):
+        for base, place in code.folder.bases(owner):
+            if place.split(".")[0] == PLACE and base.endswith("Cache"):
+                return base
+    return ""
+
+
+def _without_layers(code: ReachableCode, cls: str) -> tuple[str, ast.AST, str, str] | None:
+    """super().__init__() in a class that derives from Cache itself, and a class without a constructor."""
+    init = code.folder.method(cls, "__init__")
+    calls = [call for call in every(init[1], ast.Call) if call_name(call) == "__init__"] if init else []
+    if init and (not calls or any(call.args or call.keywords for call in calls)):
+        return None
+    return (
+        "P51.without_layers",
+        calls[0] if calls else code.folder.classes[cls][1],
+        "builds a Cache without layers, which raises a ValueError or a TypeError.",
+        f"Derive {cls} from DynamicCache, whose constructor needs nothing.",
+    )
+
+
+def _lists(code: ReachableCode, cls: str) -> tuple[str, ast.AST, str, str] | None:
+    """key_cache and value_cache of self, in a class that derives from DynamicCache."""
+    own = {node for owner in code.folder.lineage(cls) for node in every(code.folder.classes[owner][1], ast.Attribute)}
+    uses = sorted(
+        (node for node in own if is_self_attribute(node) and node.attr in LISTS), key=lambda node: node.lineno
+    )
+    if not uses or any(code.folder.method(cls, name) for name in LISTS) or _asks(code, cls):
+        return None
+    stores = [node for node in uses if isinstance(node.ctx, ast.Store)]
+    first = (stores or uses)[0]
+    fix = "Keep the tensors under a name of its own, and write update and get_seq_length with it."
+    if stores:
+        return "P51.sets_lists", first, f"sets {first.attr}, which DynamicCache has as a property there.", fix
+    return "P51.reads_lists", first, f"reads {first.attr}, which DynamicCache does not have there.", fix
+
+
+def _asks(code: ReachableCode, cls: str) -> bool:
+    """Whether it asks if the lists are there."""
+    for owner in code.folder.lineage(cls):
+        for call in every(code.folder.classes[owner][1], ast.Call):
+            if call_name(call) in ("hasattr", "getattr"):
+                return True
+    return False
