@@ -55,6 +55,10 @@ OTHERS = re.compile(
 )
 
 
+# T5ForConditionalGeneration, whose Auto class has another name; PermuteForRope is a layer.
+HEAD = re.compile(r"For(?!Rope$)[A-Z][A-Za-z0-9]*(?<!Output)$")
+
+
 def head(cls: str) -> str | None:
     """The Auto class that a head's name asks for: ``XForMaskedLM`` -> ``AutoModelForMaskedLM``."""
     endings = [ending for ending in HEADS if cls.endswith(f"For{ending}")]
@@ -65,7 +69,7 @@ def stock_kind(base: str, place: str) -> str | None:
     """What a class of transformers' own models is, going by the end of its name."""
     if place.split(".")[0] != "transformers" or OTHERS.search(base):
         return None
-    if head(base):
+    if HEAD.search(base):
         return "model"
     endings = [ending for ending in STOCK if base.endswith(ending) and base != ending]
     return STOCK[max(endings, key=len)] if endings else None
