@@ -73,7 +73,7 @@ def function(text):
         ("@deprecate_kwarg('old', version='9')\ndef f(self, a): pass", "a * old="),
         ("@can_return_tuple\ndef f(self, a): pass", "a * return_dict="),
         ("@property\ndef f(self): pass", "?"),
-        ("@somebody.wraps_it\ndef f(self, a): pass", "?"),
+        ("@other.wraps_it\ndef f(self, a): pass", "?"),
     ],
 )
 def test_parameters_are_read_from_the_source(text, words):
