@@ -88,10 +88,18 @@ def built(code: ReachableCode) -> list[str]:
             continue
         seen.append(cls)
         init = code.folder.method(cls, "__init__")
-        for statement in init[1].body if init else ():
+        for statement in _that_run(init[1].body if init else []):
             if isinstance(statement, (ast.Assign, ast.AnnAssign)):
                 pending += [call_name(c) for c in calls(statement) if call_name(c) in code.folder.classes]
     return seen
+
+
+def _that_run(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements, and those of loops: a loop over layers has one at least."""
+    for statement in body:
+        yield statement
+        if isinstance(statement, (ast.For, ast.With)):
+            yield from _that_run(statement.body)
 
 
 def taken_from_config(function: ast.FunctionDef, values: dict[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,20 @@ def test_methods_that_are_called_or_change_nothing(tmp_path, parts):
     assert methods(tmp_path, **parts) == []
 
 
+@pytest.mark.parametrize(
+    ("build", "count"),
+    [
+        ("for part in self.parts:\n            part.inside = Seen(config)", 1),
+        ("for part in self.parts:\n            for inner in part:\n                inner.inside = Seen(config)", 1),
+        ("with torch.no_grad():\n            self.inside = Seen(config)", 1),
+        ("if config.width > 8:\n            self.inside = Seen(config)", 0),
+        ("while self.parts:\n            self.inside = Seen(config)", 0),
+    ],
+)
+def test_what_a_loop_over_layers_puts_there_is_built(tmp_path, build, count):
+    assert len(methods(tmp_path, build)) == count
+
+
 def test_a_method_that_is_called_on_some_conditions_is_a_warning(tmp_path):
     method = "_prepare_4d_causal_attention_mask_with_cache_position"
     (finding,) = methods(tmp_path, method=method)
