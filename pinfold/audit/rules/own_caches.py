@@ -12,6 +12,7 @@ from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import ReachableCode, call_name, is_self_attribute
 from pinfold.audit.rules.certain import GENERATE, CertainCalls
 from pinfold.common.trees import every
+from pinfold.folder.releases import release_ranges
 
 LISTS = ("key_cache", "value_cache")
 PLACE = "transformers"
@@ -31,7 +32,7 @@ def own_caches(code: ReachableCode, certain: CertainCalls) -> Iterator[Finding]:
         if affected := harmed(case, code.lowest_version):
             yield code.finding(
                 "P51",
-                f"{cls} {words}",
+                f"{cls} {words} in transformers {release_ranges(affected)}.",
                 cls,
                 node,
                 fix=fix,
@@ -59,7 +60,7 @@ def _without_layers(code: ReachableCode, cls: str) -> tuple[str, ast.AST, str, s
     return (
         "P51.without_layers",
         calls[0] if calls else code.folder.classes[cls][1],
-        "builds a Cache without layers, which raises a ValueError or a TypeError.",
+        "builds a Cache without layers, which raises a ValueError or a TypeError",
         f"Derive {cls} from DynamicCache, whose constructor needs nothing.",
     )
 
@@ -76,8 +77,13 @@ def _lists(code: ReachableCode, cls: str) -> tuple[str, ast.AST, str, str] | Non
     first = (stores or uses)[0]
     fix = "Keep the tensors under a name of its own, and write update and get_seq_length with it."
     if stores:
-        return "P51.sets_lists", first, f"sets {first.attr}, which DynamicCache has as a property there.", fix
-    return "P51.reads_lists", first, f"reads {first.attr}, which DynamicCache does not have there.", fix
+        return (
+            "P51.sets_lists",
+            first,
+            f"sets {first.attr}, which DynamicCache has as a property without a setter",
+            fix,
+        )
+    return "P51.reads_lists", first, f"reads {first.attr}, which DynamicCache does not have", fix
 
 
 def _asks(code: ReachableCode, cls: str) -> bool:
