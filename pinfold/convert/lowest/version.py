@@ -63,7 +63,7 @@ def lowest_version(conversion: Conversion) -> str:
 
 
 def first_that_loads(texts: dict[str, str], lowest: str) -> str:
-    """The first release from ``lowest`` on in which the audit knows of nothing that stops a load.
+    """The first release from ``lowest`` on in which the audit knows of nothing that stops a load or forward.
 
     Names alone do not say it: @strict can be imported from huggingface_hub long before a configuration is a dataclass.
 
@@ -75,7 +75,7 @@ def first_that_loads(texts: dict[str, str], lowest: str) -> str:
             (Path(directory) / name).write_text(text, encoding="utf-8")
         later = [release for release in releases.every_minor() if Version(release) >= Version(lowest)]
         harm = harm_of(audit(Path(directory), read_modules(directory)), later)
-    first = next((release for release in later if harm.get(release) != "load"), lowest)
+    first = next((release for release in later if harm.get(release) not in ("load", "forward")), lowest)
     return lowest if not later or first == later[0] else first
 
 
