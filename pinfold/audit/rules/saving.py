@@ -157,19 +157,13 @@ class _Places:
 
     def handed(self, call: ast.Call) -> Iterator[tuple[str, int]]:
         """(place, module) of what a part of the folder is handed and keeps: Encoder(config, self.shared)."""
-        init = (
-            self.code.folder.method(call_name(call), "__init__")
-            if call_name(call) in self.code.folder.classes
-            else None
-        )
-        if init is None or init[0] not in self.code.folder.classes:
+        init = _constructor(self.code, call)
+        if init is None:
             return
-        names = [each.arg for each in parameters(init[1])[1:]]
-        passed = {**dict(zip(names, call.args, strict=False)), **{k.arg: k.value for k in call.keywords if k.arg}}
-        for name, value in passed.items():
+        for name, value in _passed(init, call).items():
             held = self.held.get(_name(value))
             if held is not None:
-                yield from ((place, held) for place in kept(self.code, init[1], name))
+                yield from ((place, held) for place in kept(self.code, init, name))
 
     def of(self, value: ast.expr | None) -> int | None:
         """The module that an expression is: a known one, or a new one."""
@@ -224,12 +218,24 @@ def kept(code: ReachableCode, init: ast.FunctionDef, name: str, depth: int = 3) 
             source = _name(value).split(".")
             if source[0] == name and (len(source) == 1 or source[1:] == path[2:] == ["weight"]):
                 yield path[1]
-            inner = code.folder.method(call_name(value), "__init__") if isinstance(value, ast.Call) and depth else None
-            for position, argument in enumerate(value.args if inner and isinstance(value, ast.Call) else ()):
-                names = [each.arg for each in parameters(inner[1])[1:]] if inner else []
-                if inner and _name(argument) == name and position < len(names):
-                    places = kept(code, inner[1], names[position], depth - 1)
-                    yield from (f"{path[1]}.{place}" for place in places)
+            inner = _constructor(code, value) if isinstance(value, ast.Call) and depth else None
+            if inner is None or not isinstance(value, ast.Call):
+                continue
+            for argument, handed in _passed(inner, value).items():
+                if _name(handed) == name:
+                    yield from (f"{path[1]}.{place}" for place in kept(code, inner, argument, depth - 1))
+
+
+def _constructor(code: ReachableCode, call: ast.Call) -> ast.FunctionDef | None:
+    """The constructor of the folder that a call runs."""
+    method = code.folder.method(call_name(call), "__init__") if call_name(call) in code.folder.classes else None
+    return method[1] if method else None
+
+
+def _passed(init: ast.FunctionDef, call: ast.Call) -> dict[str, ast.expr]:
+    """Argument of a constructor -> what a call hands it, by its place or by its name."""
+    names = [each.arg for each in parameters(init)[1:]]
+    return {**dict(zip(names, call.args, strict=False)), **{k.arg: k.value for k in call.keywords if k.arg}}
 
 
 def _that_run(statements: list[ast.stmt], name: str) -> Iterator[ast.stmt]:

@@ -164,7 +164,7 @@ def _writes(function: ast.FunctionDef) -> bool:
 
 
 def _stored(code: ReachableCode) -> set[str] | None:
-    """The words of the names in the file; None where there is no file."""
+    """The words of the names in the file, or None without a file that can be read."""
     try:
         headers = safetensors(code.directory)
     except UserError:  # said where weights are judged

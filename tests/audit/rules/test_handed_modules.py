@@ -16,8 +16,10 @@ class Outer(nn.Module):
         self.inner = Encoder(config, words)
 
 
-class Wrong:
-    pass
+class ByName(nn.Module):
+    def __init__(self, config, words):
+        super().__init__()
+        self.inner = Encoder(config, embed=words)
 
 """
 KEYS = '_tied_weights_keys = {"encoder.embed.weight": "words.weight"}\n'
@@ -35,6 +37,7 @@ def handed(tmp_path, code, keeps, build="self.encoder = Encoder(config, self.wor
         ("self.embed = embed", "self.encoder = Encoder(config, self.words)", "self.words and self.encoder.embed"),
         ("self.embed = embed", "self.encoder = Encoder(config, embed=self.words)", "self.encoder.embed"),
         ("self.embed = embed", "self.outer = Outer(config, self.words)", "self.words and self.outer.inner.embed"),
+        ("self.embed = embed", "self.outer = ByName(config, self.words)", "self.words and self.outer.inner.embed"),
         (
             "self.embed = embed if embed is not None else nn.Embedding(9, 9)",
             "self.encoder = Encoder(config, self.words)",
