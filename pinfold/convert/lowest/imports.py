@@ -13,12 +13,23 @@ from pinfold.convert.read.sources import Source
 from pinfold.convert.read.workspace import Conversion
 from pinfold.folder import releases
 
-STAND_INS = Path(__file__).with_name("stand_ins.py")
+STAND_INS = Path(__file__).with_name("stand_ins")
+IN_ORDER = ("rotary.py", "caches.py", "forward.py")  # what a file uses stands in it, or in one before it
+
+
+def stand_ins() -> Source:
+    """All stand-ins as one file: what they take from each other is not imported."""
+    whole = Source(STAND_INS, "", "")
+    for part in (sources.load(STAND_INS / name, "") for name in IN_ORDER):
+        whole.items |= part.items
+        whole.imports |= part.imports
+    whole.imports = {name: each for name, each in whole.imports.items() if name not in whole.items}
+    return whole
 
 
 def with_stand_ins(text: str, conversion: Conversion, floor: str) -> str:
     """Drop imports that nothing needs any more, and put stand-ins in the place of those that come too late."""
-    parts = sources.load(STAND_INS, "")
+    parts = stand_ins()
     tree = ast.parse(text)
     used = set(global_names(text))
     for node in tree.body:  # an import does not count as a use of its name

@@ -4,7 +4,7 @@ Generated files use the helpers of the transformers that they were made with, an
 which release on a folder loads. A modular file that declares a lower one gets files without them:
 
 - What decorates is left out: docstrings, hub kernels, type checks.
-- What acts is replaced by a function or class of the same name from stand_ins.py, whose source goes into the file:
+- What acts is replaced by a function or class of the same name from stand_ins, whose source goes into the file:
   masks, attention, rotary positions, recorded outputs, gradient checkpointing, heads, initial weights. They compute in
   every release what the newest one computes.
 - A configuration that is a dataclass gets an `__init__`; `rope_theta` and `rope_scaling` are read and kept readable.
