@@ -10,9 +10,12 @@ from pinfold.common.errors import printable
 from pinfold.folder.sentence import MODULES, _inside, _read
 
 OWN = re.compile(r"sentence_transformers(\.\w+)+")
+# A class of the repository's own: with trust_remote_code its file is loaded as a model's is (import_module_class).
+BESIDE = re.compile(r"([^\W\d]\w*)\.[^\W\d]\w*")
 # What a module's settings may name as its activation function: sentence-transformers calls it without arguments.
 ACTIVATION = re.compile(r"torch\.nn(\.\w+)+")
 SETTINGS = ("config.json", "router_config.json")
+MODULE_TYPES = "sentence_transformers.*, or file.Class of a .py file beside modules.json"
 
 
 def _settings(directory: Path, file: str) -> Iterator[Finding]:
@@ -21,14 +24,22 @@ def _settings(directory: Path, file: str) -> Iterator[Finding]:
         return
     activation, types = config.get("activation_function"), config.get("types", {})
     if activation is not None and not (isinstance(activation, str) and ACTIVATION.fullmatch(activation)):
-        yield _by_name(file, "activation_function", activation, "torch.nn.*")
+        yield _by_name(file, "activation_function", activation, "torch.nn.* only")
     for key, kind in types.items() if isinstance(types, dict) else ():
-        if not isinstance(kind, str) or not OWN.fullmatch(kind):
-            yield _by_name(file, f"types.{key}", kind, "sentence_transformers.*")
+        if not _is_known(directory, kind):
+            yield _by_name(file, f"types.{key}", kind, MODULE_TYPES)
+
+
+def _is_known(directory: Path, kind: object) -> bool:
+    """Whether a type is a class of sentence-transformers, or of a file of the repository, which is audited as code."""
+    if not isinstance(kind, str):
+        return False
+    beside = BESIDE.fullmatch(kind)
+    return bool(OWN.fullmatch(kind)) or (beside is not None and (directory / f"{beside[1]}.py").is_file())
 
 
 def _by_name(file: str, place: str, value: object, allowed: str) -> Finding:
-    words = f"{file}: {_excerpt(place)[1:-1]} = {_excerpt(value)} imports that code by name; use {allowed} only."
+    words = f"{file}: {_excerpt(place)[1:-1]} = {_excerpt(value)} imports that code by name; use {allowed}."
     return Finding("S14", words, file)
 
 
@@ -50,8 +61,8 @@ def modules(directory: Path) -> Iterator[Finding]:
         return
     for number, entry in enumerate(entries):
         kind, path = entry.get("type"), entry.get("path", "")
-        if not isinstance(kind, str) or not OWN.fullmatch(kind):
-            yield _by_name(MODULES, f"[{number}].type", kind, "sentence_transformers.*")
+        if not _is_known(directory, kind):
+            yield _by_name(MODULES, f"[{number}].type", kind, MODULE_TYPES)
         if not _inside(path):
             words = f"{MODULES}: [{number}].path = {_excerpt(path)} is outside the repository; use a folder inside it."
             yield Finding("S14", words, MODULES)

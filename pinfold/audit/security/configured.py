@@ -6,6 +6,7 @@ attribute can be, and never lowers what is said of a name that is computed at ru
 
 # ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
 
+import ast
 import re
 
 from pinfold.audit.security.values import Const, Settings, Values, count_values, known_strings, sequence_of
@@ -26,6 +27,7 @@ LEFT_OUT = frozenset(
 
 
 MORE = "..."  # stands for the end of an address that is not known
+FIELD = re.compile(r"%(?!%)|\{(?!\{)")
 ADDRESS = re.compile(r"^(?:https?|ftps?|s3|gs|gcs|hf|hf-hub|hf_hub|ssh|sftp|wss?|git\+https?)(?:://|:)", re.IGNORECASE)
 
 
@@ -33,6 +35,16 @@ def address_begun(values: Values) -> Values:
     """An address whose end is not known, of the texts that something unknown is put behind."""
     begun = [text for text in known_strings(values) if ADDRESS.match(text)]
     return tuple(Const(text if text.endswith(MORE) else text + MORE, soft=True) for text in begun[:1])
+
+
+def address_formatted(values: Values) -> Values:
+    """The same of texts with fields, by ``%`` or ``format``: what is in front of the first field is known."""
+    return address_begun(tuple(Const(FIELD.split(text, maxsplit=1)[0]) for text in known_strings(values)))
+
+
+def address_after(kind: type[ast.operator], values: Values) -> Values:
+    """What is known of ``values + unknown`` and ``values % unknown``."""
+    return address_begun(values) if kind is ast.Add else address_formatted(values) if kind is ast.Mod else ()
 
 
 def settings_of(config: object, depth: int = 0) -> Settings | None:

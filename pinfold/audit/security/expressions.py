@@ -4,6 +4,7 @@ import ast
 import re
 
 from pinfold.audit.finding import ERROR, WARNING
+from pinfold.audit.security import configured
 from pinfold.audit.security.calls import call_function
 from pinfold.audit.security.computing import (
     any_element,
@@ -14,7 +15,6 @@ from pinfold.audit.security.computing import (
     slice_index,
     subscript_result,
 )
-from pinfold.audit.security.configured import CONFIG_CLASS, MODEL_CLASS, SAME_AGAIN, address_begun, entry
 from pinfold.audit.security.lookups import class_hierarchy, look_up
 from pinfold.audit.security.rules.methods import call_unknown_method, is_blob, report_format, walks_attributes
 from pinfold.audit.security.rules.process import REGISTRIES, computes_only, report_code, report_registered
@@ -155,10 +155,11 @@ class Expressions(State):
                 self.steps -= sum(map(count_values, results))
             if method in ("format", "format_map") and known_strings(owners):
                 report_format(self, [owners], call.arguments, call)
+                results += [] if any(results) else [configured.address_formatted(owners)]
             if all(isinstance(v, Picked) for v in functions):
                 call_unknown_method(self, owners, method, call)
             results += [(v,) for v in owners if isinstance(v, (Given, Decoded))]
-            results += [(v,) for v in owners if isinstance(v, Settings) and method in SAME_AGAIN]
+            results += [(v,) for v in owners if isinstance(v, Settings) and method in configured.SAME_AGAIN]
             if method == "mro":
                 results = [class_hierarchy(self, owners), *results]
             elif method in ADDERS and isinstance(node.func, ast.Attribute):
@@ -254,8 +255,8 @@ class Expressions(State):
             elif isinstance(part.op, ast.Add) and all_given(values):
                 values = values if _is_below(right, joined=True) else ()
             else:
-                sums = operator_result(type(part.op), values, right)
-                values = sums or (address_begun(values) if isinstance(part.op, ast.Add) else ())
+                kind = type(part.op)
+                values = operator_result(kind, values, right) or configured.address_after(kind, values)
             for value in values:
                 if isinstance(value, Const) and isinstance(value.value, str):
                     self.report_secret_place(value.value, part)
@@ -279,7 +280,7 @@ class Expressions(State):
         self.report_secret_place("".join((known_strings(part) or [PLACEHOLDER])[0] for part in parts), node)
         text: Values = (Const(""),)
         for values in parts:
-            text = operator_result(ast.Add, text, values) or address_begun(text)
+            text = operator_result(ast.Add, text, values) or configured.address_begun(text)
         return text
 
     def of_List(self, node: ast.List | ast.Tuple | ast.Set, scope: Scope, use: str) -> Values:
@@ -300,7 +301,7 @@ class Expressions(State):
             keys = self.evaluate(key, scope) if key is not None else ()
             values = self.evaluate(value, scope)
             if key is None:
-                entries += [entry for v in values if isinstance(v, Table) for entry in v.entries]
+                entries += [pair for v in values if isinstance(v, Table) for pair in v.entries]
             entries += [(v.value, values) for v in keys if isinstance(v, Const)]
         return dict_of(entries)
 
@@ -433,7 +434,7 @@ class Expressions(State):
         if isinstance(node, ast.Lambda) or not isinstance(scope.node, ast.ClassDef) or node.name not in FROM_OUTSIDE:
             return False
         paths = imported_paths(self.foreign_bases(scope.node))
-        of_settings = node.name == "__init__" and any(map(CONFIG_CLASS.search, paths))
+        of_settings = node.name == "__init__" and any(map(configured.CONFIG_CLASS.search, paths))
         return bool(paths) and not of_settings
 
     def _settings_class(self, parameter: ast.arg, scope: Scope, inner: Scope) -> None:
@@ -450,13 +451,13 @@ class Expressions(State):
         """What transformers hands to a constructor: the configuration to a model, its entries to its own class."""
         paths = imported_paths(self.foreign_bases(cls))
         settings = self.settings
-        if settings is not None and any(map(CONFIG_CLASS.search, paths)):
+        if settings is not None and any(map(configured.CONFIG_CLASS.search, paths)):
             self.config_classes[cls] = None
             for parameter in (*ordered, *parameters.kwonlyargs):
-                self._bind_parameter(parameter.arg, entry(settings, parameter.arg), inner)
+                self._bind_parameter(parameter.arg, configured.entry(settings, parameter.arg), inner)
             if parameters.kwarg:
                 self.bind_name(parameters.kwarg.arg, (settings,), inner)
-        elif settings is not None and ordered and any(map(MODEL_CLASS.search, paths)):
+        elif settings is not None and ordered and any(map(configured.MODEL_CLASS.search, paths)):
             self.bind_name(ordered[0].arg, (settings,), inner)
 
     def annotation(self, node: ast.expr | None, scope: Scope) -> None:

@@ -56,13 +56,7 @@ FIELDS = re.compile(r"%[sdri]|\{[^{}/]{0,40}\}")
 HIERARCHY = re.compile(r"^builtins\.type\(\)|__(?:base|bases|mro|thisclass|self_class|class)__|\.mro\(\)")
 LONGEST_ANNOTATION = 1000  # characters of a text that is read as an expression
 LONGEST_LINEAGE = 100  # classes of the folder that one derives from and that are followed
-# Downloads of weights and data, and the trackers of experiments that transformers' Trainer knows: the user's own
-# matter in a function that only the user's program calls.
-UNLESS_REACHED = re.compile(
-    r"^torch\.hub\.(?:load_state_dict_from_url|download_url_to_file)$"
-    r"|^datasets\.load_dataset$|^nltk\.download$|^gdown\.|^wget\."
-    r"|^(?:wandb|mlflow|comet_ml|neptune|clearml|swanlab|trackio|dagshub|azureml|dvclive)(?:\.|$)"
-)
+UNLESS_REACHED = "S03"  # what a user's own program sends or fetches is its own matter
 STEPS = 15_000  # elements that comprehensions and the like may compute in one folder
 # What a function of the folder holds by which other functions are made.
 OF_FUNCTIONS = {"__class__": "types.FunctionType", "__code__": "types.CodeType()"}
@@ -157,7 +151,7 @@ class State(ABC):
             self.reports[key] = Finding(code, f"{self.file}:{line}: {what}", self.file, line, severity=severity)
             self.reported_in[key] = self.function
             self.unless_reached.discard(key)
-            if unless_reached:
+            if unless_reached or code == UNLESS_REACHED:
                 self.unless_reached.add(key)
 
     def report_name(self, path: str, node: ast.AST, called: bool = False) -> None:
@@ -166,9 +160,8 @@ class State(ABC):
             code, severity, words = judgement
             if called:
                 self.called.add((self.file, path))
-            unless_reached = bool(UNLESS_REACHED.match(path))
             what = f"{printable_excerpt(path)}(...)" if called else f"names {printable_excerpt(path)}, which"
-            self.report(code, node, f"{what} {words}.", severity, unless_reached)
+            self.report(code, node, f"{what} {words}.", severity)
 
     def report_names(self, values: Values, node: ast.AST, called: bool = False) -> None:
         for path in [value.path for value in values if isinstance(value, Ref)]:

@@ -73,7 +73,7 @@ ACTS = [
     ("# coding: utf8x\nx = 1", "S15", 1),
     ("# coding: latin-1\nx = '\u00e9'", "S15", 1),
     ("import urllib.request as r\nr.urlopen(r.Request('https://h/a'))", "S03", 2),
-    ("from urllib.request import urlopen\ndef f(u):\n    urlopen(u)", "S03", 3),
+    ("from urllib.request import urlopen\ndef forward(u):\n    urlopen(u)", "S03", 3),
     ("import torch.hub\ntorch.hub.urlopen('https://h')", "S03", 2),
     ("import gc\ndef f():\n    for x in gc.get_objects():\n        x.load = 1", "S11", 4),
     ("import gc\ndef f(g):\n    gc.get_referrers(g)[0]['load'] = 1", "S11", 3),
@@ -98,7 +98,7 @@ def test_the_act_that_looks_like_it_stays_an_error(source, code, line):
 
 
 def test_a_thing_is_called_by_the_name_of_the_module_that_it_is_from():
-    (finding,) = errors(findings_of("import urllib.request\ndef f(u):\n    urllib.request.urlopen(u)"))
+    (finding,) = errors(findings_of("import urllib.request\ndef forward(u):\n    urllib.request.urlopen(u)"))
     assert "urllib.request.urlopen(...) reaches the network" in finding.sentence
 
 

@@ -41,6 +41,14 @@ PRIVATE = re.compile(
 )
 PARENTS = re.compile(r"(?:[/\\]+(?:\.\.(?=[/\\]))?)+")  # what begins with it is below, or below a folder above
 MAKES_DATABASE = re.compile(r"^\s*(?:ATTACH|VACUUM\s+INTO)\b", re.IGNORECASE)  # SQL that opens another file
+FRAMES = ("pandas.", "geopandas.")
+# What a table writes where it gets a place, and gives back as text where it does not.
+FRAME_WRITERS = {
+    **dict.fromkeys(("to_string", "to_html", "to_latex", "to_markdown"), "buf"),
+    **dict.fromkeys(("to_csv", "to_json", "to_hdf"), "path_or_buf"),
+    **dict.fromkeys(("to_parquet", "to_feather", "to_orc", "to_stata", "to_pickle"), "path"),
+    **{"to_xml": "path_or_buffer", "to_excel": "excel_writer"},
+}
 # What maps a file into memory, and makes it where others see what is changed.
 MAPPED = re.compile(r"^torch\.(?:from_file|(?:storage\.)?\w*Storage\.from_file)$")
 
@@ -121,6 +129,8 @@ def _report_file_method(state: State, path: str, call: Call) -> None:
         report_write(state, f".{method}", [call.argument(1, "parameters")], call)
     elif path.startswith("fsspec.") and "()." in path and _writes_in_file_system(method, call):
         report_write(state, f".{method}", call.arguments[:1], call, deletes=method in FILESYSTEM_DELETES)
+    elif method in FRAME_WRITERS and path.startswith(FRAMES) and call.has(0, FRAME_WRITERS[method]):
+        report_write(state, f".{method}", [call.argument(0, FRAME_WRITERS[method])], call)
     elif "()" in path and method in METHODS and not path.startswith(("platform.", "pathlib.")):
         code, words = METHODS[method]
         state.report(code, call.node, f".{method}(...) {words}.")

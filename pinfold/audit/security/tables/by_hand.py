@@ -36,4 +36,16 @@ BY_HAND: dict[str, str] = {
     "scipy.io.wavfile.write": "write:0:filename",
     "scipy.sparse.save_npz": "write:0:file",
     "sklearn.datasets.dump_svmlight_file": "write:2:f",
+    # Settings of torch's compilers, and objects that torch sends as tensors: pickles in both.
+    "torch._dynamo.config.load_config": "pickle:0:maybe_pickled_config",
+    "torch._inductor.config.load_config": "pickle:0:maybe_pickled_config",
+    "torch._functorch.config.load_config": "pickle:0:maybe_pickled_config",
+    "torch.utils._config_module.ConfigModule.load_config": "pickle:0:maybe_pickled_config",
+    "torch.distributed.distributed_c10d._tensor_to_object": "pickle:0:tensor",
+    # The .metadata file of a distributed checkpoint is a pickle.
+    "torch.distributed.checkpoint.filesystem.FileSystemReader": "pickle:0:path",
+    "torch.distributed.checkpoint.FileSystemReader": "pickle:0:path",
+    "torch.distributed.checkpoint.state_dict_loader.load": "pickle:9:checkpoint_id",
+    "torch.distributed.checkpoint.load": "pickle:9:checkpoint_id",
+    "torch.distributed.checkpoint.format_utils.dcp_to_torch_save": "pickle:0:dcp_checkpoint_dir",
 }

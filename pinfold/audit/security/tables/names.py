@@ -436,7 +436,8 @@ def canonical(path: str) -> str:
     head, _, rest = path.partition("(")
     parts = resolve(head).split(".")
     for position in range(len(parts) - 1, 0, -1):
-        through = parts[position] in REACHED_THROUGH and parts[0] not in ("copyreg", "importlib", parts[position])
+        through = parts[position] in REACHED_THROUGH and parts[0] not in ("copyreg", "importlib")
+        through &= parts[0] != parts[position] or position > 1  # time.time is a function, os.path.os is os
         if through and ".".join(parts[: position + 1]) not in own_modules():
             parts = parts[position:]
             break
