@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TypeGuard
 
 from pinfold.audit.finding import Finding
-from pinfold.common.trees import below, every, walk
+from pinfold.common.trees import below, every, root, walk
 from pinfold.folder.loaded_code import LoadedCode
-from pinfold.folder.model_folder import ModelFolder, Module, located, root
+from pinfold.folder.model_folder import ModelFolder, Module, located
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 

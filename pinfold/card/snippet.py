@@ -16,6 +16,7 @@ TEXT = "The wind had fallen, and the sea was calm again."
 QUESTION, CONTEXT = "What had fallen?", TEXT
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # the only words of a probe.json that get into a program
 LONGEST = 400  # characters of one input in it
+OF_SENTENCES = "sentence_transformers"
 WIDTH, LINES = 110, 12  # characters and lines of an output that a card shows
 # control characters, those that turn the direction of text, and halves of characters
 UNSHOWN = re.compile("[^\x20-\x7e\xa0-\u2027\u2030-\u2065\u206a-\ud7ff\ue000-\ufefe\U00010000-\U0010ffff]")
@@ -147,6 +148,17 @@ def _for_sentences(repo: str, revision: str) -> str:
             "print(vectors.shape, [round(value.item(), 2) for value in model.similarity(vectors[:1], vectors)[0]])",
         ]
     )
+
+
+def why_not_for_sentences(programs: list[str], ran: dict) -> str:
+    """Why sentence-transformers, for which modules.json is there, cannot use what was published; "" where it can.
+
+    Args:
+        ran: what running the programs gave.
+    """
+    failed = ran.get("failed")
+    why = failed.get("0") if isinstance(failed, dict) and programs[:1] and OF_SENTENCES in programs[0] else None
+    return why if isinstance(why, str) and f"No module named '{OF_SENTENCES}'" not in why else ""
 
 
 def printed(output: str) -> list[str]:

@@ -135,3 +135,10 @@ def depth(node: ast.AST) -> int:
     """How many nodes lie on the longest way down a tree."""
     tree, first, _ = _place(node)
     return tree.depth if first == 0 else _Tree(node).depth
+
+
+def root(node: ast.expr) -> str:
+    """The name that a chain of attributes, items and calls starts with, or ""."""
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""

@@ -6,7 +6,7 @@ import symtable
 import warnings
 from collections.abc import Iterable, Iterator
 
-from pinfold.folder.model_folder import root
+from pinfold.common.trees import root
 
 _COMPREHENSIONS = {"listcomp", "setcomp", "dictcomp", "genexpr"}
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)

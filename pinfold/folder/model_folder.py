@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from pinfold.common.errors import UserError
-from pinfold.common.trees import below, depth, every, parse, walk
+from pinfold.common.trees import below, depth, every, parse, root, walk
 from pinfold.folder.declared import declared_entries, declared_pipelines
 from pinfold.folder.kinds import DEFAULT_AUTO, KINDS, head, stock_kind
 from pinfold.folder.loaded_code import decode_python, leads_out
+from pinfold.folder.sentence import own_classes
 
 # transformers' loader finds a module's siblings with such a pattern, in docstrings as well. Its own begins with \s*,
 # which takes quadratic time on a file of empty lines; the beginning of a line is enough.
@@ -116,6 +117,7 @@ class ModelFolder:
     Args:
         declared: Auto class -> "module.Class", as the settings beside the code say it.
         pipelines: task -> "module.Class", of the pipelines that config.json brings along.
+        sentence_classes: "module.Class" of the modules of sentence-transformers that the folder has itself.
     """
 
     path: Path
@@ -123,6 +125,7 @@ class ModelFolder:
     classes: dict[str, tuple[Module, ast.ClassDef]] = field(default_factory=dict)
     declared: dict[str, str] = field(default_factory=dict)
     pipelines: dict[str, str] = field(default_factory=dict)
+    sentence_classes: list[str] = field(default_factory=list)
 
     def kind(self, name: str) -> str | None:
         """What transformers takes a class for: a key of KINDS, or None for an ordinary class."""
@@ -326,9 +329,10 @@ class ModelFolder:
         return any(stock_kind(b, place) == "model" and not b.endswith("PreTrainedModel") for b, place in bases)
 
     def loaded_modules(self, auto_map: dict[str, str] | None = None) -> list[Module]:
-        """The modules that a load of any entry runs, pipelines included."""
-        entries = {**(self.auto_map() if auto_map is None else auto_map), **self.pipelines}
-        return self.closure([place.split(".")[0] for place in entries.values()])
+        """The modules that a load of any entry runs, pipelines and modules of sentence-transformers included."""
+        entries = (self.auto_map() if auto_map is None else auto_map).values()
+        places = (*entries, *self.pipelines.values(), *self.sentence_classes)
+        return self.closure([place.split(".")[0] for place in places])
 
     def closure(self, entries: list[str]) -> list[Module]:
         """The modules that the given ones reach through relative imports, themselves included, sorted."""
@@ -349,13 +353,6 @@ def assigned(statement: ast.stmt) -> tuple[list[ast.expr], ast.expr | None]:
     if isinstance(statement, (ast.AnnAssign, ast.AugAssign)):
         return [statement.target], statement.value
     return [], None
-
-
-def root(node: ast.expr) -> str:
-    """The name that a chain of attributes, items and calls starts with, or ""."""
-    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    return node.id if isinstance(node, ast.Name) else ""
 
 
 def read_folder(path: str | Path) -> ModelFolder:
@@ -388,6 +385,7 @@ def read_modules(path: str | Path, unreadable: dict[str, str] | None = None) -> 
         wrong = f"a file; give its folder, {path.parent}," if path.is_file() else "no such folder; give a folder"
         raise UserError(f"{path}: {wrong} with configuration_*.py and modeling_*.py")
     folder, total = ModelFolder(path, {}, declared=declared_entries(path), pipelines=declared_pipelines(path)), 0
+    folder.sentence_classes += own_classes(path)
     for file in sorted(path.glob("*.py")):
         content = read_bytes(file, path, LARGEST, PYTHON)
         total += len(content)

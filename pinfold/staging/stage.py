@@ -124,6 +124,7 @@ def stage(
         folder,
         declared={**folder.declared, **declared_entries(checkpoint)},
         pipelines={**folder.pipelines, **declared_pipelines(checkpoint)},
+        sentence_classes=sorted({*folder.sentence_classes, *sentence.own_classes(checkpoint)}),
     )
     _check_pipelines(folder, checkpoint)
     auto_map = folder.auto_map()

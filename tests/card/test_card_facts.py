@@ -378,6 +378,19 @@ def test_an_embedder_is_shown_with_its_library(staged):
     assert not any("SentenceTransformer" in each for each in elsewhere)
 
 
+def test_what_sentence_transformers_cannot_use_is_said_where_modules_json_is_there(staged):
+    (staged.directory / "modules.json").unlink(missing_ok=True)
+    without = snippet.examples(staged, "me/tiny", SHA)
+    (staged.directory / "modules.json").write_text("[]")
+    programs = snippet.examples(staged, "me/tiny", SHA)
+    failed = {"program": 1, "failed": {"0": "FileNotFoundError: 2_W/config.json"}}
+    assert snippet.why_not_for_sentences(programs, failed) == "FileNotFoundError: 2_W/config.json"
+    assert snippet.why_not_for_sentences(without, failed) == ""
+    not_there = {"0": "ModuleNotFoundError: No module named 'sentence_transformers'"}
+    for ran in ({}, {"program": 0, "failed": {}}, {"failed": not_there}, {"failed": ["0"]}, {"failed": {"0": 3}}):
+        assert snippet.why_not_for_sentences(programs, ran) == "", ran
+
+
 @pytest.mark.parametrize(
     ("settings", "auto"),
     [

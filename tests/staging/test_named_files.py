@@ -5,6 +5,7 @@ import json
 import pytest
 from helpers import tiny
 
+from pinfold.audit.run import audit
 from pinfold.common.errors import UserError
 from pinfold.folder.model_folder import read_folder
 from pinfold.staging.stage import stage
@@ -151,3 +152,42 @@ def test_files_that_were_read_are_not_said_to_be_left_out(push):
     directory = folder.parent / "staged-itself"
     directory.mkdir()
     assert dict(stage(read_folder(folder), folder, directory).left_out) == {}
+
+
+def write_modules(directory, *kinds):
+    entries = [{"idx": n, "name": str(n), "path": f"{n}_M" * (n > 0), "type": kind} for n, kind in enumerate(kinds)]
+    (directory / "modules.json").write_text(json.dumps(entries))
+    for entry in entries:
+        (directory / entry["path"]).mkdir(exist_ok=True)
+
+
+def test_a_module_of_sentence_transformers_that_the_folder_has_goes_up_with_what_it_imports(push):
+    folder, checkpoint, staged = push
+    (folder / "whiten.py").write_text("from .turns import turn\n\n\nclass Whiten:\n    pass\n")
+    (folder / "turns.py").write_text("def turn(x):\n    return x\n")
+    (folder / "unrelated.py").write_text("x = 1\n")
+    write_modules(checkpoint, "sentence_transformers.models.Transformer", "whiten.Whiten")
+    made = staged()
+    assert {"whiten.py", "turns.py"} <= set(made.code) and {"whiten.py", "turns.py"} <= set(made.files)
+    assert "unrelated.py" not in made.files
+    assert [f.code for f in audit(made.directory, read_folder(made.directory)) if f.code == "S14"] == []
+    assert {m.file for m in read_folder(made.directory).loaded_modules()} == set(made.code)
+
+
+def test_a_router_names_classes_of_the_folder_too(push):
+    folder, checkpoint, staged = push
+    (folder / "whiten.py").write_text("class Whiten:\n    pass\n")
+    write_modules(checkpoint, "sentence_transformers.models.Transformer", "sentence_transformers.models.Router")
+    types = {"query": "whiten.Whiten", "document": "sentence_transformers.models.Dense"}
+    (checkpoint / "1_M" / "router_config.json").write_text(json.dumps({"types": types}))
+    assert "whiten.py" in staged().code
+
+
+@pytest.mark.parametrize("kind", ["other.Whiten", "package.whiten.Whiten", "owner/name--whiten.Whiten"])
+def test_a_module_that_the_folder_does_not_have_is_refused_by_the_audit(push, kind):
+    folder, checkpoint, staged = push
+    (folder / "whiten.py").write_text("class Whiten:\n    pass\n")
+    write_modules(checkpoint, "sentence_transformers.models.Transformer", kind)
+    made = staged()
+    sentences = [f.sentence for f in audit(made.directory, read_folder(made.directory)) if f.code == "S14"]
+    assert [words for words in sentences if "[1].type" in words and "file.Class of a .py file beside" in words]

@@ -7,14 +7,12 @@ from pathlib import Path
 
 from pinfold.audit.finding import Finding
 from pinfold.common.errors import printable
-from pinfold.folder.sentence import MODULES, _inside, _read
+from pinfold.folder.sentence import MODULES, ROUTER, _inside, _read, is_own_class
 
 OWN = re.compile(r"sentence_transformers(\.\w+)+")
-# A class of the repository's own: with trust_remote_code its file is loaded as a model's is (import_module_class).
-BESIDE = re.compile(r"([^\W\d]\w*)\.[^\W\d]\w*")
 # What a module's settings may name as its activation function: sentence-transformers calls it without arguments.
 ACTIVATION = re.compile(r"torch\.nn(\.\w+)+")
-SETTINGS = ("config.json", "router_config.json")
+SETTINGS = ("config.json", ROUTER)
 MODULE_TYPES = "sentence_transformers.*, or file.Class of a .py file beside modules.json"
 
 
@@ -34,8 +32,7 @@ def _is_known(directory: Path, kind: object) -> bool:
     """Whether a type is a class of sentence-transformers, or of a file of the repository, which is audited as code."""
     if not isinstance(kind, str):
         return False
-    beside = BESIDE.fullmatch(kind)
-    return bool(OWN.fullmatch(kind)) or (beside is not None and (directory / f"{beside[1]}.py").is_file())
+    return bool(OWN.fullmatch(kind)) or (is_own_class(kind) and (directory / f"{kind.split('.')[0]}.py").is_file())
 
 
 def _by_name(file: str, place: str, value: object, allowed: str) -> Finding:
@@ -67,5 +64,5 @@ def modules(directory: Path) -> Iterator[Finding]:
             words = f"{MODULES}: [{number}].path = {_excerpt(path)} is outside the repository; use a folder inside it."
             yield Finding("S14", words, MODULES)
             continue
-        for name in SETTINGS if path else ("router_config.json",):
+        for name in SETTINGS if path else (ROUTER,):
             yield from _settings(directory, f"{path}/{name}".strip("/"))
