@@ -45,11 +45,11 @@ def test_the_right_folder_has_no_error(name, tmp_path):
 
 @pytest.mark.parametrize("name", cases.CASES)
 def test_the_faulty_folder_is_said_to_fail_where_it_does(name, tmp_path):
-    findings = errors(report(name, run.FAULTY, tmp_path).findings)
-    said = harm_of(report(name, run.FAULTY, tmp_path).findings, MEASURED["releases"])
+    findings = report(name, run.FAULTY, tmp_path).findings
+    said = harm_of(findings, MEASURED["releases"])
     measured = ranges.harm(name)
     if name.startswith("P08"):  # a package that is not there has no part in a forecast
-        assert bool(findings) == (bool(measured) or name in ON_A_HUB)
+        assert bool(errors(findings)) == (bool(measured) or name in ON_A_HUB)
     else:
         assert {release: said.get(release) for release in measured} == measured
         assert not set(said) - set(measured)
