@@ -58,13 +58,22 @@ def methods_not_called(code: ReachableCode) -> Iterator[Finding]:
                 )
 
 
-def _stock_bases(code: ReachableCode, cls: str, seen: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """(module, class) of transformers that a class derives from, in the order in which Python asks them."""
-    for base, place in code.folder.bases(cls):
+def _stock_bases(code: ReachableCode, cls: str) -> Iterator[tuple[str, str]]:
+    """(module, class) of transformers that a class derives from, in the order in which Python asks them.
+
+    Each class of the folder is followed once: there can be more ways through them than time.
+    """
+    seen = {cls}
+    pending = list(reversed(code.folder.bases(cls)))
+    own = set(code.folder.own_bases(cls))
+    while pending:
+        base, place = pending.pop()
         if place.split(".")[0] == "transformers":
             yield place, base
-        elif base in code.folder.own_bases(cls) and base in code.folder.classes and base not in seen:
-            yield from _stock_bases(code, base, (*seen, base))
+        elif base in own and base in code.folder.classes and base not in seen:
+            seen.add(base)
+            own |= set(code.folder.own_bases(base))
+            pending += reversed(code.folder.bases(base))
 
 
 def _is_called(code: ReachableCode, method: str) -> bool:
