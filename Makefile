@@ -114,8 +114,8 @@ quick: $(STAMP)
 test: $(OVERLAYS)
 	$(PYTEST)
 
-# A test that hangs ends its worker after a quarter of an hour, with a traceback and its name; none takes a tenth of it.
-HANGS := -o faulthandler_timeout=900 -o faulthandler_exit_on_timeout=true
+# A test that hangs ends the run after a quarter of an hour, with a traceback and its name; none takes a tenth of it.
+HANGS := -o faulthandler_timeout=900 -o faulthandler_exit_on_timeout=true --max-worker-restart 0
 test-all: $(OVERLAYS)
 	$(PYTEST) -m "not sweep" $(HANGS)
 
