@@ -242,7 +242,7 @@ def test_the_probe_that_is_offered_is_one_that_forward_takes(tmp_path, made):
 
 def test_a_width_that_a_field_says_comes_before_that_of_a_layer():
     asked = model({"first": nn.Linear(56, 3)}, encoded, num_features=7)
-    assert json.loads(suggest.ready(asked)[0])["features"]["shape"] == [2, 7]
+    assert json.loads(suggest.ready(asked).own)["features"]["shape"] == [2, 7]
 
 
 def test_one_that_was_not_seen_to_work_is_not_called_so():
@@ -294,7 +294,7 @@ def test_what_is_offered_keeps_the_arguments_that_were_used_and_takes_numbers_fo
     offered = json.loads(re.search(r"this one: (\{.*\})$", str(error))[1])
     assert set(offered) == {"x_num", "x_cat"}
     assert offered["x_num"]["values"] == "wave" and offered["x_cat"]["values"] == "ramp"
-    assert set(json.loads(suggest.ready(model)[0])) == {"x_num"}
+    assert set(json.loads(suggest.ready(model).own)) == {"x_num"}
 
 
 def test_inputs_that_no_probe_has_are_named(tmp_path):
@@ -328,5 +328,5 @@ class Moves(PreTrainedModel):
 )
 def test_clips_are_offered_in_the_order_that_forward_takes(fields, shape):
     model = Moves(PretrainedConfig(num_channels=3, image_size=16, **fields))
-    own, works = suggest.ready(model)
-    assert works and json.loads(own)["pixel_values"]["shape"] == shape
+    offer = suggest.ready(model)
+    assert offer.works and json.loads(offer.own)["pixel_values"]["shape"] == shape

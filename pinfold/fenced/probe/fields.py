@@ -4,6 +4,11 @@ import math
 
 SOUND_PLACES = ("audio_token_id", "audio_token_index")
 PLACES = ("image_token_id", "image_token_index", "video_token_id", *SOUND_PLACES)
+CLIP = ("num_frames", "n_frames", "frames_per_clip", "clip_length", "num_input_frames", "max_frames")
+PICTURE = ("image_size", "img_size", "resolution", "input_resolution", "sample_size")
+# Sizes of a probe where nothing says them: rows, steps of a sequence, the side of a picture, letters of a word, and
+# the rows of a graph, which its edges name.
+ROWS, LENGTH, SIDE, LETTERS, NODES = 2, 12, 32, 8, 16
 PARTS = ("text_config", "vision_config")  # where a field is looked for first, before other parts
 
 

@@ -1,6 +1,7 @@
 """A ready probe.json for a model that no probe is known for, made from forward's signature and the model's own layers.
 
-Its shapes are tried, where the model is small enough: a probe that is offered as one that works has been run.
+Which layer an argument reaches first says more than its name: reached.py follows it there. The shapes are tried, where
+the model is small enough: a probe that is offered as one that works has been run.
 """
 
 import inspect
@@ -8,21 +9,21 @@ import itertools
 import json
 import re
 import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..values import describe
 from . import declared
 from .declared import OWN
-from .fields import picture_token
+from .fields import CLIP, LENGTH, LETTERS, NODES, PICTURE, ROWS, SIDE, picture_token
 
-TRIES = 24
+TRIES = 48
 MANY = 50_000_000  # parameters, above which nothing is tried
 COLUMNS = 6  # widths of a table that are tried
 OF_LABELS = ("id2label", "label2id", "architectures", "auto_map")
-ROWS, LENGTH, SIDE = 2, 12, 32
-PARTS = 8  # of each word: its letters
-NODES = 16  # rows of a graph; edges name them
-FRAMES = ("num_frames", "n_frames", "frames_per_clip", "clip_length", "num_input_frames", "max_frames")
 NUMBERS = re.compile(r"(^|_)(num\w*|cont\w*|float\w*|feat\w*|values?|dense)($|_)")  # names of numbers
+SINGLE = {bool: True, int: 1, float: 0.5, str: ""}  # annotations of what is no tensor
+TIMES = ("t", "time", "timestep", "timesteps", "step", "steps", "sigma", "noise_level")
 SELDOM = ("labels", "return_dict", "use_cache", "output_attentions", "output_hidden_states", "kwargs", "args")
 
 
@@ -41,21 +42,38 @@ class ProbeError(ValueError):
 def failed(model, error: BaseException, used: dict) -> ProbeError:
     """The error that names what went in, and what could be written instead."""
     shown = ", ".join(f"{name} {described(value)}" for name, value in used.items())
-    own, works = ready(model, tuple(used))
-    message = f"{describe(error)}; the probe was {shown}; to give another, {_cure(own, works)}"
-    return ProbeError(message, json.loads(own) if works else None)
+    offer = ready(model, tuple(used))
+    message = f"{describe(error)}; the probe was {shown}{offer.reads}; to give another, {offer.cure}"
+    return ProbeError(message, json.loads(offer.own) if offer.works else None)
 
 
 def unknown(model, name: str) -> ProbeError:
     """The error for a forward whose inputs follow from nothing."""
-    own, works = ready(model)
-    message = f"{type(model).__name__}.forward takes {name}, whose shape is unknown; to give it, {_cure(own, works)}"
-    return ProbeError(message, json.loads(own) if works else None)
+    offer = ready(model)
+    takes = f"{type(model).__name__}.forward takes {name}, whose shape is unknown{offer.reads}"
+    return ProbeError(f"{takes}; to give it, {offer.cure}", json.loads(offer.own) if offer.works else None)
 
 
-def _cure(own: str, works: bool) -> str:
-    how = "forward takes this one" if works else "correct the shapes in this one"
-    return f"put {OWN} beside card.md; {how}: {own}"
+@dataclass(frozen=True)
+class Ready:
+    """A probe.json, and whether forward was seen to take it.
+
+    Args:
+        reads: where the arguments go, for the message. why: what forward says to it; "" where it was not tried.
+    """
+
+    own: str
+    works: bool
+    reads: str
+    why: str = ""
+
+    @property
+    def cure(self) -> str:
+        """What to do, with the file at the end."""
+        if self.works:
+            return f"put {OWN} beside card.md; forward takes this one: {self.own}"
+        why = f"to this one it says {self.why}; " if self.why else ""
+        return f"put {OWN} beside card.md; {why}correct the shapes in this one: {self.own}"
 
 
 def described(value) -> str:
@@ -65,33 +83,68 @@ def described(value) -> str:
     return repr(value)[:40]
 
 
-def ready(model, used: tuple[str, ...] = ()) -> tuple[str, bool]:
-    """A probe.json for this model, and whether forward was seen to take it.
+def ready(model, used: tuple[str, ...] = ()) -> Ready:
+    """A probe.json for this model, the first of those that its layers suggest that forward takes.
 
     Args:
         used: arguments of a probe that was refused; they are in this one too.
     """
     import torch
 
-    options = {name: _options(model, name, parameter) for name, parameter in _arguments(model, used).items()}
-    first = {name: choices[0] for name, choices in options.items()}
-    if sum(p.numel() for p in model.parameters()) <= MANY:
-        was = model.training
-        model.eval()
-        try:
-            for combination in itertools.islice(itertools.product(*options.values()), TRIES):
+    was, why = model.training, ""
+    model.eval()
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            arguments = _arguments(model, used)
+            seen = _followed(model, arguments)
+            options = {name: _options(model, name, argument, seen[name]) for name, argument in arguments.items()}
+            _graphs_first(options, seen)
+            reads = _reads(seen)
+            is_small = sum(p.numel() for p in model.parameters()) <= MANY
+            for combination in itertools.islice(itertools.product(*options.values()), TRIES if is_small else 0):
                 own = dict(zip(options, combination, strict=True))
                 try:
-                    with torch.no_grad():
-                        model(
-                            **declared.in_own_type(model, {name: declared.made(words) for name, words in own.items()})
-                        )
-                except Exception:  # the next one
+                    model(**declared.in_own_type(model, {name: declared.made(words) for name, words in own.items()}))
+                except Exception as error:  # the next one
+                    why = why or describe(error)
                     continue
-                return json.dumps(own), True
-        finally:
-            model.train(was)
-    return json.dumps(first), False
+                return Ready(json.dumps(own), True, reads)
+    finally:
+        model.train(was)
+    return Ready(json.dumps({name: choices[0] for name, choices in options.items()}), False, reads, why)
+
+
+def _followed(model, arguments: dict[str, inspect.Parameter]) -> dict[str, list]:
+    """Where each argument goes, the others being what they are likeliest to be; twice, as one may need another."""
+    from . import reached
+
+    likeliest = {name: _options(model, name, argument)[0] for name, argument in arguments.items()}
+    tensors = [name for name, argument in arguments.items() if _annotated(argument) not in tuple(SINGLE)]
+    seen: dict[str, list] = {name: [] for name in arguments}
+    for again in (False, True):
+        unsaid = [name for name in tensors if not reached.says(model, seen[name])]
+        for name in unsaid:
+            others = {other: declared.made(words) for other, words in likeliest.items() if other != name}
+            # two pictures that are put side by side, say: what arrives is as wide as both
+            alike = [other for other in unsaid if other != name and other not in TIMES] if again else []
+            seen[name] = reached.arrivals(model, name, others, alike) or seen[name]
+            likeliest[name] = _options(model, name, arguments[name], seen[name])[0]
+    return seen
+
+
+def _graphs_first(options: dict[str, list[dict]], seen: dict[str, list]) -> None:
+    """Where one argument names rows of another, that one has as many as are named."""
+    graphs = [name for name, every in seen.items() if every and every[0].layer.kind in ("rows", "pairs")]
+    for name, choices in options.items():
+        if graphs and name not in graphs:
+            choices.sort(key=lambda words: words.get("shape", [0])[0] != NODES)
+
+
+def _reads(seen: dict[str, list]) -> str:
+    """Where the arguments go, as far as it says something about their shapes."""
+    layers = {name: every[0].layer for name, every in seen.items() if every}
+    said = [f"{n} goes into {layer.described()}" for n, layer in layers.items() if layer.kind not in ("rows", "pairs")]
+    return f"; {', '.join(said)}" if said else ""
 
 
 def _arguments(model, used: tuple[str, ...] = ()) -> dict[str, inspect.Parameter]:
@@ -113,32 +166,84 @@ def _arguments(model, used: tuple[str, ...] = ()) -> dict[str, inspect.Parameter
     return {first: every[first]}
 
 
-def _options(model, name: str, parameter: inspect.Parameter) -> list[dict]:
-    """What this argument may be, the likeliest first."""
+def _options(model, name: str, parameter: inspect.Parameter, seen: Sequence = ()) -> list[dict]:
+    """What this argument may be, the likeliest first.
+
+    Args:
+        seen: the layers that it was seen to reach.
+    """
     kind = _annotated(parameter)
-    if kind in (bool, int, float, str):
-        return [{"values": {bool: True, int: 1, float: 0.5, str: ""}[kind]}]
-    if "mask" in name.split("_"):
+    if kind in tuple(SINGLE):
+        return [{"values": SINGLE[kind]}]
+    reads = seen[0].layer.kind if seen else ""
+    if "mask" in name.split("_") and reads not in ("convolution", "norm"):
         ones = {"shape": [ROWS, LENGTH], "values": "ones"}
         return [ones, {**ones, "dtype": "bool"}]
-    if name in ("edge_index", "edges"):
-        return [{"shape": [2, 8], "values": "ramp", "below": NODES, "batch": False}]
-    steps = _field(model, "num_train_timesteps", "timesteps", "num_timesteps", "diffusion_steps") or 1000
-    if name in ("t", "time", "timestep", "timesteps", "step", "steps", "sigma", "noise_level"):
-        return [{"shape": [ROWS], "values": "ramp", "below": steps}, {"shape": [ROWS], "values": "wave"}]
-    layer, words = _first_layer(model, name), str(kind).lower()
-    below = getattr(layer, "num_embeddings", None) or _field(model, "vocab_size", "num_embeddings") or 100
-    whole = [{"shape": shape, "values": "ramp", "below": below} for shape in ([ROWS, LENGTH], [ROWS])]
-    if name == "input_ids":
-        whole = [*_with_places(model), *whole]
-    elif name.endswith("ids"):
-        whole.append({**whole[0], "shape": [ROWS, LENGTH, PARTS]})
-    if "int" in words or "long" in words or name.endswith(("ids", "_id", "tokens")):
-        return whole
-    floats = [{"shape": shape, "values": "wave"} for shape in _float_shapes(model, layer)]
+    if name in ("edge_index", "edges") or reads == "rows":
+        ends = {"shape": [2, 8], "values": "ramp", "below": NODES, "batch": False}
+        return [ends, {**ends, "shape": [8, 2]}, {**ends, "shape": [NODES]}]
+    if reads == "pairs":
+        square = {"shape": [NODES, NODES], "values": "wave", "batch": False}
+        return [square, {"shape": [ROWS, LENGTH, LENGTH], "values": "wave"}]
+    if name in TIMES:
+        steps = _field(model, "num_train_timesteps", "timesteps", "num_timesteps", "diffusion_steps") or 1000
+        below = min(steps, seen[0].layer.width) if reads == "words" else steps
+        return [{"shape": [ROWS], "values": "ramp", "below": below}, {"shape": [ROWS], "values": "wave"}]
+    layer, annotated = _first_layer(model, name), str(kind).lower()
+    words = _ids(model, name, seen[0].layer.width if reads == "words" else getattr(layer, "num_embeddings", None))
+    if "int" in annotated or "long" in annotated:
+        return words
+    is_named = name.endswith(("ids", "_id", "tokens"))
+    if is_named and reads in ("", "words"):
+        return words
+    numbers = [{"shape": shape, "values": "wave"} for shape in _float_shapes(model, layer)]
+    if reads == "words":
+        # where the model itself makes integers of numbers, it takes numbers
+        return [*_series(model), *words] if seen[0].counted else [*words, *numbers]
+    if seen:
+        shapes = _reached_shapes(model, seen)
+        numbers = [{"shape": shape, "values": "wave"} for shape in shapes] + numbers
+        return [words for at, words in enumerate(numbers) if words not in numbers[:at]]
     if hasattr(layer, "num_embeddings"):
-        return [*floats[:3], *whole] if NUMBERS.search(name) else whole
-    return floats
+        return [*numbers[:3], *words] if NUMBERS.search(name) else [*words, *numbers]
+    return numbers
+
+
+def _ids(model, name: str, below: int | None) -> list[dict]:
+    """Token ids, and letters of each word."""
+    below = below or _field(model, "vocab_size", "num_embeddings") or 100
+    words = [{"shape": shape, "values": "ramp", "below": below} for shape in ([ROWS, LENGTH], [ROWS])]
+    if name == "input_ids":
+        return [*_with_places(model), *words]
+    return [*words, {**words[0], "shape": [ROWS, LENGTH, LETTERS]}]
+
+
+def _series(model) -> list[dict]:
+    """Numbers, one for each step, or several."""
+    from . import reached
+
+    steps = reached.length(model.config, reached.SAMPLES)
+    return [{"shape": shape, "values": "wave"} for shape in ([ROWS, steps], [ROWS, steps, 1], [ROWS, 1, steps])]
+
+
+def _reached_shapes(model, seen: Sequence) -> list[list[int]]:
+    """The shapes that follow from where numbers arrived, the likeliest first."""
+    from . import reached
+
+    kind, axes = seen[0].layer.kind, [4, 3, 2, 5, 1]
+    if kind in reached.AT_END:
+        axes = [2, 3, 4, 5, 1] if kind == "vectors" and _is_table(model) else [3, 2, 4, 5, 1]
+
+    def likely(each) -> tuple:
+        is_cut = len(each.arrived) > 1 and each.axis is None
+        if is_cut and _side(model, 0) and len(each.sent) == 4 and len(each.arrived) == 2:
+            return (0, 0)  # pictures that are made rows of numbers
+        # where the width is made of steps, one axis of them comes before two
+        return (1 + is_cut * len(each.sent), axes.index(len(each.sent)))
+
+    ordered = sorted(seen, key=likely)
+    nodes = [[NODES, seen[0].layer.width]] if kind == "vectors" else []
+    return [*(shape for each in ordered for shape in reached.shapes(model, each)), *nodes]
 
 
 def _with_places(model) -> list[dict]:
@@ -158,7 +263,7 @@ def _float_shapes(model, layer) -> list[list[int]]:
         side = _side(model) if dimensions > 1 else 64
         channels = layer.in_channels
         kernel = [max(size, side) for size in layer.kernel_size]
-        frames = _field(model, *FRAMES) or 8
+        frames = _field(model, *CLIP) or 8
         if dimensions == 3:
             places = [frames, *kernel[1:]]  # the first side is time where the model has frames
             shapes = [[frames, channels, *kernel[1:]], [channels, *places], [channels, *kernel], [*places, channels]]
@@ -203,14 +308,17 @@ def _of_width(model, width: int) -> list[list[int]]:
 
 
 def _is_table(model) -> bool:
-    """Whether nothing of the configuration says that rows are sequences."""
+    """Whether nothing of the configuration and of the layers says that rows are sequences."""
+    from . import reached
+
     lengths = ("max_length", "seq_len", "max_seq_len", "context_length", "prediction_length", "num_frames", "window")
-    return _field(model, *lengths, "max_position_embeddings") is None
+    stepwise = any(isinstance(module, reached.STEPWISE) for module in model.modules())
+    return not stepwise and _field(model, *lengths, "max_position_embeddings") is None
 
 
-def _side(model) -> int:
-    size = _field(model, "image_size", "img_size", "resolution", "input_resolution", "sample_size")
-    return size if isinstance(size, int) and 0 < size <= 512 else SIDE
+def _side(model, otherwise: int = SIDE) -> int:
+    size = _field(model, *PICTURE)
+    return size if isinstance(size, int) and 0 < size <= 512 else otherwise
 
 
 def _first_layer(model, name: str):
