@@ -191,6 +191,17 @@ def test_what_is_offered_has_the_shape_that_the_layer_says_and_runs(name):
     assert outputs and not refused
 
 
+@pytest.mark.parametrize("settings", [{"in_channels": 3}, {"num_channels": 3, "patch_size": 4}, {"in_chans": 3}])
+def test_a_picture_whose_size_nothing_says_is_asked_for(settings):
+    with pytest.raises(suggest.ProbeError, match=r'forward takes this one: \{"inputs": \{"shape": \[2, 3, 32, 32\]'):
+        probes.run_probes(model(first, settings, **conv(2, 3, 4, 3)), {})
+
+
+def test_a_picture_whose_size_is_declared_is_not_asked_for():
+    outputs, refused = probes.run_probes(model(first, {"in_channels": 3, "image_size": 12}, **conv(2, 3, 4, 3)), {})
+    assert outputs["pair/o"].shape == (2, 4, 10, 10) and not refused
+
+
 def test_words_are_offered_for_a_table_of_words_alone():
     assert json.loads(suggest.ready(model(words)).own) == {"x": {"shape": [2, 12], "values": "ramp", "below": 9}}
 

@@ -36,7 +36,9 @@ def probe_inputs(model, own: dict) -> dict[str, dict]:
     name = model.main_input_name if model.main_input_name in parameters else next(iter(parameters), "")
     channels = first_field(config, "num_channels", "input_channels", "in_channels", "in_chans")
     vocabulary = first_field(config, "vocab_size")
-    if name in ("pixel_values", "images", "image") or (name != "input_ids" and channels and not vocabulary):
+    # of an input whose name does not say that it is a picture, the size has to be declared too: else it is asked for
+    declared_picture = channels and first_field(config, "image_size") and not vocabulary
+    if name in ("pixel_values", "images", "image") or (name != "input_ids" and declared_picture):
         probes = {probe: {name: _image(config, batch, channels or 3)} for probe, batch in _BATCHES.items()}
     elif name in SOUND:  # also where the outputs are words
         probes = {probe: {name: formula(shape, "wave")} for probe, shape in _signal(config, name).items()}
