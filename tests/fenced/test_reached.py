@@ -170,6 +170,10 @@ CASES = {
     "frames": (frames, {"num_frames": 3}, conv(2, 5, 4, 3), {"y": [2, 3, 5, 32, 32]}),
     "numbers that become words": (quantized, {"context_length": 30}, {}, {"y": [2, 30]}),
     "two pictures": (side_by_side, {}, conv(2, 6, 4, 3), {"sample": [2, 3, 32, 32], "condition": [2, 3, 32, 32]}),
+    "a picture and its mask": (
+        lambda s, sample, mask: side_by_side(s, sample, mask), {}, conv(2, 9, 4, 3),
+        {"sample": [2, 8, 32, 32], "mask": [2, 1, 32, 32]},
+    ),
     "twice as wide": (doubled, {}, {"stem": nn.Linear(14, 4)}, {"x": [2, 7]}),
     "a picture in a row": (flat, {"image_size": 8}, {"stem": nn.Linear(192, 4)}, {"x": [2, 3, 8, 8]}),
     "rows": (flat, {}, {"stem": nn.Linear(192, 4)}, {"x": [2, 192]}),

@@ -9,7 +9,7 @@ import itertools
 import json
 import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..values import describe
@@ -18,6 +18,7 @@ from .declared import OWN
 from .fields import CLIP, LENGTH, LETTERS, NODES, PICTURE, ROWS, SIDE, picture_token
 
 TRIES = 48
+ORDERED = 20_000  # combinations that are put in order
 MANY = 50_000_000  # parameters, above which nothing is tried
 COLUMNS = 6  # widths of a table that are tried
 OF_LABELS = ("id2label", "label2id", "architectures", "auto_map")
@@ -101,8 +102,7 @@ def ready(model, used: tuple[str, ...] = ()) -> Ready:
             _graphs_first(options, seen)
             reads = _reads(seen)
             is_small = sum(p.numel() for p in model.parameters()) <= MANY
-            for combination in itertools.islice(itertools.product(*options.values()), TRIES if is_small else 0):
-                own = dict(zip(options, combination, strict=True))
+            for own in _combinations(options) if is_small else ():
                 try:
                     model(**declared.in_own_type(model, {name: declared.made(words) for name, words in own.items()}))
                 except Exception as error:  # the next one
@@ -112,6 +112,14 @@ def ready(model, used: tuple[str, ...] = ()) -> Ready:
     finally:
         model.train(was)
     return Ready(json.dumps({name: choices[0] for name, choices in options.items()}), False, reads, why)
+
+
+def _combinations(options: dict[str, list[dict]]) -> Iterator[dict[str, dict]]:
+    """What may go in, the likeliest together first: what is second for one argument comes before what is third."""
+    most = max(2, round(ORDERED ** (1 / max(1, len(options)))))
+    places = itertools.product(*(range(len(choices[:most])) for choices in options.values()))
+    for place in sorted(places, key=sum)[:TRIES]:
+        yield {name: choices[at] for (name, choices), at in zip(options.items(), place, strict=True)}
 
 
 def _followed(model, arguments: dict[str, inspect.Parameter]) -> dict[str, list]:
@@ -202,8 +210,10 @@ def _options(model, name: str, parameter: inspect.Parameter, seen: Sequence = ()
         return [*_series(model), *words] if seen[0].counted else [*words, *numbers]
     if seen:
         shapes = _reached_shapes(model, seen)
+        if "mask" in name.split("_"):  # it has one channel where it lies beside a picture
+            shapes.sort(key=lambda shape: shape[1:2] != [1])
         numbers = [{"shape": shape, "values": "wave"} for shape in shapes] + numbers
-        return [words for at, words in enumerate(numbers) if words not in numbers[:at]]
+        return [each for at, each in enumerate(numbers) if each not in numbers[:at]]
     if hasattr(layer, "num_embeddings"):
         return [*numbers[:3], *words] if NUMBERS.search(name) else [*words, *numbers]
     return numbers
