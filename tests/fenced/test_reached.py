@@ -241,10 +241,10 @@ def test_where_nothing_runs_the_line_says_what_forward_says_and_offers_the_likel
     with pytest.raises(suggest.ProbeError) as caught:
         probes.run_probes(model(forward, **layers), {})
     assert caught.value.offer == {}
-    before, _, own = str(caught.value).partition("correct the shapes in this one: ")
+    before, _, own = str(caught.value).partition("put probe.json beside card.md; correct the shapes in this one: ")
     assert {name: words["shape"] for name, words in json.loads(own).items()} == offered
     why = "only with a schedule" if forward is refuses else "not today"
-    assert f"put probe.json beside card.md; to this one it says RuntimeError: {why}" in before
+    assert f"; to the shapes below it says RuntimeError: {why}; to give" in before
 
 
 def test_a_large_model_is_followed_to_its_first_layer_and_run_no_further(monkeypatch):

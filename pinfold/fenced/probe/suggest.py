@@ -44,14 +44,14 @@ def failed(model, error: BaseException, used: dict) -> ProbeError:
     """The error that names what went in, and what could be written instead."""
     shown = ", ".join(f"{name} {described(value)}" for name, value in used.items())
     offer = ready(model, tuple(used))
-    message = f"{describe(error)}; the probe was {shown}{offer.reads}; to give another, {offer.cure}"
+    message = f"{describe(error)}; the probe was {shown}{offer.known}; to give another, {offer.cure}"
     return ProbeError(message, json.loads(offer.own) if offer.works else None)
 
 
 def unknown(model, name: str) -> ProbeError:
     """The error for a forward whose inputs follow from nothing."""
     offer = ready(model)
-    takes = f"{type(model).__name__}.forward takes {name}, whose shape is unknown{offer.reads}"
+    takes = f"{type(model).__name__}.forward takes {name}, whose shape is unknown{offer.known}"
     return ProbeError(f"{takes}; to give it, {offer.cure}", json.loads(offer.own) if offer.works else None)
 
 
@@ -73,8 +73,12 @@ class Ready:
         """What to do, with the file at the end."""
         if self.works:
             return f"put {OWN} beside card.md; forward takes this one: {self.own}"
-        why = f"to this one it says {self.why}; " if self.why else ""
-        return f"put {OWN} beside card.md; {why}correct the shapes in this one: {self.own}"
+        return f"put {OWN} beside card.md; correct the shapes in this one: {self.own}"
+
+    @property
+    def known(self) -> str:
+        """Where the arguments go, and what forward says to the shapes at the end."""
+        return self.reads + (f"; to the shapes below it says {self.why}" if self.why else "")
 
 
 def described(value) -> str:
