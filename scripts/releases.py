@@ -22,10 +22,11 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import TypeVar
 
 from packaging.version import Version
 
@@ -40,6 +41,7 @@ MEMBERS = ("PreTrainedModel", "DynamicCache", "GenerationMixin")
 # Stand-ins for what these bring along name nothing that is there when they are, and everybody has them.
 ALWAYS = ("dummy_pt_objects", "dummy_tokenizers_objects")
 TYPE_CHECKING = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+Said = TypeVar("Said")
 
 
 @dataclass
@@ -217,6 +219,33 @@ def _members(node: ast.ClassDef) -> set[str]:
     return {name for name in found if not name.startswith("__")}
 
 
+def read_files(
+    texts: dict[str, str], read: dict[bytes, Said], reader: Callable[[str, str], Said], without: str = "$^"
+) -> tuple[dict[str, Said], set[str]]:
+    """What each file of a package says, by module, and which modules are packages.
+
+    Args:
+        texts: file -> source, with names such as "transformers/utils/__init__.py".
+        read: what was read, by digest of the source; releases share it.
+        reader: reads a source; it gets the name of the module too.
+        without: modules that are left out, as a regular expression.
+    """
+    said: dict[str, Said] = {}
+    packages: set[str] = set()
+    for file, text in sorted(texts.items()):
+        name = file.removesuffix(".py").replace("/", ".")
+        if name.endswith(".__init__"):
+            name = name.removesuffix(".__init__")
+            packages.add(name)
+        if re.search(without, name):
+            continue
+        digest = hashlib.sha256(text.encode()).digest()
+        if digest not in read:
+            read[digest] = reader(text, name)
+        said[name] = read[digest]
+    return said, packages
+
+
 class Release:
     """One transformers package.
 
@@ -226,17 +255,7 @@ class Release:
     """
 
     def __init__(self, texts: dict[str, str], read: dict[bytes, Facts]):
-        self.facts: dict[str, Facts] = {}
-        self.packages: set[str] = set()
-        for file, text in sorted(texts.items()):
-            name = file.removesuffix(".py").replace("/", ".")
-            if name.endswith(".__init__"):
-                name = name.removesuffix(".__init__")
-                self.packages.add(name)
-            digest = hashlib.sha256(text.encode()).digest()
-            if digest not in read:
-                read[digest] = facts_of(text)
-            self.facts[name] = read[digest]
+        self.facts, self.packages = read_files(texts, read, lambda text, name: facts_of(text))
         self.parts: dict[str, set[str]] = {}
         for name in self.facts:
             self.parts.setdefault(name.rpartition(".")[0], set()).add(name.rpartition(".")[2])

@@ -1,4 +1,4 @@
-"""Make stock.json.gz: what the functions and classes of each transformers release take, and which methods they call.
+"""Make stock.json.gz: what the functions and classes of each transformers release take, call and return.
 
     python scripts/stock.py
 
@@ -10,12 +10,13 @@ How it works:
   constructors alone. Code that was written for an older release than the first of these can fail in all of them.
 - lost: methods of model classes and their layers that forward calls in some releases, and that the class does not have
   in others. A class that derives from it and has the method anew is then not asked.
+- returns, parts, hands: what the modules of models return, which modules they build, and how they call them
+  (stock_flow.py); of these only what changes between releases, and the parts on the way to it.
 """
 
 import ast
 import datetime
 import gzip
-import hashlib
 import json
 import re
 import sys
@@ -24,7 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from releases import LEFT_OUT, sources
+from releases import LEFT_OUT, read_files, sources
+from stock_flow import File, Flow
 
 from pinfold.common.trees import every
 from pinfold.folder.releases import RELEASES
@@ -78,16 +80,19 @@ class Facts:
     functions: dict[str, str] = field(default_factory=dict)
     classes: dict[str, Class] = field(default_factory=dict)
     imported: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    flows: dict[str, Flow] = field(default_factory=dict)
 
 
 def facts_of(source: str, calls: bool) -> Facts:
     """Read one file. A name that is defined twice, as on two sides of a condition, is not known.
 
     Args:
-        calls: which methods its methods call is asked for too.
+        calls: it is one of models: which methods its methods call, and what its modules return, is asked for too.
     """
     facts = Facts()
-    for node in _top(ast.parse(source).body):
+    statements = list(_top(ast.parse(source).body))
+    facts.flows = File(statements).flows() if calls else {}
+    for node in statements:
         if isinstance(node, ast.ImportFrom):
             facts.imported |= {a.asname or a.name: (node.level, node.module or "", a.name) for a in node.names}
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -207,20 +212,12 @@ class Release:
     """One transformers package."""
 
     def __init__(self, texts: dict[str, str], read: dict[bytes, Facts]):
-        self.facts: dict[str, Facts] = {}
-        self.packages: set[str] = set()
-        for file, text in sorted(texts.items()):
-            name = file.removesuffix(".py").replace("/", ".")
-            if name.endswith(".__init__"):
-                name = name.removesuffix(".__init__")
-                self.packages.add(name)
-            if LEFT_OUT.search(name) or NOT_READ.search(name):
-                continue
-            digest = hashlib.sha256(text.encode()).digest()
-            if digest not in read:
-                read[digest] = facts_of(text, calls=".models." in name)
-            self.facts[name] = read[digest]
-
+        self.facts, self.packages = read_files(
+            texts,
+            read,
+            lambda text, name: facts_of(text, ".models." in name),
+            f"{LEFT_OUT.pattern}|{NOT_READ.pattern}",
+        )
         self._lineages: dict[tuple[str, str], list[tuple[str, Class | None]]] = {}
 
     def place(self, module: str, name: str, seen: tuple = ()) -> tuple[str, str] | None:
@@ -347,20 +344,64 @@ def of_lost(tables: list[dict[tuple[str, str], Called]]) -> dict[str, dict[str, 
     return lost
 
 
+def of_flows(releases: list[Release]) -> dict[str, dict[str, dict[str, dict[str, str]]]]:
+    """Kind -> module -> class, or class and attribute -> releases -> what Flow has of it."""
+    flows: dict[str, dict[str, dict[str, dict[str, str]]]] = {"returns": {}, "parts": {}, "hands": {}}
+    modules = sorted({module for release in releases for module, facts in release.facts.items() if facts.flows})
+    for module in modules:
+        each = [release.facts[module].flows if module in release.facts else {} for release in releases]
+        returns = _rows([{name: flow.returns for name, flow in row.items()} for row in each])
+        hands = _rows([_of_parts({n: flow.hands for n, flow in row.items()}) for row in each])
+        parts = _rows([_of_parts({n: flow.parts for n, flow in row.items()}) for row in each])
+        kept = {name: row for name, row in hands.items() if len(row) > 1}
+        changed = {name: row for name, row in returns.items() if len(row) > 1}
+        known = {*changed, *(name.partition(".")[0] for name in kept)}
+        leads = _that_lead(parts, known)
+        for kind, rows in (("returns", changed), ("parts", leads), ("hands", kept)):
+            if rows:
+                flows[kind][module] = rows
+    return flows
+
+
+def _of_parts(classes: dict[str, dict[str, str]]) -> dict[str, str]:
+    return {f"{name}.{part}": text for name, parts in classes.items() for part, text in parts.items()}
+
+
+def _rows(each: list[dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Name -> releases -> text, of the releases in which there is one."""
+    rows = {}
+    for name in sorted(set().union(*each)):
+        texts = [part.get(name, "") for part in each]
+        if any(texts):
+            rows[name] = {ranges([text == one for text in texts]): one for one in dict.fromkeys(texts) if one}
+    return rows
+
+
+def _that_lead(parts: dict[str, dict[str, str]], known: set[str]) -> dict[str, dict[str, str]]:
+    """Parts that are of classes of which something is known, or that have such parts."""
+    while True:
+        leads = {n: row for n, row in parts.items() if any(text.removesuffix("*") in known for text in row.values())}
+        further = {name.partition(".")[0] for name in leads} - known
+        if not further:
+            return leads
+        known |= further
+
+
 def make(versions: Iterable[str]) -> dict:
     """The table, for releases in ascending order."""
     read: dict[bytes, Facts] = {}
-    parameters, called = [], []
+    parameters, called, releases = [], [], []
     for version in versions:
-        release = Release(sources(version), read)
-        parameters.append(release.parameters())
-        called.append(release.called())
+        releases.append(Release(sources(version), read))
+        parameters.append(releases[-1].parameters())
+        called.append(releases[-1].called())
         print(f"transformers {version}: {len(parameters[-1])} functions and classes", flush=True)
     return {
         "made": f"python scripts/stock.py, {datetime.date.today()}",
         "releases": list(versions),
         "parameters": of_parameters(parameters),
         "lost": of_lost(called),
+        **of_flows(releases),
     }
 
 

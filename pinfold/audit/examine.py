@@ -13,6 +13,8 @@ from pinfold.audit.finding import ERROR, Finding, by_harm, errors
 from pinfold.audit.rules.files import packages_asked_for
 from pinfold.audit.rules.members import IN_FORWARD, WHILE_GENERATING
 from pinfold.audit.rules.stock_code import NOT_CALLED, REFUSED
+from pinfold.audit.rules.stock_places import PLACES
+from pinfold.audit.rules.stock_results import RESULTS
 from pinfold.audit.run import audit
 from pinfold.audit.security.run import UNSEEN, accepted
 from pinfold.common.errors import UserError
@@ -71,15 +73,19 @@ FAULTS = {
     "P49": ("", "a method that transformers does not call"),
     "P50": ("", "arguments that transformers does not take"),
     "P51": ("P51.reads_lists", "a cache that derives from transformers' own"),
+    "P55": ("", "what a module of transformers returns"),
+    "P56": ("", "a part that transformers calls in another way"),
     "P52": ("P52.samples_not_in_file", "settings of sampling without do_sample"),
 }
 # A table made from transformers' sources says in which releases: folder/releases.json.gz, audit/stock.json.gz.
-BY_NAMES = ("P09", "P36", "P49", "P50")
+BY_NAMES = ("P09", "P36", "P49", "P50", "P55", "P56")
 STOPS = {  # what then fails for certain
     IN_FORWARD: "forward",
     WHILE_GENERATING: "generate",
     NOT_CALLED: "numbers",
     **{case: case.removeprefix("P50.") for case in REFUSED},
+    **{case: case.removeprefix("P55.") for case in RESULTS},
+    **{case: case.removeprefix("P56.") for case in PLACES},
 }
 WORDS = {  # of cases that are another fault than the rest of their rule
     "P17.weight_norm": "weights under the names of the older weight_norm",

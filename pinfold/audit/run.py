@@ -13,7 +13,17 @@ from pathlib import Path
 from pinfold.audit.finding import Finding
 from pinfold.audit.reachable import ReachableCode, call_name, calls, string
 from pinfold.audit.rules import asked as asked_rules
-from pinfold.audit.rules import beams, inherited_init, own_loading, part_layers, processors, state_names
+from pinfold.audit.rules import (
+    beams,
+    inherited_init,
+    own_loading,
+    part_layers,
+    processors,
+    state_names,
+    stock_members,
+    stock_places,
+    stock_results,
+)
 from pinfold.audit.rules import caches as cache_rules
 from pinfold.audit.rules import claims as claim_rules
 from pinfold.audit.rules import config as config_rules
@@ -39,6 +49,7 @@ from pinfold.audit.rules import tokenizers as tokenizer_rules
 from pinfold.audit.rules import weights as weight_rules
 from pinfold.audit.rules.certain import CertainCalls
 from pinfold.audit.rules.members import Members
+from pinfold.audit.rules.stock_flow import Flows
 from pinfold.audit.security.places import acts
 from pinfold.common.errors import UserError
 from pinfold.common.files import parse_object
@@ -181,6 +192,10 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from stock_rules.methods_not_called(code)
     certain = CertainCalls(code)
     yield from stock_rules.arguments(code, certain)
+    yield from stock_members.lost_members(code, certain)
+    flows = Flows(code, certain)
+    yield from stock_results.results(code, certain, flows)
+    yield from stock_places.places(code, flows)
     yield from cache_class_rules.own_caches(code, certain)
     yield from sampling_rules.samples_without_saying_so(code)
 

@@ -1,17 +1,18 @@
-"""What functions and classes of transformers take, and which methods they call: stock.json.gz, of scripts/stock.py."""
+"""What functions and classes of transformers take, call and return: stock.json.gz, which scripts/stock.py makes."""
 
 import ast
 import functools
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pinfold.folder.releases import exists, releases_of_ranges
 
 TABLE = Path(__file__).with_name("stock.json.gz")
-MAYBE = "?"  # behind a method that some calls of forward skip
+MAYBE = "?"  # behind a method that some calls of forward skip, and in front of a call that some skip
+FLOWS = ("returns", "parts", "hands")
 
 
 @functools.cache
@@ -41,19 +42,27 @@ class Parameters:
         names = [keyword.arg for keyword in call.keywords if keyword.arg]
         spread = any(keyword.arg is None for keyword in call.keywords)
         starred = any(isinstance(value, ast.Starred) for value in call.args)
+        return self.refuses_these(None if starred else len(call.args), names, spread)
+
+    def refuses_these(self, by_place_count: int | None, names: Sequence[str], spread: bool) -> str:
+        """The same of a call with so many arguments without a name, or an unknown number, and these names."""
         if not self.rest and (unknown := [n for n in names if n not in self.positional and n not in self.by_name]):
             return f"takes no {unknown[0]}"
-        if starred:
+        if by_place_count is None:
             return ""
-        if len(call.args) > len(self.positional) and not self.more:
+        if by_place_count > len(self.positional) and not self.more:
             count = len(self.positional)
             return f"takes {count or 'no'} argument{'s' * (count != 1)} without a name"
-        by_place = self.positional[: len(call.args)]
+        by_place = self.positional[:by_place_count]
         if twice := [name for name in names if name in by_place]:
             return f"gets {twice[0]} twice"
-        there = {*by_place, *names, *(self.by_name.get(name, "") for name in names)}
-        missing = [name for name in self.required if name not in there]
+        missing = self.missing(by_place_count, names)
         return f"needs {min(missing)}" if missing and not spread else ""
+
+    def missing(self, by_place_count: int, names: Sequence[str]) -> list[str]:
+        """What has no default, and does not get a value from so many arguments without a name and these names."""
+        there = {*self.positional[:by_place_count], *names, *(self.by_name.get(name, "") for name in names)}
+        return [name for name in self.required if name not in there]
 
 
 @functools.cache
@@ -100,6 +109,90 @@ def lost(place: str, cls: str) -> dict[str, dict[str, bool]]:
         for word in (_of_place(place, options) or "").split() if release in having else ():
             methods.setdefault(word.removesuffix(MAYBE), {})[release] = not word.endswith(MAYBE)
     return methods
+
+
+@dataclass(frozen=True)
+class Handed:
+    """How a module calls one of its parts.
+
+    Args:
+        count: arguments without a name; None where that is not known. names: the others. rest: **kwargs too.
+        result: what is done with what comes back: "t" as with a tensor, "i" an item is taken, "2" it is taken apart
+            into two, "" not known.
+        certain: each forward comes to it.
+    """
+
+    count: int | None
+    names: tuple[str, ...]
+    rest: bool
+    result: str
+    certain: bool
+
+
+@functools.cache
+def file_of(place: str, cls: str) -> str:
+    """The file that defines a class which is imported from ``place``, where the table has it; else ""."""
+    options = _files().get(cls, ())
+    if place in options:
+        return place
+    below = [module for module in options if module.startswith(f"{place}.")]
+    return below[0] if len(below) == 1 else ""
+
+
+@functools.cache
+def _files() -> dict[str, tuple[str, ...]]:
+    """Class -> files of which the table knows what it returns, builds or calls."""
+    files: dict[str, dict[str, None]] = {}
+    for kind in FLOWS:
+        for module, rows in read_table()[kind].items():
+            for name in rows:
+                files.setdefault(name.partition(".")[0], {})[module] = None
+    return {cls: tuple(modules) for cls, modules in files.items()}
+
+
+@functools.cache
+def flows(file: str, release: str) -> dict[str, dict[str, str]]:
+    """Of FLOWS, class or "Class.attribute" -> what a file says of it in a release."""
+    return {
+        kind: {
+            name: text
+            for name, row in read_table()[kind].get(file, {}).items()
+            for spans, text in row.items()
+            if release in releases_of_ranges(spans)
+        }
+        for kind in FLOWS
+    }
+
+
+@functools.cache
+def ever_handed(file: str, cls: str, part: str) -> frozenset[str]:
+    """Names that a class hands to one of its parts in some release."""
+    row = read_table()["hands"].get(file, {}).get(f"{cls}.{part}", {})
+    return frozenset(name for text in row.values() for each in text.split(" | ") for name in _parse_call(each).names)
+
+
+@functools.cache
+def handed_above(file: str, cls: str, release: str) -> frozenset[str]:
+    """Names that are handed to a class by the classes of its file of which it is a part; it may hand them on."""
+    known = flows(file, release)
+    places = [name.split(".") for name, text in known["parts"].items() if text.removesuffix("*") == cls]
+    return frozenset(name for place in places for call in handed(file, *place, release) for name in call.names)
+
+
+@functools.cache
+def handed(file: str, cls: str, part: str, release: str) -> tuple[Handed, ...]:
+    """How a class calls one of its parts in a release; nothing where that is not known."""
+    text = flows(file, release)["hands"].get(f"{cls}.{part}", "")
+    return tuple(_parse_call(each) for each in text.split(" | ") if each)
+
+
+def _parse_call(text: str) -> Handed:
+    """A call as the table writes it: "?1 attention_mask use_cache ** >i"."""
+    words = text.removeprefix(MAYBE).split()
+    names = tuple(word for word in words[1:] if word != "**" and word[0] != ">")
+    result = next((word[1:] for word in words if word[0] == ">"), "")
+    count = None if words[0] == "*" else int(words[0])
+    return Handed(count, names, "**" in words, result, not text.startswith(MAYBE))
 
 
 @functools.cache

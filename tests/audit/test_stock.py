@@ -1,4 +1,4 @@
-"""The table of what transformers' own functions take (audit/stock.json.gz) is what its sources and its objects say."""
+"""The table of transformers' own code (audit/stock.json.gz) is what its sources, its objects and its runs say."""
 
 import ast
 import importlib
@@ -10,10 +10,12 @@ import pytest
 from helpers.processes import ROOT
 
 from pinfold.audit import stock
+from pinfold.audit.rules.values import TENSOR, TUPLE, from_words, in_words
 from pinfold.folder.releases import RELEASES, releases_of_ranges
 
 sys.path.insert(0, str(ROOT / "scripts"))
 script = importlib.import_module("stock")
+flow_script = importlib.import_module("stock_flow")
 sys.path.pop(0)
 
 OWN = metadata.version("transformers")
@@ -116,3 +118,143 @@ def test_a_method_is_looked_for_in_bases_of_other_files():
     assert table[("transformers.b", "Second")] == "size"
     assert table[("transformers.b", "Second.both")] == "x"
     assert table[("transformers.c", "Third")] == "?"
+
+
+def flows(text):
+    return flow_script.File(ast.parse(text).body).flows()
+
+
+LAYER = """
+class Attention(nn.Module):
+    def forward(self, hidden_states, past=None):
+        return self.out(hidden_states), None
+
+class Layer(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.attend = Attention(config)
+        self.mlp = nn.Linear(8, 8)
+
+    def forward(self, hidden_states, flag=False):
+        residual = hidden_states
+        {attends}
+        hidden_states = residual + self.mlp(hidden_states)
+        {returns}
+"""
+
+
+@pytest.mark.parametrize(
+    ("attends", "returns", "text"),
+    [
+        ("hidden_states, _ = self.attend(hidden_states)", "return hidden_states", "t"),
+        ("hidden_states, _ = self.attend(hidden_states)", "return (hidden_states,)", "1"),
+        ("outputs = self.attend(hidden_states)", "return (hidden_states,) + outputs[1:]", "2"),
+        ("out = (hidden_states,)", "if flag:\n            out += (None,)\n        return out", "1-2"),
+        ("out = self.other(hidden_states)", "return (hidden_states,) + out[1:]", "1-"),
+        ("out = self.other(hidden_states)", "return out", ""),
+        ("pass", "return BaseModelOutput(last_hidden_state=hidden_states)", "o"),
+        ("pass", "if flag:\n            return hidden_states\n        return (hidden_states,)", ""),
+        ("pass", "if self.training:\n            return hidden_states\n        return (hidden_states,)", "1"),
+        ("pass", "return self.finish(hidden_states)\n\n    def finish(self, x):\n        return x, x, x", "3"),
+    ],
+)
+def test_what_forward_returns_is_read_from_its_body(attends, returns, text):
+    assert flows(LAYER.format(attends=attends, returns=returns))["Layer"].returns == text
+
+
+def test_a_value_is_read_as_it_is_written():
+    for text in ("t", "o", "1", "2-3", "1-", ""):
+        assert in_words(from_words(text)) == text
+
+
+STACK = """
+class Stack(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.layers = nn.ModuleList([Layer(config) for _ in range(2)])
+
+    def forward(self, hidden_states, mask=None, **kwargs):
+        {calls}
+        return hidden_states
+"""
+
+
+@pytest.mark.parametrize(
+    ("calls", "text"),
+    [
+        ("for layer in self.layers:\n            hidden_states = layer(hidden_states, mask=mask)", "1 mask >t"),
+        ("for layer in self.layers[:1]:\n            hidden_states = layer(hidden_states, mask)[0]", "2 >i"),
+        ("for n in range(2):\n            x, past = self.layers[n](x=hidden_states, **kwargs)", "0 x ** >2"),
+        ("for layer in self.layers:\n            if mask.any():\n                layer(hidden_states)", "?1"),
+        (
+            "for layer in self.layers:\n            if self.training:\n                layer(1)\n"
+            "            else:\n                layer(*hidden_states)",
+            "*",
+        ),
+    ],
+)
+def test_how_a_part_is_called_is_read_too(calls, text):
+    whole = LAYER.format(attends="pass", returns="return hidden_states") + STACK.format(calls=calls)
+    stack = flows(whole)["Stack"]
+    assert stack.parts == {"layers": "Layer*"} and stack.hands == {"layers": text}
+
+
+def test_a_part_that_is_one_of_two_classes_has_no_class_and_is_called():
+    text = LAYER.format(attends="pass", returns="return hidden_states").replace(
+        "self.mlp = nn.Linear(8, 8)",
+        "if config.deep:\n            self.mlp = Attention(config)\n        else:\n"
+        "            self.mlp = Other(config)",
+    )
+    text += "\nclass Other(Attention):\n    def forward(self, hidden_states):\n        return hidden_states\n"
+    layer = flows(text)["Layer"]
+    assert layer.parts == {"attend": "Attention"} and layer.hands["mlp"].startswith("1")
+
+
+SIZES = {"vocab_size": 24, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+TINY = {
+    "LlamaModel": {**SIZES, "num_key_value_heads": 2},
+    "Qwen2Model": {**SIZES, "num_key_value_heads": 2},
+    "BertModel": SIZES,
+    "GPT2Model": {"vocab_size": 24, "n_embd": 8, "n_head": 2, "n_layer": 1, "n_positions": 16},
+    "OPTModel": {**SIZES, "ffn_dim": 8, "word_embed_proj_dim": 8, "max_position_embeddings": 16},
+    "GPTNeoXModel": {**SIZES, "max_position_embeddings": 16},
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_modules_are_handed_and_return_what_the_table_says(name):
+    if OWN not in RELEASES:
+        pytest.skip(f"transformers {OWN} is newer than the table; run scripts/stock.py")
+    import torch
+    import transformers
+
+    config = getattr(transformers, name.replace("Model", "Config"))(**TINY[name])
+    model = getattr(transformers, name)(config).eval()
+    file = type(model).__module__
+    known = stock.flows(file, OWN)
+    owners = {}
+    for owner in model.modules():
+        for part, child in owner.named_children():
+            several = [child, *child.children()] if isinstance(child, torch.nn.ModuleList) else [child]
+            owners |= {each: (type(owner).__name__, part) for each in several}
+    seen = {"returns": 0, "hands": 0}
+
+    def look(module, by_place, by_name, output):
+        value = from_words(known["returns"].get(type(module).__name__, ""))
+        if value.kind == TENSOR:
+            assert isinstance(output, torch.Tensor), type(module)
+        elif value.kind == TUPLE:
+            assert value.least <= len(output) <= (value.most or len(output)), type(module)
+        seen["returns"] += value.kind in (TENSOR, TUPLE)
+        calls = [c for c in stock.handed(file, *owners.get(module, ("", "")), OWN) if c.certain]
+        for call in calls[:1]:
+            assert call.count in (None, len(by_place)), type(module)
+            assert set(by_name) == set(call.names) or (call.rest and set(by_name) > set(call.names)), type(module)
+        seen["hands"] += bool(calls)
+
+    for module in model.modules():
+        if module is not model:
+            module.register_forward_hook(look, with_kwargs=True)
+    with torch.no_grad():
+        model(input_ids=torch.arange(5)[None], attention_mask=torch.ones(1, 5, dtype=torch.long))
+    assert seen["returns"] and seen["hands"]

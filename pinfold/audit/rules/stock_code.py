@@ -17,6 +17,7 @@ from pinfold.audit.rules.certain import CertainCalls
 from pinfold.audit.rules.generation import writes_text
 from pinfold.audit.rules.members import built
 from pinfold.audit.rules.names import asks_for_version, module_aliases, version_names
+from pinfold.audit.rules.stock_flow import stock_bases
 from pinfold.common.trees import every, walk
 from pinfold.folder.model_folder import Module
 from pinfold.folder.releases import RELEASES, REPLACEMENTS, release_ranges
@@ -33,7 +34,7 @@ def methods_not_called(code: ReachableCode) -> Iterator[Finding]:
     """P49: methods that transformers' own class does not call in every release."""
     loaded = {place.split(".")[-1] for place in code.auto_map.values()} | set(built(code))
     for cls in (name for name in code.classes if name in loaded):
-        for place, base in _stock_bases(code, cls):
+        for place, base in stock_bases(code, cls):
             for method, releases in stock.lost(place, base).items():
                 definition = code.folder.method(cls, method)
                 if definition is None or _is_called(code, method) or not _goes_on(code, cls, "forward"):
@@ -56,24 +57,6 @@ def methods_not_called(code: ReachableCode) -> Iterator[Finding]:
                     severity="error" if certain else WARNING,
                     case=NOT_CALLED,
                 )
-
-
-def _stock_bases(code: ReachableCode, cls: str) -> Iterator[tuple[str, str]]:
-    """(module, class) of transformers that a class derives from, in the order in which Python asks them.
-
-    Each class of the folder is followed once: there can be more ways through them than time.
-    """
-    seen = {cls}
-    pending = list(reversed(code.folder.bases(cls)))
-    own = set(code.folder.own_bases(cls))
-    while pending:
-        base, place = pending.pop()
-        if place.split(".")[0] == "transformers":
-            yield place, base
-        elif base in own and base in code.folder.classes and base not in seen:
-            seen.add(base)
-            own |= set(code.folder.own_bases(base))
-            pending += reversed(code.folder.bases(base))
 
 
 def _is_called(code: ReachableCode, method: str) -> bool:
@@ -216,7 +199,7 @@ def _is_bound_by_hand(call: ast.Call) -> bool:
 
 def _inherited(code: ReachableCode, module: Module, cls: str, node: ast.ClassDef) -> Iterator[_Use]:
     """super().__init__(...), super().method(...) and self.method(...), where the method is transformers' own."""
-    bases = list(_stock_bases(code, cls))
+    bases = list(stock_bases(code, cls))
     if cls in code.models and writes_text(code, cls):
         bases.append(("transformers", "GenerationMixin"))
     inner = [call for nested in every(node, ast.ClassDef) if nested is not node for call in every(nested, ast.Call)]

@@ -1,0 +1,262 @@
+"""A folder's modules, and those of transformers that they derive from, hold and are called by, release by release.
+
+What transformers' own modules return, which parts they build and how they call those is in stock.json.gz.
+"""
+
+import ast
+import functools
+from collections.abc import Callable, Iterator
+
+from pinfold.audit import stock
+from pinfold.audit.reachable import ReachableCode, defined_functions
+from pinfold.audit.rules.certain import CertainCalls
+from pinfold.audit.rules.members import Asks, once, taken_from_config
+from pinfold.audit.rules.names import asks_for_version, module_aliases, version_names
+from pinfold.audit.rules.reader import Reader
+from pinfold.audit.rules.values import EITHER, MODULE, MODULES, SELF, Around, Record, Value, from_words, joined
+from pinfold.common.trees import every
+from pinfold.folder.model_folder import Module
+from pinfold.folder.releases import RELEASES
+
+OWN, STOCK = "own", "stock"
+
+
+def stock_bases(code: ReachableCode, cls: str) -> Iterator[tuple[str, str]]:
+    """(module, class) of transformers that a class derives from, in the order in which Python asks them.
+
+    Each class of the folder is followed once: there can be more ways through them than time.
+    """
+    seen = {cls}
+    pending = list(reversed(code.folder.bases(cls)))
+    own = set(code.folder.own_bases(cls))
+    while pending:
+        base, place = pending.pop()
+        if place.split(".")[0] == "transformers":
+            yield place, base
+        elif base in own and base in code.folder.classes and base not in seen:
+            seen.add(base)
+            own |= set(code.folder.own_bases(base))
+            pending += reversed(code.folder.bases(base))
+
+
+class Flows:
+    """What is known of a folder's modules in groups of releases in which transformers' own are alike."""
+
+    def __init__(self, code: ReachableCode, certain: CertainCalls):
+        self.code = code
+        self.certain = certain
+
+    @functools.cached_property
+    def files(self) -> tuple[str, ...]:
+        """Files of transformers from which the folder takes classes that the table knows."""
+        taken = [place for module in self.code.modules for place in module.imports.values()]
+        files = {stock.file_of(*place) for place in taken if place[0].split(".")[0] == "transformers"}
+        for module in self.code.modules:
+            files |= {
+                place for place in module_aliases(module).values() if stock.flows(place, RELEASES[-1])["returns"]
+            }
+        return tuple(sorted(files - {""}))
+
+    @functools.cached_property
+    def concerned(self) -> list[str]:
+        """Classes of the folder that name one of these, or a class that does: nothing changes for the others."""
+        names = {name for module in self.code.modules for name, place in module.imports.items() if _is_known(place)}
+        names |= {name for module in self.code.modules for name in module_aliases(module)}
+        classes = {cls: self.code.folder.classes[cls][1] for cls in self.code.classes} if self.files else {}
+        concerned: list[str] = []
+        while True:
+            named = names | set(concerned)
+            further = [c for c, node in classes.items() if c not in concerned and _names_one(node, named)]
+            if not further:
+                return concerned
+            concerned += further
+
+    @functools.cached_property
+    def alike(self) -> list[tuple["Modules", list[str]]]:
+        """What is known in releases in which transformers' files are alike, with these; of those that it supports."""
+        alike: dict[str, tuple[Modules, list[str]]] = {}
+        for release in RELEASES if self.concerned else ():
+            if tuple(map(int, release.split(".")[:2])) >= self.code.lowest_version:
+                rows = repr([stock.flows(file, release) for file in self.files])
+                alike.setdefault(rows, (Modules(self.code, self.certain, release), []))[1].append(release)
+        return list(alike.values())
+
+
+class Modules:
+    """The folder's modules as they are in one release."""
+
+    def __init__(self, code: ReachableCode, certain: CertainCalls, release: str):
+        self.code = code
+        self.certain = certain
+        self.release = release
+        self._built: dict[str, Record] = {}
+        self._parts: dict[str, dict[str, Value]] = {}
+        self._returned: dict[str, Value] = {}
+        self._replaced: dict[tuple[str, ...], Value] | None = None
+
+    def base(self, cls: str) -> tuple[str, str] | None:
+        """(file, class) of transformers from which a class derives first, of those that the table knows."""
+        files = ((stock.file_of(place, base), base) for place, base in stock_bases(self.code, cls))
+        return next((each for each in files if each[0]), None)
+
+    def read(self, cls: str, owner: str, function: ast.FunctionDef) -> tuple[Value, Record]:
+        """What a method of a class returns, and what it does. owner: the class that has it."""
+        reader = Reader(OfFolder(self, cls, owner))
+        return reader.run(function), reader.record
+
+    def built(self, cls: str) -> Record:
+        """What the constructors of a class store."""
+        if cls not in self._built:
+            self._built[cls] = Record()  # a class that builds itself
+            for owner in reversed(self.code.folder.lineage(cls)):
+                for node in self.code.folder.classes[owner][1].body:
+                    if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                        self._built[cls].stored += self.read(cls, owner, node)[1].stored
+        return self._built[cls]
+
+    def parts(self, cls: str) -> dict[str, Value]:
+        """Attribute -> the module that the constructors of the folder put there."""
+        if cls not in self._parts:
+            self._parts[cls] = {}
+            values: dict[str, list[Value]] = {}
+            for stored in self.built(cls).stored:
+                if stored.owner == SELF:
+                    values.setdefault(stored.name, []).append(stored.value)
+            self._parts[cls] = {name: one_of(each) for name, each in values.items()}
+        return self._parts[cls]
+
+    @property
+    def replaced(self) -> dict[tuple[str, ...], Value]:
+        """What constructors of the folder put into other modules: for layer in self.layers: layer.self_attn = ..."""
+        if self._replaced is None:
+            self._replaced = {}
+            replaced = {}
+            for cls in self.code.classes:
+                for stored in self.built(cls).stored:
+                    if stored.owner != SELF and stored.value.of:
+                        replaced[(*stored.owner, stored.name)] = stored.value
+            self._replaced = replaced
+        return self._replaced
+
+    def reached(self, of: tuple[str, ...], seen: set[tuple[str, ...]]) -> None:
+        """A module of transformers, and all that it builds."""
+        if of not in seen:
+            seen.add(of)
+            for name, text in stock.flows(of[1], self.release)["parts"].items():
+                if name.partition(".")[0] == of[2]:
+                    self.reached((STOCK, of[1], text.removesuffix("*")), seen)
+
+    def part(self, of: tuple[str, ...], name: str) -> Value:
+        """A part of a module, the folder's or transformers'."""
+        if (*of, name) in self.replaced:
+            return self.replaced[(*of, name)]
+        if of[:1] == (OWN,):
+            parts = self.parts(of[1])
+            if name in parts:
+                return parts[name]
+            base = self.base(of[1])
+            return self.part((STOCK, *base), name) if base else Value()
+        if of[:1] == (STOCK,):
+            text = stock.flows(of[1], self.release)["parts"].get(f"{of[2]}.{name}", "")
+            kind = MODULES if text.endswith("*") else MODULE
+            return Value(kind, of=(STOCK, of[1], text.removesuffix("*"))) if text else Value()
+        return Value()
+
+    def returned(self, of: tuple[str, ...]) -> Value:
+        """What a module returns."""
+        if of[:1] == (STOCK,):
+            return from_words(stock.flows(of[1], self.release)["returns"].get(of[2], ""))
+        if of[:1] != (OWN,):
+            return Around().called(of)
+        cls = of[1]
+        if cls not in self._returned:
+            self._returned[cls] = Value()  # a class that calls itself
+            definition = self.code.folder.method(cls, "forward")
+            base = self.base(cls)
+            if definition is not None and not definition[1].decorator_list:
+                self._returned[cls] = self.read(cls, *definition)[0]
+            elif definition is None and base:
+                self._returned[cls] = self.returned((STOCK, *base))
+        return self._returned[cls]
+
+
+def _is_known(place: tuple[str, str]) -> bool:
+    return place[0].split(".")[0] == "transformers" and bool(stock.file_of(*place))
+
+
+def _names_one(node: ast.ClassDef, names: set[str]) -> bool:
+    return any(part.id in names for part in every(node, ast.Name))
+
+
+def one_of(values: list[Value]) -> Value:
+    """What an attribute is that is set in several places: None first, a module later; a list, and its items."""
+    modules = [value for value in values if value.kind in (MODULE, MODULES)]
+    if not modules or len(modules) < len([value for value in values if value.kind]):
+        return Value()
+    kind = MODULES if any(value.kind == MODULES for value in modules) else MODULE
+    known = [Value(kind, of=value.of) for value in modules if value.of]
+    if len({value.kind for value in modules}) == 2 and any(v.of for v in modules if v.kind == MODULES):
+        return Value()
+    return joined(known) if known else Value(kind, of=EITHER)
+
+
+class OfFolder(Around):
+    """The names in a method of a class of the folder."""
+
+    def __init__(self, modules: Modules, cls: str, owner: str):
+        self.modules = modules
+        self.code = modules.code
+        self.cls = cls
+        self.owner = owner
+        self.file: Module = self.code.folder.classes[owner][0]
+
+    def built(self, names: list[str]) -> tuple[str, ...]:
+        place, name = self.file.imports.get(names[0], ("", names[0]))
+        if len(names) == 1 and name in self.code.folder.classes and (not place or place.startswith(".")):
+            return (OWN, name)
+        if len(names) > 1:
+            aliases = module_aliases(self.file)
+            place, name = ".".join([aliases.get(names[0], ""), *names[1:-1]]), names[-1]
+        file = stock.file_of(place, name) if place.split(".")[0] == "transformers" else ""
+        return (STOCK, file, name) if file else ()
+
+    def member(self, of: tuple[str, ...], name: str) -> Value:
+        return self.modules.part((OWN, self.cls) if of == SELF else of, name)
+
+    def called(self, of: tuple[str, ...]) -> Value:
+        return self.modules.returned(of)
+
+    def above(self) -> tuple[str, ...]:
+        """Going by the class that has the method: Python asks the bases of the object's class, mostly the same."""
+        bases = [base for base in self.code.folder.own_bases(self.owner) if base in self.code.folder.classes]
+        for base in bases:
+            if self.code.folder.method(base, "forward"):
+                return (OWN, base)
+        base_of_stock = self.modules.base(self.owner)
+        return (STOCK, *base_of_stock) if base_of_stock else ()
+
+    def method(self, name: str) -> ast.FunctionDef | None:
+        definition = self.code.folder.method(self.cls, name)
+        return definition[1] if definition else None
+
+    def function(self, name: str) -> ast.FunctionDef | None:
+        place, original = self.file.imports.get(name, ("", name))
+        file = self.code.folder.modules.get(place.lstrip("."), self.file) if place.startswith(".") else self.file
+        return None if place and not place.startswith(".") else defined_functions(file).get(original)
+
+    def conditions(self, function: ast.FunctionDef) -> Callable[[ast.expr], bool | None]:
+        settings = self.modules.certain.settings
+        return Asks(settings, taken_from_config(function, settings), once(function), None).holds
+
+    def is_settled(self, test: ast.expr) -> bool:
+        return asks_for_version(test, version_names(self.file))
+
+
+def is_certain(path: tuple[int, ...], of_call: tuple[int, ...]) -> bool:
+    """Whether a place is reached whenever a call is: it is behind no condition that the call is not behind."""
+    return path == of_call[: len(path)]
+
+
+def in_file(code: ReachableCode, node: ast.AST) -> Module | None:
+    """The file that a node is in."""
+    return next((m for m in code.modules if any(part is node for part in every(m.tree, type(node)))), None)
