@@ -11,7 +11,8 @@ How it works:
 - lost: methods of model classes and their layers that forward calls in some releases, and that the class does not have
   in others. A class that derives from it and has the method anew is then not asked.
 - returns, parts, hands: what the modules of models return, which modules they build, and how they call them
-  (stock_flow.py); of these only what changes between releases, and the parts on the way to it.
+  (stock_flow.py); of these only what changes between releases, or how many values a tuple has, and the parts on the
+  way to it.
 """
 
 import ast
@@ -354,13 +355,18 @@ def of_flows(releases: list[Release]) -> dict[str, dict[str, dict[str, dict[str,
         hands = _rows([_of_parts({n: flow.hands for n, flow in row.items()}) for row in each])
         parts = _rows([_of_parts({n: flow.parts for n, flow in row.items()}) for row in each])
         kept = {name: row for name, row in hands.items() if len(row) > 1}
-        changed = {name: row for name, row in returns.items() if len(row) > 1}
+        changed = {name: row for name, row in returns.items() if len(row) > 1 or _is_counted(row)}
         known = {*changed, *(name.partition(".")[0] for name in kept)}
         leads = _that_lead(parts, known)
         for kind, rows in (("returns", changed), ("parts", leads), ("hands", kept)):
             if rows:
                 flows[kind][module] = rows
     return flows
+
+
+def _is_counted(row: dict[str, str]) -> bool:
+    """Whether it is always a tuple of so many: code for an older release can expect another number of them."""
+    return all(text.isdigit() and int(text) > 1 for text in row.values())
 
 
 def _of_parts(classes: dict[str, dict[str, str]]) -> dict[str, str]:

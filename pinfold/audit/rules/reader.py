@@ -52,12 +52,15 @@ ASKS_WHAT_IT_IS = ("isinstance", "is_tensor", "hasattr", "len", "type", "getattr
 RUNS_ANOTHER = ("apply_chunking_to_forward",)
 RUNS = ("forward", "__call__")
 DEEP = 4  # functions that are followed from one to the next
+NESTED = 90  # statements and expressions in each other, on all the way
+TWICE = 3  # loops in each other that are read twice
 
 
 class Reader:
     """Reads one function; ``record`` is what was seen on the way."""
 
     def __init__(self, around: Around, record: Record | None = None, path: tuple[int, ...] = (), active: tuple = ()):
+        self.nested = self.loops = 0
         self.around = around
         self.record = Record() if record is None else record
         self.path = path
@@ -81,12 +84,20 @@ class Reader:
         values = {each.arg: _parameter(each) for each in parameters(function)} | (arguments or {})
         values["self"] = Value(MODULE, of=SELF)
         self.body(function.body, values)
-        return joined(self.results)
+        return joined(self.results) if self.record.steps > 0 else Value()
 
     # Statements: each says whether what follows it is not run.
 
     def body(self, statements: list[ast.stmt], values: dict[str, Value]) -> bool:
-        return any(self.statement(each, values) for each in statements)
+        self.nested += 1
+        ended = False
+        for each in statements if self.nested < NESTED else ():
+            self.record.steps -= 1
+            if self.record.steps < 0 or self.statement(each, values):
+                ended = True
+                break
+        self.nested -= 1
+        return ended
 
     def statement(self, node: ast.stmt, values: dict[str, Value]) -> bool:
         if isinstance(node, ast.If):
@@ -133,10 +144,12 @@ class Reader:
         before = self.path
         if isinstance(node, ast.While):
             self.path = (*before, next(self.record.numbers))
-        for _ in range(2):  # what one turn leaves, the next one begins with
+        self.loops += 1
+        for _ in range(2 if self.loops <= TWICE else 1):  # what one turn leaves, the next one begins with
             if isinstance(node, ast.For):
                 self.bind(node.target, self.each(node.iter, values), values)
             self.body(node.body, values)
+        self.loops -= 1
         self.path = before
         self.body(node.orelse, values)
 
@@ -169,7 +182,8 @@ class Reader:
             owner = self.value(target.value, values)
             if owner.kind == MODULE:
                 self.record.stored.append(Stored(owner.of, target.attr, value, target, self.path))
-                values[".".join(chain(target))] = replace(value, via=(owner.of, target.attr))
+                if names := chain(target):
+                    values[".".join(names)] = replace(value, via=(owner.of, target.attr))
         elif isinstance(target, ast.Subscript):
             owner = self.value(target.value, values)
             if owner.kind == MODULES and owner.via:
@@ -198,6 +212,12 @@ class Reader:
         if isinstance(node, ast.Name):
             value = values.get(node.id, Value())
             return replace(value, source=None) if node.id in self.asked else value
+        self.nested += 1
+        value = self.of_parts(node, values) if self.nested < NESTED else Value()
+        self.nested -= 1
+        return value
+
+    def of_parts(self, node: ast.AST, values: dict[str, Value]) -> Value:
         if isinstance(node, ast.Call):
             return self.call(node, values)
         if isinstance(node, ast.Attribute):
@@ -227,7 +247,7 @@ class Reader:
         return self.value(node.operand, values) if isinstance(node, ast.UnaryOp) else Value()
 
     def attribute(self, node: ast.Attribute, values: dict[str, Value]) -> Value:
-        here = values.get(".".join(chain(node)))
+        here = values.get(".".join(chain(node) or ["."]))
         base = self.value(node.value, values)
         if node.attr in SHAPES or node.attr in OF_TENSORS:
             self.use(base, node, "attribute")
@@ -362,7 +382,7 @@ class Reader:
             return Value()
         names = [each.arg for each in parameters(function) if each.arg != "self"]
         reader = Reader(self.around, self.record, self.path, self.active)
-        reader.quiet = self.quiet
+        reader.quiet, reader.nested, reader.loops = self.quiet, self.nested, self.loops
         plain = not any(isinstance(each, ast.Starred) for each in node.args)
         return reader.run(function, (dict(zip(names, by_place, strict=False)) if plain else {}) | by_name)
 

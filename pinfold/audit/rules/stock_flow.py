@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable, Iterator
 
 from pinfold.audit import stock
-from pinfold.audit.reachable import ReachableCode, defined_functions
+from pinfold.audit.reachable import ReachableCode, chain, defined_functions
 from pinfold.audit.rules.certain import CertainCalls
 from pinfold.audit.rules.members import Asks, once, taken_from_config
 from pinfold.audit.rules.names import asks_for_version, module_aliases, version_names
@@ -45,6 +45,20 @@ class Flows:
     def __init__(self, code: ReachableCode, certain: CertainCalls):
         self.code = code
         self.certain = certain
+        self._aliases: dict[str, dict[str, str]] = {}
+        self._versions: dict[str, set[str]] = {}
+
+    def aliases(self, module: Module) -> dict[str, str]:
+        """Names for modules of transformers in a file."""
+        if module.name not in self._aliases:
+            self._aliases[module.name] = module_aliases(module)
+        return self._aliases[module.name]
+
+    def versions(self, module: Module) -> set[str]:
+        """Names in a file that hold what was asked of the version."""
+        if module.name not in self._versions:
+            self._versions[module.name] = version_names(module)
+        return self._versions[module.name]
 
     @functools.cached_property
     def files(self) -> tuple[str, ...]:
@@ -52,16 +66,18 @@ class Flows:
         taken = [place for module in self.code.modules for place in module.imports.values()]
         files = {stock.file_of(*place) for place in taken if place[0].split(".")[0] == "transformers"}
         for module in self.code.modules:
-            files |= {
-                place for place in module_aliases(module).values() if stock.flows(place, RELEASES[-1])["returns"]
-            }
+            aliases = self.aliases(module)
+            for node in every(module.tree, ast.Attribute) if aliases else ():  # transformers.LlamaModel
+                names = chain(node)
+                if names[:1] and names[0] in aliases:
+                    files.add(stock.file_of(".".join([aliases[names[0]], *names[1:-1]]), names[-1]))
         return tuple(sorted(files - {""}))
 
     @functools.cached_property
     def concerned(self) -> list[str]:
         """Classes of the folder that name one of these, or a class that does: nothing changes for the others."""
         names = {name for module in self.code.modules for name, place in module.imports.items() if _is_known(place)}
-        names |= {name for module in self.code.modules for name in module_aliases(module)}
+        names |= {name for module in self.code.modules for name in self.aliases(module)}
         classes = {cls: self.code.folder.classes[cls][1] for cls in self.code.classes} if self.files else {}
         concerned: list[str] = []
         while True:
@@ -78,16 +94,16 @@ class Flows:
         for release in RELEASES if self.concerned else ():
             if tuple(map(int, release.split(".")[:2])) >= self.code.lowest_version:
                 rows = repr([stock.flows(file, release) for file in self.files])
-                alike.setdefault(rows, (Modules(self.code, self.certain, release), []))[1].append(release)
+                alike.setdefault(rows, (Modules(self, release), []))[1].append(release)
         return list(alike.values())
 
 
 class Modules:
     """The folder's modules as they are in one release."""
 
-    def __init__(self, code: ReachableCode, certain: CertainCalls, release: str):
-        self.code = code
-        self.certain = certain
+    def __init__(self, flows: Flows, release: str):
+        self.flows = flows
+        self.code = flows.code
         self.release = release
         self._built: dict[str, Record] = {}
         self._parts: dict[str, dict[str, Value]] = {}
@@ -131,7 +147,7 @@ class Modules:
         if self._replaced is None:
             self._replaced = {}
             replaced = {}
-            for cls in self.code.classes:
+            for cls in self.flows.concerned:
                 for stored in self.built(cls).stored:
                     if stored.owner != SELF and stored.value.of:
                         replaced[(*stored.owner, stored.name)] = stored.value
@@ -215,7 +231,7 @@ class OfFolder(Around):
         if len(names) == 1 and name in self.code.folder.classes and (not place or place.startswith(".")):
             return (OWN, name)
         if len(names) > 1:
-            aliases = module_aliases(self.file)
+            aliases = self.modules.flows.aliases(self.file)
             place, name = ".".join([aliases.get(names[0], ""), *names[1:-1]]), names[-1]
         file = stock.file_of(place, name) if place.split(".")[0] == "transformers" else ""
         return (STOCK, file, name) if file else ()
@@ -245,11 +261,11 @@ class OfFolder(Around):
         return None if place and not place.startswith(".") else defined_functions(file).get(original)
 
     def conditions(self, function: ast.FunctionDef) -> Callable[[ast.expr], bool | None]:
-        settings = self.modules.certain.settings
+        settings = self.modules.flows.certain.settings
         return Asks(settings, taken_from_config(function, settings), once(function), None).holds
 
     def is_settled(self, test: ast.expr) -> bool:
-        return asks_for_version(test, version_names(self.file))
+        return asks_for_version(test, self.modules.flows.versions(self.file))
 
 
 def is_certain(path: tuple[int, ...], of_call: tuple[int, ...]) -> bool:

@@ -43,11 +43,13 @@ def lost_members(code: ReachableCode, certain: CertainCalls) -> Iterator[Finding
         inside = {part for function in functions for part in every(function, ast.Attribute)}
         stages = {call.func: stage for call, stage in certain.stage.items()}
         seen: set[tuple[str, str]] = set()
-        for each in sorted(taken, key=lambda each: each.node.lineno):
+        staged = [(stages.get(each.node, "") if each.node in inside else LOAD, each) for each in taken]
+        for stage, each in sorted(
+            staged, key=lambda one: (not one[0], one[1].node.lineno)
+        ):  # what is sure to run first
             if each.node in guarded or (each.base, each.node.attr) in seen:
                 continue
             seen.add((each.base, each.node.attr))
-            stage = stages.get(each.node, "") if each.node in inside else LOAD
             yield Finding(
                 "P09",
                 f"{module.file}:{each.node.lineno}: {each.base}.{each.node.attr} does not exist in transformers "

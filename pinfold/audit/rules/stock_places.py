@@ -187,7 +187,9 @@ def _findings(code: ReachableCode, one: _Taken) -> Iterator[Finding]:
         if why.startswith("needs "):
             does, cure = "does not give it", f"Give {why.removeprefix('needs ')} a default."
         yield finding(f"{why}, and {one.base}, whose {one.part} it is, {does}", one.refused, cure, FORWARD)
-    if one.expected and set(one.expected) < one.known:
+    counted = all(expected.endswith("values") for expected in one.expected.values())
+    counted &= "a tuple" not in one.returned.values() and "a tensor" not in one.returned.values()
+    if one.expected and (counted or set(one.expected) < one.known):
         first = min(one.expected, key=RELEASES.index)
         words = f"returns {one.returned[first]}, and {one.base}, whose {one.part} it is, expects {one.expected[first]}"
         cure = f"Ask transformers.__version__, and return {one.expected[first]} there."

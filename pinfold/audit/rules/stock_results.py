@@ -27,19 +27,20 @@ class _Place:
 
     Args:
         name: what returned it. wrong: release -> what is returned there. certain: it runs whenever the call does.
-        apart: it is in a function that is handed the result.
+        apart: it is in a function that is handed the result. counted: it takes apart a tuple of another known number.
     """
 
     use: Use
     name: str
     apart: bool
+    counted: bool = True
     right: set[str] = field(default_factory=set)
     wrong: dict[str, str] = field(default_factory=dict)
     certain: bool = False
 
 
 def results(code: ReachableCode, certain: CertainCalls, flows: Flows) -> Iterator[Finding]:
-    """P55: uses of results that are right in some of the supported releases alone."""
+    """P55: uses of results that are right in some of the supported releases alone, or in none as all show."""
     places: dict[tuple[ast.AST, str], _Place] = {}
     for modules, releases in flows.alike:
         for cls in flows.concerned:
@@ -47,7 +48,7 @@ def results(code: ReachableCode, certain: CertainCalls, flows: Flows) -> Iterato
                 _gather(places, modules.read(cls, owner, function)[1], function, releases)
     by_call: dict[ast.Call, list[_Place]] = {}
     for place in places.values():
-        if place.use.value.source is not None and place.wrong and place.right:
+        if place.use.value.source is not None and place.wrong and (place.right or place.counted):
             by_call.setdefault(place.use.value.source, []).append(place)
     for source, wrong in by_call.items():
         yield from _finding(code, source, wrong, certain)
@@ -73,6 +74,7 @@ def _gather(places: dict, record: Record, function: ast.FunctionDef, releases: l
         place.certain |= is_certain(use.path, path)
         place.name = callee.of[-1] if callee.of[0] == STOCK else place.name
         wrong = _is_wrong(use)
+        place.counted &= use.way == "unpack" and use.value.kind == TUPLE and use.value.least == use.value.most
         if wrong:
             place.wrong |= dict.fromkeys(releases, _words(use))
         elif wrong is not None:

@@ -135,12 +135,17 @@ class Stored:
 
 @dataclass
 class Record:
-    """What was seen while functions were read: uses of results, calls of modules, and what was stored."""
+    """What was seen while functions were read: uses of results, calls of modules, and what was stored.
+
+    Args:
+        steps: statements that are read still; a function that calls many others, which call many, has an end too.
+    """
 
     uses: list[Use] = field(default_factory=list)
     calls: list[tuple[ast.Call, Value, tuple[int, ...]]] = field(default_factory=list)
     stored: list[Stored] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    steps: int = 5000
 
 
 class Around:

@@ -42,11 +42,11 @@ def up_to_newest(ranges):
 def said(tmp_path, takes, body=PAIR, build=EACH, own="nn.Module", base="LlamaModel", **more):
     return [
         (f.severity, release_ranges(f.releases), f.sentence)
-        for f in found(tmp_path, takes, body, build, own, base, **more)
+        for f in reported(tmp_path, takes, body, build, own, base, **more)
     ]
 
 
-def found(tmp_path, takes, body, build, own, base, top=LLAMA, more="pass", builds=BUILDS, between=""):
+def reported(tmp_path, takes, body, build, own, base, top=LLAMA, more="pass", builds=BUILDS, between=""):
     handed = "" if own == "nn.Module" else "*args"
     layers = top + OWN.format(base=own, takes=takes, body=body, handed=handed) + between
     layers += OVER.format(base=base, build=build, more=more)
@@ -125,6 +125,18 @@ def test_how_many_values_an_attention_returns(tmp_path, body, ranges):
     assert one[:2] == (ERROR, up_to_newest(ranges))
 
 
+def test_values_that_no_supported_release_expects(tmp_path):
+    (one,) = said(tmp_path, "hidden_states, **kwargs", THREE)
+    assert one[:2] == (ERROR, up_to_newest("4.48-")) and "returns 3 values" in one[2]
+
+
+def test_rotary_positions(tmp_path):
+    build = "self.rotary_emb = Own(config)"
+    (one,) = said(tmp_path, "x, ids", "return x, x", build)
+    assert one[:2] == (ERROR, up_to_newest("5.0-")) and "takes no position_ids" in one[2]
+    assert said(tmp_path, "x, position_ids=None", "return x, x", build) == []
+
+
 def test_a_model_below_a_head_of_transformers(tmp_path):
     takes = "input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None, "
     build = "self.model = Own(config)"
@@ -175,6 +187,12 @@ def test_a_method_that_transformers_lost(tmp_path, body, severity):
     (finding,) = findings(tmp_path, "P09", LOST.format(body=body), BUILDS)
     assert (finding.severity, release_ranges(finding.releases)) == (severity, up_to_newest("4.53-"))
     assert f"LlamaModel.{MASK} does not exist" in finding.sentence
+
+
+def test_the_place_that_is_sure_to_run_is_named(tmp_path):
+    body = f"def chat(self, x):\n        return self.{MASK}(x)\n\n    def forward(self, x):\n"
+    (finding,) = findings(tmp_path, "P09", LOST.format(body=f"{body}        return self.{MASK}(x)"), BUILDS)
+    assert finding.severity == ERROR and finding.case == "P09.forward"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What modules of transformers return, and code that takes it apart as older or newer releases returned it (P55)."""
 
+import time
+
 import pytest
 from corpus import net_folder
 from corpus.net_folder import findings
@@ -192,3 +194,25 @@ def test_what_may_not_run_is_a_warning(tmp_path):
     forward += "                x = layer(x)[0]"
     assert said(tmp_path, forward=forward) == [(WARNING, up_to_newest(TENSOR_SINCE_454))]
     assert said(tmp_path, builds="pass") == [(WARNING, up_to_newest(TENSOR_SINCE_454))]
+
+
+def test_values_that_an_attention_returned_before_the_first_supported_release(tmp_path):
+    own = GOES_ON.replace("super().forward(hidden_states, **kwargs)", "self.self_attn(hidden_states)")
+    top = LLAMA + "\n\n" + own.format(body="x, weights, past = out\n        return x")
+    assert said(tmp_path, OF_OWN, LOOP + "x = layer(x)", top) == [(ERROR, up_to_newest("4.48-"))]
+    top = LLAMA + "\n\n" + own.format(body="x, weights = out\n        return x")
+    assert said(tmp_path, OF_OWN, LOOP + "x = layer(x)", top) == []
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        "x = " + "self.norm(" * 150 + "x" + ")" * 150,
+        "if x is None:\n            x = 1\n" + "        elif x == 2:\n            x = 3\n" * 150,
+        "".join("\n" + "    " * (2 + depth) + "for layer in self.layers:" for depth in range(15)) + " x = layer(x)[0]",
+    ],
+)
+def test_code_that_is_nested_deeply_is_read_in_time(tmp_path, forward):
+    began = time.monotonic()
+    said(tmp_path, forward=forward)
+    assert time.monotonic() - began < 10
