@@ -147,10 +147,11 @@ def test_layers_of_the_base(tmp_path):
 
 
 def test_a_module_that_is_imported_as_a_whole(tmp_path):
+    expected = [(ERROR, up_to_newest(TENSOR_SINCE_454))]
     top = "from transformers.models.llama import modeling_llama as theirs\n"
-    assert said(tmp_path, LAYERS.replace("Llama", "theirs.Llama"), top=top) == [
-        (ERROR, up_to_newest(TENSOR_SINCE_454))
-    ]
+    assert said(tmp_path, LAYERS.replace("Llama", "theirs.Llama"), top=top) == expected
+    build = "self.layers = transformers.LlamaModel(config).layers"
+    assert said(tmp_path, build, top="import transformers\n") == expected
 
 
 @pytest.mark.parametrize(
