@@ -16,9 +16,12 @@ How it works:
 """
 
 import ast
+import concurrent.futures
 import datetime
 import gzip
+import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -48,6 +51,7 @@ NOT_READ = re.compile(
     r"|integrations\.(?!sdpa|eager|flash|flex)|utils\.(doc|dummy|hub|import_utils|notebook|quantization|sentencepiece_model)"
     r"|models\.(?!.*\.modeling_(?!tf_|flax_)))"
 )
+WITHOUT = f"{LEFT_OUT.pattern}|{NOT_READ.pattern}"
 UNKNOWN = "?"  # anything may be handed over
 NO_CONSTRUCTOR = ("object", "ABC", "Generic", "Protocol")  # bases that add no parameter
 OF_TORCH = set(dir(torch.nn.Module))
@@ -393,12 +397,27 @@ def _that_lead(parts: dict[str, dict[str, str]], known: set[str]) -> dict[str, d
         known |= further
 
 
-def make(versions: Iterable[str]) -> dict:
+def read_together(texts: dict[str, str], read: dict[bytes, Facts], pool: concurrent.futures.Executor) -> None:
+    """Read the files of a release that are in no earlier one, in several processes."""
+    further: dict[bytes, tuple[str, bool]] = {}
+    for file, text in texts.items():
+        name = file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        digest = hashlib.sha256(text.encode()).digest()
+        if digest not in read and not re.search(WITHOUT, name):
+            further[digest] = text, ".models." in name
+    if further:
+        all_facts = pool.map(facts_of, *zip(*further.values(), strict=True), chunksize=4)
+        read.update(zip(further, all_facts, strict=True))
+
+
+def make(versions: Iterable[str], pool: concurrent.futures.Executor) -> dict:
     """The table, for releases in ascending order."""
     read: dict[bytes, Facts] = {}
     parameters, called, releases = [], [], []
     for version in versions:
-        releases.append(Release(sources(version), read))
+        texts = sources(version)
+        read_together(texts, read, pool)
+        releases.append(Release(texts, read))
         parameters.append(releases[-1].parameters())
         called.append(releases[-1].called())
         print(f"transformers {version}: {len(parameters[-1])} functions and classes", flush=True)
@@ -413,7 +432,8 @@ def make(versions: Iterable[str]) -> dict:
 
 def main() -> int:
     """Read every release and write the table."""
-    text = json.dumps(make(RELEASES), indent=0) + "\n"
+    with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
+        text = json.dumps(make(RELEASES, pool), indent=0) + "\n"
     TABLE.write_bytes(gzip.compress(text.encode(), mtime=0))  # no time: the same table gives the same bytes
     print(f"{TABLE}: {TABLE.stat().st_size / 1e3:.0f} KB")
     return 0

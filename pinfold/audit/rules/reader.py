@@ -221,7 +221,7 @@ class Reader:
         if isinstance(node, ast.Call):
             return self.call(node, values)
         if isinstance(node, ast.Attribute):
-            return self.attribute(node, values)
+            return self.attribute(node, self.value(node.value, values), values)
         if isinstance(node, ast.Subscript):
             return self.item(node, values)
         if isinstance(node, ast.Tuple):
@@ -246,13 +246,13 @@ class Reader:
             return value
         return self.value(node.operand, values) if isinstance(node, ast.UnaryOp) else Value()
 
-    def attribute(self, node: ast.Attribute, values: dict[str, Value]) -> Value:
-        here = values.get(".".join(chain(node) or ["."]))
-        base = self.value(node.value, values)
+    def attribute(self, node: ast.Attribute, base: Value, values: dict[str, Value]) -> Value:
+        """base.name; the base is read once, as chains of calls are long."""
         if node.attr in SHAPES or node.attr in OF_TENSORS:
             self.use(base, node, "attribute")
         if base.kind != MODULE:
             return Value()
+        here = values.get(".".join(chain(node) or ["."]))
         if here is not None:
             return here
         return replace(self.around.member(base.of, node.attr), via=(base.of, node.attr))
@@ -335,7 +335,7 @@ class Reader:
             if base.via:
                 self.record.stored.append(Stored(*base.via, self.value(node.args[-1], values), node, self.path))
             return Value()
-        callee = self.value(func, values)
+        callee = self.attribute(func, base, values)
         if callee.kind == MODULE:
             return self.call_of_module(node, callee, values)
         if func.attr in OF_TENSORS and base.kind != MODULE:

@@ -65,19 +65,26 @@ class Flows:
         """Files of transformers from which the folder takes classes that the table knows."""
         taken = [place for module in self.code.modules for place in module.imports.values()]
         files = {stock.file_of(*place) for place in taken if place[0].split(".")[0] == "transformers"}
+        return tuple(sorted((files | set(self.through_modules.values())) - {""}))
+
+    @functools.cached_property
+    def through_modules(self) -> dict[str, str]:
+        """Names for modules of transformers in the folder, with a file from which a class is taken so."""
+        files: dict[str, str] = {}
         for module in self.code.modules:
             aliases = self.aliases(module)
-            for node in every(module.tree, ast.Attribute) if aliases else ():  # transformers.LlamaModel
+            for node in every(module.tree, ast.Attribute) if aliases else ():
                 names = chain(node)
                 if names[:1] and names[0] in aliases:
-                    files.add(stock.file_of(".".join([aliases[names[0]], *names[1:-1]]), names[-1]))
-        return tuple(sorted(files - {""}))
+                    file = stock.file_of(".".join([aliases[names[0]], *names[1:-1]]), names[-1])
+                    files |= {names[0]: file} if file else {}
+        return files
 
     @functools.cached_property
     def concerned(self) -> list[str]:
         """Classes of the folder that name one of these, or a class that does: nothing changes for the others."""
         names = {name for module in self.code.modules for name, place in module.imports.items() if _is_known(place)}
-        names |= {name for module in self.code.modules for name in self.aliases(module)}
+        names |= set(self.through_modules)
         classes = {cls: self.code.folder.classes[cls][1] for cls in self.code.classes} if self.files else {}
         concerned: list[str] = []
         while True:
@@ -105,6 +112,7 @@ class Modules:
         self.flows = flows
         self.code = flows.code
         self.release = release
+        self._read: dict[tuple[str, ast.FunctionDef], tuple[Value, Record]] = {}
         self._built: dict[str, Record] = {}
         self._parts: dict[str, dict[str, Value]] = {}
         self._returned: dict[str, Value] = {}
@@ -117,8 +125,10 @@ class Modules:
 
     def read(self, cls: str, owner: str, function: ast.FunctionDef) -> tuple[Value, Record]:
         """What a method of a class returns, and what it does. owner: the class that has it."""
-        reader = Reader(OfFolder(self, cls, owner))
-        return reader.run(function), reader.record
+        if (cls, function) not in self._read:
+            reader = Reader(OfFolder(self, cls, owner))
+            self._read[cls, function] = reader.run(function), reader.record
+        return self._read[cls, function]
 
     def built(self, cls: str) -> Record:
         """What the constructors of a class store."""

@@ -42,9 +42,12 @@ class _Place:
 def results(code: ReachableCode, certain: CertainCalls, flows: Flows) -> Iterator[Finding]:
     """P55: uses of results that are right in some of the supported releases alone, or in none as all show."""
     places: dict[tuple[ast.AST, str], _Place] = {}
-    for modules, releases in flows.alike:
-        for cls in flows.concerned:
-            for owner, function in _methods(code, cls):
+    for cls in flows.concerned:
+        for owner, function in _methods(code, cls):
+            ends = (modules for modules, _ in (*flows.alike[:1], *flows.alike[-1:]))
+            if not any(modules.read(cls, owner, function)[1].uses for modules in ends):
+                continue  # what is not used in the oldest and in the newest is not looked for in between
+            for modules, releases in flows.alike:
                 _gather(places, modules.read(cls, owner, function)[1], function, releases)
     by_call: dict[ast.Call, list[_Place]] = {}
     for place in places.values():

@@ -238,7 +238,7 @@ case(
     right=(
         (M, "import DynamicCache, ", "import DynamicCache, LlamaConfig, LlamaModel, "),
         (M, IMPORTS, IMPORTS + REMEMBERS),
-        (M, POST, f"        self.inside = Over(LlamaConfig({EAGER}))\n" + POST),
+        (M, POST, f"        self.inside = Over(LlamaConfig({SMALL}))\n" + POST),
         (M, "self.mix(self.embed(input_ids), cache)", "self.inside(self.embed(input_ids), cache)"),
         (M, "        self.mix = Mix(config.hidden_size)\n", ""),
     ),
