@@ -13,7 +13,6 @@ from cases import (
     imports,
     own_caches,
     stock_code,
-    stock_results,
     ties,
     tokenizers,
     weights,
@@ -32,7 +31,6 @@ SUBJECTS = (
     classes,
     tokenizers,
     stock_code,
-    stock_results,
     own_caches,
 )
 
