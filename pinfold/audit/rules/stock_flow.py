@@ -83,16 +83,18 @@ class Flows:
     @functools.cached_property
     def concerned(self) -> list[str]:
         """Classes of the folder that name one of these, or a class that does: nothing changes for the others."""
-        names = {name for module in self.code.modules for name, place in module.imports.items() if _is_known(place)}
-        names |= set(self.through_modules)
-        classes = {cls: self.code.folder.classes[cls][1] for cls in self.code.classes} if self.files else {}
-        concerned: list[str] = []
-        while True:
-            named = names | set(concerned)
-            further = [c for c, node in classes.items() if c not in concerned and _names_one(node, named)]
-            if not further:
-                return concerned
-            concerned += further
+        pending = {name for module in self.code.modules for name, place in module.imports.items() if _is_known(place)}
+        pending |= set(self.through_modules)
+        by_name: dict[str, list[str]] = {}
+        for cls in self.code.classes if pending else ():
+            for name in {part.id for part in every(self.code.folder.classes[cls][1], ast.Name)}:
+                by_name.setdefault(name, []).append(cls)
+        concerned: set[str] = set()
+        while pending:
+            further = set(by_name.get(pending.pop(), ())) - concerned
+            concerned |= further
+            pending |= further
+        return [cls for cls in self.code.classes if cls in concerned]
 
     @functools.cached_property
     def alike(self) -> list[tuple["Modules", list[str]]]:
@@ -208,10 +210,6 @@ class Modules:
 
 def _is_known(place: tuple[str, str]) -> bool:
     return place[0].split(".")[0] == "transformers" and bool(stock.file_of(*place))
-
-
-def _names_one(node: ast.ClassDef, names: set[str]) -> bool:
-    return any(part.id in names for part in every(node, ast.Name))
 
 
 def one_of(values: list[Value]) -> Value:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pinfold.audit import stock
 from pinfold.audit.finding import ERROR, WARNING, Finding
-from pinfold.audit.reachable import ReachableCode, call_name, chain, is_try, string
+from pinfold.audit.reachable import ReachableCode, call_name, chain, is_self_attribute, is_try, string
 from pinfold.audit.rules.certain import LOAD, CertainCalls
 from pinfold.audit.rules.members import IN_FORWARD, WHILE_GENERATING
 from pinfold.audit.rules.names import asks_for_version, version_names
@@ -86,14 +86,15 @@ def _of_objects(code: ReachableCode, module: Module) -> Iterator[_Taken]:
     for cls, (where, node) in code.folder.classes.items():
         if where is not module:
             continue
-        own = _own_names(code, cls)
+        taken = []
         for place, base in stock_bases(code, cls):
             for part in every(node, ast.Attribute):
                 of_super = isinstance(part.value, ast.Call) and call_name(part.value) == "super"
-                of_self = isinstance(part.value, ast.Name) and part.value.id == "self" and part.attr not in own
-                is_read = isinstance(part.ctx, ast.Load) and (of_super or of_self)
+                is_read = isinstance(part.ctx, ast.Load) and (of_super or is_self_attribute(part))
                 if is_read and (releases := _lost(code, place, base, part.attr)):
-                    yield _Taken(part, base, releases)
+                    taken.append(_Taken(part, base, releases))
+        own = _own_names(code, cls) if taken else set()
+        yield from (each for each in taken if not (is_self_attribute(each.node) and each.node.attr in own))
 
 
 def _own_names(code: ReachableCode, cls: str) -> set[str]:
