@@ -13,6 +13,7 @@ from cases import (
     imports,
     own_caches,
     stock_code,
+    stock_results,
     ties,
     tokenizers,
     weights,
@@ -31,6 +32,7 @@ SUBJECTS = (
     classes,
     tokenizers,
     stock_code,
+    stock_results,
     own_caches,
 )
 
