@@ -53,6 +53,9 @@ _BEFORE_5 = (
     "tie_encoder_decoder tie_word_embeddings tokenizer_class top_k top_p torchscript typical_p use_bfloat16"
 )
 SET_BEFORE_5 = frozenset(_BEFORE_5.split())
+# Names of parts that get_text_config takes for the text's settings; decoder_layers is what it takes for the layers of
+# an encoder-decoder.
+PARTS_OF_TEXT = {"decoder", "generator", "text_config", "decoder_layers"}
 # Those of them that are settings of generate, and what GenerationConfig() of 4.57.6 has for them. A configuration that
 # sets one itself loads, but generate and save_pretrained of 5.24.0 refuse it ("You have modified the pretrained model
 # configuration to control generation"); a default where it is read works from 4.48.3 to 5.24.0.
@@ -119,7 +122,9 @@ def _attributes(code: ReachableCode) -> Iterator[Finding]:
     composite = any(name.endswith("_config") for name in known - set(ALWAYS_SET))  # config may be that of a part there
     reported: set[str] = set()
     layers, nested = "num_hidden_layers", code.folder.attribute(named, "sub_configs") is not None
-    if not composite and not nested and layers not in known | set(stored) and sets_up_cache(code):
+    # get_text_config(decoder=True) gives the one part that is called so, or else the whole
+    of_part = nested or known & PARTS_OF_TEXT or code.folder.method(named, "get_text_config") is not None
+    if not of_part and layers not in known | set(stored) and sets_up_cache(code):
         yield code.finding(
             "P15",
             f"{named}.__init__: {layers} is read by generate but never set.",

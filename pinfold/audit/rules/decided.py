@@ -96,7 +96,7 @@ class _Kept:
         kept.plain = not bases - {"PretrainedConfig", "PreTrainedConfig"}
         for owner in owners:
             kept._of_class(code.folder.classes[owner][1])
-        for function in _while_building(code):
+        for function in while_building(code):
             for node in walk(function):
                 kept._from_outside(node)
         return kept
@@ -152,7 +152,7 @@ class _Kept:
             self.changed.add(string(argument(node, 1, "name")) or "")
 
 
-def _while_building(code: ReachableCode) -> Iterator[ast.FunctionDef]:
+def while_building(code: ReachableCode) -> Iterator[ast.FunctionDef]:
     """Functions that run while a model is built, going by the names that constructors call."""
     by_name: dict[str, list[ast.FunctionDef]] = {}
     for module in code.modules:

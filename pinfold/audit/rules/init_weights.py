@@ -21,6 +21,7 @@ from pinfold.audit.reachable import (
     string,
     word,
 )
+from pinfold.audit.rules.not_built import NotBuilt
 from pinfold.common.trees import below, every, walk
 from pinfold.folder.model_folder import Module, located
 
@@ -119,9 +120,12 @@ AT_LOADING = ("_init_weights", "post_init", "tie_weights", "reset_parameters", "
 
 def buffers(code: ReachableCode, initialisation: Initialisation) -> Iterator[Finding]:
     """P12: buffers that no file holds and that are not filled after loading."""
+    without = NotBuilt(code)
     for cls in code.torch_modules:
         module, node = code.folder.classes[cls]
         for name, where in non_persistent(code, node):
+            if cls in without.classes or id(where) in without.nodes:
+                continue
             if not initialisation.fills(cls, name) and not _rotary(code, cls, name):
                 shown = name or module.text(where, 60)
                 yield code.finding(
@@ -265,7 +269,7 @@ def _writes(module: Module, function: ast.FunctionDef, code: ReachableCode, alia
         node, classes, guarded = stack.pop()
         guarded = guarded or guarded_after
         if isinstance(node, ast.If):
-            asks = any(GUARD in word(n) for n in walk(node.test))
+            asks = any(GUARD in word(n) for n in walk(node.test)) or _asks_release(node.test, module, code)
             leaves = isinstance(node.body[-1], (ast.Return, ast.Continue))
             guarded_after = guarded_after or (asks and leaves)
             inside = _tested(node.test, known) or classes
@@ -287,6 +291,16 @@ def _writes(module: Module, function: ast.FunctionDef, code: ReachableCode, alia
         if isinstance(node, ast.Call):
             yield from _called(node, module, classes, guarded, aliases)
         stack += [(child, classes, guarded) for child in reversed(below(node))]
+
+
+def _asks_release(test: ast.expr, module: Module, code: ReachableCode) -> bool:
+    """Whether a condition goes by the release of transformers: its author then knows what each of them does."""
+    said: list[ast.expr] = [test]
+    for name in {node.id for node in every(test, ast.Name)}:
+        place, original = module.imports.get(name, ("", name))
+        there = code.folder.modules.get(place.lstrip("."), module) if place.startswith(".") else module
+        said += [v for s in there.tree.body for t, v in assignments(s) if getattr(t, "id", "") == original and v]
+    return any("__version__" in (word(node), getattr(node, "id", "")) for value in said for node in walk(value))
 
 
 def _assigned(target, value, node, module, classes, guarded, aliases) -> Iterator[_Write]:

@@ -21,15 +21,18 @@ from pinfold.audit.reachable import (
     is_none,
     is_self_attribute,
     is_try,
+    word,
 )
 from pinfold.audit.rules.decided import UNKNOWN, decide, settings
-from pinfold.common.trees import walk
+from pinfold.audit.rules.generation import generates_itself, writes_text
+from pinfold.common.trees import every, walk
 from pinfold.folder.model_folder import Module
 
 IN_FORWARD, WHILE_GENERATING = "P09.forward", "P09.generate"
 GENERATES = ("prepare_inputs_for_generation", "_update_model_kwargs_for_generation")
 CACHE = "past_key_values"
 CACHE_CLASSES = ("Cache", "DynamicCache")
+KEPT = "is_updated"  # of an EncoderDecoderCache: what it has of the encoder's layer is used again
 BLOCKS = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.With)  # what is in them may not run, or elsewhere
 # A loaded model is in evaluation; checkpointing and what is returned is asked for by a caller.
 USUAL = {"training": False, "gradient_checkpointing": False}
@@ -47,6 +50,21 @@ class Members:
         for cls in mains(code):
             for name in GENERATES:
                 self._look(cls, name, WHILE_GENERATING)
+
+        self._look_at_layers()
+
+    def _look_at_layers(self) -> None:
+        """What layers of a decoder read of the cache that they keep of the encoder: each step but the first does."""
+        if not any(writes_text(self.code, cls) and not generates_itself(self.code, cls) for cls in mains(self.code)):
+            return
+        for cls in self.code.torch_modules:
+            forward = self.code.folder.method(cls, "forward")
+            if forward is None or self.code.folder.kind(cls) == "model" or forward[0] != cls:
+                continue
+            for node in every(forward[1], ast.If):
+                if any(word(n) == KEPT or getattr(n, "id", "") == KEPT for n in walk(node.test)):
+                    for name in (name for statement in node.body for name in _read(statement)):
+                        self.certain.setdefault((self.code.folder.classes[cls][0].name, name), WHILE_GENERATING)
 
     def case(self, module: Module, name: str) -> str:
         """What fails for certain where a member that a file uses is missing: a case; "" where a load decides."""

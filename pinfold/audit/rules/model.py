@@ -18,6 +18,7 @@ from pinfold.audit.reachable import (
     own_nodes,
     string,
 )
+from pinfold.audit.rules.not_built import NotBuilt
 from pinfold.common.trees import below, every, walk
 from pinfold.folder.kinds import head, stock_kind
 from pinfold.folder.model_folder import Module
@@ -167,10 +168,13 @@ def _annotates(code: ReachableCode, cls: str) -> bool:
 
 def parameter_names(code: ReachableCode) -> Iterator[Finding]:
     """P17: names that 4.48 rewrites on loading; and weight_norm, whose names changed."""
+    without = NotBuilt(code)
     for cls in code.classes:
         module, node = code.folder.classes[cls]
-        if cls in code.torch_modules and code.lowest_version <= (4, 48):
+        if cls in code.torch_modules and code.lowest_version <= (4, 48) and cls not in without.classes:
             for name, where in _registered(code, cls):
+                if id(where) in without.nodes:
+                    continue
                 if "gamma" in name or "beta" in name:
                     yield code.finding("P17", _renamed(name), cls, where, fix=_RENAME)
         affected = harmed("P17.weight_norm", code.lowest_version)

@@ -8,8 +8,9 @@ import ast
 import dataclasses
 from collections.abc import Iterable, Iterator
 
-from pinfold.audit.finding import WARNING, Finding
+from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.reachable import ReachableCode, calls, chain
+from pinfold.audit.rules.members import mains
 from pinfold.common.trees import walk
 from pinfold.folder.model_folder import ModelFolder
 
@@ -29,7 +30,11 @@ def judged(code: ReachableCode, findings: Iterable[Finding]) -> Iterator[Finding
     loaded = [cls for cls in named if cls in code.models] or code.models
     alone = all(loads_itself(code.folder, cls) for cls in loaded) and bool(loaded)
     for finding in findings:
-        if alone and finding.code in OF_LOADING:
+        if alone and finding.code == "P11" and finding.case.startswith("P11.list"):
+            # no load reads the keys; save_pretrained, which is transformers' own, does
+            saved = code.models and any(f"{cls}._tied_weights_keys" in finding.sentence for cls in mains(code))
+            finding = dataclasses.replace(finding, case="P11.list_untied", severity=ERROR if saved else WARNING)
+        elif alone and finding.code in OF_LOADING:
             words = "It has a from_pretrained of its own, so that a load does not meet this."
             finding = dataclasses.replace(finding, severity=WARNING, fix=words)
         yield finding
