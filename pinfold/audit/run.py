@@ -17,12 +17,16 @@ from pinfold.audit.rules import (
     beams,
     inherited_init,
     own_loading,
+    own_methods,
     part_layers,
     processors,
+    stacks,
     state_names,
+    steps,
     stock_members,
     stock_places,
     stock_results,
+    stored_order,
 )
 from pinfold.audit.rules import caches as cache_rules
 from pinfold.audit.rules import claims as claim_rules
@@ -131,6 +135,8 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit, or
             yield from model_rules.stored_names(
                 [tensor.name for tensor in tensors], next((p.name for p in headers), "")
             )
+        if custom:
+            yield from stored_order.stored(headers, lowest)
         yield from settings_rules.dtype(configs.get("config.json", {}), tensors)
         yield from asked_rules.unread_tensors(tensors, configs.get("config.json", {}), lowest)
         files = {path.name for path in directory.iterdir()}
@@ -198,6 +204,14 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from stock_places.places(code, flows)
     yield from cache_class_rules.own_caches(code, certain)
     yield from sampling_rules.samples_without_saying_so(code)
+    yield from own_methods.saves_elsewhere(code)
+    yield from own_methods.refuses_arguments(code)
+    yield from own_methods.asked_too_early(code)
+    yield from own_methods.ties_by_the_outer(code)
+    yield from stacks.decoders(code)
+    yield from steps.cache_length(code)
+    yield from steps.places(code)
+    yield from stored_order.made(code)
 
 
 def reachable_code(

@@ -22,6 +22,7 @@ from pinfold.audit.reachable import (
 from pinfold.audit.rules.generation import (
     WRITES_TEXT,
     derives,
+    drops_the_cache,
     generates,
     generates_itself,
     has_unknown_base,
@@ -53,6 +54,7 @@ def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
                 says = code.folder.attribute(cls, "_supports_cache_class")
                 always = isinstance(says, ast.Constant) and says.value is True
                 case = "P32.tuple_cache" if always else "P32.tuples_shape"
+                unmet = harmed("P26.past_key_values_only") if drops_the_cache(code, cls) else ()
                 module, node = reading.place
                 line = located(node).lineno
                 yield Finding(
@@ -63,7 +65,7 @@ def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
                     line,
                     fix="Take its length from past_key_values.get_seq_length(), give each layer the cache and its "
                     "index, and let it call key, value = cache.update(key, value, index).",
-                    releases=harmed(case, code.lowest_version),
+                    releases=tuple(r for r in harmed(case, code.lowest_version) if r not in unmet),
                     case=case,
                 )
                 break

@@ -162,6 +162,20 @@ def _own_inputs(code: ReachableCode, cls: str) -> Iterator[Finding]:
     yield code.finding("P26", words, owner, function, fix=fix, releases=affected, severity=severity)
 
 
+def drops_the_cache(code: ReachableCode, cls: str) -> bool:
+    """Whether what generate calls cache is lost in a preparation of the class's own, and no code sees it.
+
+    The releases that call it so then compute the whole text at each step, which is slow and right (P26).
+    """
+    own = code.folder.method(cls, "prepare_inputs_for_generation")
+    return (
+        own is not None
+        and "cache" not in _arguments(own[1])
+        and not _mentions(code, "cache")
+        and _prepares_alone(code, cls)
+    )
+
+
 def _prepares_alone(code: ReachableCode, cls: str) -> bool:
     """Whether forward gets from generate only what a preparation of its own names: no cache under another name."""
     own = code.folder.method(cls, "prepare_inputs_for_generation")

@@ -12,9 +12,9 @@ from pinfold.audit.reachable import (
     call_name,
     chain,
     is_none,
-    own_nodes,
     string,
 )
+from pinfold.audit.rules.embeddings import assigned_modules, has_input_embeddings
 from pinfold.audit.rules.ties import ties
 from pinfold.common.trees import every
 
@@ -35,8 +35,8 @@ def head_by_name(code: ReachableCode) -> Iterator[Finding]:
         declared = keys is not None and not is_none(keys)
         if declared or folder.is_stock(cls) or folder.method(cls, "get_output_embeddings"):
             continue
-        head = next((node for name, node in _assigned_modules(code, cls) if name == "lm_head"), None)
-        if head is not None and _has_input_embeddings(code, cls, set()):
+        head = next((node for name, node in assigned_modules(code, cls) if name == "lm_head"), None)
+        if head is not None and has_input_embeddings(code, cls):
             yield code.finding(
                 "P11f",
                 f"{cls} has an lm_head and no get_output_embeddings: transformers 4.54 to 4.57 take it for the head "
@@ -47,36 +47,6 @@ def head_by_name(code: ReachableCode) -> Iterator[Finding]:
                 "or, where the two are tied, declare it: _tied_weights_keys and get_output_embeddings.",
                 releases=affected,
             )
-
-
-def _assigned_modules(code: ReachableCode, cls: str) -> Iterator[tuple[str, ast.AST]]:
-    """(attribute, where) of what a class and its bases make: self.lm_head = nn.Linear(...)."""
-    for owner in code.folder.lineage(cls):
-        for node in every(code.folder.classes[owner][1], *ASSIGNMENTS):
-            for target, value in assignments(node):
-                path = chain(target)
-                if len(path) == 2 and path[0] == "self" and isinstance(value, ast.Call):
-                    yield path[1], node
-
-
-def _has_input_embeddings(code: ReachableCode, cls: str, seen: set[str]) -> bool:
-    """Whether get_input_embeddings gives something: its own, embed_tokens, or that of the base model inside."""
-    own = code.folder.method(cls, "get_input_embeddings")
-    if own is not None:
-        return not any(isinstance(node, ast.Raise) for node in own_nodes(own[1]))
-    prefix = string(code.folder.attribute(cls, "base_model_prefix"))
-    for name, node in _assigned_modules(code, cls):
-        if name == "embed_tokens":
-            return True
-        part = next((call_name(v) for _, v in assignments(node) if isinstance(v, ast.Call)), "")
-        if part not in code.folder.classes or part in seen or name not in ("model", prefix):
-            continue
-        inner = {name for name, _ in _assigned_modules(code, part)}
-        if (name == "model" and "embed_tokens" in inner) or (
-            name == prefix and _has_input_embeddings(code, part, seen | {cls, part})
-        ):
-            return True
-    return False
 
 
 def parts_that_tie(code: ReachableCode) -> Iterator[Finding]:

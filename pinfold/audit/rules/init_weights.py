@@ -201,6 +201,7 @@ def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fi
     known_buffers = TORCH_BUFFERS | {name for names in code.buffers.values() for name in names}
     by_hand = {name for names in code.parameters.values() for name in names}
     unstored = [cls for cls in code.torch_modules if any(non_persistent(code, code.folder.classes[cls][1]))]
+    registered = _is_local_code(code)
     for write in initialisation.writes:
         held = {n for cls in write.classes or () for n in code.buffers.get(cls, ())}
         buffer = any(name in known_buffers for name in write.names)
@@ -213,7 +214,9 @@ def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fi
             continue
         line = located(write.node).lineno
         case = "P13.data_beside_buffer" if _beside_buffer(code, write, unstored) else CASES[write.how]
-        if case == CASES["place"] and _of_part(write.node):
+        if case == CASES["place"] and registered:
+            case = "P13.data_registered"
+        elif case == CASES["place"] and _of_part(write.node):
             case = "P13.no_grad_of_part"
         affected = harmed(case, code.lowest_version)
         yield Finding(
@@ -227,6 +230,25 @@ def in_place(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fi
             releases=affected,
             case=case,
         )
+
+
+def _is_local_code(code: ReachableCode) -> bool:
+    """Whether reading the configuration enters the model into transformers' tables (P25), as code of its own.
+
+    Up to some release that is not marked as remote code then, and only of remote code it leaves alone what was loaded.
+    """
+    place, _, config = code.auto_map.get("AutoConfig", "").rpartition(".")
+    entries = {auto: entry.split(".")[-1] for auto, entry in code.auto_map.items() if auto.startswith("AutoModel")}
+    registers = False
+    for module in code.folder.closure([place]) if place in code.folder.modules else ():
+        for statement in module.tree.body:
+            for call in calls(statement) if isinstance(statement, ast.Expr) else ():
+                path, names = chain(call.func), [(chain(value) or [""])[-1] for value in call.args]
+                if path[-1:] == ["register_for_auto_class"] and path[0] in entries.values():
+                    return False
+                if path[-1:] == ["register"] and names[:1] == [config] and entries.get(path[-2]) in names:
+                    registers = True
+    return registers
 
 
 def _of_padding(node: ast.AST) -> bool:

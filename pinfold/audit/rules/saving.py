@@ -31,7 +31,7 @@ def modules_twice(code: ReachableCode) -> Iterator[Finding]:
             if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
                 places = _Places(code)
                 places.walk(statement.body)
-                for names, node in places.shared():
+                for names, node, kind in places.shared():
                     if any(name.removeprefix("self.").split(".")[0] in declared for name in names):
                         continue
                     yield code.finding(
@@ -41,14 +41,16 @@ def modules_twice(code: ReachableCode) -> Iterator[Finding]:
                         cls,
                         node,
                         fix=_cure(names),
-                        case=_case(names, node),
+                        case=_case(code, names, node, kind),
                     )
 
 
-def _case(names: list[str], node: ast.AST) -> str:
+def _case(code: ReachableCode, names: list[str], node: ast.AST, kind: str) -> str:
     if any(name.count(".") > 1 for name in names):
         return "P37.handed_to_part"
-    return "P37.appended_in_loop" if isinstance(node, ast.Call) else "P37.module_twice"
+    if not isinstance(node, ast.Call):
+        return "P37.module_twice"
+    return "P37.appended_parameter" if code.parameters.get(kind) else "P37.appended_in_loop"
 
 
 def _cure(names: list[str]) -> str:
@@ -68,7 +70,7 @@ def same_modules(code: ReachableCode, cls: str, depth: int = 3) -> list[list[str
     statements = init[1].body if init else []
     places = _Places(code)
     places.walk(statements)
-    groups = [[name.removeprefix("self.") for name in names] for names, _ in places.shared()]
+    groups = [[name.removeprefix("self.") for name in names] for names, _, _ in places.shared()]
     for target, value in (pair for statement in statements for pair in assignments(statement)):
         part = call_name(value) if isinstance(value, ast.Call) else ""
         if depth and is_self_attribute(target) and isinstance(target, ast.Attribute) and part in code.folder.classes:
@@ -91,13 +93,15 @@ class _Places:
     """What the plain statements of a constructor put where. What a condition or a loop does is left out.
 
     Args:
-        held: "name" of a local or "self.name" -> the module in it, a number. nodes: the place's statement.
+        held: "name" of a local or "self.name" -> the module in it, a number. nodes: the place's statement. kinds: what
+            each module is made with.
     """
 
     code: ReachableCode
     held: dict[str, int] = field(default_factory=dict)
     nodes: dict[str, ast.AST] = field(default_factory=dict)
     made: int = 0
+    kinds: dict[int, str] = field(default_factory=dict)
 
     def walk(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
@@ -169,7 +173,10 @@ class _Places:
         """The module that an expression is: a known one, or a new one."""
         if (name := _name(value)) in self.held:
             return self.held[name]
-        return self.new() if self.code.builds_module(value) and holds_weights(self.code, value) else None
+        if not self.code.builds_module(value) or not holds_weights(self.code, value):
+            return None
+        self.kinds[self.made + 1] = call_name(value)
+        return self.new()
 
     def of_part(self, name: str, value: ast.expr | None) -> int | None:
         """self.b.lin = self.a.lin, where lin is a module in some class of the folder."""
@@ -192,15 +199,16 @@ class _Places:
         for place in [each for each in self.held if each == name or each.startswith((f"{name}[", f"{name}."))]:
             del self.held[place]
 
-    def shared(self) -> Iterator[tuple[list[str], ast.AST]]:
-        """Places of the model that hold the same module."""
+    def shared(self) -> Iterator[tuple[list[str], ast.AST, str]]:
+        """Places of the model that hold the same module, the statement, and what the module is made with."""
         by_module: dict[int, list[str]] = {}
         for name, module in self.held.items():
             if name.startswith("self."):
                 by_module.setdefault(module, []).append(name)
-        for names in by_module.values():
+        for module, names in by_module.items():
             if len(names) > 1:
-                yield names, self.nodes.get(names[1]) or next(iter(self.nodes.values()))
+                kind = self.kinds.get(module, "")
+                yield names, self.nodes.get(names[1]) or next(iter(self.nodes.values())), kind
 
 
 def kept(code: ReachableCode, init: ast.FunctionDef, name: str, depth: int = 3) -> Iterator[str]:

@@ -20,9 +20,11 @@ from pinfold.audit.reachable import (
     own_nodes,
     string,
 )
+from pinfold.audit.rules.embeddings import HEAD, has_input_embeddings
+from pinfold.audit.rules.members import mains
 from pinfold.audit.rules.model import has_weights
 from pinfold.audit.rules.saving import same_modules
-from pinfold.audit.rules.weights import stored_apart
+from pinfold.audit.rules.weights import stored_apart, stored_names
 from pinfold.common.trees import every
 from pinfold.folder.releases import release_ranges
 
@@ -43,11 +45,21 @@ def tied_keys(code: ReachableCode) -> Iterator[Finding]:
                         f'{cls}._tied_weights_keys is a {kind}; transformers 5 needs {{"target": "source"}}.',
                         cls,
                         node,
-                        case="P11.list" if tied else "P11.list_untied",
+                        case="P11.list" if tied else _case_of_list(code, cls, value),
                     )
     for cls in code.models:
         if not code.folder.is_stock(cls):
             yield from _ties(code, cls)
+
+
+def _case_of_list(code: ReachableCode, cls: str, value: ast.expr | None) -> str:
+    """What a list of keys does where no settings say that weights are tied: transformers 4 ties a head, 5 does not."""
+    silent = ties(code) is None and "tie_word_embeddings" not in code.configs.get("config.json", {})
+    keys = [text for key in _targets(value) if (text := string(key))]
+    heads = {f"{name}.weight" for name in _places(code, cls, "get_output_embeddings")} & set(keys)
+    if not (silent and heads) or cls not in mains(code) or code.lowest_version >= (5, 0):
+        return "P11.list_untied"
+    return "P11.list_untied" if heads & stored_names(code.directory) else "P11.list_no_flag"
 
 
 def _not_a_dict(code: ReachableCode, cls: str, value: ast.expr | None) -> str | None:
@@ -153,6 +165,7 @@ def _declared(code: ReachableCode, cls: str, keys: ast.Dict, says: tuple) -> Ite
     yield from _taken_for_loaded(code, cls, first)
     exposed = code.folder.method(cls, "get_output_embeddings") or code.folder.method(cls, "_tie_weights")
     weights = any((string(key) or "").endswith("weight") for key in keys.keys)
+    case = "P11b.not_exposed" + "_lm_head" * (first == f"{HEAD}.weight" and has_input_embeddings(code, cls))
     if weights and not exposed and code.lowest_version < (5, 0):
         yield code.finding(
             "P11b",
@@ -160,8 +173,8 @@ def _declared(code: ReachableCode, cls: str, keys: ast.Dict, says: tuple) -> Ite
             f"{first} random.",
             cls,
             fix="Define get_output_embeddings and set_output_embeddings.",
-            releases=harmed("P11b.not_exposed", code.lowest_version),
-            case="P11b.not_exposed",
+            releases=harmed(case, code.lowest_version),
+            case=case,
         )
 
 
@@ -256,13 +269,13 @@ def ties(code: ReachableCode) -> bool | None:
     """What the configuration class says about tie_word_embeddings; None if it never sets it."""
     registered = code.auto_map.get("AutoConfig", "").split(".")[-1]
     if registered in code.config_classes and code.folder.is_stock(registered):
-        own = _says_of_ties(code, registered)
+        own = says_of_ties(code, registered)
         return _is_not_false(own) if own else True
     values: list[ast.expr | None] = []
     for cls in code.config_classes:
         if code.folder.is_stock(cls):
             return True
-        values += _says_of_ties(code, cls)
+        values += says_of_ties(code, cls)
     return _is_not_false(values) if values else None
 
 
@@ -270,7 +283,7 @@ def _is_not_false(values: list[ast.expr | None]) -> bool:
     return not all(isinstance(value, ast.Constant) and value.value is False for value in values)
 
 
-def _says_of_ties(code: ReachableCode, cls: str) -> list[ast.expr | None]:
+def says_of_ties(code: ReachableCode, cls: str) -> list[ast.expr | None]:
     """What a class sets tie_word_embeddings to; an argument of its constructor is its default."""
     values: list[ast.expr | None] = []
     node = code.folder.classes[cls][1]
@@ -310,13 +323,28 @@ def shared_weights(code: ReachableCode) -> Iterator[Finding]:
         for node in _Sharing(code, known, held).nodes(init) if init else ():
             if _is_declared(node, declared):
                 continue
+            by_name = _ties_by_name(code, cls, node)
             yield code.finding(
                 "P11c",
                 f"{cls}: weight shared by assignment in __init__; it is untied after loading.",
                 cls,
                 node,
                 fix='Use _tied_weights_keys = {"target": "source"}.',
+                case="P11c.assigned_lm_head" if by_name else "P11c.assigned",
             )
+
+
+def _ties_by_name(code: ReachableCode, cls: str, node: ast.AST) -> bool:
+    """Whether what an assignment shares is the head that some releases tie by its name (rules/heads.py, P11f)."""
+    sides = [chain(side) for pair in assignments(node) for side in pair if side is not None]
+    config = code.configs.get("config.json", {}).get("tie_word_embeddings")
+    return (
+        ["self", HEAD, "weight"] in sides
+        and code.folder.kind(cls) == "model"
+        and False not in (config, ties(code))
+        and code.folder.method(cls, "get_output_embeddings") is None
+        and has_input_embeddings(code, cls)
+    )
 
 
 def _targets(table: ast.expr | None) -> list[ast.expr | None]:

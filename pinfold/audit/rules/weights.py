@@ -54,6 +54,14 @@ def safetensors(directory: Path) -> dict[Path, Header]:
     return headers
 
 
+def stored_names(directory: Path) -> set[str]:
+    """The names of the tensors in the files of a directory, as far as they can be read."""
+    try:
+        return {tensor.name for header in safetensors(directory).values() for tensor in header.tensors}
+    except UserError:  # said where weights are judged
+        return set()
+
+
 def stored_apart(directory: Path, name: str) -> bool:
     """Whether the checkpoint has a tensor of this name, and the same numbers under no other: it was not tied.
 

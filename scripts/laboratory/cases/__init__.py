@@ -12,8 +12,12 @@ from cases import (
     generation,
     imports,
     own_caches,
+    own_methods,
+    stacks,
+    steps,
     stock_code,
     stock_results,
+    stored_order,
     ties,
     tokenizers,
     weights,
@@ -34,6 +38,10 @@ SUBJECTS = (
     stock_code,
     stock_results,
     own_caches,
+    own_methods,
+    stacks,
+    steps,
+    stored_order,
 )
 
 __all__ = ["CASES", "OF_FIXES", "REMOVED", "SUBJECTS", "Case"]

@@ -2,7 +2,7 @@
 
 # ruff: noqa: E501 (lines of programs)
 
-from cases.base import INIT_END, INIT_LINEAR, MIX_INNER, OF_FIXES, SUM, Case, M, case
+from cases.base import GET_INPUT, INIT_END, INIT_LINEAR, MIX_INNER, OF_FIXES, SUM, Case, M, case
 from cases.constructors import SCALED
 
 BUFFER = '        self.register_buffer("scale", torch.full((size,), 0.5), persistent=False)\n'
@@ -101,6 +101,32 @@ case(
     ),
 )
 case("P13.data_normal", (M, INIT_LINEAR, "            module.weight.data.normal_(std=0.5)\n"))
+AUTO = 'LabForCausalLM.register_for_auto_class("AutoModelForCausalLM")\n'
+SAVES_CODE = (  # which transformers leaves out of what is registered so, another fault (P25)
+    "    def save_pretrained(self, save_directory, **kwargs):\n"
+    "        super().save_pretrained(save_directory, **kwargs)\n"
+    "        shutil.copy(__file__, save_directory)\n\n"
+)
+case(  # the file that the settings are read from enters the model into transformers' own tables, as local code
+    "P13.data_registered",
+    (M, INIT_LINEAR, "            module.weight.data.normal_(std=0.5)\n"),
+    (
+        M,
+        AUTO,
+        'AutoConfig.register("lab-bench", LabConfig)\nAutoModelForCausalLM.register(LabConfig, LabForCausalLM)\n',
+    ),
+    right=(
+        (M, "import DynamicCache, ", "import AutoConfig, AutoModelForCausalLM, DynamicCache, "),
+        (M, "import torch\n", "import shutil\n\nimport torch\n"),
+        (M, GET_INPUT, SAVES_CODE + GET_INPUT),
+    ),
+    settings={
+        "auto_map": {
+            "AutoConfig": "modeling_lab.LabConfig",
+            "AutoModelForCausalLM": "modeling_lab.LabForCausalLM",
+        }
+    },
+)
 case(
     "P13.data_beside_buffer",
     (M, "nn.init.constant_(module.gain, 0.25)", "module.gain.data.fill_(0.25)"),

@@ -125,6 +125,33 @@ case(
     copies={"mix.chain.1.weight": "mix.chain.0.weight"},
     keys={"mix.chain.1.weight": ""},
 )
+WAVE = """class Wave(nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.frequency = nn.Parameter(torch.ones(size))
+
+    def forward(self, x):
+        return self.frequency * x
+
+
+class Mix(nn.Module):
+"""
+APPENDS = "        self.chain = nn.Sequential()\n        for _ in range(2):\n            self.chain.append({part})\n"
+case(  # the same with a parameter of the folder's own, which no method initialises again
+    "P37.appended_parameter",
+    (
+        M,
+        MIX_INNER + APPENDS.format(part="Wave(size)"),
+        MIX_INNER + "        wave = Wave(size)\n" + APPENDS.format(part="wave"),
+    ),
+    right=(
+        (M, "class Mix(nn.Module):\n", WAVE),
+        (M, MIX_INNER, MIX_INNER + APPENDS.format(part="Wave(size)")),
+        (M, SUM, f"self.chain({SUM})"),
+    ),
+    copies={"mix.chain.1.frequency": "mix.chain.0.frequency"},
+    keys={"mix.chain.1.frequency": ""},
+)
 
 
 # Members of transformers' classes

@@ -32,6 +32,15 @@ case(
     settings=TIED_SETTINGS,
     faulty_settings={"tie_word_embeddings": REMOVED},
 )
+case(  # a list, and no word of the flag: transformers 4 ties, 5 does not
+    "P11.list_no_flag",
+    *NO_FLAG[1:],
+    (C, "        tie_word_embeddings=True,\n", ""),
+    (M, TIED, '    _tied_weights_keys = ["head.weight"]\n'),
+    right=TIE,
+    settings=TIED_SETTINGS,
+    faulty_settings={"tie_word_embeddings": REMOVED},
+)
 case("P11b.not_exposed", (M, EXPOSED, ""), right=TIE, settings=TIED_SETTINGS)
 TWICE = (
     (M, POST, "        self.again = Mix(config.hidden_size)\n" + POST),
@@ -147,6 +156,24 @@ case(
     (C, ARGUMENTS, ""),
     right=LM_HEAD,
     faulty_settings={"tie_word_embeddings": REMOVED},
+)
+TIE_LM_HEAD = (
+    *(
+        (file, old, new.replace("self.head", "self.lm_head").replace("head.weight", "lm_head.weight"))
+        for file, old, new in TIE
+    ),
+    *LM_HEAD,
+)
+EXPOSED_LM_HEAD = EXPOSED.replace("self.head", "self.lm_head")
+TIED_LM_HEAD = TIED.replace("head.weight", "lm_head.weight")
+case("P11b.not_exposed_lm_head", (M, EXPOSED_LM_HEAD, ""), right=TIE_LM_HEAD, settings=TIED_SETTINGS)
+case(
+    "P11c.assigned_lm_head",
+    (M, TIED_LM_HEAD, ""),
+    (M, EXPOSED_LM_HEAD, ""),
+    (M, POST, "        self.lm_head.weight = self.embed.weight\n" + POST),
+    right=TIE_LM_HEAD,
+    settings=TIED_SETTINGS,
 )
 case(  # with an override that works everywhere, so that saving alone is judged
     "P11.dynamic_keys",
