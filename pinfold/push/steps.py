@@ -326,8 +326,8 @@ class Push(Preparation):
             done(f"loaded at {code[:12]} from an empty cache: {equal} equal")
         example = loaded.get("example")
         example = example if isinstance(example, dict) else {}
-        if why := snippet.why_not_for_sentences(programs, example):
-            say_below(f"SentenceTransformer fails with what was published: {plain_line(why, 300)}")
+        if refused := snippet.why_not_for_sentences(programs, example):
+            say_below(f"SentenceTransformer fails with what was published: {plain_line(refused, 300)}")
         facts = replace(facts, example={**example, "programs": programs})
         if why := loaded.get("pipeline"):
             facts = replace(facts, pipeline=replace(facts.pipeline, why_not=plain_line(why, 300)))
