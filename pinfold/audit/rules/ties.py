@@ -355,9 +355,10 @@ def _targets(table: ast.expr | None) -> list[ast.expr | None]:
 
 
 def _is_declared(node: ast.AST, declared: set[str]) -> bool:
-    """Whether what a statement gives a second name is a target of _tied_weights_keys: then it is tied anyway."""
-    targets = [".".join(chain(target)[1:]) for target, _ in assignments(node)]
-    return any(target and any(f".{key}".endswith(f".{target}") for key in declared) for target in targets)
+    """Whether one of two names that a statement gives a tensor is a target of _tied_weights_keys: it is tied anyway."""
+    sides = [side for pair in assignments(node) for side in pair if side is not None]
+    names = [".".join(chain(side)[1:]) for side in sides]
+    return any(name and any(f".{key}".endswith(f".{name}") for key in declared) for name in names)
 
 
 @dataclass

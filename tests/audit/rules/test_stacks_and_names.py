@@ -304,6 +304,21 @@ def test_a_head_that_is_assigned_and_has_that_name(tmp_path, init, more, case):
     assert said(tmp_path, "P11c", **parts) == [(ERROR, case)]
 
 
+@pytest.mark.parametrize(
+    "init", ["self.lm_head.weight = self.words.weight", "self.words.weight = self.lm_head.weight"]
+)
+@pytest.mark.parametrize("keys", ['{"lm_head.weight": "words.weight"}', '["lm_head.weight"]'])
+def test_what_is_assigned_and_declared_is_declared_from_either_side(tmp_path, init, keys):
+    parts = {"more": WORDS, "init": MAKES.format(name="lm_head") + f"\n{init}"}
+    config = {"tie_word_embeddings": True}
+    assert (
+        said(tmp_path, "P11c", configuration=SILENT, config=config, body=f"_tied_weights_keys = {keys}", **parts) == []
+    )
+    (tmp_path / "other").mkdir()
+    other = {"configuration": SILENT, "config": config, "body": '_tied_weights_keys = {"other.weight": "words.bias"}'}
+    assert len(said(tmp_path / "other", "P11c", **other, **parts)) == 1
+
+
 PARTS = "self.{name} = {{'depth': 2}}\nself.vision_config = {{}}"
 
 
