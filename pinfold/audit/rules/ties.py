@@ -356,8 +356,11 @@ def _targets(table: ast.expr | None) -> list[ast.expr | None]:
 
 def _is_declared(node: ast.AST, declared: set[str]) -> bool:
     """Whether one of two names that a statement gives a tensor is a target of _tied_weights_keys: it is tied anyway."""
-    sides = [side for pair in assignments(node) for side in pair if side is not None]
-    names = [".".join(chain(side)[1:]) for side in sides]
+    pairs = [(chain(target), chain(value) if value is not None else []) for target, value in assignments(node)]
+    # the other side is a part of the model where it begins with self; a local name can hold anything
+    names = [
+        ".".join(side[1:]) for target, value in pairs for side in (target, value if value[:1] == ["self"] else [])
+    ]
     return any(name and any(f".{key}".endswith(f".{name}") for key in declared) for name in names)
 
 
