@@ -355,7 +355,7 @@ def _targets(table: ast.expr | None) -> list[ast.expr | None]:
 
 
 def _is_declared(node: ast.AST, declared: set[str]) -> bool:
-    """Whether one of two names that a statement gives a tensor is a target of _tied_weights_keys: it is tied anyway."""
+    """Whether _tied_weights_keys names one side of a statement that gives a tensor two names: it is tied anyway."""
     pairs = [(chain(target), chain(value) if value is not None else []) for target, value in assignments(node)]
     # the other side is a part of the model where it begins with self; a local name can hold anything
     names = [
