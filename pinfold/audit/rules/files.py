@@ -43,6 +43,7 @@ LEVELS = 6  # directories above a folder in which its author's own package is lo
 # What statements are in: an import is never a part of an expression.
 HOLD_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 CATCHES_IMPORT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
+SENTENCES = "sentence_transformers"
 
 
 def relative_imports(code: ReachableCode) -> Iterator[Finding]:
@@ -126,6 +127,8 @@ def requirements(code: ReachableCode) -> Iterator[Finding]:
     """P08: packages that have to be installed and that the folder does not declare."""
     declared = declared_packages(code)
     allowed = ALWAYS_THERE | sys.stdlib_module_names | set(code.folder.modules) | declared
+    # what modules.json names is loaded by that library alone
+    of_sentences = {place.split(".")[0] for place in code.folder.sentence_classes}
     for module in code.modules:
         for name, node in required(module.tree, code.lowest_version):
             if name not in ALWAYS_THERE | sys.stdlib_module_names and (above := holder_of(code.home, name)):
@@ -133,7 +136,7 @@ def requirements(code: ReachableCode) -> Iterator[Finding]:
                     yield _of_package(code, module, node, "P08", above / name)
             elif name in declared and (place := installed_from(name)):
                 yield _only_here(module.file, node.lineno, name, place)
-            elif name not in allowed:
+            elif name not in allowed and not (name == SENTENCES and module.name in of_sentences):
                 yield _hard(module.file, node.lineno, name)
         if code.lowest_version < READS_SYNTAX:
             for name, line in _in_strings(module):

@@ -21,6 +21,7 @@ from pinfold.audit.reachable import (
     is_none,
     is_self_attribute,
     is_try,
+    parameters,
     word,
 )
 from pinfold.audit.rules.decided import UNKNOWN, decide, settings
@@ -35,6 +36,7 @@ CACHE_CLASSES = ("Cache", "DynamicCache")
 KEPT = "is_updated"  # of an EncoderDecoderCache: what it has of the encoder's layer is used again
 BLOCKS = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.With)  # what is in them may not run, or elsewhere
 # A loaded model is in evaluation; checkpointing and what is returned is asked for by a caller.
+MOST_ASKED = 8  # names that lead from one to the next
 USUAL = {"training": False, "gradient_checkpointing": False}
 
 
@@ -144,7 +146,8 @@ def once(function: ast.FunctionDef) -> dict[str, ast.expr]:
             if isinstance(target, ast.Name):
                 values.setdefault(target.id, []).append(value)
     asks = (ast.Compare, ast.UnaryOp, ast.Call)
-    known = {name: parts[0] for name, parts in values.items() if len(parts) == 1 and name not in defaults(function)}
+    given = {each.arg for each in parameters(function)}  # they have a value before
+    known = {name: parts[0] for name, parts in values.items() if len(parts) == 1 and name not in given}
     return {name: value for name, value in known.items() if isinstance(value, asks)}
 
 
@@ -200,17 +203,23 @@ class Asks:
     cached: bool | None
     caches: frozenset[str] = frozenset({CACHE})
 
-    def holds(self, test: ast.expr) -> bool | None:
-        """Whether a condition holds; None where that is not known."""
+    def holds(self, test: ast.expr, asking: frozenset[str] = frozenset()) -> bool | None:
+        """Whether a condition holds; None where that is not known.
+
+        Args:
+            asking: names whose value is being asked for: one can be set from itself.
+        """
         if isinstance(test, ast.BoolOp):
-            parts = [self.holds(part) for part in test.values]
+            parts = [self.holds(part, asking) for part in test.values]
             ends = isinstance(test.op, ast.Or)
             return ends if ends in parts else None if None in parts else not ends
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            inner = self.holds(test.operand)
+            inner = self.holds(test.operand, asking)
             return None if inner is None else not inner
         if isinstance(test, ast.Name) and test.id in self.once:
-            return self.holds(self.once[test.id])
+            if test.id in asking or len(asking) >= MOST_ASKED:
+                return None
+            return self.holds(self.once[test.id], asking | {test.id})
         if isinstance(test, ast.Name):
             value = self.names.get(test.id, UNKNOWN)
             return None if value is UNKNOWN else bool(value)
@@ -224,7 +233,8 @@ def _of_the_cache(test: ast.expr, there: bool, names: frozenset[str]) -> bool | 
     """What a question about the cache is answered with: one of transformers' own class, or none."""
     if isinstance(test, ast.Compare) and len(test.ops) == 1 and _is_one_of(test.left, names):
         return isinstance(test.ops[0], ast.IsNot) == there if is_none(test.comparators[0]) else None
-    if isinstance(test, ast.Call) and call_name(test) == "isinstance" and _is_one_of(test.args[0], names):
+    is_question = isinstance(test, ast.Call) and call_name(test) == "isinstance" and len(test.args) == 2
+    if is_question and _is_one_of(test.args[0], names):
         return there if not there or chain(test.args[-1])[-1:] in ([name] for name in CACHE_CLASSES) else None
     return None
 

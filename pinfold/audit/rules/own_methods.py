@@ -15,6 +15,8 @@ from pinfold.audit.reachable import (
     call_name,
     calls,
     chain,
+    defined_functions,
+    is_none,
     is_self_attribute,
     own_nodes,
     parameters,
@@ -30,6 +32,7 @@ from pinfold.folder.releases import release_ranges
 # What from_pretrained reads weights from, in names and in the constants and functions that stand for them.
 WEIGHTS = ("model.safetensors", "pytorch_model", "tf_model", "flax_model")
 WRITES = ("SAFE_WEIGHTS_NAME", "WEIGHTS_NAME", "save_model", "save_torch_state_dict", "save_torch_model")
+SAVES, SUFFIX = "save_pretrained", ".safetensors"  # a name of a file may be put together
 PARTS = ("config", "generation_config", "processor", "tokenizer", "image_processor")  # whose save writes no weights
 OF_VALIDATE = "P61.no_strict_own_constructor"
 TEXT = ("decoder", "generator", "text_config")  # where get_text_config of every release looks for the text's settings
@@ -40,6 +43,8 @@ def saves_elsewhere(code: ReachableCode) -> Iterator[Finding]:
     for cls in mains(code):
         own = code.folder.method(cls, "save_pretrained")
         if own is None or code.folder.method(cls, "from_pretrained") or _writes_weights(code, cls, own[1]):
+            continue
+        if any(isinstance(statement, ast.Raise) for statement in own[1].body):  # it says itself that it does not save
             continue
         yield code.finding(
             "P57",
@@ -62,11 +67,16 @@ def _writes_weights(code: ReachableCode, cls: str, function: ast.FunctionDef, de
         for statement in body
         for target, value in assignments(statement)
     }
+    called_directly = {call.func for call in every(function, ast.Call)}
     directory = parameters(function)[1].arg if len(parameters(function)) > 1 else ""
     for node in walk(function):
         said = constants.get(node.id) if isinstance(node, ast.Name) else None
         said = constants.get(node.attr) if isinstance(node, ast.Attribute) else said
         text = string(node) or string(said) or ""
+        if (isinstance(said, ast.Attribute) and said.attr == SAVES) or text in (SAVES, SUFFIX):
+            return True
+        if isinstance(node, ast.Attribute) and node.attr == SAVES and node not in called_directly:
+            return True  # it is kept, or handed on
         if any(name in text for name in WEIGHTS) or (getattr(node, "id", "") or word(node)) in WRITES:
             return True
         if not isinstance(node, ast.Call):
@@ -81,7 +91,9 @@ def _writes_weights(code: ReachableCode, cls: str, function: ast.FunctionDef, de
             called = code.folder.method(cls, node.func.attr)
             if called and (not deep or _writes_weights(code, cls, called[1], deep - 1)):
                 return True
-        elif isinstance(node.func, ast.Name) and module.imports.get(node.func.id, ("",))[0].startswith("."):
+        elif isinstance(node.func, ast.Name) and (
+            module.imports.get(node.func.id, ("",))[0].startswith(".") or node.func.id in defined_functions(module)
+        ):
             return True  # a helper of the folder, which is not followed
     return False
 
@@ -130,7 +142,7 @@ def asked_too_early(code: ReachableCode) -> Iterator[Finding]:
     affected = harmed(case, code.lowest_version)
     for cls in code.config_classes if affected else ():
         own, init = code.folder.method(cls, "get_text_config"), code.folder.method(cls, "__init__")
-        if own is None or init is None or code.folder.is_stock(cls):
+        if own is None or init is None or code.folder.is_stock(cls) or _guards_itself(own[1]):
             continue
         late = _set_late(init[1])
         reads = [
@@ -138,7 +150,8 @@ def asked_too_early(code: ReachableCode) -> Iterator[Finding]:
             for node in own_nodes(own[1])
             if is_self_attribute(node) and isinstance(node.ctx, ast.Load) and node.attr in late
         ]
-        if not reads or any(code.folder.attribute(cls, node.attr) is not None for node in reads):
+        in_class = (code.folder.attribute(cls, n.attr) or code.folder.method(cls, n.attr) for n in reads)
+        if not reads or any(in_class):
             continue
         yield code.finding(
             "P62",
@@ -152,6 +165,20 @@ def asked_too_early(code: ReachableCode) -> Iterator[Finding]:
         )
 
 
+def _guards_itself(function: ast.FunctionDef) -> bool:
+    """Whether a method asks whether a field is there, or expects that it is not."""
+    asks = any(call_name(call) in ("hasattr", "getattr", "vars") for call in calls(function))
+    return asks or bool(every(function, ast.Try)) or any(n.attr == "__dict__" for n in every(function, ast.Attribute))
+
+
+def _is_of_base(call: ast.Call) -> bool:
+    """super().__init__(...) or Base.__init__(self, ...)"""
+    if call_name(call) != "__init__" or not isinstance(call.func, ast.Attribute):
+        return False
+    of_super = isinstance(call.func.value, ast.Call) and call_name(call.func.value) == "super"
+    return of_super or (bool(call.args) and getattr(call.args[0], "id", "") == "self")
+
+
 def _set_late(init: ast.FunctionDef) -> set[str]:
     """Fields that a constructor sets only behind super().__init__(...), and does not hand to it."""
     before: set[str] = set()
@@ -161,7 +188,9 @@ def _set_late(init: ast.FunctionDef) -> set[str]:
         known = behind if reached else before
         for node in every(statement, *ASSIGNMENTS):
             known |= {target.attr for target, _ in assignments(node) if is_self_attribute(target)}
-        base = [call for call in calls(statement) if call_name(call) == "__init__"]
+        base = [call for call in calls(statement) if _is_of_base(call)]
+        if not reached and any(call_name(c) == "setattr" or is_self_attribute(c.func) for c in calls(statement)):
+            return set()  # it may set anything
         if base:
             reached = True
             before |= {keyword.arg for call in base for keyword in call.keywords if keyword.arg}
@@ -180,6 +209,8 @@ def ties_by_the_outer(code: ReachableCode) -> Iterator[Finding]:
         return
     if code.folder.is_stock(main) or any(says_of_ties(code, owner) for owner in code.folder.lineage(main)):
         return
+    if _sets_ties(code, main):
+        return
     own = code.folder.method(main, "get_text_config")
     returned = [n.value for n in own_nodes(own[1]) if isinstance(n, ast.Return)] if own else []
     names = {(chain(value) or [""])[-1] for value in returned} if own else set(TEXT)
@@ -188,6 +219,9 @@ def ties_by_the_outer(code: ReachableCode) -> Iterator[Finding]:
         return
     for cls in mains(code):
         exposed = [code.folder.method(cls, name) for name in ("get_input_embeddings", "get_output_embeddings")]
+        gives = [n.value for each in exposed[1:] if each for n in own_nodes(each[1]) if isinstance(n, ast.Return)]
+        if gives and all(value is None or is_none(value) for value in gives):
+            continue  # nothing is exposed
         if not all(exposed) or code.folder.method(cls, "tie_weights") or loads_itself(code.folder, cls):
             continue
         yield code.finding(
@@ -200,6 +234,16 @@ def ties_by_the_outer(code: ReachableCode) -> Iterator[Finding]:
             releases=affected,
             case="P63.outer_ties",
         )
+
+
+def _sets_ties(code: ReachableCode, main: str) -> bool:
+    """Whether code sets tie_word_embeddings in a way that says_of_ties does not read."""
+    name = "tie_word_embeddings"
+    nodes = [code.folder.classes[owner][1] for owner in code.folder.lineage(main)]
+    texts = any(each.value == name for node in nodes for each in every(node, ast.Constant))
+    models = [code.folder.classes[cls][1] for cls in code.models]
+    stores = [n for node in models for n in every(node, ast.Attribute) if isinstance(n.ctx, ast.Store)]
+    return texts or code.folder.method(main, name) is not None or any(each.attr == name for each in stores)
 
 
 def _ties_of_part(code: ReachableCode, main: str, name: str) -> bool | None:

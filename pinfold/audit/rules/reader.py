@@ -5,6 +5,7 @@ scripts/stock.py reads transformers' own sources with it, and rules read a folde
 """
 
 import ast
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -53,6 +54,7 @@ RUNS_ANOTHER = ("apply_chunking_to_forward",)
 RUNS = ("forward", "__call__")
 DEEP = 4  # functions that are followed from one to the next
 NESTED = 90  # statements and expressions in each other, on all the way
+NAMES_A_STEP = 20  # that are compared behind two branches
 TWICE = 3  # loops in each other that are read twice
 
 
@@ -67,19 +69,13 @@ class Reader:
         self.active = active
         self.quiet = 0
         self.results: list[Value] = []
-        self.asked: set[str] = set()
+        self.asked: frozenset[str] = frozenset()
         self.holds: Callable[[ast.expr], bool | None] = lambda test: None
 
     def run(self, function: ast.FunctionDef, arguments: dict[str, Value] | None = None) -> Value:
         """What the function returns."""
         self.active = (*self.active, function)
-        self.asked = {
-            part.id
-            for call in every(function, ast.Call)
-            if call_name(call) in ASKS_WHAT_IT_IS
-            for part in call.args[:1]
-            if isinstance(part, ast.Name)
-        }
+        self.asked = _asked(function)
         self.holds = self.around.conditions(function)
         values = {each.arg: _parameter(each) for each in parameters(function)} | (arguments or {})
         values["self"] = Value(MODULE, of=SELF)
@@ -119,6 +115,8 @@ class Reader:
             self.bind(node.target, result, values)
         elif isinstance(node, ast.Expr):
             self.value(node.value, values)
+        elif isinstance(node, ast.Match):  # its cases say what things are
+            values |= dict.fromkeys(_bound_in(node), Value())
         elif isinstance(node, ast.Return):
             self.results.append(Value() if node.value is None else self.value(node.value, values))
         return isinstance(node, (ast.Return, ast.Raise, ast.Continue, ast.Break))
@@ -129,6 +127,7 @@ class Reader:
             return self.body(node.body if holds else node.orelse, values)
         self.quiet += self.around.is_settled(node.test)
         before, sides = self.path, []
+        self.record.steps -= len(values) // NAMES_A_STEP
         for branch in (node.body, node.orelse):
             self.path = (*before, next(self.record.numbers))
             copy = dict(values)
@@ -237,9 +236,13 @@ class Reader:
             holds = self.holds(node.test)
             sides = [node.body, node.orelse] if holds is None else [node.body if holds else node.orelse]
             self.quiet += self.around.is_settled(node.test)
-            value = joined([self.value(side, values) for side in sides])
+            before, results = self.path, []
+            for side in sides:
+                self.path = (*before, next(self.record.numbers)) if holds is None else before
+                results.append(self.value(side, values))
+            self.path = before
             self.quiet -= self.around.is_settled(node.test)
-            return value
+            return joined(results)
         if isinstance(node, ast.NamedExpr):
             value = self.value(node.value, values)
             self.bind(node.target, value, values)
@@ -252,9 +255,9 @@ class Reader:
             self.use(base, node, "attribute")
         if base.kind != MODULE:
             return Value()
-        here = values.get(".".join(chain(node) or ["."]))
-        if here is not None:
-            return here
+        name = ".".join(chain(node) or ["."])
+        if name in values:
+            return replace(values[name], source=None) if name in self.asked else values[name]
         return replace(self.around.member(base.of, node.attr), via=(base.of, node.attr))
 
     def item(self, node: ast.Subscript, values: dict[str, Value]) -> Value:
@@ -394,10 +397,26 @@ def _parameter(node: ast.arg) -> Value:
     return A_TENSOR if tensor or NAMED_TENSORS.match(node.arg) else Value()
 
 
+@functools.lru_cache(maxsize=1024)
+def _asked(function: ast.FunctionDef) -> frozenset[str]:
+    """Names in a function that it asks what they are, "self.name" too."""
+    calls = (call for call in every(function, ast.Call) if call_name(call) in ASKS_WHAT_IT_IS)
+    return frozenset(".".join(chain(part)) for call in calls for part in call.args[:1] if chain(part))
+
+
+def _bound_in(node: ast.Match) -> set[str]:
+    """Names that a match statement binds, in its patterns and cases."""
+    names = {part.id for part in every(node, ast.Name) if isinstance(part.ctx, ast.Store)}
+    patterns = every(node, ast.MatchAs, ast.MatchStar, ast.MatchMapping)
+    return names | {name for part in patterns if (name := getattr(part, "name", None) or getattr(part, "rest", None))}
+
+
 def _put(values: dict[str, Value], sides: list[dict[str, Value]]) -> None:
     """What names are behind branches, of which one has run."""
     for name in set().union(*sides):
-        values[name] = joined([side.get(name, Value()) for side in sides])
+        first = sides[0].get(name)
+        same = first is not None and all(side.get(name) is first for side in sides)
+        values[name] = first if same else joined([side.get(name, Value()) for side in sides])
 
 
 def _asks_for_number(test: ast.expr) -> bool:

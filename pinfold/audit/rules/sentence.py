@@ -16,12 +16,14 @@ SETTINGS = ("config.json", ROUTER)
 MODULE_TYPES = "sentence_transformers.*, or file.Class of a .py file beside modules.json"
 
 
-def _settings(directory: Path, file: str) -> Iterator[Finding]:
+def _settings(directory: Path, file: str, of_library: bool) -> Iterator[Finding]:
     config = _read(directory / file)
     if not isinstance(config, dict):
         return
     activation, types = config.get("activation_function"), config.get("types", {})
-    if activation is not None and not (isinstance(activation, str) and ACTIVATION.fullmatch(activation)):
+    # a module of the repository's own reads its settings as it likes
+    known = activation is None or (isinstance(activation, str) and bool(ACTIVATION.fullmatch(activation)))
+    if of_library and not known:
         yield _by_name(file, "activation_function", activation, "torch.nn.* only")
     for key, kind in types.items() if isinstance(types, dict) else ():
         if not _is_known(directory, kind):
@@ -65,4 +67,5 @@ def modules(directory: Path) -> Iterator[Finding]:
             yield Finding("S14", words, MODULES)
             continue
         for name in SETTINGS if path else (ROUTER,):
-            yield from _settings(directory, f"{path}/{name}".strip("/"))
+            of_library = not (isinstance(kind, str) and is_own_class(kind))
+            yield from _settings(directory, f"{path}/{name}".strip("/"), of_library)

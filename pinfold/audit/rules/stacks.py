@@ -21,23 +21,34 @@ from pinfold.audit.reachable import (
 )
 from pinfold.audit.rules.members import built
 from pinfold.common.trees import every
+from pinfold.folder.model_folder import Module
 from pinfold.folder.releases import release_ranges
 
 BOTH = "EncoderDecoderCache"  # code that names it hands over a cache of its own
 CASE = "P58.T5Stack"
 
 
+def _hands_over(module: Module, by_default: bool) -> bool:
+    """Whether a file calls something with what an encoder gives, and with a cache that is not one for both.
+
+    Args:
+        by_default: a cache is used where nothing is said.
+    """
+    handed = [keyword for call in calls(module.tree) for keyword in call.keywords]
+    crosses = any(keyword.arg == "encoder_hidden_states" for keyword in handed)
+    caches = by_default or any(k.arg == "use_cache" and _is_true(k.value) for k in handed)
+    names = {n.id for n in every(module.tree, ast.Name)} | {n.attr for n in every(module.tree, ast.Attribute)}
+    return crosses and caches and BOTH not in names
+
+
 def decoders(code: ReachableCode) -> Iterator[Finding]:
     """P58: a stack built with is_decoder=True and is_encoder_decoder=False, and called with what an encoder gives."""
     by_default = code.configs.get("config.json", {}).get("use_cache") is not False
     certain = set(built(code))
+    concerned = {module.name for module in code.modules if _hands_over(module, by_default)}
     for cls in code.torch_modules:
         module, node = code.folder.classes[cls]
-        handed = [keyword for call in calls(module.tree) for keyword in call.keywords]
-        crosses = any(keyword.arg == "encoder_hidden_states" for keyword in handed)
-        caches = by_default or any(k.arg == "use_cache" and _is_true(k.value) for k in handed)
-        names = {n.id for n in every(module.tree, ast.Name)} | {n.attr for n in every(module.tree, ast.Attribute)}
-        if not crosses or not caches or BOTH in names:
+        if module.name not in concerned:
             continue
         for function in every(node, ast.FunctionDef):
             said = _said(function)

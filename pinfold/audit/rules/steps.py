@@ -6,16 +6,17 @@ The ranges are measured (the laboratory's steps cases).
 """
 
 import ast
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pinfold.audit.finding import Finding
+from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import ReachableCode, assignments, call_name, calls, is_none, parameters, string
 from pinfold.audit.rules.decided import settings
 from pinfold.audit.rules.generation import generates, generates_itself, says_no_cache, writes_text
-from pinfold.audit.rules.members import Asks, once, taken_from_config
+from pinfold.audit.rules.members import MOST_ASKED, Asks, once, taken_from_config
 from pinfold.common.trees import below, every, walk
 from pinfold.folder.releases import release_ranges
 
@@ -30,6 +31,7 @@ def cache_length(code: ReachableCode) -> Iterator[Finding]:
         prepare = code.folder.method(cls, "prepare_inputs_for_generation")
         if prepare is None or _is_stateful(code, cls) or CACHE not in _names(prepare[1]):
             continue
+        asks_length = any(call_name(call) == "get_seq_length" for call in calls(prepare[1]))
         for node in every(prepare[1], ast.If, ast.IfExp):
             case = _taken_for_filled(node.test)
             branch = node.body if isinstance(node.body, list) else [node.body]
@@ -45,7 +47,9 @@ def cache_length(code: ReachableCode) -> Iterator[Finding]:
                     node,
                     fix=f"Ask {CACHE}.get_seq_length() > 0.",
                     releases=affected,
-                    case=case,
+                    # a question for its length, before or inside, can make it right
+                    severity=WARNING if asks_length else ERROR,
+                    case="" if asks_length else case,
                 )
                 break
 
@@ -208,21 +212,32 @@ class _Step:
     function: ast.FunctionDef
     cached: bool
 
-    def holds(self, test: ast.expr) -> bool | None:
-        """Whether a condition holds; None where that is not known."""
+    @functools.cached_property
+    def named(self) -> dict[str, ast.expr]:
+        """Names that one assignment sets."""
+        return once(self.function)
+
+    @functools.cached_property
+    def asks(self) -> Asks:
+        """What is asked of the configuration."""
+        return Asks(self.values, taken_from_config(self.function, self.values), {}, self.cached)
+
+    def holds(self, test: ast.expr, asking: frozenset[str] = frozenset()) -> bool | None:
+        """Whether a condition holds; None where that is not known. asking: as in Asks.holds."""
         if isinstance(test, ast.BoolOp):
-            parts = [self.holds(part) for part in test.values]
+            parts = [self.holds(part, asking) for part in test.values]
             ends = isinstance(test.op, ast.Or)
             return ends if ends in parts else None if None in parts else not ends
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            inner = self.holds(test.operand)
+            inner = self.holds(test.operand, asking)
             return None if inner is None else not inner
-        named = once(self.function).get(test.id) if isinstance(test, ast.Name) else None
-        if named is not None and not isinstance(named, ast.Call):
-            return self.holds(named)
+        named = self.named.get(test.id) if isinstance(test, ast.Name) else None
+        if isinstance(test, ast.Name) and named is not None and not isinstance(named, ast.Call):
+            known = test.id not in asking and len(asking) < MOST_ASKED
+            return self.holds(named, asking | {test.id}) if known else None
         if isinstance(test, ast.Compare) and getattr(test.left, "id", "") in ABSENT and is_none(test.comparators[0]):
             return isinstance(test.ops[0], ast.Is)
-        return Asks(self.values, taken_from_config(self.function, self.values), {}, self.cached).holds(test)
+        return self.asks.holds(test)
 
     def reads(self, body: list[ast.stmt]) -> Iterator[ast.expr]:
         """Where the statements that run for certain read the places; up to where they may end."""

@@ -13,12 +13,26 @@ from pinfold.audit.rules.certain import CertainCalls
 from pinfold.audit.rules.members import Asks, once, taken_from_config
 from pinfold.audit.rules.names import asks_for_version, module_aliases, version_names
 from pinfold.audit.rules.reader import Reader
-from pinfold.audit.rules.values import EITHER, MODULE, MODULES, SELF, Around, Record, Value, from_words, joined
-from pinfold.common.trees import every
+from pinfold.audit.rules.values import (
+    EITHER,
+    MODULE,
+    MODULES,
+    MOST_STEPS,
+    SELF,
+    Around,
+    Record,
+    Value,
+    from_words,
+    joined,
+)
+from pinfold.common.trees import every, walk
 from pinfold.folder.model_folder import Module
 from pinfold.folder.releases import RELEASES
 
 OWN, STOCK = "own", "stock"
+STEPS = 100_000  # statements that are read in one folder, in all releases together
+# Decorators that change nothing of what is returned.
+PLAIN = frozenset(("no_grad", "inference_mode", "staticmethod", "deprecate_kwarg", "auto_docstring"))
 
 
 def stock_bases(code: ReachableCode, cls: str) -> Iterator[tuple[str, str]]:
@@ -45,6 +59,9 @@ class Flows:
     def __init__(self, code: ReachableCode, certain: CertainCalls):
         self.code = code
         self.certain = certain
+        self.steps = STEPS
+        self._single: dict[str, bool] = {}
+        self._asks: dict[ast.FunctionDef, Callable[[ast.expr], bool | None]] = {}
         self._aliases: dict[str, dict[str, str]] = {}
         self._versions: dict[str, set[str]] = {}
 
@@ -59,6 +76,11 @@ class Flows:
         if module.name not in self._versions:
             self._versions[module.name] = version_names(module)
         return self._versions[module.name]
+
+    @functools.cached_property
+    def file_of_nodes(self) -> dict[ast.AST, Module]:
+        """The file that a node is in."""
+        return {node: module for module in self.code.modules for node in walk(module.tree)}
 
     @functools.cached_property
     def files(self) -> tuple[str, ...]:
@@ -94,7 +116,14 @@ class Flows:
             further = set(by_name.get(pending.pop(), ())) - concerned
             concerned |= further
             pending |= further
-        return [cls for cls in self.code.classes if cls in concerned]
+        return [cls for cls in self.code.classes if cls in concerned and self.is_one(cls)]
+
+    def is_one(self, cls: str) -> bool:
+        """Whether a class has one definition: of several, each may be the one that a release gets."""
+        if cls not in self._single:
+            module, node = self.code.folder.classes[cls]
+            self._single[cls] = is_one(module.tree, node)
+        return self._single[cls]
 
     @functools.cached_property
     def alike(self) -> list[tuple["Modules", list[str]]]:
@@ -116,6 +145,7 @@ class Modules:
         self.release = release
         self._read: dict[tuple[str, ast.FunctionDef], tuple[Value, Record]] = {}
         self._built: dict[str, Record] = {}
+        self._building: set[str] = set()
         self._parts: dict[str, dict[str, Value]] = {}
         self._returned: dict[str, Value] = {}
         self._replaced: dict[tuple[str, ...], Value] | None = None
@@ -128,22 +158,28 @@ class Modules:
     def read(self, cls: str, owner: str, function: ast.FunctionDef) -> tuple[Value, Record]:
         """What a method of a class returns, and what it does. owner: the class that has it."""
         if (cls, function) not in self._read:
-            reader = Reader(OfFolder(self, cls, owner))
-            self._read[cls, function] = reader.run(function), reader.record
+            record = Record(steps=min(MOST_STEPS, max(0, self.flows.steps)))
+            before = record.steps
+            self._read[cls, function] = Reader(OfFolder(self, cls, owner), record).run(function), record
+            self.flows.steps -= before - record.steps
         return self._read[cls, function]
 
     def built(self, cls: str) -> Record:
         """What the constructors of a class store."""
         if cls not in self._built:
             self._built[cls] = Record()  # a class that builds itself
+            self._building.add(cls)
             for owner in reversed(self.code.folder.lineage(cls)):
                 for node in self.code.folder.classes[owner][1].body:
                     if isinstance(node, ast.FunctionDef) and node.name == "__init__":
                         self._built[cls].stored += self.read(cls, owner, node)[1].stored
+            self._building.discard(cls)
         return self._built[cls]
 
     def parts(self, cls: str) -> dict[str, Value]:
         """Attribute -> the module that the constructors of the folder put there."""
+        if cls in self._building:  # its constructor asks for itself; what it stores is not known yet
+            return {}
         if cls not in self._parts:
             self._parts[cls] = {}
             values: dict[str, list[Value]] = {}
@@ -201,6 +237,10 @@ class Modules:
             self._returned[cls] = Value()  # a class that calls itself
             definition = self.code.folder.method(cls, "forward")
             base = self.base(cls)
+            if not self.flows.is_one(cls):
+                return self._returned[cls]
+            if definition is not None and not is_one(self.code.folder.classes[definition[0]][1], definition[1]):
+                return self._returned[cls]
             if definition is not None and not definition[1].decorator_list:
                 self._returned[cls] = self.read(cls, *definition)[0]
             elif definition is None and base:
@@ -261,26 +301,46 @@ class OfFolder(Around):
 
     def method(self, name: str) -> ast.FunctionDef | None:
         definition = self.code.folder.method(self.cls, name)
-        return definition[1] if definition else None
+        if definition is None or not is_one(self.code.folder.classes[definition[0]][1], definition[1]):
+            return None
+        return definition[1]
 
     def function(self, name: str) -> ast.FunctionDef | None:
         place, original = self.file.imports.get(name, ("", name))
         file = self.code.folder.modules.get(place.lstrip("."), self.file) if place.startswith(".") else self.file
-        return None if place and not place.startswith(".") else defined_functions(file).get(original)
+        function = None if place and not place.startswith(".") else defined_functions(file).get(original)
+        return function if function is not None and is_one(file.tree, function) else None
 
     def conditions(self, function: ast.FunctionDef) -> Callable[[ast.expr], bool | None]:
-        settings = self.modules.flows.certain.settings
-        return Asks(settings, taken_from_config(function, settings), once(function), None).holds
+        flows = self.modules.flows
+        if function not in flows._asks:
+            settings = flows.certain.settings
+            asks = Asks(settings, taken_from_config(function, settings), once(function), None)
+            flows._asks[function] = asks.holds
+        return flows._asks[function]
 
     def is_settled(self, test: ast.expr) -> bool:
         return asks_for_version(test, self.modules.flows.versions(self.file))
 
 
+def is_one(where: ast.Module | ast.ClassDef, definition: ast.FunctionDef | ast.ClassDef) -> bool:
+    """Whether a name has one definition in a file or class, and no decorator makes another thing of it."""
+    words = [chain(each.func if isinstance(each, ast.Call) else each)[-1:] for each in definition.decorator_list]
+    plain = isinstance(definition, ast.ClassDef) or all(word and word[0] in PLAIN for word in words)
+    return plain and sum(getattr(each, "name", "") == definition.name for each in _at_top(where.body)) == 1
+
+
+def _at_top(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements of a body, those behind its conditions and guards too."""
+    for statement in body:
+        yield statement
+        for name in ("body", "orelse", "finalbody"):
+            if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                yield from _at_top(getattr(statement, name, []))
+        for handler in getattr(statement, "handlers", []):
+            yield from _at_top(handler.body)
+
+
 def is_certain(path: tuple[int, ...], of_call: tuple[int, ...]) -> bool:
     """Whether a place is reached whenever a call is: it is behind no condition that the call is not behind."""
     return path == of_call[: len(path)]
-
-
-def in_file(code: ReachableCode, node: ast.AST) -> Module | None:
-    """The file that a node is in."""
-    return next((m for m in code.modules if any(part is node for part in every(m.tree, type(node)))), None)

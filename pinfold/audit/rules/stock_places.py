@@ -53,7 +53,7 @@ def places(code: ReachableCode, flows: Flows) -> Iterator[Finding]:
                         lost = stock.ever_handed(file, base, stored.name)
                         lost -= stock.handed_above(file, base, modules.release)
                         _hold(code, modules, one, releases, calls, lost)
-    for one in taken.values():
+    for one in taken.values() if flows.steps > 0 else ():
         yield from _findings(code, one)
 
 

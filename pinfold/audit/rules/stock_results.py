@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.audit.reachable import ReachableCode
 from pinfold.audit.rules.certain import CertainCalls
-from pinfold.audit.rules.stock_flow import STOCK, Flows, in_file, is_certain
+from pinfold.audit.rules.stock_flow import STOCK, Flows, is_certain, is_one
 from pinfold.audit.rules.values import TENSOR, TUPLE, Record, Use
 from pinfold.common.trees import walk
 from pinfold.folder.releases import RELEASES, release_ranges
@@ -49,17 +49,20 @@ def results(code: ReachableCode, certain: CertainCalls, flows: Flows) -> Iterato
                 continue  # what is not used in the oldest and in the newest is not looked for in between
             for modules, releases in flows.alike:
                 _gather(places, modules.read(cls, owner, function)[1], function, releases)
+    if flows.steps <= 0:  # what was read of some releases alone would say the wrong ones
+        return
     by_call: dict[ast.Call, list[_Place]] = {}
     for place in places.values():
         if place.use.value.source is not None and place.wrong and (place.right or place.counted):
             by_call.setdefault(place.use.value.source, []).append(place)
     for source, wrong in by_call.items():
-        yield from _finding(code, source, wrong, certain)
+        yield from _finding(flows, source, wrong, certain)
 
 
 def _methods(code: ReachableCode, cls: str) -> Iterator[tuple[str, ast.FunctionDef]]:
     """The methods of a class that it has itself, and the forward that it inherits, with the class that has them."""
-    yield from ((cls, n) for n in code.folder.classes[cls][1].body if isinstance(n, ast.FunctionDef))
+    node = code.folder.classes[cls][1]
+    yield from ((cls, n) for n in node.body if isinstance(n, ast.FunctionDef) and is_one(node, n))
     inherited = code.folder.method(cls, "forward")
     if inherited is not None and inherited[0] != cls:
         yield inherited
@@ -107,10 +110,10 @@ def _words(use: Use) -> str:
     return str(value.least) if use.way == "unpack" and value.least == value.most else "a tuple"
 
 
-def _finding(code: ReachableCode, source: ast.Call, wrong: list[_Place], certain: CertainCalls) -> Iterator[Finding]:
+def _finding(flows: Flows, source: ast.Call, wrong: list[_Place], certain: CertainCalls) -> Iterator[Finding]:
     wrong.sort(key=lambda place: (place.apart, getattr(place.use.node, "lineno", 0)))
     first = wrong[0]
-    module = in_file(code, first.use.node)
+    module = flows.file_of_nodes.get(first.use.node)
     if module is None:
         return
     affected = tuple(r for r in RELEASES if any(r in place.wrong for place in wrong))

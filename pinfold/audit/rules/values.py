@@ -13,6 +13,9 @@ SELF = ("self",)
 EITHER = ("either",)  # one of several classes
 
 
+MOST_STEPS = 5000  # statements that are read from one function on
+
+
 @dataclass(frozen=True)
 class Value:
     """What is known of a value.
@@ -145,7 +148,7 @@ class Record:
     calls: list[tuple[ast.Call, Value, tuple[int, ...]]] = field(default_factory=list)
     stored: list[Stored] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    steps: int = 5000
+    steps: int = MOST_STEPS
 
 
 class Around:

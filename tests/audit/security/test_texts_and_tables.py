@@ -63,7 +63,17 @@ def test_a_table_that_gets_a_place_writes_there(call):
     assert error_lines(f"{IN_FORWARD}place = os.path.join('/srv', str(x))\n    pd.DataFrame(x).{call}") == [("S07", 6)]
 
 
-@pytest.mark.parametrize("call", ["to_string()", "to_html(index=False)", "to_json(orient='records')", "to_numpy()"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "to_string()",
+        "to_html(None)",
+        "to_json(orient='records')",
+        "to_csv()",
+        "to_csv(path_or_buf=None)",
+        "to_numpy()",
+    ],
+)
 def test_a_table_that_gets_no_place_gives_its_text_back(call):
     assert error_lines(f"{IN_FORWARD}return pd.DataFrame(x).{call}") == []
 
@@ -139,3 +149,13 @@ def test_a_module_of_sentence_transformers_may_be_a_class_of_a_file_beside(tmp_p
     (tmp_path / "1_M" / "router_config.json").write_text(json.dumps({"types": {"a": "whiten.Whiten", "b": "x.Y"}}))
     (sentence,) = write_modules(tmp_path, transformer, "sentence_transformers.models.Router")
     assert "types.b" in sentence
+
+
+def test_settings_of_an_own_module_are_its_own_matter(tmp_path):
+    (tmp_path / "whiten.py").write_text("class Whiten: pass\n")
+    (tmp_path / "1_M").mkdir()
+    (tmp_path / "1_M" / "config.json").write_text('{"activation_function": "gelu"}')
+    transformer = "sentence_transformers.models.Transformer"
+    assert write_modules(tmp_path, transformer, "whiten.Whiten") == []
+    (sentence,) = write_modules(tmp_path, transformer, "sentence_transformers.models.Dense")
+    assert "activation_function" in sentence

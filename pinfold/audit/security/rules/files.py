@@ -129,8 +129,10 @@ def _report_file_method(state: State, path: str, call: Call) -> None:
         report_write(state, f".{method}", [call.argument(1, "parameters")], call)
     elif path.startswith("fsspec.") and "()." in path and _writes_in_file_system(method, call):
         report_write(state, f".{method}", call.arguments[:1], call, deletes=method in FILESYSTEM_DELETES)
-    elif method in FRAME_WRITERS and path.startswith(FRAMES) and call.has(0, FRAME_WRITERS[method]):
-        report_write(state, f".{method}", [call.argument(0, FRAME_WRITERS[method])], call)
+    elif method in FRAME_WRITERS and path.startswith(FRAMES):
+        keyword = FRAME_WRITERS[method]
+        if call.has(0, keyword) and not call.is_always(0, keyword, None):
+            report_write(state, f".{method}", [call.argument(0, keyword)], call)
     elif "()" in path and method in METHODS and not path.startswith(("platform.", "pathlib.")):
         code, words = METHODS[method]
         state.report(code, call.node, f".{method}(...) {words}.")
