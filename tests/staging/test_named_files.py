@@ -163,8 +163,8 @@ def write_modules(directory, *kinds):
 
 def test_a_module_of_sentence_transformers_that_the_folder_has_goes_up_with_what_it_imports(push):
     folder, checkpoint, staged = push
-    text = "from sentence_transformers.models import Module\n\nfrom .turns import turn\n\n\nclass Whiten(Module):\n    pass\n"
-    (folder / "whiten.py").write_text(text)
+    text = "from sentence_transformers.models import Module\n\nfrom .turns import turn\n\n\n"
+    (folder / "whiten.py").write_text(text + "class Whiten(Module):\n    pass\n")
     (folder / "turns.py").write_text("def turn(x):\n    return x\n")
     (folder / "unrelated.py").write_text("x = 1\n")
     write_modules(checkpoint, "sentence_transformers.models.Transformer", "whiten.Whiten")
