@@ -233,8 +233,9 @@ def _of_the_cache(test: ast.expr, there: bool, names: frozenset[str]) -> bool | 
     """What a question about the cache is answered with: one of transformers' own class, or none."""
     if isinstance(test, ast.Compare) and len(test.ops) == 1 and _is_one_of(test.left, names):
         return isinstance(test.ops[0], ast.IsNot) == there if is_none(test.comparators[0]) else None
-    is_question = isinstance(test, ast.Call) and call_name(test) == "isinstance" and len(test.args) == 2
-    if is_question and _is_one_of(test.args[0], names):
+    if not (isinstance(test, ast.Call) and call_name(test) == "isinstance" and len(test.args) == 2):
+        return None
+    if _is_one_of(test.args[0], names):
         return there if not there or chain(test.args[-1])[-1:] in ([name] for name in CACHE_CLASSES) else None
     return None
 

@@ -414,9 +414,8 @@ def _bound_in(node: ast.Match) -> set[str]:
 def _put(values: dict[str, Value], sides: list[dict[str, Value]]) -> None:
     """What names are behind branches, of which one has run."""
     for name in set().union(*sides):
-        first = sides[0].get(name)
-        same = first is not None and all(side.get(name) is first for side in sides)
-        values[name] = first if same else joined([side.get(name, Value()) for side in sides])
+        each = [side.get(name, Value()) for side in sides]
+        values[name] = each[0] if all(one is each[0] for one in each) else joined(each)
 
 
 def _asks_for_number(test: ast.expr) -> bool:

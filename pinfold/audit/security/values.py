@@ -135,8 +135,8 @@ class Call:
         """Whether the argument is there, or may be."""
         return name in self.keywords or position < len(self.arguments) or self.open_ended
 
-    def is_always(self, position: int, name: str, value: bool) -> bool:
-        """Whether the argument is known to be True, or to be False."""
+    def is_always(self, position: int, name: str, value: bool | None) -> bool:
+        """Whether the argument is known to be True, False or None."""
         values = self.argument(position, name)
         return bool(values) and all(isinstance(v, Const) and v.value is value and not v.soft for v in values)
 
