@@ -202,7 +202,7 @@ def _memory(tensor) -> int:
     """Where a tensor's numbers lie, the same for its views: a weight is often turned before it is used."""
     try:
         return tensor.untyped_storage().data_ptr()
-    except NotImplementedError:  # one that is sparse has several places
+    except NotImplementedError:  # torch's answer for sparse tensors, which have no single storage
         return id(tensor)
 
 

@@ -23,7 +23,7 @@ MANY = 50_000_000  # parameters, above which nothing is tried
 COLUMNS = 6  # widths of a table that are tried
 OF_LABELS = ("id2label", "label2id", "architectures", "auto_map")
 NUMBERS = re.compile(r"(^|_)(num\w*|cont\w*|float\w*|feat\w*|values?|dense)($|_)")  # names of numbers
-SINGLE = {bool: True, int: 1, float: 0.5, str: ""}  # annotations of what is no tensor
+SINGLE = {bool: True, int: 1, float: 0.5, str: ""}  # annotation of a plain Python argument -> the value to pass
 TIMES = ("t", "time", "timestep", "timesteps", "step", "steps", "sigma", "noise_level")
 SELDOM = ("labels", "return_dict", "use_cache", "output_attentions", "output_hidden_states", "kwargs", "args")
 
