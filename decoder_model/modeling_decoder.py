@@ -231,7 +231,7 @@ def takes_cache(forward):
 def update_cache(cache, key, value, layer, given):
     """Add keys and values to a layer of the cache; returns all of them.
 
-    A cache of a fixed size wants to be told the places up to transformers 5.3, and counts them itself since.
+    A cache of a fixed size needs the positions of the new tokens up to transformers 5.3, and counts them itself since.
     """
     places = given.get("cache_position")
     if places is None and isinstance(cache, StaticCache):
@@ -239,7 +239,7 @@ def update_cache(cache, key, value, layer, given):
     return cache.update(key, value, layer, {"cache_position": places})
 
 
-# what a cache wants to know of the queries: older releases the places, newer ones how many they are
+# what get_mask_sizes takes of the queries: older releases their positions, newer ones how many they are
 CACHE_COUNTS = "query_length" in inspect.signature(getattr(Cache, "get_mask_sizes", Cache)).parameters
 
 
@@ -518,7 +518,7 @@ class HeadOnBody:
 
 
 class GenericForSequenceClassification(HeadOnBody):
-    """A class for each row, read at its last token that is no padding."""
+    """A class for each row, read at its last token that is not padding."""
 
     base_model_prefix = "model"
     accepts_loss_kwargs = False  # its loss is a mean over the batch that it is given

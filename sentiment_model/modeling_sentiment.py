@@ -23,7 +23,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceCl
 from .configuration_sentiment import SentimentConfig
 
 IGNORED = -100  # the label of rows that no loss counts
-PACKED_BELOW = 0.25  # part of a batch on a CPU that is no padding: benchmarks/sentiment.py
+PACKED_BELOW = 0.25  # part of a batch on a CPU that is not padding: benchmarks/sentiment.py
 
 
 class SentimentLayer(nn.Module):

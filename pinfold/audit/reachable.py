@@ -2,7 +2,7 @@
 
 import ast
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeGuard
@@ -188,6 +188,25 @@ def word(node: ast.AST) -> str:
 def is_try(node: ast.AST) -> TypeGuard[ast.Try]:
     """A try with except, or with except*, which the syntax tree of Python 3.10 does not know."""
     return isinstance(node, (ast.Try, getattr(ast, "TryStar", ast.Try)))
+
+
+def is_combined(test: ast.AST) -> TypeGuard[ast.BoolOp | ast.UnaryOp]:
+    """Whether a condition is made of others by and, or, not."""
+    return isinstance(test, ast.BoolOp) or (isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not))
+
+
+def combined(test: ast.BoolOp | ast.UnaryOp, holds: Callable[[ast.expr], bool | None]) -> bool | None:
+    """Whether a condition made by and, or, not holds; None where its parts do not decide it.
+
+    Args:
+        holds: whether a part holds, None where that is not known.
+    """
+    if isinstance(test, ast.UnaryOp):
+        inner = holds(test.operand)
+        return None if inner is None else not inner
+    parts = [holds(part) for part in test.values]
+    decides = isinstance(test.op, ast.Or)  # what one part alone decides
+    return decides if decides in parts else None if None in parts else not decides
 
 
 def is_none(node: ast.AST | None) -> bool:

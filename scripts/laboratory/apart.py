@@ -1,14 +1,29 @@
 """What a folder does, seen in a process of its own: beside a transformers release, without a line of pinfold."""
 
 import json
+import logging
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 # Sizes of memory that are left full of large numbers, beside those that small models ask for.
 SIZES = (8, 16, 24, 32, 64, 128, 192, 576, 1024, 4096)
+
+
+def begin() -> ModuleType:
+    """Import torch for one thread, and transformers, which is given back; neither prints warnings."""
+    warnings.filterwarnings("ignore")
+    import torch
+    import transformers
+
+    torch.set_num_threads(1)
+    logging.disable(logging.CRITICAL)
+    transformers.logging.set_verbosity_error()
+    return transformers
 
 
 def apart(action: Callable[[], dict[str, str]], output: Path, seconds: float) -> dict[str, str]:

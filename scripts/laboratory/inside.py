@@ -12,13 +12,11 @@ import contextlib
 import functools
 import hashlib
 import json
-import logging
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 
-from apart import apart, dirty_memory
+from apart import apart, begin, dirty_memory
 
 IDS = [[1, 5, 3, 7, 2]]
 NEW_TOKENS = 5
@@ -27,13 +25,7 @@ NEW_TOKENS = 5
 def main() -> None:
     """Look at every folder, and write {name: {stage: result}}."""
     orders = json.load(sys.stdin)
-    warnings.filterwarnings("ignore")
-    import torch
-    import transformers
-
-    torch.set_num_threads(1)
-    logging.disable(logging.CRITICAL)
-    transformers.logging.set_verbosity_error()
+    transformers = begin()
     # transformers imports these parts when they are asked for; forked processes then have them
     from transformers import AutoModelForCausalLM, AutoProcessor, AutoTokenizer, GenerationMixin, pipeline  # noqa: F401
     from transformers.dynamic_module_utils import get_class_from_dynamic_module  # noqa: F401

@@ -18,15 +18,14 @@ import argparse
 import concurrent.futures
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from cases import CASES, REMOVED, Case
+from in_release import run_inside
 from sources import CACHED, SETTINGS
 
-from pinfold.fence.overlays import find_overlay
 from pinfold.folder.releases import every_minor, release_ranges
 
 HERE = Path(__file__).resolve().parent
@@ -127,27 +126,9 @@ def measure(cases: dict[str, Case], releases: list[str], work: Path, jobs: int) 
 
 def in_release(release: str, folders: dict[str, Path], work: Path) -> dict[str, dict[str, str]]:
     """What one release does with all folders."""
-    overlay = find_overlay(release)
     output = work / f"{release}.json"
-    home = work / f"home-{release}"
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "HF_HOME": str(home),
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONPATH": str(overlay or ""),
-    }
     orders = {"folders": {n: str(p) for n, p in folders.items()}, "output": str(output), "seconds": SECONDS}
-    command = [sys.executable, "-s", str(HERE / "inside.py")]
-    subprocess.run(
-        command, input=json.dumps(orders), env=environment, text=True, check=True, stdout=subprocess.DEVNULL
-    )
-    said = json.loads(output.read_text(encoding="utf-8"))
-    if said["release"] != release:
-        raise SystemExit(f"the overlay of {release} runs transformers {said['release']}")
-    return said["results"]
+    return run_inside(HERE / "inside.py", release, orders, work / f"home-{release}")
 
 
 def write_folders(name: str, case: Case, work: Path) -> dict[str, Path]:

@@ -15,16 +15,12 @@ How it works:
 import argparse
 import concurrent.futures
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from in_release import run_inside
 from safetensors.torch import load_file
-
-from pinfold.fence.overlays import find_overlay
 
 RELEASES = ["4.48.3", "4.50.3", "4.52.4", "4.54.1", "4.56.2", "4.57.6", "5.0.0", "5.4.0", "5.12.1", "5.24.0"]
 INSIDE = Path(__file__).with_name("truth_inside.py")
@@ -83,30 +79,8 @@ def make_weights(folders: list[Path], work: Path) -> None:
 def in_release(release: str, folders: list[Path], work: Path, action: str = "look") -> dict[str, dict[str, str]]:
     """What a release does with the folders: name -> stage -> result. Tensors are left in the work directory."""
     output = work / f"{release}-{action}.json"
-    home = work / f"home-{release}"
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "HF_HOME": str(home),
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONPATH": str(find_overlay(release) or ""),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
     orders = {"action": action, "output": str(output), "tensors": str(work), "folders": [str(f) for f in folders]}
-    subprocess.run(
-        [sys.executable, "-s", str(INSIDE)],
-        input=json.dumps(orders),
-        env=environment,
-        text=True,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    said = json.loads(output.read_text(encoding="utf-8"))
-    if said["release"] != release:
-        raise SystemExit(f"the overlay of {release} runs transformers {said['release']}")
-    return said["results"]
+    return run_inside(INSIDE, release, orders, work / f"home-{release}")
 
 
 def compare(folder: Path, seen: dict[str, dict], work: Path) -> dict[str, dict[str, str]]:

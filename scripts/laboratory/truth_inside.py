@@ -7,15 +7,13 @@ Imports nothing of pinfold. Each folder has a process of its own, forked once to
 
 import functools
 import json
-import logging
 import re
 import sys
 import tempfile
 import traceback
-import warnings
 from pathlib import Path
 
-from apart import apart, dirty_memory
+from apart import apart, begin, dirty_memory
 
 SECONDS = 150.0  # for one folder
 NEW_TOKENS = 5
@@ -24,13 +22,7 @@ NEW_TOKENS = 5
 def main() -> None:
     """Make the weights of every folder, or look at what it does, and write {name: {stage: result}}."""
     orders = json.load(sys.stdin)
-    warnings.filterwarnings("ignore")
-    import torch
-    import transformers
-
-    torch.set_num_threads(1)
-    logging.disable(logging.CRITICAL)
-    transformers.logging.set_verbosity_error()
+    transformers = begin()
     # transformers imports these parts when they are asked for; forked processes then have them
     from transformers import AutoModelForCausalLM, GenerationMixin  # noqa: F401
     from transformers.dynamic_module_utils import get_class_from_dynamic_module  # noqa: F401

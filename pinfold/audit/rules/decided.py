@@ -12,7 +12,9 @@ from pinfold.audit.reachable import (
     assignments,
     call_name,
     calls,
+    combined,
     defaults,
+    is_combined,
     is_config,
     is_self_attribute,
     parameters,
@@ -193,13 +195,8 @@ def decide(test: ast.expr, values: dict[str, Any]) -> bool | None:
     >>> decide(ast.parse("config.rope == 'ntk' and not config.flash", mode="eval").body, {"rope": "linear"})
     False
     """
-    if isinstance(test, ast.BoolOp):
-        parts = [decide(part, values) for part in test.values]
-        ends = isinstance(test.op, ast.Or)  # what one part alone decides
-        return ends if ends in parts else None if None in parts else not ends
-    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        inner = decide(test.operand, values)
-        return None if inner is None else not inner
+    if is_combined(test):
+        return combined(test, lambda part: decide(part, values))
     if isinstance(test, ast.Compare) and len(test.ops) == 1:
         left, right = _value(test.left, values), _value(test.comparators[0], values)
         if UNKNOWN in (left, right) or type(test.ops[0]) not in COMPARISONS:

@@ -17,7 +17,9 @@ from pinfold.audit.reachable import (
     call_name,
     calls,
     chain,
+    combined,
     defaults,
+    is_combined,
     is_none,
     own_nodes,
     parameters,
@@ -85,13 +87,8 @@ def _holds(test: ast.expr, names: dict[str, str]) -> bool | None:
     """Whether a condition on such names holds; None where it is on something else."""
     if isinstance(test, ast.Name):
         return False if test.id in names else None
-    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        inner = _holds(test.operand, names)
-        return None if inner is None else not inner
-    if isinstance(test, ast.BoolOp):
-        parts = [_holds(part, names) for part in test.values]
-        decides = isinstance(test.op, ast.Or)
-        return decides if decides in parts else None if None in parts else not decides
+    if is_combined(test):
+        return combined(test, lambda part: _holds(part, names))
     if isinstance(test, ast.Compare) and len(test.ops) == 1 and is_none(test.comparators[0]):
         kind = names.get(test.left.id, "") if isinstance(test.left, ast.Name) else ""
         if kind and isinstance(test.ops[0], (ast.Is, ast.Eq, ast.IsNot, ast.NotEq)):

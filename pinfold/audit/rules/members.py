@@ -16,7 +16,9 @@ from pinfold.audit.reachable import (
     call_name,
     calls,
     chain,
+    combined,
     defaults,
+    is_combined,
     is_config,
     is_none,
     is_self_attribute,
@@ -209,13 +211,8 @@ class Asks:
         Args:
             asking: names whose value is being asked for: one can be set from itself.
         """
-        if isinstance(test, ast.BoolOp):
-            parts = [self.holds(part, asking) for part in test.values]
-            ends = isinstance(test.op, ast.Or)
-            return ends if ends in parts else None if None in parts else not ends
-        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            inner = self.holds(test.operand, asking)
-            return None if inner is None else not inner
+        if is_combined(test):
+            return combined(test, lambda part: self.holds(part, asking))
         if isinstance(test, ast.Name) and test.id in self.once:
             if test.id in asking or len(asking) >= MOST_ASKED:
                 return None

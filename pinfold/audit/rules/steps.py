@@ -13,7 +13,17 @@ from typing import Any
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.ranges import harmed
-from pinfold.audit.reachable import ReachableCode, assignments, call_name, calls, is_none, parameters, string
+from pinfold.audit.reachable import (
+    ReachableCode,
+    assignments,
+    call_name,
+    calls,
+    combined,
+    is_combined,
+    is_none,
+    parameters,
+    string,
+)
 from pinfold.audit.rules.decided import settings
 from pinfold.audit.rules.generation import generates, generates_itself, says_no_cache, writes_text
 from pinfold.audit.rules.members import MOST_ASKED, Asks, once, taken_from_config
@@ -224,13 +234,8 @@ class _Step:
 
     def holds(self, test: ast.expr, asking: frozenset[str] = frozenset()) -> bool | None:
         """Whether a condition holds; None where that is not known. asking: as in Asks.holds."""
-        if isinstance(test, ast.BoolOp):
-            parts = [self.holds(part, asking) for part in test.values]
-            ends = isinstance(test.op, ast.Or)
-            return ends if ends in parts else None if None in parts else not ends
-        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            inner = self.holds(test.operand, asking)
-            return None if inner is None else not inner
+        if is_combined(test):
+            return combined(test, lambda part: self.holds(part, asking))
         named = self.named.get(test.id) if isinstance(test, ast.Name) else None
         if isinstance(test, ast.Name) and named is not None and not isinstance(named, ast.Call):
             known = test.id not in asking and len(asking) < MOST_ASKED

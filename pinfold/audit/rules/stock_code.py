@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pinfold.audit import stock
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.audit.ranges import harmed
-from pinfold.audit.reachable import ReachableCode, call_name, chain, is_none, is_self_attribute, is_try
+from pinfold.audit.reachable import ReachableCode, call_name, chain, is_none, is_self_attribute
 from pinfold.audit.rules.certain import CertainCalls
 from pinfold.audit.rules.generation import writes_text
+from pinfold.audit.rules.guards import guarded
 from pinfold.audit.rules.members import built
-from pinfold.audit.rules.names import asks_for_version, module_aliases, version_names
+from pinfold.audit.rules.names import module_aliases
 from pinfold.audit.rules.stock_flow import stock_bases
-from pinfold.common.trees import every, walk
+from pinfold.common.trees import every
 from pinfold.folder.model_folder import Module
 from pinfold.folder.releases import RELEASES, REPLACEMENTS, release_ranges
 
 NOT_CALLED = "P49.always"
 REFUSED = ("P50.load", "P50.forward", "P50.generate")
-CATCHES = ("TypeError", "Exception", "BaseException")
 # What a constructor takes as **kwargs, and hands to one that refuses it; where was measured.
 HANDED_ON = {("DynamicCache", "config"): "P50.cache_of_config"}
 ASKS_FOR = ("signature", "getfullargspec")
@@ -109,12 +109,12 @@ class _Use:
 def arguments(code: ReachableCode, certain: CertainCalls) -> Iterator[Finding]:
     """P50: calls with arguments that a release does not take."""
     for module in code.modules:
-        guarded: set[ast.AST] | None = None
+        expected: set[ast.AST] | None = None
         for use in _uses(code, module):
             if not (refused := _refused(code, use)):
                 continue
-            guarded = _guarded(module) if guarded is None else guarded
-            if use.call in guarded:
+            expected = guarded(module, ast.Call, "TypeError", ASKS_FOR) if expected is None else expected
+            if use.call in expected:
                 continue
             stage = certain.stage.get(use.call, "")
             name = use.names[0][1].removesuffix(".__init__")
@@ -224,22 +224,3 @@ def _is_of_folder(code: ReachableCode, cls: str, method: str, of_super: bool) ->
     else:
         owners = [name for name in code.classes if cls in code.folder.lineage(name)]
     return any(code.folder.method(owner, method) for owner in owners)
-
-
-def _guarded(module: Module) -> set[ast.AST]:
-    """Calls whose TypeError is caught, and those behind a question for the version or for a signature."""
-    guarded: set[ast.AST] = set()
-    names = version_names(module)
-    for node in every(module.tree, ast.Try, ast.If, ast.IfExp):
-        if is_try(node):
-            types = [handler.type for handler in node.handlers]
-            if any(t is None or any(chain(part)[-1:] == [c] for part in walk(t) for c in CATCHES) for t in types):
-                guarded |= {call for statement in node.body for call in every(statement, ast.Call)}
-        elif asks_for_version(node, names) or _asks_for_signature(node):
-            guarded |= set(every(node, ast.Call))
-    return guarded
-
-
-def _asks_for_signature(node: ast.AST) -> bool:
-    test = getattr(node, "test", node)
-    return any(chain(part)[-1:] == [word] for part in walk(test) for word in ASKS_FOR)

@@ -10,17 +10,16 @@ from dataclasses import dataclass
 
 from pinfold.audit import stock
 from pinfold.audit.finding import ERROR, WARNING, Finding
-from pinfold.audit.reachable import ReachableCode, call_name, chain, is_self_attribute, is_try, string
+from pinfold.audit.reachable import ReachableCode, call_name, is_self_attribute, string
 from pinfold.audit.rules.certain import LOAD, CertainCalls
+from pinfold.audit.rules.guards import guarded
 from pinfold.audit.rules.members import IN_FORWARD, WHILE_GENERATING
-from pinfold.audit.rules.names import asks_for_version, version_names
 from pinfold.audit.rules.stock_flow import stock_bases
-from pinfold.common.trees import every, walk
+from pinfold.common.trees import every
 from pinfold.folder.model_folder import Module
 from pinfold.folder.releases import RELEASES, release_ranges, releases_of_names
 
 CASES = {LOAD: "", "forward": IN_FORWARD, "generate": WHILE_GENERATING}
-CATCHES = ("AttributeError", "Exception", "BaseException")
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def lost_members(code: ReachableCode, certain: CertainCalls) -> Iterator[Finding
         taken = [*_of_classes(code, module), *_of_objects(code, module)]
         if not taken:
             continue
-        guarded = _guarded(module)
+        expected = _expected_to_lack(module)
         functions = every(module.tree, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
         inside = {part for function in functions for part in every(function, ast.Attribute)}
         stages = {call.func: stage for call, stage in certain.stage.items()}
@@ -47,7 +46,7 @@ def lost_members(code: ReachableCode, certain: CertainCalls) -> Iterator[Finding
         for stage, each in sorted(
             staged, key=lambda one: (not one[0], one[1].node.lineno)
         ):  # what is sure to run first
-            if each.node in guarded or (each.base, each.node.attr) in seen:
+            if each.node in expected or (each.base, each.node.attr) in seen:
                 continue
             seen.add((each.base, each.node.attr))
             yield Finding(
@@ -116,20 +115,17 @@ def _targets(statement: ast.stmt) -> list[ast.Name]:
     return [target for target in targets if isinstance(target, ast.Name)]
 
 
-def _guarded(module: Module) -> set[ast.AST]:
-    """Attributes whose absence is expected: behind try, a question for the version, hasattr or getattr."""
-    guarded: set[ast.AST] = set()
-    names = version_names(module)
-    for node in every(module.tree, ast.Try, ast.If, ast.IfExp):
-        if is_try(node):
-            types = [handler.type for handler in node.handlers]
-            if any(t is None or any(chain(part)[-1:] == [c] for part in walk(t) for c in CATCHES) for t in types):
-                guarded |= {part for statement in node.body for part in every(statement, ast.Attribute)}
-        elif asks_for_version(node, names):
-            guarded |= set(every(node, ast.Attribute))
+def _expected_to_lack(module: Module) -> set[ast.AST]:
+    """Attributes whose absence is expected: behind try, a question for the version, hasattr, getattr or dir."""
+    calls = every(module.tree, ast.Call)
     asked = {
-        string(call.args[1])
-        for call in every(module.tree, ast.Call)
-        if call_name(call) in ("hasattr", "getattr") and len(call.args) > 1
+        string(call.args[1]) for call in calls if call_name(call) in ("hasattr", "getattr") and len(call.args) > 1
     }
-    return guarded | {part for part in every(module.tree, ast.Attribute) if part.attr in asked}
+    asked |= {string(test.left) for test in every(module.tree, ast.Compare) if _looks_into_dir(test)}
+    expected = guarded(module, ast.Attribute, "AttributeError")
+    return expected | {part for part in every(module.tree, ast.Attribute) if part.attr in asked}
+
+
+def _looks_into_dir(test: ast.Compare) -> bool:
+    where = test.comparators[0]
+    return isinstance(test.ops[0], (ast.In, ast.NotIn)) and isinstance(where, ast.Call) and call_name(where) == "dir"

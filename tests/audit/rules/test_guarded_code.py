@@ -212,3 +212,33 @@ MyConfig.register_for_auto_class()
 )
 def test_settings_of_the_text_that_are_asked_for_early(tmp_path, before, body, count):
     assert codes(write(tmp_path, configuration=OUTER.format(before=before, body=body))).count("P62") == count
+
+
+LOST = """
+    def no_split(self):
+        {body}
+
+"""
+
+
+@pytest.mark.parametrize(
+    "expects, body",
+    [
+        (False, "return LlamaModel._update_causal_mask"),
+        (True, "with contextlib.suppress(AttributeError):\n            return LlamaModel._update_causal_mask"),
+        (True, "with suppress(KeyError, AttributeError):\n            return LlamaModel._update_causal_mask"),
+        (False, "with suppress(KeyError):\n            return LlamaModel._update_causal_mask"),
+        (True, "if '_update_causal_mask' in dir(LlamaModel):\n            return LlamaModel._update_causal_mask"),
+        (False, "if '_update_causal_mask' in KNOWN:\n            return LlamaModel._update_causal_mask"),
+        (
+            True,
+            "try:\n            return LlamaModel._update_causal_mask\n        except AttributeError:\n            pass",
+        ),
+        (False, "try:\n            return LlamaModel._update_causal_mask\n        except KeyError:\n            pass"),
+    ],
+)
+def test_a_method_that_may_be_lost_is_no_finding_where_the_code_expects_it(tmp_path, expects, body):
+    above = "\nimport contextlib\nfrom contextlib import suppress\nfrom transformers.models.llama.modeling_llama import LlamaModel\n\nKNOWN = ()\n"
+    folder = write(tmp_path, above=above, more=LOST.format(body=body))
+    lost = [f for f in examine(folder, "my").findings if f.code == "P09"]
+    assert bool(lost) is not expects, lost

@@ -144,7 +144,7 @@ class HeadOnBody:
 
 
 class GenericForSequenceClassification(HeadOnBody):
-    """A class for each row, read at its last token that is no padding."""
+    """A class for each row, read at its last token that is not padding."""
 
     base_model_prefix = "model"
     accepts_loss_kwargs = False  # its loss is a mean over the batch that it is given
