@@ -404,12 +404,20 @@ def test_weights_that_a_part_ties_have_to_be_given_out_by_the_whole(tmp_path, ca
 
 
 LINES = {
-    "none": ("", ["XForCausalLM", "XModel"]),
-    "all": (
+    "none": ("", ["XForCausalLM", "XModel", "XConfig"]),
+    "models": (
         "XForCausalLM.register_for_auto_class('AutoModelForCausalLM')\nXModel.register_for_auto_class()",
+        ["XConfig"],
+    ),
+    "all": (
+        "XForCausalLM.register_for_auto_class('AutoModelForCausalLM')\nXModel.register_for_auto_class()\n"
+        "XConfig.register_for_auto_class()",
         [],
     ),
-    "in a function": ("def register():\n    XModel.register_for_auto_class('AutoModel')", ["XForCausalLM"]),
+    "in a function": (
+        "def register():\n    XModel.register_for_auto_class('AutoModel')",
+        ["XForCausalLM", "XConfig"],
+    ),
     "newest only": ("MIN_TRANSFORMERS = '4.53'", []),
 }
 
@@ -440,9 +448,9 @@ def test_classes_that_are_not_registered_are_named_with_their_lines(tmp_path, ca
     assert {name.split(".")[1] for name in named} == set(expected)
     if case == "none":
         assert (
-            'with XForCausalLM.register_for_auto_class("AutoModelForCausalLM") and end modeling_x.py' in sentences[0]
+            'with XForCausalLM.register_for_auto_class("AutoModelForCausalLM"), end modeling_x.py' in sentences[0]
         )
-        assert sentences[0].endswith('with XModel.register_for_auto_class("AutoModel").')
+        assert sentences[0].endswith("and end configuration_x.py with XConfig.register_for_auto_class().")
 
 
 def test_every_code_of_the_rules_is_in_the_page():

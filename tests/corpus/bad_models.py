@@ -417,6 +417,13 @@ BAD = [
         after=config(torch_dtype="float16", dtype=None),
     ),
     Bad(
+        "the state begins with integers",
+        "D05",
+        "the state begins with steps (torch.int64), and then transformers up to 4.50 leaves all weights as they are",
+        {INNER: INNER + '        self.register_buffer("steps", torch.arange(config.width))\n'},
+        version="4.48.3",
+    ),
+    Bad(
         "rounds after loading",
         "D05",
         "a parameter differs from the file after loading: ",

@@ -47,6 +47,32 @@ def test_a_parameter_of_another_type_is_named_with_what_to_do(types, kept, words
     assert all(words in line for line in lines)
 
 
+class Positions(nn.Module):
+    def __init__(self, persistent):
+        super().__init__()
+        self.register_buffer("position_ids", torch.arange(4), persistent=persistent)
+        self.words = nn.Embedding(4, 2, dtype=FULL)
+
+
+@pytest.mark.parametrize(
+    ("parts", "blames_buffer"),
+    [
+        (lambda: {"embeddings": Positions(True)}, True),
+        (lambda: {"embeddings": Positions(False)}, False),
+        (lambda: {"first": nn.Linear(2, 2, dtype=FULL), "embeddings": Positions(True)}, False),
+        (lambda: {"norm": nn.BatchNorm1d(2), "embeddings": Positions(True)}, False),  # its weight comes first
+        (lambda: {"flags": Positions(True), "embeddings": Positions(False)}, True),
+    ],
+)
+def test_integers_at_the_beginning_of_the_state_are_named(parts, blames_buffer):
+    model = nn.ModuleDict(parts())
+    (line,) = _not_in_half(model, HALF)
+    first = next(iter(model.state_dict()))
+    assert (f"the state begins with {first} (torch.int64)" in line) == blames_buffer
+    assert ("register position_ids with persistent=False" in line) == blames_buffer
+    assert ("without a dtype of its own" in line) != blames_buffer
+
+
 BAD = torch.tensor([1.0, float("nan")])
 MAIN = "AutoModelForX"
 

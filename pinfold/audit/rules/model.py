@@ -367,11 +367,12 @@ def registered_at_import(code: ReachableCode) -> Iterator[Finding]:
 
 
 def not_registered(code: ReachableCode) -> Iterator[Finding]:
-    """P28: model classes that auto_map names and no register_for_auto_class does.
+    """P28: classes that auto_map names and no register_for_auto_class does.
 
     Before transformers 4.53 save_pretrained copies the code of registered classes only, so that a model that a user
-    has loaded, tuned and saved cannot be loaded again. From 4.53 on, and for configurations in every release, loading
-    through an Auto class registers (models/auto/auto_factory.py and configuration_auto.py).
+    has loaded, tuned and saved cannot be loaded again. A load from a directory registers the configuration and the
+    processors in every release, one from the Hub from 4.53 on (os.path.isdir in models/auto/configuration_auto.py of
+    4.52): the saved config.json then names the Hub's configuration beside the model's own file, and does not load.
     """
     if code.lowest_version >= REGISTERS_ON_LOAD:
         return
@@ -384,16 +385,18 @@ def not_registered(code: ReachableCode) -> Iterator[Finding]:
     lines: dict[str, tuple[str, str]] = {}  # class -> the file it is in, and the line that it needs
     for auto, entry in sorted(code.auto_map.items(), reverse=True):
         cls = entry.split(".")[-1]
-        if auto.startswith("AutoModel") and cls in code.folder.classes and cls not in registered | lines.keys():
-            if auto == "AutoModel":  # the one that pipelines look for, where its outputs say so
-                auto = auto_of_outputs(code.folder, cls) or auto
-            lines[cls] = code.folder.classes[cls][0].file, f'{cls}.register_for_auto_class("{auto}")'
+        if cls not in code.folder.classes or cls in registered | lines.keys():
+            continue
+        if auto == "AutoModel":  # the one that pipelines look for, where its outputs say so
+            auto = auto_of_outputs(code.folder, cls) or auto
+        name = "" if auto == "AutoConfig" else f'"{auto}"'
+        lines[cls] = code.folder.classes[cls][0].file, f"{cls}.register_for_auto_class({name})"
     if lines:
         ends = [f"end {file} with {line}" for file, line in lines.values()]
         yield code.finding(
             "P28",
-            f"{_listed(list(lines))} {'are' if len(lines) > 1 else 'is'} not registered: before transformers 4.53, a "
-            "model that was loaded and saved lacks its code.",
+            f"{_listed(list(lines))} {'are' if len(lines) > 1 else 'is'} not registered: before transformers 4.53, "
+            "what was loaded from the Hub and saved lacks this code, and does not load again.",
             next(iter(lines)),
             fix=f"To save it with its code, {_listed(ends)}.",
             severity=WARNING,

@@ -49,20 +49,31 @@ def _lacks_kernel(error: Exception) -> bool:
 
 
 def _not_in_half(model, dtype) -> list[str]:
-    """The first parameter that is not of this type, though the class does not ask for that."""
+    """The first parameter that is not of this type, though the class does not ask for that.
+
+    Up to 4.50 all parameters keep the type of the file where the first entry of the state has that type in the model
+    (check_support_param_buffer_assignment in modeling_utils.py): a parameter with a dtype of its own, or a buffer of
+    integers.
+    """
     names = ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict")
     exempt = tuple(module for name in names for module in getattr(model, name, None) or ())
-    first = next(iter(model.named_parameters()), ("", None))[0]
+    first, of_first = next(iter(model.state_dict().items()), ("", None))
     for name, parameter in model.named_parameters():
-        if parameter.is_floating_point() and parameter.dtype != dtype and not _named(name, exempt):
-            kept = f'_keep_in_fp32_modules = ["{name.split(".")[-1]}"]'
-            cure = f"where it has to be float32, {kept} says so"
-            # up to 4.50, all parameters keep the type of the file if the first one has it by its own choice
-            if first == name:
-                cure = f"where it has to be float32, create it after another parameter, and say so: {kept}"
-            if first != name and _named(first, exempt):
-                cure = f"or create {first} so, after whose type this release loads all others"
-            return [f"{name} is {parameter.dtype}; create it without a dtype of its own; {cure}"]
+        if not parameter.is_floating_point() or parameter.dtype == dtype or _named(name, exempt):
+            continue
+        kept = f'_keep_in_fp32_modules = ["{name.split(".")[-1]}"]'
+        if of_first is not None and not of_first.is_floating_point():
+            return [
+                f"{name} is {parameter.dtype}: the state begins with {first} ({of_first.dtype}), and then transformers "
+                f"up to 4.50 leaves all weights as they are in the file; register {first.split('.')[-1]} with "
+                "persistent=False, or create a part with weights before the one that has it"
+            ]
+        cure = f"where it has to be float32, {kept} says so"
+        if first == name:
+            cure = f"where it has to be float32, create it after another parameter, and say so: {kept}"
+        elif _named(first, exempt):
+            cure = f"or create {first} so, after whose type this release loads all others"
+        return [f"{name} is {parameter.dtype}; create it without a dtype of its own; {cure}"]
     return []
 
 
