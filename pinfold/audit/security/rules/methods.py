@@ -12,10 +12,12 @@ from pinfold.audit.security.computing import subscript_result
 from pinfold.audit.security.lookups import report_variable
 from pinfold.audit.security.rules.arguments import report_from_pretrained
 from pinfold.audit.security.rules.files import OUTSIDE, SAVERS, opens_for_writing, report_read, report_write
+from pinfold.audit.security.rules.keeps import report_kernels
 from pinfold.audit.security.rules.library import report_address
 from pinfold.audit.security.state import State
 from pinfold.audit.security.tables.functions import PATH_METHODS
-from pinfold.audit.security.tables.names import DOTTED, METHODS, REACHED_THROUGH, acts, canonical, judge
+from pinfold.audit.security.tables.methods import METHODS
+from pinfold.audit.security.tables.names import DOTTED, REACHED_THROUGH, acts, canonical, judge
 from pinfold.audit.security.values import (
     Call,
     Const,
@@ -57,6 +59,11 @@ TYPES = ("builtins.str.format", "builtins.str.format_map")
 # What unpickles when something is taken out of it, of objects of whose making is reported and of queues.
 UNPICKLES = frozenset("load loads recv get get_nowait accept".split())
 QUEUES = re.compile(r"^(?:torch\.)?multiprocessing\b.*(?:Queue|JoinableQueue)\(\)\.get(?:_nowait)?$")
+# A place that cannot be anything else, such as a part of an address or of a text.
+WRITTEN_OUT = re.compile(
+    r"^(?:file://)?(?:~/[\w.-]|/(?:etc|home|root|tmp|usr|var|opt|proc|sys|mnt|media|srv|Users|dev/shm)/[\w.-])"
+    r"[^\s<>|]*$"
+)
 LONGEST_GROUP = 12  # texts that stand together and can be the parts of one name
 DEEPEST = 4
 
@@ -98,6 +105,8 @@ def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> 
         _report_means_of_execution(state, name, call)
         _report_places(state, name, call)
         report_address(state, f".{name}", call)
+        report_kernels(state, name, call.argument(0, "attn_implementation"), call)
+        _report_saved(state, name, call)
     if name == "recv" and not call.arguments and not call.keywords:  # a socket's needs a number
         words = "of an unknown object may unpickle what it receives"
         state.report("S06", call.node, f".recv() {words}.", WARNING)
@@ -156,8 +165,10 @@ def report_foreign_call(state: State, path: str, call: Call) -> None:
             state.report("S02", call.node, f"{printable_excerpt(path)}() starts a program that shows it.", WARNING)
     if path.startswith("string.Formatter()") or path in TYPES:
         report_format(state, call.arguments[:1], call.arguments[1:], call)
-    if not path.startswith(PLAIN):
+    if not path.startswith(PLAIN) or path.startswith("builtins.super()."):
         _report_places(state, name, call)
+        _report_outside(state, path, call)
+        _report_saved(state, name, call)
         _report_named(state, path, call)
 
 
@@ -245,6 +256,26 @@ def _command(values: Values) -> str:
         if texts and len(texts) == len(row.items):
             return " ".join(texts)
     return ""
+
+
+def _report_saved(state: State, name: str, call: Call) -> None:
+    """A whole model, tokenizer or configuration that is saved where nobody asked for it."""
+    function = getattr(state.function, "name", "").lstrip("_")
+    if name == "save_pretrained" and function and not function.startswith((*SAVERS, "push")):
+        report_write(state, f".{name}", [call.argument(0, "save_directory")], call)
+
+
+def _report_outside(state: State, path: str, call: Call) -> None:
+    """A place outside the folder that a function gets of which no table says what it does with it."""
+    line = getattr(call.node, "lineno", 0)
+    if any((state.file, line, code) in state.reports for code in ("S07", "S08")):
+        return
+    for values in (*call.arguments, *call.keywords.values()):
+        for text in known_strings(union(values, *(union(*v.items) for v in values if isinstance(v, Many)))):
+            if WRITTEN_OUT.match(text):
+                words = f'gets "{printable_excerpt(text)}", a place outside its folder'
+                state.report("S08", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
+                return
 
 
 def _report_places(state: State, name: str, call: Call) -> None:

@@ -13,7 +13,8 @@ from typing import TypeAlias
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.rules.files import PRIVATE
 from pinfold.audit.security.rules.templates import sandbox_escape
-from pinfold.audit.security.tables.names import DOTTED, SECRET_PLACES, WATCHED_MODULES, acts, canonical
+from pinfold.audit.security.tables.names import DOTTED, WATCHED_MODULES, acts, canonical
+from pinfold.audit.security.tables.secrets import SECRET_PLACES
 from pinfold.audit.security.values import printable_excerpt
 
 KERNEL = re.compile(r"^[^/:]+/[^/:]+(?:@[^/:]+)?(?::[^/:]+)?$")  # what transformers takes for a repository of kernels
