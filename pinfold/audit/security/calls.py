@@ -306,6 +306,17 @@ def _partial(state: State, call: Call) -> Values | None:
     return bound(functions, call.arguments[1:], keywords) if functions else NOTHING_TO_SAY
 
 
+def _mapped(state: State, call: Call) -> Values | None:
+    """What ``map(f, rows)`` gives, where f hands on what it gets."""
+    rows = [any_element(row) for row in call.arguments[1:]]
+    results = [
+        _passed_on(function.path, Call(call.node, rows)) or ()
+        for function in call.argument(0, "function")
+        if isinstance(function, Ref) and function.path in PASSES_ON
+    ]
+    return sequence_of([union(*results)]) if any(results) else NOTHING_TO_SAY
+
+
 def _home(state: State, call: Call) -> Values:
     return path_at(["~"])
 
@@ -339,6 +350,7 @@ def _stays_below(parts: list[Values]) -> bool:
 OF_ONE: dict[str, Callable[[State, Call], Values | None]] = {
     "os.path.join": _path_joined,
     "builtins.property": _property,
+    "builtins.map": _mapped,
     "functools.wraps()": _named_like,
     "functools.update_wrapper": _named_like,
     "functools.partial": _partial,

@@ -342,10 +342,10 @@ class Expressions(State):
             if not isinstance(node, ast.DictComp) and len(node.generators) == 1 and not generator.ifs:
                 results = self._rows(node, generator.target, rows, scope)
         if not results:
-            for part in [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]:
-                values = self.evaluate(part, scope)
-                if any(isinstance(v, (Ref, Own)) for v in values):  # those that a condition leaves
-                    return sequence_of([values])
+            parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+            values = [self.evaluate(part, scope) for part in parts][-1]
+            if any(isinstance(v, (Ref, Own)) for v in values) or known_strings(values):
+                return sequence_of([with_unknown(values)])  # those that a condition leaves
         return sequence_of(results) if results and all(results) else ()
 
     of_GeneratorExp = of_SetComp = of_DictComp = of_ListComp

@@ -455,6 +455,7 @@ NOTHING_TO_SAY = None
 PLACES = {
     **dict.fromkeys(("huggingface_hub.constants.HF_HOME", "huggingface_hub.constants.hf_cache_home"), "$HF_HOME"),
     "huggingface_hub.constants.default_home": "~/.cache",
+    **dict.fromkeys(("pwd.getpwuid().pw_dir", "pwd.getpwnam().pw_dir"), "~"),
 }
 
 

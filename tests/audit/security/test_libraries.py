@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pinfold.audit.finding import ERROR, WARNING, errors
-from pinfold.audit.security.run import security_findings
+from pinfold.audit.security.run import security_findings, settings_findings
 from pinfold.audit.security.tables.library import does
 from pinfold.audit.security.tables.names import canonical
 from pinfold.folder.model_folder import ModelFolder, Module
@@ -116,3 +116,50 @@ def test_a_cache_in_the_home_directory_is_a_warning_and_a_token_there_is_not():
 )
 def test_what_a_function_does_whatever_it_is_given(name, what):
     assert does(canonical(name)) == what
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("__import__('os').system('id')", "a program"),
+        ("lambda x: open('/tmp/a', 'w')", "a program"),
+        ("import os\nos.remove('a')", "a program"),
+        ("gASVIgAAAAAAAACMBXBvc2l4lIwGc3lzdGVtlJOUjAJpZJSFlFKULg==", "a pickle"),
+    ],
+)
+def test_a_value_of_the_settings_that_acts_when_it_is_run_is_a_warning(value, words):
+    (finding,) = settings_findings({"config.json": {"text_config": {"rule": value}}}, Path("nowhere"))
+    assert (finding.code, finding.severity) == (
+        "S14",
+        WARNING,
+    ) and f"is {words}, which code may run" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    "value", ["gelu", "please open (the door)", "x + 1", "lambda x: x * 2", "gAMma", "a.b/c", "open("]
+)
+def test_a_value_of_the_settings_that_only_computes_has_no_finding(value):
+    assert settings_findings({"config.json": {"rule": value}}, Path("nowhere")) == []
+
+
+@pytest.mark.parametrize("key", ["experts_implementation", "_experts_implementation", "_attn_implementation"])
+def test_a_repository_of_kernels_in_the_settings_is_an_error(key):
+    (finding,) = settings_findings({"config.json": {"text_config": {key: "someone/kernel"}}}, Path("nowhere"))
+    assert (finding.code, finding.severity) == ("S14", ERROR)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("self.load_custom_generate('a/b', trust_remote_code=True)", "S04"),
+        ("super().generate(x, custom_generate='a/b', trust_remote_code=True)", "S04"),
+        ("torch.serialization._package_registry.append(x)", "S11"),
+        ("return [open(p) for p in map(os.path.expanduser, ('~/a', '~/b')) if p]", "S08"),
+        ("return {n: os.environ.get(n) for n in ('HF_TOKEN', 'A')}", "S08"),
+        ("return open(pwd.getpwuid(0).pw_dir + '/a')", "S08"),
+        ("return jinja2.Environment().from_string(x).render(m=self)", "S01"),
+    ],
+)
+def test_what_acts_is_named_on_its_line(line, code):
+    source = f"import jinja2, os, pwd\nclass M(PreTrainedModel):\n    def forward(self, x):\n        {line}\n"
+    assert (code, 8) in {(f.code, f.line) for f in findings_of(source)}

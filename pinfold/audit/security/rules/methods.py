@@ -18,6 +18,7 @@ from pinfold.audit.security.state import State
 from pinfold.audit.security.tables.functions import PATH_METHODS
 from pinfold.audit.security.tables.methods import METHODS
 from pinfold.audit.security.tables.names import DOTTED, REACHED_THROUGH, acts, canonical, judge
+from pinfold.audit.security.tables.secrets import SECRET_PLACES
 from pinfold.audit.security.values import (
     Call,
     Const,
@@ -45,6 +46,7 @@ WALK = re.compile(r"[.\[](__\w+__|[fgc][ir]?_(?:globals|frame|builtins|code|loca
 OF_NAMES = frozenset("__class__ __name__ __qualname__ __module__ __doc__ __len__ __version__".split())
 READS = ("read", "load", "open", "from_")
 STARTS = frozenset("start submit map apply apply_async __enter__".split())  # what was made runs from then on
+RENDERS = frozenset("render render_async generate generate_async stream make_module compile_expression".split())
 TALKS = frozenset(  # of connections and processes
     "connect connect_ex send sendall sendto sendmsg recv bind listen accept request getresponse urlopen get post put "
     "patch delete head options open login retrbinary storbinary sendmail communicate wait stream submit spawn".split()
@@ -107,6 +109,7 @@ def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> 
         report_address(state, f".{name}", call)
         report_kernels(state, name, call.argument(0, "attn_implementation"), call)
         _report_saved(state, name, call)
+        _report_trust(state, f".{name}", call)
     if name == "recv" and not call.arguments and not call.keywords:  # a socket's needs a number
         words = "of an unknown object may unpickle what it receives"
         state.report("S06", call.node, f".recv() {words}.", WARNING)
@@ -148,16 +151,24 @@ def _fields(text: str) -> list[str]:
     return [re.split("[!:]", field)[0] for field in FIELD.findall(text)] or [text]
 
 
+def _report_trust(state: State, path: str, call: Call) -> None:
+    trust = call.keywords.get("trust_remote_code")
+    if trust and not all(isinstance(v, Const) and not v.value for v in trust):
+        state.report("S04", call.node, f"{printable_excerpt(path)}(..., trust_remote_code=...) runs downloaded code.")
+
+
 def report_foreign_call(state: State, path: str, call: Call) -> None:
     """The same of a function or a method of a library: where it writes to or reads from, written out."""
     name = path.rpartition(".")[2]
-    trust = call.keywords.get("trust_remote_code")
     asked = call.has(1, "pretrained") and not call.is_always(1, "pretrained", False)
     if path.startswith("timm.") and name == "create_model" and asked:
         words = "may download weights that no pin of this repository covers"
         state.report("S03", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
-    if trust is not None and not all(isinstance(v, Const) and not v.value for v in trust) and trust:
-        state.report("S04", call.node, f"{printable_excerpt(path)}(..., trust_remote_code=...) runs downloaded code.")
+    weights = call.argument(99, "weights") if "weights" in call.keywords else ()
+    if path.startswith("torchvision.models.") and (asked or known_strings(weights) or imported_paths(weights)):
+        words = "may download weights that no pin of this repository covers"
+        state.report("S03", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
+    _report_trust(state, path, call)
     if "()" in path:
         _report_means_of_execution(state, name, call)
         _report_made(state, path, call)
@@ -184,6 +195,8 @@ def _report_made(state: State, path: str, call: Call) -> None:
     code, severity, words = judgement
     severe = severity == ERROR
     unpickles = severe and code == "S06" and path.rpartition(".")[2] in UNPICKLES
+    if code == "S01" and path.rpartition(".")[2] in RENDERS:
+        state.report(code, call.node, f"{printable_excerpt(path)}(...) {words}.", severity)
     acts_now = "(" not in method and (method in STARTS or (severe and (code == "S05" or method in TALKS)))
     if unpickles or acts_now:
         state.report(code, call.node, f"{printable_excerpt(path)}(...) {words}.", severity)
@@ -274,7 +287,8 @@ def _report_outside(state: State, path: str, call: Call) -> None:
         for text in known_strings(union(values, *(union(*v.items) for v in values if isinstance(v, Many)))):
             if WRITTEN_OUT.match(text):
                 words = f'gets "{printable_excerpt(text)}", a place outside its folder'
-                state.report("S08", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
+                severity = ERROR if SECRET_PLACES.search(text) else WARNING
+                state.report("S08", call.node, f"{printable_excerpt(path)}(...) {words}.", severity)
                 return
 
 

@@ -99,16 +99,20 @@ def _changed_list(state: State, owner: str, path: str, call: Call) -> None:
     last = owner.rpartition(".")[2]
     if last == "__path__":
         state.report("S11", call.node, f"{printable_excerpt(path)}(...) changes where Python finds that package.")
-    elif (last.isupper() or (last.islower() and _is_imported(state, owner))) and not owner.startswith(
-        ("builtins.", "sys.", "os.")
-    ):
+    elif _is_shared(state, owner) and not owner.startswith(("builtins.", "sys.", "os.")):
         words = "changes what others use"
         state.report("S11", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
 
 
-def _is_imported(state: State, path: str) -> bool:
-    """Whether this file imports a name by itself: no function has such a method, and so it is an object."""
-    return any(file == state.file and imported == path for file, _, _, imported in state.imported)
+def _is_shared(state: State, path: str) -> bool:
+    """Whether a name is a table that a library has for all: by its letters, as it is private, or imported alone.
+
+    No function has a method that changes it, and so a name that this file imports by itself is an object.
+    """
+    last = path.rpartition(".")[2]
+    if last.isupper() or (last[:1] == "_" and last[:2] != "__") or last == "handlers":
+        return True
+    return last.islower() and any(file == state.file and imported == path for file, _, _, imported in state.imported)
 
 
 def _keys(call: Call) -> Values:

@@ -133,7 +133,8 @@ _TABLE: list[tuple[str, str, str, str]] = [
         _NETWORK,
         "socket. socketserver. ssl. urllib.request. urllib2. urllib3. http.client. http.server. httpx. requests. "
         "aiohttp. websocket. websockets. ftplib. smtplib. telnetlib. poplib. imaplib. nntplib. xmlrpc. wsgiref. "
-        "paramiko. zmq. grpc. boto3. botocore. pycurl. httplib2. tornado. twisted. flask. fastapi. uvicorn. gradio. "
+        "pydoc.browse paramiko. zmq. grpc. boto3. botocore. pycurl. httplib2. tornado. twisted. flask. fastapi. "
+        "uvicorn. gradio. "
         "asyncio.open_connection asyncio.open_unix_connection asyncio.start_server asyncio.start_unix_server "
         "logging.handlers.SocketHandler logging.handlers.DatagramHandler logging.handlers.SysLogHandler "
         "logging.handlers.SMTPHandler logging.handlers.HTTPHandler torch.hub.load "
@@ -159,7 +160,8 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "huggingface_hub.utils.get_session huggingface_hub.utils.http_backoff "
         "huggingface_hub.configure_http_backend huggingface_hub.set_client_factory "
         "huggingface_hub.update_repo_settings huggingface_hub.push_to_hub_fastai huggingface_hub.metadata_update "
-        "huggingface_hub.hf_file_system.hffs",
+        "huggingface_hub.hf_file_system.hffs huggingface_hub.upload_large_folder huggingface_hub.WebhooksServer "
+        "huggingface_hub.MCPClient huggingface_hub.Agent",
     ),
     (
         "S03",
@@ -170,7 +172,9 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "transformers.utils.hub. "
         "timm.models.hub. timm.models._hub. torchvision.datasets.utils. scipy.datasets. sklearn.datasets.fetch_openml "
         "sklearn.datasets.fetch_file sklearn.datasets.fetch_lfw_people sklearn.datasets.fetch_20newsgroups "
-        "sklearn.datasets.fetch_california_housing sklearn.datasets.fetch_olivetti_faces",
+        "sklearn.datasets.fetch_california_housing sklearn.datasets.fetch_olivetti_faces "
+        "sklearn.datasets.fetch_lfw_pairs sklearn.datasets.fetch_covtype sklearn.datasets.fetch_kddcup99 "
+        "sklearn.datasets.fetch_rcv1 sklearn.datasets.fetch_species_distributions",
     ),
     (
         "S04",
@@ -180,7 +184,8 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "importlib.util.spec_from_file_location importlib.util.module_from_spec importlib.util.spec_from_loader "
         "importlib.util.LazyLoader importlib.metadata.EntryPoint importlib.metadata.entry_points imp. runpy. "
         "zipimport. pkgutil.resolve_name pkgutil.walk_packages "
-        "pkgutil.get_loader pkgutil.find_loader pkgutil.ImpImporter pydoc.locate "
+        "site.execsitecustomize site.execusercustomize pkgutil.get_loader pkgutil.find_loader "
+        "pkgutil.ImpImporter pydoc.locate "
         "pydoc.safeimport pydoc.importfile site.addsitedir site.main "
         "transformers.dynamic_module_utils. torch.package. hydra.utils. omegaconf.OmegaConf.register_new_resolver "
         "pydantic.ImportString pydantic.types.ImportString pydantic.PyObject logging.config. "
@@ -273,7 +278,12 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "changes the environment of this process and its children",
         "os.putenv os.unsetenv distutils.util.check_environ",
     ),
-    ("S09", WARNING, "changes what this process may do", "os.chdir os.chroot os.umask os.setuid os.setgid os.nice"),
+    (
+        "S09",
+        WARNING,
+        "changes what this process may do",
+        "os.chdir os.chroot os.umask os.setuid os.setgid os.nice os.setpriority os.sched_setaffinity os.setsid",
+    ),
     (
         "S11",
         ERROR,
