@@ -252,12 +252,21 @@ def with_unknown(values: Values) -> Values:
 
 def imported_paths(values: Values) -> list[str]:
     """The dotted names of what is outside the folder."""
-    return [v.path for v in without_arguments(values) if isinstance(v, Ref)]
+    paths: list[str] = []
+    for value in values:
+        if isinstance(value, Ref):
+            paths.append(value.path)
+        elif isinstance(value, Bound):
+            paths += imported_paths(value.functions)
+    return paths
 
 
 def without_arguments(values: Values) -> Values:
     """The same with the functions of each functools.partial in its place."""
-    if not any(isinstance(v, Bound) for v in values):
+    for value in values:
+        if isinstance(value, Bound):
+            break
+    else:
         return values
     return tuple(inner for v in values for inner in (v.functions if isinstance(v, Bound) else (v,)))
 

@@ -1,5 +1,6 @@
 """Calls that leave something behind in the process: code that a library keeps, settings, contexts without an end."""
 
+import functools
 import re
 
 from pinfold.audit.finding import ERROR, WARNING
@@ -45,13 +46,13 @@ def report_kept(state: State, path: str, call: Call) -> None:
     if path.startswith("logging.") and path.endswith((").addFilter", ").addHandler")) and _hands_code(call, Instance):
         words = "has code of this folder read what others log"
         state.report("S11", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
-    if "()" not in path.removesuffix("()") and not EXPECTED.search(path):
-        if KEEPS.search(path) and _hands_code(call) and not REGISTRIES.search(path):
-            words = "keeps code of this folder, which runs for others too"
-            state.report("S11", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
-        elif SETS.match(path):
-            words = "changes a setting of the whole process"
-            state.report("S11", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
+    keeps, sets = _by_name(path)
+    if keeps and _hands_code(call):
+        words = "keeps code of this folder, which runs for others too"
+        state.report("S11", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
+    elif sets:
+        words = "changes a setting of the whole process"
+        state.report("S11", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
     if path.endswith(ENTERS) and not getattr(state.function, "name", "").lstrip("_").startswith(("enter", "aenter")):
         words = "enters what lasts until something leaves it"
         state.report("S11", call.node, f"{printable_excerpt(path)}() {words}.", WARNING)
@@ -59,6 +60,14 @@ def report_kept(state: State, path: str, call: Call) -> None:
         report_kernels(state, name, call.keywords[name], call)
     if last == "push_to_hub" and getattr(state.function, "name", "") != last:
         state.report("S03", call.node, ".push_to_hub(...) uploads to the Hub, with the user's own token.")
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _by_name(path: str) -> tuple[bool, bool]:
+    """Whether a function has the name of one that keeps what it is given, and of one that sets what others use."""
+    if "()" in path.removesuffix("()") or EXPECTED.search(path):
+        return False, False
+    return bool(KEEPS.search(path)) and not REGISTRIES.search(path), bool(SETS.match(path))
 
 
 def report_kernels(state: State, name: str, values: Values, call: Call) -> None:

@@ -280,15 +280,17 @@ def _report_saved(state: State, name: str, call: Call) -> None:
 
 def _report_outside(state: State, path: str, call: Call) -> None:
     """A place outside the folder that a function gets of which no table says what it does with it."""
-    line = getattr(call.node, "lineno", 0)
-    if any((state.file, line, code) in state.reports for code in ("S07", "S08")):
-        return
     for values in (*call.arguments, *call.keywords.values()):
-        for text in known_strings(union(values, *(union(*v.items) for v in values if isinstance(v, Many)))):
-            if WRITTEN_OUT.match(text):
-                words = f'gets "{printable_excerpt(text)}", a place outside its folder'
-                severity = ERROR if SECRET_PLACES.search(text) else WARNING
-                state.report("S08", call.node, f"{printable_excerpt(path)}(...) {words}.", severity)
+        for value in values:
+            if not isinstance(value, (Const, Many)):
+                continue
+            inside = union(*value.items) if isinstance(value, Many) else (value,)
+            if text := next(filter(WRITTEN_OUT.match, known_strings(inside)), ""):
+                line = getattr(call.node, "lineno", 0)
+                if not any((state.file, line, code) in state.reports for code in ("S07", "S08")):
+                    words = f'gets "{printable_excerpt(text)}", a place outside its folder'
+                    severity = ERROR if SECRET_PLACES.search(text) else WARNING
+                    state.report("S08", call.node, f"{printable_excerpt(path)}(...) {words}.", severity)
                 return
 
 
