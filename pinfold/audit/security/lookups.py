@@ -6,6 +6,7 @@ import re
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.computing import subscript_result
 from pinfold.audit.security.state import FUNCTIONS, NAMESPACE, NOTHING_TO_SAY, Rule, Scope, State
+from pinfold.audit.security.tables.library import STANDARD
 from pinfold.audit.security.tables.methods import METHODS
 from pinfold.audit.security.tables.names import (
     INTROSPECTION,
@@ -71,6 +72,8 @@ def _entry_of_import(state: State, path: str, index: Values, node: ast.AST, scop
         if not known_for_sure(index):
             state.report("S15", node, f"looks up a name in {path} that is computed at run time.")
         return [state.attribute((Ref(path.removesuffix(".__dict__")),), name, node) for name in names]
+    if path.endswith(".__globals__"):  # of a function of a library: the modules that its file imports
+        return [(Ref(canonical(name)),) for name in names if name in STANDARD]
     if path in ("builtins.globals()", "builtins.locals()"):
         return _entry_of_namespace(state, path, index, node, scope)
     if path == "sys.modules":

@@ -156,4 +156,13 @@ KINDS: dict[str, tuple[str, list[str]]] = {
             "import httpx2\nhttpx2.Client()  #!",
         ],
     ),
+    "a module in the globals of a library's function": (
+        "S07",
+        [
+            "import torch\nG = torch.save.__globals__\n" + IN + 'G["os"].remove("/tmp/a")  #!',
+            'import json\nhold = json.load.__globals__["codecs"]\n' + IN + 'hold.open("/tmp/a", "w")  #!',
+            "from transformers import PreTrainedModel as P\nclass M(P):\n    def forward(self, x):\n"
+            '        o = P.save_pretrained.__globals__["os"]\n        o.rename("/tmp/a", "/tmp/b")  #!',
+        ],
+    ),
 }
