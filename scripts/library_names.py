@@ -12,6 +12,7 @@ How it works:
   a text that only becomes a part of another one is not. An entry of the argument counts for what runs ("import.item").
 - copies: `multiprocess` has the modules and the functions of `multiprocessing`, and so its names mean the same.
 - overrides: `PIL.ImageShow.Viewer` starts what its method get_command gives back, and so what a subclass's does.
+- does: `huggingface_hub.model_info` reaches the network whatever it is given (library_effects.py).
 - fetching: libraries that download from the Hub.
 - own: modules whose name is also that of a well-known one, such as `pandas.io.pickle`.
 """
@@ -26,6 +27,7 @@ from pathlib import Path
 
 from argument_flow import Flows
 from argument_sinks import COMMAND, IMPORT, ITEM, NATIVE, PICKLE, TEXT, WHOLE
+from library_effects import effects
 from library_sources import Names, Source, read, roots
 
 from pinfold.audit.finding import ERROR
@@ -36,6 +38,7 @@ TABLE = Path(__file__).resolve().parents[1] / "pinfold" / "audit" / "security" /
 LIBRARIES = (  # noqa: SIM905
     "python numpy pandas huggingface_hub tokenizers safetensors timm peft sentence_transformers datasets accelerate "
     "PIL fsspec joblib yaml jinja2 httpx2 psutil multiprocess dill cloudpickle torchvision triton pydantic networkx "
+    "tqdm click anyio filelock rich pygments truststore "
     "scipy sklearn torch transformers"
 ).split()
 # Every name of these has a rule already, or they are models, whose code is like that of a model folder.
@@ -196,6 +199,11 @@ def fetching(table: Names) -> list[str]:
     return sorted({source.name.split(".")[0] for source in users} - {"huggingface_hub"})
 
 
+def _says_more(entry: str) -> bool:
+    """Whether an entry leaves out what a function does by itself: no argument of it is opened or started."""
+    return {"url", "hub", "command"}.isdisjoint(part.split(":")[0] for part in entry.split(" "))
+
+
 def main() -> None:
     gc.disable()  # syntax trees are never freed here
     sources: dict[str, Source] = {}
@@ -214,15 +222,18 @@ def main() -> None:
     flows.run()
     entries = reaching(flows)
     overrides = overridden(flows)
+    does = {name: what for name, what in effects(flows).items() if _says_more(entries.get(name, ""))}
+    bases = inherited(flows, entries | does)
     content = {
         "made_from": versions,
-        "aliases": aliases(table, entries.keys() | overrides.keys()),
+        "aliases": aliases(table, entries.keys() | overrides.keys() | does.keys() | bases.keys()),
         "reaches": dict(sorted(entries.items())),
         "overrides": dict(sorted(overrides.items())),
+        "does": dict(sorted(does.items())),
         "copies": copies(table),
         "own": own_modules(table),
         "fetching": fetching(table),
-        "bases": dict(sorted(inherited(flows, entries).items())),
+        "bases": dict(sorted(bases.items())),
     }
     text = json.dumps(content, separators=(",", ":")).encode()
     TABLE.write_bytes(gzip.compress(text, 9, mtime=0))

@@ -29,6 +29,7 @@ class Source:
         functions: name in the module ("f", "Class.f") -> its node.
         classes: name -> its base classes, as dotted names.
         members: class -> name in it -> the dotted name that it stands for ("loads = pickle.loads").
+        instances: name of an object that is made at its top -> what makes it ("api = HfApi()").
     """
 
     name: str
@@ -39,6 +40,7 @@ class Source:
     functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = field(default_factory=dict)
     classes: dict[str, list[str]] = field(default_factory=dict)
     members: dict[str, dict[str, str]] = field(default_factory=dict)
+    instances: dict[str, str] = field(default_factory=dict)
 
     def absolute(self, level: int, module: str) -> str:
         """The module that a relative import means."""
@@ -152,6 +154,9 @@ def _read_assignment(node: ast.Assign | ast.AnnAssign, source: Source) -> None:
             _read_lazy_parts(node.value, source)
         elif value := dotted(node.value):
             source.held.setdefault(target.id, f"={value}")
+        elif isinstance(node.value, ast.Call) and (maker := dotted(node.value.func)):
+            source.held.setdefault(target.id, f"{source.name}.{target.id}")
+            source.instances.setdefault(target.id, maker)
 
 
 def _read_lazy_parts(table: ast.Dict, source: Source) -> None:

@@ -4,17 +4,21 @@
 
 import ast
 import re
+from collections.abc import Callable
 
 from pinfold.audit.finding import WARNING
 from pinfold.audit.security.computing import COMPUTED, any_element, elements_of, function_result
 from pinfold.audit.security.lookups import call_getter, name_rule
 from pinfold.audit.security.rules.arguments import argument_rule
+from pinfold.audit.security.rules.keeps import report_kept
 from pinfold.audit.security.rules.library import library_rule, report_address, report_repository
 from pinfold.audit.security.rules.loaded import loaded_rule
 from pinfold.audit.security.rules.methods import report_foreign_call
+from pinfold.audit.security.rules.paths import path_at, path_of_parts
 from pinfold.audit.security.rules.process import process_rule
 from pinfold.audit.security.state import FUNCTIONS, NOTHING_TO_SAY, Scope, State
 from pinfold.audit.security.tables.functions import (
+    BY_NAME_ONLY,
     CALLERS,
     DECODERS,
     DEFINES,
@@ -27,6 +31,7 @@ from pinfold.audit.security.tables.functions import (
 from pinfold.audit.security.tables.library import overrides
 from pinfold.audit.security.tables.names import LONGEST_PATH, WATCHED_MODULES, canonical, judge
 from pinfold.audit.security.values import (
+    Bound,
     Call,
     Const,
     Decoded,
@@ -40,8 +45,10 @@ from pinfold.audit.security.values import (
     Value,
     Values,
     all_given,
+    bound,
     count_values,
     dict_of,
+    either,
     known_strings,
     printable_excerpt,
     sequence_of,
@@ -50,7 +57,7 @@ from pinfold.audit.security.values import (
 
 # Functions that give back what they were given, or its elements.
 PASSES_ON = frozenset(
-    "functools.partial functools.partialmethod functools.wraps functools.cache functools.lru_cache "
+    "functools.partial functools.partialmethod functools.cache functools.lru_cache "
     "builtins.staticmethod builtins.classmethod builtins.property copy.copy copy.deepcopy builtins.iter "
     "builtins.list builtins.tuple builtins.set builtins.frozenset builtins.reversed builtins.sorted "
     "types.MethodType typing.cast builtins.str os.fspath os.path.abspath os.path.expanduser os.path.realpath "
@@ -87,6 +94,10 @@ def call_function(state: State, function: Value, call: Call, scope: Scope) -> Va
         return _call_own(state, function, call)
     if isinstance(function, Getter):
         return call_getter(state, function, call)
+    if isinstance(function, Bound):
+        inner = Call(call.node, [*function.arguments, *call.arguments], {**dict(function.keywords), **call.keywords})
+        inner.open_ended = call.open_ended
+        return either(*(call_function(state, each, inner, scope) for each in function.functions))
     if not isinstance(function, Ref):
         return ()
     path = function.path
@@ -101,6 +112,7 @@ def call_function(state: State, function: Value, call: Call, scope: Scope) -> Va
     report_address(state, path, call)
     report_repository(state, path, call)
     report_foreign_call(state, path, call)
+    report_kept(state, path, call)
     for rule in (process_rule, loaded_rule, name_rule, argument_rule):
         values = rule(state, path, call, scope)
         if values is not NOTHING_TO_SAY:
@@ -233,7 +245,7 @@ def _call_argument(state: State, path: str, call: Call, scope: Scope) -> None:
         return
     for function in functions:
         is_writer = isinstance(function, Ref) and (function.path in WRITERS or function.path in OPENERS)
-        if is_writer or isinstance(function, (Own, Instance)):
+        if is_writer or isinstance(function, (Own, Instance, Bound)):
             call_function(state, function, Call(call.node, arguments), scope)
 
 
@@ -251,19 +263,11 @@ def _given_back(state: State, path: str, call: Call) -> Values:
             return computed
     if decoder or (decoded and path.startswith(("builtins.", "codecs."))):
         return (Decoded(),)
-    if path == "os.path.join":
-        parts = [text for part in call.arguments for text in known_strings(part)[:1]]
-        state.report_secret_place("/".join(parts), call.node)
-        starts = known_strings(call.argument(0, "a"))
-        # below what a variable of the environment names, or the user's home
-        if any(text.startswith(("$", "~")) for text in starts):
-            return (*(Const("/".join([text, *parts[1:]])) for text in starts), Unknown())
-    if path == "builtins.property":
-        return _property(state, call)
-    if path in PASSES_ON:
+    values = OF_ONE[path](state, call) if path in OF_ONE else NOTHING_TO_SAY
+    if values is NOTHING_TO_SAY and path in PASSES_ON:
         values = _passed_on(path, call)
-        if values is not NOTHING_TO_SAY:
-            return values
+    if values is not NOTHING_TO_SAY:
+        return values
     if path in TEMPORARY:
         place: Values = (Given(temporary=True),)
         return sequence_of([place, place]) if path == "tempfile.mkstemp" else place
@@ -279,6 +283,44 @@ def _given_back(state: State, path: str, call: Call) -> Values:
     return (Ref(canonical(f"{path}()")),) if len(path) < LONGEST_PATH else ()
 
 
+def _path_joined(state: State, call: Call) -> Values | None:
+    parts = [text for part in call.arguments for text in known_strings(part)[:1]]
+    state.report_secret_place("/".join(parts), call.node)
+    starts = known_strings(call.argument(0, "a"))
+    # below what a variable of the environment names, or the user's home
+    if any(text.startswith(("$", "~")) for text in starts):
+        return (*(Const("/".join([text, *parts[1:]])) for text in starts), Unknown())
+    return NOTHING_TO_SAY
+
+
+def _named_like(state: State, call: Call) -> Values:
+    """The function that gets the name of another one, which is not called."""
+    return call.argument(0, "wrapper")
+
+
+def _partial(state: State, call: Call) -> Values | None:
+    functions = call.argument(0, "func")
+    if not call.is_always(BY_NAME_ONLY, "weights_only", True):  # torch.load, which is safe then
+        state.report_handed_on(functions, call.node)
+    keywords = {key: values for key, values in call.keywords.items() if key != "func"}
+    return bound(functions, call.arguments[1:], keywords) if functions else NOTHING_TO_SAY
+
+
+def _mapped(state: State, call: Call) -> Values | None:
+    """What ``map(f, rows)`` gives, where f hands on what it gets."""
+    rows = [any_element(row) for row in call.arguments[1:]]
+    results = [
+        _passed_on(function.path, Call(call.node, rows)) or ()
+        for function in call.argument(0, "function")
+        if isinstance(function, Ref) and function.path in PASSES_ON
+    ]
+    return sequence_of([union(*results)]) if any(results) else NOTHING_TO_SAY
+
+
+def _home(state: State, call: Call) -> Values:
+    return path_at(["~"])
+
+
 def _property(state: State, call: Call) -> Values:
     """The functions of a property, and what they give back, which is what a look at it gives."""
     arguments = [*call.arguments, *call.keywords.values()]
@@ -288,9 +330,11 @@ def _property(state: State, call: Call) -> Values:
 
 def _passed_on(path: str, call: Call) -> Values | None:
     first = call.argument(0, "func")
-    if any(isinstance(v, Given) for v in first) and path != "functools.partial":
+    if any(isinstance(v, Given) for v in first):
         return first if all_given(first) and _stays_below(call.arguments[1:]) else ()
-    if not first or path == "pathlib.Path":
+    if path == "pathlib.Path":
+        return path_of_parts(call.arguments)
+    if not first:
         return NOTHING_TO_SAY
     elements = elements_of(first) if path == "typing.cast" else []
     return union(first, *elements, *call.arguments[1:2])
@@ -300,3 +344,15 @@ def _stays_below(parts: list[Values]) -> bool:
     """Whether further parts of a path stay below its directory, as far as they are known."""
     texts = [text for part in parts for text in known_strings(part)]
     return not any(text.startswith(("/", "\\", "~")) or ".." in text for text in texts)
+
+
+# What calls of these functions give back, where it is more than "the result of path()".
+OF_ONE: dict[str, Callable[[State, Call], Values | None]] = {
+    "os.path.join": _path_joined,
+    "builtins.property": _property,
+    "builtins.map": _mapped,
+    "functools.wraps()": _named_like,
+    "functools.update_wrapper": _named_like,
+    "functools.partial": _partial,
+    "pathlib.Path.home": _home,
+}

@@ -135,6 +135,10 @@ TEXTS = {
     "string.ascii_lowercase": "abcdefghijklmnopqrstuvwxyz",
     "string.ascii_uppercase": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
     "string.digits": "0123456789",
+    **dict.fromkeys(("os.sep", "os.path.sep"), "/"),
+    **dict.fromkeys(("os.curdir", "os.path.curdir"), "."),
+    **dict.fromkeys(("os.pardir", "os.path.pardir"), ".."),
+    **dict.fromkeys(("os.extsep", "os.path.extsep"), "."),
     "string.punctuation": "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
 }
 COMPUTED: dict[str, Callable[..., Any]] = {
@@ -268,6 +272,8 @@ def _would_be_large(value: Any, method: str, arguments: list[Any]) -> bool:
 
 def method_result(owner: Value, name: str, arguments: list[Values], keywords: dict[str, Values]) -> Values:
     """The result of a method of a known string, number, list or dict."""
+    if isinstance(owner, Ref) and owner.path in TEXTS:
+        owner = Const(TEXTS[owner.path])
     if name not in METHODS or not isinstance(owner, (Const, Many, Table)):
         return ()
     if isinstance(owner, (Many, Table)) and (entries := _entries(owner, name, arguments)):

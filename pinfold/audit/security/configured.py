@@ -28,7 +28,9 @@ LEFT_OUT = frozenset(
 
 MORE = "..."  # stands for the end of an address that is not known
 FIELD = re.compile(r"%(?!%)|\{(?!\{)")
-ADDRESS = re.compile(r"^(?:https?|ftps?|s3|gs|gcs|hf|hf-hub|hf_hub|ssh|sftp|wss?|git\+https?)(?:://|:)", re.IGNORECASE)
+ADDRESS = re.compile(
+    r"^(?:https?|ftps?|s3|gs|gcs|hf|hf-hub|hf_hub|ssh|sftp|wss?|tcp|git\+https?)(?:://|:)", re.IGNORECASE
+)
 
 
 def address_begun(values: Values) -> Values:

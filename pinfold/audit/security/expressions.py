@@ -16,6 +16,8 @@ from pinfold.audit.security.computing import (
     subscript_result,
 )
 from pinfold.audit.security.lookups import class_hierarchy, look_up
+from pinfold.audit.security.rules import paths
+from pinfold.audit.security.rules.keeps import report_kernels
 from pinfold.audit.security.rules.methods import call_unknown_method, is_blob, report_format, walks_attributes
 from pinfold.audit.security.rules.process import REGISTRIES, computes_only, report_code, report_registered
 from pinfold.audit.security.state import LONGEST_ANNOTATION, FunctionNode, Scope, State
@@ -52,7 +54,6 @@ from pinfold.audit.security.values import (
 from pinfold.common.trees import below, walk
 
 PLACE = re.compile(r"path|dir|folder|file|out|save|root|dest|place")  # of parameters that are places
-PLACEHOLDER = "1"  # for a part of a text that is not known, such as the number of a process
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 # Methods of a model, a tokenizer or a processor that others call, and with more than the user chooses.
 FROM_OUTSIDE = frozenset(
@@ -62,9 +63,13 @@ ADDERS = frozenset(("append", "appendleft", "add", "insert", "setdefault"))
 CLASS_METHODS = ("__new__", "__init_subclass__", "__class_getitem__")  # without a decorator
 # Functions that look at what they are given and keep nothing of it; those of TESTS look into a tuple as well.
 TESTS = frozenset(("builtins.isinstance", "builtins.issubclass"))
-LOOKS = TESTS | frozenset(
-    f"builtins.{name}"
-    for name in "getattr hasattr setattr delattr vars dir type id bool".split()  # noqa: SIM905
+LOOKS = (
+    TESTS
+    | frozenset(("functools.partial", "functools.wraps", "functools.update_wrapper"))
+    | frozenset(
+        f"builtins.{name}"
+        for name in "getattr hasattr setattr delattr vars dir type id bool".split()  # noqa: SIM905
+    )
 )
 
 
@@ -160,8 +165,11 @@ class Expressions(State):
                 call_unknown_method(self, owners, method, call)
             results += [(v,) for v in owners if isinstance(v, (Given, Decoded))]
             results += [(v,) for v in owners if isinstance(v, Settings) and method in configured.SAME_AGAIN]
+            results += [paths.path_method(self, owners, method, call)]
             if method == "mro":
                 results = [class_hierarchy(self, owners), *results]
+            elif method == "join" and not known_strings(union(*results)):
+                paths.report_joined(self, owners, call)
             elif method in ADDERS and isinstance(node.func, ast.Attribute):
                 self._keep(node.func.value, owners, (), union(*call.arguments[-1:]), scope)
         values = union(*results)
@@ -247,13 +255,11 @@ class Expressions(State):
         for part in reversed(chain):
             right = self.evaluate(part.right, scope)
             if isinstance(part.op, ast.Div) and any(isinstance(v, Given) for v in values):
-                values = tuple(v for v in values if isinstance(v, Given)) if _is_below(right) else ()
-            elif isinstance(part.op, ast.Div) and any("pathlib" in path for path in imported_paths(values)):
-                values = (Ref("pathlib.Path()"),)
-                joined += "/" + "".join(known_strings(right)[:1])
-                self.report_secret_place(joined, part)
+                values = tuple(v for v in values if isinstance(v, Given)) if paths.is_below(right) else ()
+            elif isinstance(part.op, ast.Div) and paths.is_path(values):
+                values, joined = paths.path_joined(self, values, right, joined, part)
             elif isinstance(part.op, ast.Add) and all_given(values):
-                values = values if _is_below(right, joined=True) else ()
+                values = values if paths.is_below(right, joined=True) else ()
             else:
                 kind = type(part.op)
                 values = operator_result(kind, values, right) or configured.address_after(kind, values)
@@ -276,8 +282,8 @@ class Expressions(State):
             else:
                 parts.append(self.evaluate(part, scope))
         if parts and all_given(parts[0]):
-            return parts[0] if all(_is_below(part, joined=True) for part in parts[1:]) else ()
-        self.report_secret_place("".join((known_strings(part) or [PLACEHOLDER])[0] for part in parts), node)
+            return parts[0] if all(paths.is_below(part, joined=True) for part in parts[1:]) else ()
+        self.report_secret_place("".join((known_strings(part) or [paths.PLACEHOLDER])[0] for part in parts), node)
         text: Values = (Const(""),)
         for values in parts:
             text = operator_result(ast.Add, text, values) or configured.address_begun(text)
@@ -336,10 +342,10 @@ class Expressions(State):
             if not isinstance(node, ast.DictComp) and len(node.generators) == 1 and not generator.ifs:
                 results = self._rows(node, generator.target, rows, scope)
         if not results:
-            for part in [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]:
-                values = self.evaluate(part, scope)
-                if any(isinstance(v, (Ref, Own)) for v in values):  # those that a condition leaves
-                    return sequence_of([values])
+            parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+            values = [self.evaluate(part, scope) for part in parts][-1]
+            if any(isinstance(v, (Ref, Own)) for v in values) or known_strings(values):
+                return sequence_of([with_unknown(values)])  # those that a condition leaves
         return sequence_of(results) if results and all(results) else ()
 
     of_GeneratorExp = of_SetComp = of_DictComp = of_ListComp
@@ -377,6 +383,7 @@ class Expressions(State):
         elif isinstance(target, ast.Attribute):
             owners = self.evaluate(target.value, scope, "base")
             self.store_attribute(owners, target.attr, values, target)
+            report_kernels(self, target.attr, values, Call(target))
         elif isinstance(target, ast.Subscript):
             owners = self.evaluate(target.value, scope, "base")
             index = self.evaluate(target.slice, scope)
@@ -481,14 +488,6 @@ def _decorators(node: FunctionNode) -> set[str]:
     """The plain names among the decorators of a function."""
     decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
     return {decorator.id for decorator in decorators if isinstance(decorator, ast.Name)}
-
-
-def _is_below(part: Values, joined: bool = False) -> bool:
-    """Whether a further part of a path stays below its directory, as far as it is known."""
-    for text in known_strings(part):
-        if ".." in text or (text.startswith(("/", "\\", "~")) and not joined):
-            return False
-    return not any(isinstance(v, Decoded) for v in part)
 
 
 def _defined_above(name: ast.Name, cls: ast.AST) -> bool:

@@ -15,7 +15,8 @@ from pinfold.audit.security.expressions import Expressions
 from pinfold.audit.security.lookups import look_up
 from pinfold.audit.security.reached import Reached
 from pinfold.audit.security.rules.own_name import binds_own_name
-from pinfold.audit.security.state import LONGEST_LINEAGE, STEPS, FunctionNode, Scope
+from pinfold.audit.security.rules.process import report_merged
+from pinfold.audit.security.state import LONGEST_LINEAGE, STEPS, FunctionNode, Scope, with_place
 from pinfold.audit.security.tables.names import WATCHED_MODULES, canonical, judge
 from pinfold.audit.security.values import Call, Instance, Own, Ref, Values, imported_paths, printable_excerpt, union
 from pinfold.common.trees import below
@@ -277,6 +278,8 @@ class Interpreter(Expressions):
             tables = self.attribute(self.evaluate(node.target.value, scope, "base"), "__dict__", node.target)
         if any(path.endswith(IN_PLACE) for path in imported_paths(tables)):
             self.store_item(tables, (), node)
+        elif isinstance(node.op, ast.BitOr) and imported_paths(tables):
+            report_merged(self, tables, self.evaluate(node.value, scope, "base"), node)
         result = ast.copy_location(ast.BinOp(node.target, node.op, node.value), node)
         self.bind(node.target, self.evaluate(result, scope), scope)
 
@@ -386,7 +389,7 @@ class Interpreter(Expressions):
         path = canonical("." * bool(node.level) + ".".join(part for part in (node.module, name) if part))
         if not node.level:
             self.imported.append((self.file, self.function, node, path))
-        return (Ref(path),)
+        return with_place(path)
 
     def do_Match(self, node: ast.Match, scope: Scope) -> None:
         subject = self.evaluate(node.subject, scope, "base")

@@ -6,14 +6,15 @@ import re
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.computing import subscript_result
 from pinfold.audit.security.state import FUNCTIONS, NAMESPACE, NOTHING_TO_SAY, Rule, Scope, State
+from pinfold.audit.security.tables.library import STANDARD
+from pinfold.audit.security.tables.methods import METHODS
 from pinfold.audit.security.tables.names import (
     INTROSPECTION,
     LONGEST_PATH,
-    METHODS,
-    SECRET_VARIABLES,
     WATCHED_MODULES,
     canonical,
 )
+from pinfold.audit.security.tables.secrets import SECRET_VARIABLES
 from pinfold.audit.security.values import (
     Call,
     Const,
@@ -37,6 +38,7 @@ from pinfold.audit.security.values import (
     union,
     with_unknown,
 )
+from pinfold.common.trees import walk
 
 DICTIONARY = re.compile(
     r"^(.+?)(?:\.__dict__|\(\))\.(get|pop|__getitem__|setdefault|update|__setitem__|__ior__|__delitem__|clear|popitem|items|values|copy)$"
@@ -70,6 +72,8 @@ def _entry_of_import(state: State, path: str, index: Values, node: ast.AST, scop
         if not known_for_sure(index):
             state.report("S15", node, f"looks up a name in {path} that is computed at run time.")
         return [state.attribute((Ref(path.removesuffix(".__dict__")),), name, node) for name in names]
+    if path.endswith(".__globals__"):  # of a function of a library: the modules that its file imports
+        return [(Ref(canonical(name)),) for name in names if name in STANDARD]
     if path in ("builtins.globals()", "builtins.locals()"):
         return _entry_of_namespace(state, path, index, node, scope)
     if path == "sys.modules":
@@ -222,6 +226,15 @@ def _forward_reference(state: State, path: str, call: Call, scope: Scope) -> Non
     return NOTHING_TO_SAY
 
 
+def _types_as_texts(state: State, path: str, call: Call, scope: Scope) -> None:
+    """Types that are given as texts, anywhere in the arguments: they are evaluated as annotations are."""
+    for argument in (*getattr(call.node, "args", ()), *getattr(call.node, "keywords", ())):
+        for node in walk(argument):
+            if isinstance(node, ast.Constant):
+                state.annotation(node, scope)
+    return NOTHING_TO_SAY
+
+
 def _function_from_code(state: State, path: str, call: Call, scope: Scope) -> Values:
     state.report("S15", call.node, f"{path}(...) makes a function out of code that no file shows.")
     return (Ref("types.CodeType()" if "CodeType" in path else "types.FunctionType()"),)
@@ -350,6 +363,13 @@ HANDLERS: dict[str, Rule] = {
     "builtins.object.__delattr__": _setattr,
     "builtins.type.__setattr__": _setattr,
     "typing.ForwardRef": _forward_reference,
+    "pydantic.create_model": _types_as_texts,
+    "pydantic.main.create_model": _types_as_texts,
+    "pydantic.TypeAdapter": _types_as_texts,
+    "pydantic.type_adapter.TypeAdapter": _types_as_texts,
+    "dataclasses.make_dataclass": _types_as_texts,
+    "typing.NamedTuple": _types_as_texts,
+    "typing.TypedDict": _types_as_texts,
     "types.FunctionType": _function_from_code,
     "types.LambdaType": _function_from_code,
     "types.CodeType": _function_from_code,

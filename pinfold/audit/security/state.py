@@ -16,18 +16,19 @@ from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.configured import CONFIG, entry, part, settings_of
 from pinfold.audit.security.tables.functions import DELETES, PATH_METHODS, PATH_ONLY, WRITERS
 from pinfold.audit.security.tables.library import STANDARD
+from pinfold.audit.security.tables.methods import METHODS
 from pinfold.audit.security.tables.names import (
     HUB_SECRETS,
     INTROSPECTION,
     LONGEST_PATH,
-    METHODS,
-    SECRET_PLACES,
     SENSITIVE,
     WATCHED_MODULES,
     canonical,
     judge,
 )
+from pinfold.audit.security.tables.secrets import SECRET_PLACES
 from pinfold.audit.security.values import (
+    Bound,
     Call,
     Const,
     Decoded,
@@ -47,6 +48,7 @@ from pinfold.audit.security.values import (
     softened,
     union,
     with_unknown,
+    without_arguments,
 )
 from pinfold.folder.model_folder import Module
 from pinfold.folder.releases import exists, releases_of_modules
@@ -164,12 +166,12 @@ class State(ABC):
             self.report(code, node, f"{what} {words}.", severity)
 
     def report_names(self, values: Values, node: ast.AST, called: bool = False) -> None:
-        for path in [value.path for value in values if isinstance(value, Ref)]:
+        for path in imported_paths(values):
             self.report_name(path, node, called)
 
     def report_handed_on(self, values: Values, node: ast.AST) -> None:
         """Report a module or a function whose arguments matter where it leaves what can be followed."""
-        for value in values:
+        for value in without_arguments(values):
             if not isinstance(value, Ref):
                 self.makes_names |= isinstance(value, Own) and isinstance(value.node, ast.Module)
                 continue
@@ -351,6 +353,8 @@ class State(ABC):
         return groups if any(groups) else [self.configuration(name)]
 
     def _attribute_of(self, owner: Value, name: str, node: ast.AST, called: bool) -> list[Values]:
+        if isinstance(owner, Bound):
+            return [owner.functions] if name == "func" else [(owner,)] if name == "__call__" else []
         if isinstance(owner, Ref):
             return self._attribute_of_import(owner, name, node, called)
         if isinstance(owner, Settings):
@@ -392,7 +396,7 @@ class State(ABC):
         if is_private(owner.path, name):
             words = f"{printable_excerpt(owner.path)}.{name} is a part of that library that has no documentation"
             self.report("S15", node, f"{words}; what it does is not known here.", WARNING)
-        return [(Ref(path),)]
+        return [with_place(path)]
 
     def _attribute_of_class(self, owner: ast.AST, name: str) -> list[Values]:
         groups: list[Values] = [(Own(owner),)] if name == "__class__" else []
@@ -445,6 +449,19 @@ class State(ABC):
 # has its turn. A rule can report and still have nothing to say about the result.
 Rule: TypeAlias = Callable[[State, str, Call, Scope], Values | None]
 NOTHING_TO_SAY = None
+
+
+# Names of libraries that are places.
+PLACES = {
+    **dict.fromkeys(("huggingface_hub.constants.HF_HOME", "huggingface_hub.constants.hf_cache_home"), "$HF_HOME"),
+    "huggingface_hub.constants.default_home": "~/.cache",
+    **dict.fromkeys(("pwd.getpwuid().pw_dir", "pwd.getpwnam().pw_dir"), "~"),
+}
+
+
+def with_place(path: str) -> Values:
+    """A name of a library, with the text that it stands for."""
+    return (Ref(path), Const(PLACES[path], soft=True)) if path in PLACES else (Ref(path),)
 
 
 # Private names of the standard library that honest code uses.

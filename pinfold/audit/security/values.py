@@ -73,6 +73,15 @@ class Getter:
 
 
 @dataclass(frozen=True)
+class Bound:
+    """A functools.partial: functions with the arguments that are put before those of a call."""
+
+    functions: "Values"
+    arguments: tuple["Values", ...] = ()
+    keywords: tuple[tuple[str, "Values"], ...] = ()
+
+
+@dataclass(frozen=True)
 class Unknown:
     """Something of which nothing is known, beside what is: "always this text" differs from "once this text"."""
 
@@ -114,7 +123,7 @@ class Instance:
     node: ast.ClassDef
 
 
-Value: TypeAlias = Ref | Const | Decoded | Given | Picked | Getter | Unknown | Many | Table | Own | Instance
+Value: TypeAlias = Ref | Const | Decoded | Given | Picked | Getter | Bound | Unknown | Many | Table | Own | Instance
 Values: TypeAlias = tuple[Value, ...]
 
 
@@ -243,7 +252,32 @@ def with_unknown(values: Values) -> Values:
 
 def imported_paths(values: Values) -> list[str]:
     """The dotted names of what is outside the folder."""
-    return [v.path for v in values if isinstance(v, Ref)]
+    paths: list[str] = []
+    for value in values:
+        if isinstance(value, Ref):
+            paths.append(value.path)
+        elif isinstance(value, Bound):
+            paths += imported_paths(value.functions)
+    return paths
+
+
+def without_arguments(values: Values) -> Values:
+    """The same with the functions of each functools.partial in its place."""
+    for value in values:
+        if isinstance(value, Bound):
+            break
+    else:
+        return values
+    return tuple(inner for v in values for inner in (v.functions if isinstance(v, Bound) else (v,)))
+
+
+def bound(functions: Values, arguments: Sequence[Values], keywords: dict[str, Values]) -> Values:
+    """A functools.partial; one inside another is only its functions, so that no chain of them grows."""
+    plain = [without_arguments(values) for values in arguments]
+    named = tuple((key, without_arguments(values)) for key, values in keywords.items())
+    size = sum(map(count_values, (*plain, *(values for _, values in named))))
+    functions = without_arguments(functions)
+    return (Bound(functions, tuple(plain), named),) if size <= 2 * MOST_ITEMS else functions
 
 
 def all_given(values: Values) -> bool:

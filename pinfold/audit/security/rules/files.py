@@ -17,7 +17,7 @@ from pinfold.audit.security.tables.functions import (
     READERS,
     WRITERS,
 )
-from pinfold.audit.security.tables.names import METHODS
+from pinfold.audit.security.tables.methods import METHODS
 from pinfold.audit.security.values import (
     COMPUTED_PLACE,
     Call,
@@ -39,6 +39,7 @@ OUTSIDE = re.compile(r"^(?:/|~|[A-Za-z]:[\\/]|\\\\|file:)|(?:^|[/\\])\.\.(?:[/\\
 PRIVATE = re.compile(
     r"^(?:file:(?://)?)?(?:/(?:etc|proc|root|home|Users|var|sys|run|boot|dev/(?!null|shm|std))\b|~|\$HOME)"
 )
+CACHE = re.compile(r"^(?:~|\$HOME|/home/\w+|/root)/\.cache/(?!huggingface(?:/token|/stored_tokens|$))")
 PARENTS = re.compile(r"(?:[/\\]+(?:\.\.(?=[/\\]))?)+")  # what begins with it is below, or below a folder above
 MAKES_DATABASE = re.compile(r"^\s*(?:ATTACH|VACUUM\s+INTO)\b", re.IGNORECASE)  # SQL that opens another file
 FRAMES = ("pandas.", "geopandas.")
@@ -58,7 +59,7 @@ def report_read(state: State, path: str, values: Values, node: ast.AST) -> None:
     for text in known_strings(values):
         if OUTSIDE.search(text):
             words = f'reads "{printable_excerpt(text)}", outside its folder'
-            severity = ERROR if PRIVATE.match(text) else WARNING
+            severity = ERROR if PRIVATE.match(text) and not CACHE.match(text) else WARNING
             state.report("S08", node, f"{printable_excerpt(path)}(...) {words}.", severity)
             return
 
@@ -129,6 +130,8 @@ def _report_file_method(state: State, path: str, call: Call) -> None:
         report_write(state, f".{method}", [call.argument(1, "parameters")], call)
     elif path.startswith("fsspec.") and "()." in path and _writes_in_file_system(method, call):
         report_write(state, f".{method}", call.arguments[:1], call, deletes=method in FILESYSTEM_DELETES)
+    elif method == "savefig":
+        report_write(state, f".{method}", [call.argument(0, "fname")], call)
     elif method in FRAME_WRITERS and path.startswith(FRAMES):
         keyword = FRAME_WRITERS[method]
         if call.has(0, keyword) and not call.is_always(0, keyword, None):

@@ -4,7 +4,7 @@ import re
 
 from pinfold.audit.security.lookups import SOME_MODULE
 from pinfold.audit.security.state import NOTHING_TO_SAY, Scope, State
-from pinfold.audit.security.tables.names import METHODS
+from pinfold.audit.security.tables.methods import METHODS
 from pinfold.audit.security.values import Call, Ref, Values, imported_paths, printable_excerpt, sequence_of
 
 # Objects of which nobody knows which they are: path up to the object, and what is taken out of it.

@@ -12,10 +12,13 @@ from pinfold.audit.security.computing import subscript_result
 from pinfold.audit.security.lookups import report_variable
 from pinfold.audit.security.rules.arguments import report_from_pretrained
 from pinfold.audit.security.rules.files import OUTSIDE, SAVERS, opens_for_writing, report_read, report_write
+from pinfold.audit.security.rules.keeps import report_kernels
 from pinfold.audit.security.rules.library import report_address
 from pinfold.audit.security.state import State
 from pinfold.audit.security.tables.functions import PATH_METHODS
-from pinfold.audit.security.tables.names import DOTTED, METHODS, REACHED_THROUGH, acts, canonical, judge
+from pinfold.audit.security.tables.methods import METHODS
+from pinfold.audit.security.tables.names import DOTTED, REACHED_THROUGH, acts, canonical, judge
+from pinfold.audit.security.tables.secrets import SECRET_PLACES
 from pinfold.audit.security.values import (
     Call,
     Const,
@@ -43,6 +46,7 @@ WALK = re.compile(r"[.\[](__\w+__|[fgc][ir]?_(?:globals|frame|builtins|code|loca
 OF_NAMES = frozenset("__class__ __name__ __qualname__ __module__ __doc__ __len__ __version__".split())
 READS = ("read", "load", "open", "from_")
 STARTS = frozenset("start submit map apply apply_async __enter__".split())  # what was made runs from then on
+RENDERS = frozenset("render render_async generate generate_async stream make_module compile_expression".split())
 TALKS = frozenset(  # of connections and processes
     "connect connect_ex send sendall sendto sendmsg recv bind listen accept request getresponse urlopen get post put "
     "patch delete head options open login retrbinary storbinary sendmail communicate wait stream submit spawn".split()
@@ -57,6 +61,11 @@ TYPES = ("builtins.str.format", "builtins.str.format_map")
 # What unpickles when something is taken out of it, of objects of whose making is reported and of queues.
 UNPICKLES = frozenset("load loads recv get get_nowait accept".split())
 QUEUES = re.compile(r"^(?:torch\.)?multiprocessing\b.*(?:Queue|JoinableQueue)\(\)\.get(?:_nowait)?$")
+# A place that cannot be anything else, such as a part of an address or of a text.
+WRITTEN_OUT = re.compile(
+    r"^(?:file://)?(?:~/[\w.-]|/(?:etc|home|root|tmp|usr|var|opt|proc|sys|mnt|media|srv|Users|dev/shm)/[\w.-])"
+    r"[^\s<>|]*$"
+)
 LONGEST_GROUP = 12  # texts that stand together and can be the parts of one name
 DEEPEST = 4
 
@@ -98,6 +107,9 @@ def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> 
         _report_means_of_execution(state, name, call)
         _report_places(state, name, call)
         report_address(state, f".{name}", call)
+        report_kernels(state, name, call.argument(0, "attn_implementation"), call)
+        _report_saved(state, name, call)
+        _report_trust(state, f".{name}", call)
     if name == "recv" and not call.arguments and not call.keywords:  # a socket's needs a number
         words = "of an unknown object may unpickle what it receives"
         state.report("S06", call.node, f".recv() {words}.", WARNING)
@@ -139,16 +151,24 @@ def _fields(text: str) -> list[str]:
     return [re.split("[!:]", field)[0] for field in FIELD.findall(text)] or [text]
 
 
+def _report_trust(state: State, path: str, call: Call) -> None:
+    trust = call.keywords.get("trust_remote_code")
+    if trust and not all(isinstance(v, Const) and not v.value for v in trust):
+        state.report("S04", call.node, f"{printable_excerpt(path)}(..., trust_remote_code=...) runs downloaded code.")
+
+
 def report_foreign_call(state: State, path: str, call: Call) -> None:
     """The same of a function or a method of a library: where it writes to or reads from, written out."""
     name = path.rpartition(".")[2]
-    trust = call.keywords.get("trust_remote_code")
     asked = call.has(1, "pretrained") and not call.is_always(1, "pretrained", False)
     if path.startswith("timm.") and name == "create_model" and asked:
         words = "may download weights that no pin of this repository covers"
         state.report("S03", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
-    if trust is not None and not all(isinstance(v, Const) and not v.value for v in trust) and trust:
-        state.report("S04", call.node, f"{printable_excerpt(path)}(..., trust_remote_code=...) runs downloaded code.")
+    weights = call.argument(99, "weights") if "weights" in call.keywords else ()
+    if path.startswith("torchvision.models.") and (asked or known_strings(weights) or imported_paths(weights)):
+        words = "may download weights that no pin of this repository covers"
+        state.report("S03", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
+    _report_trust(state, path, call)
     if "()" in path:
         _report_means_of_execution(state, name, call)
         _report_made(state, path, call)
@@ -156,8 +176,10 @@ def report_foreign_call(state: State, path: str, call: Call) -> None:
             state.report("S02", call.node, f"{printable_excerpt(path)}() starts a program that shows it.", WARNING)
     if path.startswith("string.Formatter()") or path in TYPES:
         report_format(state, call.arguments[:1], call.arguments[1:], call)
-    if not path.startswith(PLAIN):
+    if not path.startswith(PLAIN) or path.startswith("builtins.super()."):
         _report_places(state, name, call)
+        _report_outside(state, path, call)
+        _report_saved(state, name, call)
         _report_named(state, path, call)
 
 
@@ -173,6 +195,8 @@ def _report_made(state: State, path: str, call: Call) -> None:
     code, severity, words = judgement
     severe = severity == ERROR
     unpickles = severe and code == "S06" and path.rpartition(".")[2] in UNPICKLES
+    if code == "S01" and path.rpartition(".")[2] in RENDERS:
+        state.report(code, call.node, f"{printable_excerpt(path)}(...) {words}.", severity)
     acts_now = "(" not in method and (method in STARTS or (severe and (code == "S05" or method in TALKS)))
     if unpickles or acts_now:
         state.report(code, call.node, f"{printable_excerpt(path)}(...) {words}.", severity)
@@ -245,6 +269,29 @@ def _command(values: Values) -> str:
         if texts and len(texts) == len(row.items):
             return " ".join(texts)
     return ""
+
+
+def _report_saved(state: State, name: str, call: Call) -> None:
+    """A whole model, tokenizer or configuration that is saved where nobody asked for it."""
+    function = getattr(state.function, "name", "").lstrip("_")
+    if name == "save_pretrained" and function and not function.startswith((*SAVERS, "push")):
+        report_write(state, f".{name}", [call.argument(0, "save_directory")], call)
+
+
+def _report_outside(state: State, path: str, call: Call) -> None:
+    """A place outside the folder that a function gets of which no table says what it does with it."""
+    for values in (*call.arguments, *call.keywords.values()):
+        for value in values:
+            if not isinstance(value, (Const, Many)):
+                continue
+            inside = union(*value.items) if isinstance(value, Many) else (value,)
+            if text := next(filter(WRITTEN_OUT.match, known_strings(inside)), ""):
+                line = getattr(call.node, "lineno", 0)
+                if not any((state.file, line, code) in state.reports for code in ("S07", "S08")):
+                    words = f'gets "{printable_excerpt(text)}", a place outside its folder'
+                    severity = ERROR if SECRET_PLACES.search(text) else WARNING
+                    state.report("S08", call.node, f"{printable_excerpt(path)}(...) {words}.", severity)
+                return
 
 
 def _report_places(state: State, name: str, call: Call) -> None:

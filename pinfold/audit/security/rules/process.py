@@ -10,7 +10,9 @@ from pinfold.audit.security.state import LONGEST_ANNOTATION, NOTHING_TO_SAY, Sco
 from pinfold.audit.security.tables.functions import BY_NAME_ONLY
 from pinfold.audit.security.values import (
     Call,
+    Const,
     Ref,
+    Table,
     Values,
     has_unknown,
     imported_paths,
@@ -69,7 +71,7 @@ def process_rule(state: State, path: str, call: Call, scope: Scope) -> Values | 
     else:
         owner, _, method = path.rpartition(".")
         if method in HOOK_METHODS and REGISTRIES.search(owner.replace("()", "")):
-            report_registered(state, owner, call.argument(0, "key"), call.node)
+            report_registered(state, owner, _keys(call), call.node)
         if method in ("impl", "define", "fallback") and owner == "torch.library.Library()":
             _operator(state, path, call)
             state.report("S11", call.node, f"{path}(...) changes an operator for the whole process.", WARNING)
@@ -97,9 +99,38 @@ def _changed_list(state: State, owner: str, path: str, call: Call) -> None:
     last = owner.rpartition(".")[2]
     if last == "__path__":
         state.report("S11", call.node, f"{printable_excerpt(path)}(...) changes where Python finds that package.")
-    elif last.isupper() and not owner.startswith(("builtins.", "sys.", "os.")):
+    elif _is_shared(state, owner) and not owner.startswith(("builtins.", "sys.", "os.")):
         words = "changes what others use"
         state.report("S11", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
+
+
+def _is_shared(state: State, path: str) -> bool:
+    """Whether a name is a table that a library has for all: by its letters, as it is private, or imported alone.
+
+    No function has a method that changes it, and so a name that this file imports by itself is an object.
+    """
+    last = path.rpartition(".")[2]
+    if last.isupper() or (last[:1] == "_" and last[:2] != "__") or last == "handlers":
+        return True
+    return last.islower() and any(file == state.file and imported == path for file, _, _, imported in state.imported)
+
+
+def _keys(call: Call) -> Values:
+    """The keys under which a call puts something into a table, those of a dict and of keywords too."""
+    values = call.argument(0, "key")
+    tables = [v for v in values if isinstance(v, Table)]
+    entries = [Const(key) for table in tables for key, _ in table.entries]
+    named = [Const(key) for key in call.keywords] if not call.arguments else []
+    return (*values, *entries, *named)
+
+
+def report_merged(state: State, tables: Values, values: Values, node: ast.AST) -> None:
+    """``TABLE |= values`` of a table that a library has."""
+    for path in imported_paths(tables):
+        if REGISTRIES.search(path):
+            report_registered(state, path, _keys(Call(node, [values])), node)
+        elif path.count(".") and "()" not in path and path.rpartition(".")[2].isupper():
+            state.report("S11", node, f"changes {printable_excerpt(path)}, which others use.", WARNING)
 
 
 def report_registered(state: State, table: str, keys: Values, node) -> None:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
 
+import ast
 import itertools
 import json
 import re
@@ -13,7 +14,8 @@ from typing import TypeAlias
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.rules.files import PRIVATE
 from pinfold.audit.security.rules.templates import sandbox_escape
-from pinfold.audit.security.tables.names import DOTTED, SECRET_PLACES, WATCHED_MODULES, acts, canonical
+from pinfold.audit.security.tables.names import DOTTED, WATCHED_MODULES, acts, canonical
+from pinfold.audit.security.tables.secrets import SECRET_PLACES
 from pinfold.audit.security.values import printable_excerpt
 
 KERNEL = re.compile(r"^[^/:]+/[^/:]+(?:@[^/:]+)?(?::[^/:]+)?$")  # what transformers takes for a repository of kernels
@@ -21,6 +23,13 @@ RUNS_CODE = ("trust_remote_code", "_attn_implementation_internal")
 MOST_ENTRIES = 200_000
 MOST_FINDINGS = 200  # of one file
 LONGEST_VALUE = 500  # characters of a text that can be a place or a name
+LONGEST_PROGRAM = 20_000
+# Calls that act, in a text that is a program; and the first letters of a pickle in base64.
+ACTS = re.compile(
+    r"\b(?:__import__|exec|eval|compile|open)\s*\(|\b(?:os|posix)\s*\.\s*(?:system|popen|exec|spawn|remove|environ)"
+    r"|\b(?:subprocess|socket|shutil|ctypes|importlib|urllib)\s*\."
+)
+PICKLE = re.compile(r"gA[IMQRSTU][A-Za-z0-9+/_-]{12,}={0,2}$")
 CACHES = re.compile(r"cache[/\\]huggingface(?![/\\](?:token|stored_tokens))")
 # Where a library writes down from where something was loaded or saved; nobody opens these.
 REMEMBERED = frozenset("_name_or_path name_or_path".split())
@@ -87,6 +96,9 @@ def _of_config(file: str, config: object, top: bool) -> Iterator[tuple[str, Find
 def _text_findings(file: str, path: str, value: str) -> Iterator[tuple[str, Finding]]:
     """A value that is the place of a secret, a place outside the folder, or the name of something dangerous."""
     key = path.rpartition(".")[2]
+    if key not in ("chat_template", "template") and len(value) <= LONGEST_PROGRAM and (what := _hidden_in(value)):
+        words = f'= "{printable_excerpt(value)}" is {what}, which code may run.'
+        yield value, Finding("S14", f"{file}: {printable_excerpt(path)} {words}", file, severity=WARNING)
     if len(value) > LONGEST_VALUE or key in ("chat_template", "template"):
         return
     place = f"{file}: {printable_excerpt(path)}"
@@ -101,6 +113,19 @@ def _text_findings(file: str, path: str, value: str) -> Iterator[tuple[str, Find
             f'= "{printable_excerpt(value)}" is the name of something that acts: a library that imports it runs it.'
         )
         yield value, Finding("S14", f"{place} {words}", file)
+
+
+def _hidden_in(value: str) -> str:
+    """What a text holds that does something when code runs it; "" for any other."""
+    if PICKLE.match(value):
+        return "a pickle"
+    if not ACTS.search(value):
+        return ""
+    try:
+        ast.parse(value.strip())
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    return "a program"
 
 
 def _of_file(file: str, config: object) -> Iterator[tuple[str, Finding]]:
@@ -199,6 +224,8 @@ EFFECTS: dict[str, Callable[[object], Effect | None]] = {
     "attn_implementation": _kernel,
     "_attn_implementation": _kernel,
     "_attn_implementation_internal": _kernel,
+    "experts_implementation": _kernel,
+    "_experts_implementation": _kernel,
     "auto_map": _auto_map,
     "custom_pipelines": _pipelines,
     "chat_template": _template,

@@ -106,6 +106,8 @@ READERS: dict[str, tuple[tuple[int, str], ...]] = {
     "os.fwalk": ((0, "top"),),
     "os.scandir": ((0, "path"),),
     "os.readlink": ((0, "path"),),
+    "os.symlink": ((0, "src"),),
+    "os.link": ((0, "src"),),
     "os.open": ((0, "path"),),
     "os.path.expanduser": ((0, "path"),),
     "glob.glob": ((0, "pathname"), (BY_NAME_ONLY, "root_dir")),

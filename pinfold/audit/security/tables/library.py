@@ -66,6 +66,11 @@ def copied(package: str) -> str:
     return read_table()["copies"].get(package, package)
 
 
+def is_read(library: str) -> bool:
+    """Whether the table says what the modules of a library hold."""
+    return library in read_table()["made_from"] or library in STANDARD
+
+
 def resolve(path: str) -> str:
     """The name that rules know, of a dotted path through whatever modules.
 
@@ -90,7 +95,8 @@ def reaches(path: str) -> tuple[Reach, ...]:
         return entry
     if "()" in path and not name.startswith(ARRAYS):
         method = path.rpartition(".")[2]
-        return _methods(name.split(".")[0]).get(method, ())
+        module = resolve(path.partition("(")[0]).rpartition(".")[0]
+        return _methods_of_module(module).get(method) or _methods(name.split(".")[0]).get(method, ())
     return ()
 
 
@@ -107,6 +113,30 @@ def _entry(name: str, depth: int = 0) -> tuple[Reach, ...]:
             if entry := _entry(f"{base}.{method}", depth + 1):
                 return entry
     return ()
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def does(path: str, depth: int = 0) -> str:
+    """What a function does whatever it is given: "program", "network", or nothing that is known."""
+    table = read_table()
+    known = table.get("does", {})
+    name = resolve(path.replace("()", "").replace("[]", "")) if not depth else path
+    if path.endswith("()") or name in known:
+        return known.get(name, "") if not path.endswith("()") else ""
+    owner, _, method = name.rpartition(".")
+    bases = table["bases"].get(owner, "").split(" ") if depth < LONGEST_LINEAGE else []
+    return next((what for base in bases if base and (what := does(f"{base}.{method}", depth + 1))), "")
+
+
+@functools.cache
+def _methods_of_module(module: str) -> dict[str, tuple[Reach, ...]]:
+    """Method name -> what it does, of those that only one class of a module has."""
+    methods: dict[str, list[str]] = {}
+    for name in (*read_table()["reaches"], *BY_HAND):
+        owner, _, method = name.rpartition(".")
+        if owner.rpartition(".")[0] == module and owner.rpartition(".")[2][:1].isupper():
+            methods.setdefault(method, []).append(name)
+    return {method: _entry(names[0]) for method, names in methods.items() if len(names) == 1}
 
 
 @functools.cache

@@ -10,8 +10,15 @@ import functools
 import re
 
 from pinfold.audit.finding import ERROR, WARNING
+from pinfold.audit.security.tables.by_hand import BY_HAND
 from pinfold.audit.security.tables.functions import OPENERS, WRITERS
-from pinfold.audit.security.tables.library import copied, own_modules, resolve
+from pinfold.audit.security.tables.library import copied, is_read, own_modules, resolve
+from pinfold.audit.security.tables.methods import IMPORTS as _IMPORTS
+from pinfold.audit.security.tables.methods import LOADS as _LOADS
+from pinfold.audit.security.tables.methods import NATIVE as _NATIVE
+from pinfold.audit.security.tables.methods import NETWORK as _NETWORK
+from pinfold.audit.security.tables.methods import PATCH as _PATCH
+from pinfold.audit.security.tables.methods import STARTS as _STARTS
 
 LONGEST_PATH = 200  # characters of a dotted name that is still followed
 
@@ -49,13 +56,6 @@ WATCHED_MODULES = frozenset(
     "shelve httpx aiohttp http http.client ftplib smtplib types operator codecs torch.hub".split()
 )
 
-_STARTS = "starts another program"
-_NETWORK = "reaches the network"
-_LOADS = "unpickles, and a pickle runs whatever it names"
-_NATIVE = "runs native code that no audit of Python reads"
-_IMPORTS = "imports code by a name that is computed at run time"
-_PATCH = "changes Python itself for everything else that runs"
-_TOKEN = "gives the user's token for the Hub"
 _FRAMES = "reaches into running code, where any name can be found"
 
 _TABLE: list[tuple[str, str, str, str]] = [
@@ -72,7 +72,8 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "torch._inductor.codecache. torch._inductor.runtime. torch.utils.benchmark. torch.export._unlift. "
         "torch.jit.unsupported_tensor_ops. torch.jit.annotations.parse_type_line torch.distributed.nn.jit. "
         "torch._vendor. torch.fx.CodeGen torch.fx.graph.CodeGen torch.fx.graph._PyTreeCodeGen "
-        "_testcapi.run_in_subinterp _xxsubinterpreters. "
+        "_testcapi.run_in_subinterp _xxsubinterpreters. tkinter.Tcl tkinter.Tk _tkinter. "
+        "pygments.lexers.load_lexer_from_file pygments.formatters.load_formatter_from_file "
         "concurrent.interpreters.",
     ),
     ("S01", WARNING, "runs a template, which can reach Python's objects", "jinja2.Template jinja2.Environment mako."),
@@ -93,7 +94,10 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "distutils.sysconfig.customize_compiler _winapi. win32process. "
         "psutil.Popen git. torch.distributed.run. torch.distributed.launch. torch.distributed.elastic. webbrowser. "
         "antigravity. pipes. mailcap. pydoc.pipepager pydoc.tempfilepager pydoc.pager "
-        "multiprocessing.util.spawnv_passfds PIL.ImageShow. sympy.preview sympy.printing.preview.",
+        "multiprocessing.util.spawnv_passfds click.edit click.launch click.echo_via_pager typer.launch "
+        "typer.edit execnet. "
+        "ptyprocess. docker. virtualenv. anyio.run_process anyio.open_process anyio.to_process. PIL.ImageShow. "
+        "sympy.preview sympy.printing.preview.",
     ),
     (
         "S02",
@@ -116,14 +120,21 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "torch.nn.modules.module.register_module_parameter_registration_hook",
     ),
     ("S02", WARNING, "starts further processes", "multiprocessing. torch.multiprocessing."),
-    ("S02", ERROR, "stops or signals a program", "os.kill os.killpg os.abort os._exit psutil.Process"),
+    (
+        "S02",
+        ERROR,
+        "stops or signals a program",
+        "os.kill os.killpg os.abort os._exit psutil.Process signal.raise_signal signal.pthread_kill "
+        "signal.pidfd_send_signal",
+    ),
     (
         "S03",
         ERROR,
         _NETWORK,
         "socket. socketserver. ssl. urllib.request. urllib2. urllib3. http.client. http.server. httpx. requests. "
         "aiohttp. websocket. websockets. ftplib. smtplib. telnetlib. poplib. imaplib. nntplib. xmlrpc. wsgiref. "
-        "paramiko. zmq. grpc. boto3. botocore. pycurl. httplib2. tornado. twisted. flask. fastapi. uvicorn. gradio. "
+        "pydoc.browse paramiko. zmq. grpc. boto3. botocore. pycurl. httplib2. tornado. twisted. flask. fastapi. "
+        "uvicorn. gradio. "
         "asyncio.open_connection asyncio.open_unix_connection asyncio.start_server asyncio.start_unix_server "
         "logging.handlers.SocketHandler logging.handlers.DatagramHandler logging.handlers.SysLogHandler "
         "logging.handlers.SMTPHandler logging.handlers.HTTPHandler torch.hub.load "
@@ -132,7 +143,11 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "torch.distributed.rpc. sentry_sdk. wandb. mlflow. comet_ml. neptune. clearml. swanlab. trackio. dagshub. "
         "azureml. dvclive. "
         "requests_toolbelt. gdown. wget. fsspec. gcsfs. s3fs. datasets.load_dataset nltk.download "
-        "dns. scapy. socks. curl_cffi. pyngrok. transformers.utils.hub.http_get",
+        "dns. scapy. socks. curl_cffi. pyngrok. httpx2. redis. pymongo. psycopg2. psycopg. pymysql. openai. "
+        "anthropic. dulwich. uvicorn.run anyio.connect_tcp anyio.connect_unix anyio.create_tcp_listener "
+        "anyio.create_udp_socket "
+        "anyio.create_connected_udp_socket tqdm.contrib.telegram. tqdm.contrib.discord. tqdm.contrib.slack. "
+        "multiprocessing.managers.BaseManager multiprocessing.managers.SyncManager transformers.utils.hub.http_get",
     ),
     (
         "S03",
@@ -144,7 +159,9 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "huggingface_hub.whoami "
         "huggingface_hub.utils.get_session huggingface_hub.utils.http_backoff "
         "huggingface_hub.configure_http_backend huggingface_hub.set_client_factory "
-        "huggingface_hub.update_repo_settings huggingface_hub.push_to_hub_fastai",
+        "huggingface_hub.update_repo_settings huggingface_hub.push_to_hub_fastai huggingface_hub.metadata_update "
+        "huggingface_hub.hf_file_system.hffs huggingface_hub.upload_large_folder huggingface_hub.WebhooksServer "
+        "huggingface_hub.MCPClient huggingface_hub.Agent",
     ),
     (
         "S03",
@@ -155,7 +172,9 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "transformers.utils.hub. "
         "timm.models.hub. timm.models._hub. torchvision.datasets.utils. scipy.datasets. sklearn.datasets.fetch_openml "
         "sklearn.datasets.fetch_file sklearn.datasets.fetch_lfw_people sklearn.datasets.fetch_20newsgroups "
-        "sklearn.datasets.fetch_california_housing sklearn.datasets.fetch_olivetti_faces",
+        "sklearn.datasets.fetch_california_housing sklearn.datasets.fetch_olivetti_faces "
+        "sklearn.datasets.fetch_lfw_pairs sklearn.datasets.fetch_covtype sklearn.datasets.fetch_kddcup99 "
+        "sklearn.datasets.fetch_rcv1 sklearn.datasets.fetch_species_distributions",
     ),
     (
         "S04",
@@ -165,7 +184,8 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "importlib.util.spec_from_file_location importlib.util.module_from_spec importlib.util.spec_from_loader "
         "importlib.util.LazyLoader importlib.metadata.EntryPoint importlib.metadata.entry_points imp. runpy. "
         "zipimport. pkgutil.resolve_name pkgutil.walk_packages "
-        "pkgutil.get_loader pkgutil.find_loader pkgutil.ImpImporter pydoc.locate "
+        "site.execsitecustomize site.execusercustomize pkgutil.get_loader pkgutil.find_loader "
+        "pkgutil.ImpImporter pydoc.locate "
         "pydoc.safeimport pydoc.importfile site.addsitedir site.main "
         "transformers.dynamic_module_utils. torch.package. hydra.utils. omegaconf.OmegaConf.register_new_resolver "
         "pydantic.ImportString pydantic.types.ImportString pydantic.PyObject logging.config. "
@@ -239,6 +259,8 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "huggingface_hub.HfFolder huggingface_hub.utils.HfFolder huggingface_hub.utils.get_token "
         "huggingface_hub.constants.HF_TOKEN_PATH transformers.utils.HfFolder huggingface_hub.utils.build_hf_headers "
         "huggingface_hub.utils.get_token_to_send huggingface_hub.auth_list huggingface_hub.get_token_permission "
+        "pandas.read_clipboard pandas.io.clipboard. pandas.io.clipboards.read_clipboard spwd. cv2.VideoCapture "
+        "sounddevice. pyaudio. "
         "pyperclip. ImageGrab. PIL.ImageGrab. pyautogui. pynput. huggingface_hub._login. "
         "huggingface_hub.utils._auth. huggingface_hub.utils._headers.",
     ),
@@ -247,7 +269,8 @@ _TABLE: list[tuple[str, str, str, str]] = [
         WARNING,
         "reads who the user is or where the home directory is",
         "os.path.expanduser pathlib.Path.home pathlib.PosixPath.home pathlib.Path().expanduser getpass.getuser pwd. "
-        "grp. os.getlogin os.uname platform.node platform.uname uuid.getnode os.getuid os.path.expandvars",
+        "grp. psutil.process_iter psutil.users psutil.pids psutil.net_connections psutil.net_if_addrs "
+        "os.getlogin os.uname platform.node platform.uname uuid.getnode os.getuid os.path.expandvars",
     ),
     (
         "S09",
@@ -255,7 +278,12 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "changes the environment of this process and its children",
         "os.putenv os.unsetenv distutils.util.check_environ",
     ),
-    ("S09", WARNING, "changes what this process may do", "os.chdir os.chroot os.umask os.setuid os.setgid os.nice"),
+    (
+        "S09",
+        WARNING,
+        "changes what this process may do",
+        "os.chdir os.chroot os.umask os.setuid os.setgid os.nice os.setpriority os.sched_setaffinity os.setsid",
+    ),
     (
         "S11",
         ERROR,
@@ -267,7 +295,8 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "threading.settrace threading.setprofile threading.excepthook threading.settrace_all_threads "
         "gc.callbacks codecs.register "
         "codecs.register_error unittest.mock. mock. forbiddenfruit. wrapt. gorilla. "
-        "faulthandler.register warnings.showwarning sys.setswitchinterval "
+        "faulthandler.register warnings.showwarning sys.setswitchinterval os.dup2 sys.set_asyncgen_hooks "
+        "sys.set_coroutine_origin_tracking_depth truststore.inject_into_ssl "
         "readline. rlcompleter. sitecustomize. usercustomize.",
     ),
     (
@@ -354,51 +383,6 @@ SENSITIVE = {
     "builtins.globals": ("S15", "reaches every name of this file"),
 }
 
-# Methods whose name says what they do on whatever object they are called.
-METHODS = {
-    "system": ("S02", _STARTS),
-    "popen": ("S02", _STARTS),
-    "Popen": ("S02", _STARTS),
-    "check_output": ("S02", _STARTS),
-    "check_call": ("S02", _STARTS),
-    "getoutput": ("S02", _STARTS),
-    "getstatusoutput": ("S02", _STARTS),
-    "create_subprocess_shell": ("S02", _STARTS),
-    "create_subprocess_exec": ("S02", _STARTS),
-    "subprocess_exec": ("S02", _STARTS),
-    "exec_command": ("S02", "starts a program on another machine"),
-    "subprocess_shell": ("S02", _STARTS),
-    "fork_exec": ("S02", _STARTS),
-    "execve": ("S02", _STARTS),
-    "execvp": ("S02", _STARTS),
-    "urlopen": ("S03", _NETWORK),
-    "urlretrieve": ("S03", _NETWORK),
-    "create_connection": ("S03", _NETWORK),
-    "import_module": ("S04", _IMPORTS),
-    "exec_module": ("S04", _IMPORTS),
-    "load_module": ("S04", _IMPORTS),
-    "load_entry_point": ("S04", _IMPORTS),
-    "run_script": ("S04", _IMPORTS),
-    "load_library": ("S05", _NATIVE),
-    "LoadLibrary": ("S05", _NATIVE),
-    "CDLL": ("S05", _NATIVE),
-    "load_inline": ("S05", _NATIVE),
-    "rmtree": ("S07", "deletes a whole directory"),
-    "extractall": ("S07", "unpacks an archive, whose members can be written anywhere"),
-    "settrace": ("S11", _PATCH),
-    "__import__": ("S04", _IMPORTS),
-    "tofile": ("S07", "writes a file"),
-    "to_pickle": ("S07", "writes a file"),
-    "to_csv": ("S07", "writes a file"),
-    "read_pickle": ("S06", _LOADS),
-    "runcode": ("S01", "runs text as a program"),
-    "runsource": ("S01", "runs text as a program"),
-    "set_codegen": ("S01", "adds text to the program that torch.fx makes and runs"),
-    "on_generate_code": ("S01", "adds text to the program that torch.fx makes and runs"),
-    "build_hf_headers": ("S08", _TOKEN),
-    "_build_hf_headers": ("S08", _TOKEN),
-    "get_token_to_send": ("S08", _TOKEN),
-}
 # Attributes through which any object leads to everything that Python has loaded.
 INTROSPECTION = frozenset(
     "__globals__ __builtins__ __subclasses__ f_globals f_builtins f_locals f_back tb_frame gi_frame cr_frame ag_frame "
@@ -410,19 +394,6 @@ HUB_SECRETS = frozenset("token _token headers _headers _build_hf_headers token_s
 
 # A dotted name as a text, such as "os.system" or "os:system".
 DOTTED = re.compile(r"^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$|^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
-# Paths and variables in which passwords, keys and tokens are kept.
-SECRET_PLACES = re.compile(
-    r"(?:^|[/\\~])\.(?:ssh|aws|netrc|gnupg|kube|azure|docker|git-credentials|pypirc|npmrc|boto|pgpass|bash_history"
-    r"|zsh_history|python_history|config/gcloud|cache/huggingface|bashrc|profile|zshrc)(?:[/\\]|$)"
-    r"|^_?netrc$|id_rsa|id_ed25519|huggingface[/\\](?:token|stored_tokens)|/etc/(?:passwd|shadow|sudoers)"
-    r"|/proc/(?:self|\d+)/(?:environ|mem|maps)|\.git-credentials|authorized_keys|169\.254\.169\.254|/var/run/docker",
-    re.IGNORECASE,
-)
-SECRET_VARIABLES = re.compile(
-    r"TOKEN|KEY|SECRET|PASS|CRED|AUTH|COOKIE|AWS_|AZURE_|GCP|GOOGLE_|SSH|HF_|HUGGING|WANDB|OPENAI|GITHUB|PRIVATE|DSN",
-    re.IGNORECASE,
-)
-
 # Methods and attributes of a path that are paths themselves.
 PATH_PARTS = re.compile(
     r"^pathlib\.Path\(\)\.(?:(?:joinpath|resolve|absolute|with_suffix|with_name|with_stem|rename|replace)\(\)|parent"
@@ -442,6 +413,8 @@ def canonical(path: str) -> str:
             parts = parts[position:]
             break
     parts[0] = SAME.get(parts[0]) or copied(parts[0])
+    if len(parts) > 2 and parts[-1] in _at_the_top().get(parts[0], ()):
+        parts = [parts[0], parts[-1]]
     if len(parts) > 1 and ".".join(parts[:2]) in ("torch.pickle", "urllib.request.os"):
         parts = parts[1:]
     elif parts[:2] == ["torch", "hub"] and parts[2:3] in (["urlopen"], ["Request"]):  # it has them from there
@@ -450,6 +423,16 @@ def canonical(path: str) -> str:
     if text.startswith(("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePath")):
         text = "pathlib.Path" + text.split("Path", 1)[1]
     return "pathlib.Path()" if PATH_PARTS.match(text) else text
+
+
+@functools.cache
+def _at_the_top() -> dict[str, set[str]]:
+    """Library of which no table says what its modules hold -> names that have a rule: they have one anywhere in it."""
+    found: dict[str, set[str]] = {}
+    for library, _, name in (each.partition(".") for each in (*EXACT, *BY_HAND)):
+        if name and "." not in name and not is_read(library):
+            found.setdefault(library, set()).add(name)
+    return found
 
 
 @functools.lru_cache(maxsize=1 << 12)

@@ -1,0 +1,5 @@
+"""Programs that act by way of another name, a library's own runner, or a part of Python: KINDS of both files."""
+
+from corpus.kinds import libraries, names
+
+KINDS: dict[str, tuple[str, list[str]]] = {**names.KINDS, **libraries.KINDS}
