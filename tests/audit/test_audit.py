@@ -447,9 +447,7 @@ def test_classes_that_are_not_registered_are_named_with_their_lines(tmp_path, ca
     ]
     assert {name.split(".")[1] for name in named} == set(expected)
     if case == "none":
-        assert (
-            'with XForCausalLM.register_for_auto_class("AutoModelForCausalLM"), end modeling_x.py' in sentences[0]
-        )
+        assert 'with XForCausalLM.register_for_auto_class("AutoModelForCausalLM"), end modeling_x.py' in sentences[0]
         assert sentences[0].endswith("and end configuration_x.py with XConfig.register_for_auto_class().")
 
 

@@ -17,6 +17,7 @@ from pinfold.audit.security.computing import (
 )
 from pinfold.audit.security.lookups import class_hierarchy, look_up
 from pinfold.audit.security.rules import paths
+from pinfold.audit.security.rules.chosen import note_chosen
 from pinfold.audit.security.rules.keeps import report_kernels
 from pinfold.audit.security.rules.methods import call_unknown_method, is_blob, report_format, walks_attributes
 from pinfold.audit.security.rules.process import REGISTRIES, computes_only, report_code, report_registered
@@ -148,6 +149,7 @@ class Expressions(State):
             return ()
         else:
             functions = self.evaluate(node.func, scope, "call")
+        note_chosen(self, node, functions, owners, scope)
         call = self._arguments(node, functions, scope)
         self.report_names(functions, node, True)  # also where it was named on another line, and kept in a table
         report_code(self, functions, call)

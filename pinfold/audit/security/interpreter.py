@@ -14,6 +14,7 @@ from pinfold.audit.security.computing import any_element, elements_of
 from pinfold.audit.security.expressions import Expressions
 from pinfold.audit.security.lookups import look_up
 from pinfold.audit.security.reached import Reached
+from pinfold.audit.security.rules.chosen import report_chosen
 from pinfold.audit.security.rules.own_name import binds_own_name
 from pinfold.audit.security.rules.process import report_merged
 from pinfold.audit.security.state import LONGEST_LINEAGE, STEPS, FunctionNode, Scope, with_place
@@ -60,6 +61,7 @@ class Interpreter(Expressions):
             if not self.changed:
                 break
         self._report_imports()
+        report_chosen(self)
         self._report_consequences()  # last: it needs every fault and every call
         self._lower_main_blocks()
         self._say_from_where()
@@ -74,6 +76,7 @@ class Interpreter(Expressions):
         self.called.clear()
         self.reported_in.clear()
         self.unless_reached.clear()
+        self.handed_on.clear()
         for module in self.modules:
             self._read(module.tree, self.scopes[module.tree])
             while self.queue:

@@ -98,20 +98,21 @@ class State(ABC):
         self.settings = settings_of(config)
         self.modules = list(modules)
         self.by_name = {module.name: module for module in self.modules}
-        # What the current reading reports and learns of calls.
         self.reports: dict[tuple[str, int, str], Finding] = {}
         self.reported_in: dict[tuple[str, int, str], ast.AST | None] = {}  # the function that a finding is in
         self.unless_reached: set[tuple[str, int, str]] = set()
         self.only_imports: set[tuple[str, int, str]] = set()  # what is named there is not called there
         self.faults: dict[ast.AST, int] = {}  # function -> line of an error in it
+        self.handed_on: dict[str, tuple[int, str]] = {}  # file -> line and code of the first thing that acts
+        self.chosen: dict[ast.Call, tuple[str, ast.AST | None]] = {}  # calls of it knows not what, file, function
         # (Dicts instead of sets: in the order of the program, so that the same folder always has the same findings.)
         self.calls: dict[ast.AST, dict[ast.AST, None]] = {}  # function -> the folder's functions that it calls
         self.called_at_import: dict[tuple[str, int], dict[ast.AST, None]] = {}  # file and line -> the same
         self.hooks: list[tuple[ast.AST, Module]] = []
-        # Functions that a file imports by their own name, and those that it calls.
-        self.imported: list[tuple[str, ast.AST | None, ast.AST, str]] = []  # file, function, statement, path
+        # Functions that a file imports by their own name (file, function, statement, path), and those that it calls.
+        self.imported: list[tuple[str, ast.AST | None, ast.AST, str]] = []
         self.called: set[tuple[str, str]] = set()  # file, path
-        # What grows from one reading to the next.
+        # what grows from one reading to the next:
         self.scopes: dict[ast.AST, Scope] = {}
         self.returns: dict[ast.AST, Values] = {}
         self.bases: dict[ast.AST, Values] = {}
@@ -177,30 +178,36 @@ class State(ABC):
                 continue
             path = value.path
             if path in WATCHED_MODULES:
-                words = "is handed on as a value; what is done with it cannot be followed"
-                self.report("S15", node, f"the module {path} {words}.")
+                what = f"the module {path} is handed on as a value; what is done with it cannot be followed."
+                self._report_passed("S15", node, what)
             elif path in SENSITIVE:
                 code, words = SENSITIVE[path]
                 severity = WARNING if path in ("builtins.open", "io.open", "os.getenv") else ERROR
-                self.report(code, node, f"{path} is handed on as a value: it {words}.", severity)
-            elif path in DELETES:
-                self.report("S07", node, f"{path} is handed on as a value: it deletes or moves files.")
-            elif path in WRITERS:  # torch.save is what save_pretrained takes
-                severity = ERROR if path.startswith(("os.", "shutil.")) else WARNING
-                self.report("S07", node, f"{path} is handed on as a value: it writes files.", severity)
+                self._report_passed(code, node, f"{path} is handed on as a value: it {words}.", severity)
+            elif path in DELETES or path in WRITERS:  # torch.save is what save_pretrained takes
+                does = "deletes or moves" if path in DELETES else "writes"
+                severity = ERROR if path in DELETES or path.startswith(("os.", "shutil.")) else WARNING
+                self._report_passed("S07", node, f"{path} is handed on as a value: it {does} files.", severity)
             elif path.startswith(NAMESPACE):
                 self.makes_names = True
             elif "()." in path:
                 self._report_bound_method(path, node)
+            elif (judgement := judge(path)) and judgement[1] == ERROR:
+                self.handed_on.setdefault(self.file, (getattr(node, "lineno", 0), judgement[0]))
 
     def _report_bound_method(self, path: str, node: ast.AST) -> None:
         """A method that acts and is handed on with its object: what gets it can call it."""
         method = path.rpartition(".")[2]
         if method in PATH_METHODS or (method in PATH_ONLY and path.startswith("pathlib.")):
-            self.report("S07", node, f".{method} is handed on as a value: it writes or deletes files.")
+            self._report_passed("S07", node, f".{method} is handed on as a value: it writes or deletes files.")
         elif method in METHODS:
             code, words = METHODS[method]
-            self.report(code, node, f".{method} is handed on as a value: it {words}.")
+            self._report_passed(code, node, f".{method} is handed on as a value: it {words}.")
+
+    def _report_passed(self, code: str, node: ast.AST, what: str, severity: str = ERROR) -> None:
+        self.report(code, node, what, severity)
+        if severity == ERROR:
+            self.handed_on.setdefault(self.file, (getattr(node, "lineno", 0), code))
 
     def report_secret_place(self, value: str | bytes, node: ast.AST) -> None:
         """Report a text that is the place of passwords or keys."""

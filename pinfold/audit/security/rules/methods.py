@@ -47,6 +47,8 @@ OF_NAMES = frozenset("__class__ __name__ __qualname__ __module__ __doc__ __len__
 READS = ("read", "load", "open", "from_")
 STARTS = frozenset("start submit map apply apply_async __enter__".split())  # what was made runs from then on
 RENDERS = frozenset("render render_async generate generate_async stream make_module compile_expression".split())
+# objects whose every method is one of another machine's
+CALLED_FAR_AWAY = frozenset(("xmlrpc.client.ServerProxy", "xmlrpc.client.Server", "xmlrpc.client._Method"))
 TALKS = frozenset(  # of connections and processes
     "connect connect_ex send sendall sendto sendmsg recv bind listen accept request getresponse urlopen get post put "
     "patch delete head options open login retrbinary storbinary sendmail communicate wait stream submit spawn".split()
@@ -197,7 +199,8 @@ def _report_made(state: State, path: str, call: Call) -> None:
     unpickles = severe and code == "S06" and path.rpartition(".")[2] in UNPICKLES
     if code == "S01" and path.rpartition(".")[2] in RENDERS:
         state.report(code, call.node, f"{printable_excerpt(path)}(...) {words}.", severity)
-    acts_now = "(" not in method and (method in STARTS or (severe and (code == "S05" or method in TALKS)))
+    talks = method in TALKS or made in CALLED_FAR_AWAY
+    acts_now = "(" not in method and (method in STARTS or (severe and (code == "S05" or talks)))
     if unpickles or acts_now:
         state.report(code, call.node, f"{printable_excerpt(path)}(...) {words}.", severity)
 
