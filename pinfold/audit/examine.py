@@ -12,6 +12,7 @@ from pinfold.audit import ranges
 from pinfold.audit.finding import ERROR, Finding, by_harm, errors
 from pinfold.audit.rules.files import packages_asked_for
 from pinfold.audit.rules.members import IN_FORWARD, WHILE_GENERATING
+from pinfold.audit.rules.own_caches import IN_GENERATE
 from pinfold.audit.rules.stock_code import NOT_CALLED, REFUSED
 from pinfold.audit.rules.stock_places import PLACES
 from pinfold.audit.rules.stock_results import RESULTS
@@ -83,14 +84,17 @@ FAULTS = {
     "P61": ("P61.no_strict_own_constructor", "a validate without its arguments"),
     "P62": ("P62.text_config_after_super", "a get_text_config that is called too early"),
     "P63": ("P63.outer_ties", "ties by the outer settings"),
+    "P67": ("P67.configuration", "settings that JSON cannot hold"),
+    "P68": ("", "a release that the code refuses"),
     "P66": ("P66.parametrized", "names of tensors that cannot be sorted"),
 }
 # A table made from transformers' sources says in which releases: folder/releases.json.gz, audit/stock.json.gz.
-BY_NAMES = ("P09", "P36", "P49", "P50", "P55", "P56")
+BY_NAMES = ("P09", "P36", "P49", "P50", "P55", "P56", "P68")
 STOPS = {  # what then fails for certain
     IN_FORWARD: "forward",
     WHILE_GENERATING: "generate",
     NOT_CALLED: "numbers",
+    IN_GENERATE: "generate",
     **{case: case.removeprefix("P50.") for case in REFUSED},
     **{case: case.removeprefix("P55.") for case in RESULTS},
     **{case: case.removeprefix("P56.") for case in PLACES},
@@ -338,7 +342,7 @@ def _only_may(finding: Finding) -> bool:
 
 def _stages(finding: Finding) -> dict[str, str]:
     """Release -> what a finding does there."""
-    if finding.code in BY_NAMES:
+    if finding.code in BY_NAMES or finding.case == IN_GENERATE:
         # a release that does not hand past_key_values to what prepares inputs does not meet what is read of it
         of_cache = finding.case == WHILE_GENERATING and ": DynamicCache." in finding.sentence
         unmet = ranges.harm("P26.past_key_values_only") if of_cache else {}

@@ -186,8 +186,8 @@ def _set_late(init: ast.FunctionDef) -> set[str]:
     reached = False
     for statement in init.body:
         known = behind if reached else before
-        for node in every(statement, *ASSIGNMENTS):
-            known |= {target.attr for target, _ in assignments(node) if is_self_attribute(target)}
+        stored = (node for node in every(statement, ast.Attribute) if isinstance(node.ctx, ast.Store))
+        known |= {node.attr for node in stored if is_self_attribute(node)}  # in tuples and loops too
         base = [call for call in calls(statement) if _is_of_base(call)]
         if not reached and any(call_name(c) == "setattr" or is_self_attribute(c.func) for c in calls(statement)):
             return set()  # it may set anything

@@ -8,6 +8,7 @@ from pinfold.audit.finding import Finding
 from pinfold.audit.reachable import (
     ASSIGNMENTS,
     ReachableCode,
+    argument,
     assignments,
     call_name,
     chain,
@@ -21,6 +22,7 @@ from pinfold.common.trees import every, walk
 
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 TENSORS = ("weight", "bias", "data")
+OF_BUFFERS = "Register its buffers with persistent=False, and fill them in _init_weights; or make one for each place."
 
 
 def modules_twice(code: ReachableCode) -> Iterator[Finding]:
@@ -40,9 +42,16 @@ def modules_twice(code: ReachableCode) -> Iterator[Finding]:
                         "weights that are stored under two names.",
                         cls,
                         node,
-                        fix=_cure(names),
+                        fix=_cure(names) if not _has_buffers_alone(code, kind) else OF_BUFFERS,
                         case=_case(code, names, node, kind),
                     )
+
+
+def _has_buffers_alone(code: ReachableCode, cls: str) -> bool:
+    """Whether a class of the folder has buffers, and neither parameters nor modules of its own."""
+    if cls not in code.folder.classes or code.parameters.get(cls):
+        return False
+    return not any(code.builds_module(call) for call in every(code.folder.classes[cls][1], ast.Call))
 
 
 def _case(code: ReachableCode, names: list[str], node: ast.AST, kind: str) -> str:
@@ -134,6 +143,11 @@ class _Places:
         turns = 2 if isinstance(statement, ast.For) and _turns_often(statement) else 1
         for call in (node for node in every(statement, ast.Call) if call_name(node) == "append"):
             container = _name(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+            made = call.args[0] if call.args else None
+            for place, kept_module in self.handed(made) if isinstance(made, ast.Call) and container else ():
+                for _ in range(turns):
+                    self.held[f"{container}[{len(self.held)}].{place}"] = kept_module
+                    self.nodes[f"{container}[{len(self.held) - 1}].{place}"] = call
             held = self.held.get(_name(call.args[0])) if call.args else None
             if held is None or not container.startswith("self."):
                 continue
@@ -147,6 +161,7 @@ class _Places:
         self.nodes[name] = node
         if isinstance(value, ast.Call) and call_name(value) in CONTAINERS:
             parts = _parts(value)
+            self.of_each(name, value, node)
             modules = {id(part): self.of(part) for part in parts}  # [layer] * 2 is one part twice
             for number, part in enumerate(parts):
                 if (held := modules[id(part)]) is not None:
@@ -158,6 +173,16 @@ class _Places:
             for place, held in self.handed(value):
                 self.held[f"{name}.{place}"] = held
                 self.nodes[f"{name}.{place}"] = node
+
+    def of_each(self, name: str, container: ast.Call, node: ast.AST) -> None:
+        """What each part of a comprehension is handed and keeps: ModuleList([Block(rotary) for _ in range(n)])."""
+        for made in container.args:
+            part = made.elt if isinstance(made, (ast.ListComp, ast.GeneratorExp)) else None
+            if isinstance(part, ast.Call):
+                for place, held in self.handed(part):
+                    for turn in (0, 1):
+                        self.held[f"{name}[{turn}].{place}"] = held
+                        self.nodes[f"{name}[{turn}].{place}"] = node
 
     def handed(self, call: ast.Call) -> Iterator[tuple[str, int]]:
         """(place, module) of what a part of the folder is handed and keeps: Encoder(config, self.shared)."""
@@ -229,9 +254,9 @@ def kept(code: ReachableCode, init: ast.FunctionDef, name: str, depth: int = 3) 
             inner = _constructor(code, value) if isinstance(value, ast.Call) and depth else None
             if inner is None or not isinstance(value, ast.Call):
                 continue
-            for argument, handed in _passed(inner, value).items():
+            for taken, handed in _passed(inner, value).items():
                 if _name(handed) == name:
-                    yield from (f"{path[1]}.{place}" for place in kept(code, inner, argument, depth - 1))
+                    yield from (f"{path[1]}.{place}" for place in kept(code, inner, taken, depth - 1))
 
 
 def _constructor(code: ReachableCode, call: ast.Call) -> ast.FunctionDef | None:
@@ -282,11 +307,21 @@ def holds_weights(code: ReachableCode, call: ast.Call, depth: int = 0) -> bool:
     if not owners or depth > 4:
         return call_name(call) not in code.folder.classes
     for owner in owners:
-        if code.parameters.get(owner):
+        if code.parameters.get(owner) or _stored_buffers(code, owner):
             return True
         for node in walk(code.folder.classes[owner][1]):
             if isinstance(node, ast.Call) and code.builds_module(node) and holds_weights(code, node, depth + 1):
                 return True
+    return False
+
+
+def _stored_buffers(code: ReachableCode, cls: str) -> bool:
+    """Whether a class registers a buffer that is saved with the weights."""
+    for call in every(code.folder.classes[cls][1], ast.Call):
+        stored = call_name(call) == "register_buffer" and not is_none(argument(call, 1, "tensor"))
+        kept_out = argument(call, 2, "persistent")
+        if stored and not (kept_out is not None and _is_false(kept_out)):
+            return True
     return False
 
 
