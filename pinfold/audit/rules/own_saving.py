@@ -22,6 +22,7 @@ from pinfold.audit.reachable import (
     string,
 )
 from pinfold.audit.rules.members import mains
+from pinfold.audit.rules.own_methods import writes_weights
 from pinfold.audit.rules.saving import holds_weights
 from pinfold.common.trees import every, walk
 
@@ -35,7 +36,8 @@ def saves_otherwise(code: ReachableCode) -> Iterator[Finding]:
     """P57: a save_pretrained with further arguments or without settings, and weights that are not saved."""
     for cls in mains(code):
         own = code.folder.method(cls, "save_pretrained")
-        if own is not None and not any(isinstance(statement, ast.Raise) for statement in own[1].body):
+        loads = code.folder.method(cls, "from_pretrained")
+        if own and not loads and not any(isinstance(statement, ast.Raise) for statement in own[1].body):
             yield from _own_method(code, cls, own)
         if (keys := _left_out(code, cls)) and (affected := harmed(OTHERWISE, code.lowest_version)):
             yield code.finding(
@@ -55,7 +57,12 @@ def _own_method(code: ReachableCode, cls: str, own: tuple[str, ast.FunctionDef])
     if further:
         words = f"cannot be called with a directory alone: it asks for {further[0]}"
         fix = f"Give {further[0]} a default."
-    elif not _mentions(own[1], SETTINGS) and not _goes_elsewhere(code, own[1]) and not own[1].decorator_list:
+    elif (
+        writes_weights(code, cls, own[1])
+        and not _mentions(own[1], SETTINGS)
+        and not _goes_elsewhere(code, own[1])
+        and not own[1].decorator_list
+    ):
         words = "writes no config.json, without which from_pretrained cannot load it"
         fix = "Call self.config.save_pretrained(save_directory) as well."
     if words and (affected := harmed(OTHERWISE, code.lowest_version)):

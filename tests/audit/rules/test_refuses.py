@@ -3,6 +3,7 @@
 import pytest
 from corpus.net_folder import findings
 
+from pinfold.audit.examine import examine
 from pinfold.audit.finding import Finding
 from pinfold.audit.rules.refuses import met
 
@@ -62,3 +63,19 @@ def test_what_is_said_of_refused_releases_goes(tmp_path):
     refused = Finding("P68", "refuses", releases=("5.0.0", "5.24.0"))
     kept, cut, gone = (Finding("P55", "x", releases=r) for r in ((), ("4.57.6", "5.0.0"), ("5.24.0",)))
     assert [f.releases for f in met([refused, kept, cut, gone])] == [("5.0.0", "5.24.0"), (), ("4.57.6",)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "asks"),
+    [
+        ("transformers<4.54\n", "; it asks for transformers<4.54"),
+        ("torch\ntransformers==4.46.3  # as it was trained\n", "; it asks for transformers==4.46.3"),
+        ("transformers>=4.40\n", ""),
+        ("torch<2.0\n", ""),
+    ],
+)
+def test_a_forecast_says_what_the_folder_asks_for(tmp_path, lines, asks):
+    findings(tmp_path, "P68")
+    (tmp_path / "requirements.txt").write_text(lines)
+    said = examine(tmp_path, "net").forecast
+    assert said.endswith(asks) and ("it asks for" in said) is bool(asks)
