@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pinfold.audit.finding import Finding
+from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
     ASSIGNMENTS,
     ReachableCode,
@@ -22,6 +23,7 @@ from pinfold.common.trees import every, walk
 
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 TENSORS = ("weight", "bias", "data")
+OF_WEIGHT = "P11c.in_loop"  # one tensor under two names, of which the file has one
 OF_BUFFERS = "Register its buffers with persistent=False, and fill them in _init_weights; or make one for each place."
 
 
@@ -43,7 +45,8 @@ def modules_twice(code: ReachableCode) -> Iterator[Finding]:
                         cls,
                         node,
                         fix=_cure(names) if not _has_buffers_alone(code, kind) else OF_BUFFERS,
-                        case=_case(code, names, node, kind),
+                        case=_case(code, names, node, kind) if not places.keeps_weight(names) else OF_WEIGHT,
+                        releases=harmed(OF_WEIGHT, code.lowest_version) if places.keeps_weight(names) else (),
                     )
 
 
@@ -103,7 +106,7 @@ class _Places:
 
     Args:
         held: "name" of a local or "self.name" -> the module in it, a number. nodes: the place's statement. kinds: what
-            each module is made with.
+            each module is made with. by_weight: places in parts that hold its weight alone.
     """
 
     code: ReachableCode
@@ -111,6 +114,7 @@ class _Places:
     nodes: dict[str, ast.AST] = field(default_factory=dict)
     made: int = 0
     kinds: dict[int, str] = field(default_factory=dict)
+    by_weight: set[str] = field(default_factory=set)
 
     def walk(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
@@ -191,8 +195,13 @@ class _Places:
             return
         for name, value in _passed(init, call).items():
             held = self.held.get(_name(value))
+            whole = list(kept(self.code, init, name, weights=False)) if held is not None else []
+            places = list(kept(self.code, init, name)) if held is not None else []
+            if held is None and (held := self.held.get(_name(value).removesuffix(".weight"))) is not None:
+                places = list(_kept_tensor(init, name))
             if held is not None:
-                yield from ((place, held) for place in kept(self.code, init, name))
+                self.by_weight |= {place for place in places if place not in whole}
+                yield from ((place, held) for place in places)
 
     def of(self, value: ast.expr | None) -> int | None:
         """The module that an expression is: a known one, or a new one."""
@@ -216,6 +225,10 @@ class _Places:
         )
         return self.held.setdefault(".".join(path), self.new()) if made else None
 
+    def keeps_weight(self, names: list[str]) -> bool:
+        """Whether a part has but the weight of what these places hold."""
+        return any(name.endswith(f".{place}") for name in names for place in self.by_weight)
+
     def new(self) -> int:
         self.made += 1
         return self.made
@@ -236,10 +249,20 @@ class _Places:
                 yield names, self.nodes.get(names[1]) or next(iter(self.nodes.values())), kind
 
 
-def kept(code: ReachableCode, init: ast.FunctionDef, name: str, depth: int = 3) -> Iterator[str]:
+def _kept_tensor(init: ast.FunctionDef, name: str) -> Iterator[str]:
+    """self.out.weight = weight, of a constructor that is handed the tensor."""
+    for statement in _that_run(init.body, name):
+        for target, value in assignments(statement):
+            path = _name(target).split(".")
+            if len(path) == 3 and path[0] == "self" and path[2] == "weight" and _name(value) == name:
+                yield path[1]
+
+
+def kept(code: ReachableCode, init: ast.FunctionDef, name: str, depth: int = 3, weights: bool = True) -> Iterator[str]:
     """Where a constructor keeps a module that it is handed: "words" of self.words = words, also in a part of its own.
 
-    Only plain statements count, and those that ask whether it was handed at all.
+    Only plain statements count, and those that ask whether it was handed at all. Where only the weight of it is kept,
+    self.words.weight = words.weight, is left out without ``weights``.
     """
     for statement in _that_run(init.body, name):
         for target, value in assignments(statement):
@@ -249,14 +272,14 @@ def kept(code: ReachableCode, init: ast.FunctionDef, name: str, depth: int = 3) 
             if isinstance(value, ast.IfExp) and _asks_for(value.test, name):
                 value = value.body if _is_there(value.test) else value.orelse
             source = _name(value).split(".")
-            if source[0] == name and (len(source) == 1 or source[1:] == path[2:] == ["weight"]):
+            if source[0] == name and (len(source) == 1 or (weights and source[1:] == path[2:] == ["weight"])):
                 yield path[1]
             inner = _constructor(code, value) if isinstance(value, ast.Call) and depth else None
             if inner is None or not isinstance(value, ast.Call):
                 continue
             for taken, handed in _passed(inner, value).items():
                 if _name(handed) == name:
-                    yield from (f"{path[1]}.{place}" for place in kept(code, inner, taken, depth - 1))
+                    yield from (f"{path[1]}.{place}" for place in kept(code, inner, taken, depth - 1, weights))
 
 
 def _constructor(code: ReachableCode, call: ast.Call) -> ast.FunctionDef | None:

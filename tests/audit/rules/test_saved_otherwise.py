@@ -86,6 +86,47 @@ def test_a_loop_that_shares_nothing(tmp_path, loop):
         )
 
 
+PART = """
+class Decoder(nn.Module):
+    def __init__(self, {takes}):
+        super().__init__()
+        self.down = nn.Linear(8, 8)
+        self.out = nn.Linear(8, 40, bias=False)
+        {keeps}
+
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("takes", "keeps", "build"),
+    [
+        ("words", "self.out.weight = words.weight", "self.decoder = Decoder(self.words)"),
+        ("weight", "self.out.weight = weight", "self.decoder = Decoder(self.words.weight)"),
+        (
+            "weight=None",
+            "if weight is not None:\n            self.out.weight = weight",
+            "self.decoder = Decoder(weight=self.words.weight)",
+        ),
+    ],
+)
+def test_a_weight_that_a_part_is_handed(tmp_path, takes, keeps, build):
+    (finding,) = findings(tmp_path, "P37", PART.format(takes=takes, keeps=keeps), build)
+    assert finding.case == "P11c.in_loop" and finding.severity == ERROR
+
+
+@pytest.mark.parametrize(
+    ("takes", "keeps", "build"),
+    [
+        ("weight", "self.out.weight = nn.Parameter(weight.clone())", "self.decoder = Decoder(self.words.weight)"),
+        ("weight=None", "if weight is not None:\n            self.out.weight = weight", "self.decoder = Decoder()"),
+        ("weight", "self.seen = weight.shape", "self.decoder = Decoder(self.words.weight)"),
+    ],
+)
+def test_a_weight_that_stays_where_it_is(tmp_path, takes, keeps, build):
+    assert findings(tmp_path, "P37", PART.format(takes=takes, keeps=keeps), build) == []
+
+
 ASKS = "def save_pretrained(self, save_directory, {0}):\n        super().save_pretrained(save_directory)\n"
 ALONE = (
     "def save_pretrained(self, save_directory, **kwargs):\n"
