@@ -22,7 +22,6 @@ from pinfold.audit.reachable import (
     word,
 )
 from pinfold.audit.rules.not_built import NotBuilt
-from pinfold.audit.rules.read_buffers import may_be_read
 from pinfold.common.trees import below, every, walk
 from pinfold.folder.model_folder import Module, located
 
@@ -129,14 +128,12 @@ def buffers(code: ReachableCode, initialisation: Initialisation) -> Iterator[Fin
                 continue
             if not initialisation.fills(cls, name) and not _rotary(code, cls, name):
                 shown = name or module.text(where, 60)
-                read = may_be_read(code, cls, name, without)
                 yield code.finding(
                     "P12",
                     f'{cls} registers non-persistent buffer "{shown}" but _init_weights does not fill it: '
-                    f"transformers 5 returns uninitialised memory{'' if read else ', which no call of it reads'}.",
+                    "transformers 5 returns uninitialised memory.",
                     cls,
                     where,
-                    severity=ERROR if read else WARNING,
                     fix=f"Fill it in _init_weights under isinstance(module, {cls}) with copy_, or make it persistent.",
                 )
 

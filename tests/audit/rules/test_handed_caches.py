@@ -90,7 +90,6 @@ def test_a_cache_that_is_read_as_tuples(tmp_path):
 
 
 NONE_IS_MADE = {
-    "stateful": {"attribute": "_is_stateful = True"},
     "its own preparation": {
         "method": "def _prepare_cache_for_generation(self, *args, **kwargs):\n        return None"
     },
@@ -115,6 +114,11 @@ NONE_IS_MADE = {
 @pytest.mark.parametrize("shape", NONE_IS_MADE)
 def test_no_cache_is_made(tmp_path, shape):
     assert codes(tmp_path, "P32", reads=READS, **NONE_IS_MADE[shape]) == []
+
+
+def test_a_stateful_class_is_handed_one_by_later_releases(tmp_path):
+    (finding,) = codes(tmp_path, "P32", reads=READS, attribute="_is_stateful = True")
+    assert "5.4.0" not in finding.releases and "5.12.1" in finding.releases
 
 
 def test_a_class_that_only_repeats_what_is_so(tmp_path):

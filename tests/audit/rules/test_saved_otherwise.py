@@ -1,4 +1,4 @@
-"""What cannot be saved, or is another model when it is loaded again; caches of the folder's own; buffers unread."""
+"""What cannot be saved, or is another model when it is loaded again; and caches of the folder's own."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 from corpus.net_folder import findings
 
 from pinfold.audit.examine import examine
-from pinfold.audit.finding import ERROR, WARNING
+from pinfold.audit.finding import ERROR
 
 ROTARY = """
 class Rotary(nn.Module):
@@ -201,36 +201,6 @@ def test_a_cache_that_its_constructor_breaks(tmp_path, handed, sets, case):
 def test_a_cache_that_is_built_everywhere(tmp_path, handed, sets, more):
     text = HOLDS.format(body=START.format(handed, sets) + more)
     assert findings(tmp_path, "P51", text, "self.held = Holds()") == []
-
-
-BUFFER = 'self.register_buffer("scales", torch.ones(8), persistent=False)'
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        "",
-        "def again(self, x):\n        return x * self.scales\n",  # a method of whoever uses the model
-        "def width_of(self):\n        return self.scales.shape[0]\n\n    twice = property(width_of)\n",
-        "def look(self, x):\n        if self.training:\n            x = x * self.scales\n\n    seen = look\n",
-    ],
-)
-def test_a_buffer_that_no_call_reads(tmp_path, more):
-    (finding,) = findings(tmp_path, "P12", build=BUFFER, more=more)
-    assert finding.severity == WARNING and "no call of it reads" in finding.sentence
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        "def _scaled(self, x):\n        return x * self.scales\n",
-        "def look(self, x):\n        return x * getattr(self, 'scales')\n\n    seen = look\n",
-        "def look(self, x):\n        return [x * one for one in self.buffers()]\n\n    seen = look\n",
-    ],
-)
-def test_a_buffer_that_may_be_read(tmp_path, more):
-    (finding,) = findings(tmp_path, "P12", build=BUFFER, more=more)
-    assert finding.severity == ERROR
 
 
 KEYS = {
