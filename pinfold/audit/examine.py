@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import Version
 
 from pinfold.audit import ranges
 from pinfold.audit.finding import ERROR, Finding, by_harm, errors
-from pinfold.audit.rules.files import packages_asked_for
+from pinfold.audit.rules.files import declared_requirements, packages_asked_for
 from pinfold.audit.rules.members import IN_FORWARD, WHILE_GENERATING
+from pinfold.audit.rules.own_caches import IN_GENERATE
 from pinfold.audit.rules.stock_code import NOT_CALLED, REFUSED
 from pinfold.audit.rules.stock_places import PLACES
 from pinfold.audit.rules.stock_results import RESULTS
@@ -75,7 +77,7 @@ FAULTS = {
     "P51": ("P51.reads_lists", "a cache that derives from transformers' own"),
     "P55": ("", "what a module of transformers returns"),
     "P56": ("", "a part that transformers calls in another way"),
-    "P52": ("P52.samples_not_in_file", "settings of sampling without do_sample"),
+    "P52": ("P52.samples_not_in_file", "settings of generate that are refused"),
     "P57": ("P57.writes_elsewhere", "a save_pretrained that writes no weights"),
     "P58": ("P58.T5Stack", "a decoder without a cache for its encoder"),
     "P59": ("P59.length", "a cache that is taken for filled"),
@@ -83,14 +85,17 @@ FAULTS = {
     "P61": ("P61.no_strict_own_constructor", "a validate without its arguments"),
     "P62": ("P62.text_config_after_super", "a get_text_config that is called too early"),
     "P63": ("P63.outer_ties", "ties by the outer settings"),
+    "P67": ("P67.configuration", "settings that JSON cannot hold"),
+    "P68": ("", "a release that the code refuses"),
     "P66": ("P66.parametrized", "names of tensors that cannot be sorted"),
 }
 # A table made from transformers' sources says in which releases: folder/releases.json.gz, audit/stock.json.gz.
-BY_NAMES = ("P09", "P36", "P49", "P50", "P55", "P56")
+BY_NAMES = ("P09", "P36", "P49", "P50", "P55", "P56", "P68")
 STOPS = {  # what then fails for certain
     IN_FORWARD: "forward",
     WHILE_GENERATING: "generate",
     NOT_CALLED: "numbers",
+    IN_GENERATE: "generate",
     **{case: case.removeprefix("P50.") for case in REFUSED},
     **{case: case.removeprefix("P55.") for case in RESULTS},
     **{case: case.removeprefix("P56.") for case in PLACES},
@@ -188,8 +193,20 @@ def examine(directory: Path, name: str, sizes: dict[str, int] | None = None) -> 
     if has_code and not folder.auto_map() and not elsewhere:
         report.facts.append("no class that from_pretrained loads: a model derives from transformers.PreTrainedModel")
     elif has_code or elsewhere:
-        report.forecast = forecast(report.findings, lowest_version(folder))
+        report.forecast = forecast(report.findings, lowest_version(folder)) + _asked_for(folder, directory)
     return report
+
+
+def _asked_for(folder: ModelFolder, directory: Path) -> str:
+    """Which releases of transformers the folder itself asks pip for, where it leaves out some that are known here."""
+    for text in sorted(declared_requirements(folder, directory)):
+        try:
+            asked = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if asked.name.lower() == "transformers" and not all(map(asked.specifier.contains, every_minor())):
+            return f"; it asks for {asked}"
+    return ""
 
 
 def _accepted_by_author(directory: Path, findings: list[Finding]) -> list[str]:
@@ -338,7 +355,7 @@ def _only_may(finding: Finding) -> bool:
 
 def _stages(finding: Finding) -> dict[str, str]:
     """Release -> what a finding does there."""
-    if finding.code in BY_NAMES:
+    if finding.code in BY_NAMES or finding.case == IN_GENERATE:
         # a release that does not hand past_key_values to what prepares inputs does not meet what is read of it
         of_cache = finding.case == WHILE_GENERATING and ": DynamicCache." in finding.sentence
         unmet = ranges.harm("P26.past_key_values_only") if of_cache else {}

@@ -33,16 +33,17 @@ def read_table() -> dict:
 def harm(case: str) -> dict[str, str]:
     """Release -> the worst that the fault of a case does there, a key of EFFECTS; only where it does something.
 
-    A release after the last that was measured counts as that one.
+    A release after the last that was measured counts as that one. "P52.own_field#save" asks for one stage alone.
 
     Raises:
         KeyError: the laboratory has no such case.
     """
-    stages = read_table()["cases"][case]
+    name, _, alone = case.partition("#")
+    stages = read_table()["cases"][name]
     last = read_table()["releases"][-1]
     worst: dict[str, str] = {}
     releases = every_minor()
-    for stage in (each for each in EFFECTS if each in stages):
+    for stage in (each for each in EFFECTS if each in stages and alone in ("", each)):
         for release in releases:
             measured = min(release, last, key=Version)
             if release not in worst and any(_within(measured, part) for part in stages.get(stage, "").split(", ")):

@@ -18,8 +18,10 @@ from pinfold.audit.rules import (
     inherited_init,
     own_loading,
     own_methods,
+    own_saving,
     part_layers,
     processors,
+    refuses,
     stacks,
     state_names,
     steps,
@@ -27,6 +29,7 @@ from pinfold.audit.rules import (
     stock_places,
     stock_results,
     stored_order,
+    unwritable,
 )
 from pinfold.audit.rules import caches as cache_rules
 from pinfold.audit.rules import claims as claim_rules
@@ -118,7 +121,7 @@ def _findings(directory: Path, folder: ModelFolder | None, code_from, commit, or
         yield from settings_rules.parts_of_processors(configs, lowest)
     yield from settings_rules.forbidden_keys(configs)
     if code:
-        yield from own_loading.judged(code, _rules(code))
+        yield from refuses.met(own_loading.judged(code, _rules(code)))
         if "config.json" in configs:
             yield from file_rules.outdated_digest(code)
         yield from acts(code.directory, code.folder, code.modules, code.runs, code.configs)
@@ -155,6 +158,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from file_rules.helpers(code)
     yield from file_rules.requirements(code)
     lowest = releases.lowest_version(code.folder)
+    yield from refuses.refuses(code)
     yield from name_rules.symbols(code.folder, code.modules, lowest, Members(code).case)
     yield from model_rules.post_init(code)
     yield from tie_rules.tied_keys(code)
@@ -189,6 +193,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from asked_rules.same_names(code)
     yield from rope_rules.rope_settings(code)
     yield from saving_rules.modules_twice(code)
+    yield from own_saving.shared_in_loops(code)
     yield from generation_rules.cache_names(code)
     yield from generation_rules.output_fields(code)
     yield from beams.own_state(code)
@@ -203,8 +208,10 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from stock_results.results(code, certain, flows)
     yield from stock_places.places(code, flows)
     yield from cache_class_rules.own_caches(code, certain)
-    yield from sampling_rules.samples_without_saying_so(code)
+    yield from sampling_rules.refused_settings(code)
+    yield from sampling_rules.fields_of_generate(code)
     yield from own_methods.saves_elsewhere(code)
+    yield from own_saving.saves_otherwise(code)
     yield from own_methods.refuses_arguments(code)
     yield from own_methods.asked_too_early(code)
     yield from own_methods.ties_by_the_outer(code)
@@ -212,6 +219,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from steps.cache_length(code)
     yield from steps.places(code)
     yield from stored_order.made(code)
+    yield from unwritable.unwritable(code)
 
 
 def reachable_code(

@@ -26,9 +26,18 @@ from pinfold.audit.rules.generation import (
     generates,
     generates_itself,
     has_unknown_base,
-    says_no_cache,
     writes_text,
 )
+from pinfold.audit.rules.handed import (
+    attributes_of,
+    calls_of,
+    case_of_tuples,
+    expected,
+    goes_on,
+    hands_on,
+    of_something_else,
+)
+from pinfold.audit.rules.not_built import NotBuilt
 from pinfold.common.trees import every, walk
 from pinfold.folder.model_folder import Module, located
 
@@ -39,21 +48,19 @@ ASKS_FOR_CLASS = ("from_legacy_cache", "get_seq_length", "to_legacy_cache", "get
 
 def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
     """P32: code that takes the cache for a tuple of tuples."""
+    without = NotBuilt(code).nodes
     for cls in code.models:
         if code.folder.is_stock(cls) or not _is_handed_a_cache(code, cls):
             continue
-        if _keeps_none(code) or code.folder.method(cls, "_supports_default_dynamic_cache"):
+        if (case := case_of_tuples(code, cls)) is None:
             continue
         for name, definition in _get_the_cache(code, cls):
             owner, function = definition
             reading = _Reading(
-                code, cls if name != "forward" or code.folder.method(cls, name) == definition else owner
+                code, cls if name != "forward" or code.folder.method(cls, name) == definition else owner, without
             )
             reading.look_at(code.folder.classes[owner][0], function, _of_cache(function))
             if reading.place is not None and not reading.asks:
-                says = code.folder.attribute(cls, "_supports_cache_class")
-                always = isinstance(says, ast.Constant) and says.value is True
-                case = "P32.tuple_cache" if always else "P32.tuples_shape"
                 unmet = harmed("P26.past_key_values_only") if drops_the_cache(code, cls) else ()
                 module, node = reading.place
                 line = located(node).lineno
@@ -74,11 +81,14 @@ def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
 def _get_the_cache(code: ReachableCode, cls: str) -> Iterator[tuple[str, tuple[str, ast.FunctionDef]]]:
     """Functions to which generate hands the cache: of the class, and forward of the models that it builds."""
     prepare = code.folder.method(cls, "prepare_inputs_for_generation")
-    if prepare and not _hands_on(prepare[1]):
+    if prepare and not _sees(prepare[1]):
         return
-    for name in ("forward", "prepare_inputs_for_generation"):
-        if definition := code.folder.method(cls, name):
-            yield name, definition
+    if prepare:
+        yield "prepare_inputs_for_generation", prepare
+        if _keeps_it(prepare[1]):
+            return
+    if definition := code.folder.method(cls, "forward"):
+        yield "forward", definition
     forward = code.folder.method(cls, "forward")
     words = {n.id for n in every(forward[1], ast.Name)} if forward else set()
     if not words & {*CACHES, "kwargs"}:
@@ -89,7 +99,7 @@ def _get_the_cache(code: ReachableCode, cls: str) -> Iterator[tuple[str, tuple[s
         built = {call_name(c) for owner in code.folder.lineage(outer) for c in calls(code.folder.classes[owner][1])}
         for part in sorted((built & set(code.folder.classes)) - seen):
             inner = code.folder.method(part, "forward") if code.folder.kind(part) == "model" else None
-            if inner is not None:
+            if inner is not None and _may_get_it(code, outer, part):
                 seen.add(part)
                 yield "forward", inner
                 waiting += [part] * bool({n.id for n in every(inner[1], ast.Name)} & {*CACHES, "kwargs"})
@@ -100,7 +110,37 @@ def _is_handed_a_cache(code: ReachableCode, cls: str) -> bool:
     return (writes_text(code, cls) or generates(code, cls)) and not generates_itself(code, cls)
 
 
-def _hands_on(prepare: ast.FunctionDef) -> bool:
+def _may_get_it(code: ReachableCode, outer: str, part: str) -> bool:
+    """Whether a model hands what it is given to a part, as far as its calls of the part show."""
+    found = list(calls_of(code, outer, attributes_of(code, outer, part)))
+    return not found or any(
+        hands_on(call, names, of_something_else(function, names))
+        for function, call in found
+        for names in [_of_cache(function)]
+    )
+
+
+def _keeps_it(prepare: ast.FunctionDef) -> bool:
+    """Whether forward does not get the cache of generate: it is not handed on, or made another after a question."""
+    names = {CACHES[0]} & {each.arg for each in parameters(prepare)}
+    if not names:
+        return False
+    asks = any(
+        isinstance(node, ast.Call) and (call_name(node) in ASKS_FOR_CLASS or _asks_what_it_is(node, names))
+        for node in walk(prepare)
+    )
+    # an empty cache becomes tuples without tensors, which are as little what the code expects
+    names_asked = {call_name(call) for call in calls(prepare)}
+    asks = asks and ("to_legacy_cache" not in names_asked or "get_seq_length" in names_asked)
+    changed = any(
+        isinstance(target, ast.Name) and target.id in names
+        for node in every(prepare, *ASSIGNMENTS)
+        for target, _ in assignments(node)
+    )
+    return not goes_on(prepare, names) or (asks and changed)
+
+
+def _sees(prepare: ast.FunctionDef) -> bool:
     """Whether a prepare_inputs_for_generation sees the cache, which generate calls past_key_values, not past."""
     rest = prepare.args.kwarg.arg if prepare.args.kwarg else ""
     for node in walk(prepare):
@@ -122,27 +162,25 @@ def _hands_on(prepare: ast.FunctionDef) -> bool:
     return False
 
 
-def _keeps_none(code: ReachableCode) -> bool:
-    return says_no_cache(code) or code.configs.get("config.json", {}).get("use_cache") is False
-
-
 class _Reading:
     """Where a function, or one of the folder's own that it hands the cache to, reads an entry of it.
 
     Args:
-        cls: the class whose methods self.name(...) means.
+        cls: the class whose methods self.name(...) means. without: nodes that the settings rule out.
     """
 
-    def __init__(self, code: ReachableCode, cls: str):
+    def __init__(self, code: ReachableCode, cls: str, without: set[int]):
         self.code = code
         self.cls = cls
+        self.without = without
         self.place: tuple[Module, ast.AST] | None = None
         self.asks = False  # the code asks what the cache is, and may then read both kinds
 
     def look_at(self, module: Module, function: ast.FunctionDef, names: set[str], depth: int = 0) -> None:
         """Look through a function in which these names hold the cache."""
         helpers = []
-        for node in walk(function):
+        other = of_something_else(function, names) | expected(function)
+        for node in (each for each in walk(function) if id(each) not in self.without):
             if isinstance(node, ast.Call) and (call_name(node) in ASKS_FOR_CLASS or _asks_what_it_is(node, names)):
                 self.asks = True
             if isinstance(node, (ast.If, ast.IfExp)) and _is_asked(node.test, names):
@@ -156,22 +194,36 @@ class _Reading:
                 parts = [node.iter]
             elif isinstance(node, ast.Call):
                 helpers.append(node)
-            if self.place is None and any(isinstance(part, ast.Name) and part.id in names for part in parts):
+            held = (part for part in parts if isinstance(part, ast.Name) and part.id in names)
+            if self.place is None and any(part not in other for part in held):
                 self.place = module, node if isinstance(node, ast.expr) else parts[0]
         for call in helpers if depth < HELPERS_DEEP else ():
             self._follow(module, call, names, depth)
 
+    def _module(self, attribute: str) -> str:
+        """The class of the folder that alone can be self.attribute, a module and no model; else nothing."""
+        parts = [
+            part
+            for part in self.code.torch_modules
+            if self.code.folder.kind(part) != "model" and attribute in attributes_of(self.code, self.cls, part)
+        ]
+        return parts[0] if len(parts) == 1 else ""
+
     def _follow(self, module: Module, call: ast.Call, names: set[str], depth: int) -> None:
-        """self.length(cache), Class.length(cache) or length(cache), where that is a function of the folder."""
+        """self.length(cache), Class.length(cache) or length(cache), where that is a function of the folder.
+
+        Also self.decoder(cache), where that is a module and no model.
+        """
         given = [*enumerate(call.args), *((k.arg, k.value) for k in call.keywords)]
         handed = [place for place, value in given if isinstance(value, ast.Name) and value.id in names]
         if not handed:
             return
-        func, owner = call.func, ""
+        func, owner, part = call.func, "", ""
         if isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name):
             of = self.cls if func.value.id in ("self", "cls") else func.value.id
             method = self.code.folder.method(of, func.attr) if of in self.code.folder.classes else None
-            owner, function = method or ("", None)
+            part = self._module(func.attr) if method is None and func.value.id == "self" else ""
+            owner, function = method or self.code.folder.method(part, "forward") or ("", None)
         elif isinstance(func, ast.Name):
             place, name = module.imports.get(func.id, ("", func.id))
             module = self.code.folder.modules.get(place.lstrip("."), module) if place.startswith(".") else module
@@ -187,7 +239,9 @@ class _Reading:
         held = {arguments[at] for at in handed if isinstance(at, int) and at < len(arguments)}
         held |= {at for at in handed if isinstance(at, str) and at in arguments}
         if held:
+            outer, self.cls = self.cls, part or self.cls
             self.look_at(module, function, _of_cache(function, held), depth + 1)
+            self.cls = outer
 
 
 def _asks_what_it_is(call: ast.Call, names: set[str]) -> bool:
@@ -212,6 +266,7 @@ def _of_cache(function: ast.FunctionDef, held: set[str] | None = None) -> set[st
     """
     rebound: set[str] = set()
     names = {a.arg for a in parameters(function)} & set(CACHES) if held is None else set(held)
+    own = set(names)
     for node in every(function, *ASSIGNMENTS):
         for target, value in assignments(node):
             branches = [value]
@@ -221,7 +276,9 @@ def _of_cache(function: ast.FunctionDef, held: set[str] | None = None) -> set[st
                 branches = list(value.values)
             if isinstance(target, ast.Name) and any(isinstance(b, ast.Name) and b.id in names for b in branches):
                 names.add(target.id)
-            elif isinstance(target, ast.Name) and isinstance(value, (ast.List, ast.Tuple, ast.ListComp, ast.BinOp)):
+            elif not isinstance(target, ast.Name) or target.id in own:
+                continue  # an argument that becomes a list where there is none is a cache where there is one
+            elif isinstance(value, (ast.List, ast.Tuple, ast.ListComp, ast.BinOp)):
                 rebound.add(target.id)  # pasts = [None] * n without a cache: then it is the code's own list
     return names - rebound
 

@@ -17,6 +17,7 @@ from pinfold.audit.reachable import (
     parameters,
 )
 from pinfold.audit.rules.decided import settings
+from pinfold.audit.rules.handed import makes_no_cache
 from pinfold.audit.rules.members import GENERATES, Asks, built, mains, once, taken_from_config
 from pinfold.audit.rules.names import CACHE
 from pinfold.common.trees import below, every
@@ -40,6 +41,12 @@ class CertainCalls:
     def settings(self) -> dict[str, Any]:
         """What is known of the configuration."""
         return settings(self.code)
+
+    @functools.cached_property
+    def own_caches(self) -> frozenset[str]:
+        """Classes of the folder that derive from a cache: what generate hands over at first is of none of them."""
+        folder = self.code.folder
+        return frozenset(c for c in folder.classes if any(b.endswith("Cache") for b, _ in folder.bases(c)))
 
     @functools.cached_property
     def stage(self) -> dict[ast.Call, str]:
@@ -85,7 +92,7 @@ class CertainCalls:
         rebound = [number for number, statement in enumerate(function.body) if _bound(statement) & lost]
         first = rebound[0] + 1 if rebound else 0
         for body, caches in ((function.body[:first], taken), (function.body[first:], left)):
-            asks = Asks(self.settings, values, once(function), cached, caches)
+            asks = Asks(self.settings, values, once(function), cached, caches, self.own_caches)
             if self._statements(module, cls, body, stage, asks, depth):
                 return
 
@@ -112,13 +119,6 @@ class CertainCalls:
             there = self.code.folder.modules.get(place.lstrip("."), module) if place.startswith(".") else module
             if function := defined_functions(there).get(name):
                 self._function(there, "", function, stage, depth + 1, _handed(function, call, asks.caches, 0))
-
-
-def makes_no_cache(code: ReachableCode, cls: str) -> bool:
-    """Whether generate hands the class no cache to begin with: it makes one of its own."""
-    said = code.folder.attribute(cls, "_is_stateful") if cls else None
-    own = code.folder.method(cls, "_supports_default_dynamic_cache") if cls else None
-    return own is not None or (isinstance(said, ast.Constant) and said.value is True)
 
 
 def _handed(function: ast.FunctionDef, call: ast.Call, caches: frozenset[str], first: int) -> frozenset[str]:
@@ -163,7 +163,7 @@ def _may_end(statement: ast.stmt, branch: list[ast.stmt], asks: Asks) -> bool:
     """Whether a function can end in a statement of which not all is known to run."""
     if isinstance(statement, ast.If) and asks.holds(statement.test) is not None:
         return any(every(each, ast.Return) for each in branch)
-    return (is_try(statement) or isinstance(statement, (ast.If, ast.For, ast.While, ast.With))) and bool(
+    return (is_try(statement) or isinstance(statement, (ast.If, ast.For, ast.While, ast.With, ast.Match))) and bool(
         every(statement, ast.Return)
     )
 

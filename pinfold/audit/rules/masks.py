@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from pinfold.audit.finding import Finding
 from pinfold.audit.ranges import harmed
-from pinfold.audit.reachable import ReachableCode, string
+from pinfold.audit.reachable import ReachableCode, call_name, calls, string
 from pinfold.audit.rules.generation import WRITES_TEXT, generates, generates_itself, has_unknown_base, writes_text
+from pinfold.common.trees import walk
 
 MASK, WORDS = "attention_mask", "input_ids"
 REST = ("kwargs", "model_kwargs")
@@ -54,13 +55,38 @@ def _is_asked(code: ReachableCode, cls: str) -> bool:
     """
     if not (writes_text(code, cls) or generates(code, cls)) or has_unknown_base(code, cls):
         return False
-    if generates_itself(code, cls) or code.folder.method(cls, "_validate_model_kwargs"):
+    if generates_itself(code, cls) or code.folder.method(cls, "_validate_model_kwargs") or _keeps_mask(code, cls):
         return False
     main = code.folder.attribute(cls, "main_input_name")
     if (main is not None and string(main) != WORDS) or _has_encoder(code):
         return False
-    given = code.configs.get("tokenizer_config.json", {}).get("model_input_names")
+    given = code.configs.get("tokenizer_config.json", {}).get("model_input_names", _of_own_tokenizer(code))
     return not isinstance(given, list) or MASK in given
+
+
+def _of_own_tokenizer(code: ReachableCode) -> list[str] | None:
+    """The names of what a tokenizer of the folder gives, where its class has them."""
+    cls = code.auto_map.get("AutoTokenizer", "").split(".")[-1]
+    names = code.folder.attribute(cls, "model_input_names") if cls in code.folder.classes else None
+    return [string(name) or "" for name in names.elts] if isinstance(names, (ast.List, ast.Tuple)) else None
+
+
+def _keeps_mask(code: ReachableCode, cls: str) -> bool:
+    """Whether a generate of its own does not hand the mask on to transformers': super().generate(input_ids)."""
+    own = code.folder.method(cls, "generate")
+    if own is None:
+        return False
+    for node in walk(own[1]):
+        word = string(node.args[0]) if isinstance(node, ast.Call) and node.args else None
+        if word == MASK and isinstance(node, ast.Call) and call_name(node) == "pop":
+            return True
+        if isinstance(node, ast.Delete) and any(string(getattr(t, "slice", None)) == MASK for t in node.targets):
+            return True
+    handed = {part for call in calls(own[1]) if call_name(call) == "generate" for part in walk(call)}
+    names = {getattr(node, "arg", "") or getattr(node, "id", "") for node in handed}
+    in_table = any(string(node) == MASK for node in walk(own[1]))
+    takes_any = own[1].args.kwarg is not None or own[1].args.vararg is not None
+    return not in_table and MASK not in names and (MASK in _names(own[1]) or not takes_any)
 
 
 def _has_encoder(code: ReachableCode) -> bool:

@@ -36,7 +36,14 @@ GENERATES = ("prepare_inputs_for_generation", "_update_model_kwargs_for_generati
 CACHE = "past_key_values"
 CACHE_CLASSES = ("Cache", "DynamicCache")
 KEPT = "is_updated"  # of an EncoderDecoderCache: what it has of the encoder's layer is used again
-BLOCKS = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.With)  # what is in them may not run, or elsewhere
+BLOCKS = (
+    ast.FunctionDef,
+    ast.ClassDef,
+    ast.For,
+    ast.While,
+    ast.With,
+    ast.Match,
+)  # what is in them may not run, or elsewhere
 # A loaded model is in evaluation; checkpointing and what is returned is asked for by a caller.
 MOST_ASKED = 8  # names that lead from one to the next
 USUAL = {"training": False, "gradient_checkpointing": False}
@@ -196,7 +203,7 @@ class Asks:
     Args:
         settings: of the configuration. names: arguments that are taken from it. once: locals that are set once, with
             what they are. cached: whether a cache of transformers' class is there; None where that is not known.
-        caches: the names that would hold it.
+        caches: the names that would hold it. own: classes of the folder that no cache of transformers is of.
     """
 
     settings: dict[str, Any]
@@ -204,6 +211,7 @@ class Asks:
     once: dict[str, ast.expr]
     cached: bool | None
     caches: frozenset[str] = frozenset({CACHE})
+    own: frozenset[str] = frozenset()
 
     def holds(self, test: ast.expr, asking: frozenset[str] = frozenset()) -> bool | None:
         """Whether a condition holds; None where that is not known.
@@ -222,6 +230,8 @@ class Asks:
             return None if value is UNKNOWN else bool(value)
         if is_self_attribute(test) and test.attr in USUAL:
             return USUAL[test.attr]
+        if _is_of(test, self.caches, self.own):
+            return False
         asked = None if self.cached is None else _of_the_cache(test, self.cached, self.caches)
         return decide(test, self.settings) if asked is None else asked
 
@@ -235,6 +245,17 @@ def _of_the_cache(test: ast.expr, there: bool, names: frozenset[str]) -> bool | 
     if _is_one_of(test.args[0], names):
         return there if not there or chain(test.args[-1])[-1:] in ([name] for name in CACHE_CLASSES) else None
     return None
+
+
+def _is_of(test: ast.expr, names: frozenset[str], classes: frozenset[str]) -> bool:
+    """isinstance(past_key_values, OwnCache)"""
+    asks = isinstance(test, ast.Call) and call_name(test) == "isinstance" and len(test.args) == 2
+    return (
+        asks
+        and isinstance(test, ast.Call)
+        and _is_one_of(test.args[0], names)
+        and chain(test.args[1])[-1:] in ([name] for name in classes)
+    )
 
 
 def _is_one_of(node: ast.expr, names: frozenset[str]) -> bool:

@@ -9,13 +9,17 @@ from collections.abc import Iterator
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.ranges import harmed
-from pinfold.audit.reachable import ReachableCode, call_name, is_self_attribute
+from pinfold.audit.reachable import ReachableCode, assignments, call_name, is_none, is_self_attribute
 from pinfold.audit.rules.certain import GENERATE, CertainCalls
 from pinfold.common.trees import every
 from pinfold.folder.releases import release_ranges
 
 LISTS = ("key_cache", "value_cache")
+# Names that caches of some releases have as properties without a setter.
+PROPERTIES = ("seen_tokens", "max_cache_len", "max_batch_size", "is_compileable")
+IN_GENERATE = "P51.generate"  # only a step of generate builds it
 PLACE = "transformers"
+SUPER = "super().__init__"
 
 
 def own_caches(code: ReachableCode, certain: CertainCalls) -> Iterator[Finding]:
@@ -25,11 +29,10 @@ def own_caches(code: ReachableCode, certain: CertainCalls) -> Iterator[Finding]:
         if base not in ("Cache", "DynamicCache"):
             continue
         built = [certain.stage[call] for call in certain.stage if call_name(call) == cls]
-        fault = _without_layers(code, cls) if base == "Cache" else _lists(code, cls)
-        if fault is None:
-            continue
-        case, node, words, fix = fault
-        if affected := harmed(case, code.lowest_version):
+        faults = [_without_layers(code, cls) if base == "Cache" else _lists(code, cls), _by_place(code, cls, base)]
+        for case, node, words, fix in (fault for fault in (*faults, *_properties(code, cls)) if fault is not None):
+            if not (affected := harmed(case, code.lowest_version)):
+                continue
             yield code.finding(
                 "P51",
                 f"{cls} {words} in transformers {release_ranges(affected)}.",
@@ -37,8 +40,8 @@ def own_caches(code: ReachableCode, certain: CertainCalls) -> Iterator[Finding]:
                 node,
                 fix=fix,
                 releases=affected,
-                severity=ERROR if set(built) - {GENERATE} else WARNING,
-                case=case,
+                severity=ERROR if built else WARNING,
+                case=IN_GENERATE if set(built) == {GENERATE} else case,
             )
 
 
@@ -84,6 +87,39 @@ def _lists(code: ReachableCode, cls: str) -> tuple[str, ast.AST, str, str] | Non
             fix,
         )
     return "P51.reads_lists", first, f"reads {first.attr}, which DynamicCache does not have", fix
+
+
+def _properties(code: ReachableCode, cls: str) -> Iterator[tuple[str, ast.AST, str, str]]:
+    """self.max_cache_len = 64 in the constructor, where the name is a property of transformers' cache."""
+    init = code.folder.method(cls, "__init__")
+    for statement in init[1].body if init else ():
+        for target, _ in assignments(statement):
+            if not is_self_attribute(target) or target.attr not in PROPERTIES:
+                continue
+            if not code.folder.method(cls, target.attr) and code.folder.attribute(cls, target.attr) is None:
+                yield (
+                    f"P51.sets_{target.attr}",
+                    statement,
+                    f"sets {target.attr}, which a cache has as a property without a setter",
+                    f"Keep it under a name of its own, such as own_{target.attr}.",
+                )
+
+
+def _by_place(code: ReachableCode, cls: str, base: str) -> tuple[str, ast.AST, str, str] | None:
+    """super().__init__(config): up to 4.53 the one argument of DynamicCache was a number that nothing read."""
+    init = code.folder.method(cls, "__init__") if base == "DynamicCache" else None
+    for statement in init[1].body if init else ():
+        call = statement.value if isinstance(statement, ast.Expr) else None
+        if not (isinstance(call, ast.Call) and call.args and ast.unparse(call.func) == SUPER):
+            continue
+        if not isinstance(call.args[0], ast.Starred) and not is_none(call.args[0]):
+            return (
+                "P51.argument_by_place",
+                call,
+                "hands DynamicCache an argument without a name, which it takes for states",
+                "Call super().__init__() alone.",
+            )
+    return None
 
 
 def _asks(code: ReachableCode, cls: str) -> bool:

@@ -42,7 +42,7 @@ def saves_elsewhere(code: ReachableCode) -> Iterator[Finding]:
     """P57: a save_pretrained that writes no file of weights that from_pretrained reads."""
     for cls in mains(code):
         own = code.folder.method(cls, "save_pretrained")
-        if own is None or code.folder.method(cls, "from_pretrained") or _writes_weights(code, cls, own[1]):
+        if own is None or code.folder.method(cls, "from_pretrained") or writes_weights(code, cls, own[1]):
             continue
         if any(isinstance(statement, ast.Raise) for statement in own[1].body):  # it says itself that it does not save
             continue
@@ -57,7 +57,7 @@ def saves_elsewhere(code: ReachableCode) -> Iterator[Finding]:
         )
 
 
-def _writes_weights(code: ReachableCode, cls: str, function: ast.FunctionDef, deep: int = 2) -> bool:
+def writes_weights(code: ReachableCode, cls: str, function: ast.FunctionDef, deep: int = 2) -> bool:
     """Whether a method, or one of the class that it calls, may write the weights where from_pretrained looks."""
     module = code.folder.classes[cls][0]
     constants = {
@@ -89,7 +89,7 @@ def _writes_weights(code: ReachableCode, cls: str, function: ast.FunctionDef, de
                 return True  # super().save_pretrained, PreTrainedModel.save_pretrained, or a part in its place
         elif is_self_attribute(node.func):
             called = code.folder.method(cls, node.func.attr)
-            if called and (not deep or _writes_weights(code, cls, called[1], deep - 1)):
+            if called and (not deep or writes_weights(code, cls, called[1], deep - 1)):
                 return True
         elif isinstance(node.func, ast.Name) and (
             module.imports.get(node.func.id, ("",))[0].startswith(".") or node.func.id in defined_functions(module)
@@ -186,8 +186,8 @@ def _set_late(init: ast.FunctionDef) -> set[str]:
     reached = False
     for statement in init.body:
         known = behind if reached else before
-        for node in every(statement, *ASSIGNMENTS):
-            known |= {target.attr for target, _ in assignments(node) if is_self_attribute(target)}
+        stored = (node for node in every(statement, ast.Attribute) if isinstance(node.ctx, ast.Store))
+        known |= {node.attr for node in stored if is_self_attribute(node)}  # in tuples and loops too
         base = [call for call in calls(statement) if _is_of_base(call)]
         if not reached and any(call_name(c) == "setattr" or is_self_attribute(c.func) for c in calls(statement)):
             return set()  # it may set anything

@@ -53,6 +53,41 @@ def rope_settings(code: ReachableCode) -> Iterator[Finding]:
         yield from _older_key(code)
     if stored.get("rope_type", stored.get("type")) in CHECKED:
         yield from _set_late(code, stored)
+    if stored:
+        yield from _lost(code)
+
+
+def _lost(code: ReachableCode) -> Iterator[Finding]:
+    """Settings that the argument overwrites behind super().__init__(**kwargs).
+
+    transformers 5 writes them as rope_parameters into config.json, and hands these to super().__init__ when that is
+    loaded again; the argument is None then.
+    """
+    case, cls = "P31.lost_when_saved", code.auto_map.get("AutoConfig", "").split(".")[-1]
+    init = code.folder.method(cls, "__init__") if cls in code.config_classes else None
+    affected = harmed(case, code.lowest_version)
+    if init is None or not affected or "rope_parameters" in {each.arg for each in parameters(init[1])}:
+        return
+    line = _super_line(init[1])
+    sets = [
+        target
+        for node in init[1].body
+        for target, value in assignments(node)
+        if is_self_attribute(target) and target.attr == "rope_scaling" and isinstance(value, ast.Name)
+        if value.id == "rope_scaling" and is_none(defaults(init[1]).get("rope_scaling"))
+    ]
+    read = any(n.attr in NAMES for _, f in _functions(code) for n in every(f, ast.Attribute))
+    if line and read and sets and all(located(target).lineno > line for target in sets):
+        yield code.finding(
+            "P31",
+            f"{init[0]}.__init__ sets rope_scaling behind super().__init__(...): transformers "
+            f"{release_ranges(affected)} saves it as rope_parameters, which None overwrites when that is loaded.",
+            init[0],
+            sets[0],
+            fix="Set it before super().__init__(**kwargs).",
+            releases=affected,
+            case=case,
+        )
 
 
 def _config(code: ReachableCode) -> dict:
@@ -76,6 +111,27 @@ def _filled(code: ReachableCode) -> Iterator[Finding]:
                     releases=affected,
                     case="P31.none_before_super",
                 )
+            elif _chooses(node, branch, function):
+                yield Finding(
+                    "P31",
+                    f"{module.file}:{node.lineno}: rope_scaling is never None in transformers 5: this goes the way of "
+                    "settings that are there.",
+                    module.file,
+                    node.lineno,
+                    fix='Ask for what was set: "factor" in (config.rope_scaling or {}).',
+                    releases=affected,
+                    case="P31.none_decides",
+                )
+
+
+def _chooses(node: ast.If | ast.IfExp, branch: list, function: ast.AST) -> bool:
+    """Whether a branch computes something else without a look at the settings, which would say that none are there."""
+    nodes = [part for each in branch for part in walk(each)]
+    if any(_is_settings(part, function) for part in nodes if isinstance(part, (ast.Attribute, ast.Call, ast.Name))):
+        return False
+    if any(isinstance(part, ast.Raise) for part in nodes) or _looks_inside(node.test):
+        return False
+    return isinstance(node, ast.IfExp) or any(isinstance(part, ast.Assign) for part in nodes)
 
 
 def _decisions(function: ast.AST) -> Iterator[tuple[ast.If | ast.IfExp, list]]:

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pinfold.audit.finding import Finding
+from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
     ASSIGNMENTS,
     ReachableCode,
+    argument,
     assignments,
     call_name,
     chain,
@@ -21,6 +23,8 @@ from pinfold.common.trees import every, walk
 
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 TENSORS = ("weight", "bias", "data")
+OF_WEIGHT = "P11c.in_loop"  # one tensor under two names, of which the file has one
+OF_BUFFERS = "Register its buffers with persistent=False, and fill them in _init_weights; or make one for each place."
 
 
 def modules_twice(code: ReachableCode) -> Iterator[Finding]:
@@ -40,9 +44,17 @@ def modules_twice(code: ReachableCode) -> Iterator[Finding]:
                         "weights that are stored under two names.",
                         cls,
                         node,
-                        fix=_cure(names),
-                        case=_case(code, names, node, kind),
+                        fix=_cure(names) if not _has_buffers_alone(code, kind) else OF_BUFFERS,
+                        case=_case(code, names, node, kind) if not places.keeps_weight(names) else OF_WEIGHT,
+                        releases=harmed(OF_WEIGHT, code.lowest_version) if places.keeps_weight(names) else (),
                     )
+
+
+def _has_buffers_alone(code: ReachableCode, cls: str) -> bool:
+    """Whether a class of the folder has buffers, and neither parameters nor modules of its own."""
+    if cls not in code.folder.classes or code.parameters.get(cls):
+        return False
+    return not any(code.builds_module(call) for call in every(code.folder.classes[cls][1], ast.Call))
 
 
 def _case(code: ReachableCode, names: list[str], node: ast.AST, kind: str) -> str:
@@ -94,7 +106,7 @@ class _Places:
 
     Args:
         held: "name" of a local or "self.name" -> the module in it, a number. nodes: the place's statement. kinds: what
-            each module is made with.
+            each module is made with. by_weight: places in parts that hold its weight alone.
     """
 
     code: ReachableCode
@@ -102,6 +114,7 @@ class _Places:
     nodes: dict[str, ast.AST] = field(default_factory=dict)
     made: int = 0
     kinds: dict[int, str] = field(default_factory=dict)
+    by_weight: set[str] = field(default_factory=set)
 
     def walk(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
@@ -134,6 +147,11 @@ class _Places:
         turns = 2 if isinstance(statement, ast.For) and _turns_often(statement) else 1
         for call in (node for node in every(statement, ast.Call) if call_name(node) == "append"):
             container = _name(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+            made = call.args[0] if call.args else None
+            for place, kept_module in self.handed(made) if isinstance(made, ast.Call) and container else ():
+                for _ in range(turns):
+                    self.held[f"{container}[{len(self.held)}].{place}"] = kept_module
+                    self.nodes[f"{container}[{len(self.held) - 1}].{place}"] = call
             held = self.held.get(_name(call.args[0])) if call.args else None
             if held is None or not container.startswith("self."):
                 continue
@@ -147,6 +165,7 @@ class _Places:
         self.nodes[name] = node
         if isinstance(value, ast.Call) and call_name(value) in CONTAINERS:
             parts = _parts(value)
+            self.of_each(name, value, node)
             modules = {id(part): self.of(part) for part in parts}  # [layer] * 2 is one part twice
             for number, part in enumerate(parts):
                 if (held := modules[id(part)]) is not None:
@@ -159,6 +178,16 @@ class _Places:
                 self.held[f"{name}.{place}"] = held
                 self.nodes[f"{name}.{place}"] = node
 
+    def of_each(self, name: str, container: ast.Call, node: ast.AST) -> None:
+        """What each part of a comprehension is handed and keeps: ModuleList([Block(rotary) for _ in range(n)])."""
+        for made in container.args:
+            part = made.elt if isinstance(made, (ast.ListComp, ast.GeneratorExp)) else None
+            if isinstance(part, ast.Call):
+                for place, held in self.handed(part):
+                    for turn in (0, 1):
+                        self.held[f"{name}[{turn}].{place}"] = held
+                        self.nodes[f"{name}[{turn}].{place}"] = node
+
     def handed(self, call: ast.Call) -> Iterator[tuple[str, int]]:
         """(place, module) of what a part of the folder is handed and keeps: Encoder(config, self.shared)."""
         init = _constructor(self.code, call)
@@ -166,8 +195,13 @@ class _Places:
             return
         for name, value in _passed(init, call).items():
             held = self.held.get(_name(value))
+            whole = list(kept(self.code, init, name, weights=False)) if held is not None else []
+            places = list(kept(self.code, init, name)) if held is not None else []
+            if held is None and (held := self.held.get(_name(value).removesuffix(".weight"))) is not None:
+                places = list(_kept_tensor(init, name))
             if held is not None:
-                yield from ((place, held) for place in kept(self.code, init, name))
+                self.by_weight |= {place for place in places if place not in whole}
+                yield from ((place, held) for place in places)
 
     def of(self, value: ast.expr | None) -> int | None:
         """The module that an expression is: a known one, or a new one."""
@@ -191,6 +225,10 @@ class _Places:
         )
         return self.held.setdefault(".".join(path), self.new()) if made else None
 
+    def keeps_weight(self, names: list[str]) -> bool:
+        """Whether a part has but the weight of what these places hold."""
+        return any(name.endswith(f".{place}") for name in names for place in self.by_weight)
+
     def new(self) -> int:
         self.made += 1
         return self.made
@@ -211,10 +249,20 @@ class _Places:
                 yield names, self.nodes.get(names[1]) or next(iter(self.nodes.values())), kind
 
 
-def kept(code: ReachableCode, init: ast.FunctionDef, name: str, depth: int = 3) -> Iterator[str]:
+def _kept_tensor(init: ast.FunctionDef, name: str) -> Iterator[str]:
+    """self.out.weight = weight, of a constructor that is handed the tensor."""
+    for statement in _that_run(init.body, name):
+        for target, value in assignments(statement):
+            path = _name(target).split(".")
+            if len(path) == 3 and path[0] == "self" and path[2] == "weight" and _name(value) == name:
+                yield path[1]
+
+
+def kept(code: ReachableCode, init: ast.FunctionDef, name: str, depth: int = 3, weights: bool = True) -> Iterator[str]:
     """Where a constructor keeps a module that it is handed: "words" of self.words = words, also in a part of its own.
 
-    Only plain statements count, and those that ask whether it was handed at all.
+    Only plain statements count, and those that ask whether it was handed at all. Where only the weight of it is kept,
+    self.words.weight = words.weight, is left out without ``weights``.
     """
     for statement in _that_run(init.body, name):
         for target, value in assignments(statement):
@@ -224,14 +272,14 @@ def kept(code: ReachableCode, init: ast.FunctionDef, name: str, depth: int = 3) 
             if isinstance(value, ast.IfExp) and _asks_for(value.test, name):
                 value = value.body if _is_there(value.test) else value.orelse
             source = _name(value).split(".")
-            if source[0] == name and (len(source) == 1 or source[1:] == path[2:] == ["weight"]):
+            if source[0] == name and (len(source) == 1 or (weights and source[1:] == path[2:] == ["weight"])):
                 yield path[1]
             inner = _constructor(code, value) if isinstance(value, ast.Call) and depth else None
             if inner is None or not isinstance(value, ast.Call):
                 continue
-            for argument, handed in _passed(inner, value).items():
+            for taken, handed in _passed(inner, value).items():
                 if _name(handed) == name:
-                    yield from (f"{path[1]}.{place}" for place in kept(code, inner, argument, depth - 1))
+                    yield from (f"{path[1]}.{place}" for place in kept(code, inner, taken, depth - 1, weights))
 
 
 def _constructor(code: ReachableCode, call: ast.Call) -> ast.FunctionDef | None:
@@ -282,11 +330,21 @@ def holds_weights(code: ReachableCode, call: ast.Call, depth: int = 0) -> bool:
     if not owners or depth > 4:
         return call_name(call) not in code.folder.classes
     for owner in owners:
-        if code.parameters.get(owner):
+        if code.parameters.get(owner) or _stored_buffers(code, owner):
             return True
         for node in walk(code.folder.classes[owner][1]):
             if isinstance(node, ast.Call) and code.builds_module(node) and holds_weights(code, node, depth + 1):
                 return True
+    return False
+
+
+def _stored_buffers(code: ReachableCode, cls: str) -> bool:
+    """Whether a class registers a buffer that is saved with the weights."""
+    for call in every(code.folder.classes[cls][1], ast.Call):
+        stored = call_name(call) == "register_buffer" and not is_none(argument(call, 1, "tensor"))
+        kept_out = argument(call, 2, "persistent")
+        if stored and not (kept_out is not None and _is_false(kept_out)):
+            return True
     return False
 
 

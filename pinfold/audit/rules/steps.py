@@ -25,7 +25,8 @@ from pinfold.audit.reachable import (
     string,
 )
 from pinfold.audit.rules.decided import settings
-from pinfold.audit.rules.generation import generates, generates_itself, says_no_cache, writes_text
+from pinfold.audit.rules.generation import generates, generates_itself, writes_text
+from pinfold.audit.rules.handed import keeps_none, makes_no_cache
 from pinfold.audit.rules.members import MOST_ASKED, Asks, once, taken_from_config
 from pinfold.common.trees import below, every, walk
 from pinfold.folder.releases import release_ranges
@@ -39,7 +40,7 @@ def cache_length(code: ReachableCode) -> Iterator[Finding]:
     """P59: a preparation that takes a cache with a length, or any cache at all, for one that has something in it."""
     for cls in _handed_steps(code):
         prepare = code.folder.method(cls, "prepare_inputs_for_generation")
-        if prepare is None or _is_stateful(code, cls) or CACHE not in _names(prepare[1]):
+        if prepare is None or makes_no_cache(code, cls) or CACHE not in _names(prepare[1]):
             continue
         asks_length = any(call_name(call) == "get_seq_length" for call in calls(prepare[1]))
         for node in every(prepare[1], ast.If, ast.IfExp):
@@ -169,20 +170,13 @@ def _updated(code: ReachableCode, cls: str) -> Iterator[Finding]:
 
 def _handed_steps(code: ReachableCode) -> Iterator[str]:
     """Models that generate of transformers runs with a cache."""
-    if says_no_cache(code) or code.configs.get("config.json", {}).get("use_cache") is False:
+    if keeps_none(code):
         return
     for cls in code.models:
         if code.folder.is_stock(cls) or generates_itself(code, cls):
             continue
         if writes_text(code, cls) or generates(code, cls):
             yield cls
-
-
-def _is_stateful(code: ReachableCode, cls: str) -> bool:
-    """Whether generate makes no cache for the class."""
-    said = code.folder.attribute(cls, "_is_stateful")
-    own = code.folder.method(cls, "_supports_default_dynamic_cache")
-    return own is not None or (isinstance(said, ast.Constant) and said.value is True)
 
 
 def _names(function: ast.FunctionDef) -> set[str]:
@@ -202,6 +196,8 @@ def _asks(function: ast.FunctionDef) -> bool:
         if looks and any(string(a) == PLACES or getattr(a, "id", "") == PLACES for a in getattr(node, "args", ())):
             return True
         if isinstance(node, (ast.If, ast.IfExp)) and isinstance(node.test, ast.Name) and node.test.id == PLACES:
+            return True
+        if isinstance(node, ast.Match) and any(part.id == PLACES for part in every(node.subject, ast.Name)):
             return True
         if isinstance(node, ast.Try):
             return True
@@ -255,6 +251,12 @@ class _Step:
                 ends = [statement] if holds is None else branch
                 if any(every(part, ast.Return) for part in ends):
                     return
+            elif isinstance(statement, ast.Match):
+                yield from self.in_expression(statement.subject)
+                case = self.chosen(statement)
+                yield from self.reads(case.body if case else [])
+                if any(every(part, ast.Return) for part in ([statement] if case is None else case.body)):
+                    return
             elif isinstance(statement, (ast.For, ast.While, ast.With, ast.FunctionDef, ast.ClassDef)):
                 if every(statement, ast.Return):
                     return
@@ -262,6 +264,21 @@ class _Step:
                 yield from self.in_expression(statement)
                 if isinstance(statement, (ast.Return, ast.Raise)):
                     return
+
+    def chosen(self, statement: ast.Match) -> ast.match_case | None:
+        """The case of a match that runs, where None and "all else" decide it; None where that is not known."""
+        for case in statement.cases:
+            pattern = case.pattern
+            if case.guard is not None:
+                return None
+            if isinstance(pattern, ast.MatchAs) and pattern.pattern is None:
+                return case
+            if not (isinstance(pattern, ast.MatchSingleton) and pattern.value is None):
+                return None
+            holds = self.holds(ast.Compare(statement.subject, [ast.Is()], [ast.Constant(None)]))
+            if holds is not False:
+                return case if holds else None
+        return None
 
     def in_expression(self, node: ast.AST) -> Iterator[ast.expr]:
         """cache_position.shape and cache_position[0], or the name itself, where it is an index."""

@@ -23,6 +23,7 @@ from pinfold.audit.reachable import (
 from pinfold.audit.rules.embeddings import HEAD, has_input_embeddings
 from pinfold.audit.rules.members import mains
 from pinfold.audit.rules.model import has_weights
+from pinfold.audit.rules.names import asks_for_version, version_names
 from pinfold.audit.rules.saving import same_modules
 from pinfold.audit.rules.weights import stored_apart, stored_names
 from pinfold.common.trees import every
@@ -36,8 +37,9 @@ def tied_keys(code: ReachableCode) -> Iterator[Finding]:
     for cls in code.classes:
         if code.folder.kind(cls) != "model":
             continue
+        by_version = _chosen_by_version(code, cls)
         for node in every(code.folder.classes[cls][1], *ASSIGNMENTS):
-            for target, value in assignments(node):
+            for target, value in assignments(node) if not by_version else ():
                 named = chain(target)[-1:] == ["_tied_weights_keys"] and not isinstance(target, ast.Subscript)
                 if named and (kind := _not_a_dict(code, cls, value)):
                     yield code.finding(
@@ -48,8 +50,22 @@ def tied_keys(code: ReachableCode) -> Iterator[Finding]:
                         case="P11.list" if tied else _case_of_list(code, cls, value),
                     )
     for cls in code.models:
-        if not code.folder.is_stock(cls):
+        by_version = any(_chosen_by_version(code, owner) for owner in code.folder.lineage(cls))
+        if not code.folder.is_stock(cls) and not by_version:
             yield from _ties(code, cls)
+
+
+def _chosen_by_version(code: ReachableCode, cls: str) -> bool:
+    """Whether the version, or what transformers has, decides on a class's keys: each release gets its own form."""
+    module, node = code.folder.classes[cls]
+    names = version_names(module)
+    return any(
+        chain(target)[-1:] == ["_tied_weights_keys"]
+        for choice in every(node, ast.If)
+        if asks_for_version(choice, names)
+        for part in every(choice, *ASSIGNMENTS)
+        for target, _ in assignments(part)
+    )
 
 
 def _case_of_list(code: ReachableCode, cls: str, value: ast.expr | None) -> str:

@@ -29,6 +29,16 @@ case(
     ),
     settings={"scales": {"first": 2}},
 )
+case(
+    "P67.configuration",
+    (C, "self.stops = [1, 2]", "self.stops = {1, 2}"),
+    right=((C, LAST_SET, LAST_SET + "        self.stops = [1, 2]\n"),),
+)
+case(
+    "P67.in_model",
+    (M, 'config.kind = "float32"', "config.kind = torch.float32"),
+    right=((M, POST, '        config.kind = "float32"\n' + POST),),
+)
 DATA = """from PLACE import DECORATOR
 from transformers import PretrainedConfig
 
@@ -129,6 +139,20 @@ for _name, *_more in (
         right=(*ROPE, *filter(None, _more), FACTOR),
         settings={"rope_scaling": None},
     )
+SCALED = (M, "logits=self.head(", "logits=self.factor * self.head(")
+case(
+    "P31.none_decides",
+    (M, "        self.factor = 1.0\n", "        self.factor = 1.0 if config.rope_scaling is None else 2.0\n"),
+    right=(*ROPE, FACTOR, SCALED),
+    settings={"rope_scaling": None},
+)
+OF_FACTOR = '        self.factor = (config.rope_scaling or {}).get("factor", 1.0)\n'
+case(  # it is saved as rope_parameters
+    "P31.lost_when_saved",
+    (C, AFTER, "        " + SUPER_CONFIG + "\n        self.rope_scaling = rope_scaling\n"),
+    right=(*ROPE, (M, POST, OF_FACTOR + POST), SCALED),
+    settings={"rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+)
 case(
     "P31.truth",
     (

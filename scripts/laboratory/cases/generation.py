@@ -6,7 +6,7 @@ import json
 
 from sources import CACHED
 
-from cases.base import CACHE_OF, CLASS_BODY, GET_INPUT, IMPORTS, LAST_SET, REMOVED, TAKES_CACHE, C, M, case
+from cases.base import CACHE_OF, CLASS_BODY, GET_INPUT, IMPORTS, LAST_SET, POST, REMOVED, TAKES_CACHE, C, M, case
 
 case(
     "P26.past_key_values_only",
@@ -135,6 +135,14 @@ for _name, _past, _more in (
     ),
 ):
     case(f"P32.tuples_{_name}", *LEGACY_LAYER, *ONE_NAME, (M, "PAST", _past), *_more, base=CACHED)
+# where only some releases make none
+_shape = READS_SHAPE + LEGACY_FORWARD.format(past="None if past_key_values is None else past_key_values[0]")
+OF_TUPLES = (*LEGACY_LAYER, *ONE_NAME, (M, "PAST", _shape))
+for _name, _settings, *_more in (
+    ("stateful", {}, (M, GET_INPUT, "    _is_stateful = True\n\n" + GET_INPUT)),
+    ("class_says_no", {"use_cache": REMOVED}, (C, "use_cache=True", "use_cache=False")),
+):
+    case(f"P32.tuples_{_name}", *OF_TUPLES, *_more, base=CACHED, faulty_settings=_settings)
 PREPARES = (
     '    def prepare_inputs_for_generation(self, input_ids, **kwargs):\n        return {"input_ids": input_ids}\n\n'
 )
@@ -244,5 +252,27 @@ case(
 # Settings of generate that do not go together
 
 SAMPLES = json.dumps({"temperature": 0.7, "use_cache": False})
+for _name, _settings in (
+    ("beams_not", {"length_penalty": 2.0}),
+    ("negative_padding", {"pad_token_id": -1}),
+):
+    _text = json.dumps({**_settings, "use_cache": False})
+    case(f"P52.{_name}_in_file", faulty_files={"generation_config.json": _text})
+    case(f"P52.{_name}_in_config", faulty_settings=_settings)
+# A field of a configuration that is named as one of them. Up to 4.57 the base sets it too, in super().__init__.
+TAKES = (C, "        **kwargs,\n", "        experts=5,\n        **kwargs,\n")
+KEEPS = "        self.experts = experts\n"
+BASE_CALL = "        super().__init__(tie_word_embeddings"
+OTHER = (
+    (C, "        experts=5,\n", "        top_k=5,\n"),
+    (C, "        self.experts = experts\n", "        self.top_k = top_k\n"),
+)
+for _place, _edit in (("", (C, LAST_SET, LAST_SET + KEEPS)), ("_before", (C, BASE_CALL, KEEPS + BASE_CALL))):
+    case(f"P52.own_field{_place}", *OTHER, right=(TAKES, _edit))
+    case(f"P52.samples_named{_place}_in_config", *OTHER, right=(TAKES, _edit), faulty_settings={"top_k": 5})
+case(
+    "P52.samples_not_in_constructor",
+    (M, POST, POST + "        self.generation_config.temperature = 0.7\n"),
+)
 case("P52.samples_not_in_file", faulty_files={"generation_config.json": SAMPLES})
 case("P52.samples_not_in_config", faulty_settings={"temperature": 0.7})

@@ -48,6 +48,29 @@ IN_LISTS = """
         return self.key_cache[layer_idx].shape[2] if len(self.key_cache) > layer_idx else 0
 """
 SETS = "        self.key_cache = []\n        self.value_cache = []\n"
+for _name in ("seen_tokens", "max_cache_len", "max_batch_size", "is_compileable"):
+    case(
+        f"P51.sets_{_name}",
+        (M, f"        self.own_{_name} = 0\n", f"        self.{_name} = 0\n"),
+        right=(
+            *IN_FORWARD,
+            (M, "        self.kept = {}\n", f"        self.kept = {{}}\n        self.own_{_name} = 0\n"),
+        ),
+        base=CACHED,
+    )
+case(
+    "P51.argument_by_place",
+    (M, "        super().__init__()\n        self.kept", "        super().__init__(layers)\n        self.kept"),
+    right=(
+        *IN_FORWARD,
+        (
+            M,
+            "    def __init__(self):\n        super().__init__()\n        self.kept",
+            "    def __init__(self, layers=1):\n        super().__init__()\n        self.kept",
+        ),
+    ),
+    base=CACHED,
+)
 case("P51.without_layers", *OF_CACHE, right=IN_FORWARD, base=CACHED)
 case("P51.reads_lists", (M, "        self.kept = {}\n" + BODY, IN_LISTS), right=IN_FORWARD, base=CACHED)
 case("P51.sets_lists", (M, "        self.kept = {}\n" + BODY, SETS + IN_LISTS), right=IN_FORWARD, base=CACHED)

@@ -60,6 +60,13 @@ case(  # one module under two names needs no tying: the declaration is for save_
     copies=TWICE_TENSORS,
     keys=dict.fromkeys(TWICE_TENSORS, ""),
 )
+case(  # the file has it once
+    "P11c.in_loop",
+    (M, POST, "        for each in [self.again]:\n            each.inner.weight = self.mix.inner.weight\n" + POST),
+    right=TWICE,
+    copies={"again.inner.weight": "mix.inner.weight"},
+    keys={"again.inner.weight": ""},
+)
 case(
     "P11c.assigned",
     (M, TIED, ""),

@@ -165,7 +165,8 @@ def test_a_name_in_many_branches_takes_seconds(tmp_path):
         "return getattr(super(), 'save_pretrained')(save_directory, **kwargs)",
         "functools.partial(super().save_pretrained, save_directory)(**kwargs)",
         "write_down(self, save_directory)",
-        "torch.save(1, (save_directory / 'model').with_suffix('.safetensors'))",
+        "self.config.save_pretrained(save_directory)\n"
+        "        torch.save(1, (save_directory / 'model').with_suffix('.safetensors'))",
         "raise NotImplementedError('this model is for inference')",
     ],
 )

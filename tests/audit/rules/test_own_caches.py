@@ -196,3 +196,47 @@ def test_sampling_that_nobody_asks_for(tmp_path, settings, file):
 )
 def test_sampling_that_may_be_saved(tmp_path, settings):
     assert ferns(tmp_path, "P52.samples_not_in_config", body=OWN, **settings) == []
+
+
+@pytest.mark.parametrize("settings", [{"length_penalty": 2.0}, {"early_stopping": True, "num_beams": 1}])
+@pytest.mark.parametrize("file", ["generation_config.json", "config.json"])
+def test_beams_that_nobody_asks_for(tmp_path, settings, file):
+    case = "P52.beams_not_in_file" if file == "generation_config.json" else "P52.beams_not_in_config"
+    if file == "generation_config.json":
+        (tmp_path / file).write_text(json.dumps(settings))
+        settings = {}
+    (finding,) = ferns(tmp_path, case, body=OWN, **settings)
+    assert finding.file == file and "without num_beams above 1" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("settings", "case"),
+    [
+        ({"pad_token_id": -1}, "P52.negative_padding_in_config"),
+        ({"pad_token_id": -100}, "P52.negative_padding_in_config"),
+        ({"pad_token_id": 0}, None),
+        ({"length_penalty": 2.0, "num_beams": 4}, None),
+        ({"length_penalty": 1.0, "early_stopping": False}, None),
+    ],
+)
+def test_other_settings_of_generate(tmp_path, settings, case):
+    found = [
+        f.case
+        for name in ("beams_not", "negative_padding")
+        for f in ferns(tmp_path, f"P52.{name}_in_config", body=OWN, **settings)
+    ]
+    assert found == ([case] if case else [])
+
+
+@pytest.mark.parametrize(
+    ("reads", "said"),
+    [
+        ("self.generation_config.temperature = 0.7", True),
+        ("self.generation_config = GenerationConfig(top_p=0.9, max_new_tokens=9)", True),
+        ("self.generation_config = GenerationConfig(top_p=0.9, do_sample=True)", False),
+        ("if config.vocab_size > 3:\n            self.generation_config.temperature = 0.7", False),
+        ("self.generation_config = GenerationConfig(**config.of_text)", False),
+    ],
+)
+def test_sampling_that_a_constructor_sets(tmp_path, reads, said):
+    assert bool(ferns(tmp_path, "P52.samples_not_in_constructor", body=OWN, reads=reads)) is said

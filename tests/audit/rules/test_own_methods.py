@@ -11,6 +11,7 @@ def said(tmp_path, code, **parts):
 
 
 SAVES = "def save_pretrained(self, save_directory, **kwargs):\n"
+CONFIG = "    self.config.save_pretrained(save_directory)\n"
 
 
 @pytest.mark.parametrize(
@@ -33,8 +34,8 @@ def test_a_save_that_writes_no_weights(tmp_path, does):
         "    super().save_pretrained(save_directory, **kwargs)",
         "    PreTrainedModel.save_pretrained(self, save_directory)",
         "    self.words.save_pretrained(save_directory)",
-        '    save_file(self.state_dict(), os.path.join(save_directory, "model.safetensors"))',
-        "    torch.save(self.state_dict(), os.path.join(save_directory, WEIGHTS_NAME))",
+        CONFIG + '    save_file(self.state_dict(), os.path.join(save_directory, "model.safetensors"))',
+        CONFIG + "    torch.save(self.state_dict(), os.path.join(save_directory, WEIGHTS_NAME))",
         "    self.write(save_directory)",
         "    self.config.save_pretrained(save_directory)\n    write_all(self, save_directory)",
     ],

@@ -95,7 +95,8 @@ def test_what_asks_for_the_key_or_is_never_filled_is_right(parts, config, tmp_pa
 
 def test_the_older_key_beside_the_newer_one_in_the_file(tmp_path):
     config = {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}
-    assert errors_of(tmp_path, config, after=SET, init='self.kind = config.rope_scaling["type"]') == ["P31"]
+    # what is set after super().__init__ is also lost when it is saved
+    assert errors_of(tmp_path, config, after=SET, init='self.kind = config.rope_scaling["type"]') == ["P31", "P31"]
 
 
 @pytest.mark.parametrize(
