@@ -63,7 +63,8 @@ def _not_in_half(model, dtype) -> list[str]:
             continue
         kept = f'_keep_in_fp32_modules = ["{name.split(".")[-1]}"]'
         if of_first is not None and not of_first.is_floating_point():
-            cure = f"register {first.split('.')[-1]} with persistent=False, or create a part with weights before its own"
+            buffer = first.split(".")[-1]
+            cure = f"register {buffer} with persistent=False, or create a part with weights before its own"
             return [
                 f"{name} is {parameter.dtype}: the state begins with {first} ({of_first.dtype}), and then "
                 f"transformers up to 4.50 leaves all weights as they are in the file; {cure}"
