@@ -14,7 +14,6 @@ from pinfold.common.trees import every
 MOST = 5  # of one file
 ACTS = tuple(f"S{number:02d}" for number in range(1, 9))
 PICKED = frozenset(Ref(f"{name}()") for name in ("functools.reduce", "builtins.next", "builtins.getattr"))
-COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 
 
 def note_chosen(state: State, node: ast.Call, functions: Values, owners: Values, scope: Scope) -> None:
@@ -47,7 +46,7 @@ def _is_own_attribute(node: ast.expr) -> bool:
 def _is_part_of_model(name: str, function: ast.AST) -> bool:
     """Whether a name holds, in a function, what a loop over parts of self gives it, or an attribute of self."""
     loops = [(loop.target, loop.iter) for loop in every(function, ast.For)]
-    loops += [(part.target, part.iter) for node in every(function, *COMPREHENSIONS) for part in node.generators]
+    loops += [(part.target, part.iter) for part in every(function, ast.comprehension)]
     loops += [(target, node.value) for node in every(function, ast.Assign) for target in node.targets]
     for target, source in loops:
         if any(part.id == name for part in every(target, ast.Name)):
