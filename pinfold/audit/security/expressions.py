@@ -19,6 +19,7 @@ from pinfold.audit.security.lookups import class_hierarchy, look_up
 from pinfold.audit.security.rules import paths
 from pinfold.audit.security.rules.chosen import note_chosen
 from pinfold.audit.security.rules.keeps import report_kernels
+from pinfold.audit.security.rules.looks import use_of_arguments
 from pinfold.audit.security.rules.methods import call_unknown_method, is_blob, report_format, walks_attributes
 from pinfold.audit.security.rules.process import REGISTRIES, computes_only, report_code, report_registered
 from pinfold.audit.security.state import LONGEST_ANNOTATION, FunctionNode, Scope, State
@@ -62,16 +63,6 @@ FROM_OUTSIDE = frozenset(
 )
 ADDERS = frozenset(("append", "appendleft", "add", "insert", "setdefault"))
 CLASS_METHODS = ("__new__", "__init_subclass__", "__class_getitem__")  # without a decorator
-# Functions that look at what they are given and keep nothing of it; those of TESTS look into a tuple as well.
-TESTS = frozenset(("builtins.isinstance", "builtins.issubclass"))
-LOOKS = (
-    TESTS
-    | frozenset(("functools.partial", "functools.wraps", "functools.update_wrapper"))
-    | frozenset(
-        f"builtins.{name}"
-        for name in "getattr hasattr setattr delattr vars dir type id bool".split()  # noqa: SIM905
-    )
-)
 
 
 class Expressions(State):
@@ -191,10 +182,7 @@ class Expressions(State):
             self.bind(table, kept, scope)
 
     def _arguments(self, node: ast.Call, functions: Values, scope: Scope) -> Call:
-        looks = LOOKS.intersection(imported_paths(functions))
-        use = "value"
-        if looks:
-            use = "base" if looks.isdisjoint(TESTS) else "look"
+        use = use_of_arguments(self, node, functions, lambda argument: self.evaluate(argument, scope, "base"))
         call = Call(node)
         for argument in node.args:
             if isinstance(argument, ast.Starred):

@@ -68,3 +68,34 @@ def test_so_many_are_named_in_a_file_and_no_more():
     assert len(chosen) == 5
     assert {(finding.severity, finding.code) for finding in chosen} == {(WARNING, "S07")}
     assert all("see line 2, where S07 says what it can be" in finding.sentence for finding in chosen)
+
+
+WALKS = "import functools, os\nfrom functools import reduce\nclass M:\n    def part(self, path):\n        return "
+
+
+@pytest.mark.parametrize(
+    ("walk", "severities"),
+    [
+        ("functools.reduce(getattr, path.split('.'), self)", [WARNING]),
+        ("reduce(getattr, ['layers', 'first'], self)", []),
+        ("reduce(getattr, ('__init__', '__globals__'), self)", ["error"]),
+        ("reduce(getattr, path.split('.'), os)", ["error"]),
+        ("reduce(getattr, path.split('.'), self.other)", ["error"]),
+        ("reduce(lambda a, b: a + b, path, self)", []),
+    ],
+)
+def test_a_walk_from_an_object_of_the_folder_is_a_warning(walk, severities):
+    assert [finding.severity for finding in findings_of(WALKS + walk)] == severities
+
+
+@pytest.mark.parametrize(
+    "place", ["':memory:'", "''", "'file::memory:?cache=shared', uri=True", "'file:a?mode=memory', uri=True"]
+)
+def test_a_database_in_memory_has_no_finding(place):
+    source = (
+        f"import sqlite3\n\ndef index(rows):\n    base = sqlite3.connect({place})\n    return base.execute('select 1')"
+    )
+    assert findings_of(source) == []
+    attached = findings_of(source.replace("select 1", "attach ? as a"))
+    assert [(finding.code, finding.line) for finding in attached] == [("S07", 5)]
+    assert findings_of(source.replace(place, "'/var/lib/a.db'"))

@@ -28,6 +28,7 @@ from pinfold.audit.security.values import (
     Values,
     all_given,
     is_soft,
+    known_for_sure,
     known_strings,
     printable_excerpt,
     union,
@@ -42,6 +43,7 @@ PRIVATE = re.compile(
 CACHE = re.compile(r"^(?:~|\$HOME|/home/\w+|/root)/\.cache/(?!huggingface(?:/token|/stored_tokens|$))")
 PARENTS = re.compile(r"(?:[/\\]+(?:\.\.(?=[/\\]))?)+")  # what begins with it is below, or below a folder above
 MAKES_DATABASE = re.compile(r"^\s*(?:ATTACH|VACUUM\s+INTO)\b", re.IGNORECASE)  # SQL that opens another file
+IN_MEMORY = re.compile(r":memory:|file::memory:.*|file:[^?]*\?(?:.*&)?mode=memory.*|")  # databases without a file
 FRAMES = ("pandas.", "geopandas.")
 # What a table writes where it gets a place, and gives back as text where it does not.
 FRAME_WRITERS = {
@@ -110,6 +112,8 @@ def file_rule(state: State, path: str, call: Call, scope: Scope) -> Values | Non
         report_read(state, path, _each(call.argument(*place)), call.node)
     if path == "logging.basicConfig" and "filename" in call.keywords:
         report_write(state, path, [call.keywords["filename"]], call)
+    elif path == "sqlite3.connect" and _in_memory(call.argument(0, "database")):
+        return None
     elif path in WRITERS:
         if path != "os.open" or not _opens_for_reading(call):
             places = [call.argument(position, name) for position, name in WRITERS[path]]
@@ -117,6 +121,10 @@ def file_rule(state: State, path: str, call: Call, scope: Scope) -> Values | Non
     else:
         _report_file_method(state, path, call)
     return None
+
+
+def _in_memory(place: Values) -> bool:
+    return known_for_sure(place) and all(map(IN_MEMORY.fullmatch, known_strings(place)))
 
 
 def _report_file_method(state: State, path: str, call: Call) -> None:
