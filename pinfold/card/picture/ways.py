@@ -171,15 +171,15 @@ def _place_inputs(ways: Ways, parts: list[dict], inputs: list[str], reached: set
 def _divide(ways: Ways, parts: list[dict], targets: dict[int, list[int]]) -> None:
     """Lines on the right as far as they can be followed with the eye; the other sources are named in the boxes."""
     rest = set(ways.rest)
-    drawn = []
+    drawn: list[tuple[int, tuple[int, ...]]] = []
     for source, places in targets.items():
         whole = source in rest and rest.issuperset(places) and not ways.towers
         if whole and len(places) <= MOST_HEADS and min(places) > source:
             drawn.append((source, tuple(places)))
     busy: list[list[tuple[int, int]]] = []
-    for source, places in sorted(drawn, key=lambda way: (max(way[1]) - way[0], way[0])):
+    for source, heads in sorted(drawn, key=lambda way: (max(way[1]) - way[0], way[0])):
         # one that lies within another is nearer to the boxes
-        last = max(places)
+        last = max(heads)
         lane = 0
         for number, held in enumerate(busy):
             if any(source < end and start < last for start, end in held):
@@ -188,7 +188,7 @@ def _divide(ways: Ways, parts: list[dict], targets: dict[int, list[int]]) -> Non
             continue
         busy += [[] for _ in range(lane + 1 - len(busy))]
         busy[lane].append((source, last))
-        ways.lines.append(Way(source, places, lane))
+        ways.lines.append(Way(source, heads, lane))
     lined = {way.source for way in ways.lines}
     for place in range(len(parts)):
         for source in sorted(source for source, places in targets.items() if place in places and source not in lined):
