@@ -22,7 +22,7 @@ WIDTH, LINES = 110, 12  # characters and lines of an output that a card shows
 UNSHOWN = re.compile("[^\x20-\x7e\xa0-\u2027\u2030-\u2065\u206a-\ud7ff\ue000-\ufefe\U00010000-\U0010ffff]")
 
 # What an Auto class is asked for where a tokenizer is there: the lines after `inputs`. They print words, or numbers
-# rounded to what every machine gives.
+# rounded to what every machine gives. What is written is shown in quotes, so that spaces and line ends are seen.
 WITH_WORDS = {
     "AutoModelForSequenceClassification": [
         "scores = model(**inputs).logits.detach().softmax(-1)[0]",
@@ -46,11 +46,11 @@ WITH_WORDS = {
     ],
     "AutoModelForSeq2SeqLM": [
         "tokens = model.generate(**inputs, max_new_tokens=20, do_sample=False)",
-        "print(tokenizer.decode(tokens[0], skip_special_tokens=True))",
+        "print(repr(tokenizer.decode(tokens[0], skip_special_tokens=True)))",
     ],
     "AutoModelForCausalLM": [
         "tokens = model.generate(**inputs, max_new_tokens=20, do_sample=False)",
-        "print(tokenizer.decode(tokens[0], skip_special_tokens=True))",
+        "print(repr(tokenizer.decode(tokens[0], skip_special_tokens=True)))",
     ],
 }
 CHAT = [
@@ -59,7 +59,7 @@ CHAT = [
     '    chat, add_generation_prompt=True, return_tensors="pt", return_dict=True',
     ")",
     "tokens = model.generate(**inputs, max_new_tokens=20, do_sample=False)",
-    "print(tokenizer.decode(tokens[0, inputs.input_ids.shape[1] :], skip_special_tokens=True))",
+    "print(repr(tokenizer.decode(tokens[0, inputs.input_ids.shape[1] :], skip_special_tokens=True)))",
 ]
 PICTURE = 'picture = Image.radial_gradient("L").convert("RGB")'
 # Auto classes whose models write tokens when they see or hear something
@@ -245,7 +245,7 @@ def _seen_or_heard(loads: dict[str, str], inputs: dict, generic: list[str]):
     reader = {"AutoProcessor": "processor"}.get(kind, "tokenizer" if "tokenizer" in loads else "")
     written = ["tokens = model.generate(**inputs, max_new_tokens=20, do_sample=False)"]
     written += [
-        f"print({reader}.decode(tokens[0], skip_special_tokens=True))" if reader else "print(tokens[0].tolist())"
+        f"print(repr({reader}.decode(tokens[0], skip_special_tokens=True)))" if reader else "print(tokens[0].tolist())"
     ]
     if kind in ("AutoFeatureExtractor", "AutoProcessor"):
         holder, word = (
