@@ -38,6 +38,7 @@ WIDTH, MARGIN, PADDING, LINE, GAP = 440, 16, 12, 19, 32
 LARGE, TITLE, TEXT = 17, 15, 13  # 13 is more than 11 where the picture is shown at 380
 BAR, THUMB, CELLS = 7, 48, 12
 BETWEEN, LANE = 12, 5  # pixels between two towers, and between two lines on the right
+MOST_ROWS = 3  # of what a box reads besides the one above it
 MOST_STAGES, MOST_KINDS, MOST_INPUTS, MOST_LAYERS = 24, 5, 4, 400
 SHOWN: dict[str, Any] = {
     "of": {"window": 2, "strided": 4, "chunked": 4},
@@ -224,20 +225,26 @@ def _inputs(page: Page, names: list[str], y: float, shapes: list, column: Column
 def _unread(page: Page, y: float, shapes: list) -> float:
     """Inputs from which no arrow leads to a box."""
     if names := page.ways.unread:
-        text = _fitting([clean(name) for name in names], "Read by none of these parts: ", ", ", WHOLE.width)
-        shapes.append(_text(MARGIN, y + 8, text, TEXT, "soft", WHOLE.width))
+        shapes.append(_text(MARGIN, y + 8, "Read by none of these parts:", TEXT, "soft", WHOLE.width))
+        for text in _named(names, WHOLE.width):
+            y += LINE
+            shapes.append(_text(MARGIN, y + 8, text.removeprefix("+ "), TEXT, "soft", WHOLE.width))
         y += LINE + 4
     return y
 
 
-def _fitting(names: list[str], lead: str, between: str, room: float) -> str:
-    """Names as far as there is room; how many more there are is said."""
-    for number in range(len(names), 0, -1):
-        more = f" and {len(names) - number} more" if number < len(names) else ""
-        text = lead + between.join(names[:number]) + more
-        if width_of(text, TEXT) <= room:
-            return text
-    return lead + (names[0] if len(names) == 1 else f"{len(names)} others")
+def _named(names: list[str], room: float) -> list[str]:
+    """Rows with names, as many in each as there is room for; how many more there are is said."""
+    rows: list[str] = []
+    for number, name in enumerate(names):
+        text = f"+ {clean(name)}"
+        if rows and width_of(f"{rows[-1]} {text}", TEXT) <= room:
+            rows[-1] += f" {text}"
+        elif len(rows) < MOST_ROWS:
+            rows.append(text)
+        else:
+            return [*rows, f"and {len(names) - number} more"]
+    return rows
 
 
 def _box(page: Page, place: int, y: float, shapes: list, column: Column) -> float:
@@ -274,9 +281,9 @@ def _box(page: Page, place: int, y: float, shapes: list, column: Column) -> floa
         at += LINE - 2
         inside.append(_text(left, at, note, TEXT, "soft", right - left))
     if names := page.ways.named.get(place):
-        at += LINE - 2
-        text = _fitting(names, "+ ", " + ", right - left)
-        inside.append(_text(left, at, text, TEXT, "soft", right - left))
+        for text in _named(names, right - left):
+            at += LINE - 2
+            inside.append(_text(left, at, text, TEXT, "soft", right - left))
     at += 7
     for role, key in (("parameters", "share"), ("flops", "flops_share")):
         if share := min(number_of(stage.get(key)), 1):

@@ -134,17 +134,22 @@ def _towers(parts: list[dict]) -> tuple[list[int], list[int]] | None:
     tower_of: dict[int, int] = {}
     members: dict[int, list[int]] = {}
     inputs: dict[int, set[str]] = {}
+    constant: set[int] = set()  # positions, for one, are the same whatever goes in: they belong to what reads them
     for place in range(len(parts)):
-        reads, names = _reads(parts, place), set(_takes(parts, place))
+        reads, names = [n for n in _reads(parts, place) if n not in constant], set(_takes(parts, place))
         if not reads and not names:
-            continue  # vectors that no operator of a stage stands for
+            if _is_seen(parts[place]):
+                constant.add(place)
+            continue
         sources = {tower_of.get(source, -1) for source in reads}
         sources |= {tower for tower, taken in inputs.items() if names & taken}
         if len(sources) > 1 or -1 in sources:
             break
         tower = sources.pop() if sources else place
-        tower_of[place] = tower
-        members.setdefault(tower, []).append(place)
+        read = sorted(constant.intersection(_reads(parts, place)))
+        constant.difference_update(read)
+        tower_of |= dict.fromkeys([*read, place], tower)
+        members.setdefault(tower, []).extend([*read, place])
         inputs.setdefault(tower, set()).update(names)
     large = [places for places in members.values() if len(places) > 1]
     if len(members) != 2 or len(large) != 2:
