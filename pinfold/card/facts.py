@@ -46,10 +46,12 @@ ROLES = {
     ".txt": "words of the tokenizer",
 }
 ROLE_OF = {"tokenizer.json": "tokenizer", "pinfold.json": "list of these files", "vocab.json": "tokenizer"}
-LOOKED_FOR = (
-    "text that is run as a program, other programs, the network, code under made-up names, native code, pickles, "
-    "writing and deleting files, secrets, the environment, encoded text, changes of installed modules, code at "
-    "import, methods that Python calls automatically, settings that choose code, hidden names"
+LOOKED_FOR = (  # a line each
+    "text that is run as a program, other programs, native code, pickles",
+    "the network, writing and deleting files, secrets, the environment",
+    "code under made-up names, hidden names, encoded text",
+    "changes of installed modules, code at import, methods that Python calls automatically, settings that choose code",
+    "faults that make a load fail, or give other numbers, in some release of transformers",
 )
 CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "block_size")
 
@@ -226,11 +228,11 @@ def _rows(staged: Staged, facts: Facts, licence: str) -> Iterator[tuple[str, str
         "Size of the " + ("weights" if staged.weights else "files"),
         f"{size_of(total)} in {parts} file{'s' * (parts > 1)}",
     )
-    yield "Licence", escape_markdown(licence)
+    yield "License", escape_markdown(licence)
     if facts.sources.conversion:
         at = f" at {code_span(facts.sources.conversion.revision)}" if facts.sources.conversion.revision else ""
         yield "Converted from", escape_markdown(facts.sources.conversion.source) + at
-        yield "Licence of the source", escape_markdown(facts.sources.conversion.licence)
+        yield "License of the source", escape_markdown(facts.sources.conversion.licence)
     yield "Trained on", escape_markdown(facts.sources.training.data) if facts.sources.training else ""
     yield "Same numbers in", f"transformers {', '.join(facts.versions)}" if facts.versions else ""
 

@@ -1,20 +1,24 @@
 """The lines that load a repository at one commit, and the example under them that a card shows with its output."""
 
+import json
 import math
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from pinfold.common.files import read_json
-from pinfold.fenced.probe.declared import DTYPES, needs_files, own_probe
+from pinfold.fenced.probe.declared import DTYPES, IDS, needs_files, own_probe, sibling
 from pinfold.folder.contents import has_chat_template, has_tokenizer
+from pinfold.folder.outputs import inputs_of
 from pinfold.folder.sentence import MODULES
 from pinfold.staging.stage import Staged
 
 TEXT = "The wind had fallen, and the sea was calm again."
 QUESTION, CONTEXT = "What had fallen?", TEXT
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # the only words of a probe.json that get into a program
+MASK = "attention_mask"
 LONGEST = 400  # characters of one input in it
 OF_SENTENCES = "sentence_transformers"
 WIDTH, LINES = 110, 12  # characters and lines of an output that a card shows
@@ -22,7 +26,7 @@ WIDTH, LINES = 110, 12  # characters and lines of an output that a card shows
 UNSHOWN = re.compile("[^\x20-\x7e\xa0-\u2027\u2030-\u2065\u206a-\ud7ff\ue000-\ufefe\U00010000-\U0010ffff]")
 
 # What an Auto class is asked for where a tokenizer is there: the lines after `inputs`. They print words, or numbers
-# rounded to what every machine gives.
+# rounded to what every machine gives. What is written is shown in quotes, so that spaces and line ends are seen.
 WITH_WORDS = {
     "AutoModelForSequenceClassification": [
         "scores = model(**inputs).logits.detach().softmax(-1)[0]",
@@ -46,11 +50,11 @@ WITH_WORDS = {
     ],
     "AutoModelForSeq2SeqLM": [
         "tokens = model.generate(**inputs, max_new_tokens=20, do_sample=False)",
-        "print(tokenizer.decode(tokens[0], skip_special_tokens=True))",
+        "print(repr(tokenizer.decode(tokens[0], skip_special_tokens=True)))",
     ],
     "AutoModelForCausalLM": [
         "tokens = model.generate(**inputs, max_new_tokens=20, do_sample=False)",
-        "print(tokenizer.decode(tokens[0], skip_special_tokens=True))",
+        "print(repr(tokenizer.decode(tokens[0], skip_special_tokens=True)))",
     ],
 }
 CHAT = [
@@ -59,7 +63,7 @@ CHAT = [
     '    chat, add_generation_prompt=True, return_tensors="pt", return_dict=True',
     ")",
     "tokens = model.generate(**inputs, max_new_tokens=20, do_sample=False)",
-    "print(tokenizer.decode(tokens[0, inputs.input_ids.shape[1] :], skip_special_tokens=True))",
+    "print(repr(tokenizer.decode(tokens[0, inputs.input_ids.shape[1] :], skip_special_tokens=True)))",
 ]
 PICTURE = 'picture = Image.radial_gradient("L").convert("RGB")'
 # Auto classes whose models write tokens when they see or hear something
@@ -209,12 +213,38 @@ def _uses(staged: Staged, inputs: dict):
         yield [], [encode, *words]
         if words is not generic:
             yield [], [encode, *generic]
+    if "tokenizer" in loads:
+        yield from (([], [*lines, *generic]) for lines in _of_towers(staged, inputs))
     if own := _of_probe(own_probe(str(staged.folder.path))):
         yield ["import torch"], ["inputs = {", *own, "}", *generic]
     if inputs and all(name.isidentifier() for name in inputs):
         made = [f'    "{name}": {_tensor(dtype, shape)},' for name, (dtype, shape) in inputs.items()]
         yield ["import torch"], ["inputs = {", *made, "}", *generic]
     yield [], []
+
+
+def _of_towers(staged: Staged, inputs: dict) -> Iterator[list[str]]:
+    """Lines that tokenize words for each argument of token ids, where none is called input_ids alone."""
+    known = inputs_of(staged.folder, staged.architecture) if staged.architecture in staged.folder.classes else None
+    names = [name for name in inputs if IDS in name and name.isidentifier()]
+    masks = {name: sibling(name, MASK) for name in names}
+    if not names or IDS in names or known is None or set(inputs) - {*names, *masks.values()}:
+        return
+    said = own_probe(str(staged.folder.path))
+    texts: dict[str, str] = {}
+    for number, name in enumerate(names):
+        own = said.get(name, {}).get("text")
+        texts[name] = own[0] if own and len(own[0]) <= LONGEST else (QUESTION, TEXT, "The storm was over.")[number % 3]
+    variables = {name: f"{name.replace(IDS, '').strip('_')}_words" for name in names}
+    lines = [f'{variables[name]} = tokenizer({json.dumps(texts[name])}, return_tensors="pt")' for name in names]
+    # a tokenizer need not return a mask
+    for with_masks in (True, False):
+        made = []
+        for name in names:
+            made.append(f'    "{name}": {variables[name]}.{IDS},')
+            if with_masks and masks[name] in known[0]:
+                made.append(f'    "{masks[name]}": {variables[name]}.{MASK},')
+        yield [*lines, "inputs = {", *made, "}"]
 
 
 def _seen_or_heard(loads: dict[str, str], inputs: dict, generic: list[str]):
@@ -245,7 +275,7 @@ def _seen_or_heard(loads: dict[str, str], inputs: dict, generic: list[str]):
     reader = {"AutoProcessor": "processor"}.get(kind, "tokenizer" if "tokenizer" in loads else "")
     written = ["tokens = model.generate(**inputs, max_new_tokens=20, do_sample=False)"]
     written += [
-        f"print({reader}.decode(tokens[0], skip_special_tokens=True))" if reader else "print(tokens[0].tolist())"
+        f"print(repr({reader}.decode(tokens[0], skip_special_tokens=True)))" if reader else "print(tokens[0].tolist())"
     ]
     if kind in ("AutoFeatureExtractor", "AutoProcessor"):
         holder, word = (

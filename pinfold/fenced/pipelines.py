@@ -1,17 +1,27 @@
 """Whether a pipeline of transformers runs with a repository: the Hub shows one for the task that the card names."""
 
+import inspect
 import re
 import tempfile
 
 from .values import describe
 
 CLIP = "video-classification"
+LABELS = ["the sea", "the wind"]
+# of one kind of input, although the registry counts several: what they write is of another
+SEVERAL = (
+    "automatic-speech-recognition", "image-segmentation", "object-detection", "mask-generation",
+    "zero-shot-image-classification", "zero-shot-audio-classification", "zero-shot-object-detection",
+)  # fmt: skip
+OTHERWISE = ("table-question-answering", "keypoint-matching")  # tables, and pairs of pictures
 WORDS = "The wind had fallen, and the sea was calm again."
 SHORT = {"text-generation": {"max_new_tokens": 2}}  # what the others do by default takes one run of the model
 
 
 def why_not(task: str, auto: str, arguments: dict) -> str:
     """What keeps the pipeline of a task from running with what it is made for; "" where it runs.
+
+    One that takes inputs of several kinds together, a picture with a question for one, is made and not run.
 
     Pipelines of clips read files with PyAV or torchcodec, which need not be here: what they need of the model is
     looked at alone then.
@@ -29,8 +39,11 @@ def why_not(task: str, auto: str, arguments: dict) -> str:
         if auto == "AutoModelForSpeechSeq2Seq" and "ctc" in str(getattr(pipe, "type", "")):
             name = type(pipe.model).__name__  # it might run, and would write what forward says of each frame
             return f"transformers knows models that generate by the names of its own classes, and takes {name} for CTC"
+        if not _is_read(task):
+            return ""
+        more = {"candidate_labels": LABELS} if "candidate_labels" in _takes(pipe) else {}
         with tempfile.TemporaryDirectory() as directory:
-            pipe(_read(task, pipe, directory), **SHORT.get(task, {}))
+            pipe(_read(task, pipe, directory), **SHORT.get(task, {}), **more)
         if why := _no_chat(task, pipe):
             return why
     except (Exception, SystemExit) as error:
@@ -42,6 +55,22 @@ def why_not(task: str, auto: str, arguments: dict) -> str:
             return f"it loads {' or '.join(loads)}, which is not registered"
         return describe(error)
     return ""
+
+
+def _is_read(task: str) -> bool:
+    """Whether one sentence, picture, clip or tone is what the pipeline takes."""
+    import transformers
+
+    task, settings, _ = transformers.pipelines.PIPELINE_REGISTRY.check_task(task)
+    return task not in OTHERWISE and (settings.get("type") in ("text", "image", "audio", "video") or task in SEVERAL)
+
+
+def _takes(pipe) -> set[str]:
+    """What else may be said when it is called."""
+    try:
+        return set(inspect.signature(pipe._sanitize_parameters).parameters)
+    except (AttributeError, TypeError, ValueError):
+        return set()
 
 
 def _no_chat(task: str, pipe) -> str:

@@ -114,8 +114,9 @@ class Preparation:
             if bad := errors(findings):
                 count = f"{len(bad)} error{'s' * (len(bad) > 1)}"
                 others = [f"warning: {finding}" for finding in findings if finding not in bad]
-                others += [f"then: {line}" for line in probe_asked(staged, self.inputs.checkpoint, self.work, bad)]
-                raise UserError(f"the audit found {count}: " + "\n  ".join([*map(str, bad), *others]))
+                asked = probe_asked(staged, self.inputs.checkpoint, self.work, bad)
+                text = "\n  ".join([f"the audit found {count}: {bad[0]}", *map(str, bad[1:]), *others])
+                raise UserError("\n\n  ".join([text, *(f"then: {line}" for line in asked)]))
             done(f"{len(findings)} warning{'s' * (len(findings) != 1)}" if findings else "nothing found")
         for finding in findings:
             say_below(str(finding))
@@ -131,7 +132,7 @@ def raise_with_all_else(options: PushOptions, inputs: Inputs) -> NoReturn:
     try:
         read_human_half(inputs.path)
     except UserError as error:
-        raise UserError("\n  ".join([str(error), *_asked(options, inputs)])) from None
+        raise UserError("\n\n  ".join([str(error), *_asked(options, inputs)])) from None
     raise AssertionError("card.md is not there")
 
 

@@ -1,5 +1,6 @@
 """What verification would ask the author for, said together with what was refused before it: one push less."""
 
+import json
 import shutil
 import tempfile
 from dataclasses import replace
@@ -37,8 +38,30 @@ def probe_asked(staged: Staged, checkpoint: Path, work: Path, bad: list[Finding]
         verify.reference(_corrected(staged, work) if bad else staged, checkpoint, work)
     except UserError as error:  # what else is wrong may follow from what was refused: it is left to the next push
         why = str(error).rpartition(" failed: ")[2]  # without the names of directories that end with the push
-        return [why] if f"{OWN} beside card.md" in why else []
+        return [laid_out(why)] if f"{OWN} beside card.md" in why else []
     return []
+
+
+def laid_out(why: str) -> str:
+    """A question that ends with a ready probe.json, with the file on lines of its own.
+
+    >>> print(laid_out('write this one: {"x": {"values": 1}, "y": {"values": 2}}'))
+    write this one:
+    <BLANKLINE>
+      {
+        "x": {"values": 1},
+        "y": {"values": 2}
+      }
+    """
+    lead, mark, own = why.rpartition(" this one: ")
+    try:
+        probe = json.loads(own) if mark else {}
+    except ValueError:  # cut off, as it is very long
+        return why
+    if not isinstance(probe, dict) or not probe:
+        return why
+    arguments = ",\n".join(f"    {json.dumps(name)}: {json.dumps(words)}" for name, words in probe.items())
+    return f"{lead}{mark.rstrip()}\n\n  {{\n{arguments}\n  }}"
 
 
 def _are_known(staged: Staged) -> bool:

@@ -5,6 +5,7 @@ A step that fails ends the push with one line; nothing is visible on the Hub bef
 
 import contextlib
 import functools
+import importlib.util
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from pinfold.card import card, snippet
 from pinfold.card import check as card_check
 from pinfold.card import facts as card_facts
 from pinfold.card.facts import Facts
-from pinfold.card.pipelines import Pipeline, promised
+from pinfold.card.pipelines import Pipeline, Registry, promised, read_registry
 from pinfold.card.sources import Sources
 from pinfold.common.errors import UserError, plain_line
 from pinfold.common.hub_data import old_data
@@ -279,7 +280,7 @@ class Push(Preparation):
             fails_in=verified.fails_in,
             not_finite=answer.get("not_finite", {}),
             limit=verified.limit,
-            pipeline=promised(staged, task),
+            pipeline=promised(staged, task, _registries(verified.releases)),
         )
 
     def check_card(self, staged: Staged, facts: Facts) -> None:
@@ -375,6 +376,18 @@ class Push(Preparation):
         if self.options.tag:
             tag_commit(self.remote, self.options.tag, code)
             say(f"  tag      {self.options.tag} points to {code[:12]}")
+
+
+def _registries(releases: list[str]) -> dict[str, Registry]:
+    """Which pipelines each release has, by its own files; the newest last."""
+    found = {}
+    for release in sorted(releases, key=Version):
+        overlay = find_overlay(release)
+        spec = importlib.util.find_spec("transformers") if overlay is None else None
+        package = Path(spec.origin).parent if spec and spec.origin else (overlay or Path()) / "transformers"
+        file = package / "pipelines" / "__init__.py"
+        found[release] = read_registry(file.read_text(encoding="utf-8")) if file.is_file() else Registry()
+    return found
 
 
 def _to_try(pipeline: Pipeline) -> list[str]:

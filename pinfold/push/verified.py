@@ -41,7 +41,7 @@ class Verified:
             names = ", ".join(self.expected.not_run)
             yield f"inputs of forward that were not tested: {names}; to test them, list all inputs in probe.json"
         if self.expected.chosen:
-            yield f"its inputs, made by the folder's own processor, were {self.expected.chosen}"
+            yield f"its inputs, made by the folder's own processor or tokenizer, were {self.expected.chosen}"
         if self.expected.origin:
             yield self.expected.origin
         yield fence.available().describe()

@@ -452,3 +452,17 @@ def test_the_releases_that_a_card_names_are_read_again(staged):
     human = human_half.HumanHalf({"license": "mit"}, "Text.")
     for versions in ([], ["5.24.0"], ["4.48.3", "4.57.6", "5.24.0"]):
         assert card.verified_in(card.render(staged, human, "me/x", SHA, facts(versions=versions))) == versions
+
+
+@pytest.mark.parametrize("combination", ["nothing", "findings", "code elsewhere"])
+def test_what_the_audit_looked_for_and_found_has_a_line_each(staged, combination):
+    _, _, text = made(staged, *COMBINATIONS[combination])
+    section = text.split("**Audit.**")[1].split("**Verified.**")[0]
+    lines = [line for line in section.splitlines() if line.startswith("- ")]
+    found = FINDINGS if combination == "findings" else []
+    assert lines[: len(card_facts.LOOKED_FOR)] == [f"- {what}" for what in card_facts.LOOKED_FOR]
+    assert [line.split(":")[0] for line in lines[len(card_facts.LOOKED_FOR) :]] == [f"- {f.code}" for f in found]
+    assert max(map(len, section.splitlines()), default=0) < 200 or found
+    tree = MarkdownIt("commonmark").parse(section)
+    assert sum(token.type == "list_item_open" for token in tree) == len(lines)
+    assert "| License | mit |" in text and "Licence" not in text

@@ -1,6 +1,7 @@
 """The pipeline that a card's task promises: what is missing for it, and whether it runs."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from pinfold.card import snippet
-from pinfold.card.pipelines import TRIED, promised
+from pinfold.card.pipelines import NEEDS, Registry, promised, read_registry
 from pinfold.fenced import pipelines
 from pinfold.folder.model_folder import read_modules
 
@@ -233,21 +234,68 @@ def of_files(path, auto, takes, *names, **more):
     ],
 )
 def test_what_is_missing_for_a_pipeline_is_named(tmp_path, task, takes, files, why):
-    pipeline = promised(of_files(tmp_path, "AutoModelForX", takes, *files), task)
+    pipeline = promised(
+        of_files(tmp_path, "AutoModelForX", takes, *files), task, {"5.0.0": Registry(frozenset(NEEDS))}
+    )
     assert pipeline.task == task and bool(pipeline.why_not) == bool(why) and why in pipeline.why_not
     line = f'pipeline("{task}") does not run with it: {pipeline.why_not}; use AutoModelForX, as the card does'
     assert pipeline.line == (line if why else "")
 
 
-@pytest.mark.parametrize("task", [None, "graph-ml", ["text-classification"], "table-question-answering"])
+def registries(*releases):
+    return {"4.48.3": Registry(frozenset({"image-to-image", "fill-mask", "text2text-generation"}))} | {
+        release: Registry(frozenset({"fill-mask", "mask-generation"}), frozenset({"image-to-image", "vqa"}))
+        for release in releases
+    }
+
+
+@pytest.mark.parametrize("task", [None, "graph-ml", ["text-classification"], "tabular-regression"])
 def test_other_tasks_promise_no_pipeline_that_could_be_tried(tmp_path, task):
-    assert promised(of_files(tmp_path, "AutoModelForX", "points"), task).task == ""
-    assert promised(of_files(tmp_path, "AutoModelForX", "points", tokenizer_only=True), "fill-mask").task == ""
+    known = registries("5.24.0")
+    assert promised(of_files(tmp_path, "AutoModelForX", "points"), task, known).task == ""
+    alone = of_files(tmp_path, "AutoModelForX", "points", tokenizer_only=True)
+    assert promised(alone, "fill-mask", known).task == ""
+
+
+@pytest.mark.parametrize(
+    ("task", "releases", "why"),
+    [
+        ("image-to-image", ("5.0.0", "5.24.0"), "transformers 5.24.0 has no pipeline of this name (4.48.3 has one)"),
+        ("text2text-generation", ("5.24.0",), "transformers 5.24.0 has no pipeline of this name (4.48.3 has one)"),
+        ("vqa", ("5.24.0",), "transformers 5.24.0 has no pipeline of this name"),
+        ("image-to-image", (), ""),
+        ("mask-generation", ("5.24.0",), ""),
+    ],
+)
+def test_any_word_that_a_verified_release_knows_is_a_promise(tmp_path, task, releases, why):
+    pipeline = promised(of_files(tmp_path, "AutoModelForX", "points"), task, registries(*releases))
+    assert (pipeline.task, pipeline.auto, pipeline.why_not) == (task, "AutoModelForX", why)
 
 
 def test_the_tasks_are_those_of_transformers():
-    dropped = {"question-answering", "summarization", "translation"}  # in 5.3; the Hub still has the words
-    assert set(TRIED) - dropped <= set(transformers.pipelines.PIPELINE_REGISTRY.supported_tasks)
+    here = Path(transformers.pipelines.__file__)
+    known = read_registry(here.read_text(encoding="utf-8"))
+    listed = transformers.pipelines.PIPELINE_REGISTRY
+    assert known.has == set(listed.supported_tasks) | set(listed.task_aliases)
+    assert set(NEEDS) <= known.has | known.knew
+    assert read_registry("SUPPORTED_TASKS = list_of_them()") == Registry()
+
+
+EYES_OF_8 = {"height": 8, "width": 8}
+
+
+@pytest.mark.parametrize(
+    ("cls", "task", "why"),
+    [
+        ("Sees", "image-segmentation", "it loads "),
+        ("Sees", "zero-shot-image-classification", "it loads "),
+        ("Sees", "keypoint-matching", "it loads "),
+        ("Sees", "image-to-image", "has no pipeline of this name"),
+    ],
+)
+def test_words_of_the_registry_are_tried(tmp_path, monkeypatch, cls, task, why):
+    where = saved(tmp_path, monkeypatch, cls, EYES(size=EYES_OF_8), tokenizer())
+    assert why in pipelines.why_not(task, "AutoModelForImageClassification", where)
 
 
 @pytest.mark.parametrize(

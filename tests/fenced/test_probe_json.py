@@ -254,9 +254,9 @@ def test_one_that_was_not_seen_to_work_is_not_called_so():
     assert "RuntimeError: not for these; the probe was features float32 [2, 4]" in str(caught.value)
 
 
-def test_two_arguments_cannot_both_be_text(tmp_path):
-    with pytest.raises(ValueError, match="query and document both have text; only one argument can"):
-        own(tmp_path, query={"text": ["a"]}, document={"text": ["b"]})
+def test_two_arguments_cannot_both_be_pictures(tmp_path):
+    with pytest.raises(ValueError, match="left and right both have pictures; only one argument can"):
+        own(tmp_path, left={"pictures": 2}, right={"pictures": 2})
 
 
 @pytest.mark.parametrize(

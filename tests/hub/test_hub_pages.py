@@ -472,7 +472,7 @@ def test_the_card_has_a_table_of_metadata(server):
     for row in (
         "Parameters 14.2 k",
         "Types F32 9.47 k, BF16 4.74 k",
-        "Licence apache-2.0",
+        "License apache-2.0",
         "Task image-classification",
         "Library transformers",
         "Language en",

@@ -88,7 +88,7 @@ def test_a_folder_without_a_card_is_asked_for_all_it_lacks(tmp_path, monkeypatch
     text = refused(path=folder, checkpoint=tmp_path / "saved", versions=["4.48.3", "newest"])
     assert text.startswith(f"{folder} has no {CARD}")
     assert re.findall(r"\b[PS]\d\d\b", text) == said
-    offered = re.search(r"forward takes this one: (.*)", text)
+    offered = re.search(r"forward takes this one:\n\n(  {\n.*)", text, re.DOTALL)
     assert list(json.loads(offered[1]) if offered else {}) == asks
 
 
@@ -98,7 +98,9 @@ def test_an_audit_that_fails_asks_for_the_probe_as_well(tmp_path, monkeypatch):
     options = {"path": folder, "checkpoint": tmp_path / "saved", "versions": ["4.48.3", "newest"]}
     text = refused(**options)
     assert text.startswith("the audit found 1 error: P28")
-    (folder / "probe.json").write_text(text.split("forward takes this one: ")[1])
+    findings, question, probe = text.split("\n\n")
+    assert "then: " not in findings and question.startswith("  then: ") and len(probe.splitlines()) == 3
+    (folder / "probe.json").write_text(probe)
     assert "probe" not in refused(**options)
 
 
@@ -112,9 +114,9 @@ def test_a_script_without_consent_is_asked_for_card_and_probe(tmp_path, monkeypa
     monkeypatch.setattr("sys.stdin", None)
     folder = tmp_path / "net_asked_flat"
     text = refused(path=folder, checkpoint=tmp_path / "saved", flatten=f"{script}:NetModel")
-    first, *rest = text.split("\n  ")
+    first = text.split("\n  ")[0]
     assert "needs your consent" in first and f"{folder} then needs a card.md too: " in first
-    assert list(json.loads(rest[-1].split("forward takes this one: ")[1])) == ["features"]
+    assert list(json.loads(text.split("forward takes this one:")[1])) == ["features"]
     assert not folder.exists() and "pinfold-" not in text
 
 

@@ -1,5 +1,6 @@
 """A push that the audit stops also asks for the inputs that nothing says."""
 
+import json
 import types
 from dataclasses import replace
 from pathlib import Path
@@ -111,3 +112,23 @@ def test_an_answered_question_is_not_asked_again(tmp_path, runs):
 def test_what_may_follow_from_the_other_faults_is_not_said(tmp_path, runs):
     runs.says = "D01 own: NameError: name 'einops' is not defined"
     assert questions.probe_asked(staged(tmp_path / "own", "points"), tmp_path, tmp_path, [P08]) == []
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        {"x": {"shape": [2, 3]}},
+        {"sample": {"shape": [2, 1, 16, 16], "values": "wave"}, "timestep": {"shape": [2], "below": 200}},
+        {"query_input_ids": {"text": ['a "quoted" row', "this one: {"]}, "k": {"values": None}, "z": {"values": []}},
+    ],
+)
+@pytest.mark.parametrize("lead", ["put probe.json beside card.md; forward takes", "TypeError: {'a': 1}; correct"])
+def test_a_ready_probe_has_lines_of_its_own(probe, lead):
+    lines = questions.laid_out(f"{lead} this one: {json.dumps(probe)}").split("\n")
+    assert lines[:2] == [f"{lead} this one:", ""] and len(lines) == len(probe) + 4
+    assert json.loads("\n".join(lines[2:])) == probe
+
+
+@pytest.mark.parametrize("why", ["no probe", 'put this one: {"x": {"shape": [2, …', "this one: []", ASKED])
+def test_what_is_no_probe_stays_as_it_is(why):
+    assert questions.laid_out(why) == why

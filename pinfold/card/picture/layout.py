@@ -2,7 +2,7 @@
 
 How it works:
 - One column from input to output, wide enough for text that is still readable at 380 pixels. Two towers, which read
-  different inputs and nothing of each other, stand side by side; a line on the right is a way around other stages.
+  different inputs and nothing of each other, stand side by side; ways.py says what leads from which box to which.
 - A box for each stage: its name and depth, its weights, and two bars for its share of parameters and of FLOPs, both on
   one linear scale; more than one layer shows as edges behind it; what comes out stands below it.
 - Text is shortened to the room it has, by widths a little above those of the fonts that screens have.
@@ -30,14 +30,15 @@ from pinfold.card.picture.text import (
     unit_of,
     width_of,
 )
+from pinfold.card.picture.ways import Ways, title_of, ways_of
 from pinfold.common.values import as_list
 from pinfold.fenced.drawing import attention_rules as attention_rules
 
 WIDTH, MARGIN, PADDING, LINE, GAP = 440, 16, 12, 19, 32
 LARGE, TITLE, TEXT = 17, 15, 13  # 13 is more than 11 where the picture is shown at 380
 BAR, THUMB, CELLS = 7, 48, 12
-BETWEEN, LANE = 12, 3  # pixels between two towers, and between two lines on the right
-MOST_LANES = 5
+BETWEEN, LANE = 12, 5  # pixels between two towers, and between two lines on the right
+MOST_ROWS = 3  # of what a box reads besides the one above it
 MOST_STAGES, MOST_KINDS, MOST_INPUTS, MOST_LAYERS = 24, 5, 4, 400
 SHOWN: dict[str, Any] = {
     "of": {"window": 2, "strided": 4, "chunked": 4},
@@ -103,12 +104,22 @@ class Column:
 
     @property
     def is_narrow(self) -> bool:
-        return self.width < WHOLE.width
+        return self.width <= TOWER
 
 
 WHOLE = Column(MARGIN, WIDTH - 2 * MARGIN)
 TOWER = (WHOLE.width - BETWEEN) / 2
 TOWERS = Column(MARGIN, TOWER), Column(MARGIN + TOWER + BETWEEN, TOWER)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is drawn; ``unit`` is that of the numbers of parameters."""
+
+    drawing: dict
+    parts: list[dict]
+    ways: Ways
+    unit: str
 
 
 def stages_of(drawing: dict) -> list[dict]:
@@ -117,112 +128,67 @@ def stages_of(drawing: dict) -> list[dict]:
     return known[:MOST_STAGES]
 
 
+def inputs_of(drawing: dict) -> dict:
+    """What goes into the model: a name -> its shape."""
+    inputs = drawing.get("inputs")
+    return {str(name): shape for name, shape in inputs.items()} if isinstance(inputs, dict) else {}
+
+
 def layout(drawing: dict) -> tuple[int, list]:
     """The height of the picture, and its shapes in the order in which they are drawn."""
     shapes: list = []
     parts = stages_of(drawing)
-    unit = unit_of(number_of(drawing.get("parameters")))
-    towers = _towers(parts)
-    y = _head(drawing, shapes, with_inputs=not towers)
-    boxes: dict[int, tuple[float, float]] = {}
-    if towers:
-        y = _side_by_side(drawing, parts, towers, y, shapes, unit)
-    rest = [place for place in range(len(parts)) if not towers or place not in {*towers[0], *towers[1]}]
-    for number, place in enumerate(rest):
-        if number and not _follows(parts, rest[number - 1], place):
-            y += 8
-        top = y
-        y = _box(parts[place], y, shapes, WHOLE, unit)
-        boxes[place] = (top, y)
-        leads = number + 1 < len(rest) and _follows(parts, place, rest[number + 1])
-        y = _below(parts[place], leads, y, shapes, WHOLE)
-    if not towers:
-        shapes += _ways_around(parts, boxes)
+    page = Page(
+        drawing, parts, ways_of(parts, list(inputs_of(drawing))), unit_of(number_of(drawing.get("parameters")))
+    )
+    y = _head(drawing, shapes) + 14
+    y = _unread(page, y, shapes)
+    if page.ways.towers:
+        columns = zip(TOWERS, page.ways.towers, strict=True)
+        y = max(_column(page, tower, y, shapes, column)[0] for column, tower in columns)
+    whole = Column(WHOLE.x, WHOLE.width - max(LANE * page.ways.lanes + 3 - MARGIN, 0))
+    y, boxes = _column(page, page.ways.rest, y, shapes, whole)
+    shapes += _lines(page.ways, boxes, whole.x + whole.width)
     return math.ceil(y + MARGIN - 4), [s for s in shapes if not isinstance(s, Text) or s.text]
 
 
-def _side_by_side(
-    drawing: dict, parts: list[dict], towers: tuple[list[int], list[int]], y: float, shapes: list, unit: str
-) -> float:
-    """Two towers, each under its inputs; returns where the longer one ends."""
-    inside = {*towers[0], *towers[1]}
-    is_read = {n for place, stage in enumerate(parts) if place not in inside for n in _reads(stage, len(parts), place)}
-    ends = []
-    for column, tower in zip(TOWERS, towers, strict=True):
-        names = {str(name) for place in tower for name in as_list(parts[place].get("takes"))}
-        at = _inputs(drawing, names, column, y, shapes)
-        for place in tower:
-            at = _box(parts[place], at, shapes, column, unit)
-            at = _below(parts[place], place != tower[-1] or place in is_read, at, shapes, column)
-        ends.append(at)
-    return max(ends)
+def _column(page: Page, places: list[int], y: float, shapes: list, column: Column) -> tuple[float, dict]:
+    """Boxes one below the other; returns where they end, and for each its upper and its lower edge."""
+    boxes = {}
+    for number, place in enumerate(places):
+        inputs = page.ways.above.get(place, [])
+        if inputs:
+            y = _inputs(page, inputs, y if number else y - 4, shapes, column)
+        elif number and places[number - 1] not in page.ways.leads:
+            y += 8
+        top = y
+        y = _box(page, place, y, shapes, column)
+        boxes[place] = (top, y)
+        is_last = place == len(page.parts) - 1 or number == len(places) - 1
+        y = _below(page.parts[place], place in page.ways.leads, is_last, y, shapes, column)
+    return y, boxes
 
 
-def _reads(stage: dict, most: int, place: int) -> list:
-    """The places of the stages that it reads from, and the inputs; nothing where no pass was seen."""
-    sources = [n for n in as_list(stage.get("reads")) if type(n) is int and 0 <= n < most and n != place]
-    return [*sources, *(str(name) for name in as_list(stage.get("takes"))[:20])]
-
-
-def _follows(parts: list[dict], before: int, place: int) -> bool:
-    """Whether the way from one box leads to the next; where no pass was seen, by what it is."""
-    stage = parts[place]
-    if not isinstance(stage.get("reads"), list):
-        return not _begins(stage)
-    return before in _reads(stage, len(parts), place)
-
-
-def _towers(parts: list[dict]) -> tuple[list[int], list[int]] | None:
-    """The stages of two towers, before anything reads from both; None where there are none."""
-    tower_of: dict[int, int] = {}
-    members: dict[int, list[int]] = {}
-    inputs: dict[int, set[str]] = {}
-    for place, stage in enumerate(parts):
-        reads = _reads(stage, len(parts), place)
-        if not reads:
-            continue  # vectors that no operator of a stage stands for
-        sources = {tower_of.get(source, -1) for source in reads if isinstance(source, int)}
-        names = {source for source in reads if isinstance(source, str)}
-        sources |= {tower for tower, taken in inputs.items() if names & taken}
-        if len(sources) > 1 or -1 in sources:
-            break
-        tower = sources.pop() if sources else place
-        tower_of[place] = tower
-        members.setdefault(tower, []).append(place)
-        inputs.setdefault(tower, set()).update(names)
-    large = [places for places in members.values() if len(places) > 1]
-    if len(members) != 2 or len(large) != 2:
-        return None
-    return large[0], large[1]
-
-
-def _ways_around(parts: list[dict], boxes: dict[int, tuple[float, float]]) -> list:
-    """Lines on the right, from a stage to one further down that reads from it as well."""
+def _lines(ways: Ways, boxes: dict[int, tuple[float, float]], edge: float) -> list:
+    """Lines on the right, from a stage to those further down that read from it as well."""
     lines: list = []
-    ways = [
-        (source, place)
-        for place, stage in enumerate(parts)
-        for source in _reads(stage, len(parts), place)
-        if isinstance(source, int) and source < place - 1
-    ]
-    ways.sort(key=lambda way: way[1] - way[0])
-    for number, (source, place) in enumerate(ways[:MOST_LANES]):
-        # one that lies within another is nearer to the boxes
-        x = WIDTH - MARGIN + 3 + LANE * number
-        top, bottom = boxes[source][1] - 10 + 2 * number, boxes[place][0] + 14 - 2 * number
-        edge = WIDTH - MARGIN
-        lines.append(Line(((edge, top), (x, top), (x, bottom), (edge + 1, bottom)), "soft"))
-        lines.append(Line(((edge + 4, bottom - 3), (edge, bottom), (edge + 4, bottom + 3)), "soft"))
+    heads: dict[int, int] = {}
+    for way in sorted(ways.lines, key=lambda way: way.lane):
+        x = edge + LANE * (way.lane + 1)
+        top = boxes[way.source][1] - 10
+        ends = []
+        for place in way.targets:
+            ends.append(boxes[place][0] + 14 + 10 * heads.get(place, 0))  # heads of several lines stand apart
+            heads[place] = heads.get(place, 0) + 1
+        *others, last = ends
+        lines.append(Line(((edge, top), (x, top), (x, last), (edge + 1, last)), "soft"))
+        lines += [Line(((x, end), (edge + 1, end)), "soft") for end in others]
+        lines += [Line(((edge + 4, end - 3), (edge, end), (edge + 4, end + 3)), "soft") for end in ends]
     return lines
 
 
-def _begins(stage: dict) -> bool:
-    """Whether it is another input's first stage, or takes no part: nothing leads to it from the one before."""
-    return stage.get("begins") is True or stage.get("runs") is False
-
-
-def _head(drawing: dict, shapes: list, with_inputs: bool) -> float:
-    """The model's name, its sums with the colours of the bars, and what goes in."""
+def _head(drawing: dict, shapes: list) -> float:
+    """The model's name, and its sums with the colours of the bars."""
     y = MARGIN + LARGE
     name = clean(drawing.get("class"))
     shapes.append(_text(MARGIN, y, name, LARGE, "ink", WIDTH - 2 * MARGIN, bold=True))
@@ -234,37 +200,62 @@ def _head(drawing: dict, shapes: list, with_inputs: bool) -> float:
     for role, text in sums:
         shapes += [Rect(x, y - 10, 10, 10, role, radius=2), _text(x + 16, y, text, TEXT, "soft", 180)]
         x += 204
-    return _inputs(drawing, None, WHOLE, y + 10, shapes) if with_inputs else y + 14
+    return y
 
 
-def _inputs(drawing: dict, names: set[str] | None, column: Column, y: float, shapes: list) -> float:
-    """What goes into a column: inputs of these names, all of them where none are named."""
-    inputs = drawing.get("inputs")
-    inputs = inputs if isinstance(inputs, dict) else {}
-    shown = [(n, shape) for n, shape in inputs.items() if names is None or str(n) in names][:MOST_INPUTS]
-    for name, shape in shown:
-        room = column.width - 28
-        texts = [f"{shortened(clean(name), TEXT, 170)}  {shape_text(shape)}"]
+def _inputs(page: Page, names: list[str], y: float, shapes: list, column: Column) -> float:
+    """What goes into a box from outside, with an arrow to it."""
+    top, room = y, column.width - 28
+    known = inputs_of(page.drawing)
+    for name in names[:MOST_INPUTS]:
+        shape = shape_text(known.get(name))
+        texts = [f"{shortened(clean(name), TEXT, 170)}  {shape}"]
         if column.is_narrow:
-            texts = [shortened(clean(name), TEXT, room), shape_text(shape)]
+            texts = [shortened(clean(name), TEXT, room), shape]
         for text in texts:
             shapes.append(_text(column.x + 28, y + 16, text, TEXT, "ink", room))
             y += LINE
-    if shown:
-        rows = len(shown) * (2 if column.is_narrow else 1)
-        shapes += _arrow(y - LINE * rows + 4, y + 14, column)
-        y += 6
-    return y + 12
+    if len(names) > MOST_INPUTS:
+        shapes.append(_text(column.x + 28, y + 16, f"and {len(names) - MOST_INPUTS} more", TEXT, "ink", room))
+        y += LINE
+    shapes += _arrow(top + 4, y + 14, column)
+    return y + 18
 
 
-def _box(stage: dict, y: float, shapes: list, column: Column, unit: str) -> float:
+def _unread(page: Page, y: float, shapes: list) -> float:
+    """Inputs from which no arrow leads to a box."""
+    if names := page.ways.unread:
+        shapes.append(_text(MARGIN, y + 8, "Read by none of these parts:", TEXT, "soft", WHOLE.width))
+        for text in _named(names, WHOLE.width):
+            y += LINE
+            shapes.append(_text(MARGIN, y + 8, text.removeprefix("+ "), TEXT, "soft", WHOLE.width))
+        y += LINE + 4
+    return y
+
+
+def _named(names: list[str], room: float) -> list[str]:
+    """Rows with names, as many in each as there is room for; how many more there are is said."""
+    rows: list[str] = []
+    for number, name in enumerate(names):
+        text = f"+ {clean(name)}"
+        if rows and width_of(f"{rows[-1]} {text}", TEXT) <= room:
+            rows[-1] += f" {text}"
+        elif len(rows) < MOST_ROWS:
+            rows.append(text)
+        else:
+            return [*rows, f"and {len(names) - number} more"]
+    return rows
+
+
+def _box(page: Page, place: int, y: float, shapes: list, column: Column) -> float:
     """One stage; returns where it ends."""
     inside: list = []
+    stage = page.parts[place]
     left, right = column.left, column.right
-    title, depth = clean(stage.get("title")) or "Part", int(number_of(stage.get("depth"), 10**6)) or 1
+    title, depth = title_of(stage), int(number_of(stage.get("depth"), 10**6)) or 1
     at = y + PADDING + TITLE - 2
     parameters = number_of(stage.get("parameters"))
-    numbers = count_in(parameters, unit) if parameters else ""
+    numbers = count_in(parameters, page.unit) if parameters else ""
     wide = f"width {int(number_of(stage.get('width')))}" if number_of(stage.get("width")) else ""
     times = f" {TIMES} {depth}" if depth > 1 and not re.search(r"ayers \d", title) else ""  # which says it
     beside = "" if column.is_narrow else numbers
@@ -289,6 +280,10 @@ def _box(stage: dict, y: float, shapes: list, column: Column, unit: str) -> floa
     if note := clean(stage.get("note")):
         at += LINE - 2
         inside.append(_text(left, at, note, TEXT, "soft", right - left))
+    if names := page.ways.named.get(place):
+        for text in _named(names, right - left):
+            at += LINE - 2
+            inside.append(_text(left, at, text, TEXT, "soft", right - left))
     at += 7
     for role, key in (("parameters", "share"), ("flops", "flops_share")):
         if share := min(number_of(stage.get(key)), 1):
@@ -316,8 +311,14 @@ def _attention(stage: dict, depth: int, y: float, shapes: list, column: Column) 
     """Which layer has which kind, and a small mask for each kind whose rule is known."""
     kinds = [kind for kind in as_list(stage.get("kinds")) if isinstance(kind, dict)]
     which = as_list(stage.get("attention"))[:10_000]
-    if not kinds or (len(set(map(str, which))) < 2 and not any(kind.get("rule") for kind in kinds)):
+    if not kinds:
         return y
+    if len(set(map(str, which))) < 2 and not any(kind.get("rule") for kind in kinds):
+        label = clean(kinds[0].get("label"))
+        shapes.append(
+            _text(column.left, y + 11, label[:1].upper() + label[1:], TEXT, "soft", column.right - column.left)
+        )
+        return y + LINE if label else y
     y += 8
     if len(set(map(str, which))) > 1 and len(which) <= MOST_LAYERS:
         shapes += _strip(which, y, column)
@@ -400,12 +401,17 @@ def _thumbnail(rule: str | None, numbers, x: float, y: float, role: str) -> list
     return [Rect(x, y, THUMB, THUMB, "ground"), Cells(tuple(joined), role), Rect(x, y, THUMB, THUMB, "", "edge")]
 
 
-def _below(stage: dict, leads: bool, y: float, shapes: list, column: Column) -> float:
-    """What comes out, beside the way to the next stage."""
+def _below(stage: dict, leads: bool, is_last: bool, y: float, shapes: list, column: Column) -> float:
+    """What comes out: beside the way to the next box, or to the output; aside where it goes elsewhere."""
     text = shape_text(stage.get("shape"))
     if not text and not leads:
         return y + 8
-    shapes += _arrow(y + 5, y + GAP - 5, column) if leads or text else []
+    if leads or is_last:
+        shapes += _arrow(y + 5, y + GAP - 5, column)
+    else:
+        x, middle = column.x + 10, y + GAP / 2
+        shapes.append(Line(((x, y + 3), (x, middle), (x + 12, middle)), "soft"))
+        shapes.append(Line(((x + 8, middle - 4), (x + 12, middle), (x + 8, middle + 4)), "soft"))
     if text:
         shapes.append(_text(column.x + 28, y + GAP / 2 + 5, text, TEXT, "ink", column.width - 28))
     return y + GAP

@@ -11,8 +11,9 @@ import functools
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from pinfold.card.picture.layout import WIDTH, Cells, Line, Rect, layout, stages_of
+from pinfold.card.picture.layout import WIDTH, Cells, Line, Rect, inputs_of, layout, stages_of
 from pinfold.card.picture.text import DASH, MORE, TIMES, clean, count, number_of, percent, shape_text
+from pinfold.card.picture.ways import read_by, title_of, ways_of
 from pinfold.common.values import as_list
 
 PICTURE, FALLBACK = "architecture.svg", "architecture.png"
@@ -104,10 +105,12 @@ def sentence(drawing: dict) -> str:
     """One sentence, which is also the picture's text alternative; nothing in it is markup, in Markdown or HTML."""
     drawing = drawing if isinstance(drawing, dict) else {}
     total = number_of(drawing.get("parameters"))
-    parts = []
-    for stage in stages_of(drawing):
+    parts: list[str] = []
+    stages = stages_of(drawing)
+    ways = ways_of(stages, list(inputs_of(drawing)))
+    for place, stage in enumerate(stages):
         depth, width = int(number_of(stage.get("depth"), 10**6)), int(number_of(stage.get("width")))
-        part = clean(stage.get("title"), 60)
+        part = title_of(stage, 60)
         part += f" {TIMES} {depth}" if depth > 1 else ""
         if shape := shape_text(stage.get("shape")):
             part += f" to {shape}"
@@ -116,7 +119,12 @@ def sentence(drawing: dict) -> str:
         if share := number_of(stage.get("share")):
             part += f", {percent(share)}"
         kinds = [clean(k.get("label"), 60) for k in as_list(stage.get("kinds"))[:5] if isinstance(k, dict)]
-        parts.append(part + (f", {' and '.join(kinds)}" if kinds else ""))
+        part += f", {' and '.join(kinds)}" if kinds else ""
+        part += f", {note}" if (note := clean(stage.get("note"), 120)) else ""
+        reads = [clean(name, 60) for name in read_by(stages, ways, place)]
+        parts.append(part + (f", reads {' and '.join(reads)}" if reads else ""))
+    if ways.unread:
+        parts.append(f"read by none of these parts: {' and '.join(clean(name, 60) for name in ways.unread)}")
     text = f"{clean(drawing.get('class')) or 'Model'} with {count(total)} parameters, from input to output: "
     text = (text + "; ".join(parts)).replace("<", "under ")
     return " ".join(text.translate(UNSAFE).replace(" ;", ";").replace(" ,", ",").split())

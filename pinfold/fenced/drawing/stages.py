@@ -83,6 +83,8 @@ def _give_ways(reading: "Reading", pieces: list[dict], drawn: list[dict]) -> Non
         return owners.get(module)
 
     pairs, takes = flow.ways(stage_of)
+    if not pairs and not takes:  # a pass too long to be followed: nothing is known, and not that nothing is read
+        return
     for place, stage in enumerate(drawn):
         if pieces[place]["names"]:
             stage["reads"] = sorted(source for source, target in pairs if target == place)

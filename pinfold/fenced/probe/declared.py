@@ -6,7 +6,8 @@ Each argument of forward gets one of these:
 - ``{"shape": [2, 16], "values": "ramp", "from": 0, "below": 100, "per_row": true}``: integers that count up.
 - ``{"shape": [2, 16], "values": "ones"}``: integers, for a mask.
 - ``{"values": [[0, 1], [1, 2]], "dtype": "int64"}``: these numbers. Without a dtype, a single value is not a tensor.
-- ``{"text": ["first row", "second"]}``: the folder's tokenizer, with all that it returns and forward takes.
+- ``{"text": ["first row", "second"]}``: the folder's tokenizer, with all that it returns and forward takes under names
+  of the same form: query_attention_mask beside query_input_ids. Several arguments may have texts.
 - ``{"pictures": 2, "size": [480, 640]}`` and ``{"tones": 2, "seconds": 1}``: drawn, through the folder's processor.
 
 ``"batch": false`` beside any of them says that the first axis is not one of rows.
@@ -31,6 +32,7 @@ WORDS = {
     "tones": {"tones", "seconds", "batch"},
 }
 MADE = ("text", "pictures", "tones")  # by the files of a checkpoint
+IDS = "input_ids"  # what a tokenizer calls its ids
 LISTED = "shape with values (wave, ramp or ones), values, text, pictures or tones"
 
 
@@ -63,7 +65,7 @@ def checked(probe: Any) -> dict:
         raise ValueError("it must be an object whose names are arguments of forward")
     for name, words in probe.items():
         _check(name, words)
-    for kind in MADE:
+    for kind in MADE[1:]:
         if len(named := [name for name, words in probe.items() if kind in words]) > 1:
             raise ValueError(f"{' and '.join(named)} both have {kind}; only one argument can")
     return probe
@@ -258,13 +260,17 @@ def through_files(own: dict, directory: str, takes: list[str], kept_in: str) -> 
         return own
     tensors: dict = {}
     asked = {kind: words for words in own.values() for kind in MADE if kind in words}
-    joint = joint_processor(directory) if len(asked) > 1 else None
+    texts = {name: words for name, words in own.items() if "text" in words}
+    joint = joint_processor(directory) if len(asked) > 1 and len(texts) < 2 else None
     try:
         if joint is not None:
             tensors = dict(_called(joint, asked))
         else:
-            for kind, words in asked.items():
-                tensors |= _called(_single(kind, directory), {kind: words})
+            for kind in [kind for kind in asked if kind != "text"]:
+                tensors |= _called(_single(kind, directory), {kind: asked[kind]})
+            for name, words in texts.items():
+                encoded = _called(_single("text", directory), {"text": words})
+                tensors |= {sibling(name, key): tensor for key, tensor in encoded.items()}
     except Exception as error:
         said = str(error).splitlines()
         raise ValueError(f"{OWN}: {' and '.join(asked)}: {type(error).__name__}: {said[0] if said else ''}") from None
@@ -272,6 +278,19 @@ def through_files(own: dict, directory: str, takes: list[str], kept_in: str) -> 
     save_file({name: t.clone() for name, t in tensors.items()}, kept_in)
     rest = {name: words for name, words in own.items() if not needs_files({name: words})}
     return rest | {name: {"kept": name, "file": kept_in} for name in tensors if name not in rest}
+
+
+def sibling(name: str, key: str) -> str:
+    """The argument of forward that goes with one of token ids.
+
+    >>> sibling("query_input_ids", "attention_mask"), sibling("input_ids_a", "attention_mask")
+    ('query_attention_mask', 'attention_mask_a')
+    >>> sibling("words", "input_ids"), sibling("words", "attention_mask")
+    ('words', 'attention_mask')
+    """
+    if IDS in name:
+        return name.replace(IDS, key)
+    return name if key == IDS else key
 
 
 def joint_processor(directory: str) -> Any:

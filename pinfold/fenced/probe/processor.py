@@ -2,7 +2,8 @@
 
 How many places a picture has in a text is the processor's matter: it puts them there itself, or takes a text that has
 one place. That text is the processor's own: its chat template, or its token for a picture. What a second of sound
-becomes, and whether frames or bins come first, is the feature extractor's.
+becomes, and whether frames or bins come first, is the feature extractor's. Where several towers read words, which mask
+belongs to which is in the names.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ def probe_of_processor(model, directory: str) -> dict:
     """
     takes = inspect.signature(model.forward).parameters
     if not {"input_ids", "pixel_values"} <= set(takes):
-        return _of_sound(model, directory, list(takes))
+        return _of_sound(model, directory, list(takes)) or _of_words(model, directory, list(takes))
     processor = declared.joint_processor(directory)
     if processor is None:
         return {}
@@ -57,6 +58,18 @@ def _of_sound(model, directory: str, takes: list[str]) -> dict:
         below = first_field(model.config, "vocab_size") or 100
         beside = {"decoder_input_ids": {"shape": shape, "values": "ramp", "below": below}}
     return next((each for each in (own | beside, own) if _is_taken(model, each, directory, takes)), {})
+
+
+def _of_words(model, directory: str, takes: list[str]) -> dict:
+    """Words for each argument of token ids, where several towers read them: of another length for each."""
+    names = [name for name in takes if declared.IDS in name and not name.startswith("decoder_")]
+    if not set(names) - {declared.IDS}:
+        return {}
+    texts = {name: " ".join([WORDS] * (number + 1)) for number, name in enumerate(names)}
+    # in rows of two lengths masks say something; a tokenizer without padding cannot make them
+    uneven = {name: {"text": [text, f"{text} again"]} for name, text in texts.items()}
+    even = {name: {"text": [text, text]} for name, text in texts.items()}
+    return next((own for own in (uneven, even) if _is_taken(model, own, directory, takes)), {})
 
 
 def _texts(processor, config) -> list[str]:

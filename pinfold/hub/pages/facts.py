@@ -28,7 +28,7 @@ _VARIANT = re.compile(r"model(?:-\d+-of-\d+)?\.(\w+)(?:-\d+-of-\d+)?\.safetensor
 _PICKLE = re.compile(r"(?i).*\.(?:bin|pt|pth|ckpt|pkl|pickle|joblib)")
 _PIN = re.compile(r"""revision=["']([0-9a-f]{40})["']""")
 _FIELDS = [
-    ("Licence", "license"),
+    ("License", "license"),
     ("Task", "pipeline_tag"),
     ("Library", "library_name"),
     ("Language", "language"),
