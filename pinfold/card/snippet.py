@@ -315,8 +315,8 @@ def _of_input(name: str, words: dict | list, indent: str) -> list[str]:
     Raises:
         ValueError: a name or a text may not get into a program.
     """
-    if not is_nested(words):
-        text = words.get("values") if isinstance(words, dict) and "shape" not in words else None
+    if isinstance(words, dict) and not is_nested(words):
+        text = words.get("values") if "shape" not in words else None
         if isinstance(text, str) and not NAME.fullmatch(text):
             raise ValueError(text)
         return [f"{indent}{name}{_of_words(words)},"]

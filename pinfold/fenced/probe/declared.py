@@ -12,8 +12,8 @@ Each argument of forward gets one of these:
 ``"batch": false`` beside any of them says that the first axis is not one of rows.
 
 Where forward takes a dict or a list of tensors, the argument is an object or a list of these, nested as forward takes
-it: ``{"features": {"user": {"shape": [2], "values": "ramp"}}}``. The words of a declaration never hold an object. So an
-object in which a value is one, or is a list with one in it, is a dict: its keys may be called "values" or "shape".
+it: ``{"features": {"user": {"shape": [2], "values": "ramp"}}}``. The words of a declaration never hold an object. An
+object in which a value is one, or is a list with one in it, is thus a dict; its keys may be "values" or "shape" too.
 
 It runs on both sides of the sandbox; torch is imported only when a function is called.
 """
