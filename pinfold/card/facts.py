@@ -126,7 +126,7 @@ class Sizes:
 
 
 def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_]{1,80}", text, re.ASCII):
+    if not re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,8}", text, re.ASCII) or len(text) > 80:
         raise ValueError(text)
     return text
 

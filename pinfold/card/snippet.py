@@ -5,11 +5,11 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pinfold.common.files import read_json
-from pinfold.fenced.probe.declared import DTYPES, IDS, needs_files, own_probe, sibling
+from pinfold.fenced.probe.declared import DTYPES, IDS, is_nested, needs_files, own_probe, sibling
 from pinfold.folder.contents import has_chat_template, has_tokenizer
 from pinfold.folder.outputs import inputs_of
 from pinfold.folder.sentence import MODULES
@@ -19,7 +19,20 @@ TEXT = "The wind had fallen, and the sea was calm again."
 QUESTION, CONTEXT = "What had fallen?", TEXT
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # the only words of a probe.json that get into a program
 MASK = "attention_mask"
+KEY = re.compile(r"[A-Za-z0-9_. -]{1,80}")  # of a dict among the inputs; these get into it as well
 LONGEST = 400  # characters of one input in it
+OF_ALL = [  # for a model of which one output is a dict or a tuple of tensors
+    "",
+    "def shapes(output):",
+    '    if hasattr(output, "shape"):',
+    "        return tuple(output.shape)",
+    '    named = output.items() if hasattr(output, "items") else enumerate(output)',
+    '    shown = [pair for pair in named if hasattr(pair[1], "shape") or isinstance(pair[1], (dict, list, tuple))]',
+    "    return {name: shapes(each) for name, each in shown}",
+    "",
+    "outputs = model(**inputs)",
+    "print(shapes(outputs))",
+]
 OF_SENTENCES = "sentence_transformers"
 WIDTH, LINES = 110, 12  # characters and lines of an output that a card shows
 # control characters, those that turn the direction of text, and halves of characters
@@ -127,16 +140,19 @@ def snippet(staged: Staged, repo: str, revision: str, first: tuple[str, ...] = (
     return "\n".join([*imports, "", *calls])
 
 
-def examples(staged: Staged, repo: str, revision: str, inputs: dict | None = None) -> list[str]:
+def examples(
+    staged: Staged, repo: str, revision: str, inputs: dict | None = None, outputs: Iterable[str] = ()
+) -> list[str]:
     """Programs that load the model at one commit and show what it gives, the most telling first.
 
     Args:
         inputs: of forward, name -> [dtype, shape], where the model was seen to run.
+        outputs: what it gave; "logits.click" for one tensor of a dict.
     """
     # sentence-transformers drops code_revision, and would run main's code: not shown where the code is elsewhere
     embeds = (staged.directory / MODULES).is_file() and staged.code_from is None
     programs = [_for_sentences(repo, revision)] if embeds else []
-    for imports, lines in _uses(staged, inputs or {}):
+    for imports, lines in _uses(staged, inputs or {}, any("." in name for name in outputs)):
         programs.append("\n".join([snippet(staged, repo, revision, tuple(imports)), "", *lines]).rstrip())
     return programs
 
@@ -184,7 +200,7 @@ def may_be_shown(output: str) -> bool:
     )
 
 
-def _uses(staged: Staged, inputs: dict):
+def _uses(staged: Staged, inputs: dict, gives_nested: bool):
     """(imports, lines) of each example that might work."""
     loads = parts(staged)
     if staged.tokenizer_only:
@@ -195,6 +211,8 @@ def _uses(staged: Staged, inputs: dict):
         "outputs = model(**inputs)",
         "print({name: tuple(t.shape) for name, t in outputs.items() if hasattr(t, 'shape')})",
     ]
+    if gives_nested:
+        generic = OF_ALL
     if "processor" in loads:  # before words alone, which many models that see or hear take too
         yield from _seen_or_heard(loads, inputs, generic)
     if "tokenizer" in loads and (not inputs or "input_ids" in inputs):
@@ -311,17 +329,33 @@ def _labels(staged: Staged) -> dict:
 
 def _of_probe(own: dict) -> list[str]:
     """Lines of a dict with the inputs of probe.json; none where one is made by files or has a name of another kind."""
-    lines = []
-    for name, words in own.items():
-        text = words.get("values") if "shape" not in words else None
-        if (
-            not NAME.fullmatch(name)
-            or needs_files({name: words})
-            or (isinstance(text, str) and not NAME.fullmatch(text))
-        ):
-            return []
-        lines.append(f'    "{name}": {_of_words(words)},')
+    if needs_files(own) or not all(NAME.fullmatch(name) for name in own):
+        return []
+    try:
+        lines = [line for name, words in own.items() for line in _of_input(f'"{name}": ', words, "    ")]
+    except ValueError:
+        return []
     return lines if max(map(len, lines), default=0) <= LONGEST else []
+
+
+def _of_input(name: str, words: dict | list, indent: str) -> list[str]:
+    """Lines for one input, or for one of a dict or a list of inputs.
+
+    Raises:
+        ValueError: a name or a text may not get into a program.
+    """
+    if isinstance(words, dict) and not is_nested(words):
+        text = words.get("values") if "shape" not in words else None
+        if isinstance(text, str) and not NAME.fullmatch(text):
+            raise ValueError(text)
+        return [f"{indent}{name}{_of_words(words)},"]
+    if isinstance(words, dict) and not all(map(KEY.fullmatch, words)):
+        raise ValueError(name)
+    pairs = [(f'"{key}": ', inner) for key, inner in words.items()] if isinstance(words, dict) else []
+    pairs = pairs or [("", inner) for inner in words]
+    inside = [line for key, inner in pairs for line in _of_input(key, inner, f"{indent}    ")]
+    opened, closed = "{}" if isinstance(words, dict) else "[]"
+    return [f"{indent}{name}{opened}", *inside, f"{indent}{closed},"]
 
 
 def _of_words(words: dict) -> str:

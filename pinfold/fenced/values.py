@@ -36,17 +36,34 @@ def flat(value, without: tuple[str, ...] = (), name: str = "") -> dict:
     return tensors
 
 
-def clone(value, device: str = "cpu"):
-    """A copy of inputs for one run: a model may write into its inputs."""
+def mapped(value, function):
+    """Inputs with each tensor replaced by what the function makes of it, those in objects and lists too."""
     import torch
 
     if isinstance(value, torch.Tensor):
-        return value.detach().clone().to(device)
+        return function(value)
     if isinstance(value, dict):
-        return {key: clone(inner, device) for key, inner in value.items()}
+        return {key: mapped(inner, function) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(clone(inner, device) for inner in value)
+        return type(value)(mapped(inner, function) for inner in value)
     return value
+
+
+def clone(value, device: str = "cpu"):
+    """A copy of inputs for one run: a model may write into its inputs."""
+    return mapped(value, lambda tensor: tensor.detach().clone().to(device))
+
+
+def by_place(inputs: dict) -> dict:
+    """Inputs of forward one by one: "features.user" is the tensor or the value of that key, "pair.0" that place."""
+    every: dict = {}
+    for name, value in inputs.items():
+        if isinstance(value, dict) or (isinstance(value, (list, tuple)) and value):
+            pairs = value.items() if isinstance(value, dict) else enumerate(value)
+            every |= by_place({f"{name}.{key}": inner for key, inner in pairs})
+        else:
+            every[name] = value
+    return every
 
 
 def sha256(tensor) -> str:
@@ -72,18 +89,17 @@ def plain_config(config, private: bool = True) -> dict:
     }
 
 
-def last_line(error: BaseException) -> str:
-    """What an exception says, on one line: its last, with the first one where that alone says little.
+def first_line(error: BaseException) -> str:
+    """What an exception says, on one line: its first, with the last one where that alone says little.
 
-    Of many lines it is the first: torch puts advice and frames below what happened.
+    Advice, addresses and frames lie below what happened; a first line that ends with a colon only announces it.
     """
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     if not lines:
         return ""
     first, last = lines[0], lines[-1]
-    if len(lines) > MANY_LINES:
-        return first[:400]
-    return (f"{first} … {last}" if len(lines) > 1 and len(last) < 40 else last)[:400]
+    is_short = len(lines) <= MANY_LINES and (first.endswith(":") or len(first) < 40 or len(last) < 40)
+    return (f"{first} … {last}" if len(lines) > 1 and is_short else first)[:400]
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -94,7 +110,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 def describe(error: BaseException) -> str:
     """What an exception is and says, on one line."""
-    return f"{type(error).__name__}: {last_line(error)}"
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def describe_with_place(error: BaseException) -> str:

@@ -314,7 +314,8 @@ class Push(Preparation):
         with step("verify") as done:
             self.remote.snapshot(code, self.hub_home)
             sizes = card_facts.Sizes.read(expected.measured)
-            programs = snippet.examples(staged, self.remote.repo, code, sizes.inputs if sizes else None)
+            seen = (sizes.inputs, sizes.outputs) if sizes else ()
+            programs = snippet.examples(staged, self.remote.repo, code, *seen)
             load = functools.partial(
                 verify.published_load, staged, expected, self.work, hub_home=self.hub_home, repo=self.remote.repo,
                 revision=code, code_revision=self.options.code_from.sha if self.options.code_from else None,

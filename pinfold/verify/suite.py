@@ -172,8 +172,11 @@ def lines(results: list[Result]) -> Iterator[str]:
                 grouped[result.check, result.text].append(numbers[result.column])
         if grouped:
             yield f"\n{title}"
-        for (check, text), where in grouped.items():
-            yield f"  {check} ({', '.join(map(str, where))}): {text}"
+        causes: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+        for (check, text), where in grouped.items():  # one cause, such as no known labels, stops several checks
+            causes[", ".join(map(str, where)), text].append(check)
+        for (where, text), stopped in causes.items():
+            yield f"  {', '.join(stopped)} ({where}): {text}"
 
 
 def summary(results: list[Result]) -> str:

@@ -408,7 +408,8 @@ def _load_request(expected: Reference, threads: int | None) -> dict:
 
 def _inputs_of(expected: Reference) -> list[Path]:
     """Files that a load reads and that may lie outside of the checkpoint: the probe's tensors, and the weights."""
-    files = {Path(words["file"]) for words in expected.request.get("probe", {}).values() if "file" in words}
+    probe = expected.request.get("probe", {}).values()
+    files = {Path(words["file"]) for words in probe if not declared.is_nested(words) and "file" in words}
     # in a Hub's cache a checkpoint is a directory of links, and the weights lie elsewhere
     return sorted(files | {Path(file) for file in expected.request.get("weights", ())})
 

@@ -5,7 +5,8 @@ The model is built without memory (meta device) wherever its forward runs there,
 
 from ..drawing.stages import stages
 from ..probe import declared
-from ..values import CACHES, describe
+from ..probe.caches import PAIRS
+from ..values import CACHES, by_place, describe, flat
 from . import summary
 
 LEFT_OUT = ("hidden_states", "attentions", "cross_attentions", *CACHES)
@@ -51,12 +52,9 @@ def _sizes(model, request: dict) -> dict:
         if not request["pixels"]:
             raise
         _, inputs, seen = summary.passed(model, asked | {"image_size": None}, device, [])
+    inputs = {name: tensor for name, tensor in by_place(inputs).items() if hasattr(tensor, "dtype")}
     return {
-        "inputs": {
-            name: [str(tensor.dtype)[6:], list(tensor.shape)]
-            for name, tensor in inputs.items()
-            if hasattr(tensor, "dtype")
-        },
+        "inputs": {name: [str(tensor.dtype)[6:], list(tensor.shape)] for name, tensor in inputs.items()},
         "outputs": _shapes(seen["output"]),
         "flops": seen["flops"].get("", 0),
         "unknown": sorted(seen["unknown"]),
@@ -65,12 +63,6 @@ def _sizes(model, request: dict) -> dict:
 
 
 def _shapes(output) -> dict[str, list]:
-    """Shapes of the tensors that are an output by themselves."""
-    named = output.items() if isinstance(output, dict) else [("output", output)]
-    shapes: dict[str, list] = {}
-    for name, value in named:
-        if name not in LEFT_OUT and hasattr(value, "shape"):
-            shapes[name] = list(value.shape)
-        elif name == "output" and isinstance(value, (list, tuple)):
-            shapes |= {str(i): list(item.shape) for i, item in enumerate(value) if hasattr(item, "shape")}
-    return shapes
+    """Shapes of the tensors that are an output; "logits.click" where a dict or a list of them is one."""
+    tensors = flat(output, LEFT_OUT)
+    return {name: list(tensor.shape) for name, tensor in tensors.items() if not PAIRS.fullmatch(name)}

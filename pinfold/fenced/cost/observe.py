@@ -15,6 +15,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from ..values import by_place
 from . import flops
 from .flow import Flow
 
@@ -99,7 +100,7 @@ def passing(model, inputs: dict) -> dict:
     unknown: set[str] = set()
     living = Living(held(model))
     seen = Flow()
-    for input_name, value in inputs.items():
+    for input_name, value in by_place(inputs).items():
         for tensor in tensors(value):
             living.add(tensor)
             seen.begins(input_name, tensor)

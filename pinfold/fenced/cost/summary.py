@@ -13,7 +13,7 @@ import types
 from collections import Counter
 
 from ..probe import declared
-from ..values import describe, last_line, out_of_memory
+from ..values import by_place, describe, first_line, mapped, out_of_memory
 from ..verify import buffers, losses
 from . import observe, sizes
 
@@ -71,7 +71,7 @@ def _summary(request: dict, notes: list) -> dict:
     try:
         return {**head, "meta": True, **_observed(blank, request, notes)}
     except (NotImplementedError, RuntimeError) as error:  # it reads a value, or an operator has no shapes-only form
-        reason = f"its forward does not run on the meta device: {last_line(error)}"
+        reason = f"its forward does not run on the meta device: {first_line(error)}"
         cure = "use a smaller one with --set, or more memory" if too_large else "leave out --meta"
         raise sizes.Refused(f"{cls.__name__}: {f'{too_large}, and ' if too_large else ''}{reason}; {cure}") from None
 
@@ -202,7 +202,7 @@ def passed(model, request: dict, device, notes: list) -> tuple[dict, dict, dict]
     rows = ROWS if not request["probe"] or declared.is_resizable(request["probe"]) else [None]
     for batch in [request["batch"]] if request["batch"] else rows:
         inputs = sizes.sized_inputs(model, request["probe"], batch, request["length"], request["image_size"])
-        moved = {name: _moved(value, device, floating) for name, value in inputs.items()}
+        moved = _moved(inputs, device, floating)
         attempts = [moved]
         if device.type == "meta" and "attention_mask" in moved:  # it is of ones, and no code can look into it here
             attempts.append({name: tensor for name, tensor in moved.items() if name != "attention_mask"})
@@ -217,22 +217,18 @@ def passed(model, request: dict, device, notes: list) -> tuple[dict, dict, dict]
             if attempt is not moved:
                 notes.append("without attention_mask, which its forward looks into")
             elif problem:
-                notes.append(f"one row, because two are refused: {last_line(problem)}")
+                notes.append(f"one row, because two are refused: {first_line(problem)}")
             return inputs, attempt, seen
     raise problem
 
 
-def _moved(value, device, floating):
-    """An input where the model is, with numbers in its type; other values than tensors stay."""
-    import torch
-
-    if not isinstance(value, torch.Tensor):
-        return value
-    return value.to(device, floating if value.is_floating_point() else value.dtype)
+def _moved(inputs: dict, device, floating) -> dict:
+    """Inputs where the model is, with numbers in its type; other values than tensors stay."""
+    return mapped(inputs, lambda each: each.to(device, floating if each.is_floating_point() else each.dtype))
 
 
 def _tensors(inputs: dict) -> dict:
-    return {name: value for name, value in inputs.items() if hasattr(value, "dtype")}
+    return {name: value for name, value in by_place(inputs).items() if hasattr(value, "dtype")}
 
 
 def _step(model, inputs: dict, arguments: dict, output, real: bool, notes: list) -> dict:

@@ -12,13 +12,20 @@ Each argument of forward gets one of these:
 
 ``"batch": false`` beside any of them says that the first axis is not one of rows.
 
+Where forward takes a dict or a list of tensors, the argument is an object or a list of these, nested as forward takes
+it: ``{"features": {"user": {"shape": [2], "values": "ramp"}}}``. The words of a declaration never hold an object. An
+object in which a value is one, or is a list with one in it, is thus a dict; its keys may be "values" or "shape" too.
+
 It runs on both sides of the sandbox; torch is imported only when a function is called.
 """
 
 import json
 import math
 import os
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from ..values import mapped
 
 OWN = "probe.json"
 INPUTS = "inputs.safetensors"  # what texts, pictures and tones became, for later jobs
@@ -34,6 +41,7 @@ WORDS = {
 MADE = ("text", "pictures", "tones")  # by the files of a checkpoint
 IDS = "input_ids"  # what a tokenizer calls its ids
 LISTED = "shape with values (wave, ramp or ones), values, text, pictures or tones"
+DEEPEST = 8  # objects and lists in one another
 
 
 def own_probe(folder: str) -> dict:
@@ -66,7 +74,7 @@ def checked(probe: Any) -> dict:
     for name, words in probe.items():
         _check(name, words)
     for kind in MADE[1:]:
-        if len(named := [name for name, words in probe.items() if kind in words]) > 1:
+        if len(named := [name for name, words in probe.items() if kind in words and not is_nested(words)]) > 1:
             raise ValueError(f"{' and '.join(named)} both have {kind}; only one argument can")
     return probe
 
@@ -75,14 +83,53 @@ def _not_finite(text: str) -> float:
     raise ValueError(f"{text} is not a number in JSON")
 
 
-def _check(name: str, words: Any) -> None:
+def is_nested(words: Any) -> bool:
+    """Whether this is a dict or a list of declarations, and not one of them.
+
+    >>> is_nested({"shape": [2, 3]}), is_nested({"shape": {"shape": [2, 3]}}), is_nested([{"values": 1}])
+    (False, True, True)
+    """
+    values = words.values() if isinstance(words, dict) else words if isinstance(words, list) else ()
+    return any(isinstance(value, dict) or is_nested(value) for value in values)
+
+
+def leaves(words: Any, name: str = "") -> Iterator[tuple[str, dict]]:
+    """Every declaration in there, with its place such as "features.user" or "pair.0"."""
+    if not is_nested(words):
+        yield name, words
+        return
+    for key, inner in words.items() if isinstance(words, dict) else enumerate(words):
+        yield from leaves(inner, f"{name}.{key}" if name else str(key))
+
+
+def for_each(words: Any, function: Callable[[dict], Any]) -> Any:
+    """The same objects and lists with what the function makes of each declaration."""
+    if not is_nested(words):
+        return function(words)
+    if isinstance(words, dict):
+        return {key: for_each(inner, function) for key, inner in words.items()}
+    return [for_each(inner, function) for inner in words]
+
+
+def _check(name: str, words: Any, depth: int = 0) -> None:
     """One argument's words.
 
     Raises:
         ValueError: one of them is not known, or has a value that is not allowed.
     """
+    if depth > DEEPEST:
+        raise ValueError(f"{name} lies in more than {DEEPEST} objects and lists")
+    if is_nested(words):
+        for key, inner in words.items() if isinstance(words, dict) else enumerate(words):
+            _check(f"{name}.{key}", inner, depth + 1)
+        return
     if not isinstance(words, dict):
         raise ValueError(f"{name} needs an object with {LISTED}")
+    if depth and (through := [kind for kind in MADE if kind in words]):
+        raise ValueError(
+            f"{name}: {through[0]} is only for an argument of forward itself, as a tokenizer or a processor returns "
+            "several; in an object or a list, write shape or values"
+        )
     kinds = [kind for kind in WORDS if kind in words] or (["values"] if "shape" in words else [])
     if len(kinds) != 1:
         raise ValueError(f"{name} needs one of {LISTED}")
@@ -160,14 +207,16 @@ def _positive(value: Any) -> bool:
     return type(value) is int and value > 0
 
 
-def made(words: dict) -> Any:
-    """The input that these words ask for: a tensor, or a single value.
+def made(words: Any) -> Any:
+    """The input that these words ask for: a tensor, a single value, or a dict or a list of them.
 
     Raises:
         ValueError: it is made by a tokenizer or a processor, and ``through_files`` has not been called.
     """
     import torch
 
+    if is_nested(words):
+        return for_each(words, made)
     if "kept" in words:
         from safetensors import safe_open
 
@@ -216,14 +265,12 @@ def in_own_type(model, inputs: dict) -> dict:
     import torch
 
     floating = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    return {
-        k: v.to(floating) if isinstance(v, torch.Tensor) and v.is_floating_point() else v for k, v in inputs.items()
-    }
+    return mapped(inputs, lambda tensor: tensor.to(floating) if tensor.is_floating_point() else tensor)
 
 
 def is_resizable(own: dict) -> bool:
     """Whether every input has rows, and a formula that makes more of them."""
-    return all(words.get("batch", True) and "shape" in words for words in own.values())
+    return not own or all(words.get("batch", True) and "shape" in words for _, words in leaves(own))
 
 
 def resized(own: dict, rows: int) -> dict:
@@ -234,12 +281,12 @@ def resized(own: dict, rows: int) -> dict:
     """
     if not is_resizable(own):
         raise ValueError(f"{OWN} says how many rows go in")
-    return {name: {**words, "shape": [rows, *words["shape"][1:]]} for name, words in own.items()}
+    return for_each(own, lambda words: {**words, "shape": [rows, *words["shape"][1:]]})
 
 
 def needs_files(own: dict) -> bool:
     """Whether the folder's own tokenizer or processor makes an input."""
-    return any(kind in words for words in own.values() for kind in MADE)
+    return any(kind in words for words in own.values() if not is_nested(words) for kind in MADE)
 
 
 def through_files(own: dict, directory: str, takes: list[str], kept_in: str) -> dict:
@@ -259,8 +306,9 @@ def through_files(own: dict, directory: str, takes: list[str], kept_in: str) -> 
     if not needs_files(own):
         return own
     tensors: dict = {}
-    asked = {kind: words for words in own.values() for kind in MADE if kind in words}
-    texts = {name: words for name, words in own.items() if "text" in words}
+    flat = {name: words for name, words in own.items() if not is_nested(words)}
+    asked = {kind: words for words in flat.values() for kind in MADE if kind in words}
+    texts = {name: words for name, words in flat.items() if "text" in words}
     joint = joint_processor(directory) if len(asked) > 1 and len(texts) < 2 else None
     try:
         if joint is not None:

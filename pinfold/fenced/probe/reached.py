@@ -249,7 +249,10 @@ def shapes(model, arrival: Arrival) -> list[list[int]]:
         return _flattened(config, layer.width, sent)
     several, rest = divmod(arrived[at], sent[at]) if len(sent) > 1 else (0, 1)
     if several < 2 or rest:
-        return []
+        # what other arguments gave lies beside it
+        beside = arrived[at] - sent[at] if len(sent) == len(arrived) else 0
+        own = layer.width - beside
+        return [_sized(config, arrival, at % len(sent), own)] if beside > 0 and own > 0 else []
     # several numbers are made of each, or each argument has a part of them: half, or all but a mask's one
     parts = [layer.width // several] * (layer.width % several == 0) + [layer.width // 2, layer.width - 1, 1, 3]
     parts = [size for size in dict.fromkeys((*parts, layer.width - layer.width // 2)) if 0 < size < layer.width]

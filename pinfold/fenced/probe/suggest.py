@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..values import describe
-from . import declared
+from . import declared, nested
 from .declared import OWN
 from .fields import CLIP, LENGTH, LETTERS, NODES, PICTURE, ROWS, SIDE, picture_token
 
 TRIES = 48
+ALIKE, LISTED = 4, 4  # shapes that are tried for all tensors of a kind in a dict; tensors of it whose way is said
 ORDERED = 20_000  # combinations that are put in order
 MANY = 50_000_000  # parameters, above which nothing is tried
 COLUMNS = 6  # widths of a table that are tried
@@ -85,6 +86,10 @@ def described(value) -> str:
     """A tensor's type and shape, such as "float32 [2, 16]"; another value as it is."""
     if hasattr(value, "shape"):
         return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    if isinstance(value, dict):
+        return f"a dict of {', '.join(f'{key} {described(inner)}' for key, inner in value.items())}"[:400]
+    if isinstance(value, (list, tuple)):
+        return f"a {type(value).__name__} of {', '.join(map(described, value))}"[:400]
     return repr(value)[:40]
 
 
@@ -96,33 +101,77 @@ def ready(model, used: tuple[str, ...] = ()) -> Ready:
     """
     import torch
 
-    was, why = model.training, ""
+    was = model.training
     model.eval()
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             arguments = _arguments(model, used)
-            seen = _followed(model, arguments)
-            options = {name: _options(model, name, argument, seen[name]) for name, argument in arguments.items()}
-            _graphs_first(options, seen)
-            reads = _reads(seen)
             is_small = sum(p.numel() for p in model.parameters()) <= MANY
-            for own in _combinations(options) if is_small else ():
-                try:
-                    model(**declared.in_own_type(model, {name: declared.made(words) for name, words in own.items()}))
-                except Exception as error:  # the next one
-                    why = why or describe(error)
-                    continue
-                return Ready(json.dumps(own), True, reads)
+            is_said = any(map(nested.is_said, arguments.values()))
+            plain = None if is_said else _tried(model, arguments, is_small)
+            if plain and plain.works:
+                return plain
+            offer = None
+            if inside := nested.structure(model, arguments, _likeliest, is_small):
+                apart = nested.Apart(model, inside)
+                each = {place: nested.inner(p) for name, p in arguments.items() for place in apart.places(name)}
+                offer = _tried(apart, each, is_small)
+                if offer.works:
+                    return offer
+            plain = plain or _tried(model, arguments, is_small)
+            return plain if plain.works or offer is None else offer
     finally:
         model.train(was)
-    return Ready(json.dumps({name: choices[0] for name, choices in options.items()}), False, reads, why)
 
 
-def _combinations(options: dict[str, list[dict]]) -> Iterator[dict[str, dict]]:
-    """What may go in, the likeliest together first: what is second for one argument comes before what is third."""
+def _tried(model, arguments: dict[str, inspect.Parameter], is_small: bool) -> Ready:
+    """The first combination that forward takes, or else the likeliest one.
+
+    Args:
+        model: an ``Apart`` where some arguments are dicts or lists: each tensor is an argument of it.
+    """
+    seen, why = _followed(model, arguments), ""
+    options = {name: _options(model, name, argument, seen[name]) for name, argument in arguments.items()}
+    _graphs_first(options, seen)
+    is_apart = isinstance(model, nested.Apart)
+    reads = model.described() + _reads(dict(list(seen.items())[:LISTED])) if is_apart else _reads(seen)
+    together = model.together if is_apart else dict
+    for own in itertools.islice(_combinations(options, is_apart), TRIES) if is_small else ():
+        try:
+            model(**declared.in_own_type(model, {name: declared.made(words) for name, words in own.items()}))
+        except Exception as error:  # the next one
+            why = why or describe(error)
+            continue
+        return Ready(json.dumps(together(own)), True, reads)
+    likeliest = {name: choices[0] for name, choices in options.items()}
+    return Ready(json.dumps(together(likeliest)), False, reads, why)
+
+
+def _likeliest(model, name: str, argument: inspect.Parameter, others: dict[str, dict]) -> dict:
+    """The likeliest declaration of one tensor in a dict, by where it goes beside the others."""
+    from . import reached
+
+    seen = reached.arrivals(model, name, {other: declared.made(words) for other, words in others.items()})
+    return _options(model, name, argument, seen)[0]
+
+
+def _combinations(options: dict[str, list[dict]], is_apart: bool = False) -> Iterator[dict[str, dict]]:
+    """What may go in, the likeliest together first: what is second for one argument comes before what is third.
+
+    Args:
+        is_apart: they are tensors of a dict. Those of a kind are then likely to be alike, and come first.
+    """
+    if is_apart:
+        kinds = {name: choices[0].get("values", "") for name, choices in options.items()}
+        alike = dict.fromkeys(map(str, kinds.values()))
+        for place in sorted(itertools.product(range(ALIKE), repeat=len(alike)), key=sum):
+            at = dict(zip(alike, place, strict=True))
+            yield {n: choices[min(at[str(kinds[n])], len(choices) - 1)] for n, choices in options.items()}
     most = max(2, round(ORDERED ** (1 / max(1, len(options)))))
+    if most ** len(options) > 2 * ORDERED:
+        return
     places = itertools.product(*(range(len(choices[:most])) for choices in options.values()))
-    for place in sorted(places, key=sum)[:TRIES]:
+    for place in sorted(places, key=sum):
         yield {name: choices[at] for (name, choices), at in zip(options.items(), place, strict=True)}
 
 
@@ -141,6 +190,12 @@ def _followed(model, arguments: dict[str, inspect.Parameter]) -> dict[str, list]
             alike = [other for other in unsaid if other != name and other not in TIMES] if again else []
             seen[name] = reached.arrivals(model, name, others, alike) or seen[name]
             likeliest[name] = _options(model, name, arguments[name], seen[name])[0]
+    if isinstance(model, nested.Apart):
+        for name in (name for name in tensors if not reached.says(model, seen[name])):
+            # columns of a table, of which some are words: each row has one
+            others = {other: _options(model, other, arguments[other], seen[other]) for other in arguments}
+            second = {other: declared.made(each[min(1, len(each) - 1)]) for other, each in others.items()}
+            seen[name] = reached.arrivals(model, name, {n: v for n, v in second.items() if n != name}) or seen[name]
     return seen
 
 
@@ -184,7 +239,7 @@ def _options(model, name: str, parameter: inspect.Parameter, seen: Sequence = ()
     Args:
         seen: the layers that it was seen to reach.
     """
-    kind = _annotated(parameter)
+    kind, name = _annotated(parameter), name.rpartition(".")[2]  # of a tensor in a dict, its key
     if kind in tuple(SINGLE):
         return [{"values": SINGLE[kind]}]
     reads = seen[0].layer.kind if seen else ""

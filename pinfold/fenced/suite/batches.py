@@ -4,6 +4,7 @@ import contextlib
 import re
 
 from ..tiny.fields import every
+from ..values import by_place, clone, mapped
 from . import outputs
 from .subject import DROPOUT, CheckFailed, NotApplicable, Subject
 
@@ -38,10 +39,11 @@ def _written(subject: Subject, model, inputs: dict) -> str | None:
     given = subject.on_device(inputs)
     if subject.is_text() and "attention_mask" in subject.takes:
         given.setdefault("attention_mask", torch.ones_like(given["input_ids"]))
-    before = {n: v.clone() for n, v in given.items() if isinstance(v, torch.Tensor)}
+    tensors = {n: v for n, v in by_place(given).items() if isinstance(v, torch.Tensor)}
+    before = clone(tensors, subject.device)
     with torch.no_grad():
         model(**given)
-    return next((name for name, tensor in before.items() if outputs.apart(given[name], tensor)), None)
+    return next((name for name, tensor in before.items() if outputs.apart(tensors[name], tensor)), None)
 
 
 def dropout_in_training(subject: Subject) -> str:
@@ -87,10 +89,10 @@ def pair(subject: Subject) -> dict:
     """
     import torch
 
-    tensors = {n: v for n, v in subject.inputs.items() if isinstance(v, torch.Tensor)}
-    if len(tensors) < len(subject.inputs) or any(t.dim() == 0 or len(t) != 2 for t in tensors.values()):
+    every = by_place(subject.inputs).values()
+    if not every or any(not isinstance(t, torch.Tensor) or t.dim() == 0 or len(t) != 2 for t in every):
         raise NotApplicable("its inputs cannot be batched in twos")
-    return tensors
+    return subject.inputs
 
 
 def rows_model(subject: Subject):
@@ -105,37 +107,48 @@ def row_alone(subject: Subject) -> str:
 
     inputs, model = pair(subject), rows_model(subject)
     together = subject.run(model, inputs)
-    compared = 0
+    compared, squares = 0, set()
     for row in range(2):
-        alone = subject.run(model, {n: v[row : row + 1] for n, v in inputs.items()})
+        alone = subject.run(model, mapped(inputs, lambda v, row=row: v[row : row + 1]))
         for name, tensor in together.items():
             if name not in alone:
                 raise CheckFailed(f"{name} is missing for a batch of 1; treat one row like several")
             if tensor.dim() and tensor.shape[0] == 2:
                 compared += 1
-                if line := outputs.apart(alone[name], tensor[row : row + 1], subject.rounding):
+                expected = tensor[row : row + 1]
+                if of_pairs(tensor, alone[name]):  # of each row with each row, here with itself
+                    expected, squares = expected[:, row : row + 1], squares | {name}
+                if line := outputs.apart(alone[name], expected, subject.rounding):
                     raise CheckFailed(
                         f"row {row} alone: {name} {line} from the row in a batch of 2; rows are mixed up"
                     )
     if not compared:
         raise NotApplicable("no output has a row for each row of the input")
-    swapped = subject.run(model, {n: v.flip(0) for n, v in inputs.items()})
+    swapped = subject.run(model, mapped(inputs, lambda v: v.flip(0)))
     for name, tensor in together.items():
         if tensor.dim() and tensor.shape[0] == 2:
-            line = outputs.apart(swapped[name], torch.flip(tensor, (0,)), subject.rounding)
-            if line:
+            axes = (0, 1) if name in squares else (0,)
+            if line := outputs.apart(swapped[name], torch.flip(tensor, axes), subject.rounding):
                 raise CheckFailed(f"rows in the other order: {name} {line}; a row's place in the batch matters")
-    return f"{compared} rows of outputs"
+    more = f"; {outputs.listed(sorted(squares))} has a number for each pair of rows" if squares else ""
+    return f"{compared} rows of outputs{more}"
+
+
+def of_pairs(together, alone) -> bool:
+    """Whether an output has numbers for each pair of rows: (2, 2, ...) for two rows and (1, 1, ...) for one."""
+    return tuple(together.shape[:2]) == (2, 2) and tuple(alone.shape) == (1, 1, *together.shape[2:])
 
 
 def batch_of_one(subject: Subject) -> str:
     """Fails when the model raises an error, or drops a dimension, for a single example."""
     inputs, model = pair(subject), rows_model(subject)
-    together, alone = subject.run(model, inputs), subject.run(model, {n: v[:1] for n, v in inputs.items()})
+    together, alone = subject.run(model, inputs), subject.run(model, mapped(inputs, lambda v: v[:1]))
     for name, tensor in together.items():
         if tensor.dim() and tensor.shape[0] == 2:
             expected = [1, *tensor.shape[1:]]
-            if name not in alone or list(alone[name].shape) != expected:
+            if name not in alone or (
+                list(alone[name].shape) != expected and not of_pairs(tensor, alone[name])
+            ):  # what it has for a pair of rows, row_alone compares
                 shape = list(alone[name].shape) if name in alone else "missing"
                 raise CheckFailed(
                     f"for a batch of 1 {name} is {shape}, should be {expected}; see squeeze() without dim"

@@ -2,11 +2,13 @@
 
 import contextlib
 
+from ..values import by_place
 from . import outputs
 from .subject import CheckFailed, NotApplicable, Subject, loss_of
 
 SMALL = 0.1  # of the first loss: what a model that can learn reaches on two rows
 STEPS = 60
+MANY = 32  # numbers of a row that are compared with
 RATES = (1e-2, 3e-3, 5e-2)
 
 
@@ -131,7 +133,7 @@ def learns(subject: Subject) -> str:
     """Fails when training runs, and the model learns nothing."""
     import torch
 
-    labelled, curve = subject.labelled(), []
+    labelled, curve, fell = subject.labelled(), [], 0.0
     for rate in RATES:
         model = subject.model().train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0)
@@ -149,4 +151,16 @@ def learns(subject: Subject) -> str:
             if start - last > (1 - SMALL) * abs(start) or 0 <= last < 1e-3:
                 return f"loss from {start:.3g} to {last:.3g} at a rate of {rate:g}"
         curve.append(f"{start:.3g} to {last:.3g} at {rate:g}")
+        fell = max(fell, start - last)
+    if fell > 0 and has_drawn_target(labelled, subject):
+        raise NotApplicable(
+            f"its labels are pictures, sounds or noise, of which {STEPS} steps need not learn all: loss {curve[0]}"
+        )
     raise CheckFailed(f"two rows cannot be learnt by heart in {STEPS} steps: loss {'; '.join(curve)}; see the loss")
+
+
+def has_drawn_target(labelled: dict, subject: Subject) -> bool:
+    """Whether the loss compares with as many numbers as a picture or a sound has, in a class that gives no logits."""
+    targets = [v for n, v in by_place(labelled).items() if n.partition(".")[0] not in subject.inputs]
+    is_large = any(getattr(v, "is_floating_point", bool)() and v[:1].numel() > MANY for v in targets)
+    return is_large and not any(n.startswith("logits") for n in subject.run(subject.model()))

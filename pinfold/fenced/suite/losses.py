@@ -1,5 +1,6 @@
 """The loss that labels give is the one that its users expect of it."""
 
+from ..tiny.labels import batch_of
 from . import outputs
 from .subject import CheckFailed, NotApplicable, Subject, loss_of
 
@@ -25,6 +26,8 @@ def labels_matter(subject: Subject) -> str:
     before, _ = run(subject, model, labelled)
     names = [n for n in labelled if n.endswith(("labels", "_label", "start_positions", "end_positions"))]
     names = [n for n in names if isinstance(labelled[n], torch.Tensor)]
+    if not names:  # what the loss is computed from has another name
+        names = [n for n in labelled if n not in subject.inputs and isinstance(labelled[n], torch.Tensor)]
     if not names:
         raise NotApplicable("its labels are not tensors")
     again, _ = run(subject, model, labelled)
@@ -47,7 +50,7 @@ def problem_types(subject: Subject) -> str:
     labelled = subject.labelled()
     _, output = run(subject, subject.model(), labelled)
     logits = getattr(output, "logits", None)
-    batch = len(next(iter(subject.inputs.values())))
+    batch = batch_of(subject.inputs)
     named = subject.cls.__name__.endswith(("SequenceClassification", "ImageClassification", "AudioClassification"))
     classified = isinstance(logits, torch.Tensor) and tuple(logits.shape) == (batch, subject.config.num_labels)
     registered = subject.auto.endswith(("SequenceClassification", "ImageClassification", "AudioClassification"))

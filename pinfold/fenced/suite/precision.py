@@ -1,6 +1,6 @@
 """Other number formats and devices than those in which the class was written."""
 
-from ..values import describe
+from ..values import describe, mapped
 from . import outputs, starting
 from .outputs import HALF
 from .subject import CheckFailed, NotApplicable, Subject
@@ -26,10 +26,7 @@ def half(subject: Subject) -> str:
     wide = [n for n, p in again.named_parameters() if p.dtype == torch.float32 and not any(k in n for k in in_float32)]
     if wide:
         raise CheckFailed(f"loaded in bfloat16 {outputs.listed(wide)} stays in float32; see _init_weights for a cast")
-    inputs = {
-        n: v.to(torch.bfloat16) if isinstance(v, torch.Tensor) and v.is_floating_point() else v
-        for n, v in subject.inputs.items()
-    }
+    inputs = mapped(subject.inputs, lambda v: v.to(torch.bfloat16) if v.is_floating_point() else v)
     actual = subject.run(again, inputs)
     return _close(subject, actual, expected, "in bfloat16")
 
@@ -161,8 +158,7 @@ def shapes_on_a_gpu(subject: Subject, model) -> dict:
                         module._parameters[name] = torch.nn.Parameter(put(parameter), requires_grad=False)
                 for name, buffer in module._buffers.items():
                     module._buffers[name] = None if buffer is None else put(buffer)
-            inputs = {n: put(v) if isinstance(v, torch.Tensor) else v for n, v in subject.inputs.items()}
-            return outputs.tensors(model(**inputs))
+            return outputs.tensors(model(**mapped(subject.inputs, put)))
     except Exception as error:
         # torch's own texts; an operator raises a plain RuntimeError for any other fault as well
         if "same device" in str(error) or "different devices" in str(error):

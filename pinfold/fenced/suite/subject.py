@@ -5,11 +5,13 @@
 - A check says what it compared, or raises CheckFailed with what is wrong, or NotApplicable with why it does not apply.
 """
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
 import importlib
 import inspect
+import itertools
 import json
 import os
 import re
@@ -21,13 +23,15 @@ from ..probe import declared, probes
 from ..tiny.config import shrink
 from ..tiny.fields import every, pick
 from ..tiny.inputs import inputs_for
-from ..tiny.labels import labelled
+from ..tiny.labels import batch_of, labelled, other_targets
 from ..tiny.rules import LEVELS
 from ..values import clone, describe
 from . import outputs
 
 DROPOUT = re.compile(r"(dropout|pdrop|drop_prob|drop_rate|drop_path_rate|dropout_prob|dropout_p)(_prob|_rate)?$")
 NOISE = 0.1
+TARGETS = 24  # tries with an argument that no name says to be labels
+TARGET_NAMES = ("start_positions", "return_loss", "future_values")
 
 
 class CheckFailed(Exception):
@@ -188,18 +192,32 @@ class Subject:
         import torch
 
         model, tried = model or self.model(), None
+        is_input: set[str] = set()
         with torch.no_grad():
             output = model(**self.on_device(self.inputs))
-            for inputs in labelled(model, self.inputs, output):
+            before = outputs.tensors(output)
+            guesses = [("", inputs) for inputs in labelled(model, self.inputs, output)]
+            others = itertools.islice(other_targets(model, self.inputs, output), TARGETS)
+            for name, inputs in itertools.chain(guesses, others):
                 try:
                     if loss_of(model(**self.on_device(inputs))) is not None:
                         return inputs
                 except Exception as error:
-                    tried = tried or error
-        if not any("label" in n or n in ("start_positions", "return_loss", "future_values") for n in self.takes):
+                    tried = tried or (None if name else error)
+            for name in sorted(n for n in self.takes if "label" in n and n not in self.inputs):
+                # such as the class that a picture is drawn of: it changes what is computed, and gives no loss
+                with contextlib.suppress(Exception):
+                    classes = torch.zeros(batch_of(self.inputs), dtype=torch.long)
+                    with_it = outputs.tensors(model(**self.on_device({**self.inputs, name: classes})))
+                    is_input |= {name} if outputs.difference(with_it, before, self.rounding) else set()
+        names = [n for n in self.takes - is_input if "label" in n or n in TARGET_NAMES]
+        if not names:
             return NotApplicable("forward takes no labels")
         why = f" ({describe(tried)})" if tried else ""
-        return CheckFailed(f"forward takes labels, and gives no loss for any that were tried{why}; return loss first")
+        return CheckFailed(
+            f"forward takes {' and '.join(sorted(names))}, and gives no loss for any that were tried{why}; return "
+            "loss first"
+        )
 
     def objective(self, model, inputs: dict | None = None):
         """A number to be differentiated: the loss, or for a class without one the size of what it gives."""

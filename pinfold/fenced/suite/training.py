@@ -2,7 +2,7 @@
 
 import contextlib
 
-from ..values import clone
+from ..values import by_place, clone, describe, mapped
 from . import outputs
 from .subject import CheckFailed, NotApplicable, Subject
 
@@ -31,10 +31,19 @@ def trained(subject: Subject, model, rows: list, batch: int, accumulate: int) ->
         model=model,
         args=transformers.TrainingArguments(**options),
         train_dataset=rows,
-        data_collator=lambda given: {n: torch.stack([row[n] for row in given]) for n in given[0]},
+        data_collator=torch.utils.data.default_collate,
     )
-    with contextlib.redirect_stdout(None):
-        trainer.train()
+    try:
+        with contextlib.redirect_stdout(None):
+            trainer.train()
+    except AttributeError as error:
+        main = getattr(subject.cls, "main_input_name", None)
+        if isinstance(rows[0].get(main), torch.Tensor) or main not in rows[0]:
+            raise
+        raise CheckFailed(
+            f"Trainer counts the numbers of main_input_name, {main!r}, which is a {type(rows[0][main]).__name__} here "
+            f"({describe(error)}); set main_input_name to an argument that is a tensor"
+        ) from None
     return {n: before[n] - p.detach().cpu() for n, p in model.named_parameters()}
 
 
@@ -47,14 +56,15 @@ def rows_of(subject: Subject) -> list:
     import torch
 
     labelled = subject.labelled()
-    tensors = {n: v for n, v in labelled.items() if isinstance(v, torch.Tensor) and v.dim() and len(v) == 2}
-    if len(tensors) < len(labelled) or not {"labels", "start_positions"} & set(tensors):
+    every = by_place(labelled).values()
+    is_rows = all(isinstance(v, torch.Tensor) and v.dim() and len(v) == 2 for v in every)
+    if not is_rows or not {"labels", "start_positions"} & set(labelled):
         raise NotApplicable("its labelled inputs cannot be batched in twos")
-    rows = [{n: v[i % 2].clone() for n, v in tensors.items()} for i in range(4)]
+    rows = [mapped(labelled, lambda v, i=i: v[i % 2].clone()) for i in range(4)]
     for i, row in enumerate(rows):
         labels = row.get("labels")
         if (
-            labels is not None
+            isinstance(labels, torch.Tensor)
             and counts_tokens(subject)
             and labels.dim() == 1
             and not labels.is_floating_point()

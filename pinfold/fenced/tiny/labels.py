@@ -4,17 +4,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..values import CACHES, by_place, flat
 from .fields import pick
 from .inputs import Inputs, parameters_of
 
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """A model's inputs without labels, and what it returned for them."""
+    """A model's inputs without labels, and what it returned for them: by its place, and the logits."""
 
     model: Any
     names: dict
     inputs: Inputs
+    outputs: dict
     logits: Any
     generator: Any
 
@@ -47,7 +49,8 @@ class Unlabelled:
 def batch_of(inputs: Inputs) -> int:
     import torch
 
-    return next(value for value in inputs.values() if isinstance(value, torch.Tensor)).shape[0]
+    rows = (value for value in by_place(inputs).values() if isinstance(value, torch.Tensor) and value.ndim)
+    return next((value.shape[0] for value in rows), 1)
 
 
 def labelled(model, inputs: Inputs, outputs, seed: int = 0) -> Iterator[Inputs]:
@@ -73,6 +76,7 @@ def main_labels(model, inputs: Inputs, outputs, seed: int = 0) -> Iterator[Input
         model,
         parameters_of(model),
         inputs,
+        flat(outputs, CACHES),
         logits if isinstance(logits, torch.Tensor) else None,
         torch.Generator().manual_seed(seed + 1),
     )
@@ -204,6 +208,47 @@ def future(unlabelled: Unlabelled) -> Iterator[Inputs]:
     yield {"future_values": unlabelled.numbers(shape)}
 
 
+def restored(unlabelled: Unlabelled) -> Iterator[Inputs]:
+    """Pictures or sounds themselves, for a model that gives as many numbers as went in."""
+    for value in numbers_among(by_place(unlabelled.inputs)):
+        if any(each.numel() == value.numel() for each in numbers_among(unlabelled.outputs)):
+            yield {"labels": value.clone()}
+
+
+def numbers_among(values: dict) -> list:
+    """The tensors of numbers, those with rows."""
+    import torch
+
+    return [v for v in values.values() if isinstance(v, torch.Tensor) and v.is_floating_point() and v.ndim > 1]
+
+
+def of_several_heads(unlabelled: Unlabelled) -> Iterator[Inputs]:
+    """A dict of labels where logits are one: 0 and 1 as numbers, then classes."""
+    heads = {n.partition(".")[2]: t for n, t in unlabelled.outputs.items() if n.startswith("logits.")}
+    if not heads or any("." in name for name in heads):
+        return
+    yield {"labels": {name: unlabelled.integers(0, 2, t.shape).float() for name, t in heads.items()}}
+    shapes = {name: t.shape[:-1] if t.ndim > 1 else t.shape for name, t in heads.items()}
+    yield {"labels": {name: unlabelled.integers(0, max(2, heads[name].shape[-1]), s) for name, s in shapes.items()}}
+
+
+def numbers_like_outputs(unlabelled: Unlabelled) -> Iterator[Inputs]:
+    for value in numbers_among(unlabelled.outputs):
+        yield {"labels": unlabelled.numbers(value.shape)}
+
+
+def other_targets(model, inputs: Inputs, outputs, seed: int = 0) -> Iterator[tuple[str, Inputs]]:
+    """Inputs with one more argument that may be what an output is compared with, such as the noise that was added."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed + 1)
+    for name, parameter in parameters_of(model).items():
+        if name in inputs or parameter.default is not None:
+            continue
+        for value in numbers_among(flat(outputs, CACHES)):
+            yield name, {**inputs, name: torch.randn(value.shape, generator=generator)}
+
+
 def always(unlabelled: Unlabelled) -> bool:
     return True
 
@@ -222,6 +267,8 @@ GUESSES = (
     Guess("semantic segmentation", "labels", lambda u: u.has_logits(4) and has_pixels(u), classes_of_pixels),
     Guess("speech recognition", "labels", lambda u: u.has_logits(3), words_of_sounds),
     Guess("regression", "labels", lambda u: u.logits is not None, numbers_like_logits),
+    Guess("restoration", "labels", always, restored),
+    Guess("several heads", "labels", always, of_several_heads),
     Guess("object detection", "labels", has_pixels, objects),
     Guess("maps of pixels", "labels", has_pixels, maps),
     Guess("language modelling without logits", "labels", lambda u: u.ids is not None, same_text),
@@ -230,4 +277,5 @@ GUESSES = (
     Guess("mask classification", "mask_labels", has_pixels, masks_of_objects),
     Guess("contrastive", "return_loss", always, lambda u: iter([{"return_loss": True}])),
     Guess("forecast", "future_values", has_past_alone, future),
+    Guess("any numbers", "labels", always, numbers_like_outputs),
 )

@@ -11,7 +11,7 @@ import importlib
 import inspect
 
 from ..probe import probes
-from ..values import describe
+from ..values import clone, describe
 from .explain import explain
 
 STEPS = 8  # new tokens; a cache that goes wrong does so at the second one
@@ -123,7 +123,7 @@ def _generated(model, inputs: dict, steps: int, beams: int, use_cache: bool, mor
         output_logits=True,
         output_scores=beams > 1,
     )
-    given = probes.in_own_type(model, {name: value.clone() for name, value in inputs.items()})
+    given = probes.in_own_type(model, clone(inputs))
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return type(model).generate(model, **given, **(more or {}), generation_config=settings)

@@ -4,7 +4,7 @@ import inspect
 import math
 
 from ..probe.probes import call, evaluating, first_field, probe_inputs, same_number
-from ..values import describe, sha256
+from ..values import by_place, describe, sha256
 
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
 
@@ -15,6 +15,9 @@ def label_inputs(model, inputs: dict, outputs: dict, probe: str) -> dict | str:
 
     parameters, config = inspect.signature(model.forward).parameters, model.config
     ids = inputs.get("decoder_input_ids", inputs.get(model.main_input_name, next(iter(inputs.values()))))
+    ids = next((each for each in by_place({"": ids} | inputs).values() if isinstance(each, torch.Tensor)), None)
+    if ids is None or not ids.ndim:
+        return "forward takes no rows of tensors"
     batch = len(ids)
     if {"start_positions", "end_positions"} <= set(parameters):
         return {"start_positions": torch.arange(batch) % 2, "end_positions": torch.arange(batch) % 3 + 1}
