@@ -88,6 +88,7 @@ FAULTS = {
     "P67": ("P67.configuration", "settings that JSON cannot hold"),
     "P68": ("", "a release that the code refuses"),
     "P66": ("P66.parametrized", "names of tensors that cannot be sorted"),
+    "P69": ("P69.table_order", "a table that is read in another order"),
 }
 # A table made from transformers' sources says in which releases: folder/releases.json.gz, audit/stock.json.gz.
 BY_NAMES = ("P09", "P36", "P49", "P50", "P55", "P56", "P68")

@@ -15,6 +15,7 @@ from pinfold.audit.reachable import ReachableCode, call_name, calls, string
 from pinfold.audit.rules import asked as asked_rules
 from pinfold.audit.rules import (
     beams,
+    dict_order,
     inherited_init,
     own_loading,
     own_methods,
@@ -220,6 +221,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from steps.places(code)
     yield from stored_order.made(code)
     yield from unwritable.unwritable(code)
+    yield from dict_order.read_in_order(code)
 
 
 def reachable_code(
