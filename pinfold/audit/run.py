@@ -218,6 +218,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from own_methods.ties_by_the_outer(code)
     yield from stacks.decoders(code)
     yield from steps.cache_length(code)
+    yield from steps.last_word_alone(code)
     yield from steps.places(code)
     yield from stored_order.made(code)
     yield from unwritable.unwritable(code)

@@ -68,8 +68,8 @@ class Preparation:
             return Releases(chosen, below, left_out, f"transformers{asked}")
         if versions:
             raise UserError(
-                f"the folder asks for transformers{asked}, and {', '.join(left_out)} was chosen; add a release that it "
-                "asks for, or change its requirements"
+                f"the folder asks for transformers{asked}, and {', '.join(left_out)} was chosen; add a release that "
+                "it asks for, or change its requirements"
             )
         return Releases(chosen, below)
 
