@@ -81,7 +81,7 @@ def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
 def _flag(code: ReachableCode, cls: str) -> str:
     """What older releases look for before they hand a cache over as one.
 
-    Measured of a second turn without it: 4.48.3 hands over tuples, 4.52.4 and 4.53.3 refuse a cache, 4.54.1 does not ask.
+    Measured of a second turn without it: 4.48.3 hands over tuples, 4.52.4 and 4.53.3 refuse one, 4.54.1 does not ask.
     """
     if code.lowest_version >= (4, 54) or code.folder.attribute(cls, "_supports_cache_class") is not None:
         return ""
