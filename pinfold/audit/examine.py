@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from pinfold.audit import ranges
 from pinfold.audit.finding import ERROR, Finding, by_harm, errors
-from pinfold.audit.rules.files import declared_requirements, packages_asked_for
+from pinfold.audit.rules.files import asked_of_transformers, packages_asked_for
 from pinfold.audit.rules.members import IN_FORWARD, WHILE_GENERATING
 from pinfold.audit.rules.own_caches import IN_GENERATE
 from pinfold.audit.rules.stock_code import NOT_CALLED, REFUSED
@@ -88,6 +88,7 @@ FAULTS = {
     "P67": ("P67.configuration", "settings that JSON cannot hold"),
     "P68": ("", "a release that the code refuses"),
     "P66": ("P66.parametrized", "names of tensors that cannot be sorted"),
+    "P69": ("P69.table_order", "a table that is read in another order"),
 }
 # A table made from transformers' sources says in which releases: folder/releases.json.gz, audit/stock.json.gz.
 BY_NAMES = ("P09", "P36", "P49", "P50", "P55", "P56", "P68")
@@ -193,20 +194,15 @@ def examine(directory: Path, name: str, sizes: dict[str, int] | None = None) -> 
     if has_code and not folder.auto_map() and not elsewhere:
         report.facts.append("no class that from_pretrained loads: a model derives from transformers.PreTrainedModel")
     elif has_code or elsewhere:
-        report.forecast = forecast(report.findings, lowest_version(folder)) + _asked_for(folder, directory)
+        asked = asked_of_transformers(folder, directory)
+        report.forecast = forecast(report.findings, lowest_version(folder), asked) + _asked_for(asked)
     return report
 
 
-def _asked_for(folder: ModelFolder, directory: Path) -> str:
+def _asked_for(asked: SpecifierSet) -> str:
     """Which releases of transformers the folder itself asks pip for, where it leaves out some that are known here."""
-    for text in sorted(declared_requirements(folder, directory)):
-        try:
-            asked = Requirement(text)
-        except InvalidRequirement:
-            continue
-        if asked.name.lower() == "transformers" and not all(map(asked.specifier.contains, every_minor())):
-            return f"; it asks for {asked}"
-    return ""
+    left_out = [release for release in every_minor() if not asked.contains(release)]
+    return f"; it asks for transformers{asked}, which leaves out {release_ranges(left_out)}" if left_out else ""
 
 
 def _accepted_by_author(directory: Path, findings: list[Finding]) -> list[str]:
@@ -313,11 +309,17 @@ def _kind_without_code(directory: Path, sizes: dict[str, int]) -> str:
     return "a tokenizer, no model" if any(name.startswith("tokenizer") for name in sizes) else "no model"
 
 
-def forecast(findings: list[Finding], lowest: str = "4.48") -> str:
-    """In which releases from the lowest declared one on the code should load, going by the findings alone."""
+def forecast(findings: list[Finding], lowest: str = "4.48", asked: SpecifierSet | None = None) -> str:
+    """In which releases from the lowest declared one on the code should load, going by the findings alone.
+
+    Args:
+        asked: what the folder itself asks pip for; of what it leaves out nothing is said.
+    """
     releases = [release for release in every_minor() if Version(release) >= Version(lowest)]
     if not releases:
         raise UserError(f"MIN_TRANSFORMERS={lowest} is above every release known here ({every_minor()[-1]})")
+    if asked is not None:
+        releases = [release for release in releases if asked.contains(release)] or releases
     causes: dict[str, list[str]] = {release: [] for release in releases}
     for finding in counted(findings):
         for release, text in _harm(finding, releases).items():

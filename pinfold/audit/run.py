@@ -15,6 +15,7 @@ from pinfold.audit.reachable import ReachableCode, call_name, calls, string
 from pinfold.audit.rules import asked as asked_rules
 from pinfold.audit.rules import (
     beams,
+    dict_order,
     inherited_init,
     own_loading,
     own_methods,
@@ -217,9 +218,11 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from own_methods.ties_by_the_outer(code)
     yield from stacks.decoders(code)
     yield from steps.cache_length(code)
+    yield from steps.last_word_alone(code)
     yield from steps.places(code)
     yield from stored_order.made(code)
     yield from unwritable.unwritable(code)
+    yield from dict_order.read_in_order(code)
 
 
 def reachable_code(

@@ -6,12 +6,13 @@ from datetime import datetime, timezone
 from importlib.metadata import packages_distributions, version
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from pinfold import __version__
 from pinfold.audit.finding import Finding
-from pinfold.audit.rules.files import declared_requirements
+from pinfold.audit.rules.files import asked_of_transformers, declared_requirements
 from pinfold.audit.run import snippets
 from pinfold.card import card, snippet
 from pinfold.card import check as card_check
@@ -77,7 +78,10 @@ def requirements(staged: Staged, releases: list[str]) -> str:
     if releases:
         verified = min(map(Version, releases))
         lowest = str(max(Version(lowest), Version(f"{verified.major}.{verified.minor}")))
-    names = {"transformers": f"transformers>={lowest}"}
+    asked = asked_of_transformers(staged.folder, staged.directory) if staged.code else SpecifierSet()
+    if releases and not any(map(asked.contains, releases)):  # what was verified says more than what was not
+        asked = SpecifierSet()
+    names = {"transformers": f"transformers{_with_lowest(lowest, asked)}"}
     if not staged.tokenizer_only:
         names["torch"] = "torch"
     if snippet.parts(staged).get("processor") == "AutoImageProcessor":
@@ -93,9 +97,19 @@ def requirements(staged: Staged, releases: list[str]) -> str:
         with contextlib.suppress(InvalidRequirement):  # an address, or a word that pip would not take
             declared = Requirement(text)
             name = canonicalize_name(declared.name)
-            if name != "transformers":  # what was verified says more
+            if name != "transformers":
                 names[name] = f"{name}{declared.specifier}"
     return " ".join(f'"{text}"' for text in sorted(names.values()))
+
+
+def _with_lowest(lowest: str, asked: SpecifierSet) -> str:
+    """What was verified, and what the folder's author asks for besides: ">=4.48,!=5.3.*"; a pin says it all."""
+    if pins := [str(each) for each in asked if each.operator in ("==", "===", "~=")]:
+        return ",".join(sorted(pins))
+    floors = [Version(each.version) for each in asked if each.operator == ">="]
+    highest = max([Version(lowest), *floors])
+    others = sorted(str(each) for each in asked if each.operator != ">=")
+    return ",".join([f">={lowest if highest == Version(lowest) else highest}", *others])
 
 
 def make_card(

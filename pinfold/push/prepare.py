@@ -5,13 +5,14 @@ Each refusal costs an author a push. So what one of them finds is said together 
 
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
 from packaging.version import Version
 
 from pinfold.audit.finding import ERROR, Finding, errors
+from pinfold.audit.rules.files import asked_of_transformers
 from pinfold.audit.rules.model import REGISTERS_ON_LOAD
 from pinfold.audit.run import audit
 from pinfold.audit.security.run import accepted
@@ -31,10 +32,16 @@ from pinfold.verify import matrix
 
 @dataclass(frozen=True)
 class Releases:
-    """transformers releases to verify with, and those that the folder declares it does not support."""
+    """transformers releases to verify with, and those that the folder declares it does not support.
+
+    Args:
+        below: by MIN_TRANSFORMERS. left_out: by what the folder asks pip for, which ``asked`` is.
+    """
 
     chosen: list[str]
     below: list[str]
+    left_out: list[str] = field(default_factory=list)
+    asked: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,18 @@ class Preparation:
     def choose_releases(self, folder: ModelFolder) -> Releases:
         """Those of --versions, or of the minimum matrix those that are installed."""
         lowest, versions = lowest_version(folder), self.options.versions
-        return Releases(*(matrix.choose(versions, lowest) if versions else matrix.at_hand(lowest, lambda line: None)))
+        chosen, below = matrix.choose(versions, lowest) if versions else matrix.at_hand(lowest, lambda line: None)
+        asked = asked_of_transformers(folder)
+        left_out = [version for version in chosen if not asked.contains(version)]
+        if len(left_out) < len(chosen):
+            chosen = [version for version in chosen if version not in left_out]
+            return Releases(chosen, below, left_out, f"transformers{asked}")
+        if versions:
+            raise UserError(
+                f"the folder asks for transformers{asked}, and {', '.join(left_out)} was chosen; add a release that "
+                "it asks for, or change its requirements"
+            )
+        return Releases(chosen, below)
 
     def stage(self, folder: ModelFolder) -> tuple[Staged, Sources]:
         """The files exactly as they will be on the Hub, and what lies beside the weights for the card."""

@@ -263,7 +263,10 @@ class Push(Preparation):
         if releases.below:
             below = ", ".join(releases.below)
             yield f"not verified in transformers {below}: MIN_TRANSFORMERS in the folder is higher"
-        missing = [v for v in MINIMUM_MATRIX if v not in (*releases.chosen, *releases.below, NEWEST)]
+        if releases.left_out:
+            yield f"not verified in transformers {', '.join(releases.left_out)}: the folder asks for {releases.asked}"
+        known = (*releases.chosen, *releases.below, *releases.left_out, NEWEST)
+        missing = [v for v in MINIMUM_MATRIX if v not in known]
         if missing and not self.options.versions:
             listed, words = ", ".join(missing), " ".join(missing)
             yield f"not verified in transformers {listed} (not installed); install with: pinfold compat make {words}"

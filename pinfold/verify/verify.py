@@ -25,6 +25,7 @@ from pinfold.fence import process as fence
 from pinfold.fence.handed import Raw, parse_load
 from pinfold.fenced.handover import plain
 from pinfold.fenced.probe import declared, probes
+from pinfold.fenced.probe.key_order import sorted_tables
 from pinfold.fenced.verify import attention, tokens
 from pinfold.fenced.verify.reference import SkippedHead
 from pinfold.folder.filenames import GENERATE
@@ -297,9 +298,12 @@ def compare_in_memory(model, auto: str, expected: Reference) -> str | None:
                 with untrusted("how the folder's source computes attention"):
                     attention.set_implementations(copied.config, expected.request["attention"][auto])
             differences = failures(copied)
+        small = differences and sum(p.numel() for p in model.parameters()) <= MANY
+        tables = sorted_tables(copied, lambda other: not failures(other)) if small else ""
     finally:
         torch.set_num_threads(threads)
-    _raise({"failures": differences}, "the folder's source computes something else than this model")
+    why = f", as it goes by the order of the keys of {tables}, which config.json has sorted" if tables else ""
+    _raise({"failures": differences}, f"the folder's source computes something else than this model{why}")
     if attention.on_cpu(runs_with):
         return None
     used = attention.spoken(expected.request["attention"][auto])

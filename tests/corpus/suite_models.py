@@ -461,6 +461,12 @@ FAULTS = {
         "        self.gradient_checkpointing = False\n        self.spare = nn.Linear(4, 4)\n", "every weight trained",
         "spare.weight",
     ),
+    "parts in the order of a table": (
+        BASE, M, "        self.dropout = nn.Dropout(config.dropout)\n",
+        "        config.steps = getattr(config, 'steps', None) or {'soft': 'Softplus', 'bend': 'ELU'}\n"
+        "        self.dropout = nn.Sequential(*[getattr(nn, step)() for step in config.steps.values()])\n",
+        "save and load", "goes by the order of the keys of config.steps",
+    ),
     "a field without effect": (
         BASE, C, "self.dropout = dropout", "self.dropout = 0.1", "configuration kept", "dropout keeps its default",
     ),

@@ -10,6 +10,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
 from pinfold.audit.finding import Finding
 from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import ReachableCode, call_name, is_try, string
@@ -17,7 +21,7 @@ from pinfold.common.errors import UserError
 from pinfold.common.front_matter import split_front_matter
 from pinfold.common.trees import below, every, walk
 from pinfold.folder.model_folder import DIGEST_LINE, ModelFolder, Module, assigned, code_digest, located, read_text
-from pinfold.folder.releases import lowest_version
+from pinfold.folder.releases import every_minor, lowest_version
 
 # As in transformers.dynamic_module_utils.get_relative_imports, but for the beginning of a line (see RELATIVE_IMPORT).
 LOADED_TEXT = re.compile(r"^[^\S\n]*(?:from\s+\.(\S+)\s+import|import\s+\.(\S+)[^\S\n]*$)", re.MULTILINE)
@@ -351,6 +355,17 @@ def declared_requirements(folder: ModelFolder, *directories: Path) -> set[str]:
             if isinstance(first, ast.Name) and first.id == "REQUIREMENTS" and value is not None:
                 names |= {package for n in walk(value) if (package := string(n)) is not None}
     return names
+
+
+def asked_of_transformers(folder: ModelFolder, *directories: Path) -> SpecifierSet:
+    """Which releases of transformers a folder asks for: "!=5.3.*"; empty where it has no wish, or none can be met."""
+    asked = SpecifierSet()
+    for text in sorted(declared_requirements(folder, *directories)):
+        with contextlib.suppress(InvalidRequirement):  # an address, or a word that pip would not take
+            requirement = Requirement(text)
+            if canonicalize_name(requirement.name) == "transformers":
+                asked &= requirement.specifier
+    return asked if any(map(asked.contains, every_minor())) else SpecifierSet()
 
 
 def _declared_in_card(card: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""P59 and P60: what a folder's own code does at each step of generate, as releases up to 4.55 or 4.57 wanted it.
+"""P59, P60 and P70: what a folder's own code does at each step of generate, as releases up to 4.55 or 4.57 wanted it.
 
 P59: a cache that generate makes from 4.56 on has its layers before anything is in them: its length is not 0.
 P60: transformers 5 passes no cache_position, the places of the new tokens, and what reads it reads None.
@@ -56,11 +56,37 @@ def cache_length(code: ReachableCode) -> Iterator[Finding]:
                     f"empty cache of transformers {release_ranges(affected)}: the model sees the last token alone.",
                     prepare[0],
                     node,
-                    fix=f"Ask {CACHE}.get_seq_length() > 0.",
+                    fix=f"Ask {CACHE}.get_seq_length() > 0, and cut by it: input_ids[:, {CACHE}.get_seq_length() :].",
                     releases=affected,
                     # a question for its length, before or inside, can make it right
                     severity=WARNING if asks_length else ERROR,
                     case="" if asks_length else case,
+                )
+                break
+
+
+def last_word_alone(code: ReachableCode) -> Iterator[Finding]:
+    """P70: a preparation that takes one word from a text, however many the cache lacks."""
+    for cls in _handed_steps(code):
+        prepare = code.folder.method(cls, "prepare_inputs_for_generation")
+        if prepare is None or makes_no_cache(code, cls) or CACHE not in _names(prepare[1]):
+            continue
+        for node in every(prepare[1], ast.If, ast.IfExp):
+            if not isinstance(node, (ast.If, ast.IfExp)) or _taken_for_filled(node.test):
+                continue  # P59 names this cure too
+            of_cache = any(each.id == CACHE for each in every(node.test, ast.Name))
+            branch = node.body if isinstance(node.body, list) else [node.body]
+            alone = [part for part in branch if not (isinstance(part, ast.If) or every(part, ast.IfExp))]
+            if of_cache and any(_cuts_words(part) for part in alone):
+                yield code.finding(
+                    "P70",
+                    f"{cls}.prepare_inputs_for_generation takes the last token alone where there is a cache: a second "
+                    "turn that goes on from a cache loses words, and assisted decoding (prompt_lookup_num_tokens) "
+                    "fails.",
+                    prepare[0],
+                    node,
+                    fix=f"Cut by what the cache has: input_ids[:, {CACHE}.get_seq_length() :].",
+                    severity=WARNING,
                 )
                 break
 

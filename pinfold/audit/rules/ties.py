@@ -21,6 +21,7 @@ from pinfold.audit.reachable import (
     string,
 )
 from pinfold.audit.rules.embeddings import HEAD, has_input_embeddings
+from pinfold.audit.rules.files import asked_of_transformers
 from pinfold.audit.rules.members import mains
 from pinfold.audit.rules.model import has_weights
 from pinfold.audit.rules.names import asks_for_version, version_names
@@ -223,7 +224,8 @@ def _taken_for_loaded(code: ReachableCode, cls: str, first: str) -> Iterator[Fin
     mark_tied_weights_as_initialized of modeling_utils.py, 5.3.0, puts their names out of those that are missing, and
     tie_weights then believes that the file has both; 5.4.0 leaves them in.
     """
-    affected = harmed("P11g.plain", code.lowest_version)
+    asked = asked_of_transformers(code.folder, code.directory, code.home)
+    affected = tuple(filter(asked.contains, harmed("P11g.plain", code.lowest_version)))
     if affected and not code.folder.method(cls, "mark_tied_weights_as_initialized"):
         yield code.finding(
             "P11g",

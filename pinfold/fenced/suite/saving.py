@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 
+from ..probe.key_order import sorted_tables
 from ..values import sha256
 from . import outputs, starting
 from .subject import CheckFailed, NotApplicable, Subject
@@ -48,7 +49,13 @@ def save_and_load(subject: Subject) -> str:
     for name, tensor in state.items():
         if line := outputs.apart(loaded_state[name], tensor):
             raise CheckFailed(f"{name} {line} after reload; see that nothing is drawn or computed again on loading")
-    if line := outputs.difference(subject.run(again), subject.run(model)):
+    if line := outputs.difference(actual := subject.run(again), subject.run(model)):
+        tables = sorted_tables(model, lambda other: outputs.difference(subject.run(other), actual) is None)
+        if tables:
+            raise CheckFailed(
+                f"after reload {line}: the model goes by the order of the keys of {tables}, and config.json has them "
+                "sorted; keep a list of pairs, or go by the sorted keys"
+            )
         raise CheckFailed(f"after reload {line}, with equal weights; something outside of the state is not kept")
     return f"{len(state)} tensors and all outputs equal"
 

@@ -4,7 +4,7 @@
 
 from sources import CACHED, PLAIN
 
-from cases.base import ARGUMENTS, LAST_SET, POST, REMOVED, SUPER_CONFIG, C, Edit, M, case
+from cases.base import ARGUMENTS, LAST_SET, POST, REMOVED, SUM, SUPER_CONFIG, C, Edit, M, case
 
 case(
     "P15.no_default",
@@ -356,3 +356,24 @@ case(
     right=(*WITH_BASE, READS),
     settings={"scale": 0.5, "use_cache": False},
 )
+
+# A table of parts, which are joined in its order; config.json is as transformers writes it, with sorted keys.
+PAIRS, TABLE, SORTED = "in config.parts", "in config.parts.items()", "in sorted(config.parts.items())"
+IN_ORDER = 'parts or [["wide", 5], ["near", 3]]'
+OTHER_ORDER = 'parts or [["near", 3], ["wide", 5]]'
+OF_TABLE = 'parts or {"wide": 5, "near": 3}'
+JOINED = "        self.mix.parts = nn.ModuleDict({name: nn.Linear(config.hidden_size, size) for name, size PARTS})\n"
+JOIN = "self.inner(torch.cat([part(x) for part in self.parts.values()], -1).cumsum(1) / steps)"
+for _name, _order, _reads in (("table_order", IN_ORDER, TABLE), ("sorted", OTHER_ORDER, SORTED)):
+    case(
+        f"P69.{_name}",
+        (C, _order, OF_TABLE),
+        (M, PAIRS, _reads),
+        right=(
+            (C, ARGUMENTS, ARGUMENTS + "        parts=None,\n"),
+            (C, LAST_SET, LAST_SET + f"        self.parts = {_order}\n"),
+            (M, POST, JOINED.replace("PARTS", PAIRS) + POST),
+            (M, SUM, JOIN),
+        ),
+        faulty_settings={"parts": {"near": 3, "wide": 5}},
+    )

@@ -314,3 +314,9 @@ MATCHES = """def prepare_inputs_for_generation(self, input_ids, past_key_values=
 def test_a_match_decides_on_the_places(tmp_path, what, rest, fails):
     method = MATCHES.format(what=what, rest=rest, more=HANDS_ON)
     assert bool(codes(tmp_path, "P60", method=method)) is fails
+
+
+@pytest.mark.parametrize("attribute", ["pass", "_supports_cache_class = True"])
+def test_the_cure_names_what_older_releases_ask_for(tmp_path, attribute):
+    (finding,) = codes(tmp_path, "P32", reads=READS, attribute=attribute)
+    assert ("Let OrielForCausalLM have _supports_cache_class = True" in finding.fix) is (attribute == "pass")

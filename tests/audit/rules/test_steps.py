@@ -56,6 +56,41 @@ def test_a_cache_that_is_asked_for_its_words(tmp_path, does):
     assert prepared(tmp_path, "P59", does) == []
 
 
+LENGTH = "past_key_values.get_seq_length()"
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        f"if past_key_values is not None and {LENGTH} > 0:\n{LAST}",
+        f"if past_key_values and {LENGTH}:\n    input_ids = input_ids[:, -1].unsqueeze(-1)",
+        f"input_ids = input_ids[:, -1:] if past_key_values is not None and {LENGTH} else input_ids",
+        f"if past_key_values is None or {LENGTH} == 0:\n    pass\nelif past_key_values is not None:\n{LAST}",
+    ],
+)
+def test_the_last_word_alone(tmp_path, does):
+    assert prepared(tmp_path, "P70", does) == [(WARNING, "")]
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        f"if past_key_values is not None and {LENGTH} > 0:\n    input_ids = input_ids[:, {LENGTH} :]",
+        f"if past_key_values is not None:\n    input_ids = input_ids[:, {LENGTH} :]\nlast = input_ids[:, -1:]",
+        f"if len(input_ids) > 0:\n{LAST}",
+        f"if past_key_values:\n{LAST}",  # P59
+    ],
+)
+def test_as_many_words_as_the_cache_lacks(tmp_path, does):
+    assert prepared(tmp_path, "P70", does) == []
+
+
+def test_an_empty_cache_is_named_with_both_cures(tmp_path):
+    parts = {"more": PREPARES.format(does=f"    if past_key_values:\n    {LAST}", more="")}
+    (fix,) = [f.fix for f in text_findings(tmp_path, **parts) if f.code == "P59"]
+    assert f"{LENGTH} > 0" in fix and f"input_ids[:, {LENGTH} :]" in fix
+
+
 @pytest.mark.parametrize(
     "parts",
     [{"body": "_is_stateful = True"}, {"cache": False}, {"config": {"use_cache": False}}],
