@@ -195,11 +195,11 @@ def examine(directory: Path, name: str, sizes: dict[str, int] | None = None) -> 
         report.facts.append("no class that from_pretrained loads: a model derives from transformers.PreTrainedModel")
     elif has_code or elsewhere:
         asked = asked_of_transformers(folder, directory)
-        report.forecast = forecast(report.findings, lowest_version(folder), asked) + _asked_for(asked)
+        report.forecast = forecast(report.findings, lowest_version(folder), asked) + _left_out(asked)
     return report
 
 
-def _asked_for(asked: SpecifierSet) -> str:
+def _left_out(asked: SpecifierSet) -> str:
     """Which releases of transformers the folder itself asks pip for, where it leaves out some that are known here."""
     left_out = [release for release in every_minor() if not asked.contains(release)]
     return f"; it asks for transformers{asked}, which leaves out {release_ranges(left_out)}" if left_out else ""
@@ -313,13 +313,12 @@ def forecast(findings: list[Finding], lowest: str = "4.48", asked: SpecifierSet 
     """In which releases from the lowest declared one on the code should load, going by the findings alone.
 
     Args:
-        asked: what the folder itself asks pip for; of what it leaves out nothing is said.
+        asked: what the folder itself asks pip for. A load does not read it, so that what fails in a release that it
+            leaves out is said; that the code loads there is not.
     """
     releases = [release for release in every_minor() if Version(release) >= Version(lowest)]
     if not releases:
         raise UserError(f"MIN_TRANSFORMERS={lowest} is above every release known here ({every_minor()[-1]})")
-    if asked is not None:
-        releases = [release for release in releases if asked.contains(release)] or releases
     causes: dict[str, list[str]] = {release: [] for release in releases}
     for finding in counted(findings):
         for release, text in _harm(finding, releases).items():
@@ -327,7 +326,8 @@ def forecast(findings: list[Finding], lowest: str = "4.48", asked: SpecifierSet 
     by_causes: dict[tuple[str, ...], list[str]] = {}
     for release, texts in causes.items():
         by_causes.setdefault(tuple(texts), []).append(release)
-    loads_in = by_causes.pop((), [])
+    fine = by_causes.pop((), [])
+    loads_in = [release for release in fine if asked is None or asked.contains(release)] or fine
     parts = [f"loads in {release_ranges(loads_in)}"] if loads_in else []
     parts += [f"in {release_ranges(affected)} it {'; '.join(texts)}" for texts, affected in by_causes.items()]
     return ("by its code it " if loads_in else "by its code, ") + ", ".join(parts)

@@ -68,8 +68,12 @@ def test_what_is_said_of_refused_releases_goes(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "asks"),
     [
-        ("transformers<4.54\n", "; it asks for transformers<4.54"),
-        ("torch\ntransformers==4.46.3  # as it was trained\n", "; it asks for transformers==4.46.3"),
+        ("transformers<4.54\n", "; it asks for transformers<4.54, which leaves out 4.54-5.24"),
+        (
+            "torch\ntransformers==4.52.4  # as it was trained\n",
+            "; it asks for transformers==4.52.4, which leaves out 4.48-4.51, 4.53-5.24",
+        ),
+        ("transformers==4.46.3\n", ""),  # none of the releases that are looked at meets it
         ("transformers>=4.40\n", ""),
         ("torch<2.0\n", ""),
     ],
