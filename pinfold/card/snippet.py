@@ -1,6 +1,5 @@
 """The lines that load a repository at one commit, and the example under them that a card shows with its output."""
 
-import json
 import math
 import os
 import re
@@ -248,13 +247,9 @@ def _of_towers(staged: Staged, inputs: dict) -> Iterator[list[str]]:
     masks = {name: sibling(name, MASK) for name in names}
     if not names or IDS in names or known is None or set(inputs) - {*names, *masks.values()}:
         return
-    said = own_probe(str(staged.folder.path))
-    texts: dict[str, str] = {}
-    for number, name in enumerate(names):
-        own = said.get(name, {}).get("text")
-        texts[name] = own[0] if own and len(own[0]) <= LONGEST else (QUESTION, TEXT, "The storm was over.")[number % 3]
+    texts = {name: (QUESTION, TEXT, "The storm was over.")[number % 3] for number, name in enumerate(names)}
     variables = {name: f"{name.replace(IDS, '').strip('_')}_words" for name in names}
-    lines = [f'{variables[name]} = tokenizer({json.dumps(texts[name])}, return_tensors="pt")' for name in names]
+    lines = [f'{variables[name]} = tokenizer("{texts[name]}", return_tensors="pt")' for name in names]
     # a tokenizer need not return a mask
     for with_masks in (True, False):
         made = []

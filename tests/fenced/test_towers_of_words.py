@@ -111,8 +111,8 @@ def test_the_example_reads_words_with_the_tokenizer(tmp_path, monkeypatch, cls, 
     )  # fmt: skip
     shapes = {name: ["int64", [2, 12]] for name in ids}
     programs = snippet.examples(staged, "me/net", "0" * 40, shapes)
-    text = "is what is" if own else snippet.QUESTION
-    assert programs[0].count("= tokenizer(") == len(ids) and f'tokenizer("{text}"' in programs[0]
+    assert programs[0].count("= tokenizer(") == len(ids) and f'tokenizer("{snippet.QUESTION}"' in programs[0]
+    assert "is what is" not in programs[0]  # an author's own text never gets into a program
     assert all(f'"{mask}": ' in programs[0] for mask in MASKS[cls])
     assert "arange" not in programs[0] and "torch.ones" not in programs[0]
     # it runs as it is shown

@@ -111,7 +111,12 @@ class _Known:
         left, right = self.value(test.left, release), self.value(test.comparators[0], release)
         if left is None or right is None:
             return None
-        return bool(COMPARES[type(test.ops[0])](left, right)) if type(left) is type(right) else None
+        if type(left) is not type(right):
+            return None
+        try:
+            return bool(COMPARES[type(test.ops[0])](left, right))
+        except TypeError:  # (4, 54) < ("4", "54"): raises in every release, which is another matter
+            return None
 
     def value(self, node: ast.expr, release: str, deep: int = 4) -> Any:
         """A version, the numbers of one, or its text; None where it is something else."""

@@ -31,6 +31,9 @@ ACCEPTS = {
     "more than the version decides": PARSED + "import os\n\n"
     'if version.parse(transformers.__version__) >= version.parse("4.54") and os.path.exists("/x"):\n'
     '    raise ImportError("x")\n',
+    "texts beside numbers": "from transformers import __version__\n\n"
+    'if tuple(int(p) for p in __version__.split(".")[:2]) >= ("4", "54"):\n    raise ImportError("pin it")\n',
+    "a condition of itself": PARSED + "OLD = OLD\nX = X < 1\nif X < OLD or not X:\n    raise ImportError('x')\n",
     "a function that nothing calls": PARSED + "def check():\n"
     '    if version.parse(transformers.__version__) >= version.parse("4.54"):\n        raise ImportError("pin it")\n',
 }
