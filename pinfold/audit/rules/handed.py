@@ -105,7 +105,7 @@ def _switches_off(code: ReachableCode, cls: str) -> bool:
     for node in walk(own[1]):
         if isinstance(node, ast.keyword) and node.arg == USES and _is_false(node.value):
             return True
-        if isinstance(node, ast.Call) and call_name(node) == "setdefault" and string(node.args[0]) == USES:
+        if isinstance(node, ast.Call) and call_name(node) == "setdefault" and USES in map(string, node.args[:1]):
             return _is_false(node.args[-1])
         if isinstance(node, ast.Dict) and any(
             string(key) == USES and _is_false(value) for key, value in zip(node.keys, node.values, strict=True)

@@ -52,6 +52,7 @@ class TableFlow:
         self.held: dict[tuple[str, str], Order] = {}  # class, attribute
         self.returned: dict[int, Order] = {}  # a function
         self.taken: dict[int, dict[str, Order]] = {}  # a function -> its arguments
+        self.made: dict[str, dict[str, list[str]]] = {}  # class -> attribute -> what makes it
         self.found: dict[str, tuple[Module, ast.expr | ast.stmt, str]] = {}
 
     def uses(self) -> dict[str, tuple[Module, ast.expr | ast.stmt, str]]:
@@ -79,15 +80,20 @@ class TableFlow:
         """The class that has the last of self.mixer.parts: of what self.mixer is built; "" where it is not known."""
         for name in path[1:-1]:
             lineage = self.code.folder.lineage(cls) if cls else []
-            made = [
-                call_name(value)
-                for owner in lineage
-                for node in every(self.code.folder.classes[owner][1], ast.Assign, ast.AnnAssign)
-                for target, value in assignments(node)
-                if isinstance(value, ast.Call) and chain(target) == ["self", name]
-            ]
+            made = [each for owner in lineage for each in self._made(owner).get(name, ())]
             cls = next((each for each in made if each in self.code.folder.classes), "")
         return cls if path[:1] == ["self"] else ""
+
+    def _made(self, owner: str) -> dict[str, list[str]]:
+        """Attribute -> what is called to make it, of one class."""
+        if owner not in self.made:
+            table = self.made[owner] = {}
+            for node in every(self.code.folder.classes[owner][1], ast.Assign, ast.AnnAssign):
+                for target, value in assignments(node):
+                    path = chain(target)
+                    if isinstance(value, ast.Call) and len(path) == 2 and path[0] == "self":
+                        table.setdefault(path[1], []).append(call_name(value))
+        return self.made[owner]
 
     def function(self, module: Module, cls: str, call: ast.Call) -> tuple[ast.FunctionDef, bool] | None:
         """The folder's own function that a call runs, and whether it takes self."""
