@@ -17,6 +17,7 @@ example of the card in the oldest release / in the newest.
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -97,7 +98,7 @@ def _row(folder: Path, checkpoint: Path, corrected: Path | None, work: Path, ser
         (work / "logs" / f"{row.folder}.{row.tries}").write_text(done.stdout + done.stderr, encoding="utf-8")
         out, why = done.stdout, _refusal(done)
         row.why = why
-        offered = re.search(r"put probe\.json beside card\.md; forward takes this one: (\{.*\})", why)
+        offered = re.search(r"put probe\.json beside card\.md; forward takes this one:\s*(\{.*)", why, re.DOTALL)
         again = bool(corrected and corrected.is_dir())
         if not why or not (offered or again):
             break
@@ -108,7 +109,8 @@ def _row(folder: Path, checkpoint: Path, corrected: Path | None, work: Path, ser
             corrected = None
         if offered:
             beside = next((card.parent for card in copied.rglob("card.md")), copied)
-            (beside / "probe.json").write_text(offered[1])
+            probe, _ = json.JSONDecoder().raw_decode(offered[1])
+            (beside / "probe.json").write_text(json.dumps(probe))
     if row.why:
         return row.line()
     row.published = "yes"
