@@ -440,6 +440,7 @@ def test_classes_that_are_not_registered_are_named_with_their_lines(tmp_path, ca
         "AutoModelForCausalLM": "modeling_x.XForCausalLM",
     }
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "x", "auto_map": places}))
+    (tmp_path / "train.py").write_text("from modeling_x import XModel\nXModel.register_for_auto_class()\n")
     sentences = [str(finding) for finding in audit(tmp_path, read_folder(tmp_path)) if finding.code == "P28"]
     assert len(sentences) == bool(expected)
     named = [

@@ -378,7 +378,7 @@ def not_registered(code: ReachableCode) -> Iterator[Finding]:
         return
     registered = {
         chain(node.func)[-2]
-        for module in code.folder.modules.values()
+        for module in code.modules  # what a training script registers is not so for who loads
         for node in every(module.tree, ast.Call)
         if chain(node.func)[-1:] == ["register_for_auto_class"]
     }
