@@ -372,7 +372,8 @@ def not_registered(code: ReachableCode) -> Iterator[Finding]:
     Before transformers 4.53 save_pretrained copies the code of registered classes only, so that a model that a user
     has loaded, tuned and saved cannot be loaded again. A load from a directory registers the configuration and the
     processors in every release, one from the Hub from 4.53 on (os.path.isdir in models/auto/configuration_auto.py of
-    4.52): the saved config.json then names the Hub's configuration beside the model's own file, and does not load.
+    4.52): the saved config.json then names the Hub's configuration, unpinned, beside the model's own file. 4.48 does
+    not load that, as the two are classes of two places.
     """
     if code.lowest_version >= REGISTERS_ON_LOAD:
         return
@@ -396,7 +397,7 @@ def not_registered(code: ReachableCode) -> Iterator[Finding]:
         yield code.finding(
             "P28",
             f"{_listed(list(lines))} {'are' if len(lines) > 1 else 'is'} not registered: before transformers 4.53, "
-            "what was loaded from the Hub and saved lacks this code, and does not load again.",
+            "what was loaded from the Hub and saved lacks this code: it runs the Hub's newest, or does not load.",
             next(iter(lines)),
             fix=f"To save it with its code, {_listed(ends)}.",
             severity=WARNING,
