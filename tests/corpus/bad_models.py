@@ -26,6 +26,7 @@ REBUILT = """        if isinstance(module, Positions):
 """
 TIED = '    _tied_weights_keys = {"head.weight": "causal.words.weight"}\n'
 FLAG = "tie_word_embeddings=tie_word_embeddings, **kwargs"
+NORM = "        self.norm = nn.BatchNorm2d(config.width)\n"
 INNER = "        self.inner = nn.Linear(config.width, config.width)\n"
 INNER_INIT = "        self.post_init()\n\n    def get_input_embeddings"
 REGISTERED = [
@@ -419,9 +420,12 @@ BAD = [
     Bad(
         "the state begins with integers",
         "D05",
-        "the state begins with steps (torch.int64), and then transformers up to 4.50 leaves all weights as they are",
-        {INNER: INNER + '        self.register_buffer("steps", torch.arange(config.width))\n'},
+        "steps (torch.int64), and then transformers up to 4.50 leaves all weights as they are in the file",
+        {NORM: NORM + '        self.register_buffer("steps", torch.arange(config.width))\n'},
         version="4.48.3",
+        model="cnn",
+        part="bf16",
+        from_itself=True,
     ),
     Bad(
         "rounds after loading",
