@@ -24,13 +24,8 @@ from pinfold.audit.rules.generation import says_no_cache
 from pinfold.common.trees import every, walk
 
 USES = "use_cache"
-SPECIAL = (
-    "reformer",
-    "xlnet",
-    "mamba",
-    "rwkv",
-    "xlstm",
-)  # in the names of classes; the last one's cache is called cache_params
+# In the names of classes that transformers hands no cache; xLSTM's own is called cache_params.
+SPECIAL = ("reformer", "xlnet", "mamba", "rwkv", "xlstm")
 
 
 def keeps_none(code: ReachableCode) -> bool:

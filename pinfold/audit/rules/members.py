@@ -249,13 +249,9 @@ def _of_the_cache(test: ast.expr, there: bool, names: frozenset[str]) -> bool | 
 
 def _is_of(test: ast.expr, names: frozenset[str], classes: frozenset[str]) -> bool:
     """isinstance(past_key_values, OwnCache)"""
-    asks = isinstance(test, ast.Call) and call_name(test) == "isinstance" and len(test.args) == 2
-    return (
-        asks
-        and isinstance(test, ast.Call)
-        and _is_one_of(test.args[0], names)
-        and chain(test.args[1])[-1:] in ([name] for name in classes)
-    )
+    if not (isinstance(test, ast.Call) and call_name(test) == "isinstance" and len(test.args) == 2):
+        return False
+    return _is_one_of(test.args[0], names) and chain(test.args[1])[-1:] in ([name] for name in classes)
 
 
 def _is_one_of(node: ast.expr, names: frozenset[str]) -> bool:

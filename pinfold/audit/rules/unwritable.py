@@ -157,7 +157,7 @@ def _of_call(code: ReachableCode, module: Module, call: ast.Call) -> str:
 
 
 def _of_attribute(code: ReachableCode, module: Module, value: ast.Attribute) -> str:
-    """torch.float32, torch.tanh, nn.GELU; Pool.MEAN of an Enum that is no text and no number."""
+    """torch.float32, torch.tanh, nn.GELU; Pool.MEAN of an Enum whose members are neither texts nor numbers."""
     path = chain(value)
     if len(path) < 2:
         return ""

@@ -202,7 +202,7 @@ def _memory(tensor) -> int:
     """Where a tensor's numbers lie, the same for its views: a weight is often turned before it is used."""
     try:
         return tensor.untyped_storage().data_ptr()
-    except NotImplementedError:  # torch's answer for sparse tensors, which have no single storage
+    except NotImplementedError:  # torch raises it: a sparse tensor lies in several storages, and is not followed
         return id(tensor)
 
 

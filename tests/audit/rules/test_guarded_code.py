@@ -167,7 +167,7 @@ def test_a_name_in_many_branches_takes_seconds(tmp_path):
         "write_down(self, save_directory)",
         "self.config.save_pretrained(save_directory)\n"
         "        torch.save(1, (save_directory / 'model').with_suffix('.safetensors'))",
-        "raise NotImplementedError('this model is for inference')",
+        "raise NotImplementedError('this model is for inference')",  # the author's choice, which a user is shown
     ],
 )
 def test_a_save_that_may_write_the_weights_is_no_error(tmp_path, body):

@@ -157,7 +157,7 @@ GIVEN_UP = {
         "            past_key_values = past_key_values.to_legacy_cache() if full else None",
         more=HANDS_ON,
     ),
-    "what is no tuple is left out": PREPARES.format(
+    "anything but a tuple is left out": PREPARES.format(
         body="if not isinstance(past_key_values, tuple):\n            past_key_values = None", more=HANDS_ON
     ),
 }

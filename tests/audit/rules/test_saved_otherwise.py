@@ -42,7 +42,7 @@ def test_a_module_of_buffers_that_each_layer_is_handed(tmp_path, build):
     ("more", "keeps", "build"),
     [
         (", persistent=False", "rotary", SHARED[0]),
-        ("", "[rotary]", SHARED[0]),  # a list is no module
+        ("", "[rotary]", SHARED[0]),  # a plain list does not register it
         ("", "rotary", EACH),
         ("", "rotary", SHARED[2].replace("range(2)", "range(1)")),
     ],
