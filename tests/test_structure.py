@@ -38,11 +38,11 @@ MAY_IMPORT = {
     "train": {"common", "folder", "tokenizer"},
     "summarize": {"common", "folder", "audit", "fence", "remote", "staging", "verify"},
     "hub": {"common", "folder"},
+    "builder": {"common", "folder", "audit", "convert", "fence", "staging", "summarize", "verify"},
     # planned
     "new": {"common", "folder"},
     "port": {"common", "folder", "audit", "convert", "verify"},
     "export": {"common", "folder", "staging", "summarize", "verify"},
-    "builder": {"common", "folder", "audit", "convert", "summarize", "verify"},
     "watch": {"common", "folder", "audit", "card", "remote", "verify"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
