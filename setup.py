@@ -8,7 +8,7 @@ from setuptools.command.build_py import build_py
 
 
 class WithModelFolders(build_py):
-    """Copies bert_model and decoder_model to pinfold/builder/models, where an installed builder looks for them."""
+    """Copies bert_model and decoder_model to pinfold/models, where an installed package looks for them."""
 
     def run(self) -> None:
         super().run()
@@ -16,7 +16,7 @@ class WithModelFolders(build_py):
             return
         root = Path(__file__).parent
         for name in ("bert_model", "decoder_model"):
-            target = Path(self.build_lib, "pinfold", "builder", "models", name)
+            target = Path(self.build_lib, "pinfold", "models", name)
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir(parents=True)
             for path in sorted((root / name).iterdir()):

@@ -1,4 +1,4 @@
-"""Where the two model folders of the builder are: below the package where it was installed, beside it in a checkout."""
+"""The two model folders that the builder draws, and their modules in this process."""
 
 import functools
 import importlib
@@ -7,10 +7,9 @@ import types
 from pathlib import Path
 
 from pinfold.common.errors import UserError
+from pinfold.folder.shipped import shipped
 
 ENCODER, DECODER = "bert_model", "decoder_model"
-INSTALLED = Path(__file__).parent / "models"  # a wheel has copies here: setup.py
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def folder_of(name: str) -> Path:
@@ -19,10 +18,10 @@ def folder_of(name: str) -> Path:
     Raises:
         UserError: it is not there.
     """
-    for parent in (INSTALLED, CHECKOUT):
-        if list((parent / name).glob("modeling_*.py")):
-            return parent / name
-    raise UserError(f"{name} is not installed; run: pip install --force-reinstall --no-deps pinfold")
+    path = shipped(name)
+    if path is None:
+        raise UserError(f"{name} did not come with this installation; run: pip install --force-reinstall pinfold")
+    return path
 
 
 @functools.cache

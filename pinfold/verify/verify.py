@@ -57,8 +57,9 @@ def reference(
         overlay: a directory with another transformers, where the newest cannot build the model.
         in_memory: the model that the checkpoint was saved from; with another attention than a load would choose,
             outputs are computed with that as well.
-        origin: the class in the package that the folder was written from: "path", "module" and "cls". It is imported
-            in the sandbox, and has to give the same outputs.
+        origin: the class in the package that the folder was written from: "path", "module" and "cls", and "prefix"
+            where the folder calls its base model otherwise. It is imported in the sandbox, and has to give the same
+            outputs.
         probe: what goes in, in the words of probe.json; by default what that file says.
         derive: also look for inputs through the folder's own processor, where no picture goes in otherwise.
 

@@ -72,7 +72,10 @@ def decorated(tree: ast.AST) -> set[str]:
 
 
 def top_level(tree: ast.Module) -> set[str]:
-    return {n.name for n in tree.body if isinstance(n, (ast.ClassDef, ast.FunctionDef))}
+    """What a file defines itself; a base that was lowered already brings its stand-ins along."""
+    names = {n.name for n in tree.body if isinstance(n, (ast.ClassDef, ast.FunctionDef))}
+    assigned = (t for n in tree.body if isinstance(n, ast.Assign) for t in n.targets)
+    return names | {t.id for t in assigned if isinstance(t, ast.Name)}
 
 
 def check_calls(text: str, parts: Source, replaced_names: set[str], conversion: Conversion) -> None:
@@ -107,9 +110,11 @@ def put_in(text: str, parts: Source, replaced_names: set[str]) -> str:
     needed = set()
     queue = sorted(replaced_names)
     imported = set()
+    tree = ast.parse(text)
+    already = top_level(tree)
     while queue:
         name = queue.pop()
-        if name in needed:
+        if name in needed or name in already:
             continue
         needed.add(name)
         item = parts.items[name]
@@ -120,7 +125,6 @@ def put_in(text: str, parts: Source, replaced_names: set[str]) -> str:
                 queue.append(other)
             elif other in parts.imports:
                 imported.add(other)
-    tree = ast.parse(text)
     if not needed:
         return text
     lines = text.split("\n")

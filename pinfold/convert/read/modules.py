@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from pinfold.common.errors import UserError
+from pinfold.folder.shipped import shipped
 
 TRANSFORMERS = "transformers"
 # what a file's name has in front of the architecture's
@@ -122,9 +123,10 @@ LIBRARIES = {"torch", "transformers", "numpy"}
 
 
 def locate(path: Path, level: int, module: str) -> Path | None:
-    """The file of this repository that an import in `path` names, or None.
+    """The file that an import in `path` names: of this repository, or of a model folder that comes with this package.
 
-    A file beside the modular one that it imports with one dot stays an import, unless that is a modular file itself.
+    None where neither has it. A file beside the modular one that it imports with one dot stays an import, unless that
+    is a modular file itself.
     """
     parts = module.split(".") if module else []
     if not parts or (not level and (parts[0] in LIBRARIES or parts[0] in sys.stdlib_module_names)):
@@ -135,7 +137,8 @@ def locate(path: Path, level: int, module: str) -> Path | None:
             return None
         places = [folder.parents[level - 2]] if 1 < level < len(folder.parents) + 2 else [folder] if level == 1 else []
     else:
-        places = upwards(folder)
+        own = shipped(parts[0])
+        places = [*upwards(folder), *([own.parent] if own else [])]
     for place in places:
         file = place.joinpath(*parts).with_suffix(".py")
         if file.is_file() and place.joinpath(*parts).suffix == "":

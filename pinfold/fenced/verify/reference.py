@@ -282,7 +282,7 @@ def _run_origin(request: dict, tensors: dict, head: HeadReference) -> str:
         cls = getattr(importlib.import_module(origin["module"]), origin["cls"])
         config = cls.config_class.from_pretrained(request["checkpoint"])
         model = buffers.built(cls, config, request["dtype"])
-        weights.fill(model, tensors)
+        weights.fill(model, _under_base(tensors, origin.get("prefix"), cls.base_model_prefix))
         outputs, _ = probes.run_probes(model, request["probe"], head.probes)
     except Exception as error:
         return describe(error)
@@ -291,6 +291,13 @@ def _run_origin(request: dict, tensors: dict, head: HeadReference) -> str:
     keyed = {f"{head.auto}/{key}": value for key, value in outputs.items()}
     handover.hand_over(request["handed"], "origin", keyed, head.auto)
     return ""
+
+
+def _under_base(tensors: dict, prefix: str | None, base: str) -> dict:
+    """The tensors under the names of a class that calls its base model otherwise."""
+    if prefix in (None, base):
+        return tensors
+    return {base + k[len(prefix) :] if k.startswith(f"{prefix}.") else k: tensor for k, tensor in tensors.items()}
 
 
 def _reference_tokens(request: dict, answer: Answer) -> dict:

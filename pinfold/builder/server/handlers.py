@@ -1,0 +1,218 @@
+"""What the page's addresses do: plain functions from an object to an object, for any server."""
+
+import contextlib
+import dataclasses
+import secrets
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pinfold.builder.attention.settings import Settings
+from pinfold.builder.drawing.check import check
+from pinfold.builder.drawing.problems import problems
+from pinfold.builder.drawing.schema import schema
+from pinfold.builder.drawing.state import read_config, read_state
+from pinfold.builder.export import run as running
+from pinfold.builder.export.run import Say
+from pinfold.common.errors import UserError
+from pinfold.fence import process as fence
+
+KEPT = 4  # zip files, the newest
+SECONDS = 600  # of a comparison
+
+
+class BusyError(UserError):
+    """One run, export or comparison at a time."""
+
+
+class CancelledError(UserError):
+    """The user has cancelled the job."""
+
+
+class Builder:
+    """The state of a server: the one job that runs, and the folders that were exported.
+
+    Args:
+        output: where exported folders go. form: a model folder that is opened as a form, if any.
+    """
+
+    def __init__(self, output: Path, form: Any = None) -> None:
+        self.output, self.form = output, form
+        self._job = threading.Lock()
+        self._cancelled = threading.Event()
+        self._zips = tempfile.TemporaryDirectory(prefix="pinfold-")
+        self._downloads: dict[str, tuple[Path, str]] = {}
+
+    def close(self) -> None:
+        """End what runs, and remove the zip files."""
+        self.cancel({})
+        self._zips.cleanup()
+
+    def schema(self) -> dict[str, Any]:
+        answer = schema()
+        return {**answer, **self.form.schema(answer)} if self.form else answer
+
+    def check(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self.form.check(request) if self._is_form(request) else check(request)
+
+    def masks(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Masks of one layer of an encoder.
+
+        Raises:
+            UserError: there is no such layer, or the drawing has a problem.
+        """
+        drawing = read_state(request.get("state"))
+        if listed := problems(drawing, 1, 1):
+            raise UserError(listed[0].line())
+        if "attention_type" not in drawing.config:
+            raise UserError("the attention of a decoder has one kind; masks are for an encoder's layers")
+        from pinfold.builder.attention.masks import layer_masks
+
+        fields, layer = drawing.configuration(), request.get("layer", 0)
+        return layer_masks(fields, layer, request.get("length", 48), request.get("pads", 0))
+
+    def read(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The drawing of a config.json, given as its text or by the folder that holds it.
+
+        Raises:
+            UserError: it cannot be read or drawn.
+        """
+        text = request.get("text")
+        if not isinstance(text, str):
+            path = Path(str(request.get("folder") or ""))
+            file = path / "config.json" if path.is_dir() else path
+            if file.name != "config.json" or not file.is_file():
+                raise UserError(f"{path} has no config.json; give a model folder, or paste the file's text")
+            text = read_text(file)
+        drawing, notes = read_config(text)
+        return {"state": drawing.state(), "notes": notes}
+
+    def run(self, request: dict[str, Any], say: Say) -> dict[str, Any]:
+        with self._alone():
+            if self._is_form(request):
+                return self.form.run(request, say)
+            return running.run(
+                read_state(request.get("state")), request.get("batch", 1), request.get("length", 128), say
+            )
+
+    def export(self, request: dict[str, Any], say: Say) -> dict[str, Any]:
+        """Export a drawing, and keep its zip file for a download."""
+        from pinfold.builder.export import export as exporting  # the converter imports transformers
+
+        with self._alone():
+            if self._is_form(request):
+                return self.form.export(request, self.output, say)
+            drawing = read_state(request.get("state"))
+            done = exporting.export(drawing, self.output, say)
+            running.step(say, "zip", f"{drawing.model_type}.zip")
+            identity = secrets.token_urlsafe(16)
+            path = Path(self._zips.name, f"{identity}.zip")
+            size = exporting.zipped(Path(done["folder"]), path)
+            self._keep(identity, path, f"{drawing.model_type}.zip")
+            running.step(say, "zip", f"{size:,} bytes", "done")
+            command = f"pinfold push {done['folder']}"
+            return {
+                "event": "result",
+                **done,
+                "download": f"/api/download/{identity}",
+                "bytes": size,
+                "command": command,
+            }
+
+    def compare(self, request: dict[str, Any], say: Say) -> dict[str, Any]:
+        """Compare kinds of attention; between two measurements it can be cancelled.
+
+        Raises:
+            UserError: settings that cannot be compared, or it took too long.
+        """
+        from pinfold.builder.attention.compare import compare
+
+        settings = compared(request)
+        deadline = time.monotonic() + SECONDS
+
+        def progress(done: int, steps: int, what: str) -> None:
+            if self._cancelled.is_set() or time.monotonic() > deadline:
+                raise UserError(f"the comparison took more than {SECONDS} s; use shorter rows, or pinfold compare")
+            state = "done" if done == steps else "doing"
+            running.step(say, "compare", what, state, share=done / steps)
+
+        with self._alone():
+            return {"event": "result", **compare(settings, progress)}
+
+    def cancel(self, request: dict[str, Any]) -> dict[str, Any]:
+        """End the job that runs, if one does."""
+        runs = self._job.locked()
+        if runs:
+            self._cancelled.set()
+            fence.end_all()
+        return {"cancelled": runs}
+
+    def download(self, identity: str) -> tuple[Path, str]:
+        """The zip file of an export, and what it is called.
+
+        Raises:
+            UserError: it is not kept any more.
+        """
+        if identity not in self._downloads:
+            raise UserError(f"this download is gone; the last {KEPT} exports are kept, export again")
+        return self._downloads[identity]
+
+    def _is_form(self, request: dict[str, Any]) -> bool:
+        state = request.get("state")
+        return self.form is not None and isinstance(state, dict) and state.get("architecture") == "folder"
+
+    def _keep(self, identity: str, path: Path, name: str) -> None:
+        self._downloads[identity] = (path, name)
+        for old in list(self._downloads)[:-KEPT]:
+            self._downloads.pop(old)[0].unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """
+        Raises:
+            BusyError: another job runs. CancelledError: this one was ended by ``cancel``.
+        """
+        if not self._job.acquire(blocking=False):
+            raise BusyError("another run or export is under way; wait for it, or cancel it")
+        try:
+            self._cancelled.clear()
+            yield
+        except UserError:
+            if self._cancelled.is_set():
+                raise CancelledError("cancelled; nothing was written") from None
+            raise
+        finally:
+            self._job.release()
+
+
+def compared(request: dict[str, Any]) -> Settings:
+    """
+    Raises:
+        UserError: the request has a key that settings do not have, or a list of something else.
+    """
+    known = {each.name for each in dataclasses.fields(Settings)}
+    if other := sorted(set(request) - known):
+        raise UserError(f"a comparison has no setting {other[0][:60]!r}; it has {', '.join(sorted(known))}")
+    values = dict(request)
+    for name in ("kinds", "lengths"):
+        value = values.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(each, (str, int)) for each in value):
+            raise UserError(f"{name} is not a list of {'words' if name == 'kinds' else 'numbers'}; give one")
+        values[name] = tuple(value)
+    if not isinstance(values.get("measure", True), bool):
+        raise UserError("measure is not true or false; give one of them")
+    return Settings(**values)
+
+
+def read_text(path: Path) -> str:
+    """
+    Raises:
+        UserError: it is not UTF-8, or cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
