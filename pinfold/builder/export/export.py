@@ -31,7 +31,8 @@ from pinfold.builder.export.modular import modular_text
 from pinfold.builder.export.run import Say, built, refuse, step
 from pinfold.builder.models import folder_of
 from pinfold.common.errors import UserError
-from pinfold.common.files import cached_sha256, remove_tree, write_json
+from pinfold.common.files import cached_sha256, write_json
+from pinfold.common.memory import free_memory
 from pinfold.convert import files
 from pinfold.convert.convert import new_workspace
 from pinfold.convert.write.finish import formatted
@@ -57,11 +58,12 @@ def export(drawing: Drawing, output: Path, say: Say) -> dict[str, Any]:
     target = output / drawing.model_type
     check_replaceable(target)
     output.mkdir(parents=True, exist_ok=True)
+    check_room(costs(drawing.architecture, drawing.config, drawing.main, 1, 1).parameters, output)
     with tempfile.TemporaryDirectory(prefix=".builder-", dir=output) as temporary:
         work = Path(temporary)
         folder = work / drawing.model_type
         folder.mkdir()
-        report: dict[str, Any] = {"drawing": drawing.state(), "checks": [], "seconds": {}}
+        report = new_report(drawing.state())
         with timed(say, report, "write", f"modular_{drawing.model_type}.py and card.md") as done:
             write_sources(drawing, folder)
             done("written")
@@ -72,13 +74,36 @@ def export(drawing: Drawing, output: Path, say: Say) -> dict[str, Any]:
             answer = draw_weights(drawing, folder, work)
             report["parameters"] = answer["parameters"]
             done(f"{answer['parameters']:,} parameters drawn from seed 0")
-        prove(drawing, folder, work, say, report)
-        report["versions"] = {key: answer[key] for key in ("transformers", "torch")}
-        report["versions"] |= {"pinfold": __version__, "python": platform.python_version()}
-        report["files"] = {path.name: cached_sha256(path) for path in sorted(folder.iterdir())}
-        write_json(folder / REPORT, report)
-        put_in_place(folder, target, work)
+        prove(folder, work, say, report, origin_of(drawing, folder))
+        finish(folder, target, work, report, answer)
     return {"folder": str(target), "report": report}
+
+
+def check_room(parameters: int, output: Path) -> None:
+    """
+    Raises:
+        UserError: memory or disk do not hold the weights as often as they are needed at once.
+    """
+    size = 4 * parameters
+    for what, free, times in (("memory", free_memory(), 3), ("disk", shutil.disk_usage(output).free, 3)):
+        if times * size > free:
+            raise UserError(
+                f"{parameters:,} parameters take {size / 1e9:.1f} GB, {times} times while they are proven, and "
+                f"{free / 1e9:.1f} GB of {what} are free; draw a smaller model, or use a larger machine"
+            )
+
+
+def new_report(state: dict[str, Any]) -> dict[str, Any]:
+    return {"drawing": state, "checks": {}, "seconds": {}}
+
+
+def finish(folder: Path, target: Path, work: Path, report: dict[str, Any], answer: dict[str, Any]) -> None:
+    """Write the report of what was run, and give the folder its name."""
+    report["versions"] = {key: answer[key] for key in ("transformers", "torch")}
+    report["versions"] |= {"pinfold": __version__, "python": platform.python_version()}
+    report["files"] = {name: cached_sha256(path) for name, path in files_of(folder).items()}
+    write_json(folder / REPORT, report)
+    put_in_place(folder, target, work)
 
 
 @contextlib.contextmanager
@@ -119,7 +144,7 @@ def draw_weights(drawing: Drawing, folder: Path, work: Path) -> dict[str, Any]:
     place = f"modeling_{drawing.model_type}.{drawing.class_of(drawing.main)}"
     saved = work / "saved"
     saved.mkdir()
-    answer = built(folder, place, drawing, work, saved, None)
+    answer = built(folder, place, drawing.configuration(), work, saved)
     expected = costs(drawing.architecture, drawing.config, drawing.main, 1, LENGTH).parameters
     if answer["parameters"] != expected:
         raise UserError(f"the model has {answer['parameters']:,} parameters, and {expected:,} were drawn; report this")
@@ -134,8 +159,18 @@ def draw_weights(drawing: Drawing, folder: Path, work: Path) -> dict[str, Any]:
     return answer
 
 
-def prove(drawing: Drawing, folder: Path, work: Path, say: Say, report: dict[str, Any]) -> None:
+def origin_of(drawing: Drawing, folder: Path) -> dict[str, Any]:
+    """The class that the outputs are compared with: of the model folder that the drawing was made on."""
+    module, _, name = drawing.of.classes[drawing.main].partition(".")
+    own = folder_of(drawing.of.folder)
+    return {"path": str(own.parent), "module": f"{own.name}.{module}", "cls": name, "prefix": base_prefix(folder)}
+
+
+def prove(folder: Path, work: Path, say: Say, report: dict[str, Any], origin: dict[str, Any] | None = None) -> None:
     """The audit, and the verification of a push.
+
+    Args:
+        origin: the class that has to give the same outputs, if any.
 
     Raises:
         UserError: either found a fault.
@@ -150,14 +185,11 @@ def prove(drawing: Drawing, folder: Path, work: Path, say: Say, report: dict[str
             raise UserError(f"the audit found {len(bad)} error{'s' * (len(bad) > 1)}: {bad[0]}")
         report["warnings"] = [str(finding) for finding in findings]
         done(f"{len(findings)} warnings" if findings else "nothing found")
-    module, _, name = drawing.of.classes[drawing.main].partition(".")
-    own = folder_of(drawing.of.folder)
-    origin = {"path": str(own.parent), "module": f"{own.name}.{module}", "cls": name, "prefix": base_prefix(folder)}
     with timed(say, report, "forward", "forward, loss and gradient of the folder's own source") as done:
         expected = verify.reference(staged, folder, work, origin=origin)
-        if not expected.origin.startswith("the outputs equal"):
-            raise UserError(f"the numbers cannot be compared with {own.name}: {expected.origin}")
-        done(f"outputs equal {own.name}'s, bit for bit")
+        if origin and not expected.origin.startswith("the outputs equal"):
+            raise UserError(f"the numbers cannot be compared with {origin['module']}: {expected.origin}")
+        done(expected.origin or "ran")
     with timed(say, report, "load", "AutoModel.from_pretrained in a clean process; saved, and loaded again") as done:
         answer = verify.staged_load(staged, expected, work)
         report["checks"] = answer["checks"]
@@ -207,12 +239,19 @@ def check_replaceable(target: Path) -> None:
     cure = "move it away, or give the model another model type"
     try:
         recorded = json.loads((target / REPORT).read_text(encoding="utf-8"))["files"]
-        names = {path.name for path in target.iterdir() if path.name != "__pycache__"} - {REPORT}
-        changed = [name for name in recorded if name in names and cached_sha256(target / name) != recorded[name]]
+        there = files_of(target)
+        there.pop(REPORT)
+        changed = [name for name, path in there.items() if name in recorded and cached_sha256(path) != recorded[name]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{target} is there and was not exported from this page; {cure}") from None
-    if other := sorted([*changed, *(names ^ set(recorded))]):
+    if other := sorted([*changed, *(set(there) ^ set(recorded))]):
         raise UserError(f"{target}/{other[0]} was changed since that folder was exported; {cure}")
+
+
+def files_of(folder: Path) -> dict[str, Path]:
+    """Every file by its path in the folder, without what Python compiled."""
+    paths = sorted(path for path in folder.rglob("*") if not path.is_dir() and "__pycache__" not in path.parts)
+    return {path.relative_to(folder).as_posix(): path for path in paths}
 
 
 def put_in_place(folder: Path, target: Path, work: Path) -> None:
@@ -231,15 +270,7 @@ def put_in_place(folder: Path, target: Path, work: Path) -> None:
 def zipped(folder: Path, path: Path) -> int:
     """Write the folder as a zip file; its bytes. Weights do not get smaller, and are stored as they are."""
     with zipfile.ZipFile(path, "w") as archive:
-        for file in sorted(folder.iterdir()):
-            if file.is_file():
-                kind = zipfile.ZIP_STORED if file.suffix == ".safetensors" else zipfile.ZIP_DEFLATED
-                archive.write(file, f"{folder.name}/{file.name}", kind)
+        for name, file in files_of(folder).items():
+            kind = zipfile.ZIP_STORED if file.suffix == ".safetensors" else zipfile.ZIP_DEFLATED
+            archive.write(file, f"{folder.name}/{name}", kind)
     return path.stat().st_size
-
-
-def remove_left_over(output: Path) -> None:
-    """Work of an export whose server was killed."""
-    for path in output.glob(".builder-*"):
-        remove_tree(path)
-        shutil.rmtree(path, ignore_errors=True)

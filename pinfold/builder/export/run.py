@@ -54,30 +54,35 @@ def run(drawing: Drawing, batch: int, length: int, say: Say) -> dict[str, Any]:
     rows = [row.name for row in seen.rows]
     wanted = {"batch": batch, "length": length, "repeats": REPEATS, "rows": rows}
     with tempfile.TemporaryDirectory(prefix="pinfold-") as temporary:
-        answer = built(folder, drawing.of.classes[drawing.main], drawing, Path(temporary), None, wanted)
+        answer = built(
+            folder, drawing.of.classes[drawing.main], drawing.configuration(), Path(temporary), wanted=wanted
+        )
     step(say, "run", f"ran {REPEATS} times", "done")
-    return {
-        "event": "result",
-        **{key: answer[key] for key in ("outputs", "finite", "sha256", "milliseconds", "repeats", "rows")},
-        "versions": {key: answer[key] for key in ("transformers", "torch")},
-        "note": f"{threads()} of {os.cpu_count()} cores, float32, {batch} x {length} tokens without padding",
-    }
+    return result_of(answer, batch, length)
 
 
 def built(
-    folder: Path, place: str, drawing: Drawing, work: Path, save: Path | None, wanted: dict | None
+    folder: Path,
+    place: str,
+    config: dict[str, Any],
+    work: Path,
+    save: Path | None = None,
+    wanted: dict | None = None,
+    describe: bool = False,
 ) -> dict[str, Any]:
     """Build a model in the sandbox; what that says of it.
 
     Args:
-        place: its class, as "module.Class". save: where save_pretrained writes, made by the caller.
+        place: its class, as "module.Class". config: the configuration's fields.
+        save: where save_pretrained writes, made by the caller. wanted: sizes of a run.
+        describe: only say which fields the configuration has.
 
     Raises:
         UserError: the last line of its exception.
     """
     request = {
-        "module": "cost.drawn", "code": str(folder.resolve()), "place": place, "config": drawing.configuration(),
-        "seed": 0, "save": str(save.resolve()) if save else None, "run": wanted, "threads": threads(),
+        "module": "cost.drawn", "code": str(folder.resolve()), "place": place, "config": config, "seed": 0,
+        "save": str(save.resolve()) if save else None, "run": wanted, "threads": threads(), "describe": describe,
     }  # fmt: skip
     answer = fence.run_sandboxed(
         request, work, visible=[folder.resolve()], writable=[save] if save else [], memory=MEMORY, seconds=SECONDS,
@@ -86,6 +91,17 @@ def built(
     if answer["failures"]:
         raise UserError(f"the model cannot be built or run: {printable(answer['failures'][0]['line'])}")
     return answer
+
+
+def result_of(answer: dict[str, Any], batch: int, length: int | None) -> dict[str, Any]:
+    """What a run has shown, for the page."""
+    size = f"{batch} x {length} tokens" if length else f"{batch} row{'s' * (batch > 1)}"
+    return {
+        "event": "result",
+        **{key: answer[key] for key in ("outputs", "finite", "sha256", "milliseconds", "repeats", "rows")},
+        "versions": {key: answer[key] for key in ("transformers", "torch")},
+        "note": f"{threads()} of {os.cpu_count()} cores, float32, {size} without padding",
+    }
 
 
 def threads() -> int:

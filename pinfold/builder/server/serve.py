@@ -1,5 +1,6 @@
 """The page at an address of this machine, until a signal stops it."""
 
+import shutil
 import signal
 import socket
 import sys
@@ -11,10 +12,10 @@ from typing import Any
 import uvicorn
 
 from pinfold.builder.drawing.schema import of_start
-from pinfold.builder.export.export import remove_left_over
 from pinfold.builder.server import app
 from pinfold.builder.server.handlers import Builder
 from pinfold.common.errors import UserError
+from pinfold.common.files import remove_tree
 
 HOST, PORT = "127.0.0.1", 7860
 
@@ -60,6 +61,13 @@ def serve(options: Options) -> None:
         finally:
             builder.close()
     print("Stopped.", file=sys.stderr)
+
+
+def remove_left_over(output: Path) -> None:
+    """Work of an export whose server was killed."""
+    for path in output.glob(".builder-*"):
+        remove_tree(path)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def warm_up(builder: Builder) -> None:

@@ -6,12 +6,13 @@ give the same numbers.
 
 import hashlib
 import importlib
+import inspect
 import statistics
 import sys
 import time
 import types
 
-from ..values import by_place, describe
+from ..values import by_place, describe, plain_config
 from ..verify import buffers
 from . import sizes
 
@@ -22,7 +23,8 @@ def answer(request: dict) -> dict:
     """Build the model; a mistake or an exception of its code is a "failure".
 
     The request's "code" is the folder, "place" its class as "module.Class", "config" the configuration's fields,
-    "save" a directory for save_pretrained or None, "run" the sizes of a run or None.
+    "save" a directory for save_pretrained or None, "run" the sizes of a run or None. With "describe" only the
+    configuration's fields come back, and no model is built.
     """
     import torch
     import transformers
@@ -36,6 +38,8 @@ def answer(request: dict) -> dict:
         sys.modules["_folder"] = package
         module, name = request["place"].split(".")
         cls = getattr(importlib.import_module(f"_folder.{module}"), name)
+        if request.get("describe"):
+            return {**seen, "fields": fields_of(cls.config_class)}
         model = buffers.built(cls, cls.config_class(**request["config"]), "float32", request["seed"])
         seen["parameters"] = sum(p.numel() for p in model.parameters())
         if request["save"]:
@@ -47,6 +51,13 @@ def answer(request: dict) -> dict:
     except Exception as error:
         seen["failures"].append({"check": "", "line": describe(error)})
     return {**seen, "transformers": transformers.__version__, "torch": torch.__version__}
+
+
+def fields_of(config_class) -> dict:
+    """The arguments of a configuration's constructor and what a new configuration has of each, as JSON holds it."""
+    values = plain_config(config_class())
+    names = list(inspect.signature(config_class.__init__).parameters)[1:]
+    return {name: values[name] for name in names if name in values}
 
 
 def run(model, wanted: dict) -> dict:
