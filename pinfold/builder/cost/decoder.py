@@ -4,15 +4,14 @@ Sources: Llama (https://arxiv.org/abs/2302.13971), grouped keys and values (http
 backward keeps follows torch's own derivatives, operator by operator.
 """
 
-from . import pairs
+from . import alive, pairs
 from .encoder import function_keeps
-from .parts import FIXED, INDEX, LEARNED, NUMBER, Loss, Row, labels, rate
+from .parts import FIXED, INDEX, LEARNED, NUMBER, Parts, Row, class_loss, labels, rate, value_loss
 
 WIDEST = 256  # of a head whose keys torch's attention shares; wider ones are copied for each
 
 
-def decoder(config: dict, head: str, batch: int, length: int) -> tuple[list[Row], int, list[float]]:
-    """Rows from top to bottom, bytes that the loss keeps, and the density of each layer."""
+def decoder(config: dict, head: str, batch: int, length: int) -> Parts:
     hidden, tokens, layers = config["hidden_size"], batch * length, config["num_hidden_layers"]
     prefix = "" if head == "AutoModel" else "model."
     seen = pairs.full(length) if config["use_bidirectional_attention"] else pairs.causal(length)
@@ -23,7 +22,8 @@ def decoder(config: dict, head: str, batch: int, length: int) -> tuple[list[Row]
     norm = NUMBER * (2 * tokens * hidden + tokens + hidden)
     rows.append(Row("norm", None, f"{prefix}norm", hidden, 0, 0, norm, 2 * (head_width(config) // 2)))
     heads, loss = HEADS[head](config, batch, length)
-    return rows + heads, loss, [seen / length**2] * layers
+    most = alive.decoder(config, head, head_width(config), batch, length)
+    return Parts(rows + heads, loss, most, [seen / length**2] * layers)
 
 
 def head_width(config: dict) -> int:
@@ -84,7 +84,7 @@ def _words(config: dict, batch: int, length: int) -> tuple[list[Row], int]:
         row = Row(row.slot, None, row.name, 0, row.flops, row.useful, row.kept)
     # labels are moved by one place: a column longer, unless they have to be copied
     moved = batch * (length + 1) if batch == 1 or length == 1 else tokens
-    return [row], Loss.classes(tokens, words, moved)
+    return [row], class_loss(tokens, words, moved)
 
 
 def _texts(config: dict, batch: int, length: int) -> tuple[list[Row], int]:
@@ -92,7 +92,7 @@ def _texts(config: dict, batch: int, length: int) -> tuple[list[Row], int]:
     row = _linear("score", config, classes, batch * length, bias=False)
     ends = INDEX * batch * (1 if config["pad_token_id"] is None else 2)
     single = problem == "single_label_classification" or (problem is None and classes > 1)
-    return [row], ends + (Loss.classes(batch, classes) if single else Loss.values(batch * classes))
+    return [row], ends + (class_loss(batch, classes) if single else value_loss(batch * classes))
 
 
 def _tokens(config: dict, batch: int, length: int) -> tuple[list[Row], int]:
@@ -100,11 +100,11 @@ def _tokens(config: dict, batch: int, length: int) -> tuple[list[Row], int]:
     dropped = rate(config.get("classifier_dropout"), config.get("hidden_dropout"), otherwise=0.1)
     bias = config.get("token_classification_bias", True)
     row = _linear("score", config, classes, batch * length, bias, NUMBER * numbers * (2 if dropped else 1))
-    return [row], Loss.classes(batch * length, classes)
+    return [row], class_loss(batch * length, classes)
 
 
 def _places(config: dict, batch: int, length: int) -> tuple[list[Row], int]:
-    return [_linear("qa_outputs", config, 2, batch * length, bias=True)], 2 * Loss.classes(batch, length)
+    return [_linear("qa_outputs", config, 2, batch * length, bias=True)], 2 * class_loss(batch, length)
 
 
 HEADS = {

@@ -4,8 +4,9 @@ Sources: parameters and products of Devlin et al. 2018 (https://arxiv.org/abs/18
 torch's own derivatives, operator by operator, with dropout where its rate is above 0.
 """
 
-from .attention import Shape, attention
-from .parts import FIXED, INDEX, KEPT, LEARNED, NUMBER, ONCE, Loss, Row, labels, rate
+from . import alive
+from .attention import Attention, Shape, attention
+from .parts import FIXED, INDEX, KEPT, LEARNED, NUMBER, ONCE, Parts, Row, class_loss, labels, rate, value_loss
 
 CHOICES = 2  # texts of one row in multiple choice
 POOLED = (
@@ -17,17 +18,22 @@ POOLED = (
 )
 
 
-def encoder(config: dict, head: str, batch: int, length: int) -> tuple[list[Row], int, list[float]]:
-    """Rows from top to bottom, bytes that the loss keeps, and the density of each layer."""
+def encoder(config: dict, head: str, batch: int, length: int) -> Parts:
     texts = batch * CHOICES if head == "AutoModelForMultipleChoice" else batch
+    shape = Shape(
+        texts, length, config["hidden_size"], config["num_attention_heads"], config["attention_probs_dropout_prob"],
+        config["attention_window"], config["attention_stride"], config["num_random_keys"],
+        min(config["num_global_tokens"], length), config["attention_seed"],
+    )  # fmt: skip
+    kinds, functions = per_layer(config, "attention_type"), per_layer(config, "hidden_act")
     prefix = "" if head == "AutoModel" else "bert."
     rows = [_embedding(config, f"{prefix}embeddings", texts, length)]
-    layers, density = _layers(config, f"{prefix}encoder.layer.", texts, length)
+    layers, density = _layers(config, f"{prefix}encoder.layer.", kinds, functions, shape)
     rows += layers
     if head in POOLED:
         rows.append(_pooler(config, f"{prefix}pooler", texts, length))
     heads, loss = HEADS[head](config, batch, length)
-    return rows + heads, loss, density
+    return Parts(rows + heads, loss, alive.encoder(config, kinds, functions, head, shape), density)
 
 
 def _embedding(config: dict, name: str, batch: int, length: int) -> Row:
@@ -45,19 +51,19 @@ def per_layer(config: dict, name: str) -> list[str]:
     return list(value) if isinstance(value, (list, tuple)) else [value] * config["num_hidden_layers"]
 
 
-def _layers(config: dict, prefix: str, batch: int, length: int) -> tuple[list[Row], list[float]]:
-    hidden, inner, tokens = config["hidden_size"], config["intermediate_size"], batch * length
-    shape = Shape(
-        batch, length, hidden, config["num_attention_heads"], config["attention_probs_dropout_prob"],
-        config["attention_window"], config["attention_stride"], config["num_random_keys"],
-        min(config["num_global_tokens"], length), config["attention_seed"],
-    )  # fmt: skip
+def _layers(
+    config: dict, prefix: str, kinds: list[str], functions: list[str], shape: Shape
+) -> tuple[list[Row], list[float]]:
+    """A row and the density of each layer."""
+    batch, length, hidden = shape.batch, shape.length, shape.hidden
+    inner, tokens = config["intermediate_size"], batch * length
     parameters = 4 * (hidden * hidden + hidden) + 2 * hidden * inner + inner + hidden + 4 * hidden
     products = 8 * tokens * hidden * hidden + 4 * tokens * hidden * inner
     # what goes into attention, into the feed-forward network and into both norms; the norms' means and deviations
     kept = NUMBER * tokens * (4 * hidden + 4 + (2 * hidden if config["hidden_dropout_prob"] else 0))
-    rows, density, known = [], [], {}
-    kinds, functions = per_layer(config, "attention_type"), per_layer(config, "hidden_act")
+    rows: list[Row] = []
+    density: list[float] = []
+    known: dict[str | int, Attention] = {}
     for i, (kind, function) in enumerate(zip(kinds, functions, strict=True)):
         key = kind if kind != "random" else i  # each layer draws its own keys
         if key not in known:
@@ -104,15 +110,13 @@ def _words(config: dict, batch: int, length: int, is_kept: bool = False) -> tupl
     parameters += 0 if config["tie_word_embeddings"] else words * hidden
     flops = 2 * tokens * hidden * (hidden + words)
     kept = function_keeps(function, tokens * hidden) + NUMBER * tokens * (hidden * (1 if is_kept else 2) + 2)
-    row = Row(
-        "head", None, "cls.predictions", parameters, flops, flops, kept, FIXED.get(function, 0)
-    )
-    return [row], Loss.classes(tokens, words)
+    row = Row("head", None, "cls.predictions", parameters, flops, flops, kept, FIXED.get(function, 0))
+    return [row], class_loss(tokens, words)
 
 
 def _pairs(config: dict, batch: int, length: int) -> tuple[list[Row], int]:
     row = _linear("cls.seq_relationship", config, 2, batch, 0)
-    return [row], Loss.classes(batch, 2)
+    return [row], class_loss(batch, 2)
 
 
 def _pretraining(config: dict, batch: int, length: int) -> tuple[list[Row], int]:
@@ -136,24 +140,24 @@ def _texts(config: dict, batch: int, length: int) -> tuple[list[Row], int]:
     classes, problem = labels(config), config.get("problem_type")
     row = _linear("classifier", config, classes, batch, _dropped(config, batch * config["hidden_size"]))
     single = problem == "single_label_classification" or (problem is None and classes > 1)
-    return [row], Loss.classes(batch, classes) if single else Loss.values(batch * classes)
+    return [row], class_loss(batch, classes) if single else value_loss(batch * classes)
 
 
 def _choices(config: dict, batch: int, length: int) -> tuple[list[Row], int]:
     texts = batch * CHOICES
     row = _linear("classifier", config, 1, texts, _dropped(config, texts * config["hidden_size"]))
-    return [row], Loss.classes(batch, CHOICES)
+    return [row], class_loss(batch, CHOICES)
 
 
 def _tokens(config: dict, batch: int, length: int) -> tuple[list[Row], int]:
     classes, numbers = labels(config), batch * length * config["hidden_size"]
     row = _linear("classifier", config, classes, batch * length, _dropped(config, numbers) or NUMBER * numbers)
-    return [row], Loss.classes(batch * length, classes)
+    return [row], class_loss(batch * length, classes)
 
 
 def _places(config: dict, batch: int, length: int) -> tuple[list[Row], int]:
     row = _linear("qa_outputs", config, 2, batch * length, NUMBER * batch * length * config["hidden_size"])
-    return [row], 2 * Loss.classes(batch, length)
+    return [row], 2 * class_loss(batch, length)
 
 
 HEADS = {

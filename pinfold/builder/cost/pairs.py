@@ -1,6 +1,6 @@
 """How many pairs of a query and a key each kind of attention sees, for a row without padding, by formula.
 
-The numbers are those of ``attention_mask(config, layer, length).sum()`` of bert_model/attention_bert.py, without a mask.
+The numbers are those of ``attention_mask(config, layer, length).sum()`` of bert_model/attention_bert.py.
 Random keys come out of a hash, so that their number has no formula: the hash is computed, in whole numbers as there.
 """
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 NUMBER, INDEX = 4, 8  # bytes of a float32, and of a whole number in torch
 
 # What backward keeps of a function between two linear layers, in bytes for each number that goes through it, with the
-# second layer's input: 4 where the function's result is all that it needs, 8 where it needs what went in as well.
+# second layer's input: 4 where the function's result is all that it needs, 8 where it needs what went in as well, which
+# is taken for granted of a function that is not listed.
 KEPT = {
     **dict.fromkeys(("linear", "relu", "sigmoid", "tanh"), 4),
     **dict.fromkeys(("gelu", "gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "mish", "prelu"), 8),
@@ -31,7 +32,8 @@ class Row:
         name: of the module in the model, such as "bert.encoder.layer.0".
         parameters: trained numbers whose first name is in here: a tied head has those of its own only.
         flops: what this implementation computes, by the convention of pinfold/fenced/cost/flops.py.
-        useful: the same with those scores only that the mask lets through.
+        useful: the same with those scores only that the mask lets through. Strided and random attention compute a
+            token's own key without a product, so that this may be the larger number by so much.
         kept: bytes that backward needs and that this part is the first to keep.
         buffers: numbers in buffers.
     """
@@ -48,12 +50,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one forward or of one step of training, in float32, on a device without fused operators of its own.
+    """Bytes of one forward or of one step of training, in float32, with the loss for labels where a head has one.
+
+    They are what pinfold/fenced/cost/observe.py counts on the meta device: attention is the operator of a CPU, which
+    keeps no scores without dropout, and keeps them three times with it; sparse kinds compute 8,192 tokens at a time,
+    as they do on an accelerator. Other operators, such as a GPU's attention with dropout, keep less.
 
     Args:
         weights: 4 for each parameter. buffers: likewise.
-        activations: the most that is alive at once in a forward without gradients, the inputs among it; an estimate.
-        kept: what autograd keeps for backward, each memory once.
+        activations: the most that is alive at once in a forward without gradients, with the inputs; an estimate:
+            alive.py.
+        kept: what autograd keeps for backward, each memory once, with dropout where its rate is above 0; exact.
         gradients: as many as weights. states: AdamW's two numbers for each parameter (https://arxiv.org/abs/1711.05101).
     """
 
@@ -90,18 +97,27 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """What a head's loss keeps for backward."""
+class Parts:
+    """What an architecture says of a drawing.
 
-    @staticmethod
-    def classes(rows: int, classes: int, targets: int | None = None) -> int:
-        """Cross entropy: logarithms of shares, class ids (``targets`` where they are not one a row), and a number."""
-        return NUMBER * rows * classes + INDEX * (rows if targets is None else targets) + NUMBER
+    Args:
+        rows: from top to bottom. loss: bytes that it keeps for backward. alive: the most in a forward, in bytes.
+    """
 
-    @staticmethod
-    def values(numbers: int) -> int:
-        """A regression, or one sigmoid a class: what comes out and what it should be."""
-        return 2 * NUMBER * numbers
+    rows: list[Row]
+    loss: int
+    alive: int
+    density: list[float]
+
+
+def class_loss(rows: int, classes: int, targets: int | None = None) -> int:
+    """What cross entropy keeps: logarithms of shares, class ids (``targets`` where not one a row), and a number."""
+    return NUMBER * rows * classes + INDEX * (rows if targets is None else targets) + NUMBER
+
+
+def value_loss(numbers: int) -> int:
+    """What a regression, or one sigmoid a class, keeps: what comes out and what it should be."""
+    return 2 * NUMBER * numbers
 
 
 def labels(config: dict) -> int:
