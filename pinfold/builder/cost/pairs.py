@@ -44,27 +44,32 @@ def shared_keys(length: int, stride: int, first: int) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def random(length: int, keys: int, first: int, seed: int, layer: int) -> int:
-    """Tokens see themselves and the keys of their block; the time grows with blocks * keys, about 20 ns for each."""
+    """Tokens see themselves and the keys of their block; the time grows with blocks * keys, some 10 ns for each."""
     first = min(first, length)
     rest, blocks = length - first, -(-length // RANDOM_BLOCK)
     step, seen = max(1, AT_ONCE // keys), rest  # each token sees itself
     for start in range(0, blocks, step):
         numbers = np.arange(start, min(start + step, blocks))
-        drawn = np.sort(_drawn(numbers, keys, length, seed, layer), axis=1)
+        drawn = np.sort(_drawn(numbers, keys, length, seed, layer), axis=1, kind="stable")
         new = drawn >= first
         new[:, 1:] &= drawn[:, 1:] != drawn[:, :-1]
         low = np.maximum(numbers * RANDOM_BLOCK, first)
         high = np.minimum((numbers + 1) * RANDOM_BLOCK, length)  # the block's queries that are not global: low..high
         own = new & (drawn >= low[:, None]) & (drawn < high[:, None])  # such a key is one that its token sees anyway
-        seen += int((new.sum(1) * np.maximum(high - low, 0)).sum()) - int(own.sum())
+        seen += int((new.sum(1) * np.maximum(high - low, 0)).sum()) - int(np.count_nonzero(own))
     return length * length - rest * rest + seen
 
 
 def _drawn(blocks: np.ndarray, keys: int, length: int, seed: int, layer: int) -> np.ndarray:
-    """``random_keys`` of attention_bert.py for some blocks: (blocks, keys), in any order and with repetitions."""
+    """``random_keys`` of attention_bert.py for some blocks: (blocks, keys), in any order and with repetitions.
+
+    Only the lowest 31 bits of each step count there, and 32 are kept here, whatever overflows.
+    """
     start = ((seed * 1000003) ^ (layer * 7919)) & LIMIT
-    x = (blocks.astype(np.int64)[:, None] * keys + np.arange(keys, dtype=np.int64)) * 40503
-    x = (x + start) & LIMIT
+    limit = np.uint32(LIMIT)
+    x = (blocks.astype(np.uint32) * np.uint32(keys))[:, None] + np.arange(keys, dtype=np.uint32)
+    x = (x * np.uint32(40503) + np.uint32(start)) & limit
     for factor, shift in ((0x2C1B3C6D, 15), (0x297A2D39, 12), (0x1B873593, 15)):
-        x = ((x ^ (x >> shift)) * factor) & LIMIT
-    return ((x >> 11) * length) >> 20
+        x = ((x ^ (x >> np.uint32(shift))) * np.uint32(factor)) & limit
+    places = ((x >> np.uint32(11)).astype(np.int64) * length) >> 20
+    return places.astype(np.uint16) if length < 2**16 else places  # small numbers are sorted faster

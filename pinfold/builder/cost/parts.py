@@ -5,8 +5,8 @@ from dataclasses import dataclass
 NUMBER, INDEX = 4, 8  # bytes of a float32, and of a whole number in torch
 
 # What backward keeps of a function between two linear layers, in bytes for each number that goes through it, with the
-# second layer's input: 4 where the function's result is all that it needs, 8 where it needs what went in as well, which
-# is taken for granted of a function that is not listed.
+# second layer's input: 4 where the function's result is all that it needs, 8 where it needs what went in as well,
+# which is taken for granted of a function that is not listed.
 KEPT = {
     **dict.fromkeys(("linear", "relu", "sigmoid", "tanh"), 4),
     **dict.fromkeys(("gelu", "gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "mish", "prelu"), 8),
