@@ -40,7 +40,9 @@ class Problem:
 
 def problems(drawing: Drawing, batch: int, length: int) -> list[Problem]:
     """All that keeps a drawing from being built, run on rows of this length, or exported; [] where nothing does."""
-    listed = [*name_problems(drawing), *layer_problems(drawing), *field_problems(drawing)]
+    listed = [*name_problems(drawing), *field_problems(drawing)]
+    if not any(problem.field == "num_hidden_layers" for problem in listed):
+        listed += layer_problems(drawing)
     if not listed:
         listed = [*size_problems(drawing), *label_problems(drawing)]
     listed += run_problems(drawing, batch, length)

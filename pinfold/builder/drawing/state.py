@@ -103,7 +103,7 @@ def read_state(state: object) -> Drawing:
     Raises:
         UserError: it is not a drawing.
     """
-    if not isinstance(state, dict) or state.get("architecture") not in ARCHITECTURES:
+    if not isinstance(state, dict) or state.get("architecture") not in list(ARCHITECTURES):
         known = " or ".join(map(repr, ARCHITECTURES))
         raise UserError(f"the drawing's architecture must be {known}; load the page again")
     architecture = ARCHITECTURES[state["architecture"]]
