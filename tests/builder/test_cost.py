@@ -110,9 +110,9 @@ def device_of(config: dict) -> str:
     return "meta" if config.get("use_cache", True) else "cpu"
 
 
-def compare(architecture: str, config: dict, head: str, batch: int, length: int) -> None:
+def compare(architecture: str, config: dict, head: str, batch: int, length: int, device: str = "") -> None:
     """Every number of a drawing, counted, beside its formula."""
-    device = device_of(config)
+    device = device or device_of(config)
     model, ids = built(architecture, config, head, device), ids_for(head, batch, length, device)
     closed, sizes = (
         costs(architecture, config, head, batch, length),
@@ -170,6 +170,7 @@ ODD = [
     ("encoder", {"vocab_size": 1, "type_vocab_size": 1, "num_labels": 1, "tie_word_embeddings": False}, 1, 2),
     ("decoder", {"num_key_value_heads": 1, "head_dim": 258, "tie_word_embeddings": True}, 1, 1),
     ("decoder", {"num_key_value_heads": 1, "head_dim": 258, "attention_dropout": 0.2}, 2, 3),
+    ("decoder", {"num_key_value_heads": 1, "head_dim": 258, "attention_dropout": 0.2}, 2, 1),
     ("decoder", {"vocab_size": 1, "num_labels": 1, "attention_bias": True, "mlp_bias": True}, 3, 1),
     ("decoder", {"num_attention_heads": 1, "num_key_value_heads": None, "hidden_size": 2}, 1, 512),
     (
@@ -187,6 +188,14 @@ def test_odd_sizes_cost_what_is_counted(architecture, changes, batch, length):
     heads[1:] = ["AutoModelForCausalLM"] if architecture == "decoder" else heads[1:]
     for head in heads:
         compare(architecture, {**DEFAULTS[architecture], **changes}, head, batch, length)
+
+
+@pytest.mark.parametrize("kind", ["full", "local", "strided", "random"])
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+def test_a_cpu_counts_as_the_meta_device_does(kind, rate):
+    config = {**ENCODER, "attention_type": ["full", kind], "attention_probs_dropout_prob": rate}
+    compare("encoder", config, "AutoModelForSequenceClassification", 1, 200, device="cpu")
+    compare("encoder", {**config, "num_global_tokens": 2}, "AutoModelForMaskedLM", 2, 200, device="cpu")
 
 
 @pytest.mark.parametrize("function", sorted(KEPT))

@@ -8,7 +8,7 @@ from . import alive, pairs
 from .encoder import function_keeps
 from .parts import FIXED, INDEX, LEARNED, NUMBER, Parts, Row, class_loss, labels, rate, value_loss
 
-WIDEST = 256  # of a head whose keys torch's attention shares; wider ones are copied for each
+WIDEST = 256  # of a head whose keys torch's attention shares; wider ones are copied for each head
 
 
 def decoder(config: dict, head: str, batch: int, length: int) -> Parts:
@@ -58,9 +58,11 @@ def _layers(config: dict, prefix: str, batch: int, length: int, seen: int) -> li
 
 def _attention_keeps(config: dict, batch: int, length: int, heads: int, shared: int) -> int:
     width, rows = head_width(config), batch * heads * length
-    if config["attention_dropout"]:  # query, keys and values for each head, three matrices of scores, the mixture
-        return NUMBER * (4 * rows * width + 3 * rows * length)
-    if width > WIDEST and length > 1:
+    alone = width > WIDEST and length == 1  # heads that share a key are then the queries of one head
+    if config["attention_dropout"]:  # query, keys and values, three matrices of scores, the mixture
+        keys = batch * (shared if alone else heads) * length * width
+        return NUMBER * (2 * rows * width + 2 * keys + 3 * rows * length)
+    if width > WIDEST and not alone:
         shared = heads
     return NUMBER * (2 * rows * width + 2 * batch * shared * length * width + rows)
 
