@@ -202,6 +202,10 @@ def run_problems(drawing: Drawing, batch: int, length: int) -> list[Problem]:
     for name, value, most in (("batch", batch, BATCH), ("length", length, LENGTH)):
         if type(value) is not int or not 1 <= value <= most:
             found.append(Problem(name, RUN, f"{name} {shown(value)} cannot be run here.", f"Give 1 to {most:,}."))
+    pads = drawing.config.get("pad_token_id")
+    if not found and batch > 1 and drawing.reads_last_token and pads is None:
+        say = f"A batch of {batch} needs a padding token: this head reads each row's last real token."
+        found.append(Problem("pad_token_id", RUN, say, "Give pad_token_id, or run 1 row."))
     longest = drawing.config["max_position_embeddings"]
     learned = drawing.config.get("position_embedding_type", "learned") != "sinusoidal"
     if not found and type(longest) is int and learned and length > longest:

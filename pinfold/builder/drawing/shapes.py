@@ -24,6 +24,7 @@ def _shapes(key: str, names: tuple[str, ...], batch: int, length: int) -> dict[s
     architecture, main, values = json.loads(key)
     of = ARCHITECTURES[architecture]
     cls = of.model_class(main)
+    values |= {"use_cache": True} if "use_cache" in values else {}  # without one, a decoder looks into its inputs
     seen: dict[str, list[int]] = {}
 
     def see(name: str) -> Any:

@@ -8,6 +8,7 @@ How it works:
 """
 
 import copy
+import functools
 import json
 import re
 from dataclasses import asdict, dataclass, field
@@ -53,6 +54,11 @@ class Drawing:
     def main(self) -> str:
         """The Auto class of the checkpoint."""
         return self.heads[0]
+
+    @property
+    def reads_last_token(self) -> bool:
+        """Whether the head has to know where each row ends: that of a decoder which classifies texts."""
+        return self.architecture == "decoder" and self.main == "AutoModelForSequenceClassification"
 
     def class_of(self, auto: str) -> str:
         """The name of a class of the exported folder, for "AutoConfig" or the Auto class of a model."""
@@ -235,6 +241,7 @@ def read_heads(config: dict[str, Any]) -> None:
         config["head_dim"] = None
 
 
+@functools.cache
 def common_defaults() -> dict[str, Any]:
     """What every configuration of transformers has, unless it is set."""
     from transformers import PretrainedConfig

@@ -24,6 +24,7 @@ from pinfold.builder.server.handlers import Builder, BusyError
 from pinfold.common.errors import UserError, printable
 
 STATIC = Path(__file__).parents[1] / "static"
+PATIENCE = 1.0  # seconds between two looks for a client that has gone
 LARGEST = 2_000_000  # bytes of a request
 POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; base-uri 'none'"
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
@@ -38,29 +39,29 @@ def build(builder: Builder, hosts: list[str] | None, policy: bool = True) -> Sta
         hosts: names that clients may call this server by; None: any, behind a proxy that looks itself.
         policy: whether answers say that only this page's own scripts run.
     """
-    middleware = [Middleware(GZipMiddleware, minimum_size=500)]
-    if hosts is not None:
-        middleware.insert(0, Middleware(HostCheck, hosts=hosts))
+    middleware = [] if hosts is None else [Middleware(HostCheck, hosts=hosts)]
     return Starlette(routes=routes(builder, policy), middleware=middleware)
 
 
 def routes(builder: Builder, policy: bool = True) -> list[Route]:
     """The page and its addresses."""
     headers = HEADERS if policy else {}
-    found = [Route("/", functools.partial(static, "index.html", headers))]
-    found += [
-        Route(f"/{path.name}", functools.partial(static, path.name, headers))
+    small = [Middleware(GZipMiddleware, minimum_size=500)]  # not around streams, whose lines it would hold back
+    listed = [Route("/", functools.partial(static, "index.html", headers), middleware=small)]
+    listed += [
+        Route(f"/{path.name}", functools.partial(static, path.name, headers), middleware=small)
         for path in sorted(STATIC.iterdir())
         if path.suffix in (".js", ".css", ".svg")
     ]
-    found.append(Route("/api/schema", answering(lambda request: builder.schema()), methods=["GET"]))
+    schema = answering(lambda request: builder.schema())
+    listed.append(Route("/api/schema", schema, methods=["GET"], middleware=small))
     for name in ("check", "masks", "cancel"):
-        found.append(Route(f"/api/{name}", answering(getattr(builder, name)), methods=["POST"]))
-    found.append(Route("/api/import", answering(builder.read), methods=["POST"]))
+        listed.append(Route(f"/api/{name}", answering(getattr(builder, name)), methods=["POST"], middleware=small))
+    listed.append(Route("/api/import", answering(builder.read), methods=["POST"]))
     for name in ("run", "export", "compare"):
-        found.append(Route(f"/api/{name}", streaming(getattr(builder, name), builder), methods=["POST"]))
-    found.append(Route("/api/download/{identity}", functools.partial(download, builder)))
-    return found
+        listed.append(Route(f"/api/{name}", streaming(getattr(builder, name), builder), methods=["POST"]))
+    listed.append(Route("/api/download/{identity}", functools.partial(download, builder)))
+    return listed
 
 
 class HostCheck:
@@ -166,22 +167,36 @@ def streaming(handler: Callable[[dict, Callable], dict], builder: Builder) -> Ca
         first = await queue.get()
         if first and first.get("busy"):
             return JSONResponse({"error": first["say"]}, 409)
-        return StreamingResponse(lines(first, queue, builder), media_type="application/x-ndjson")
+        return StreamingResponse(lines(first, queue, builder, request), media_type="application/x-ndjson")
 
     return endpoint
 
 
-async def lines(first: dict | None, queue: asyncio.Queue, builder: Builder) -> AsyncIterator[bytes]:
-    """Events as they come, until the job has ended."""
+async def lines(first: dict | None, queue: asyncio.Queue, builder: Builder, request: Request) -> AsyncIterator[bytes]:
+    """Events as they come, until the job has ended; a client that goes away ends it."""
     event, ended = first, False
     try:
         while event is not None:
             yield (json.dumps(event, allow_nan=False) + "\n").encode()
-            event = await queue.get()
+            event = await following(queue, request)
         ended = True
     finally:
         if not ended:
-            builder.cancel({})
+            builder.end()
+
+
+async def following(queue: asyncio.Queue, request: Request) -> dict | None:
+    """The next event; looks now and then whether anybody still waits for it.
+
+    Raises:
+        ConnectionError: nobody does.
+    """
+    while True:
+        try:
+            return await asyncio.wait_for(queue.get(), PATIENCE)
+        except asyncio.TimeoutError:
+            if await request.is_disconnected():
+                raise ConnectionError("the client has gone") from None
 
 
 async def download(builder: Builder, request: Request) -> Response:

@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import secrets
+import shlex
+import shutil
 import tempfile
 import threading
 import time
@@ -37,10 +39,12 @@ class Builder:
 
     Args:
         output: where exported folders go. form: a model folder that is opened as a form, if any.
+        shared: whether strangers use it, as in a Space: it reads no files of its machine, keeps no folders, and one
+            user cannot end another one's job.
     """
 
-    def __init__(self, output: Path, form: Any = None) -> None:
-        self.output, self.form = output, form
+    def __init__(self, output: Path, form: Any = None, shared: bool = False) -> None:
+        self.output, self.form, self.shared = output, form, shared
         self._job = threading.Lock()
         self._cancelled = threading.Event()
         self._zips = tempfile.TemporaryDirectory(prefix="pinfold-")
@@ -48,7 +52,7 @@ class Builder:
 
     def close(self) -> None:
         """End what runs, and remove the zip files."""
-        self.cancel({})
+        self.end()
         self._zips.cleanup()
 
     def schema(self) -> dict[str, Any]:
@@ -81,6 +85,8 @@ class Builder:
             UserError: it cannot be read or drawn.
         """
         text = request.get("text")
+        if not isinstance(text, str) and self.shared:
+            raise UserError("this server opens no folders; paste or choose a config.json")
         if not isinstance(text, str):
             path = Path(str(request.get("folder") or ""))
             file = path / "config.json" if path.is_dir() else path
@@ -91,7 +97,7 @@ class Builder:
         return {"state": drawing.state(), "notes": notes}
 
     def run(self, request: dict[str, Any], say: Say) -> dict[str, Any]:
-        with self._alone():
+        with self._alone(say) as say:
             if self._is_form(request):
                 return self.form.run(request, say)
             return running.run(
@@ -100,20 +106,24 @@ class Builder:
 
     def export(self, request: dict[str, Any], say: Say) -> dict[str, Any]:
         """Export a drawing, and keep its zip file for a download."""
-        from pinfold.builder.export import export as exporting  # the converter imports transformers
+        with self._alone(say) as say:
+            from pinfold.builder.export import export as exporting  # the converter imports transformers
 
-        with self._alone():
             if self._is_form(request):
-                return self.form.export(request, self.output, say)
-            drawing = read_state(request.get("state"))
-            done = exporting.export(drawing, self.output, say)
-            running.step(say, "zip", f"{drawing.model_type}.zip")
+                done = self.form.export(request, self.output, say)
+            else:
+                done = exporting.export(read_state(request.get("state")), self.output, say)
+            folder = Path(done["folder"])
+            running.step(say, "zip", f"{folder.name}.zip")
             identity = secrets.token_urlsafe(16)
             path = Path(self._zips.name, f"{identity}.zip")
-            size = exporting.zipped(Path(done["folder"]), path)
-            self._keep(identity, path, f"{drawing.model_type}.zip")
+            size = exporting.zipped(folder, path)
+            self._keep(identity, path, f"{folder.name}.zip")
             running.step(say, "zip", f"{size:,} bytes", "done")
-            command = f"pinfold push {done['folder']}"
+            if self.shared:
+                shutil.rmtree(folder, ignore_errors=True)
+                done["folder"] = folder.name  # where a user unpacks it
+            command = f"pinfold push {shlex.quote(done['folder'])}"
             return {
                 "event": "result",
                 **done,
@@ -139,10 +149,14 @@ class Builder:
             state = "done" if done == steps else "doing"
             running.step(say, "compare", what, state, share=done / steps)
 
-        with self._alone():
+        with self._alone(say) as say:
             return {"event": "result", **compare(settings, progress)}
 
     def cancel(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to POST /api/cancel. Where it is shared, a job ends with its own connection alone."""
+        return {"cancelled": False} if self.shared else self.end()
+
+    def end(self) -> dict[str, Any]:
         """End the job that runs, if one does."""
         runs = self._job.locked()
         if runs:
@@ -170,17 +184,24 @@ class Builder:
             self._downloads.pop(old)[0].unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """
+    def _alone(self, say: Say) -> Iterator[Say]:
+        """The only job; what it says its steps with, which ends it between two steps when it was cancelled.
+
         Raises:
-            BusyError: another job runs. CancelledError: this one was ended by ``cancel``.
+            BusyError: another job runs. CancelledError: this one was ended.
         """
+
+        def say_unless_ended(event: dict[str, Any]) -> None:
+            if self._cancelled.is_set() and event.get("state") != "failed":
+                raise CancelledError("cancelled; nothing was written")
+            say(event)
+
         if not self._job.acquire(blocking=False):
             raise BusyError("another run or export is under way; wait for it, or cancel it")
         try:
             self._cancelled.clear()
-            yield
-        except UserError:
+            yield say_unless_ended
+        except Exception:  # a process that is ended while something is read from it is no fault
             if self._cancelled.is_set():
                 raise CancelledError("cancelled; nothing was written") from None
             raise

@@ -47,7 +47,7 @@ def serve(options: Options) -> None:
 
         def stop(*signal_and_frame: object) -> None:
             server.should_exit = True
-            builder.cancel({})
+            builder.end()
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)

@@ -28,7 +28,7 @@ from pinfold.builder.server.app import routes
 from pinfold.builder.server.handlers import Builder
 
 app = Server()
-app.router.routes[:0] = routes(Builder(Path(tempfile.mkdtemp())), policy=False)
+app.router.routes[:0] = routes(Builder(Path(tempfile.mkdtemp()), shared=True), policy=False)
 
 if __name__ == "__main__":
     app.launch(show_error=True)
