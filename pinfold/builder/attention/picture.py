@@ -28,7 +28,7 @@ KINDS = {"full": ("#4d4d4d", "o"), "local": ("#0072b2", "s"), "strided": ("#d55e
 OTHER = ("#cc79a7", "v")
 # not seen, itself or full, window, stride, random, global, padding
 REASONS = ["#f6f7f9", "#4d4d4d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#c9cdd3"]
-STYLE = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
@@ -125,8 +125,8 @@ def masks(figure: Any, grid: Any, result: dict[str, Any], inch: float) -> None:
     which = f"the first {corner} tokens" if corner < shown.length else "all tokens"
     box = figure.axes[0].get_position()
     figure.legend(
-        handles=patches, ncols=len(patches), loc="lower right", bbox_to_anchor=(0.98, box.y1 + 0.23 * inch), borderpad=0,
-        handlelength=1, handleheight=1, columnspacing=1.2, title=None,
+        handles=patches, ncols=len(patches), loc="lower right", bbox_to_anchor=(0.98, box.y1 + 0.23 * inch),
+        borderpad=0, handlelength=1, handleheight=1, columnspacing=1.2,
     )  # fmt: skip
     figure.text(0.025, box.y1 + 0.28 * inch, f"Why a pair is seen ({which})", color=SOFT)
 
@@ -250,8 +250,8 @@ def paragraphs(result: dict[str, Any]) -> list[tuple[str, str]]:
     below = []
     for facts in result["kinds"].values():
         say = sentence(facts, result["settings"]["length"], warn=False)
-        below += [(line, INK) for line in textwrap.wrap(say, 150, subsequent_indent="    ")]
-    below += [(line, WARNING) for line in textwrap.wrap(warnings(result), 150)]
+        below += [(line, INK) for line in textwrap.wrap(say, COLUMNS, subsequent_indent="    ")]
+    below += [(line, WARNING) for line in textwrap.wrap(warnings(result), COLUMNS)]
     return [*below, (machine_text(result["machine"]), SOFT)]
 
 
@@ -261,6 +261,7 @@ def foot(result: dict[str, Any]) -> float:
 
 
 LINE = 0.19  # inches from one line of words to the next
+COLUMNS = 165  # letters that fit in a line
 
 
 def words(figure: Any, result: dict[str, Any], inch: float) -> None:
