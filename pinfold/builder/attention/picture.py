@@ -261,7 +261,7 @@ def foot(result: dict[str, Any]) -> float:
 
 
 LINE = 0.19  # inches from one line of words to the next
-COLUMNS = 165  # letters that fit in a line
+COLUMNS = 174  # letters that fit in a line
 
 
 def words(figure: Any, result: dict[str, Any], inch: float) -> None:
