@@ -1,7 +1,7 @@
 """What ``pinfold check`` runs: a folder in several releases (--run), and transformers' common checks (--suite).
 
-Also automatic fixes of a local folder (--fix): shown as a diff, and written after a question. With --run the folder and
-a copy with the fixes are loaded first, in the sandbox: nothing is written where a release would do worse.
+Also automatic fixes of a local folder (--fix): shown as a diff, and written after a question. With --run the folder
+and a copy with the fixes are loaded first, in the sandbox: nothing is written where a release would do worse.
 """
 
 import argparse
