@@ -147,7 +147,7 @@ WRONG = {
     ),
     "window 0": (["full", "local", "--window", "0"], "--window: '0' must be a whole number from 1 to 16384"),
     "one kind": (["local"], "local: give 2 to 4 kinds, out of full, local, strided, random"),
-    "no kind": ([], "nothing: give 2 to 4 kinds"),
+    "no kind": ([], "no kind is named: give 2 to 4 kinds"),
     "the same kind twice": (["full", "local", "full"], "full is named 2 times; name each kind once"),
     "five kinds": (["full", "local", "strided", "random", "local"], "local is named 2 times"),
     "length 0": (["full", "local", "--length", "0"], "--length: '0' must be a whole number from 1 to 16384"),

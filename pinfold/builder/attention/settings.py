@@ -80,7 +80,7 @@ class Settings:
             if self.kinds.count(kind) > 1:
                 raise UserError(f"{kind} is named {self.kinds.count(kind)} times; name each kind once")
         if not FEWEST <= len(self.kinds) <= MOST:
-            named = " ".join(self.kinds) or "nothing"
+            named = " ".join(self.kinds) or "no kind is named"
             raise UserError(f"{named}: give {FEWEST} to {MOST} kinds, out of {allowed}")
 
 
