@@ -240,13 +240,22 @@ def test_words_of_a_picture_do_not_lie_on_each_other(result, tmp_path, monkeypat
     draw(with_ratios(result, local=2.0), tmp_path / "a.svg")
     (figure,) = figures
     figure.canvas.draw()
-    texts = dict.fromkeys(figure.findobj(Text))
+    texts = set(figure.findobj(Text)) - set(labels_out_of_view(figure))
     boxes = [(text.get_text(), text.get_window_extent()) for text in texts if shown(text)]
     assert len(boxes) > 50
     overlapping = [(a, b) for i, (a, one) in enumerate(boxes) for b, other in boxes[i + 1 :] if cover(one, other)]
     assert overlapping == []
     ink, page = figure.get_tightbbox(), figure.bbox_inches
     assert page.x0 <= ink.x0 and page.y0 <= ink.y0 and ink.x1 <= page.x1 and ink.y1 <= page.y1
+
+
+def labels_out_of_view(figure):
+    """Labels of ticks beyond an axis's ends: they have a place, and are not drawn."""
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        for tick in axis.get_major_ticks() + axis.get_minor_ticks():
+            if not low <= tick.get_loc() <= high:
+                yield from (tick.label1, tick.label2)
 
 
 def shown(text):
