@@ -146,5 +146,5 @@ compat: $(STAMP) $(foreach name,$(DEMOS),runs/$(name)/model.safetensors)
 	done
 
 bench: $(STAMP)
-	for script in push trust bert training sentiment tokenizer golden eject hub; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in push trust bert compare training sentiment tokenizer golden eject hub; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 	$(BIN)/python benchmarks/eject.py --named

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "train": {"common", "folder", "tokenizer"},
     "summarize": {"common", "folder", "audit", "fence", "remote", "staging", "verify"},
     "hub": {"common", "folder"},
-    "builder": {"common", "folder", "audit", "convert", "fence", "staging", "summarize", "verify"},
+    "builder": {"common", "folder", "audit", "convert", "fence", "fenced", "staging", "summarize", "verify"},
     # planned
     "new": {"common", "folder"},
     "port": {"common", "folder", "audit", "convert", "verify"},
@@ -242,7 +242,9 @@ print(len(names))
     assert done.returncode == 0 and int(done.stdout) > 10, done.stderr
 
 
-@pytest.mark.parametrize("verb", ["convert", "push", "check", "train", "tokenizer", "summarize", "compat", "hub"])
+@pytest.mark.parametrize(
+    "verb", ["convert", "push", "check", "train", "tokenizer", "summarize", "compare", "compat", "hub"]
+)
 def test_every_verb_explains_itself_with_an_example(pinfold, verb):
     done = pinfold(verb, "--help")
     assert done.returncode == 0 and f"pinfold {verb} " in done.stdout and "Traceback" not in done.stderr

@@ -162,10 +162,8 @@ def main(args: argparse.Namespace) -> int:
     if args.target is None:
         raise UserError("name what to check: a folder, or a repository as owner/name[@revision]")
     if args.fix:
-        from pinfold.cli.fix import fix_folder
-
         measure = functools.partial(_of_runs().rows_of, args) if args.run else None
-        if fix_folder(args.target, args.yes, measure) and not args.yes:
+        if _of_runs().fix_folder(args.target, args.yes, measure) and not args.yes:
             return 1
     say = functools.partial(print, flush=True)
     outcome = check(

@@ -24,6 +24,7 @@ VERBS = {
     "tokenizer": ("pinfold.cli.tokenizer", "train a tokenizer on text, or add tokens to one"),
     "summarize": ("pinfold.cli.summarize", "say what a model is made of, what each part costs and what a step shows"),
     "builder": ("pinfold.cli.builder", "draw a model in a page, and get a folder that has been loaded"),
+    "compare": ("pinfold.cli.compare", "show what kinds of attention see, and what each costs on this machine"),
     "compat": ("pinfold.cli.compat", "load a published model in several transformers releases"),
     "hub": ("pinfold.cli.hub", "serve the embedded Hub on this machine"),
 }
