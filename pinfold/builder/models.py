@@ -7,7 +7,7 @@ import types
 from pathlib import Path
 
 from pinfold.common.errors import UserError
-from pinfold.folder.shipped import shipped
+from pinfold.common.shipped import shipped
 
 ENCODER, DECODER = "bert_model", "decoder_model"
 

@@ -6,7 +6,7 @@ import json
 import keyword
 
 import pytest
-from helpers.drawings import random_state
+from helpers.builder.drawings import random_state
 
 from pinfold.builder.drawing.architectures import ARCHITECTURES
 from pinfold.builder.drawing.check import check

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.card_page import copied_example_runs
+from helpers.hub.card_page import copied_example_runs
 from helpers.models.bert import build, converted_minilm
 from helpers.processes import ROOT, clean_environment
 from tokenizers import Tokenizer, models, pre_tokenizers

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from helpers.card_page import copied_example_runs
+from helpers.hub.card_page import copied_example_runs
 from helpers.forks import in_forks
 from helpers.models.decoder import IDS, build
 from helpers.processes import ROOT, clean_environment, run_here

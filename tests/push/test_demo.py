@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers.card_page import copied_example_runs
+from helpers.hub.card_page import copied_example_runs
 from helpers.processes import ROOT, clean_environment
 
 from pinfold.remote import destination

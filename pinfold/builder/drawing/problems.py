@@ -53,23 +53,23 @@ def problems(drawing: Drawing, batch: int, length: int) -> list[Problem]:
 
 def name_problems(drawing: Drawing) -> list[Problem]:
     """The two names become Python source, so they are held to letters, digits and the underscore."""
-    found = []
+    listed = []
     prefix, model_type = drawing.prefix, drawing.model_type
     if not PREFIX.fullmatch(prefix) or keyword.iskeyword(prefix):
         why = "is a keyword of Python" if keyword.iskeyword(prefix) else "cannot begin the name of a class"
         cure = "Use a capital letter, then letters and digits, at most 40, such as Chapter."
-        found.append(Problem("prefix", "name", f"{shown(prefix)} {why}.", cure))
+        listed.append(Problem("prefix", "name", f"{shown(prefix)} {why}.", cure))
     elif taken := taken_classes(drawing):
         cure = f"Choose another prefix, such as My{prefix}."[:90]
-        found.append(Problem("prefix", "name", f"{taken} is a class of transformers itself.", cure))
+        listed.append(Problem("prefix", "name", f"{taken} is a class of transformers itself.", cure))
     if not MODEL_TYPE.fullmatch(model_type) or keyword.iskeyword(model_type):
         why = "is a keyword of Python" if keyword.iskeyword(model_type) else "cannot name the files"
         cure = "Use a small letter, then small letters, digits and _, at most 40, such as chapter."
-        found.append(Problem("model_type", "name", f"{shown(model_type)} {why}.", cure))
+        listed.append(Problem("model_type", "name", f"{shown(model_type)} {why}.", cure))
     elif model_type in built_in_types():
         cure = f"Choose another one, such as my_{model_type}."[:90]
-        found.append(Problem("model_type", "name", f"{model_type} is a model type of transformers itself.", cure))
-    return found
+        listed.append(Problem("model_type", "name", f"{model_type} is a model type of transformers itself.", cure))
+    return listed
 
 
 def shown(value: object) -> str:
@@ -95,31 +95,31 @@ def built_in_types() -> set[str]:
 def layer_problems(drawing: Drawing) -> list[Problem]:
     """Lists that have to have a word for each layer."""
     layers = drawing.config["num_hidden_layers"]
-    found = []
+    listed = []
     for name, field in drawing.of.fields.items():
         values = drawing.config[name]
         if not field.each:
             continue
         if not isinstance(values, list):
-            found.append(Problem(name, "layers", f"{name} is not a list.", "Give one word for each layer."))
+            listed.append(Problem(name, "layers", f"{name} is not a list.", "Give one word for each layer."))
         elif len(values) != layers:
             say = f"{name} has {len(values)} words for {shown(layers)} layers."
-            found.append(Problem(name, "layers", say, "Give one for each layer."))
+            listed.append(Problem(name, "layers", say, "Give one for each layer."))
         else:
             for number, value in enumerate(values):
                 if problem := field_problem(field, value):
                     say = f"Layer {number + 1}: {problem[0]}"
-                    found.append(Problem(name, "layers", say, problem[1], number))
-    return found
+                    listed.append(Problem(name, "layers", say, problem[1], number))
+    return listed
 
 
 def field_problems(drawing: Drawing) -> list[Problem]:
     """Values of another kind than their field's, or out of its range."""
-    found = []
+    listed = []
     for name, field in drawing.of.fields.items():
         if not field.each and (problem := field_problem(field, drawing.config[name])):
-            found.append(Problem(name, "sizes", *problem))
-    return found
+            listed.append(Problem(name, "sizes", *problem))
+    return listed
 
 
 def field_problem(field: Field, value: object) -> tuple[str, str] | None:
@@ -154,29 +154,29 @@ def allowed(field: Field) -> str:
 
 def size_problems(drawing: Drawing) -> list[Problem]:
     """Sizes that do not go together; every value is of its own kind here."""
-    config, found = drawing.config, []
+    config, listed = drawing.config, []
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     if hidden % heads:
         say = f"hidden_size {hidden} is not divisible by {heads} heads."
-        found.append(Problem("num_attention_heads", "sizes", say, f"Choose {near_divisors(hidden, heads)}."))
+        listed.append(Problem("num_attention_heads", "sizes", say, f"Choose {near_divisors(hidden, heads)}."))
     if "num_key_value_heads" in config:
         shared = config["num_key_value_heads"]
         if heads % shared:
             say = f"{heads} attention heads cannot share {shared} key-value heads evenly."
-            found.append(Problem("num_key_value_heads", "sizes", say, f"Choose {near_divisors(heads, shared)}."))
+            listed.append(Problem("num_key_value_heads", "sizes", say, f"Choose {near_divisors(heads, shared)}."))
         width = config["head_dim"] or (hidden // heads if hidden % heads == 0 else 2)
         if width % 2:
             name = "head_dim" if config["head_dim"] else "num_attention_heads"
             say = f"A head's size is {width}, which is odd; rotary positions turn pairs."
-            found.append(
+            listed.append(
                 Problem(name, "sizes", say, "Choose sizes with an even hidden_size / heads, or an even head_dim.")
             )
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         token = config.get(name)
         if token is not None and token >= config["vocab_size"]:
             say = f"{name} {token} is not in a vocabulary of {config['vocab_size']}."
-            found.append(Problem(name, "sizes", say, f"Use 0 to {config['vocab_size'] - 1}, or leave it empty."))
-    return found
+            listed.append(Problem(name, "sizes", say, f"Use 0 to {config['vocab_size'] - 1}, or leave it empty."))
+    return listed
 
 
 def near_divisors(number: int, near: int) -> str:
@@ -198,20 +198,20 @@ def label_problems(drawing: Drawing) -> list[Problem]:
 
 def run_problems(drawing: Drawing, batch: int, length: int) -> list[Problem]:
     """Rows and tokens that this drawing does not take."""
-    found = []
+    listed = []
     for name, value, most in (("batch", batch, BATCH), ("length", length, LENGTH)):
         if type(value) is not int or not 1 <= value <= most:
-            found.append(Problem(name, RUN, f"{name} {shown(value)} cannot be run here.", f"Give 1 to {most:,}."))
+            listed.append(Problem(name, RUN, f"{name} {shown(value)} cannot be run here.", f"Give 1 to {most:,}."))
     pads = drawing.config.get("pad_token_id")
-    if not found and batch > 1 and drawing.reads_last_token and pads is None:
+    if not listed and batch > 1 and drawing.reads_last_token and pads is None:
         say = f"A batch of {batch} needs a padding token: this head reads each row's last real token."
-        found.append(Problem("pad_token_id", RUN, say, "Give pad_token_id, or run 1 row."))
+        listed.append(Problem("pad_token_id", RUN, say, "Give pad_token_id, or run 1 row."))
     longest = drawing.config["max_position_embeddings"]
     learned = drawing.config.get("position_embedding_type", "learned") != "sinusoidal"
-    if not found and type(longest) is int and learned and length > longest:
+    if not listed and type(longest) is int and learned and length > longest:
         say = f"Sequence {length} is longer than max_position_embeddings {longest}."
-        found.append(Problem("length", RUN, say, "Raise it, or shorten the input."))
-    return found
+        listed.append(Problem("length", RUN, say, "Raise it, or shorten the input."))
+    return listed
 
 
 def refusal(drawing: Drawing) -> list[Problem]:
@@ -228,15 +228,15 @@ def refusal(drawing: Drawing) -> list[Problem]:
 
 def warnings(drawing: Drawing, length: int) -> list[Problem]:
     """What can be built but is likely not what was meant. For a drawing without problems."""
-    config, found = drawing.config, []
+    config, listed = drawing.config, []
     for number, kind in enumerate(config.get("attention_type") or ()):
         if surprise := _kind_surprise(config, kind, length):
             say, cure, name = surprise
-            found.append(Problem(name, "layers", f"Layer {number + 1}: {say}", cure, number))
+            listed.append(Problem(name, "layers", f"Layer {number + 1}: {say}", cure, number))
     if config.get("use_bidirectional_attention") and drawing.main == "AutoModelForCausalLM":
         say = "Every token sees all, so a language model sees the word that it is to predict."
-        found.append(Problem("use_bidirectional_attention", "sizes", say, "Turn it off, or choose another head."))
-    return found[:MOST]
+        listed.append(Problem("use_bidirectional_attention", "sizes", say, "Turn it off, or choose another head."))
+    return listed[:MOST]
 
 
 def _kind_surprise(config: dict[str, Any], kind: str, length: int) -> tuple[str, str, str] | None:

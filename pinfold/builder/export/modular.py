@@ -121,8 +121,8 @@ def remarks(architecture: Architecture) -> dict[str, str]:
     source = architecture.code.modules[module]
     cls = next(n for n in source.tree.body if isinstance(n, ast.ClassDef) and n.name == name)
     init = next(n for n in cls.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
-    found = {}
+    behind = {}
     for argument in init.args.args:
         line = source.lines[(argument.end_lineno or argument.lineno) - 1]
-        found[argument.arg] = f"  {line[line.index('  #') :].strip()}" if "  #" in line else ""
-    return found
+        behind[argument.arg] = f"  {line[line.index('  #') :].strip()}" if "  #" in line else ""
+    return behind

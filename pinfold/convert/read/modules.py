@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from pinfold.common.errors import UserError
-from pinfold.folder.shipped import shipped
+from pinfold.common.shipped import shipped
 
 TRANSFORMERS = "transformers"
 # what a file's name has in front of the architecture's
