@@ -9,8 +9,8 @@ import time
 import zipfile
 
 import pytest
-from helpers.builder.server import serving
 from helpers.builder.drawings import random_state
+from helpers.builder.server import serving
 from helpers.processes import run_here
 
 

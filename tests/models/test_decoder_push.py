@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from helpers.hub.card_page import copied_example_runs
 from helpers.forks import in_forks
+from helpers.hub.card_page import copied_example_runs
 from helpers.models.decoder import IDS, build
 from helpers.processes import ROOT, clean_environment, run_here
 from helpers.versions import VERSIONS

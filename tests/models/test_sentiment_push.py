@@ -10,8 +10,8 @@ import sys
 
 import pytest
 import torch
-from helpers.hub.card_page import copied_example_runs
 from helpers.forks import in_forks
+from helpers.hub.card_page import copied_example_runs
 from helpers.processes import ROOT, clean_environment, run_here
 from helpers.versions import VERSIONS
 

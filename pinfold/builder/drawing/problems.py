@@ -171,6 +171,9 @@ def size_problems(drawing: Drawing) -> list[Problem]:
             listed.append(
                 Problem(name, "sizes", say, "Choose sizes with an even hidden_size / heads, or an even head_dim.")
             )
+    if config.get("use_bidirectional_attention") and config["use_cache"] and "AutoModelForCausalLM" in drawing.heads:
+        say = "A language model whose tokens see both ways cannot go on from a cache."
+        listed.append(Problem("use_cache", "sizes", say, "Turn the cache off, or bidirectional attention."))
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         token = config.get(name)
         if token is not None and token >= config["vocab_size"]:
