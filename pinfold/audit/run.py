@@ -15,6 +15,7 @@ from pinfold.audit.reachable import ReachableCode, call_name, calls, string
 from pinfold.audit.rules import asked as asked_rules
 from pinfold.audit.rules import (
     beams,
+    changed_weights,
     dict_order,
     inherited_init,
     own_loading,
@@ -31,6 +32,7 @@ from pinfold.audit.rules import (
     stock_results,
     stored_order,
     unwritable,
+    windows,
 )
 from pinfold.audit.rules import caches as cache_rules
 from pinfold.audit.rules import claims as claim_rules
@@ -223,6 +225,8 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from stored_order.made(code)
     yield from unwritable.unwritable(code)
     yield from dict_order.read_in_order(code)
+    yield from windows.windows(code)
+    yield from changed_weights.changed_weights(code)
 
 
 def reachable_code(

@@ -25,7 +25,7 @@ SUPER = "super().__init__"
 def own_caches(code: ReachableCode, certain: CertainCalls) -> Iterator[Finding]:
     """P51: the constructor of Cache without its layers, and lists that are not there."""
     for cls in code.classes:
-        base = _stock_base(code, cls)
+        base = stock_base(code, cls)
         if base not in ("Cache", "DynamicCache"):
             continue
         built = [certain.stage[call] for call in certain.stage if call_name(call) == cls]
@@ -45,7 +45,7 @@ def own_caches(code: ReachableCode, certain: CertainCalls) -> Iterator[Finding]:
             )
 
 
-def _stock_base(code: ReachableCode, cls: str) -> str:
+def stock_base(code: ReachableCode, cls: str) -> str:
     """The cache of transformers that a class derives from; "" for another class."""
     for owner in code.folder.lineage(cls):
         for base, place in code.folder.bases(owner):

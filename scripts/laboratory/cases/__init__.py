@@ -6,6 +6,7 @@ sources.py; each exchange must fit exactly once, so that a case cannot lose its 
 
 from cases import (
     buffers,
+    changed_weights,
     classes,
     configuration,
     constructors,
@@ -32,6 +33,7 @@ SUBJECTS = (
     buffers,
     configuration,
     weights,
+    changed_weights,
     generation,
     classes,
     tokenizers,
