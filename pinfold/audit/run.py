@@ -21,6 +21,7 @@ from pinfold.audit.rules import (
     own_loading,
     own_methods,
     own_saving,
+    part_arguments,
     part_layers,
     processors,
     refuses,
@@ -210,6 +211,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     flows = Flows(code, certain)
     yield from stock_results.results(code, certain, flows)
     yield from stock_places.places(code, flows)
+    yield from part_arguments.part_arguments(code, certain, flows)
     yield from cache_class_rules.own_caches(code, certain)
     yield from sampling_rules.refused_settings(code)
     yield from sampling_rules.fields_of_generate(code)
