@@ -31,6 +31,7 @@ from pinfold.audit.rules import (
     stock_members,
     stock_places,
     stock_results,
+    stock_rotary,
     stored_order,
     unwritable,
     windows,
@@ -173,6 +174,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     initialisation = init_rules.Initialisation(code)
     yield from init_rules.buffers(code, initialisation)
     yield from init_rules.in_place(code, initialisation)
+    yield from stock_rotary.stock_rotary(code, initialisation)
     yield from constructor_rules.constructors(code)
     yield from config_rules.config_class(code)
     yield from config_rules.own_constructor(code)
@@ -217,6 +219,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from sampling_rules.fields_of_generate(code)
     yield from own_methods.saves_elsewhere(code)
     yield from own_saving.saves_otherwise(code)
+    yield from own_saving.states_of_its_own(code)
     yield from own_methods.refuses_arguments(code)
     yield from own_methods.asked_too_early(code)
     yield from own_methods.ties_by_the_outer(code)

@@ -16,7 +16,7 @@ from pinfold.folder.releases import release_ranges
 
 LISTS = ("key_cache", "value_cache")
 # Names that caches of some releases have as properties without a setter.
-PROPERTIES = ("seen_tokens", "max_cache_len", "max_batch_size", "is_compileable")
+PROPERTIES = ("seen_tokens", "max_cache_len", "max_batch_size", "is_compileable", "is_initialized", "is_sliding")
 IN_GENERATE = "P51.generate"  # only a step of generate builds it
 PLACE = "transformers"
 SUPER = "super().__init__"
