@@ -7,7 +7,8 @@ environment, runs/overlays or the package index, and imports none.
 
 How it works:
 - parameters: of functions, constructors and methods, written as in Python; of models' files those of functions and
-  constructors alone. Code that was written for an older release than the first of these can fail in all of them.
+  constructors alone, and of a forward that takes something else in other releases. Code that was written for an older
+  release than the first of these can fail in all of them.
 - lost: methods of model classes and their layers that forward calls in some releases, and that the class does not have
   in others. A class that derives from it and has the method anew is then not asked.
 - returns, parts, hands: what the modules of models return, which modules they build, and how they call them
@@ -53,6 +54,7 @@ NOT_READ = re.compile(
 )
 WITHOUT = f"{LEFT_OUT.pattern}|{NOT_READ.pattern}"
 UNKNOWN = "?"  # anything may be handed over
+FORWARD = "forward"
 NO_CONSTRUCTOR = ("object", "ABC", "Generic", "Protocol")  # bases that add no parameter
 OF_TORCH = set(dir(torch.nn.Module))
 SAYS_FIELDS = ("ModelOutput", "OrderedDict", "UserDict", "NamedTuple", "TypedDict", "Enum", "ExplicitEnum", "str")
@@ -273,6 +275,8 @@ class Release:
             for name, cls in facts.classes.items():
                 table[(module, name)] = UNKNOWN if cls.odd else self.method(module, name, "__init__")
                 if ".models." in module:
+                    if any(owner and FORWARD in owner.methods for _, owner in self.lineage(module, name)):
+                        table[(module, f"{name}.{FORWARD}")] = self.method(module, name, FORWARD)
                     continue
                 inherited = {each for _, owner in self.lineage(module, name) if owner for each in owner.methods}
                 table |= {(module, f"{name}.{m}"): self.method(module, name, m) for m in inherited if m[:2] != "__"}
@@ -325,7 +329,7 @@ def of_parameters(tables: list[dict[tuple[str, str], str]]) -> dict[str, dict[st
     for place in sorted(set().union(*tables)):
         each = [table.get(place) for table in tables]
         variants = [v for v in dict.fromkeys(each) if v is not None and v != UNKNOWN and v != "*args **"]
-        if variants:
+        if len(variants) > (".models." in place[0] and place[1].endswith(f".{FORWARD}")):
             row = {ranges([one == variant for one in each]): variant for variant in variants}
             known.setdefault(place[0], {})[place[1]] = row
     return known

@@ -15,11 +15,13 @@ from pinfold.audit.reachable import ReachableCode, call_name, calls, string
 from pinfold.audit.rules import asked as asked_rules
 from pinfold.audit.rules import (
     beams,
+    changed_weights,
     dict_order,
     inherited_init,
     own_loading,
     own_methods,
     own_saving,
+    part_arguments,
     part_layers,
     processors,
     refuses,
@@ -29,8 +31,10 @@ from pinfold.audit.rules import (
     stock_members,
     stock_places,
     stock_results,
+    stock_rotary,
     stored_order,
     unwritable,
+    windows,
 )
 from pinfold.audit.rules import caches as cache_rules
 from pinfold.audit.rules import claims as claim_rules
@@ -170,6 +174,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     initialisation = init_rules.Initialisation(code)
     yield from init_rules.buffers(code, initialisation)
     yield from init_rules.in_place(code, initialisation)
+    yield from stock_rotary.stock_rotary(code, initialisation)
     yield from constructor_rules.constructors(code)
     yield from config_rules.config_class(code)
     yield from config_rules.own_constructor(code)
@@ -208,11 +213,13 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     flows = Flows(code, certain)
     yield from stock_results.results(code, certain, flows)
     yield from stock_places.places(code, flows)
+    yield from part_arguments.part_arguments(code, certain, flows)
     yield from cache_class_rules.own_caches(code, certain)
     yield from sampling_rules.refused_settings(code)
     yield from sampling_rules.fields_of_generate(code)
     yield from own_methods.saves_elsewhere(code)
     yield from own_saving.saves_otherwise(code)
+    yield from own_saving.states_of_its_own(code)
     yield from own_methods.refuses_arguments(code)
     yield from own_methods.asked_too_early(code)
     yield from own_methods.ties_by_the_outer(code)
@@ -223,6 +230,8 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from stored_order.made(code)
     yield from unwritable.unwritable(code)
     yield from dict_order.read_in_order(code)
+    yield from windows.windows(code)
+    yield from changed_weights.changed_weights(code)
 
 
 def reachable_code(

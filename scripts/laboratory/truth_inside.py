@@ -28,10 +28,10 @@ def main() -> None:
     from transformers.dynamic_module_utils import get_class_from_dynamic_module  # noqa: F401
 
     release = transformers.__version__
-    act = make if orders["action"] == "make" else look
+    act, begins = (make, "made") if orders["action"] == "make" else (look, release)
     results = {}
     for folder in map(Path, orders["folders"]):
-        tensors = Path(orders["tensors"]) / f"{release}-{folder.name}.safetensors"
+        tensors = Path(orders["tensors"]) / f"{begins}-{folder.name}.safetensors"
         results[folder.name] = apart(functools.partial(act, folder, tensors), Path(orders["output"]), SECONDS)
     Path(orders["output"]).write_text(json.dumps({"release": release, "results": results}), encoding="utf-8")
 
@@ -75,8 +75,11 @@ def inputs(folder: Path) -> dict:
     return {name: one(value) for name, value in about(folder)["inputs"].items()}
 
 
-def make(folder: Path, _: Path) -> dict[str, str]:
-    """Write model.safetensors into the folder: what its own code begins with, each weight changed a little."""
+def make(folder: Path, tensors: Path) -> dict[str, str]:
+    """Write model.safetensors into the folder: what its own code begins with, each weight changed a little.
+
+    What the model computes then, in the memory of who made it, is left in the file of tensors.
+    """
     import torch
     from safetensors.torch import save_file
     from transformers import AutoConfig
@@ -101,6 +104,8 @@ def make(folder: Path, _: Path) -> dict[str, str]:
                 target.write_bytes((Path(place) / "model.safetensors").read_bytes())
             except Exception:  # a folder that cannot be saved is one of the faults: its author saved it by hand
                 save_file(each_once(model.state_dict()), target, metadata={"format": "pt"})
+        numbers = {"numbers": output_of(model.eval(), folder)}  # last, as a forward may change weights
+        save_file(numbers, tensors)
         return "made"
 
     return {"weights": attempt(weights)}
@@ -136,12 +141,7 @@ def look(folder: Path, tensors: Path) -> dict[str, str]:
         return "ok"
 
     def run(one, name: str) -> str:
-        with torch.no_grad():
-            given = one(**inputs(folder))
-        key = about(folder)["output"]
-        if key != "":
-            given = getattr(given, key) if isinstance(key, str) and hasattr(given, key) else given[key]
-        outputs[name] = given.detach().float().contiguous().clone()
+        outputs[name] = output_of(one, folder)
         return "ran"
 
     results["load"] = attempt(load)
@@ -152,6 +152,18 @@ def look(folder: Path, tensors: Path) -> dict[str, str]:
         results["save"] = attempt(lambda: run(saved(model, folder, auto), "save"))
     save_file(outputs, tensors)
     return results
+
+
+def output_of(model, folder: Path):
+    """What forward gives for the folder's inputs."""
+    import torch
+
+    with torch.no_grad():
+        output = model(**inputs(folder))
+    key = about(folder)["output"]
+    if key != "":
+        output = getattr(output, key) if isinstance(key, str) and hasattr(output, key) else output[key]
+    return output.detach().float().contiguous().clone()
 
 
 def text(model, folder: Path) -> str:

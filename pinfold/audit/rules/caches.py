@@ -36,12 +36,15 @@ from pinfold.audit.rules.handed import (
     goes_on,
     hands_on,
     of_something_else,
+    replaces_empty,
+    where_true,
 )
 from pinfold.audit.rules.not_built import NotBuilt
 from pinfold.common.trees import every, walk
 from pinfold.folder.model_folder import Module, located
 
 CACHES = ("past_key_values", "past_key_value", "cache", "layer_past", "past")
+EMPTY = "P32.empty_asked"  # an empty cache is false up to 4.55, and true later
 HELPERS_DEEP = 2  # calls of the folder's own functions that are followed with the cache
 ASKS_FOR_CLASS = ("from_legacy_cache", "get_seq_length", "to_legacy_cache", "get_usable_length")
 
@@ -54,28 +57,42 @@ def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
             continue
         if (case := case_of_tuples(code, cls)) is None:
             continue
+        places: list[tuple[str, tuple[Module, ast.AST], bool]] = []
+        empty_is_none = False  # what one of these functions hands on to the next
         for name, definition in _get_the_cache(code, cls):
             owner, function = definition
             reading = _Reading(
                 code, cls if name != "forward" or code.folder.method(cls, name) == definition else owner, without
             )
             reading.look_at(code.folder.classes[owner][0], function, _of_cache(function))
-            if reading.place is not None and not reading.asks:
-                unmet = harmed("P26.past_key_values_only") if drops_the_cache(code, cls) else ()
-                module, node = reading.place
-                line = located(node).lineno
-                yield Finding(
-                    "P32",
-                    f"{module.file}:{line}: {owner}.{name} reads the cache as a tuple, {module.text(node, 60)}, but "
-                    "generate passes a DynamicCache.",
-                    module.file,
-                    line,
-                    fix="Take its length from past_key_values.get_seq_length(), give each layer the cache and its "
-                    f"index, and let it call key, value = cache.update(key, value, index).{_flag(code, cls)}",
-                    releases=tuple(r for r in harmed(case, code.lowest_version) if r not in unmet),
-                    case=case,
-                )
-                break
+            place = reading.place or reading.where_true
+            if place is not None and not reading.asks:
+                places.append((f"{owner}.{name}", place, empty_is_none or reading.place is None))
+            empty_is_none = empty_is_none or replaces_empty(function, _of_cache(function))
+        if places:  # the first that an empty cache comes to as well, as that fails in more releases
+            yield _of_tuples(code, cls, case, *min(places, key=lambda each: each[2]))
+
+
+def _of_tuples(
+    code: ReachableCode, cls: str, case: str, method: str, place: tuple[Module, ast.AST], filled: bool
+) -> Finding:
+    """P32. filled: an empty cache of a release in which it is false does not come there."""
+    unmet = harmed("P26.past_key_values_only") if drops_the_cache(code, cls) else ()
+    if filled:
+        unmet += tuple(release for release in harmed(case) if release not in harmed(EMPTY))
+    module, node = place
+    line = located(node).lineno
+    return Finding(
+        "P32",
+        f"{module.file}:{line}: {method} reads the cache as a tuple, {module.text(node, 60)}, but "
+        "generate passes a DynamicCache.",
+        module.file,
+        line,
+        fix="Take its length from past_key_values.get_seq_length(), give each layer the cache and its "
+        f"index, and let it call key, value = cache.update(key, value, index).{_flag(code, cls)}",
+        releases=tuple(r for r in harmed(case, code.lowest_version) if r not in unmet),
+        case=case,
+    )
 
 
 def _flag(code: ReachableCode, cls: str) -> str:
@@ -184,12 +201,15 @@ class _Reading:
         self.cls = cls
         self.without = without
         self.place: tuple[Module, ast.AST] | None = None
+        self.where_true: tuple[Module, ast.AST] | None = None  # one that an empty cache of 4.54 does not come to
+        self.asked = False
         self.asks = False  # the code asks what the cache is, and may then read both kinds
 
     def look_at(self, module: Module, function: ast.FunctionDef, names: set[str], depth: int = 0) -> None:
         """Look through a function in which these names hold the cache."""
         helpers = []
         other = of_something_else(function, names) | expected(function)
+        true = where_true(function, names)
         for node in (each for each in walk(function) if id(each) not in self.without):
             if isinstance(node, ast.Call) and (call_name(node) in ASKS_FOR_CLASS or _asks_what_it_is(node, names)):
                 self.asks = True
@@ -204,11 +224,20 @@ class _Reading:
                 parts = [node.iter]
             elif isinstance(node, ast.Call):
                 helpers.append(node)
-            held = (part for part in parts if isinstance(part, ast.Name) and part.id in names)
-            if self.place is None and any(part not in other for part in held):
-                self.place = module, node if isinstance(node, ast.expr) else parts[0]
+            for part in parts:
+                held = part.values[0] if isinstance(part, ast.BoolOp) and isinstance(part.op, ast.Or) else part
+                if not (isinstance(held, ast.Name) and held.id in names) or held in other:
+                    continue
+                place = module, node if isinstance(node, ast.expr) else part
+                if self.asked or held in true or held is not part:
+                    self.where_true = self.where_true or place
+                else:
+                    self.place = self.place or place
+        asked = self.asked
         for call in helpers if depth < HELPERS_DEEP else ():
+            self.asked = asked or call in true
             self._follow(module, call, names, depth)
+        self.asked = asked
 
     def _module(self, attribute: str) -> str:
         """The class of the folder that alone can be self.attribute, a module and no model; else nothing."""

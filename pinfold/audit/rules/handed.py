@@ -194,3 +194,63 @@ def hands_on(call: ast.Call, names: set[str], lost: set[ast.AST]) -> bool:
         for value in values
         for node in walk(value)
     )
+
+
+def replaces_empty(function: ast.FunctionDef, names: set[str]) -> bool:
+    """Whether a function hands on something else in place of a cache that is false: past_key_values or None."""
+    return any(_replaces(node, names) for node in walk(function))
+
+
+def _replaces(node: ast.AST, names: set[str]) -> bool:
+    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
+        return _is_one(node.values[0], names) and not (isinstance(node.values[-1], ast.Compare))
+    if isinstance(node, ast.IfExp):  # past_key_values if past_key_values else None
+        return _is_one(node.test, names) and _is_one(node.body, names)
+    if isinstance(node, ast.If) and _is_not(node.test, names):
+        return any(
+            isinstance(target, ast.Name) and target.id in names
+            for statement in node.body
+            for target, _ in assignments(statement)
+        )
+    return False
+
+
+def where_true(function: ast.FunctionDef, names: set[str]) -> set[ast.AST]:
+    """Nodes of a function that a cache which is false does not come to."""
+    nodes: set[ast.AST] = set()
+    for node in walk(function):
+        if isinstance(node, (ast.If, ast.IfExp)):
+            parts = [node.test, *(node.test.values if isinstance(node.test, ast.BoolOp) else ())]
+            both = isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.Or)
+            if not both and any(_is_one(part, names) for part in parts):
+                nodes |= _below(node.body)
+            elif _is_not(node.test, names):
+                nodes |= _below(node.orelse)
+        for field in ("body", "orelse"):
+            statements = getattr(node, field, None)
+            for number, statement in enumerate(statements if isinstance(statements, list) else ()):
+                if _sets_another(statement, names):
+                    nodes |= _below(statements[number + 1 :])  # type: ignore[index]
+    return nodes
+
+
+def _sets_another(statement: ast.stmt, names: set[str]) -> bool:
+    """past_key_values = past_key_values or None, and the same as a question."""
+    if isinstance(statement, ast.If):
+        return _replaces(statement, names)
+    return any(
+        isinstance(target, ast.Name) and target.id in names and value is not None and _replaces(value, names)
+        for target, value in assignments(statement)
+    )
+
+
+def _below(nodes: ast.AST | list[ast.stmt]) -> set[ast.AST]:
+    return {part for node in (nodes if isinstance(nodes, list) else [nodes]) for part in walk(node)}
+
+
+def _is_one(node: ast.AST, names: set[str]) -> bool:
+    return isinstance(node, ast.Name) and node.id in names
+
+
+def _is_not(test: ast.expr, names: set[str]) -> bool:
+    return isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) and _is_one(test.operand, names)

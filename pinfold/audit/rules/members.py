@@ -47,6 +47,8 @@ BLOCKS = (
 # A loaded model is in evaluation; checkpointing and what is returned is asked for by a caller.
 MOST_ASKED = 8  # names that lead from one to the next
 USUAL = {"training": False, "gradient_checkpointing": False}
+USES = "use_cache"
+FILLED = (["check_model_inputs"], ["merge_with_config_defaults"])  # decorators that take it from the configuration
 
 
 class Members:
@@ -135,6 +137,8 @@ def taken_from_config(function: ast.FunctionDef, values: dict[str, Any]) -> dict
     """Arguments that nobody has to give, with what they become: x = self.config.x if x is None else x."""
     free = {name for name, value in defaults(function).items() if is_none(value)}
     taken = {}
+    if USES in free and any(chain(_called(each))[-1:] in FILLED for each in function.decorator_list):
+        taken[USES] = values.get(USES, UNKNOWN)
     for node in walk(function):
         for target, value in assignments(node):
             if not isinstance(target, ast.Name) or target.id not in free or not isinstance(value, ast.IfExp):
@@ -145,6 +149,10 @@ def taken_from_config(function: ast.FunctionDef, values: dict[str, Any]) -> dict
             elif isinstance(instead, ast.Attribute) and is_config(instead.value) and instead.attr == target.id:
                 taken[target.id] = values.get(instead.attr, UNKNOWN)
     return taken
+
+
+def _called(decorator: ast.expr) -> ast.expr:
+    return decorator.func if isinstance(decorator, ast.Call) else decorator
 
 
 def once(function: ast.FunctionDef) -> dict[str, ast.expr]:

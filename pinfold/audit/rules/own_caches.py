@@ -16,7 +16,7 @@ from pinfold.folder.releases import release_ranges
 
 LISTS = ("key_cache", "value_cache")
 # Names that caches of some releases have as properties without a setter.
-PROPERTIES = ("seen_tokens", "max_cache_len", "max_batch_size", "is_compileable")
+PROPERTIES = ("seen_tokens", "max_cache_len", "max_batch_size", "is_compileable", "is_initialized", "is_sliding")
 IN_GENERATE = "P51.generate"  # only a step of generate builds it
 PLACE = "transformers"
 SUPER = "super().__init__"
@@ -25,7 +25,7 @@ SUPER = "super().__init__"
 def own_caches(code: ReachableCode, certain: CertainCalls) -> Iterator[Finding]:
     """P51: the constructor of Cache without its layers, and lists that are not there."""
     for cls in code.classes:
-        base = _stock_base(code, cls)
+        base = stock_base(code, cls)
         if base not in ("Cache", "DynamicCache"):
             continue
         built = [certain.stage[call] for call in certain.stage if call_name(call) == cls]
@@ -45,7 +45,7 @@ def own_caches(code: ReachableCode, certain: CertainCalls) -> Iterator[Finding]:
             )
 
 
-def _stock_base(code: ReachableCode, cls: str) -> str:
+def stock_base(code: ReachableCode, cls: str) -> str:
     """The cache of transformers that a class derives from; "" for another class."""
     for owner in code.folder.lineage(cls):
         for base, place in code.folder.bases(owner):

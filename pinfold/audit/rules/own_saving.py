@@ -29,6 +29,7 @@ from pinfold.common.trees import every, walk
 SETTINGS = ("config.json", "CONFIG_NAME", "save_pretrained", "to_json_file", "to_json_string")
 TENSORS = ("weight", "bias")
 LEFT_OUT = "_keys_to_ignore_on_save"
+PART, RENAMED = "P57.state_dict_part", "P57.state_dict_renamed"
 OTHERWISE = "P57.writes_elsewhere"  # what is saved cannot be loaded again, or is another model: in every release
 
 
@@ -48,6 +49,79 @@ def saves_otherwise(code: ReachableCode) -> Iterator[Finding]:
                 releases=affected,
                 case=OTHERWISE,
             )
+
+
+def states_of_its_own(code: ReachableCode) -> Iterator[Finding]:
+    """P57: a state_dict that leaves weights out, or gives them other names."""
+    for cls in mains(code):
+        own = code.folder.method(cls, "state_dict")
+        if own is None or code.folder.method(cls, "from_pretrained") or code.folder.method(cls, "save_pretrained"):
+            continue
+        case, what = next(_changes(code, own[1]), ("", ""))
+        if case and (affected := harmed(case, code.lowest_version)):
+            does = "leaves weights out" if case == PART else "gives weights other names"
+            yield code.finding(
+                "P57",
+                f"{cls}.state_dict {does}, {what}: save_pretrained writes what it returns, and from_pretrained goes "
+                "by it.",
+                own[0],
+                own[1],
+                fix="Give the method another name, and leave state_dict as it is.",
+                releases=affected,
+                case=case,
+            )
+
+
+def _changes(code: ReachableCode, function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
+    """The case of what a function does with the keys of a state, and the code of it."""
+    renamed = {
+        call
+        for node in every(function, ast.Assign)
+        for target, value in assignments(node)
+        if isinstance(target, ast.Subscript) and isinstance(value, ast.Call) and call_name(value) == "pop"
+        for call in [value]
+    }
+    for node in walk(function):
+        shown = ast.unparse(node)[:60] if isinstance(node, (ast.DictComp, ast.Call, ast.Delete)) else ""
+        if isinstance(node, ast.DictComp):
+            names = {each.id for part in node.generators for each in every(part.target, ast.Name)}
+            if isinstance(node.key, (ast.JoinedStr, ast.BinOp, ast.Call)) and _mentions_one(node.key, names):
+                yield RENAMED, shown
+            elif any(_of_weights(code, test) for part in node.generators for test in part.ifs):
+                yield PART, shown
+        elif isinstance(node, ast.Call) and node in renamed:
+            yield RENAMED, shown
+        elif _drops(node) and _of_weights(code, node):
+            yield PART, shown
+
+
+def _drops(node: ast.AST) -> bool:
+    return isinstance(node, ast.Delete) or (isinstance(node, ast.Call) and call_name(node) == "pop")
+
+
+def _mentions_one(node: ast.AST, names: set[str]) -> bool:
+    return any(each.id in names for each in every(node, ast.Name))
+
+
+def _of_weights(code: ReachableCode, node: ast.AST) -> bool:
+    """Whether a condition or a key has the name of a part of the folder's that holds weights, which nothing ties."""
+    tied = {
+        string(part) or ""
+        for cls in code.models
+        for table in [code.folder.attribute(cls, "_tied_weights_keys")]
+        for part in (walk(table) if table is not None else ())
+    }
+    parts = {name for names in code.parameters.values() for name in names} | {
+        target.attr
+        for cls in code.torch_modules
+        for each in every(code.folder.classes[cls][1], *ASSIGNMENTS)
+        for target, value in assignments(each)
+        if is_self_attribute(target) and code.builds_module(value)
+    }
+    texts = {text for each in every(node, ast.Constant) if (text := string(each))}
+    return any(
+        set(text.split(".")) & parts and not any(text in key or key in text for key in tied if key) for text in texts
+    )
 
 
 def _own_method(code: ReachableCode, cls: str, own: tuple[str, ast.FunctionDef]) -> Iterator[Finding]:
@@ -126,6 +200,9 @@ def shared_in_loops(code: ReachableCode) -> Iterator[Finding]:
         for function in _while_built(code, cls):
             for loop in every(function, ast.For):
                 yield from _of_loop(code, cls, loop, declared)
+        ties = code.folder.method(cls, "tie_weights")
+        for loop in every(ties[1], ast.For) if ties and ties[0] == cls else ():
+            yield from _tied_in_loop(code, cls, loop, declared)
 
 
 def _while_built(code: ReachableCode, cls: str) -> Iterator[ast.FunctionDef]:
@@ -172,6 +249,26 @@ def _of_loop(code: ReachableCode, cls: str, loop: ast.For, declared: set[str]) -
                     fix="Make one for each place.",
                     case="P37.module_twice",
                 )
+
+
+def _tied_in_loop(code: ReachableCode, cls: str, loop: ast.For, declared: set[str]) -> Iterator[Finding]:
+    """layer.weight = self.layers[0].weight in tie_weights, which runs again after the load: saving alone fails."""
+    turn = loop.target.id if isinstance(loop.target, ast.Name) else ""
+    for statement in loop.body:
+        for target, value in assignments(statement):
+            path, source = chain(target), chain(value)
+            names = {*path[1:], *source[1:], *chain(loop.iter)} - {*TENSORS, "self"}
+            if path[:1] != [turn] or source[:1] != ["self"] or path[-1] not in TENSORS or declared & names:
+                continue
+            yield code.finding(
+                "P37",
+                f"{cls}.tie_weights gives each {turn} the same {path[-1]}: save_pretrained refuses weights that are "
+                "stored under two names.",
+                cls,
+                statement,
+                fix="Make one for each place.",
+                case="P37.tied_in_loop",
+            )
 
 
 def _is_module(code: ReachableCode, name: str) -> bool:

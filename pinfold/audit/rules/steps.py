@@ -38,7 +38,7 @@ MAKERS = ("_get_initial_cache_position",)  # code that calls it makes the places
 
 def cache_length(code: ReachableCode) -> Iterator[Finding]:
     """P59: a preparation that takes a cache with a length, or any cache at all, for one that has something in it."""
-    for cls in _handed_steps(code):
+    for cls in handed_steps(code):
         prepare = code.folder.method(cls, "prepare_inputs_for_generation")
         if prepare is None or makes_no_cache(code, cls) or CACHE not in _names(prepare[1]):
             continue
@@ -67,7 +67,7 @@ def cache_length(code: ReachableCode) -> Iterator[Finding]:
 
 def last_word_alone(code: ReachableCode) -> Iterator[Finding]:
     """P70: a preparation that takes one word from a text, however many the cache lacks."""
-    for cls in _handed_steps(code):
+    for cls in handed_steps(code):
         prepare = code.folder.method(cls, "prepare_inputs_for_generation")
         if prepare is None or makes_no_cache(code, cls) or CACHE not in _names(prepare[1]):
             continue
@@ -138,7 +138,7 @@ def places(code: ReachableCode) -> Iterator[Finding]:
     """P60: cache_position that is read without a question whether it is there."""
     if any(call_name(call) in MAKERS for module in code.modules for call in calls(module.tree)):
         return
-    for cls in _handed_steps(code):
+    for cls in handed_steps(code):
         yield from _prepared(code, cls)
         yield from _updated(code, cls)
 
@@ -194,7 +194,7 @@ def _updated(code: ReachableCode, cls: str) -> Iterator[Finding]:
                 return
 
 
-def _handed_steps(code: ReachableCode) -> Iterator[str]:
+def handed_steps(code: ReachableCode) -> Iterator[str]:
     """Models that generate of transformers runs with a cache."""
     if keeps_none(code):
         return

@@ -6,6 +6,7 @@ sources.py; each exchange must fit exactly once, so that a case cannot lose its 
 
 from cases import (
     buffers,
+    changed_weights,
     classes,
     configuration,
     constructors,
@@ -13,6 +14,7 @@ from cases import (
     imports,
     own_caches,
     own_methods,
+    own_states,
     stacks,
     steps,
     stock_code,
@@ -32,6 +34,7 @@ SUBJECTS = (
     buffers,
     configuration,
     weights,
+    changed_weights,
     generation,
     classes,
     tokenizers,
@@ -39,6 +42,7 @@ SUBJECTS = (
     stock_results,
     own_caches,
     own_methods,
+    own_states,
     stacks,
     steps,
     stored_order,

@@ -143,6 +143,21 @@ for _name, _settings, *_more in (
     ("class_says_no", {"use_cache": REMOVED}, (C, "use_cache=True", "use_cache=False")),
 ):
     case(f"P32.tuples_{_name}", *OF_TUPLES, *_more, base=CACHED, faulty_settings=_settings)
+# where an empty cache, which is false up to 4.55, is taken for none
+_layer = LEGACY_FORWARD.format(past="past_key_values[0] if past_key_values else None")
+_none = "        past_key_values = past_key_values or None\n" + READS_SHAPE
+_handed = PREPARES_LAST.replace('"past_key_values": past_key_values,', '"past_key_values": past_key_values or None,')
+_handed = _handed.replace("if past_key_values is not None:", "if past_key_values:")
+for _name, _past, *_more in (
+    ("asked", _layer),
+    ("replaced", _none + LEGACY_FORWARD.format(past="None if past_key_values is None else past_key_values[0]")),
+    (
+        "prepares",
+        READS_SHAPE + LEGACY_FORWARD.format(past="None if past_key_values is None else past_key_values[0]"),
+        (M, GET_INPUT, _handed + GET_INPUT),
+    ),
+):
+    case(f"P32.empty_{_name}", *LEGACY_LAYER, *ONE_NAME, (M, "PAST", _past), *_more, base=CACHED)
 PREPARES = (
     '    def prepare_inputs_for_generation(self, input_ids, **kwargs):\n        return {"input_ids": input_ids}\n\n'
 )

@@ -48,7 +48,7 @@ IN_LISTS = """
         return self.key_cache[layer_idx].shape[2] if len(self.key_cache) > layer_idx else 0
 """
 SETS = "        self.key_cache = []\n        self.value_cache = []\n"
-for _name in ("seen_tokens", "max_cache_len", "max_batch_size", "is_compileable"):
+for _name in ("seen_tokens", "max_cache_len", "max_batch_size", "is_compileable", "is_initialized", "is_sliding"):
     case(
         f"P51.sets_{_name}",
         (M, f"        self.own_{_name} = 0\n", f"        self.{_name} = 0\n"),

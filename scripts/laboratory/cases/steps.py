@@ -2,7 +2,7 @@
 
 from sources import CACHED
 
-from cases.base import GET_INPUT, M, case
+from cases.base import ARGUMENTS, GET_INPUT, LAST_SET, C, M, case
 
 PREPARES = (
     "    def prepare_inputs_for_generation(\n"
@@ -56,3 +56,45 @@ case(
     right=(*OWN_STEPS, (M, GET_INPUT, UPDATES + GET_INPUT)),
     base=CACHED,
 )
+
+# A field that makes transformers 4.56 and later keep a few of the last tokens alone, and code that counts all of them
+
+WINDOW = (
+    (C, ARGUMENTS, ARGUMENTS + "        window=4,\n"),
+    (C, LAST_SET, LAST_SET + "        self.window = window\n"),
+)
+NAMED = (
+    (C, "        window=4,\n", "        sliding_window=4,\n"),
+    (C, "        self.window = window\n", "        self.sliding_window = sliding_window\n"),
+)
+IN_LAYER = (
+    "        seen = key.shape[2] - query.shape[2]\n"
+    "        mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool).tril(seen)\n"
+)
+OF_WINDOW = "        window = 4\n" + IN_LAYER.replace(".tril(seen)", ".tril(seen).triu(seen - window + 1)")
+CALLS = "        logits = self.head(self.mix(self.embed(input_ids), cache))\n"
+OUTSIDE = (
+    (M, IN_LAYER, ""),
+    (M, "def forward(self, x, cache=None):", "def forward(self, x, cache=None, mask=None):"),
+    (
+        M,
+        CALLS,
+        "        seen, new = cache.get_seq_length() if cache is not None else 0, input_ids.shape[1]\n"
+        "        mask = torch.ones(new, seen + new, dtype=torch.bool).tril(seen).triu(seen - 3)\n"
+        "        logits = self.head(self.mix(self.embed(input_ids), cache, mask))\n",
+    ),
+)
+for _name, _right in (
+    ("ignored", ()),
+    ("in_layer", ((M, IN_LAYER, OF_WINDOW),)),
+    ("mask_of_all", OUTSIDE),
+    (
+        "mask_cut",
+        (*OUTSIDE, (M, "attn_mask=mask)", "attn_mask=mask[:, : key.shape[2]])")),
+    ),
+    (
+        "mask_cut_behind",
+        (*OUTSIDE, (M, "attn_mask=mask)", "attn_mask=mask[:, -key.shape[2] :])")),
+    ),
+):
+    case(f"P71.{_name}", *NAMED, right=(*WINDOW, *_right), base=CACHED)

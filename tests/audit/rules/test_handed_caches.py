@@ -320,3 +320,48 @@ def test_a_match_decides_on_the_places(tmp_path, what, rest, fails):
 def test_the_cure_names_what_older_releases_ask_for(tmp_path, attribute):
     (finding,) = codes(tmp_path, "P32", reads=READS, attribute=attribute)
     assert ("Let OrielForCausalLM have _supports_cache_class = True" in finding.fix) is (attribute == "pass")
+
+
+AS_NONE = {
+    "asked in forward": {"reads": "seen = past_key_values[0][0].shape[2] if past_key_values else 0"},
+    "asked with another": {
+        "reads": "if past_key_values and input_ids is not None:\n            seen = past_key_values[0][0].shape[2]"
+    },
+    "denied": {
+        "reads": "if not past_key_values:\n            seen = 0\n        else:\n            "
+        "seen = past_key_values[0][0].shape[2]"
+    },
+    "replaced": {"reads": "past_key_values = past_key_values or [None]\n        " + READS},
+    "replaced after a question": {
+        "reads": "if not past_key_values:\n            past_key_values = None\n        " + READS
+    },
+    "in a loop": {"reads": "for layer in past_key_values or [None]:\n            seen = layer"},
+    "not handed on": {
+        "method": PREPARES.format(body="pass", more=', "past_key_values": past_key_values or None'),
+        "reads": READS,
+    },
+    "not handed on after a question": {
+        "method": PREPARES.format(body="if not past_key_values:\n            past_key_values = None", more=HANDS_ON),
+        "reads": READS,
+    },
+}
+
+
+@pytest.mark.parametrize("shape", AS_NONE)
+def test_an_empty_cache_is_false_up_to_4_55(tmp_path, shape):
+    (finding,) = codes(tmp_path, "P32", **AS_NONE[shape])
+    assert "4.56.2" in finding.releases and not {"4.54.1", "4.55.4"} & set(finding.releases)
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        READS,
+        "if past_key_values is None:\n            past_key_values = None\n        " + READS,
+        "past = past_key_values[0] if past_key_values is not None or attention_mask else None",
+        "seen = past_key_values[0][0].shape[2]\n        more = past_key_values[0] if past_key_values else None",
+    ],
+)
+def test_an_empty_cache_that_is_read(tmp_path, reads):
+    (finding,) = codes(tmp_path, "P32", reads=reads)
+    assert "4.54.1" in finding.releases
