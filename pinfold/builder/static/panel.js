@@ -295,8 +295,9 @@ async function follow(name, body, signal, list) {
   }
 }
 
-function stepLine({ state, say: text, seconds }) {
-  const time = seconds == null ? null : make("span", { class: "muted" }, ` ${seconds.toFixed(1)} s`);
+function stepLine({ state, say: text, seconds, share }) {
+  const part = state === "doing" && share ? ` ${percent(share)}` : "";
+  const time = make("span", { class: "muted" }, seconds == null ? part : ` ${seconds.toFixed(1)} s`);
   return make("li", { class: state }, make("span", { class: "mark", "aria-hidden": "true" }, MARKS[state] ?? ""),
     make("span", {}, text, time));
 }
@@ -325,7 +326,8 @@ async function run() {
   if (!result) return;
   const { median, least, most } = result.milliseconds;
   const outputs = Object.entries(result.outputs).map(([name, shape]) => [name, shapeText(shape), ""]);
-  const rows = (result.rows ?? []).map((row) => [row.name, row.shape ? shapeText(row.shape) : "", row.milliseconds?.toFixed(2) ?? ""]);
+  const line = (row) => [row.name, row.shape ? shapeText(row.shape) : "", row.milliseconds?.toFixed(2) ?? ""];
+  const rows = (result.rows ?? []).map(line);
   const versions = Object.entries(result.versions).map(([name, version]) => `${name} ${version}`).join(", ");
   fillResult("run", state,
     make("p", { class: "large" }, `${median.toFixed(1)} ms`),
@@ -347,7 +349,8 @@ async function exportFolder() {
     make("p", { class: "muted small" }, "Publish it with:"),
     make("div", { class: "code" }, make("pre", { tabindex: "0" }, command),
       button("Copy", () => copy(result.command), { "aria-label": "Copy the command" })),
-    make("details", {}, make("summary", {}, "Report"), reportList({ folder: result.folder, ...result.report, drawing: null })));
+    make("details", {}, make("summary", {}, "Report"),
+      reportList({ folder: result.folder, ...result.report, drawing: null }))); // the drawing is on the page
 }
 
 /** A report as the server has it: names and values, nested ones indented. */
@@ -447,6 +450,7 @@ function inputSize() {
 }
 
 export function begin() {
+  document.head.append(make("link", { rel: "stylesheet", href: "later.css" }));
   inputSize();
   byId("run-go").addEventListener("click", run);
   byId("export-go").addEventListener("click", exportFolder);
