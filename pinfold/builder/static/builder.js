@@ -61,6 +61,9 @@ export function serverBack() {
 
 export let schema = null;
 const later = {}; // the modules that come after the first paint
+let loaded = null;
+const ready = new Promise((resolve) => { loaded = resolve; });
+const soon = (act) => () => ready.then(() => act(later)); // a click that comes before them is not lost
 const history = []; // {state, keys}: a key names a layer, so that its row stays itself while it moves
 let at = -1;
 let merging = ""; // the field whose typing is one step of the history
@@ -118,17 +121,21 @@ function travel(step) {
   return say(step < 0 ? "Undone" : "Redone");
 }
 
-/** Another number of layers: cut at the end, or the last one repeated. */
+/** Lists with a word for each layer: cut at the end, or the last word repeated. */
+function fitLists(state, names, wanted) {
+  for (const name of names) {
+    const list = state.config[name];
+    const usual = list.at(-1) ?? layout(state).default.config[name][0];
+    state.config[name] = wanted.map((_, index) => list[index] ?? usual);
+  }
+}
+
 function setLayerCount(value) {
   change((state, names) => {
     const { count, each } = layerPart(state);
     state.config[count] = value;
     const wanted = keysFor(state, names);
-    for (const name of each) {
-      const list = state.config[name];
-      const usual = list.at(-1) ?? layout().default.config[name][0];
-      state.config[name] = wanted.map((_, index) => list[index] ?? usual);
-    }
+    fitLists(state, each, wanted);
     names.splice(0, Infinity, ...wanted);
   }, "", "count");
 }
@@ -187,8 +194,12 @@ const textList = (text) => (text ? text.split(",") : []).flatMap((part) => {
 function linkOf(state) {
   const usual = layout(state).default;
   const parts = [state.architecture];
+  const count = layerPart(state)?.count;
+  const resized = !same(state.config[count], usual.config[count]); // lists are fitted to their number: written, always
   const add = (name, label, value, base) => {
-    if (!same(value, base)) parts.push(`${label}=${isList(name, state) ? listText(value) : valueText(value)}`);
+    const list = isList(name, state);
+    if (same(value, base) && !(list && resized)) return;
+    parts.push(`${label}=${list ? listText(value) : valueText(value)}`);
   };
   for (const name of OWN) add(name, name, state[name], usual[name]);
   for (const [name, value] of Object.entries(state.config)) {
@@ -203,13 +214,16 @@ function drawingOf(link) {
   if (!Object.hasOwn(schema.architectures, architecture)) return null;
   const state = structuredClone(schema.architectures[architecture].default);
   try {
+    const lists = new Set(layerPart(state)?.each);
     for (const part of parts) {
       const [, label, text] = /^([^=]*)=(.*)$/.exec(part);
       const name = label.replace(/^config\./, "");
       const value = isList(name, state) ? textList(text) : textValue(text);
+      lists.delete(name);
       if (OWN.includes(label)) state[name] = value;
       else if (Object.hasOwn(state.config, name)) state.config[name] = value;
     }
+    fitLists(state, lists, keysFor(state)); // a link that somebody wrote by hand
     return state;
   } catch {
     return null;
@@ -309,7 +323,7 @@ function frame() {
 }
 
 function paletteGroup({ title, items }) {
-  const add = (item) => button(item.label, () => later.edit?.apply(item),
+  const add = (item) => button(item.label, soon(({ edit }) => edit.apply(item)),
     { draggable: "true", title: item.help, "data-item": item.id });
   return make("div", { class: "group", role: "group", "aria-label": title }, make("h3", {}, title), ...items.map(add));
 }
@@ -380,10 +394,12 @@ function layerRow(key) {
   const choices = each.map((field) => {
     const spec = layout().fields[field];
     const label = (word) => spec.options.find(({ value }) => value === word)?.label ?? word;
-    return [field, control(field, spec, (word) => later.edit?.setLayers(row.run, { [field]: word }, label(word)))];
+    const set = (word) => soon(({ edit }) => edit.setLayers(row.run, { [field]: word }, label(word)))();
+    return [field, control(field, spec, set)];
   });
-  const open = button("Show each", () => later.edit?.unfold(row.run));
-  const tools = ["↑", "↓", "+", "×"].map((sign, index) => button(sign, () => later.edit?.tools[index](row.run)));
+  const open = button("Show each", soon(({ edit }) => edit.unfold(row.run)));
+  const tool = (sign, index) => button(sign, soon(({ edit }) => edit.tools[index](row.run)));
+  const tools = ["↑", "↓", "+", "×"].map(tool);
   const grip = make("div", { class: "title grip", draggable: "true" },
     make("span", { class: "dots", "aria-hidden": "true" }, "⠿"), name, row.facts);
   row.element = make("li", { class: "row layer", tabindex: "0", "aria-labelledby": name.id, "data-key": key,
@@ -485,7 +501,7 @@ function showStart() {
     make("div", { class: "presets" }, ...first.presets.map(presetButton)),
     make("p", { class: "bar" },
       ...others.map((other) => button(other.title, () => show(other.default, `${other.title} opened`))),
-      button("Open a config.json", () => later.panel?.openConfig())));
+      button("Open a config.json", soon(({ panel }) => panel.openConfig()))));
   byId("start").hidden = false;
   return null;
 }
@@ -500,9 +516,9 @@ function toolbar() {
     button("Redo", () => travel(1), { id: "redo", title: "Ctrl+Y" }),
     make("details", { class: "menu", id: "presets" }, make("summary", {}, "Presets"),
       make("div", {}, ...architectures.flatMap(([, { presets = [] }]) => presets.map(presetButton)))),
-    button("Open", () => later.panel?.openConfig()),
-    button("Copy link", () => later.panel?.copy(new URL(linkOf(drawing()), location.href).href)),
-    button("config.json", () => later.panel?.showConfig()));
+    button("Open", soon(({ panel }) => panel.openConfig())),
+    button("Copy link", soon(({ panel }) => panel.copy(new URL(linkOf(drawing()), location.href).href))),
+    button("config.json", soon(({ panel }) => panel.showConfig())));
 }
 
 function pageKey(event) {
@@ -547,7 +563,8 @@ async function load(names) {
       later[name].begin();
     }
   } catch {
-    serverGone(() => load(names));
+    await new Promise((again) => serverGone(again));
+    await load(names);
   }
 }
 
@@ -566,7 +583,8 @@ async function begin() {
   const state = drawingOf(location.hash);
   if (state) show(state);
   else showStart();
-  return load(["edit", "panel"]);
+  await load(["edit", "panel"]);
+  return loaded();
 }
 
 begin();

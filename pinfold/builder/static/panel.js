@@ -450,7 +450,7 @@ function inputSize() {
 }
 
 export function begin() {
-  document.head.append(make("link", { rel: "stylesheet", href: "later.css" }));
+  document.head.append(make("link", { rel: "stylesheet", href: "builder.css" }));
   inputSize();
   byId("run-go").addEventListener("click", run);
   byId("export-go").addEventListener("click", exportFolder);
