@@ -6,8 +6,19 @@ import zipfile
 
 import pytest
 from helpers.builder_page import (
-    GONE, LOOKS, BuilderServer, focused, kinds, layer, needs_a_browser, open_preset, opened, said, valid, violations,
-)  # fmt: skip
+    GONE,
+    LOOKS,
+    BuilderServer,
+    focused,
+    kinds,
+    layer,
+    needs_a_browser,
+    open_preset,
+    opened,
+    said,
+    valid,
+    violations,
+)
 
 needs_a_browser()
 pytestmark = pytest.mark.slow
@@ -66,21 +77,20 @@ def test_editing_works_while_the_server_is_gone_and_numbers_return_with_it(brows
 
 
 def test_a_server_killed_while_exporting_is_named_and_editing_goes_on(browser, tmp_path):
-    with BuilderServer(tmp_path / "output") as own:
-        with opened(browser, own, expected=GONE) as page:
-            open_preset(page)
-            page.locator("#export-go").click()
-            page.locator("#export-steps .done").first.wait_for()
-            own.stop(signal.SIGKILL)
-            line = "The server stopped while exporting; nothing was written. Start it again and press Export."
-            page.locator("#export-steps .failed", has_text=line).wait_for()
-            assert page.locator("#export-result a").count() == 0 and not list((tmp_path / "output").glob("[!.]*"))
-            page.locator(layer(1)).focus()
-            page.keyboard.press("Alt+KeyD")
-            page.locator("#gone").wait_for()
-            with BuilderServer(tmp_path / "output", own.port):
-                page.locator("#verdict", has_text="valid").wait_for(timeout=60_000)
-                assert page.locator("#gone").is_hidden() and len(kinds(page)) == 3
+    with BuilderServer(tmp_path / "output") as own, opened(browser, own, expected=GONE) as page:
+        open_preset(page)
+        page.locator("#export-go").click()
+        page.locator("#export-steps .done").first.wait_for()
+        own.stop(signal.SIGKILL)
+        line = "The server stopped while exporting; nothing was written. Start it again and press Export."
+        page.locator("#export-steps .failed", has_text=line).wait_for()
+        assert page.locator("#export-result a").count() == 0 and not list((tmp_path / "output").glob("[!.]*"))
+        page.locator(layer(1)).focus()
+        page.keyboard.press("Alt+KeyD")
+        page.locator("#gone").wait_for()
+        with BuilderServer(tmp_path / "output", own.port):
+            page.locator("#verdict", has_text="valid").wait_for(timeout=60_000)
+            assert page.locator("#gone").is_hidden() and len(kinds(page)) == 3
 
 
 def test_an_export_can_be_cancelled_and_the_next_one_runs(browser, server):
@@ -90,9 +100,8 @@ def test_an_export_can_be_cancelled_and_the_next_one_runs(browser, server):
         page.locator("#export-steps li").first.wait_for()
         assert page.inner_text("#run-reason") == "Wait until the export is done, or cancel it."
         page.locator("#export-cancel").click()
-        page.locator("#export-steps .failed", has_text="Cancelled").wait_for()
+        page.locator("#export-steps .failed", has_text="Cancelled").wait_for(timeout=60_000)
         assert focused(page, "id") == "export-go"
-        page.wait_for_timeout(2000)
         page.locator("#run-go").click()
         page.locator("#run-result table").wait_for(timeout=120_000)
         assert "logits" in page.inner_text("#run-result") and "[1, 2]" in page.inner_text("#run-result")
@@ -152,7 +161,7 @@ def test_buttons_on_a_phone_are_large_enough_for_a_finger_and_build_a_model(brow
         small = page.evaluate(
             """least => [...document.querySelectorAll("button, select, summary, input")]
             .filter((each) => each.checkVisibility() && !each.matches(".skip, [type=checkbox]"))
-            .filter((each) => each.getBoundingClientRect().height < least || each.getBoundingClientRect().width < least)
+            .filter((each) => Math.min(each.offsetWidth, each.offsetHeight) < least)
             .map((each) => each.outerHTML)""",
             TOUCH,
         )

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
 from helpers.processes import ROOT
 
 CHROMIUM = shutil.which("chromium")

@@ -4,6 +4,7 @@ import * as page from "./builder.js";
 import { ask, byId, button, drawing, make, Mistake, say, send } from "./builder.js";
 
 const SHAPES_AFTER = 250; // milliseconds without a change; a forward on meta tensors is too slow for every key
+const LAST_WAIT = 15_000; // milliseconds for a cancelled job to end
 const MASK = 48; // tokens of a small picture
 
 // ---- Numbers ----
@@ -54,8 +55,9 @@ async function question(shapes, signal) {
     return answer.ok;
   } catch (error) {
     if (mine !== number || signal.aborted) return false;
-    if (error instanceof Mistake) accept({ ok: false, problems: [{ say: error.message }], warnings: [] }, shapes);
-    else page.serverGone(check);
+    if (!(error instanceof Mistake)) return page.serverGone(check);
+    page.serverBack();
+    accept({ ok: false, problems: [{ say: error.message }], warnings: [] }, shapes);
     return false;
   }
 }
@@ -257,16 +259,20 @@ export async function job(name, body) {
   if (reasonAgainst(name)) return say(reasonAgainst(name));
   const [list, cancel] = [byId(`${name}-steps`), byId(`${name}-cancel`)];
   const stop = new AbortController();
-  cancel.onclick = () => {
-    send("cancel", {}).catch(() => {});
-    stop.abort();
+  let cancelled = false;
+  cancel.onclick = () => { // the server says when it has ended; until then it takes no other job
+    cancelled = true;
+    send("cancel", {}).catch(() => stop.abort());
+    setTimeout(() => stop.abort(), LAST_WAIT);
+    say("Cancelling");
   };
   list.replaceChildren();
   byId(`${name}-result`).replaceChildren();
   working = name;
   showJobs();
   say(`${WORDS[name].replace("the ", "The ")} has started`);
-  const { result, fault } = await follow(name, body, stop.signal, list);
+  const { result, ...end } = await follow(name, body, stop.signal, list);
+  const fault = end.fault && cancelled ? "Cancelled." : end.fault;
   if (fault) list.append(stepLine({ state: "failed", say: fault }));
   if (document.activeElement === cancel) byId(`${name}-go`).focus();
   working = "";
@@ -288,10 +294,12 @@ async function follow(name, body, signal, list) {
     }
     return { fault: GONE[name] };
   } catch (error) {
-    if (signal.aborted) return { fault: "Cancelled." };
     return { fault: error instanceof Mistake ? error.message : GONE[name] };
   } finally {
-    list.querySelectorAll(".doing").forEach((line) => { line.className = "failed"; });
+    for (const line of list.querySelectorAll(".doing")) {
+      line.className = "failed";
+      line.firstChild.textContent = MARKS.failed;
+    }
   }
 }
 
