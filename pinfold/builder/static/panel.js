@@ -260,11 +260,12 @@ export async function job(name, body) {
   const [list, cancel] = [byId(`${name}-steps`), byId(`${name}-cancel`)];
   const stop = new AbortController();
   let cancelled = false;
-  cancel.onclick = () => { // the server says when it has ended; until then it takes no other job
+  cancel.onclick = async () => {
     cancelled = true;
-    send("cancel", {}).catch(() => stop.abort());
-    setTimeout(() => stop.abort(), LAST_WAIT);
     say("Cancelling");
+    setTimeout(() => stop.abort(), LAST_WAIT);
+    const answer = await ask("cancel", {}).catch(() => ({}));
+    if (!answer.cancelled) stop.abort(); // else the server says when it has ended: until then it takes no other job
   };
   list.replaceChildren();
   byId(`${name}-result`).replaceChildren();
