@@ -198,7 +198,7 @@ function linkOf(state) {
   const resized = !same(state.config[count], usual.config[count]); // lists are fitted to their number: written, always
   const add = (name, label, value, base) => {
     const list = isList(name, state);
-    if (same(value, base) && !(list && resized)) return;
+    if (same(value, base) && !(list && resized && name !== "heads")) return;
     parts.push(`${label}=${list ? listText(value) : valueText(value)}`);
   };
   for (const name of OWN) add(name, name, state[name], usual[name]);
