@@ -1,7 +1,7 @@
 """One server of the builder and one browser for all tests of its page."""
 
 import pytest
-from helpers.builder_page import CHROMIUM, BuilderServer
+from helpers.builder.page import CHROMIUM, BuilderServer
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import json
 import random
 
 import pytest
-from helpers.builder_page import (
+from helpers.builder.page import (
     REFUSED,
     drawing,
     focused,

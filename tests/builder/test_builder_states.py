@@ -5,7 +5,7 @@ import signal
 import zipfile
 
 import pytest
-from helpers.builder_page import (
+from helpers.builder.page import (
     GONE,
     LOOKS,
     BuilderServer,

@@ -126,7 +126,7 @@ def test_a_problem_is_said_with_its_cure(fields, say, cure):
     ({"num_key_value_heads": 3}, "4 attention heads cannot share 3 key-value heads evenly."),
     ({"head_dim": 7}, "A head's size is 7, which is odd"),
     ({"rope_theta": 0.0}, "rope_theta 0.0 is less than 1"),
-    ({"use_bidirectional_attention": True}, "tokens see both ways cannot go on from a cache. Turn the cache off"),
+    ({"use_bidirectional_attention": True}, "its tokens see both ways. Turn it off"),
     ({"unknown": {"rope_parameters": {"rope_type": "yarn"}}}, "rope_type='yarn' needs factor"),
 ])  # fmt: skip
 def test_problems_of_a_decoder(fields, say):

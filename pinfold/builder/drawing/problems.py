@@ -171,9 +171,9 @@ def size_problems(drawing: Drawing) -> list[Problem]:
             listed.append(
                 Problem(name, "sizes", say, "Choose sizes with an even hidden_size / heads, or an even head_dim.")
             )
-    if config.get("use_bidirectional_attention") and config["use_cache"] and "AutoModelForCausalLM" in drawing.heads:
-        say = "A language model whose tokens see both ways cannot go on from a cache."
-        listed.append(Problem("use_cache", "sizes", say, "Turn the cache off, or bidirectional attention."))
+    if config.get("use_bidirectional_attention") and "AutoModelForCausalLM" in drawing.heads:
+        say = "A language model goes on from left to right, and with bidirectional attention its tokens see both ways."
+        listed.append(Problem("use_bidirectional_attention", "sizes", say, "Turn it off, or choose other heads."))
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         token = config.get(name)
         if token is not None and token >= config["vocab_size"]:
@@ -236,9 +236,6 @@ def warnings(drawing: Drawing, length: int) -> list[Problem]:
         if surprise := _kind_surprise(config, kind, length):
             say, cure, name = surprise
             listed.append(Problem(name, "layers", f"Layer {number + 1}: {say}", cure, number))
-    if config.get("use_bidirectional_attention") and drawing.main == "AutoModelForCausalLM":
-        say = "Every token sees all, so a language model sees the word that it is to predict."
-        listed.append(Problem("use_bidirectional_attention", "sizes", say, "Turn it off, or choose another head."))
     return listed[:MOST]
 
 

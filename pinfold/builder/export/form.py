@@ -229,7 +229,7 @@ def open_form(path: Path, run: bool) -> Form:
 
 def kind_of(name: str, value: Any) -> dict[str, Any]:
     """How the page shows a field: by the type of its value, as nothing else is known of a stranger's."""
-    kind = KINDS.get(type(value), "json")
+    kind = KINDS.get(type(value), "list")
     field = {"kind": kind, "label": name, "help": "", "none": value is None}
     return {**field, "least": -MOST, "most": MOST} if kind in ("integer", "number") else field
 

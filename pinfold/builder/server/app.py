@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from pinfold.builder.server.handlers import Builder, BusyError
+from pinfold.builder.server.handlers import Builder, BusyError, Job
 from pinfold.common.errors import UserError, printable
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -151,9 +151,11 @@ def streaming(handler: Callable[[dict, Callable], dict], builder: Builder) -> Ca
         def say(event: dict | None) -> None:
             loop.call_soon_threadsafe(queue.put_nowait, event)
 
+        job = Job(say)
+
         def work() -> None:
             try:
-                say(handler(body, say))
+                say(handler(body, job))
             except UserError as error:
                 busy = isinstance(error, BusyError)
                 say({"event": "error", "say": printable(str(error)), "busy": busy})
@@ -167,12 +169,14 @@ def streaming(handler: Callable[[dict, Callable], dict], builder: Builder) -> Ca
         first = await queue.get()
         if first and first.get("busy"):
             return JSONResponse({"error": first["say"]}, 409)
-        return StreamingResponse(lines(first, queue, builder, request), media_type="application/x-ndjson")
+        return StreamingResponse(
+            lines(first, queue, functools.partial(builder.end, job), request), media_type="application/x-ndjson"
+        )
 
     return endpoint
 
 
-async def lines(first: dict | None, queue: asyncio.Queue, builder: Builder, request: Request) -> AsyncIterator[bytes]:
+async def lines(first: dict | None, queue: asyncio.Queue, end: Callable, request: Request) -> AsyncIterator[bytes]:
     """Events as they come, until the job has ended; a client that goes away ends it."""
     event, ended = first, False
     try:
@@ -182,7 +186,7 @@ async def lines(first: dict | None, queue: asyncio.Queue, builder: Builder, requ
         ended = True
     finally:
         if not ended:
-            builder.end()
+            end()
 
 
 async def following(queue: asyncio.Queue, request: Request) -> dict | None:

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import functools
+import importlib
 import secrets
 import shlex
 import shutil
@@ -22,6 +24,8 @@ from pinfold.builder.export.run import Say
 from pinfold.common.errors import UserError
 from pinfold.fence import process as fence
 
+CANCELLED = "cancelled; nothing was written"
+_IMPORTING = threading.Lock()
 KEPT = 4  # zip files, the newest
 SECONDS = 600  # of a comparison
 
@@ -32,6 +36,23 @@ class BusyError(UserError):
 
 class CancelledError(UserError):
     """The user has cancelled the job."""
+
+
+class Job:
+    """One run, export or comparison: what it says, and whether it was cancelled."""
+
+    def __init__(self, say: Say) -> None:
+        self._say, self.cancelled = say, threading.Event()
+
+    def say(self, event: dict[str, Any]) -> None:
+        """Say one step.
+
+        Raises:
+            CancelledError: between two steps, where no process runs that could be ended.
+        """
+        if self.cancelled.is_set() and event.get("state") != "failed":
+            raise CancelledError(CANCELLED)
+        self._say(event)
 
 
 class Builder:
@@ -45,8 +66,8 @@ class Builder:
 
     def __init__(self, output: Path, form: Any = None, shared: bool = False) -> None:
         self.output, self.form, self.shared = output, form, shared
-        self._job = threading.Lock()
-        self._cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._running: Job | None = None
         self._zips = tempfile.TemporaryDirectory(prefix="pinfold-")
         self._downloads: dict[str, tuple[Path, str]] = {}
 
@@ -56,10 +77,12 @@ class Builder:
         self._zips.cleanup()
 
     def schema(self) -> dict[str, Any]:
+        imported()
         answer = schema()
         return {**answer, **self.form.schema(answer)} if self.form else answer
 
     def check(self, request: dict[str, Any]) -> dict[str, Any]:
+        imported()
         return self.form.check(request) if self._is_form(request) else check(request)
 
     def masks(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -96,17 +119,18 @@ class Builder:
         drawing, notes = read_config(text)
         return {"state": drawing.state(), "notes": notes}
 
-    def run(self, request: dict[str, Any], say: Say) -> dict[str, Any]:
-        with self._alone(say) as say:
+    def run(self, request: dict[str, Any], job: Job) -> dict[str, Any]:
+        """One forward of a drawing, in the sandbox."""
+        with self._alone(job):
             if self._is_form(request):
-                return self.form.run(request, say)
-            return running.run(
-                read_state(request.get("state")), request.get("batch", 1), request.get("length", 128), say
-            )
+                return self.form.run(request, job.say)
+            batch, length = request.get("batch", 1), request.get("length", 128)
+            return running.run(read_state(request.get("state")), batch, length, job.say)
 
-    def export(self, request: dict[str, Any], say: Say) -> dict[str, Any]:
+    def export(self, request: dict[str, Any], job: Job) -> dict[str, Any]:
         """Export a drawing, and keep its zip file for a download."""
-        with self._alone(say) as say:
+        say = job.say
+        with self._alone(job):
             from pinfold.builder.export import export as exporting  # the converter imports transformers
 
             if self._is_form(request):
@@ -132,7 +156,7 @@ class Builder:
                 "command": command,
             }
 
-    def compare(self, request: dict[str, Any], say: Say) -> dict[str, Any]:
+    def compare(self, request: dict[str, Any], job: Job) -> dict[str, Any]:
         """Compare kinds of attention; between two measurements it can be cancelled.
 
         Raises:
@@ -144,25 +168,26 @@ class Builder:
         deadline = time.monotonic() + SECONDS
 
         def progress(done: int, steps: int, what: str) -> None:
-            if self._cancelled.is_set() or time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 raise UserError(f"the comparison took more than {SECONDS} s; use shorter rows, or pinfold compare")
             state = "done" if done == steps else "doing"
-            running.step(say, "compare", what, state, share=done / steps)
+            running.step(job.say, "compare", what, state, share=done / steps)
 
-        with self._alone(say) as say:
+        with self._alone(job):
             return {"event": "result", **compare(settings, progress)}
 
     def cancel(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to POST /api/cancel. Where it is shared, a job ends with its own connection alone."""
         return {"cancelled": False} if self.shared else self.end()
 
-    def end(self) -> dict[str, Any]:
-        """End the job that runs, if one does."""
-        runs = self._job.locked()
-        if runs:
-            self._cancelled.set()
-            fence.end_all()
-        return {"cancelled": runs}
+    def end(self, job: Job | None = None) -> dict[str, Any]:
+        """End this job, or the one that runs: its process at once, else before its next step."""
+        runs = self._running
+        if runs is None or job not in (None, runs):
+            return {"cancelled": False}
+        runs.cancelled.set()
+        fence.end_all()
+        return {"cancelled": True}
 
     def download(self, identity: str) -> tuple[Path, str]:
         """The zip file of an export, and what it is called.
@@ -184,29 +209,31 @@ class Builder:
             self._downloads.pop(old)[0].unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _alone(self, say: Say) -> Iterator[Say]:
-        """The only job; what it says its steps with, which ends it between two steps when it was cancelled.
-
+    def _alone(self, job: Job) -> Iterator[None]:
+        """
         Raises:
             BusyError: another job runs. CancelledError: this one was ended.
         """
-
-        def say_unless_ended(event: dict[str, Any]) -> None:
-            if self._cancelled.is_set() and event.get("state") != "failed":
-                raise CancelledError("cancelled; nothing was written")
-            say(event)
-
-        if not self._job.acquire(blocking=False):
+        if not self._lock.acquire(blocking=False):
             raise BusyError("another run or export is under way; wait for it, or cancel it")
         try:
-            self._cancelled.clear()
-            yield say_unless_ended
+            self._running = job
+            yield
         except Exception:  # a process that is ended while something is read from it is no fault
-            if self._cancelled.is_set():
-                raise CancelledError("cancelled; nothing was written") from None
+            if job.cancelled.is_set():
+                raise CancelledError(CANCELLED) from None
             raise
         finally:
-            self._job.release()
+            self._running = None
+            self._lock.release()
+
+
+@functools.cache
+def imported() -> None:
+    """Import transformers whole, before two threads meet in the middle of it."""
+    with _IMPORTING:
+        importlib.import_module("torch")
+        assert importlib.import_module("transformers").__all__
 
 
 def compared(request: dict[str, Any]) -> Settings:

@@ -5,7 +5,7 @@ import { ask, byId, button, drawing, make, Mistake, say, send } from "./builder.
 
 const SHAPES_AFTER = 250; // milliseconds without a change; a forward on meta tensors is too slow for every key
 const LAST_WAIT = 15_000; // milliseconds for a cancelled job to end
-const MASK = 48; // tokens of a small picture
+const MASK = 128; // most tokens of a small picture
 
 // ---- Numbers ----
 
@@ -191,10 +191,11 @@ export function paintMask(canvas, { length, reasons }) {
 async function showMasks(signal) {
   const state = drawing();
   const sizes = page.layout().attention?.map((name) => state.config[name]);
+  const length = Math.min(input.length, MASK);
   for (const { mask, run } of [...page.layerRows.values()].filter((row) => !row.mask.hidden)) {
-    const asked = JSON.stringify([state.architecture, page.layerWords(state, run.start), sizes, run.start]);
+    const asked = JSON.stringify([state.architecture, page.layerWords(state, run.start), sizes, run.start, length]);
     try {
-      const question = { state, layer: run.start, length: MASK, pads: 0 };
+      const question = { state, layer: run.start, length, pads: 0 };
       if (!masks.has(asked)) masks.set(asked, await ask("masks", question, signal));
     } catch {
       return; // the check says what is wrong
@@ -202,7 +203,7 @@ async function showMasks(signal) {
     if (signal.aborted) return;
     const answer = masks.get(asked);
     paintMask(mask, answer);
-    mask.title = `Mask of ${MASK} tokens: ${percent(answer.density)} of pairs seen`;
+    mask.title = `Mask of ${length} tokens: ${percent(answer.density)} of pairs seen`;
     mask.setAttribute("aria-label", mask.title);
   }
 }

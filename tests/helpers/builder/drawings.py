@@ -49,11 +49,11 @@ def random_state(seed: int, architecture: str, small: bool = False) -> dict:
             "bos_token_id": chance.choice([1, None]), "use_cache": chance.random() < 0.8,
             "rms_norm_eps": chance.choice([1e-6, 1e-5]), "attention_dropout": chance.choice([0.0, 0.1]),
         }  # fmt: skip
-        if config["use_bidirectional_attention"]:
-            config["use_cache"] = False
         if config["head_dim"] == width // heads or (width // heads) % 2:
             config["head_dim"] = None if (width // heads) % 2 == 0 else 10
     chosen = chance.sample(of.heads, chance.randint(1, 3))
+    if "AutoModelForCausalLM" in chosen:
+        config["use_bidirectional_attention"] = False
     name = chance.choice(["Chapter", "Reef", "T5Like", "Ab", "X"])
     return {
         **state, "config": config, "heads": chosen, "prefix": name, "model_type": f"{name.lower()}_{seed % 97}",
