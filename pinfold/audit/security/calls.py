@@ -49,6 +49,7 @@ from pinfold.audit.security.values import (
     count_values,
     dict_of,
     either,
+    imported_paths,
     known_strings,
     printable_excerpt,
     sequence_of,
@@ -71,6 +72,7 @@ TEMPORARY = frozenset(
 PIPE = re.compile(r"^(?:torch\.)?multiprocessing\.(?:.*\.)?Pipe$")  # gives both of its ends
 GIVES_ELEMENT = frozenset(("builtins.next", "builtins.min", "builtins.max"))
 ENDS_PROGRAM = frozenset(("builtins.input", "builtins.exit", "builtins.quit", "sys.exit"))
+RUNS = re.compile(r"^(?:threading|(?:torch\.)?multiprocessing)\.(?:\w+\.)?(?:Thread|Timer|\w*Process)$")  # by start()
 CONSTRUCTORS = (".__init__", ".__new__")
 MADE_BY_NEW = frozenset(("numpy.memmap",))  # classes whose __new__ gets what a subclass's __init__ is given
 RUN_RESULTS = {  # what a base class does with what a method gives back
@@ -148,6 +150,14 @@ def _call_own(state: State, function: Own | Instance, call: Call) -> Values:
     if node in state.scopes:
         _bind_parameters(state, node.args, state.scopes[node], call)
     return state.returns.get(node, ())
+
+
+def call_started(state: State, owners: Values, call: Call) -> None:
+    """``start()`` of a thread or a process of the folder's own class: it calls ``run``."""
+    for owner in owners:
+        if isinstance(owner, Instance) and any(map(RUNS.match, imported_paths(state.foreign_bases(owner.node)))):
+            for method in _methods(state, owner.node, ("run",)):
+                _call_own(state, method, Call(call.node))
 
 
 def _call_constructor(state: State, path: str, call: Call, scope: Scope) -> None:

@@ -5,7 +5,7 @@ import re
 
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security import configured
-from pinfold.audit.security.calls import call_function
+from pinfold.audit.security.calls import call_function, call_started
 from pinfold.audit.security.computing import (
     any_element,
     elements_of,
@@ -159,7 +159,9 @@ class Expressions(State):
             results += [(v,) for v in owners if isinstance(v, (Given, Decoded))]
             results += [(v,) for v in owners if isinstance(v, Settings) and method in configured.SAME_AGAIN]
             results += [paths.path_method(self, owners, method, call)]
-            if method == "mro":
+            if method == "start":
+                call_started(self, owners, call)
+            elif method == "mro":
                 results = [class_hierarchy(self, owners), *results]
             elif method == "join" and not known_strings(union(*results)):
                 paths.report_joined(self, owners, call)

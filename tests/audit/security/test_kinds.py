@@ -50,6 +50,16 @@ def test_a_name_is_resolved_to_the_one_that_rules_know(path, name):
     assert resolve(path) == name
 
 
+@pytest.mark.parametrize(
+    "start", ["W().start()", "w = W()\n        w.start()", "self.w = W()\n        self.w.start()"]
+)
+def test_an_act_in_a_thread_is_an_error_where_the_thread_is_started(start):
+    source = "import threading, urllib.request\nclass W(threading.Thread):\n    def run(self):\n"
+    source += '        urllib.request.urlopen("http://a/b")\nclass M:\n    def forward(self, x):\n        '
+    assert [f.line for f in errors(findings_of(source + start))] == [4]
+    assert errors(findings_of(source + "W()")) == []
+
+
 def test_the_table_says_what_it_was_made_from():
     made_from = read_table()["made_from"]
     assert {"python", "torch", "transformers", "huggingface_hub", "numpy"} <= made_from.keys()

@@ -45,7 +45,9 @@ WALK = re.compile(r"[.\[](__\w+__|[fgc][ir]?_(?:globals|frame|builtins|code|loca
 # What a format string may look at: how an object is called.
 OF_NAMES = frozenset("__class__ __name__ __qualname__ __module__ __doc__ __len__ __version__".split())
 READS = ("read", "load", "open", "from_")
-STARTS = frozenset("start submit map apply apply_async __enter__".split())  # what was made runs from then on
+STARTS = frozenset(  # what was made runs from then on
+    "start submit map map_async imap imap_unordered starmap starmap_async apply apply_async __enter__".split()
+)
 RENDERS = frozenset("render render_async generate generate_async stream make_module compile_expression".split())
 # objects whose every method is one of another machine's
 CALLED_FAR_AWAY = frozenset(("xmlrpc.client.ServerProxy", "xmlrpc.client.Server", "xmlrpc.client._Method"))
@@ -98,7 +100,8 @@ def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> 
     )  # a method of the folder's own is known, and so is not asked here
     for owner in owners:  # what a class of the folder has from its base
         for base in state.foreign_bases(owner.node) if isinstance(owner, Instance) else ():
-            if isinstance(base, Ref) and (judgement := judge(base.path)) and judgement[1] == ERROR:
+            judgement = judge(base.path) if isinstance(base, Ref) else None
+            if isinstance(base, Ref) and judgement and (judgement[1] == ERROR or name in STARTS):
                 state.report_name(base.path, call.node, True)
     if name in ("format", "format_map", "get_field", "vformat") and not known_strings(owners):
         report_format(state, call.arguments[:1], call.arguments[1:], call)

@@ -44,6 +44,8 @@ SAME = {
     "np": "numpy",
     "pd": "pandas",
 }
+# What makes processes in a way of its own has the functions of the module.
+CONTEXT = re.compile(r"^((?:torch\.)?multiprocessing)\.(?:context\.)?(?:get_context|\w*Context)\(\)\.(?=\w)")
 # Modules that others import, and so can be reached through: torch.os.system.
 REACHED_THROUGH = frozenset(
     "os sys subprocess builtins socket shutil ctypes importlib pickle marshal pty urllib requests threading atexit "
@@ -420,6 +422,7 @@ def canonical(path: str) -> str:
     elif parts[:2] == ["torch", "hub"] and parts[2:3] in (["urlopen"], ["Request"]):  # it has them from there
         parts = ["urllib", "request", *parts[2:]]
     text = ".".join(parts) + (f"({rest}" if rest else "")
+    text = CONTEXT.sub(r"\1.", text)
     if text.startswith(("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePath")):
         text = "pathlib.Path" + text.split("Path", 1)[1]
     return "pathlib.Path()" if PATH_PARTS.match(text) else text
