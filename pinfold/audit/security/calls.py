@@ -14,7 +14,7 @@ from pinfold.audit.security.rules.keeps import report_kept
 from pinfold.audit.security.rules.library import library_rule, report_address, report_repository
 from pinfold.audit.security.rules.loaded import loaded_rule
 from pinfold.audit.security.rules.methods import report_foreign_call
-from pinfold.audit.security.rules.paths import path_at, path_of_parts
+from pinfold.audit.security.rules.paths import PLACEHOLDER, path_at, path_of_parts
 from pinfold.audit.security.rules.process import process_rule
 from pinfold.audit.security.state import FUNCTIONS, NOTHING_TO_SAY, Scope, State
 from pinfold.audit.security.tables.functions import (
@@ -295,7 +295,8 @@ def _given_back(state: State, path: str, call: Call) -> Values:
 
 def _path_joined(state: State, call: Call) -> Values | None:
     parts = [text for part in call.arguments for text in known_strings(part)[:1]]
-    state.report_secret_place("/".join(parts), call.node)
+    whole = [(known_strings(part) or [PLACEHOLDER])[0] for part in call.arguments]
+    state.report_secret_place("/".join(whole), call.node)
     starts = known_strings(call.argument(0, "a"))
     # below what a variable of the environment names, or the user's home
     if any(text.startswith(("$", "~")) for text in starts):

@@ -244,6 +244,7 @@ class Expressions(State):
             chain.append(chain[-1].left)
         values = self.evaluate(chain[-1].left, scope)
         joined = ""  # the path that pathlib's / has put together so far
+        parts = [values]
         for part in reversed(chain):
             right = self.evaluate(part.right, scope)
             if isinstance(part.op, ast.Div) and any(isinstance(v, Given) for v in values):
@@ -258,6 +259,9 @@ class Expressions(State):
             for value in values:
                 if isinstance(value, Const) and isinstance(value.value, str):
                     self.report_secret_place(value.value, part)
+            parts.append(right)
+        if isinstance(node.op, ast.Add):
+            paths.report_added(self, parts, node)
         return values
 
     def of_JoinedStr(self, node: ast.JoinedStr, scope: Scope, use: str) -> Values:

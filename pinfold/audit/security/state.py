@@ -15,7 +15,7 @@ from typing import TypeAlias
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.configured import CONFIG, entry, part, settings_of
 from pinfold.audit.security.tables.functions import DELETES, PATH_METHODS, PATH_ONLY, WRITERS
-from pinfold.audit.security.tables.library import STANDARD
+from pinfold.audit.security.tables.library import is_private
 from pinfold.audit.security.tables.methods import METHODS
 from pinfold.audit.security.tables.names import (
     HUB_SECRETS,
@@ -418,6 +418,20 @@ class State(ABC):
                 if self.function is not None:
                     self.calls.setdefault(self.function, {})[member.node] = None
                 groups.append(self.returns.get(member.node, ()))
+        return groups or self._looked_up(owner, name)
+
+    def _looked_up(self, owner: ast.AST, name: str) -> list[Values]:
+        """What the class's own ``__getattr__`` gives, which Python calls for a name that is not there."""
+        groups: list[Values] = []
+        for member in self.class_member(owner, "__getattr__") if not name.startswith("__") else ():
+            if not isinstance(member, Own) or not isinstance(member.node, ast.FunctionDef):
+                continue
+            inner = self.scopes.get(member.node)
+            if inner is not None and len(member.node.args.args) > 1:
+                self.bind_name(member.node.args.args[1].arg, (Const(name),), inner)
+            if self.function is not None:
+                self.calls.setdefault(self.function, {})[member.node] = None
+            groups.append(self.returns.get(member.node, ()))
         return groups
 
     def foreign_bases(self, node: ast.AST) -> Values:
@@ -469,22 +483,6 @@ PLACES = {
 def with_place(path: str) -> Values:
     """A name of a library, with the text that it stands for."""
     return (Ref(path), Const(PLACES[path], soft=True)) if path in PLACES else (Ref(path),)
-
-
-# Private names of the standard library that honest code uses.
-USED_PRIVATE = frozenset("_asdict _replace _fields _make _GenericAlias _name _empty _field_defaults _missing_".split())  # noqa: SIM905
-
-
-def is_private(owner: str, name: str) -> bool:
-    """Whether a name is not for others: of the standard library, or of one that the table does not know."""
-    library = owner.split(".")[0]
-    if not name.startswith("_") or name.startswith("__"):
-        return False
-    if owner.startswith("huggingface_hub.") and "()" in owner:  # a part of an object that talks to the Hub
-        return True
-    if "()" in owner or "[]" in owner or name in USED_PRIVATE:
-        return False
-    return library in STANDARD
 
 
 def _stores_own_name(owners: Values, name: str | None) -> bool:

@@ -60,6 +60,25 @@ def test_an_act_in_a_thread_is_an_error_where_the_thread_is_started(start):
     assert errors(findings_of(source + "W()")) == []
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        'open("/proc/" + x)',
+        'open(f"/proc/{x}/status")',
+        'print("see /proc/1/statm of " + x)',
+        "class Late:\n    def __getattr__(self, key):\n        return open(self.root + key)\nLate().names",
+        "class Late:\n    def __getattr__(self, key):\n        return getattr(self.inner, key)\nLate().environ",
+    ],
+)
+def test_what_is_put_together_elsewhere_is_no_place_of_secrets(source):
+    assert [f for f in errors(findings_of(source)) if f.code == "S08"] == []
+
+
+def test_what_a_class_looks_up_by_its_own_getattr_is_followed():
+    source = "import os\nclass Late:\n    def __getattr__(self, key):\n        return getattr(os, key)\n"
+    assert ("S02", 5) in {(f.code, f.line) for f in errors(findings_of(source + "Late().system('id')"))}
+
+
 def test_the_table_says_what_it_was_made_from():
     made_from = read_table()["made_from"]
     assert {"python", "torch", "transformers", "huggingface_hub", "numpy"} <= made_from.keys()

@@ -31,4 +31,29 @@ KINDS: dict[str, tuple[str, list[str]]] = {
             "        self.w.start()",
         ],
     ),
+    "the place of a process's own data, put together": (
+        "S08",
+        [
+            "def read(pid, name):\n    return open('/proc/' + str(pid) + '/' + name, 'rb').read()  #!",
+            "import os\n" + IN + 'fd = os.open(os.path.join("/proc", "self", x.name), os.O_RDONLY)  #!',
+            'def read(name):\n    return open("/proc/{}/{}".format("self", name)).read()  #!',
+            "import os\n" + IN + 'for pid in map(int, x):\n            open(f"/proc/{pid}/cmdline").read()  #!',
+            'def read(name):\n    return open("/proc/%d/%s" % (1, name)).read()  #!',
+            'import os\ndef read(x):\n    return os.readlink("/proc/" + x + "/exe")  #!',
+            'def read(x):\n    return open(f"/proc/self/task/{x}/environ")  #!',
+        ],
+    ),
+    "a place that a class's own __getattr__ is asked for": (
+        "S08",
+        [
+            'class P:\n    base = "/proc/self"\n    def __getattr__(self, item):\n'
+            '        with open("/".join((self.base, item)), "rb") as f:  #!\n            return f.read()\n'
+            "    def start_values(self):\n        return self.environ",
+            "class Box:\n    def __init__(self, root):\n        self.root = root\n    def __getattr__(self, key):\n"
+            "        return open(self.root + key).read()  #!\n" + IN + 'return Box("/etc/").hostname',
+            "class Box:\n    def __getattr__(self, key):\n        return open('/' + key.replace('_', '/'))  #!\n"
+            + IN
+            + 'return getattr(Box(), "etc_hostname")',
+        ],
+    ),
 }
