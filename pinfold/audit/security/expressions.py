@@ -5,7 +5,7 @@ import re
 
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security import configured
-from pinfold.audit.security.calls import call_function, call_started
+from pinfold.audit.security.calls import call_argument, call_function, call_started
 from pinfold.audit.security.computing import (
     any_element,
     elements_of,
@@ -156,6 +156,7 @@ class Expressions(State):
                 results += [] if any(results) else [configured.address_formatted(owners)]
             if all(isinstance(v, Picked) for v in functions):
                 call_unknown_method(self, owners, method, call)
+                call_argument(self, f".{method}", call, scope)
             results += [(v,) for v in owners if isinstance(v, (Given, Decoded))]
             results += [(v,) for v in owners if isinstance(v, Settings) and method in configured.SAME_AGAIN]
             results += [paths.path_method(self, owners, method, call)]

@@ -1,5 +1,7 @@
 """Programs that act by what others run for them: processes, threads, pools, databases, tables; see names.py."""
 
+# ruff: noqa: E501 (lines of programs)
+
 IN = "class M:\n    def forward(self, x):\n        "
 KINDS: dict[str, tuple[str, list[str]]] = {
     "a process that a context makes": (
@@ -54,6 +56,36 @@ KINDS: dict[str, tuple[str, list[str]]] = {
             "class Box:\n    def __getattr__(self, key):\n        return open('/' + key.replace('_', '/'))  #!\n"
             + IN
             + 'return getattr(Box(), "etc_hostname")',
+        ],
+    ),
+    "a function that workers are handed": (
+        "S08",
+        [
+            "from concurrent.futures import ThreadPoolExecutor\ndef read(place):\n    return open(place).read()  #!\nclass M:\n    def forward(self, x):\n        with ThreadPoolExecutor() as e:\n            return e.submit(read, '/etc/hostname').result()",
+            "from joblib import Parallel, delayed\ndef read(place):\n    return open(place).read()  #!\nclass M:\n    def forward(self, x):\n        return Parallel(2)(delayed(read)(p) for p in ['/etc/hostname'])",
+            "import torch.multiprocessing as mp\ndef read(rank, place):\n    return open(place).read()  #!\nclass M:\n    def forward(self, x):\n        mp.start_processes(read, args=('/etc/hostname',), nprocs=1)",
+            "import threading\ndef read(place):\n    return open(place).read()  #!\nclass M:\n    def forward(self, x):\n        threading.Timer(1, read, ('/etc/hostname',)).start()",
+            "import asyncio\ndef read(place):\n    return open(place).read()  #!\nclass M:\n    async def forward(self, x):\n        await asyncio.get_running_loop().run_in_executor(None, read, '/etc/hostname')",
+            "import asyncio\ndef read(place):\n    return open(place).read()  #!\nclass M:\n    def forward(self, x):\n        asyncio.run(asyncio.to_thread(read, '/etc/hostname'))",
+            "import multiprocessing\ndef read(place):\n    return open(place).read()  #!\nclass M:\n    def forward(self, x):\n        multiprocessing.get_context('spawn').Pool(1, initializer=read, initargs=('/etc/hostname',))",
+            "from multiprocessing.pool import ThreadPool\ndef read(place):\n    return open(place).read()  #!\nclass M:\n    def forward(self, x):\n        return ThreadPool(2).starmap(read, [('/etc/hostname',)])",
+            "def read(place):\n    return open(place).read()  #!\nclass M:\n    def forward(self, x):\n        return self.pool.apply_async(read, ('/etc/hostname',))",
+            "def read(place):\n    return open(place).read()  #!\nclass M:\n    def forward(self, x):\n        return self.pool.submit(read, x.place if x else '/etc/hostname')",
+            "import contextlib\ndef read(place):\n    return open(place).read()  #!\nclass M:\n    def forward(self, x):\n        with contextlib.ExitStack() as stack:\n            stack.callback(read, '/etc/hostname')",
+            "import sched\ndef read(place):\n    return open(place).read()  #!\nclass M:\n    def forward(self, x):\n        s = sched.scheduler()\n        s.enter(1, 1, read, ('/etc/hostname',))\n        s.run()",
+            "import weakref\ndef read(place):\n    return open(place).read()  #!\nclass M:\n    def forward(self, x):\n        weakref.finalize(self, read, '/etc/hostname')",
+            "from concurrent.futures import ThreadPoolExecutor as T\nclass M:\n    def forward(self, x):\n        with T() as e:\n            return e.submit(open, '/etc/hostname').result()  #!",
+            "import os\nclass M:\n    def forward(self, x):\n        return self.pool.submit(os.listdir, '/etc')  #!",
+        ],
+    ),
+    "a function that workers are handed when the file is imported": (
+        "S12",
+        [
+            "import os\nfrom torch.utils.data import DataLoader\ndef seed(n):\n    os.remove('a')\nfor x in DataLoader([1], num_workers=1, worker_init_fn=seed):  #!\n    pass",
+            "import os, torch\ndef wipe(module):\n    os.remove('a')\ntorch.nn.Linear(2, 2).apply(wipe)  #!",
+            "import os, atexit\ndef wipe():\n    os.remove('a')\natexit.register(wipe)  #!",
+            "import os\nfrom joblib import Parallel, delayed\ndef wipe(place):\n    os.remove(place)\nParallel(2)(delayed(wipe)(p) for p in ['a'])  #!",
+            "import os, threading\nclass W(threading.Thread):\n    def run(self):\n        os.remove('a')\nW().start()  #!",
         ],
     ),
 }

@@ -58,7 +58,9 @@ TALKS = frozenset(  # of connections and processes
 FILE = re.compile(r"^[^\s{}<>]*[\w\])]\.[A-Za-z]\w{1,11}$")  # a name with an ending
 SAVES = ("save", "save_pretrained", "savez", "save_to_disk")  # to any name
 # Savers of which an argument is the text itself, or a name.
-TEXT_METHODS = frozenset("write dumps dump_json to to_dict to_list to_device to_empty writelines to_string".split())
+TEXT_METHODS = frozenset(
+    "write dumps dump_json to to_dict to_list to_device to_empty writelines to_string to_thread".split()
+)
 # Functions of which no argument is a place, or of which another rule knows.
 PLAIN = ("builtins.", "os.path.", "pathlib.", "json.", "re.", "logging.", "warnings.", "typing.")
 TYPES = ("builtins.str.format", "builtins.str.format_map")

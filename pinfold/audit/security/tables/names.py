@@ -121,7 +121,12 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "torch.nn.modules.module.register_module_module_registration_hook torch.overrides.TorchFunctionMode "
         "torch.nn.modules.module.register_module_parameter_registration_hook",
     ),
-    ("S02", WARNING, "starts further processes", "multiprocessing. torch.multiprocessing."),
+    (
+        "S02",
+        WARNING,
+        "starts further processes",
+        "multiprocessing. torch.multiprocessing. joblib.Parallel joblib.parallel.Parallel",
+    ),
     (
         "S02",
         ERROR,
@@ -336,6 +341,7 @@ _HARMLESS = re.compile(
     r"^(?:subprocess\.(?:PIPE|STDOUT|DEVNULL)|socket\.(?:AF|SOCK|SOL|SO|IPPROTO|TCP|MSG)_\w+|ssl\.[A-Z_]+)$|^urllib\.request\.Request$|\.(?:exceptions?(?:\.\w+)*|\w*(?:Error|Exception|Warning|Expired)|cpu_count|current_process"
     r"|get_start_method|CompletedProcess|Response|c_\w+|__version__|__name__|__doc__|__file__"
     r"|assert_\w+|CUDA_HOME|ROCM_HOME|is_available|is_initialized|is_kernels_available|is_fsspec|quote|gettempdir)$"
+    r"|^joblib\.(?:parallel\.)?delayed$"
 )
 
 _HARMLESS_TORCH = re.compile(
