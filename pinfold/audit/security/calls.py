@@ -216,8 +216,8 @@ def _bind_parameters(state: State, parameters: ast.arguments, inner: Scope, call
     # From the second reading on, every argument that is known at all is known.
     unknown: Values = () if state.first_reading else (Unknown(),)
     ordered = [parameter.arg for parameter in (*parameters.posonlyargs, *parameters.args)]
-    if inner.parent is not None and inner.parent.kind == "class":
-        ordered = ordered[1:]  # self
+    if inner.takes_self:
+        ordered = ordered[1:]
     for name, values in (*zip(ordered, call.arguments, strict=False), *call.keywords.items()):
         if name in inner.names:
             state.bind_name(name, values or unknown, inner)

@@ -82,6 +82,7 @@ class Scope:
     elsewhere: dict[str, "Scope"] = field(default_factory=dict)  # global and nonlocal names
     stars: list[str] = field(default_factory=list)  # modules of which every name is imported
     settings: dict[str, str] = field(default_factory=dict)  # parameter -> the class of settings that it is one of
+    takes_self: bool = False  # a method, whose first parameter no call gives
 
     def top(self) -> "Scope":
         """The scope of the module."""
@@ -104,7 +105,8 @@ class State(ABC):
         self.only_imports: set[tuple[str, int, str]] = set()  # what is named there is not called there
         self.faults: dict[ast.AST, int] = {}  # function -> line of an error in it
         self.handed_on: dict[str, tuple[int, str]] = {}  # file -> line and code of the first thing that acts
-        self.chosen: dict[ast.Call, tuple[str, ast.AST | None]] = {}  # calls of it knows not what, file, function
+        # Calls of it knows not what -> file, function, what it can be.
+        self.chosen: dict[ast.Call, tuple[str, ast.AST | None, Values]] = {}
         # (Dicts instead of sets: in the order of the program, so that the same folder always has the same findings.)
         self.calls: dict[ast.AST, dict[ast.AST, None]] = {}  # function -> the folder's functions that it calls
         self.called_at_import: dict[tuple[str, int], dict[ast.AST, None]] = {}  # file and line -> the same

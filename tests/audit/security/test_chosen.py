@@ -48,6 +48,11 @@ HONEST = (
     "def apply(function, x):\n    return function(x)",
     "class Late:\n    def __getattr__(self, name):\n        return lambda x: x\n\ndef run(x):\n    return Late().go(x)",
     "import torch\n\ndef run(x, kind):\n    act = getattr(torch.nn.functional, kind)\n    return act(x)",
+    "import os, torch\n\nclass M:\n    OPS = {'a': torch.relu, 'b': lambda x: x}\n    WIPE = {'a': os.remove}\n"
+    "    def forward(self, x, kind):\n        return self.OPS[kind](x)",
+    "import os\n\nclass M:\n    def forward(self, x, kind):\n        return {'a': self.one, 'b': self.two}[kind](x)\n"
+    "    def one(self, x):\n        return x\n    def two(self, x):\n        return x\n"
+    "    def save(self, x):\n        os.remove(x)",
 )
 
 

@@ -79,6 +79,29 @@ def test_what_a_class_looks_up_by_its_own_getattr_is_followed():
     assert ("S02", 5) in {(f.code, f.line) for f in errors(findings_of(source + "Late().system('id')"))}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "c.execute(\"ATTACH ':memory:' AS other\")",
+        "c.execute(\"ATTACH '' AS other\")",
+        "c.execute('CREATE TABLE a(b)')",
+        "c.execute('SELECT a FROM t WHERE b = ?', ('a',))",
+        "c.execute(f'INSERT INTO t VALUES ({x})')",
+        "c.execute('COPY t TO STDOUT')",
+        "c.executemany('REPLACE INTO t VALUES (?, ?)', x)",
+        "self.agent.execute('load model')",
+        "self.prompt.text('Please copy this to that, and attach it')",
+        "self.tree.query(x, k=3)",
+        "import duckdb; duckdb.connect()",
+        "import duckdb; duckdb.connect(':memory:').sql('SELECT 1')",
+        "from sqlalchemy import create_engine; create_engine('sqlite://')",
+    ],
+)
+def test_texts_for_a_database_that_stay_in_it_have_no_finding(line):
+    source = "import sqlite3\nclass M:\n    def forward(self, x):\n        c = sqlite3.connect(':memory:')\n        "
+    assert findings_of(source + line) == []
+
+
 def test_the_table_says_what_it_was_made_from():
     made_from = read_table()["made_from"]
     assert {"python", "torch", "transformers", "huggingface_hub", "numpy"} <= made_from.keys()

@@ -88,4 +88,89 @@ KINDS: dict[str, tuple[str, list[str]]] = {
             "import os, threading\nclass W(threading.Thread):\n    def run(self):\n        os.remove('a')\nW().start()  #!",
         ],
     ),
+    "a text for a database that writes a file": (
+        "S07",
+        [
+            "import sqlite3\nclass M:\n    def forward(self, x):\n        c = sqlite3.connect(':memory:')\n        c.execute(f\"ATTACH DATABASE '{x}' AS other\")  #!",
+            "import sqlite3\nclass M:\n    def forward(self, x):\n        c = sqlite3.connect(':memory:')\n        c.executescript(\"create table t(a); VACUUM INTO '/tmp/a.db';\")  #!",
+            "import sqlite3\nclass M:\n    def forward(self, x):\n        c = sqlite3.connect(':memory:')\n        cursor = c.cursor()\n        cursor.execute('VACUUM main INTO ?', (x,))  #!",
+            "import sqlite3\nclass M:\n    def forward(self, x):\n        c = sqlite3.connect(':memory:')\n        c.execute(\"-- a note\\n attach '%s' as b\" % x)  #!",
+            "import sqlite3\nclass M:\n    def forward(self, x):\n        c = sqlite3.connect(':memory:')\n        q = f\"vacuum into '{x}'\"\n        c.execute(q)  #!",
+            "import duckdb\nclass M:\n    def forward(self, x):\n        duckdb.sql(\"COPY (SELECT 1) TO '/tmp/a.csv' (FORMAT csv)\")  #!",
+            "import duckdb\nclass M:\n    def forward(self, x):\n        duckdb.connect().execute(\"EXPORT DATABASE '/tmp/a'\")  #!",
+            "class M:\n    def forward(self, x):\n        self.db.execute(\"SELECT a INTO OUTFILE '/tmp/a' FROM t\")  #!",
+            "Q = 'ATTACH ? AS other'\nclass M:\n    def forward(self, x):\n        self.db.cursor().execute(Q, ('/tmp/a',))  #!",
+            "import pandas as pd\nclass M:\n    def forward(self, x):\n        pd.read_sql(\"SELECT writefile('/tmp/a', a) FROM t\", self.db)  #!",
+            "from sqlalchemy import text\nclass M:\n    def forward(self, x):\n        self.db.execute(text(\"VACUUM INTO '{}'\".format(x)))  #!",
+        ],
+    ),
+    "a database in a file": (
+        "S07",
+        [
+            "import duckdb\nclass M:\n    def forward(self, x):\n        duckdb.connect('/tmp/a.db')  #!",
+            "from sqlalchemy import create_engine\nclass M:\n    def forward(self, x):\n        create_engine('sqlite:////tmp/a.db')  #!",
+            "import apsw\nclass M:\n    def forward(self, x):\n        apsw.Connection(self.place)  #!",
+            "import lmdb\nclass M:\n    def forward(self, x):\n        lmdb.open('/tmp/a')  #!",
+        ],
+    ),
+    "a text for a database that reads a file of the user's": (
+        "S08",
+        [
+            "import duckdb\nclass M:\n    def forward(self, x):\n        return duckdb.query(\"select * from read_text('/etc/hostname')\")  #!",
+            "import duckdb\nclass M:\n    def forward(self, x):\n        return duckdb.sql(\"from '/home/u/a.csv'\")  #!",
+            "class M:\n    def forward(self, x):\n        self.db.execute(\"COPY t FROM '/etc/hosts'\")  #!",
+        ],
+    ),
+    "a text that has a database start a program": (
+        "S02",
+        [
+            "class M:\n    def forward(self, x):\n        self.db.cursor().execute(\"copy t to program 'id'\")  #!",
+            "class M:\n    def forward(self, x):\n        self.db.execute('CREATE TABLE t(a); COPY t FROM PROGRAM %s', ('id',))  #!",
+            "Q = \"copy (select 1) to program 'touch a'\"\nclass M:\n    def forward(self, x):\n        self.db.execute(Q)  #!",
+        ],
+    ),
+    "a text that has a database load native code": (
+        "S05",
+        [
+            "import duckdb\nclass M:\n    def forward(self, x):\n        duckdb.execute('LOAD spatial')  #!",
+            "import sqlite3\nclass M:\n    def forward(self, x):\n        c = sqlite3.connect(':memory:')\n        c.execute(\"SELECT load_extension('./a')\")  #!",
+            'class M:\n    def forward(self, x):\n        self.db.execute("INSTALL httpfs; LOAD httpfs;")  #!',
+        ],
+    ),
+    "what moves bytes from one descriptor to another": (
+        "S07",
+        [
+            "import os\nclass M:\n    def forward(self, x):\n        os.sendfile(self.out, x, 0, 10)  #!",
+            "from os import copy_file_range\nclass M:\n    def forward(self, x):\n        copy_file_range(x, self.out, 10)  #!",
+            "import os\nclass M:\n    def forward(self, x):\n        getattr(os, 'spl' + 'ice')(x, self.out, 3)  #!",
+        ],
+    ),
+    "what sends an open file": (
+        "S03",
+        [
+            "class M:\n    def forward(self, x):\n        self.loop.sendfile(self.transport, x)  #!",
+            "class M:\n    async def forward(self, x):\n        await self.loop.sock_sendfile(self.sock, x)  #!",
+            "import socket\nclass M:\n    def forward(self, x):\n        socket.create_connection(('127.0.0.1', 9)).sendfile(x)  #!",
+        ],
+    ),
+    "what a lambda in a table of a class gets": (
+        "S08",
+        [
+            "class M:\n    OPS = {\n        'a': lambda p: open(p).read(),  #!\n        'b': lambda p: p,\n    }\n    def forward(self, x, kind):\n        return self.OPS[kind]('/etc/hostname')",
+            "import numpy as np\nclass M:\n    LOADERS = [np.asarray, lambda p, n=1: np.fromfile(p)]  #!\n    def forward(self, x):\n        return type(self).LOADERS[x.kind]('/etc/hostname')",
+            "class Base:\n    steps = (('read', lambda p: open(p)),)  #!\nclass M(Base):\n    def forward(self, x):\n        for name, step in self.steps:\n            if name == x:\n                step('/etc/hostname')",
+            "class M:\n    read = staticmethod(lambda p: open(p))  #!\n    def forward(self, x):\n        return self.read('/etc/hostname')",
+            "class M:\n    @staticmethod\n    def read(p):\n        return open(p)  #!\n    def forward(self, x):\n        return M.read('/etc/hostname')",
+            "class M:\n    OPS: dict = {'a': lambda p: open(p)}  #!\n    def forward(self, x):\n        return self.OPS.get(x)('/etc/hostname')",
+        ],
+    ),
+    "the call of what a table of a class holds": (
+        "S07",
+        [
+            "import os\nclass M:\n    OPS = {'a': lambda p: os.remove(p), 'b': lambda p: p}\n    def forward(self, x, kind):\n        return self.OPS[kind](x)  #!",
+            "import os\nclass M:\n    def __init__(self, config):\n        self.ops = {'a': os.remove, 'b': len}\n    def forward(self, x, kind):\n        return self.ops[kind](x)  #!",
+            "import os\ndef wipe(p):\n    os.remove(p)\nclass M:\n    OPS = [len, wipe]\n    def forward(self, x, kind):\n        return type(self).OPS[kind](x)  #!",
+            "import os\nclass M:\n    OPS = {'a': lambda p: os.remove(p), 'b': lambda p: p}\n    def forward(self, x, kind):\n        return self.OPS.get(kind)(x)  #!",
+        ],
+    ),
 }

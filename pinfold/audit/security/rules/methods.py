@@ -11,6 +11,7 @@ from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.computing import subscript_result
 from pinfold.audit.security.lookups import report_variable
 from pinfold.audit.security.rules.arguments import report_from_pretrained
+from pinfold.audit.security.rules.databases import report_engine, report_query
 from pinfold.audit.security.rules.files import OUTSIDE, SAVERS, opens_for_writing, report_read, report_write
 from pinfold.audit.security.rules.keeps import report_kernels
 from pinfold.audit.security.rules.library import report_address
@@ -97,6 +98,7 @@ def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> 
     """Report a method of something unknown whose own name says what it does."""
     if name == "push_to_hub":
         state.report("S03", call.node, ".push_to_hub(...) uploads to the Hub, with the user's own token.")
+    report_query(state, f".{name}", call)
     own = any(
         isinstance(v, Const) and not v.soft for v in owners
     )  # a method of the folder's own is known, and so is not asked here
@@ -176,6 +178,8 @@ def report_foreign_call(state: State, path: str, call: Call) -> None:
         words = "may download weights that no pin of this repository covers"
         state.report("S03", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
     _report_trust(state, path, call)
+    report_query(state, path, call)
+    report_engine(state, path, call)
     if "()" in path:
         _report_means_of_execution(state, name, call)
         _report_made(state, path, call)

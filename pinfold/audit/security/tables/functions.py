@@ -117,6 +117,11 @@ WRITERS: dict[str, tuple[tuple[int, str], ...]] = {
     "logging.handlers.TimedRotatingFileHandler": ((0, "filename"),),
     "logging.handlers.WatchedFileHandler": ((0, "filename"),),
     "sqlite3.connect": ((0, "database"),),
+    "duckdb.connect": ((0, "database"),),
+    "aiosqlite.connect": ((0, "database"),),
+    "apsw.Connection": ((0, "filename"),),
+    "sqlite_utils.Database": ((0, "filename_or_conn"),),
+    "lmdb.open": ((0, "path"),),
     "dbm.open": ((0, "file"),),
     "dbm.dumb.open": ((0, "file"),),
     "dbm.gnu.open": ((0, "file"),),
@@ -148,6 +153,8 @@ WRITERS: dict[str, tuple[tuple[int, str], ...]] = {
     "shutil.rmtree": ((0, "path"),),
     "shutil.move": ((0, "src"), (1, "dst")),
 }
+# Writers that keep all in memory where they get no file, or a name that says so.
+DATABASES = frozenset("sqlite3.connect duckdb.connect aiosqlite.connect apsw.Connection sqlite_utils.Database".split())
 DELETES = frozenset(
     "os.remove os.unlink os.rmdir os.removedirs os.rename os.renames os.replace os.truncate shutil.rmtree "
     "shutil.move".split()

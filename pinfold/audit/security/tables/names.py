@@ -257,6 +257,8 @@ _TABLE: list[tuple[str, str, str, str]] = [
     ),
     ("S07", WARNING, "writes temporary files", "tempfile. "),
     ("S07", ERROR, "writes, moves or deletes files", "distutils.dir_util. distutils.file_util."),
+    ("S07", ERROR, "moves what an open file holds into another one, or over the network", "os.sendfile os.splice"),
+    ("S07", ERROR, "moves what an open file holds into another one", "os.copy_file_range"),
     ("S07", WARNING, "writes files of measurements", "torch.utils.tensorboard. tensorboardX."),
     (
         "S08",
