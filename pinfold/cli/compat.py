@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pinfold.audit.finding import Finding
+from pinfold.audit.finding import Finding, errors
 from pinfold.audit.run import audit
 from pinfold.cli.parser import add_action
 from pinfold.common.errors import UserError, printable
@@ -96,7 +96,8 @@ def load_in_versions(
             findings: list[Finding] = audit(loaded.staged.directory, loaded.staged.folder)
             for finding in findings:
                 show(printable(f"audit: {finding}"))
-            show(f"running its code, {fence.available().describe()}")
+            dangerous = (finding.code for finding in errors(findings) if finding.code.startswith("S"))
+            show(f"running its code, {fence.permit(loaded.name, next(dangerous, None)).describe()}")
             return loaded.name, matrix.measure(loaded, chosen, work, show=lambda row: show(matrix.progress(row)))
 
 

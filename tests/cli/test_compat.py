@@ -57,6 +57,15 @@ def published(tiny_folder, tiny_checkpoint, tmp_path):
     return stage(read_folder(tiny_folder), tiny_checkpoint, tmp_path / "published").directory
 
 
+def test_a_directory_that_acts_is_not_run_where_nothing_shuts_it_in(published, monkeypatch, capsys):
+    path = published / "modeling_tiny.py"
+    path.write_text(path.read_text() + "\nimport os\nos.system('true')\n")
+    monkeypatch.setattr("pinfold.fence.sandbox.available", lambda: compat.fence.Fence())
+    with pytest.raises(UserError, match="S02 was found and this machine cannot sandbox it"):
+        compat.load_in_versions(str(published), ["newest"], show=print)
+    assert "audit: S02" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_a_directory_gives_the_same_numbers_in_4_48_and_the_newest(old_and_new, published):
     name, rows = compat.load_in_versions(str(published), ["newest", "4.48.3"])

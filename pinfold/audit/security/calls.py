@@ -14,19 +14,23 @@ from pinfold.audit.security.rules.keeps import report_kept
 from pinfold.audit.security.rules.library import library_rule, report_address, report_repository
 from pinfold.audit.security.rules.loaded import loaded_rule
 from pinfold.audit.security.rules.methods import report_foreign_call
-from pinfold.audit.security.rules.paths import path_at, path_of_parts
+from pinfold.audit.security.rules.paths import PLACEHOLDER, path_at, path_of_parts
 from pinfold.audit.security.rules.process import process_rule
 from pinfold.audit.security.state import FUNCTIONS, NOTHING_TO_SAY, Scope, State
 from pinfold.audit.security.tables.functions import (
     BY_NAME_ONLY,
     CALLERS,
+    CALLING_METHODS,
+    CALLING_METHODS_OF,
     DECODERS,
     DEFINES,
     OPENERS,
+    READERS,
     RUNNERS,
     RUNS_FIRST,
     STARTS_LOADING,
     WRITERS,
+    Caller,
 )
 from pinfold.audit.security.tables.library import overrides
 from pinfold.audit.security.tables.names import LONGEST_PATH, WATCHED_MODULES, canonical, judge
@@ -49,6 +53,7 @@ from pinfold.audit.security.values import (
     count_values,
     dict_of,
     either,
+    imported_paths,
     known_strings,
     printable_excerpt,
     sequence_of,
@@ -61,7 +66,8 @@ PASSES_ON = frozenset(
     "builtins.staticmethod builtins.classmethod builtins.property copy.copy copy.deepcopy builtins.iter "
     "builtins.list builtins.tuple builtins.set builtins.frozenset builtins.reversed builtins.sorted "
     "types.MethodType typing.cast builtins.str os.fspath os.path.abspath os.path.expanduser os.path.realpath "
-    "os.path.normpath os.path.join pathlib.Path builtins.bytes".split()
+    "os.path.normpath os.path.join pathlib.Path builtins.bytes joblib.delayed joblib.parallel.delayed "
+    "sklearn.utils.parallel.delayed dask.delayed".split()
 )
 TEMPORARY = frozenset(
     f"tempfile.{name}"
@@ -71,6 +77,7 @@ TEMPORARY = frozenset(
 PIPE = re.compile(r"^(?:torch\.)?multiprocessing\.(?:.*\.)?Pipe$")  # gives both of its ends
 GIVES_ELEMENT = frozenset(("builtins.next", "builtins.min", "builtins.max"))
 ENDS_PROGRAM = frozenset(("builtins.input", "builtins.exit", "builtins.quit", "sys.exit"))
+RUNS = re.compile(r"^(?:threading|(?:torch\.)?multiprocessing)\.(?:\w+\.)?(?:Thread|Timer|\w*Process)$")  # by start()
 CONSTRUCTORS = (".__init__", ".__new__")
 MADE_BY_NEW = frozenset(("numpy.memmap",))  # classes whose __new__ gets what a subclass's __init__ is given
 RUN_RESULTS = {  # what a base class does with what a method gives back
@@ -107,7 +114,7 @@ def call_function(state: State, function: Value, call: Call, scope: Scope) -> Va
         _report_at_import(state, path, call)
     if call.decoded() and RUNNERS.match(path):
         state.report("S10", call.node, f"{path}(...) runs what was hidden in encoded text.")
-    _call_argument(state, path, call, scope)
+    call_argument(state, path, call, scope)
     library_rule(state, path, call, scope)
     report_address(state, path, call)
     report_repository(state, path, call)
@@ -148,6 +155,14 @@ def _call_own(state: State, function: Own | Instance, call: Call) -> Values:
     if node in state.scopes:
         _bind_parameters(state, node.args, state.scopes[node], call)
     return state.returns.get(node, ())
+
+
+def call_started(state: State, owners: Values, call: Call) -> None:
+    """``start()`` of a thread or a process of the folder's own class: it calls ``run``."""
+    for owner in owners:
+        if isinstance(owner, Instance) and any(map(RUNS.match, imported_paths(state.foreign_bases(owner.node)))):
+            for method in _methods(state, owner.node, ("run",)):
+                _call_own(state, method, Call(call.node))
 
 
 def _call_constructor(state: State, path: str, call: Call, scope: Scope) -> None:
@@ -201,8 +216,8 @@ def _bind_parameters(state: State, parameters: ast.arguments, inner: Scope, call
     # From the second reading on, every argument that is known at all is known.
     unknown: Values = () if state.first_reading else (Unknown(),)
     ordered = [parameter.arg for parameter in (*parameters.posonlyargs, *parameters.args)]
-    if inner.parent is not None and inner.parent.kind == "class":
-        ordered = ordered[1:]  # self
+    if inner.takes_self:
+        ordered = ordered[1:]
     for name, values in (*zip(ordered, call.arguments, strict=False), *call.keywords.items()):
         if name in inner.names:
             state.bind_name(name, values or unknown, inner)
@@ -227,26 +242,51 @@ def _report_at_import(state: State, path: str, call: Call) -> None:
         state.report("S12", call.node, f"{path}(...) is called when the file is imported.", WARNING)
 
 
-def _call_argument(state: State, path: str, call: Call, scope: Scope) -> None:
-    """A function that is handed to what calls it does what it does when it is called here."""
-    arguments: list[Values] = []
-    if path in CALLERS:
-        functions, tuples = (call.argument(*place) for place in CALLERS[path])
-        rows = [v.items for v in tuples if isinstance(v, Many)]
-        if path.startswith("torch.multiprocessing.s"):
-            arguments.append(())  # spawn and start_processes put the number of the process first
-        if len(rows) == 1:
-            arguments += rows[0]
+def call_argument(state: State, path: str, call: Call, scope: Scope) -> None:
+    """A function that is handed to what calls it does what it does when it is called here.
+
+    Args:
+        path: of the function that calls it; of a method of an object that is not known, ".name".
+    """
+    if caller := _caller(path):
+        functions = call.argument(*caller.function)
+        arguments = _arguments_of(caller, path, call)
     elif RUNS_FIRST.match(path):
         functions = call.argument(0, "function")
-        if path in ("builtins.map", "builtins.filter"):
-            arguments += [any_element(row) for row in call.arguments[1:]]
+        rows = call.arguments[1:] if path in ("builtins.map", "builtins.filter") else []
+        arguments = [any_element(row) for row in rows]
     else:
         return
     for function in functions:
         is_writer = isinstance(function, Ref) and (function.path in WRITERS or function.path in OPENERS)
-        if is_writer or isinstance(function, (Own, Instance, Bound)):
+        is_handed = caller is not None and isinstance(function, Ref) and function.path in READERS
+        if is_writer or is_handed or isinstance(function, (Own, Instance, Bound)):
             call_function(state, function, Call(call.node, arguments), scope)
+
+
+def _caller(path: str) -> Caller | None:
+    """How what has this name calls a function that it is given."""
+    if path in CALLERS:
+        return CALLERS[path]
+    method = path.rpartition(".")[2]
+    if method in CALLING_METHODS and ("()" in path or path[:1] == "."):
+        return CALLING_METHODS[method]
+    owners, caller = CALLING_METHODS_OF.get(method, (None, None))
+    return caller if owners is not None and owners.match(path) else None
+
+
+def _arguments_of(caller: Caller, path: str, call: Call) -> list[Values]:
+    """What the function is called with, as far as that is known."""
+    if caller.rest_from is not None:
+        return call.arguments[caller.rest_from :]
+    if caller.rows_from is not None:
+        elements = [any_element(row) for row in call.arguments[caller.rows_from :]]
+        groups = [v.items for v in elements[0] if isinstance(v, Many)] if caller.spread and elements else []
+        return elements if not caller.spread else list(groups[0]) if len(groups) == 1 else []
+    groups = [v.items for v in call.argument(*caller.arguments) if isinstance(v, Many)] if caller.arguments else []
+    # spawn and start_processes put the number of the process first
+    first: list[Values] = [()] if path.startswith("torch.multiprocessing.s") else []
+    return [*first, *groups[0]] if len(groups) == 1 else first
 
 
 def _given_back(state: State, path: str, call: Call) -> Values:
@@ -285,7 +325,8 @@ def _given_back(state: State, path: str, call: Call) -> Values:
 
 def _path_joined(state: State, call: Call) -> Values | None:
     parts = [text for part in call.arguments for text in known_strings(part)[:1]]
-    state.report_secret_place("/".join(parts), call.node)
+    whole = [(known_strings(part) or [PLACEHOLDER])[0] for part in call.arguments]
+    state.report_secret_place("/".join(whole), call.node)
     starts = known_strings(call.argument(0, "a"))
     # below what a variable of the environment names, or the user's home
     if any(text.startswith(("$", "~")) for text in starts):

@@ -5,7 +5,7 @@ import re
 
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security import configured
-from pinfold.audit.security.calls import call_function
+from pinfold.audit.security.calls import call_argument, call_function, call_started
 from pinfold.audit.security.computing import (
     any_element,
     elements_of,
@@ -18,6 +18,7 @@ from pinfold.audit.security.computing import (
 from pinfold.audit.security.lookups import class_hierarchy, look_up
 from pinfold.audit.security.rules import paths
 from pinfold.audit.security.rules.chosen import note_chosen
+from pinfold.audit.security.rules.functions import decorators, defined_above, is_method
 from pinfold.audit.security.rules.keeps import report_kernels
 from pinfold.audit.security.rules.looks import use_of_arguments
 from pinfold.audit.security.rules.methods import call_unknown_method, is_blob, report_format, walks_attributes
@@ -111,7 +112,7 @@ class Expressions(State):
 
     def of_Name(self, node: ast.Name, scope: Scope, use: str) -> Values:
         values = self.look_for(node.id, scope)
-        if scope.kind == "class" and _defined_above(node, scope.node):
+        if scope.kind == "class" and defined_above(node, scope.node):
             values = tuple(v for v in values if v != Ref(f"builtins.{node.id}"))
         if all(isinstance(v, Unknown) or v == Const(None) for v in values) and use != "call":
             values = union(values, self.configuration(node.id))
@@ -156,10 +157,13 @@ class Expressions(State):
                 results += [] if any(results) else [configured.address_formatted(owners)]
             if all(isinstance(v, Picked) for v in functions):
                 call_unknown_method(self, owners, method, call)
+                call_argument(self, f".{method}", call, scope)
             results += [(v,) for v in owners if isinstance(v, (Given, Decoded))]
             results += [(v,) for v in owners if isinstance(v, Settings) and method in configured.SAME_AGAIN]
             results += [paths.path_method(self, owners, method, call)]
-            if method == "mro":
+            if method == "start":
+                call_started(self, owners, call)
+            elif method == "mro":
                 results = [class_hierarchy(self, owners), *results]
             elif method == "join" and not known_strings(union(*results)):
                 paths.report_joined(self, owners, call)
@@ -242,6 +246,7 @@ class Expressions(State):
             chain.append(chain[-1].left)
         values = self.evaluate(chain[-1].left, scope)
         joined = ""  # the path that pathlib's / has put together so far
+        parts = [values]
         for part in reversed(chain):
             right = self.evaluate(part.right, scope)
             if isinstance(part.op, ast.Div) and any(isinstance(v, Given) for v in values):
@@ -256,6 +261,9 @@ class Expressions(State):
             for value in values:
                 if isinstance(value, Const) and isinstance(value.value, str):
                     self.report_secret_place(value.value, part)
+            parts.append(right)
+        if isinstance(node.op, ast.Add):
+            paths.report_added(self, parts, node)
         return values
 
     def of_JoinedStr(self, node: ast.JoinedStr, scope: Scope, use: str) -> Values:
@@ -409,8 +417,9 @@ class Expressions(State):
         name = "" if isinstance(node, ast.Lambda) else node.name
         if name == "__init__" and isinstance(scope.node, ast.ClassDef) and self.settings is not None:
             self._bind_settings(scope.node, ordered[1:], parameters, inner)
-        if isinstance(scope.node, ast.ClassDef) and ordered and "staticmethod" not in _decorators(node):
-            is_classmethod = "classmethod" in _decorators(node) or name in CLASS_METHODS
+        inner.takes_self = isinstance(scope.node, ast.ClassDef) and bool(ordered) and is_method(node, scope.node)
+        if isinstance(scope.node, ast.ClassDef) and inner.takes_self:
+            is_classmethod = "classmethod" in decorators(node) or name in CLASS_METHODS
             owner: Value = Own(scope.node) if is_classmethod else Instance(scope.node)
             self.bind_name(ordered[0].arg, (owner,), inner)
         if name.lstrip("_").startswith("save"):
@@ -472,17 +481,3 @@ class Expressions(State):
                     self.evaluate(inner, scope)
         elif node is not None:
             self.evaluate(node, scope, "base")
-
-
-def _decorators(node: FunctionNode) -> set[str]:
-    """The plain names among the decorators of a function."""
-    decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
-    return {decorator.id for decorator in decorators if isinstance(decorator, ast.Name)}
-
-
-def _defined_above(name: ast.Name, cls: ast.AST) -> bool:
-    """Whether a class's body has a method of this name above, which then stands for the name in that body."""
-    return any(
-        isinstance(part, ast.FunctionDef) and part.name == name.id and part.lineno < name.lineno
-        for part in (cls.body if isinstance(cls, ast.ClassDef) else ())
-    )

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 
 from pinfold.audit.security.state import FUNCTIONS
-from pinfold.common.trees import below
+from pinfold.common.trees import below, every
 from pinfold.folder.model_folder import Module
 
 # Methods beside the dunders that libraries call by themselves when a model, tokenizer or processor loads or works.
@@ -69,6 +69,8 @@ class Reached:
             node, owner, outer = stack.pop()
             for child in below(node):
                 inner_class, inner = owner, outer
+                if outer is None and isinstance(child, (ast.Assign, ast.AnnAssign)):
+                    self._name_lambdas(child)
                 if isinstance(child, ast.ClassDef):
                     inner_class, inner = child.name, outer
                 elif isinstance(child, FUNCTIONS):
@@ -83,6 +85,13 @@ class Reached:
                     inner_class, inner = "", child
                 stack.append((child, inner_class, inner))
         return entries
+
+    def _name_lambdas(self, node: ast.Assign | ast.AnnAssign) -> None:
+        """A lambda in what a file or a class assigns to a name is reached by that name: a table, a property."""
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        for target in [target for target in targets if isinstance(target, ast.Name)]:
+            if each := every(node, ast.Lambda):
+                self.named.setdefault(target.id, []).extend(each)
 
     @staticmethod
     def _is_entry(name: str, cls: str) -> bool:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.configured import CONFIG, entry, part, settings_of
 from pinfold.audit.security.tables.functions import DELETES, PATH_METHODS, PATH_ONLY, WRITERS
-from pinfold.audit.security.tables.library import STANDARD
+from pinfold.audit.security.tables.library import is_private
 from pinfold.audit.security.tables.methods import METHODS
 from pinfold.audit.security.tables.names import (
     HUB_SECRETS,
@@ -82,6 +82,7 @@ class Scope:
     elsewhere: dict[str, "Scope"] = field(default_factory=dict)  # global and nonlocal names
     stars: list[str] = field(default_factory=list)  # modules of which every name is imported
     settings: dict[str, str] = field(default_factory=dict)  # parameter -> the class of settings that it is one of
+    takes_self: bool = False  # a method, whose first parameter no call gives
 
     def top(self) -> "Scope":
         """The scope of the module."""
@@ -104,7 +105,8 @@ class State(ABC):
         self.only_imports: set[tuple[str, int, str]] = set()  # what is named there is not called there
         self.faults: dict[ast.AST, int] = {}  # function -> line of an error in it
         self.handed_on: dict[str, tuple[int, str]] = {}  # file -> line and code of the first thing that acts
-        self.chosen: dict[ast.Call, tuple[str, ast.AST | None]] = {}  # calls of it knows not what, file, function
+        # Calls of it knows not what -> file, function, what it can be.
+        self.chosen: dict[ast.Call, tuple[str, ast.AST | None, Values]] = {}
         # (Dicts instead of sets: in the order of the program, so that the same folder always has the same findings.)
         self.calls: dict[ast.AST, dict[ast.AST, None]] = {}  # function -> the folder's functions that it calls
         self.called_at_import: dict[tuple[str, int], dict[ast.AST, None]] = {}  # file and line -> the same
@@ -418,6 +420,20 @@ class State(ABC):
                 if self.function is not None:
                     self.calls.setdefault(self.function, {})[member.node] = None
                 groups.append(self.returns.get(member.node, ()))
+        return groups or self._looked_up(owner, name)
+
+    def _looked_up(self, owner: ast.AST, name: str) -> list[Values]:
+        """What the class's own ``__getattr__`` gives, which Python calls for a name that is not there."""
+        groups: list[Values] = []
+        for member in self.class_member(owner, "__getattr__") if not name.startswith("__") else ():
+            if not isinstance(member, Own) or not isinstance(member.node, ast.FunctionDef):
+                continue
+            inner = self.scopes.get(member.node)
+            if inner is not None and len(member.node.args.args) > 1:
+                self.bind_name(member.node.args.args[1].arg, (Const(name),), inner)
+            if self.function is not None:
+                self.calls.setdefault(self.function, {})[member.node] = None
+            groups.append(self.returns.get(member.node, ()))
         return groups
 
     def foreign_bases(self, node: ast.AST) -> Values:
@@ -469,22 +485,6 @@ PLACES = {
 def with_place(path: str) -> Values:
     """A name of a library, with the text that it stands for."""
     return (Ref(path), Const(PLACES[path], soft=True)) if path in PLACES else (Ref(path),)
-
-
-# Private names of the standard library that honest code uses.
-USED_PRIVATE = frozenset("_asdict _replace _fields _make _GenericAlias _name _empty _field_defaults _missing_".split())  # noqa: SIM905
-
-
-def is_private(owner: str, name: str) -> bool:
-    """Whether a name is not for others: of the standard library, or of one that the table does not know."""
-    library = owner.split(".")[0]
-    if not name.startswith("_") or name.startswith("__"):
-        return False
-    if owner.startswith("huggingface_hub.") and "()" in owner:  # a part of an object that talks to the Hub
-        return True
-    if "()" in owner or "[]" in owner or name in USED_PRIVATE:
-        return False
-    return library in STANDARD
 
 
 def _stores_own_name(owners: Values, name: str | None) -> bool:

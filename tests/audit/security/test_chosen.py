@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pinfold.audit.finding import WARNING
+from pinfold.audit.finding import WARNING, errors
 from pinfold.audit.security.run import security_findings
 from pinfold.folder.model_folder import ModelFolder, Module
 
@@ -48,6 +48,11 @@ HONEST = (
     "def apply(function, x):\n    return function(x)",
     "class Late:\n    def __getattr__(self, name):\n        return lambda x: x\n\ndef run(x):\n    return Late().go(x)",
     "import torch\n\ndef run(x, kind):\n    act = getattr(torch.nn.functional, kind)\n    return act(x)",
+    "import os, torch\n\nclass M:\n    OPS = {'a': torch.relu, 'b': lambda x: x}\n    WIPE = {'a': os.remove}\n"
+    "    def forward(self, x, kind):\n        return self.OPS[kind](x)",
+    "import os\n\nclass M:\n    def forward(self, x, kind):\n        return {'a': self.one, 'b': self.two}[kind](x)\n"
+    "    def one(self, x):\n        return x\n    def two(self, x):\n        return x\n"
+    "    def save(self, x):\n        os.remove(x)",
 )
 
 
@@ -99,3 +104,18 @@ def test_a_database_in_memory_has_no_finding(place):
     attached = findings_of(source.replace("select 1", "attach ? as a"))
     assert [(finding.code, finding.line) for finding in attached] == [("S07", 5)]
     assert findings_of(source.replace(place, "'/var/lib/a.db'"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "    size = property(lambda self: urlopen('http://a/b'))",
+        "    size: object = property(fget=lambda self: urlopen('http://a/b'))",
+        "    size = {'a': {'b': lambda: urlopen('http://a/b')}}",
+        "    size = staticmethod(lambda: urlopen('http://a/b'))",
+    ],
+)
+def test_a_lambda_of_a_class_is_reached_by_its_name(line):
+    source = f"from urllib.request import urlopen\nclass M:\n{line}\n    def forward(self, x):\n        "
+    assert [f.line for f in errors(findings_of(source + "return self.size"))] == [3]
+    assert errors(findings_of(source + "return self.weight")) == []

@@ -50,6 +50,58 @@ def test_a_name_is_resolved_to_the_one_that_rules_know(path, name):
     assert resolve(path) == name
 
 
+@pytest.mark.parametrize(
+    "start", ["W().start()", "w = W()\n        w.start()", "self.w = W()\n        self.w.start()"]
+)
+def test_an_act_in_a_thread_is_an_error_where_the_thread_is_started(start):
+    source = "import threading, urllib.request\nclass W(threading.Thread):\n    def run(self):\n"
+    source += '        urllib.request.urlopen("http://a/b")\nclass M:\n    def forward(self, x):\n        '
+    assert [f.line for f in errors(findings_of(source + start))] == [4]
+    assert errors(findings_of(source + "W()")) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'open("/proc/" + x)',
+        'open(f"/proc/{x}/status")',
+        'print("see /proc/1/statm of " + x)',
+        "class Late:\n    def __getattr__(self, key):\n        return open(self.root + key)\nLate().names",
+        "class Late:\n    def __getattr__(self, key):\n        return getattr(self.inner, key)\nLate().environ",
+    ],
+)
+def test_what_is_put_together_elsewhere_is_no_place_of_secrets(source):
+    assert [f for f in errors(findings_of(source)) if f.code == "S08"] == []
+
+
+def test_what_a_class_looks_up_by_its_own_getattr_is_followed():
+    source = "import os\nclass Late:\n    def __getattr__(self, key):\n        return getattr(os, key)\n"
+    assert ("S02", 5) in {(f.code, f.line) for f in errors(findings_of(source + "Late().system('id')"))}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "c.execute(\"ATTACH ':memory:' AS other\")",
+        "c.execute(\"ATTACH '' AS other\")",
+        "c.execute('CREATE TABLE a(b)')",
+        "c.execute('SELECT a FROM t WHERE b = ?', ('a',))",
+        "c.execute(f'INSERT INTO t VALUES ({x})')",
+        "c.execute('COPY t TO STDOUT')",
+        "c.executemany('REPLACE INTO t VALUES (?, ?)', x)",
+        "self.agent.execute('load model')",
+        "self.prompt.text('Please copy this to that, and attach it')",
+        "self.tree.query(x, k=3)",
+        "import duckdb; duckdb.connect()",
+        "import duckdb; duckdb.connect(':memory:').sql('SELECT 1')",
+        "from sqlalchemy import create_engine; create_engine('sqlite://')",
+    ],
+)
+def test_texts_for_a_database_that_stay_in_it_have_no_finding(line):
+    source = "import sqlite3\nclass M:\n    def forward(self, x):\n        c = sqlite3.connect(':memory:')\n        "
+    assert findings_of(source + line) == []
+
+
 def test_the_table_says_what_it_was_made_from():
     made_from = read_table()["made_from"]
     assert {"python", "torch", "transformers", "huggingface_hub", "numpy"} <= made_from.keys()

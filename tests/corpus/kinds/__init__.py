@@ -1,5 +1,5 @@
-"""Programs that act by way of another name, a library's own runner, or a part of Python: KINDS of both files."""
+"""Programs that act by way of another name, a library's own runner, or a part of Python: KINDS of all files."""
 
-from corpus.kinds import libraries, names
+from corpus.kinds import libraries, names, workers
 
-KINDS: dict[str, tuple[str, list[str]]] = {**names.KINDS, **libraries.KINDS}
+KINDS: dict[str, tuple[str, list[str]]] = {**names.KINDS, **libraries.KINDS, **workers.KINDS}

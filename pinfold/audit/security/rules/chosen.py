@@ -8,7 +8,9 @@ import ast
 
 from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.security.state import Scope, State
-from pinfold.audit.security.values import Instance, Ref, Values, printable_excerpt
+from pinfold.audit.security.tables.functions import DELETES
+from pinfold.audit.security.tables.names import SENSITIVE, acts
+from pinfold.audit.security.values import Instance, Own, Ref, Values, printable_excerpt
 from pinfold.common.trees import every
 
 MOST = 5  # of one file
@@ -17,11 +19,20 @@ PICKED = frozenset(Ref(f"{name}()") for name in ("functools.reduce", "builtins.n
 
 
 def note_chosen(state: State, node: ast.Call, functions: Values, owners: Values, scope: Scope) -> None:
-    """Keep a call of which no reading knows what it calls."""
-    if not PICKED.issuperset(functions) or not _is_chosen(state, node.func, owners, scope):
+    """Keep a call of which no reading knows what it calls, or which of the functions in a table."""
+    if len(functions) > 1 and _is_from_table(node.func):
+        state.chosen[node] = state.file, state.function, functions
+    elif not PICKED.issuperset(functions) or not _is_chosen(state, node.func, owners, scope):
         state.chosen.pop(node, None)
     else:
-        state.chosen[node] = state.file, state.function
+        state.chosen[node] = state.file, state.function, ()
+
+
+def _is_from_table(func: ast.expr) -> bool:
+    """``TABLE[name](...)`` and ``TABLE.get(name)(...)``."""
+    if isinstance(func, ast.Call) and isinstance(func.func, ast.Attribute):
+        return func.func.attr in ("get", "pop", "__getitem__")
+    return isinstance(func, ast.Subscript)
 
 
 def _is_chosen(state: State, func: ast.expr, owners: Values, scope: Scope) -> bool:
@@ -57,8 +68,11 @@ def _is_part_of_model(name: str, function: ast.AST) -> bool:
 def report_chosen(state: State) -> None:
     """S01 to S08 where something is called that the code chooses: in a file that hands on what acts, or beside it."""
     count: dict[str, int] = {}
-    for node, (file, function) in state.chosen.items():
-        first = state.handed_on.get(file) or _beside(state, file, function)
+    for node, (file, function, functions) in state.chosen.items():
+        if functions:
+            first = _first_of(state, file, functions)
+        else:
+            first = state.handed_on.get(file) or _beside(state, file, function)
         line = node.lineno
         if first is None or first[0] == line or count.get(file, 0) == MOST:
             continue
@@ -70,6 +84,20 @@ def report_chosen(state: State) -> None:
         name = printable_excerpt(ast.unparse(node.func), 60)
         state.reports[key] = Finding(code, f"{file}:{line}: {name}(...) {words}", file, line, severity=WARNING)
         state.reported_in[key] = function
+
+
+def _first_of(state: State, file: str, functions: Values) -> tuple[int, str] | None:
+    """The first error of the functions in a table: where one of the folder acts, or where one that acts is named."""
+    own = [v.node for v in functions if isinstance(v, Own)]
+    inside = [_beside(state, file, node) for node in own if node in state.faults]
+    if any(inside):
+        return min(filter(None, inside))
+    paths = [v.path for v in functions if isinstance(v, Ref)]
+    return (
+        state.handed_on.get(file)
+        if any(path in SENSITIVE or path in DELETES or acts(path) for path in paths)
+        else None
+    )
 
 
 def _beside(state: State, file: str, function: ast.AST | None) -> tuple[int, str] | None:

@@ -6,6 +6,7 @@ import re
 from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.state import Scope, State
 from pinfold.audit.security.tables.functions import (
+    DATABASES,
     DELETES,
     FILE_ARGUMENTS,
     FILESYSTEM_DELETES,
@@ -42,8 +43,9 @@ PRIVATE = re.compile(
 )
 CACHE = re.compile(r"^(?:~|\$HOME|/home/\w+|/root)/\.cache/(?!huggingface(?:/token|/stored_tokens|$))")
 PARENTS = re.compile(r"(?:[/\\]+(?:\.\.(?=[/\\]))?)+")  # what begins with it is below, or below a folder above
-MAKES_DATABASE = re.compile(r"^\s*(?:ATTACH|VACUUM\s+INTO)\b", re.IGNORECASE)  # SQL that opens another file
-IN_MEMORY = re.compile(r":memory:|file::memory:.*|file:[^?]*\?(?:.*&)?mode=memory.*|")  # databases without a file
+IN_MEMORY = re.compile(
+    r":memory:\w*|:default:|file::memory:.*|file:[^?]*\?(?:.*&)?mode=memory.*|"
+)  # databases without a file
 FRAMES = ("pandas.", "geopandas.")
 # What a table writes where it gets a place, and gives back as text where it does not.
 FRAME_WRITERS = {
@@ -112,7 +114,7 @@ def file_rule(state: State, path: str, call: Call, scope: Scope) -> Values | Non
         report_read(state, path, _each(call.argument(*place)), call.node)
     if path == "logging.basicConfig" and "filename" in call.keywords:
         report_write(state, path, [call.keywords["filename"]], call)
-    elif path == "sqlite3.connect" and _in_memory(call.argument(0, "database")):
+    elif path in DATABASES and (not call.has(0, WRITERS[path][0][1]) or _in_memory(call.argument(*WRITERS[path][0]))):
         return None
     elif path in WRITERS:
         if path != "os.open" or not _opens_for_reading(call):
@@ -134,8 +136,6 @@ def _report_file_method(state: State, path: str, call: Call) -> None:
         report_write(state, f"Path.{method}", [()], call, deletes)
     elif method in PATH_METHODS and "()" in path:
         report_write(state, f".{method}", [()], call, deletes=method in ("unlink", "rmdir"))
-    elif path.startswith("sqlite3.") and any(map(MAKES_DATABASE.match, known_strings(call.argument(0, "sql")))):
-        report_write(state, f".{method}", [call.argument(1, "parameters")], call)
     elif path.startswith("fsspec.") and "()." in path and _writes_in_file_system(method, call):
         report_write(state, f".{method}", call.arguments[:1], call, deletes=method in FILESYSTEM_DELETES)
     elif method == "savefig":

@@ -11,6 +11,7 @@ from pinfold.audit.finding import ERROR, WARNING
 from pinfold.audit.security.computing import subscript_result
 from pinfold.audit.security.lookups import report_variable
 from pinfold.audit.security.rules.arguments import report_from_pretrained
+from pinfold.audit.security.rules.databases import report_engine, report_query
 from pinfold.audit.security.rules.files import OUTSIDE, SAVERS, opens_for_writing, report_read, report_write
 from pinfold.audit.security.rules.keeps import report_kernels
 from pinfold.audit.security.rules.library import report_address
@@ -45,7 +46,9 @@ WALK = re.compile(r"[.\[](__\w+__|[fgc][ir]?_(?:globals|frame|builtins|code|loca
 # What a format string may look at: how an object is called.
 OF_NAMES = frozenset("__class__ __name__ __qualname__ __module__ __doc__ __len__ __version__".split())
 READS = ("read", "load", "open", "from_")
-STARTS = frozenset("start submit map apply apply_async __enter__".split())  # what was made runs from then on
+STARTS = frozenset(  # what was made runs from then on
+    "start submit map map_async imap imap_unordered starmap starmap_async apply apply_async __enter__".split()
+)
 RENDERS = frozenset("render render_async generate generate_async stream make_module compile_expression".split())
 # objects whose every method is one of another machine's
 CALLED_FAR_AWAY = frozenset(("xmlrpc.client.ServerProxy", "xmlrpc.client.Server", "xmlrpc.client._Method"))
@@ -56,7 +59,9 @@ TALKS = frozenset(  # of connections and processes
 FILE = re.compile(r"^[^\s{}<>]*[\w\])]\.[A-Za-z]\w{1,11}$")  # a name with an ending
 SAVES = ("save", "save_pretrained", "savez", "save_to_disk")  # to any name
 # Savers of which an argument is the text itself, or a name.
-TEXT_METHODS = frozenset("write dumps dump_json to to_dict to_list to_device to_empty writelines to_string".split())
+TEXT_METHODS = frozenset(
+    "write dumps dump_json to to_dict to_list to_device to_empty writelines to_string to_thread".split()
+)
 # Functions of which no argument is a place, or of which another rule knows.
 PLAIN = ("builtins.", "os.path.", "pathlib.", "json.", "re.", "logging.", "warnings.", "typing.")
 TYPES = ("builtins.str.format", "builtins.str.format_map")
@@ -93,12 +98,14 @@ def call_unknown_method(state: State, owners: Values, name: str, call: Call) -> 
     """Report a method of something unknown whose own name says what it does."""
     if name == "push_to_hub":
         state.report("S03", call.node, ".push_to_hub(...) uploads to the Hub, with the user's own token.")
+    report_query(state, f".{name}", call)
     own = any(
         isinstance(v, Const) and not v.soft for v in owners
     )  # a method of the folder's own is known, and so is not asked here
     for owner in owners:  # what a class of the folder has from its base
         for base in state.foreign_bases(owner.node) if isinstance(owner, Instance) else ():
-            if isinstance(base, Ref) and (judgement := judge(base.path)) and judgement[1] == ERROR:
+            judgement = judge(base.path) if isinstance(base, Ref) else None
+            if isinstance(base, Ref) and judgement and (judgement[1] == ERROR or name in STARTS):
                 state.report_name(base.path, call.node, True)
     if name in ("format", "format_map", "get_field", "vformat") and not known_strings(owners):
         report_format(state, call.arguments[:1], call.arguments[1:], call)
@@ -171,6 +178,8 @@ def report_foreign_call(state: State, path: str, call: Call) -> None:
         words = "may download weights that no pin of this repository covers"
         state.report("S03", call.node, f"{printable_excerpt(path)}(...) {words}.", WARNING)
     _report_trust(state, path, call)
+    report_query(state, path, call)
+    report_engine(state, path, call)
     if "()" in path:
         _report_means_of_execution(state, name, call)
         _report_made(state, path, call)

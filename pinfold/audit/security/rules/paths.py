@@ -64,6 +64,13 @@ def report_joined(state: State, owners: Values, call: Call) -> None:
             state.report_secret_place(separator.join(parts), call.node)
 
 
+def report_added(state: State, parts: list[Values], node: ast.AST) -> None:
+    """``start + name`` of which some parts are not known: the place that the others make."""
+    texts = [(known_strings(part) or [""])[0] for part in parts]
+    if any(texts) and not all(texts):
+        state.report_secret_place("".join(text or PLACEHOLDER for text in texts), node)
+
+
 def is_below(part: Values, joined: bool = False) -> bool:
     """Whether a further part of a path stays below its directory, as far as it is known."""
     for text in known_strings(part):

@@ -3,26 +3,79 @@
 # ruff: noqa: SIM905 (a table of words is read more easily than a list of strings)
 
 import re
+from typing import NamedTuple, TypeAlias
 
-# What calls a function that it is given -> position and name of the function, and of the tuple of its arguments.
-CALLERS: dict[str, tuple[tuple[int, str], tuple[int, str]]] = {
-    "torch.multiprocessing.spawn": ((0, "fn"), (1, "args")),
-    "torch.multiprocessing.spawn.spawn": ((0, "fn"), (1, "args")),
-    "torch.multiprocessing.start_processes": ((0, "fn"), (1, "args")),
-    "multiprocessing.Process": ((1, "target"), (3, "args")),
-    "torch.multiprocessing.Process": ((1, "target"), (3, "args")),
-    "threading.Thread": ((1, "target"), (3, "args")),
-    "threading.Timer": ((1, "function"), (2, "args")),
-    "threading.start_new_thread": ((0, "function"), (1, "args")),
+BY_NAME_ONLY = 99  # the position of an argument that is only passed by its name
+Place: TypeAlias = tuple[int, str]  # position and name of an argument
+
+
+class Caller(NamedTuple):
+    """How a function is handed over, and what it is called with: a tuple of arguments, those from one on, or rows."""
+
+    function: Place
+    arguments: Place | None = None
+    rest_from: int | None = None
+    rows_from: int | None = None  # one element of each of those from there on
+    spread: bool = False  # each element is a tuple of arguments
+
+
+# What calls a function that it is given.
+CALLERS: dict[str, Caller] = {
+    **dict.fromkeys(
+        ("torch.multiprocessing.spawn", "torch.multiprocessing.spawn.spawn"), Caller((0, "fn"), (1, "args"))
+    ),
+    "torch.multiprocessing.start_processes": Caller((0, "fn"), (1, "args")),
+    "multiprocessing.Process": Caller((1, "target"), (3, "args")),
+    "torch.multiprocessing.Process": Caller((1, "target"), (3, "args")),
+    "threading.Thread": Caller((1, "target"), (3, "args")),
+    "threading.Timer": Caller((1, "function"), (2, "args")),
+    "threading.start_new_thread": Caller((0, "function"), (1, "args")),
+    "threading.start_joinable_thread": Caller((0, "function")),
+    "weakref.finalize": Caller((1, "func"), rest_from=2),
+    "atexit.register": Caller((0, "func"), rest_from=1),
+    "asyncio.to_thread": Caller((0, "func"), rest_from=1),
+    "anyio.to_thread.run_sync": Caller((0, "func"), rest_from=1),
+    "torch.utils.data.DataLoader": Caller((10, "worker_init_fn")),
+    "torch.utils.data.dataloader.DataLoader": Caller((10, "worker_init_fn")),
+    "multiprocessing.Pool": Caller((1, "initializer"), (2, "initargs")),
+    "torch.multiprocessing.Pool": Caller((1, "initializer"), (2, "initargs")),
+    "multiprocessing.pool.Pool": Caller((1, "initializer"), (2, "initargs")),
+    "multiprocessing.pool.ThreadPool": Caller((1, "initializer"), (2, "initargs")),
+    "concurrent.futures.ThreadPoolExecutor": Caller((2, "initializer"), (3, "initargs")),
+    "concurrent.futures.ProcessPoolExecutor": Caller((2, "initializer"), (3, "initargs")),
+}
+# Methods that do, of whatever object: pools, executors, loops, schedulers, modules of torch.
+CALLING_METHODS: dict[str, Caller] = {
+    "submit": Caller((0, "fn"), rest_from=1),
+    "map_async": Caller((0, "func"), rows_from=1),
+    "imap": Caller((0, "func"), rows_from=1),
+    "imap_unordered": Caller((0, "func"), rows_from=1),
+    "starmap": Caller((0, "func"), rows_from=1, spread=True),
+    "starmap_async": Caller((0, "func"), rows_from=1, spread=True),
+    "apply": Caller((0, "func"), (1, "args")),
+    "apply_async": Caller((0, "func"), (1, "args")),
+    "run_in_executor": Caller((1, "func"), rest_from=2),
+    "call_soon": Caller((0, "callback"), rest_from=1),
+    "call_soon_threadsafe": Caller((0, "callback"), rest_from=1),
+    "call_later": Caller((1, "callback"), rest_from=2),
+    "call_at": Caller((1, "callback"), rest_from=2),
+    "add_done_callback": Caller((0, "fn")),
+    "enterabs": Caller((2, "action"), (3, "argument")),
+}
+# And those whose names others have for something else, with the objects that they are methods of.
+CALLING_METHODS_OF: dict[str, tuple[re.Pattern, Caller]] = {
+    "map": (
+        re.compile(r"^(?:torch\.)?(?:multiprocessing|concurrent\.futures)\..*\(\)\.map$"),
+        Caller((0, "func"), rows_from=1),
+    ),
+    "enter": (re.compile(r"^sched\."), Caller((2, "action"), (3, "argument"))),
+    "callback": (re.compile(r"^contextlib\."), Caller((0, "callback"), rest_from=1)),
+    "run": (re.compile(r"^contextvars\."), Caller((0, "callable"), rest_from=1)),
 }
 # What calls its first argument with arguments that are not known.
 RUNS_FIRST = re.compile(
     r"^builtins\.(?:map|filter)$|^functools\.reduce$|^itertools\.starmap$|^torch\.utils\.checkpoint\.checkpoint$"
-    r"|^(?:torch\.)?(?:multiprocessing|concurrent\.futures)\..*\(\)\."
-    r"(?:map|map_async|starmap|starmap_async|imap|imap_unordered|apply|apply_async|submit)$"
 )
-
-BY_NAME_ONLY = 99  # the position of an argument that is only passed by its name
 
 # What writes, moves or deletes -> positions and names of the arguments that are paths. Those in DELETES destroy
 # something, even inside the given directory.
@@ -64,6 +117,11 @@ WRITERS: dict[str, tuple[tuple[int, str], ...]] = {
     "logging.handlers.TimedRotatingFileHandler": ((0, "filename"),),
     "logging.handlers.WatchedFileHandler": ((0, "filename"),),
     "sqlite3.connect": ((0, "database"),),
+    "duckdb.connect": ((0, "database"),),
+    "aiosqlite.connect": ((0, "database"),),
+    "apsw.Connection": ((0, "filename"),),
+    "sqlite_utils.Database": ((0, "filename_or_conn"),),
+    "lmdb.open": ((0, "path"),),
     "dbm.open": ((0, "file"),),
     "dbm.dumb.open": ((0, "file"),),
     "dbm.gnu.open": ((0, "file"),),
@@ -95,6 +153,8 @@ WRITERS: dict[str, tuple[tuple[int, str], ...]] = {
     "shutil.rmtree": ((0, "path"),),
     "shutil.move": ((0, "src"), (1, "dst")),
 }
+# Writers that keep all in memory where they get no file, or a name that says so.
+DATABASES = frozenset("sqlite3.connect duckdb.connect aiosqlite.connect apsw.Connection sqlite_utils.Database".split())
 DELETES = frozenset(
     "os.remove os.unlink os.rmdir os.removedirs os.rename os.renames os.replace os.truncate shutil.rmtree "
     "shutil.move".split()

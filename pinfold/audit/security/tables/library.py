@@ -18,6 +18,8 @@ STANDARD = sys.stdlib_module_names
 LONGEST_LINEAGE = 8
 # What a method does that has the name of one in the same library: only these, as other names are too common.
 BY_METHOD = frozenset(("text", "command", "import", "native", "pickle"))
+# Private names of the standard library that honest code uses.
+USED_PRIVATE = frozenset("_asdict _replace _fields _make _GenericAlias _name _empty _field_defaults _missing_".split())  # noqa: SIM905
 ITEM = ".item"  # an entry of the argument that has a name, and not the argument itself
 ARRAYS = ("torch", "numpy", "transformers")  # what their calls give are arrays and models, whose methods are known
 
@@ -163,3 +165,15 @@ def can_fetch(library: str) -> bool:
     """Whether a library may download from the Hub: one that is known to, or of which nothing is known."""
     table = read_table()
     return library in table["fetching"] or (library not in table["made_from"] and library not in STANDARD)
+
+
+def is_private(owner: str, name: str) -> bool:
+    """Whether a name is not for others: of the standard library, or of one that the table does not know."""
+    library = owner.split(".")[0]
+    if not name.startswith("_") or name.startswith("__"):
+        return False
+    if owner.startswith("huggingface_hub.") and "()" in owner:  # a part of an object that talks to the Hub
+        return True
+    if "()" in owner or "[]" in owner or name in USED_PRIVATE:
+        return False
+    return library in STANDARD

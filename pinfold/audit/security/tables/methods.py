@@ -36,6 +36,8 @@ METHODS = {
     "clipboard_get": ("S08", "reads what the user has copied"),
     "remote_exec": ("S01", "runs text as a program"),
     "create_connection": ("S03", NETWORK),
+    "sendfile": ("S03", "sends a file over the network"),
+    "sock_sendfile": ("S03", "sends a file over the network"),
     "import_module": ("S04", IMPORTS),
     "exec_module": ("S04", IMPORTS),
     "load_module": ("S04", IMPORTS),

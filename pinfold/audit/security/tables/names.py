@@ -44,6 +44,8 @@ SAME = {
     "np": "numpy",
     "pd": "pandas",
 }
+# What makes processes in a way of its own has the functions of the module.
+CONTEXT = re.compile(r"^((?:torch\.)?multiprocessing)\.(?:context\.)?(?:get_context|\w*Context)\(\)\.(?=\w)")
 # Modules that others import, and so can be reached through: torch.os.system.
 REACHED_THROUGH = frozenset(
     "os sys subprocess builtins socket shutil ctypes importlib pickle marshal pty urllib requests threading atexit "
@@ -119,7 +121,12 @@ _TABLE: list[tuple[str, str, str, str]] = [
         "torch.nn.modules.module.register_module_module_registration_hook torch.overrides.TorchFunctionMode "
         "torch.nn.modules.module.register_module_parameter_registration_hook",
     ),
-    ("S02", WARNING, "starts further processes", "multiprocessing. torch.multiprocessing."),
+    (
+        "S02",
+        WARNING,
+        "starts further processes",
+        "multiprocessing. torch.multiprocessing. joblib.Parallel joblib.parallel.Parallel",
+    ),
     (
         "S02",
         ERROR,
@@ -250,6 +257,8 @@ _TABLE: list[tuple[str, str, str, str]] = [
     ),
     ("S07", WARNING, "writes temporary files", "tempfile. "),
     ("S07", ERROR, "writes, moves or deletes files", "distutils.dir_util. distutils.file_util."),
+    ("S07", ERROR, "moves what an open file holds into another one, or over the network", "os.sendfile os.splice"),
+    ("S07", ERROR, "moves what an open file holds into another one", "os.copy_file_range"),
     ("S07", WARNING, "writes files of measurements", "torch.utils.tensorboard. tensorboardX."),
     (
         "S08",
@@ -334,6 +343,7 @@ _HARMLESS = re.compile(
     r"^(?:subprocess\.(?:PIPE|STDOUT|DEVNULL)|socket\.(?:AF|SOCK|SOL|SO|IPPROTO|TCP|MSG)_\w+|ssl\.[A-Z_]+)$|^urllib\.request\.Request$|\.(?:exceptions?(?:\.\w+)*|\w*(?:Error|Exception|Warning|Expired)|cpu_count|current_process"
     r"|get_start_method|CompletedProcess|Response|c_\w+|__version__|__name__|__doc__|__file__"
     r"|assert_\w+|CUDA_HOME|ROCM_HOME|is_available|is_initialized|is_kernels_available|is_fsspec|quote|gettempdir)$"
+    r"|^joblib\.(?:parallel\.)?delayed$"
 )
 
 _HARMLESS_TORCH = re.compile(
@@ -420,6 +430,7 @@ def canonical(path: str) -> str:
     elif parts[:2] == ["torch", "hub"] and parts[2:3] in (["urlopen"], ["Request"]):  # it has them from there
         parts = ["urllib", "request", *parts[2:]]
     text = ".".join(parts) + (f"({rest}" if rest else "")
+    text = CONTEXT.sub(r"\1.", text)
     if text.startswith(("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePath")):
         text = "pathlib.Path" + text.split("Path", 1)[1]
     return "pathlib.Path()" if PATH_PARTS.match(text) else text

@@ -10,7 +10,9 @@ SECRET_PLACES = re.compile(
     r"|condarc|dockercfg|terraform\.d|oci|bitcoin|ethereum|thunderbird|config/(?:google-chrome|chromium|BraveSoftware))"
     r"(?:[/\\]|$)|\$HF_HOME[/\\](?:token|stored_tokens)|fish_history|cookies\.sqlite|Library/Keychains"
     r"|^_?netrc$|id_rsa|id_ed25519|huggingface[/\\](?:token|stored_tokens)|/etc/(?:passwd|shadow|sudoers)"
-    r"|/proc/(?:self|\d+)/(?:environ|mem|maps)|\.git-credentials|authorized_keys|169\.254\.169\.254|/var/run/docker",
+    # of a process; "1" also where the number or the name is computed, "*" for any
+    r"|/proc/(?:self|thread-self|[\d*?\[\]-]+)(?:/task/[^/]+)?/(?:environ|s?maps|mem|map_files|fd|root|cwd|1)\b"
+    r"|/proc/[\d*?\[\]-]+/(?:cmdline|exe)\b|\.git-credentials|authorized_keys|169\.254\.169\.254|/var/run/docker",
     re.IGNORECASE,
 )
 SECRET_VARIABLES = re.compile(
