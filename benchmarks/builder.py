@@ -2,8 +2,8 @@
 
     python benchmarks/builder.py [--changes 50] [--pairs 3]
 
-Exports and pushes take turns; a push is `pinfold push FOLDER --dry-run` of the exported folder, with the releases that are
-installed. Medians and spread of one run, on this machine.
+Exports and pushes take turns; a push is `pinfold push FOLDER --dry-run` of the exported folder, with the releases that
+are installed. Medians and spread of one run, on this machine.
 """
 
 import argparse
@@ -66,11 +66,9 @@ def changes(address: str, count: int) -> None:
             answer = json.loads(send(address, "/api/check", {"state": state, "length": 512, "shapes": shapes}))
             times.append((time.perf_counter() - started) * 1e3)
             assert answer["ok"], answer["problems"]
-        late = statistics.quantiles(times, n=20)[-1]
+        median, late = statistics.median(times), statistics.quantiles(times, n=20)[-1]
         what = "with shapes" if shapes else "parameters, FLOPs, memory"
-        print(
-            f"24 layers, {what}: median {statistics.median(times):.1f} ms, 95th percentile {late:.1f} ms (at most {most})"
-        )
+        print(f"24 layers, {what}: median {median:.1f} ms, 95th percentile {late:.1f} ms (at most {most})")
 
 
 def exports(address: str, output: Path, work: Path, pairs: int) -> None:

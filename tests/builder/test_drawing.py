@@ -236,6 +236,20 @@ def test_shapes_are_there_for_every_row_of_every_head(architecture):
         assert [row["name"] for row in rows if row["shape"] is None] == [], head
 
 
+def test_shapes_of_a_stack_come_from_one_layer_of_each_kind_and_are_those_of_all():
+    """Against a forward of the whole stack."""
+    from pinfold.builder.cost.totals import costs
+    from pinfold.builder.drawing import shapes
+
+    for architecture in BOTH:
+        state = random_state(8, architecture)
+        drawing = read_state(state)
+        rows = costs(architecture, drawing.config, drawing.main, 2, 9).rows
+        key = json.dumps([architecture, drawing.main, drawing.configuration()], sort_keys=True)
+        whole = shapes._shapes(key, tuple(row.name for row in rows), 2, 9)
+        assert shapes.shapes(drawing, rows, 2, 9) == whole and len(whole) == len(rows)
+
+
 def test_config_json_says_what_it_was_drawn_as():
     stored = json.loads(saved(random_state(1, "decoder")))
     assert stored[BUILDER] == "decoder" and stored["auto_map"]["AutoConfig"].startswith("configuration_")

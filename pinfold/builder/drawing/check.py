@@ -33,7 +33,7 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
         return answer
     answer["warnings"] = [warning.as_json() for warning in warnings(drawing, length)]
     seen = costs(drawing.architecture, drawing.config, drawing.main, batch, length)
-    by_row = shapes(drawing, [row.name for row in seen.rows], batch, length) if request.get("shapes") else {}
+    by_row = shapes(drawing, seen.rows, batch, length) if request.get("shapes") else {}
     answer["costs"] = {
         "parameters": seen.parameters, "flops": seen.flops, "useful_flops": seen.useful_flops,
         "density": list(seen.density),

@@ -2,17 +2,36 @@
 
 import functools
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
+from pinfold.builder.cost.parts import Row
 from pinfold.builder.drawing.state import Drawing
 
 CHOICES = 2  # of a row for multiple choice
 
 
-def shapes(drawing: Drawing, names: list[str], batch: int, length: int) -> dict[str, list[int]]:
-    """Module name -> shape of what it returns, for those of ``names`` that are modules of the model."""
-    key = json.dumps([drawing.architecture, drawing.main, drawing.configuration()], sort_keys=True)
-    return dict(_shapes(key, tuple(names), batch, length))
+def shapes(drawing: Drawing, rows: Iterable[Row], batch: int, length: int) -> dict[str, list[int]]:
+    """Module name -> shape of what it returns, for the rows of a drawing's costs.
+
+    Layers of the same kinds are alike, so that one of each runs: a stack of 24 costs no more than its kinds.
+    """
+    each = [name for name, field in drawing.of.fields.items() if field.each]
+    kinds = list(zip(*(drawing.config[name] for name in each), strict=True)) if each else []
+    kinds = kinds or [()] * drawing.config["num_hidden_layers"]
+    distinct = list(dict.fromkeys(kinds))
+    words = {name: [kind[i] for kind in distinct] for i, name in enumerate(each)}
+    small = replace(drawing, config={**drawing.config, **words, "num_hidden_layers": len(distinct)})
+    names = {
+        row.name: row.name
+        if row.layer is None
+        else f"{row.name.rpartition('.')[0]}.{distinct.index(kinds[row.layer])}"
+        for row in rows
+    }
+    key = json.dumps([small.architecture, small.main, small.configuration()], sort_keys=True)
+    seen = _shapes(key, tuple(dict.fromkeys(names.values())), batch, length)
+    return {name: seen[other] for name, other in names.items() if other in seen}
 
 
 @functools.lru_cache(maxsize=64)
