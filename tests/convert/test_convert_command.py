@@ -1,5 +1,6 @@
 """`python main.py` as a user runs it: several files, one file instead of two, bases of one's own, and a push."""
 
+import ast
 import os
 import re
 import signal
@@ -144,6 +145,33 @@ class SoftForMaskedLM(BERTForMaskedLM):
     checks = verify.verify(tmp_path / "soft_model", progress=False).checks
     assert not [c for c in checks if c.why]
     assert {"loss", "gradients", "as with inheritance"} <= {c.name for c in checks if c.cls == "SoftForMaskedLM"}
+
+
+@pytest.mark.slow
+def test_a_base_that_was_lowered_brings_its_stand_ins_along_once(convert, tmp_path):
+    """decoder_model comes with the package, so that it is found from a folder outside of the repository."""
+    write(tmp_path, "soft", """
+from decoder_model.configuration_decoder import DecoderConfig
+from decoder_model.modeling_decoder import DecoderForCausalLM
+
+MIN_TRANSFORMERS = "4.48"
+
+
+class SoftConfig(DecoderConfig):
+    model_type = "soft"
+
+
+class SoftForCausalLM(DecoderForCausalLM):
+    pass
+""")  # fmt: skip
+    code, _, err = convert("soft_model/modular_soft.py")
+    assert code == 0, err
+    for path in (tmp_path / "soft_model").glob("*_soft.py"):
+        tree = ast.parse(path.read_text())
+        defined = [n.name for n in tree.body if isinstance(n, (ast.ClassDef, ast.FunctionDef))]
+        defined += [t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)]
+        assert len(defined) == len(set(defined)), path.name
+    assert not [c for c in verify.verify(tmp_path / "soft_model", progress=False).checks if c.why]
 
 
 def test_one_that_cannot_be_converted_leaves_all_as_they_were(convert, tmp_path):

@@ -91,6 +91,7 @@ class Builder:
         Raises:
             UserError: there is no such layer, or the drawing has a problem.
         """
+        imported()
         drawing = read_state(request.get("state"))
         if listed := problems(drawing, 1, 1):
             raise UserError(listed[0].line())
@@ -218,6 +219,7 @@ class Builder:
             raise BusyError("another run or export is under way; wait for it, or cancel it")
         try:
             self._running = job
+            imported()
             yield
         except Exception:  # a process that is ended while something is read from it is no fault
             if job.cancelled.is_set():
