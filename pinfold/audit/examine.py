@@ -91,6 +91,8 @@ FAULTS = {
     "P69": ("P69.table_order", "a table that is read in another order"),
     "P71": ("P71.mask_of_all", "a mask for all tokens beside a cache with a window"),
     "P72": ("P72.in_place", "weights that the model changes"),
+    "P80": ("P80.not_saved", "weights that only a constructor makes"),
+    "P81": ("P81.prepared", "a mask that generate leaves out"),
 }
 # A table made from transformers' sources says in which releases: folder/releases.json.gz, audit/stock.json.gz.
 BY_NAMES = ("P09", "P36", "P49", "P50", "P55", "P56", "P68")

@@ -18,6 +18,7 @@ from pinfold.audit.rules import (
     changed_weights,
     dict_order,
     inherited_init,
+    made_weights,
     own_loading,
     own_methods,
     own_saving,
@@ -206,6 +207,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from cache_rules.tuple_caches(code)
     yield from cache_rules.cannot_generate(code)
     yield from mask_rules.refused(code)
+    yield from mask_rules.used_unasked(code)
     yield from stock_rules.methods_not_called(code)
     certain = CertainCalls(code)
     yield from stock_rules.arguments(code, certain)
@@ -220,6 +222,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from own_methods.saves_elsewhere(code)
     yield from own_saving.saves_otherwise(code)
     yield from own_saving.states_of_its_own(code)
+    yield from made_weights.made_weights(code)
     yield from own_methods.refuses_arguments(code)
     yield from own_methods.asked_too_early(code)
     yield from own_methods.ties_by_the_outer(code)

@@ -1,8 +1,10 @@
-"""P47: the mask that every tokenizer gives, and that generate refuses where the model names it nowhere.
+"""The mask that every tokenizer gives: refused by generate (P47), and not handed on where it hides nothing (P81).
 
-_validate_model_kwargs of generation/utils.py, 4.48 to 5.24, looks at the names of arguments alone: those of
+P47: _validate_model_kwargs of generation/utils.py, 4.48 to 5.24, looks at the names of arguments alone: those of
 prepare_inputs_for_generation, and those of forward as well where the first has kwargs or model_kwargs among them. What
 falls into forward's **kwargs is not named.
+
+P81: later releases drop a mask that is 1 everywhere before they prepare the inputs of a forward that names it.
 """
 
 import ast
@@ -10,9 +12,11 @@ from collections.abc import Iterator
 
 from pinfold.audit.finding import Finding
 from pinfold.audit.ranges import harmed
-from pinfold.audit.reachable import ReachableCode, call_name, calls, string
+from pinfold.audit.reachable import ReachableCode, assignments, call_name, calls, string
 from pinfold.audit.rules.generation import WRITES_TEXT, generates, generates_itself, has_unknown_base, writes_text
-from pinfold.common.trees import walk
+from pinfold.audit.rules.members import mains
+from pinfold.common.trees import every, walk
+from pinfold.folder.releases import release_ranges
 
 MASK, WORDS = "attention_mask", "input_ids"
 REST = ("kwargs", "model_kwargs")
@@ -46,6 +50,58 @@ def refused(code: ReachableCode) -> Iterator[Finding]:
             releases=harmed(case, code.lowest_version),
             case=case,
         )
+
+
+def used_unasked(code: ReachableCode) -> Iterator[Finding]:
+    """P81: kwargs["attention_mask"].bool() in a preparation that does not ask whether there is one."""
+    case = "P81.prepared"
+    for cls in mains(code):
+        prepare, forward = (code.folder.method(cls, n) for n in ("prepare_inputs_for_generation", "forward"))
+        affected = harmed(case, code.lowest_version)
+        if prepare is None or forward is None or not affected or generates_itself(code, cls) or _has_encoder(code):
+            continue
+        if MASK in _names(forward[1]) and (use := _unasked(prepare[1])) is not None:
+            yield code.finding(
+                "P81",
+                f'{cls}.prepare_inputs_for_generation uses the {MASK}, "{ast.unparse(use)[:60]}", and transformers '
+                f"{release_ranges(affected)} has None in its place where no text is padded: generate fails.",
+                prepare[0],
+                use,
+                fix=f"Ask whether {MASK} is None first.",
+                releases=affected,
+                case=case,
+            )
+
+
+def _unasked(function: ast.FunctionDef) -> ast.AST | None:
+    """A plain statement's use of the mask, in a function that nowhere asks whether there is one."""
+    held = {MASK} & _names(function)
+    for target, value in (pair for node in every(function, ast.Assign) for pair in assignments(node)):
+        if isinstance(target, ast.Name) and _is_mask(value, held):
+            held.add(target.id)
+    tests = [getattr(node, "test", node) for node in every(function, ast.If, ast.IfExp, ast.While, ast.Assert)]
+    tests += [value for node in every(function, ast.BoolOp) for value in node.values]
+    if any(_is_mask(part, held) for test in tests for part in walk(test)) or every(function, ast.Try):
+        return None
+    for statement in function.body:
+        if isinstance(statement, (ast.Return, ast.Assign, ast.AnnAssign, ast.Expr)):
+            for node in every(statement, ast.Attribute, ast.Subscript):
+                if isinstance(node.ctx, ast.Load) and _is_mask(node.value, held):
+                    return node
+        elif any(isinstance(part, (ast.Return, ast.Raise)) for part in walk(statement)):
+            return None
+    return None
+
+
+def _is_mask(node: ast.AST | None, held: set[str]) -> bool:
+    """attention_mask, or kwargs["attention_mask"], or kwargs.get("attention_mask") without another default."""
+    if isinstance(node, ast.Name):
+        return node.id in held
+    if isinstance(node, ast.Subscript):
+        return string(node.slice) == MASK
+    if isinstance(node, ast.Call) and call_name(node) in ("get", "pop"):
+        return bool(node.args) and string(node.args[0]) == MASK
+    return False
 
 
 def _is_asked(code: ReachableCode, cls: str) -> bool:

@@ -24,6 +24,7 @@ from pinfold.audit.reachable import (
     is_self_attribute,
     is_try,
     parameters,
+    string,
     word,
 )
 from pinfold.audit.rules.decided import UNKNOWN, decide, settings
@@ -122,7 +123,35 @@ def built(code: ReachableCode) -> list[str]:
         for statement in _that_run(init[1].body if init else []):
             if isinstance(statement, (ast.Assign, ast.AnnAssign)):
                 pending += [call_name(c) for c in calls(statement) if call_name(c) in code.folder.classes]
+                pending += [part for c in calls(statement) if (part := _from_config(code, c))]
     return seen
+
+
+def _from_config(code: ReachableCode, call: ast.Call) -> str:
+    """The class of the folder that AutoModel.from_config(config.part) builds: the one registered for its type."""
+    path = chain(call.args[0]) if call_name(call) == "from_config" and call.args else []
+    part = code.configs.get("config.json", {}).get(path[-1]) if len(path) > 1 else None
+    kind = part.get("model_type") if isinstance(part, dict) else None
+    for module in code.modules if isinstance(kind, str) else ():
+        for each in every(module.tree, ast.Call):
+            if call_name(each) != "register" or chain(each.func)[:1] != chain(call.func)[:1]:
+                continue
+            config, model, *_ = [*(getattr(argument, "id", "") for argument in each.args), "", ""]
+            if model in code.folder.classes and _model_type(code, config) == kind:
+                return model
+    return ""
+
+
+def _model_type(code: ReachableCode, config: str) -> str | None:
+    """The type that a configuration class declares, also through a name at the top of its file."""
+    value = code.folder.attribute(config, "model_type") if config in code.folder.classes else None
+    if isinstance(value, ast.Name):
+        for owner in code.folder.lineage(config):
+            for statement in code.folder.classes[owner][0].tree.body:
+                for target, text in assignments(statement):
+                    if isinstance(target, ast.Name) and target.id == value.id:
+                        return string(text)
+    return string(value)
 
 
 def _that_run(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from pinfold.audit.finding import WARNING, Finding
+from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import (
     ASSIGNMENTS,
@@ -18,6 +18,7 @@ from pinfold.audit.reachable import (
     own_nodes,
     string,
 )
+from pinfold.audit.rules.members import built, mains
 from pinfold.audit.rules.not_built import NotBuilt
 from pinfold.common.trees import below, every, walk
 from pinfold.folder.kinds import head, stock_kind
@@ -33,7 +34,12 @@ WEIGHTLESS = re.compile(
 
 
 def post_init(code: ReachableCode) -> Iterator[Finding]:
-    """P10: models that do not end with post_init."""
+    """P10: models that do not end with post_init. A part needs it where it is loaded by itself alone.
+
+    Measured: the post_init of the model that holds it goes on to the part.
+    """
+    loaded = mains(code)
+    parts = set(built(code)) - {place.split(".")[-1] for place in code.auto_map.values()}
     for cls in code.models:
         if code.folder.is_stock(cls):  # its base calls it
             continue
@@ -42,13 +48,16 @@ def post_init(code: ReachableCode) -> Iterator[Finding]:
         init = code.folder.method(cls, "__init__")
         node = init[1] if init and init[0] == cls else None
         if not reached:
+            fails = "transformers 5 fails with \"object has no attribute 'all_tied_weights_keys'\"."
+            is_part = bool(loaded) and cls not in loaded
             yield code.finding(
                 "P10",
-                f'{cls}.__init__ does not call self.post_init(): transformers 5 fails with "object has no attribute '
-                "'all_tied_weights_keys'\".",
+                f"{cls}.__init__ does not call self.post_init(): {'loaded by itself, ' * is_part}{fails}",
                 cls,
                 node,
                 fix="End it with self.post_init().",
+                severity=WARNING if is_part and cls in parts else ERROR,
+                case="P10.part" * is_part,
             )
         elif late is not None:
             name = code.folder.classes[cls][0].text(late, 60)

@@ -21,6 +21,7 @@ from pinfold.audit.reachable import (
     parameters,
     string,
 )
+from pinfold.audit.rules.made_weights import made_by
 from pinfold.audit.rules.members import mains
 from pinfold.audit.rules.own_methods import writes_weights
 from pinfold.audit.rules.saving import holds_weights
@@ -183,7 +184,12 @@ def _left_out(code: ReachableCode, cls: str) -> list[str]:
     heads = {part for node in every(exposed[1], ast.Return) for part in chain(node.value)} if exposed else set()
     keys = [string(node) or "" for node in (value.elts if isinstance(value, (ast.List, ast.Tuple)) else ())]
     return [
-        key for key in keys if key.split(".")[0] in made - heads and key.split(".")[-1] in TENSORS and key not in tied
+        key
+        for key in keys
+        if key.split(".")[0] in made - heads
+        and key.split(".")[-1] in TENSORS
+        and key not in tied
+        and not made_by(code, cls, key)
     ]
 
 

@@ -26,6 +26,7 @@ from pinfold.audit.reachable import (
 from pinfold.audit.rules.config import OF_GENERATE
 from pinfold.audit.rules.generation import generates, writes_text
 from pinfold.audit.rules.members import mains
+from pinfold.audit.rules.stock_flow import writes_or_derives
 from pinfold.common.trees import every
 from pinfold.folder.releases import release_ranges
 
@@ -40,6 +41,9 @@ OF_BEAMS = {"early_stopping": False, "length_penalty": 1.0}
 FILES = {"generation_config.json": "in_file", "config.json": "in_config"}
 CONSTRUCTOR = "in_constructor"
 SETTINGS = "generation_config"
+DECLARES = (
+    "TapasConfig"  # of transformers' configurations the only one that has a setting of sampling among its fields
+)
 OLDER = ("num_beam_groups", "diversity_penalty")  # no settings any more
 
 
@@ -95,9 +99,12 @@ def fields_of_generate(code: ReachableCode) -> Iterator[Finding]:
     """P52: settings of generate among the fields of a configuration, which later releases want elsewhere."""
     found = _own_fields(code)
     case = "P52.own_field" + "_before" * all(field.before for field in found)
-    # a model that writes no text is not saved either
-    writes = any(generates(code, cls) or writes_text(code, cls) for cls in code.models)
-    for each in (case, f"{case}#save") if found and writes else (f"{case}#save",) if found else ():
+    # a model that writes no text is not saved either, in fewer releases
+    writes = any(
+        (generates(code, cls) or writes_or_derives(code, cls)) and not _says_it_cannot(code, cls)
+        for cls in code.models
+    )
+    for each in (case, f"{case}#save") if found and writes else (f"{case}_no_text",) if found else ():
         if not (affected := harmed(each, code.lowest_version)):
             continue
         main = code.auto_map["AutoConfig"].split(".")[-1]
@@ -105,13 +112,20 @@ def fields_of_generate(code: ReachableCode) -> Iterator[Finding]:
         yield code.finding(
             "P52",
             f"{main} has {' and '.join(names[:3])}, which transformers {release_ranges(affected)} takes for settings "
-            f"of generate: it {'cannot be saved' if '#' in each else 'cannot generate, or not be saved'}.",
+            f"of generate: it {'cannot be saved' if each != case else 'cannot generate, or not be saved'}.",
             main,
             found[0].node,
             fix="Give the field another name.",
             releases=affected,
             case=each,
         )
+
+
+def _says_it_cannot(code: ReachableCode, cls: str) -> bool:
+    """Whether its can_generate returns False, which transformers asks for when it saves."""
+    own = code.folder.method(cls, "can_generate")
+    results = [node.value for node in every(own[1], ast.Return)] if own else []
+    return bool(results) and all(isinstance(value, ast.Constant) and value.value is False for value in results)
 
 
 @dataclass(frozen=True)
@@ -128,8 +142,10 @@ def _own_fields(code: ReachableCode) -> list[_Field]:
     main = code.auto_map.get("AutoConfig", "").split(".")[-1]
     init = code.folder.method(main, "__init__") if main in code.config_classes else None
     bases = {base for owner in code.folder.lineage(main) for base, _ in code.folder.bases(owner)} if init else set()
-    if init is None or bases - set(code.folder.classes) - {"PretrainedConfig", "PreTrainedConfig"}:
+    of_stock = bases - set(code.folder.classes) - {"PretrainedConfig", "PreTrainedConfig"}
+    if init is None or DECLARES in of_stock:
         return []
+    names = OF_SAMPLING if of_stock else OF_GENERATE
     stored, usual = code.configs.get("config.json", {}), defaults(init[1])
     declared = {
         part.target.id
@@ -142,7 +158,7 @@ def _own_fields(code: ReachableCode) -> list[_Field]:
     for statement in init[1].body:
         for target, value in assignments(statement):
             name = target.attr if is_self_attribute(target) else ""
-            if name not in OF_GENERATE or name in declared or name in OLDER:
+            if name not in names or name in declared or name in OLDER:
                 continue
             if isinstance(value, ast.Name) and is_none(usual.get(value.id)) and stored.get(name) is None:
                 continue

@@ -20,7 +20,10 @@ from pinfold.audit.reachable import (
 )
 from pinfold.audit.rules.model import has_weights
 from pinfold.common.trees import every, walk
+from pinfold.folder.kinds import head
+from pinfold.folder.releases import release_ranges
 
+HEAD, WITH_HEAD, DECLARED = "self.lm_head", "AutoModelForCausalLM", "a head that is declared"
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 TENSORS = ("weight", "bias", "data")
 OF_WEIGHT = "P11c.in_loop"  # one tensor under two names, of which the file has one
@@ -34,14 +37,23 @@ def modules_twice(code: ReachableCode) -> Iterator[Finding]:
         for statement in code.folder.classes[cls][1].body:
             if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
                 places = _Places(code)
+                if cls in code.models and _has_stock_head(code, cls):
+                    places.held[HEAD], places.kinds[0] = 0, DECLARED
                 places.walk(statement.body)
                 for names, node, kind in places.shared():
-                    if any(name.removeprefix("self.").split(".")[0] in declared for name in names):
+                    if _is_untied_head(code, cls, names):
+                        kind = DECLARED
+                    elif any(name.removeprefix("self.").split(".")[0] in declared for name in names):
                         continue
+                    effect = "save_pretrained refuses weights that are stored under two names."
+                    if kind == DECLARED:
+                        affected = release_ranges(harmed("P37.declared_head", code.lowest_version))
+                        effect = (
+                            f"the file has them under one name, and transformers {affected} makes others for the rest."
+                        )
                     yield code.finding(
                         "P37",
-                        f"{cls}: {' and '.join(names[:2])} are one module with weights: save_pretrained refuses "
-                        "weights that are stored under two names.",
+                        f"{cls}: {' and '.join(names[:2])} are one module with weights: {effect}",
                         cls,
                         node,
                         fix=_cure(names) if not _has_buffers_alone(code, kind) else OF_BUFFERS,
@@ -57,7 +69,25 @@ def _has_buffers_alone(code: ReachableCode, cls: str) -> bool:
     return not any(code.builds_module(call) for call in every(code.folder.classes[cls][1], ast.Call))
 
 
+def _has_stock_head(code: ReachableCode, cls: str) -> bool:
+    """Whether the class has its head, and the keys that declare it, from transformers alone: LlamaForCausalLM."""
+    if code.folder.attribute(cls, "_tied_weights_keys") is not None:
+        return False
+    bases = [each for owner in code.folder.lineage(cls) for each in code.folder.bases(owner)]
+    return any(place.split(".")[0] == "transformers" and head(base) == WITH_HEAD for base, place in bases)
+
+
+def _is_untied_head(code: ReachableCode, cls: str, names: list[str]) -> bool:
+    """Whether the keys of the class itself declare a module as a head, which the settings do not tie."""
+    keys = code.folder.attribute(cls, "_tied_weights_keys") if cls in code.models else None
+    targets = {string(key) for key in keys.keys if key is not None} if isinstance(keys, ast.Dict) else set()
+    untied = code.configs.get("config.json", {}).get("tie_word_embeddings") is False
+    return untied and any(f"{name.removeprefix('self.')}.weight" in targets for name in names[:1])
+
+
 def _case(code: ReachableCode, names: list[str], node: ast.AST, kind: str) -> str:
+    if kind == DECLARED:
+        return "P37.declared_head"
     if any(name.count(".") > 1 for name in names):
         return "P37.handed_to_part"
     if not isinstance(node, ast.Call):

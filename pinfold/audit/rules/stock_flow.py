@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pinfold.audit import stock
 from pinfold.audit.reachable import ReachableCode, chain, defined_functions
 from pinfold.audit.rules.certain import CertainCalls
+from pinfold.audit.rules.generation import WRITES_TEXT, writes_text
 from pinfold.audit.rules.members import Asks, once, taken_from_config
 from pinfold.audit.rules.names import asks_for_version, module_aliases, version_names
 from pinfold.audit.rules.reader import Reader
@@ -26,6 +27,7 @@ from pinfold.audit.rules.values import (
     joined,
 )
 from pinfold.common.trees import every, walk
+from pinfold.folder.kinds import head
 from pinfold.folder.model_folder import Module
 from pinfold.folder.releases import RELEASES
 
@@ -51,6 +53,11 @@ def stock_bases(code: ReachableCode, cls: str) -> Iterator[tuple[str, str]]:
             seen.add(base)
             own |= set(code.folder.own_bases(base))
             pending += reversed(code.folder.bases(base))
+
+
+def writes_or_derives(code: ReachableCode, cls: str) -> bool:
+    """Whether a class writes text, or a class of transformers that it derives from does, such as LlamaForCausalLM."""
+    return writes_text(code, cls) or any(head(base) in WRITES_TEXT for _, base in stock_bases(code, cls))
 
 
 class Flows:

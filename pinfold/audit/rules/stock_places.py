@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pinfold.audit import stock
 from pinfold.audit.finding import WARNING, Finding
 from pinfold.audit.reachable import ReachableCode, call_name, defaults, parameters
-from pinfold.audit.rules.generation import writes_text
 from pinfold.audit.rules.members import built, mains
-from pinfold.audit.rules.stock_flow import OWN, STOCK, Flows, Modules
+from pinfold.audit.rules.stock_flow import OWN, STOCK, Flows, Modules, writes_or_derives
 from pinfold.audit.rules.values import MODULE, MODULES, SELF, TENSOR, TUPLE, Stored, Value
 from pinfold.common.trees import every
 from pinfold.folder.releases import RELEASES, release_ranges
@@ -194,7 +193,11 @@ def _findings(code: ReachableCode, one: _Taken) -> Iterator[Finding]:
         words = f"returns {one.returned[first]}, and {one.base}, whose {one.part} it is, expects {one.expected[first]}"
         cure = f"Ask transformers.__version__, and return {one.expected[first]} there."
         yield finding(words, one.expected, cure, FORWARD)
-    if one.without_cache and set(one.without_cache) < one.known and any(writes_text(code, cls) for cls in mains(code)):
+    if (
+        one.without_cache
+        and set(one.without_cache) < one.known
+        and any(writes_or_derives(code, cls) for cls in mains(code))
+    ):
         words = f"does not use the cache, which {one.base}, whose {one.part} it is, hands over under another name"
         cure = f"Read it from **kwargs too, as {' and as '.join(dict.fromkeys(one.without_cache.values()))}."
         yield finding(words, one.without_cache, cure, TEXT)

@@ -319,9 +319,15 @@ def test_none_that_decides(tmp_path, reads, wrong):
 @pytest.mark.parametrize(
     ("settings", "before", "after", "argument", "case"),
     [
-        ({}, "pass", "self.top_k = top_k", "top_k=5, ", "P52.own_field#save"),
-        ({}, "self.max_length = max_length", "pass", "max_length=99, ", "P52.own_field_before#save"),
-        ({"temperature": 0.5}, "pass", "self.temperature = temperature", "temperature=None, ", "P52.own_field#save"),
+        ({}, "pass", "self.top_k = top_k", "top_k=5, ", "P52.own_field_no_text"),
+        ({}, "self.max_length = max_length", "pass", "max_length=99, ", "P52.own_field_before_no_text"),
+        (
+            {"temperature": 0.5},
+            "pass",
+            "self.temperature = temperature",
+            "temperature=None, ",
+            "P52.own_field_no_text",
+        ),
         ({}, "pass", "self.temperature = temperature", "temperature=None, ", None),
         ({}, "pass", "self.experts = experts", "experts=5, ", None),
         ({}, "pass", "self.use_cache = use_cache", "use_cache=False, ", None),
