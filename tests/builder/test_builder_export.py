@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from helpers.builder.drawings import random_state
@@ -90,6 +91,16 @@ def test_an_exported_folder_gives_the_numbers_of_the_builders_own_run(seed, arch
 @pytest.mark.parametrize("architecture", ["encoder", "decoder"])
 def test_many_exported_folders_give_the_numbers_of_the_builders_own_run(architecture, seed, tmp_path):
     hold(random_state(seed, architecture, small=True), tmp_path)
+
+
+def test_the_folder_of_exports_can_be_a_path_from_here(tmp_path, monkeypatch):
+    """As the command's own default is."""
+    monkeypatch.chdir(tmp_path)
+    drawing = read_state(random_state(8, "encoder", small=True))
+    done = export(drawing, Path("runs/builder"), quiet)
+    assert done["folder"] == f"runs/builder/{drawing.model_type}"
+    assert (tmp_path / done["folder"] / REPORT).is_file()
+    assert [path.name for path in (tmp_path / "runs/builder").iterdir()] == [drawing.model_type]
 
 
 def test_an_exported_folder_is_pushed_pinned_and_loaded(tmp_path):

@@ -106,6 +106,9 @@ def test_a_client_that_goes_away_ends_its_job(server, state):
     ("/api/import", {"text": "{"}, "cannot be read"),
     ("/api/import", {"folder": "/nonexistent"}, "has no config.json"),
     ("/api/import", {}, "has no config.json"),
+    ("/api/import", {"folder": "a" * 9000}, "has no config.json"),
+    ("/api/import", {"folder": "a\0b"}, "has no config.json"),
+    ("/api/import", {"text": '{"model_type": "bert", "a": NaN}'}, "cannot be read"),
     ("/api/masks", {"state": "encoder", "layer": 99}, "layer"),
     ("/api/masks", {"state": "decoder"}, "masks are for an encoder"),
     ("/api/masks", {"state": "encoder", "length": 10**9}, "length"),
@@ -143,6 +146,8 @@ def test_a_model_that_is_too_large_is_not_run_here(server, state):
 def test_pages_of_other_addresses_are_refused(server, state, headers):
     status, text = server.send("/api/check", {"state": state}, headers)
     assert status == 400 and "error" in json.loads(text)
+    for value in headers.values():  # the line names what was wrong
+        assert value.rpartition("//")[2] in text or "Content-Type" in headers
 
 
 @pytest.mark.parametrize("raw", [b"{", b"[]", b"\xff", b"[" * 100_000, b" " * 3_000_000])

@@ -33,7 +33,7 @@ def saved(state: dict) -> str:
     """config.json as an export writes it: by the configuration's own class."""
     drawing = read_state(state)
     config = drawing.of.config_class(**drawing.configuration())
-    return json.dumps({**json.loads(config.to_json_string()), **drawing.config_json()})
+    return json.dumps({**json.loads(config.to_json_string()), **drawing.config_json()}, sort_keys=True)
 
 
 @pytest.mark.parametrize("architecture", BOTH)
@@ -42,7 +42,10 @@ def test_a_drawing_comes_back_from_its_config_json_exactly(architecture):
         state = random_state(seed, architecture)
         assert lines(state) == [], (seed, state)
         again, notes = read_config(saved(state))
-        assert again.state() == state, seed
+        assert again == read_state(state), seed
+        heads = again.heads
+        assert heads[0] == state["heads"][0] and set(heads) == set(state["heads"]), seed
+        assert again.state() == {**state, "heads": heads}, seed
         assert notes == []
 
 
@@ -89,7 +92,9 @@ def test_a_stock_bert_opens_and_asks_for_a_name():
 @pytest.mark.parametrize(("text", "words"), [
     ("{", "cannot be read"), ("[]", "not an object"), ("nul", "cannot be read"), ("[" * 100_000, "cannot be read"),
     ('{"model_type": "vit"}', "'vit', which cannot be drawn"), ("{}", "cannot be drawn"),
-    (" " * 2_000_000, "more than a configuration can"),
+    (" " * 2_000_000, "more than a configuration can"), ('{"model_type": "bert", "a": NaN}', "cannot be read"),
+    ('{"model_type": "bert", "hidden_size": 1e999}', "cannot be read"),
+    ('{"model_type": "bert", "\\ud800": 1}', "cannot be read"),
 ])  # fmt: skip
 def test_a_config_json_that_cannot_be_drawn_is_refused_in_one_line(text, words):
     with pytest.raises(UserError) as refused:
@@ -113,6 +118,7 @@ def test_a_config_json_that_cannot_be_drawn_is_refused_in_one_line(text, words):
     ({"prefix": "my model"}, "'my model' cannot begin the name of a class.", "Use a capital letter"),
     ({"prefix": "A\nimport os"}, "cannot begin the name of a class.", "Use a capital letter"),
     ({"prefix": "Bert"}, "BertConfig is a class of transformers itself.", "such as MyBert"),
+    ({"prefix": "Random"}, "RandomAttention is a class that bert_model has already.", "such as MyRandom"),
     ({"model_type": "class"}, "'class' is a keyword of Python.", "Use a small letter"),
     ({"model_type": "bert"}, "bert is a model type of transformers itself.", "such as my_bert"),
     ({"model_type": "../up"}, "'../up' cannot name the files.", "Use a small letter"),
@@ -131,6 +137,24 @@ def test_a_problem_is_said_with_its_cure(fields, say, cure):
 ])  # fmt: skip
 def test_problems_of_a_decoder(fields, say):
     assert say in lines(changed("decoder", **fields))[0]
+
+
+@pytest.mark.parametrize("unknown", [
+    {"hidden_size": 64}, {"auto_map": {"AutoConfig": "a--b.C"}}, {"model_type": "bert"}, {"eos_token_id": 3},
+])  # fmt: skip
+def test_what_is_drawn_is_not_said_a_second_time(unknown):
+    with pytest.raises(UserError, match=f"the drawing has {next(iter(unknown))} among the keys that are not drawn"):
+        read_state(changed("decoder", unknown=unknown))
+
+
+@pytest.mark.parametrize("architecture", BOTH)
+def test_a_key_that_asks_for_what_is_not_there_is_a_problem_with_its_cure(architecture):
+    kept = {"attn_implementation": "not_an_attention"}
+    answer = check({"state": changed(architecture, unknown=kept), "length": 16, "shapes": True})
+    (problem,) = answer["problems"]
+    assert "not_an_attention" in problem["say"] and "keys that this page does not draw" in problem["cure"]
+    assert not answer["ok"] and answer["costs"] is None and answer["rows"] == []
+    assert check({"state": changed(architecture), "length": 16, "shapes": True})["ok"]
 
 
 def test_rows_that_are_too_long_or_too_many():

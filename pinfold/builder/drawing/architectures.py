@@ -1,5 +1,6 @@
 """The two architectures that can be drawn, as their model folders declare them."""
 
+import ast
 import functools
 import inspect
 import re
@@ -28,6 +29,12 @@ class Architecture:
     @functools.cached_property
     def code(self) -> ModelFolder:
         return read_modules(folder_of(self.folder))
+
+    @functools.cached_property
+    def class_names(self) -> set[str]:
+        """Every class that its files define."""
+        bodies = [module.tree.body for module in self.code.modules.values()]
+        return {node.name for body in bodies for node in body if isinstance(node, ast.ClassDef)}
 
     @functools.cached_property
     def classes(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pinfold.builder.cost.totals import costs
-from pinfold.builder.drawing.problems import problems, warnings
+from pinfold.builder.drawing.problems import problems, refused, warnings
 from pinfold.builder.drawing.shapes import shapes
 from pinfold.builder.drawing.state import read_state
 
@@ -33,7 +33,10 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
         return answer
     answer["warnings"] = [warning.as_json() for warning in warnings(drawing, length)]
     seen = costs(drawing.architecture, drawing.config, drawing.main, batch, length)
-    by_row = shapes(drawing, seen.rows, batch, length) if request.get("shapes") else {}
+    try:
+        by_row = shapes(drawing, seen.rows, batch, length) if request.get("shapes") else {}
+    except Exception as error:  # a key that is kept can ask for what this machine does not have
+        return {**answer, "ok": False, "warnings": [], "problems": [refused(drawing, error).as_json()]}
     answer["costs"] = {
         "parameters": seen.parameters, "flops": seen.flops, "useful_flops": seen.useful_flops,
         "density": list(seen.density),

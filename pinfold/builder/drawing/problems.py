@@ -62,6 +62,9 @@ def name_problems(drawing: Drawing) -> list[Problem]:
     elif taken := taken_classes(drawing):
         cure = f"Choose another prefix, such as My{prefix}."[:90]
         listed.append(Problem("prefix", "name", f"{taken} is a class of transformers itself.", cure))
+    elif prefix != drawing.of.own and (own := f"{prefix}Attention") in drawing.of.class_names:
+        cure = f"Choose another prefix, such as My{prefix}."[:90]
+        listed.append(Problem("prefix", "name", f"{own} is a class that {drawing.of.folder} has already.", cure))
     if not MODEL_TYPE.fullmatch(model_type) or keyword.iskeyword(model_type):
         why = "is a keyword of Python" if keyword.iskeyword(model_type) else "cannot name the files"
         cure = "Use a small letter, then small letters, digits and _, at most 40, such as chapter."
@@ -222,11 +225,19 @@ def refusal(drawing: Drawing) -> list[Problem]:
     try:
         drawing.of.config_class(**drawing.configuration())
     except Exception as error:  # of the folder's own checks and of transformers': each with a message for its user
-        text = " ".join(str(error).split())[:300] or type(error).__name__
-        name = next((n for n in drawing.of.fields if text.startswith(n)), "")
-        say, _, cure = text.partition("; ")
-        return [Problem(name, "sizes", f"{say}.", f"{cure[:1].upper()}{cure[1:]}." if cure else "Change it.")]
+        return [refused(drawing, error)]
     return []
+
+
+def refused(drawing: Drawing, error: Exception) -> Problem:
+    """What a class of the model, or transformers, says of a drawing."""
+    text = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+    name = next((n for n in drawing.of.fields if text.startswith(n)), "")
+    say, _, cure = text.partition("; ")
+    if not cure:
+        kept = not name and drawing.unknown
+        cure = "open a config.json without the keys that this page does not draw" if kept else "change it"
+    return Problem(name, "sizes", f"{say}.", f"{cure[:1].upper()}{cure[1:]}.")
 
 
 def warnings(drawing: Drawing, length: int) -> list[Problem]:

@@ -34,7 +34,7 @@ class Drawing:
     Args:
         architecture: encoder or decoder.
         prefix: what class names begin with. model_type: also what the files are called by.
-        heads: Auto classes beside AutoModel; the first is the checkpoint's.
+        heads: Auto classes beside AutoModel; the first is the checkpoint's, the others are in the folder's order.
         config: every field of the architecture, by name; a list where each layer has its own.
         unknown: keys of an imported config.json that are not drawn.
     """
@@ -120,6 +120,9 @@ def read_state(state: object) -> Drawing:
     unknown, heads = state.get("unknown", {}), state["heads"]
     if not isinstance(unknown, dict):
         raise UserError("the drawing's unknown keys are not an object; load the page again")
+    drawn_too = [name for name in unknown if name in architecture.fields or name in DERIVED]
+    if more := [name for name in drawn_too if name != "eos_token_id" or not isinstance(unknown[name], list)]:
+        raise UserError(f"the drawing has {more[0]} among the keys that are not drawn; open its config.json again")
     if not heads or len(set(map(str, heads))) != len(heads) or any(head not in architecture.heads for head in heads):
         raise UserError(f"choose at least one head, each once, of {', '.join(architecture.heads)}")
     if missing := [name for name in architecture.fields if name not in state["config"]]:
@@ -127,8 +130,9 @@ def read_state(state: object) -> Drawing:
     if more := [name for name in state["config"] if name not in architecture.fields]:
         raise UserError(f"the drawing's configuration has {str(more[0])[:60]}, which is not a field of it")
     return Drawing(
-        architecture.name, state["prefix"], state["model_type"], list(heads), dict(state["config"]), dict(unknown)
-    )
+        architecture.name, state["prefix"], state["model_type"], ordered(heads[0], heads, architecture),
+        dict(state["config"]), dict(unknown),
+    )  # fmt: skip
 
 
 def read_config(text: str) -> tuple[Drawing, list[str]]:
@@ -141,6 +145,7 @@ def read_config(text: str) -> tuple[Drawing, list[str]]:
         raise UserError(f"config.json has {len(text):,} characters, more than a configuration can; give another file")
     try:
         stored = json.loads(text)
+        json.dumps(stored, allow_nan=False, ensure_ascii=False).encode()  # Python reads more than JSON can say
     except (ValueError, RecursionError) as error:
         raise UserError(f"config.json cannot be read ({error}); give the file that save_pretrained wrote") from None
     if not isinstance(stored, dict):
@@ -155,7 +160,7 @@ def read_config(text: str) -> tuple[Drawing, list[str]]:
         architecture.name,
         prefix_of(entries, architecture) if drawn_before else "My",
         own if drawn_before else f"my_{architecture.name}",
-        main_first(heads, stored, entries),
+        ordered(main_of(heads, stored, entries), heads, architecture),
         config,
         unknown,
     )
@@ -260,12 +265,17 @@ def heads_of(stored: dict, architecture: Architecture) -> list[str]:
     return heads[:1] or architecture.heads[:1]
 
 
-def main_first(heads: list[str], stored: dict, entries: dict) -> list[str]:
-    """The heads, in front the one whose class is the checkpoint's."""
+def main_of(heads: list[str], stored: dict, entries: dict) -> str:
+    """The head whose class is the checkpoint's."""
     listed = stored.get("architectures")
     main = listed[0] if isinstance(listed, list) and listed else ""
-    first = [head for head in heads if str(entries.get(head, "")).rpartition(".")[2] == main]
-    return [*first, *(head for head in heads if head not in first)]
+    return next((head for head in heads if str(entries.get(head, "")).rpartition(".")[2] == main), heads[0])
+
+
+def ordered(main: str, heads: list[str], architecture: Architecture) -> list[str]:
+    """The checkpoint's head, then the others as the folder lists them: config.json, whose keys are sorted, keeps no
+    order of theirs."""
+    return [main, *(head for head in architecture.heads if head in heads and head != main)]
 
 
 def prefix_of(entries: dict, architecture: Architecture) -> str:

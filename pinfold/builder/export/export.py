@@ -59,7 +59,7 @@ def export(drawing: Drawing, output: Path, say: Say) -> dict[str, Any]:
     check_replaceable(target)
     output.mkdir(parents=True, exist_ok=True)
     check_room(costs(drawing.architecture, drawing.config, drawing.main, 1, 1).parameters, output)
-    with tempfile.TemporaryDirectory(prefix=".builder-", dir=output) as temporary:
+    with tempfile.TemporaryDirectory(prefix=".builder-", dir=output.resolve()) as temporary:
         work = Path(temporary)
         folder = work / drawing.model_type
         folder.mkdir()

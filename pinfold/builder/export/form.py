@@ -167,7 +167,7 @@ class Form:
             raise UserError(answer["problems"][0]["say"])
         output.mkdir(parents=True, exist_ok=True)
         check_room(answer["costs"]["parameters"], output)
-        with tempfile.TemporaryDirectory(prefix=".builder-", dir=output) as temporary:
+        with tempfile.TemporaryDirectory(prefix=".builder-", dir=output.resolve()) as temporary:
             work = Path(temporary)
             folder = work / name
             report = new_report(request["state"])

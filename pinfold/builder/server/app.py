@@ -76,8 +76,11 @@ class HostCheck:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
         origin = headers.get(b"origin", "").rpartition("//")[2]
-        if not self.is_ours(host) or (origin and origin != host):
+        if not self.is_ours(host):
             line = f"this server does not answer as {host[:100]!r}; start it with --host NAME"
+            return await JSONResponse({"error": line}, 400)(scope, receive, send)
+        if origin and origin != host:
+            line = f"this server does not answer the page of {origin[:100]!r}; open http://{host} itself"
             return await JSONResponse({"error": line}, 400)(scope, receive, send)
         await self.app(scope, receive, send)
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib
+import os
 import secrets
 import shlex
 import shutil
@@ -113,8 +114,8 @@ class Builder:
             raise UserError("this server opens no folders; paste or choose a config.json")
         if not isinstance(text, str):
             path = Path(str(request.get("folder") or ""))
-            file = path / "config.json" if path.is_dir() else path
-            if file.name != "config.json" or not file.is_file():
+            file = path if path.name == "config.json" else path / "config.json"
+            if not os.path.isfile(file):  # Path.is_file raises where a name is too long
                 raise UserError(f"{path} has no config.json; give a model folder, or paste the file's text")
             text = read_text(file)
         drawing, notes = read_config(text)
