@@ -217,6 +217,20 @@ def test_kinds_of_attention_are_compared_and_every_pair_says_why(browser, server
         assert page.evaluate("document.documentElement.scrollWidth") <= LOOKS[look]["viewport"]["width"]
 
 
+def test_a_kind_keeps_its_colour_whichever_others_are_beside_it(browser, server):
+    with opened(browser, server) as page:
+        page.locator("#tab-compare").click()
+        for kind in ("full", "strided", "measure"):
+            page.locator(f'[data-field="compare-{kind}"]').uncheck()
+        page.locator('[data-field="compare-length"]').fill("96")
+        page.locator("#compare-go").click()
+        page.locator("#compare-result table").first.wait_for(timeout=120_000)
+        swatches = page.locator("#compare-result .says .swatch")
+        assert [swatches.nth(index).get_attribute("class") for index in (0, 1)] == ["swatch series-1", "swatch series-3"]
+        assert page.locator("#compare-result svg .series-1 text").inner_html() == "local"
+        assert page.locator("#compare-result svg .series-3 text").inner_html() == "random"
+
+
 def test_one_kind_alone_is_not_compared(browser, server):
     with opened(browser, server) as page:
         page.locator("#tab-compare").click()

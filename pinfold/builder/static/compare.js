@@ -17,6 +17,9 @@ function kindOptions() {
   return schema.compare?.kinds ?? layered?.fields[name].options ?? [];
 }
 
+/** A kind's colour and line are the same whichever others are beside it, and as its mask is drawn. */
+const seriesOf = (kind) => `series-${kindOptions().findIndex(({ value }) => value === kind) % MOST}`;
+
 export function begin() {
   if (byId("compare-go")) return;
   const options = kindOptions();
@@ -61,7 +64,7 @@ function resultParts({ kinds, settings, machine }) {
   const all = Object.values(kinds);
   const measured = all.filter((kind) => kind.measured.length);
   return [
-    make("ul", { class: "says" }, ...all.map((kind, index) => make("li", {}, swatch(`series-${index}`), kind.say))),
+    make("ul", { class: "says" }, ...all.map(({ kind, say }) => make("li", {}, swatch(seriesOf(kind)), say))),
     make("h3", {}, `Which token sees which: the first ${all[0].map.length} of ${digits(settings.length)} tokens`),
     make("div", { class: "masks" }, ...all.map(maskFigure)),
     legend(all),
@@ -216,31 +219,30 @@ function chart({ title, x: label, series, across, up, unit }) {
     picture.append(svg("text", { x: x(tick), y: height - bottom + 18, "text-anchor": "middle" }, digits(tick)));
   }
   picture.append(svg("text", { x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" }, label));
-  series.forEach(({ points }, index) => picture.append(seriesLine(points, index, x, y)));
+  series.forEach(({ kind, points }) => picture.append(seriesLine(points, kind, x, y)));
   picture.append(...endLabels(series, x, y));
   return make("figure", {}, make("figcaption", {}, title), picture);
 }
 
 const tickText = (tick) => (tick >= 1000 ? short(tick) : String(Number(tick.toPrecision(2))));
 
-function seriesLine(points, index, x, y) {
+function seriesLine(points, kind, x, y) {
   const line = points.map((point) => `${x(point.x).toFixed(1)},${y(point.y).toFixed(1)}`).join(" ");
   const bars = points.filter(({ low, high }) => high > low)
     .map((point) => svg("line", { x1: x(point.x), x2: x(point.x), y1: y(point.low), y2: y(point.high) }));
   const dots = points.map((point) => svg("circle", { cx: x(point.x), cy: y(point.y), r: 3 }));
-  return svg("g", { class: `series-${index}` }, svg("polyline", { points: line }), ...bars, ...dots);
+  return svg("g", { class: seriesOf(kind) }, svg("polyline", { points: line }), ...bars, ...dots);
 }
 
 /** Names at the ends of the lines, moved apart where they would lie on each other. */
 function endLabels(series, x, y) {
-  const ends = series.map(({ kind, points }, index) =>
-    ({ kind, index, x: x(points.at(-1).x), y: y(points.at(-1).y) }));
+  const ends = series.map(({ kind, points }) => ({ kind, x: x(points.at(-1).x), y: y(points.at(-1).y) }));
   ends.sort((one, other) => one.y - other.y);
   ends.forEach((end, index) => {
     if (index) end.y = Math.max(end.y, ends[index - 1].y + 15);
   });
   const over = Math.max(0, ends.at(-1).y - (SIZE.height - SIZE.bottom));
-  return ends.map((end) => svg("g", { class: `series-${end.index}` },
+  return ends.map((end) => svg("g", { class: seriesOf(end.kind) },
     svg("circle", { cx: end.x + 12, cy: end.y - over, r: 3 }),
     svg("text", { class: "name", x: end.x + 19, y: end.y - over + 4 }, end.kind)));
 }
