@@ -23,6 +23,7 @@ class Options:
         batch, length, image_size: rows, tokens of a row and pixels of a side of the inputs.
         optimizer: whose state is counted: adamw, sgd or none.
         meta: from shapes alone, without numbers.
+        seconds: after which it is ended.
     """
 
     auto: str | None = None
@@ -32,6 +33,7 @@ class Options:
     dtype: str | None = None
     optimizer: str = "adamw"
     meta: bool = False
+    seconds: float = SECONDS
 
 
 def summarize(
@@ -61,7 +63,7 @@ def summarize(
     }  # fmt: skip
     visible = [path for path in (code, weights) if path]
     summary = fence.run_sandboxed(
-        request, work, visible=visible, overlay=overlay, memory=limit, seconds=SECONDS, name="the summary"
+        request, work, visible=visible, overlay=overlay, memory=limit, seconds=options.seconds, name="the summary"
     )
     if summary["failures"]:
         raise UserError(f"{source.name}: {printable(summary['failures'][0]['line'])}")

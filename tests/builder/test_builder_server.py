@@ -1,5 +1,6 @@
 """The builder's server over HTTP: answers, refusals, streams, cancelling, what is left when it is killed."""
 
+import contextlib
 import io
 import json
 import signal
@@ -11,7 +12,10 @@ import zipfile
 import pytest
 from helpers.builder.drawings import random_state
 from helpers.builder.server import serving
-from helpers.processes import run_here
+from helpers.processes import ROOT, run_here
+
+from pinfold.builder.export import form
+from pinfold.summarize.source import local_source
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +183,6 @@ def test_a_killed_server_leaves_nothing_half_written(tmp_path):
 
 
 def dropped(server, state) -> None:
-    import contextlib
-
     with contextlib.suppress(Exception):  # the connection ends with the server
         server.send("/api/export", {"state": state})
 
@@ -190,3 +192,28 @@ def test_an_address_that_is_taken_is_said(server, tmp_path):
     taken = run_here("builder", "--port", port, "--output", str(tmp_path / "out"))
     assert taken.returncode == 2 and "cannot listen on 127.0.0.1 port" in taken.stderr and "--port" in taken.stderr
     assert len(taken.stderr.strip().splitlines()) == 1
+
+
+def test_a_form_without_end_is_ended_with_its_server(tmp_path):
+    """A number that somebody types can ask for billions of layers; the check of it is not waited for."""
+    with serving(tmp_path / "out", "--folder", str(ROOT / "resnet_model"), "--run") as server:
+        state = server.ask("/api/schema")["architectures"]["folder"]["default"]
+        endless = {**state, "config": {**state["config"], "layers": [10**9] * 4}}
+        threading.Thread(target=lambda: asked(server, endless), daemon=True).start()
+        time.sleep(5)
+        server.process.terminate()
+        server.process.wait(timeout=20)
+
+
+def test_the_check_of_a_form_has_an_end(monkeypatch):
+    monkeypatch.setattr(form, "SECONDS", 8)
+    source = local_source(ROOT / "resnet_model", None)
+    opened = form.Form(source, source.code, {"layers": [10**9] * 4}, takes_length=False)
+    state = opened.schema({"architectures": {}})["architectures"]["folder"]["default"]
+    (problem,) = opened.check({"state": state, "batch": 1})["problems"]
+    assert "8 s" in problem["say"]
+
+
+def asked(server, state) -> None:
+    with contextlib.suppress(Exception):  # the connection ends with the server
+        server.send("/api/check", {"state": state, "batch": 1})

@@ -226,7 +226,10 @@ def test_a_kind_keeps_its_colour_whichever_others_are_beside_it(browser, server)
         page.locator("#compare-go").click()
         page.locator("#compare-result table").first.wait_for(timeout=120_000)
         swatches = page.locator("#compare-result .says .swatch")
-        assert [swatches.nth(index).get_attribute("class") for index in (0, 1)] == ["swatch series-1", "swatch series-3"]
+        assert [swatches.nth(index).get_attribute("class") for index in (0, 1)] == [
+            "swatch series-1",
+            "swatch series-3",
+        ]
         assert page.locator("#compare-result svg .series-1 text").inner_html() == "local"
         assert page.locator("#compare-result svg .series-3 text").inner_html() == "random"
 

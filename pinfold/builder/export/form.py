@@ -32,6 +32,7 @@ from pinfold.summarize.source import Source, local_source
 
 KINDS = {bool: "truth", int: "integer", float: "number", str: "text"}
 MOST = 10**12  # of a number, where nothing says how large it may be
+SECONDS = 60  # of a check: a number that somebody is typing can ask for a model without end
 DEEP = 2  # rows of the summary are modules with as many dots in their name
 
 
@@ -99,7 +100,7 @@ class Form:
         head, _, config = self.read(request)
         answer: dict[str, Any] = {"number": request.get("number"), "warnings": [], "costs": None, "rows": []}
         length = request.get("length") if self.takes_length else None
-        options = Options(head, request.get("batch"), length, meta=self.meta)
+        options = Options(head, request.get("batch"), length, meta=self.meta, seconds=SECONDS)
         try:
             seen = self._summary(options, config)
         except UserError as error:

@@ -75,6 +75,7 @@ class Builder:
     def close(self) -> None:
         """End what runs, and remove the zip files."""
         self.end()
+        fence.end_all()  # a form's check too, which is not a job
         self._zips.cleanup()
 
     def schema(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pinfold.builder.server import app
 from pinfold.builder.server.handlers import Builder
 from pinfold.common.errors import UserError
 from pinfold.common.files import remove_tree
+from pinfold.fence import process as fence
 
 HOST, PORT = "127.0.0.1", 7860
 
@@ -48,6 +49,7 @@ def serve(options: Options) -> None:
         def stop(*signal_and_frame: object) -> None:
             server.should_exit = True
             builder.end()
+            fence.end_all()  # a form's check is not a job, and would be waited for
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
