@@ -187,6 +187,13 @@ def dropped(server, state) -> None:
         server.send("/api/export", {"state": state})
 
 
+def test_an_output_that_is_a_file_is_said(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    refused = run_here("builder", "--port", "0", "--output", str(tmp_path / "out"))
+    assert refused.returncode == 2 and "is a file; name a directory" in refused.stderr
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_an_address_that_is_taken_is_said(server, tmp_path):
     port = server.address.rpartition(":")[2]
     taken = run_here("builder", "--port", port, "--output", str(tmp_path / "out"))

@@ -64,6 +64,25 @@ def test_names_of_classes_are_kept_and_have_to_fit_their_number():
     assert "names 3 classes" in lines(changed("encoder", unknown=names, num_labels=4))[0]
 
 
+@pytest.mark.parametrize("names", [["no", "yes"], {"no": 0, "yes": 1}, {"1": "a", "2": "b"}, "no"])
+def test_names_of_classes_that_are_no_such_table_are_a_problem(names):
+    state = changed("encoder", unknown={"id2label": names})
+    assert "does not name the classes 0 to 1 (id2label)" in lines(state)[0]
+
+
+def test_several_last_tokens_are_kept_until_another_first_one_is_drawn():
+    again, _ = read_config(saved(changed("decoder", unknown={"eos_token_id": [2, 7]}, eos_token_id=2)))
+    assert again.unknown == {"eos_token_id": [2, 7]} and again.config["eos_token_id"] == 2
+    assert (
+        "several last tokens ([2, 7])"
+        in lines(changed("decoder", unknown={"eos_token_id": [2, 7]}, eos_token_id=5))[0]
+    )
+
+
+def test_a_mark_of_byte_order_is_read():
+    assert read_config("\ufeff" + saved(changed("decoder")))[0].state() == changed("decoder")
+
+
 def test_scaled_rotary_positions_are_kept_beside_the_base_that_is_drawn():
     rotary = {"rope_parameters": {"rope_type": "linear", "factor": 2.0}}
     again, _ = read_config(saved(changed("decoder", unknown=rotary, rope_theta=5000.0)))
@@ -83,10 +102,11 @@ def test_rotary_settings_of_transformers_4_and_5_are_read(rotary):
 
 def test_a_stock_bert_opens_and_asks_for_a_name():
     stock = {"model_type": "bert", "architectures": ["BertForTokenClassification"], "hidden_size": 384,
-             "num_hidden_layers": 6, "num_attention_heads": 12, "position_embedding_type": "absolute"}  # fmt: skip
+             "num_hidden_layers": 6, "num_attention_heads": 12, "position_embedding_type": "absolute",
+             "is_decoder": False, "bos_token_id": None, "add_cross_attention": False}  # fmt: skip
     drawing, notes = read_config(json.dumps(stock))
     assert drawing.heads == ["AutoModelForTokenClassification"] and drawing.config["hidden_act"] == ["gelu"] * 6
-    assert "name of its own" in notes[0] and lines(drawing.state()) == []
+    assert len(notes) == 1 and "name of its own" in notes[0] and lines(drawing.state()) == []
 
 
 @pytest.mark.parametrize(("text", "words"), [

@@ -194,12 +194,24 @@ def near_divisors(number: int, near: int) -> str:
 
 
 def label_problems(drawing: Drawing) -> list[Problem]:
-    """Names of classes from an import, whose number does not fit any more."""
+    """What an import has kept beside a field, and does not fit it any more."""
+    listed: list[Problem] = []
     names, count = drawing.unknown.get("id2label"), drawing.config["num_labels"]
+    numbers = {str(number) for number in range(count)}
     if isinstance(names, dict) and len(names) != count:
         say = f"num_labels is {count}, but config.json names {len(names)} classes (id2label)."
-        return [Problem("num_labels", "head", say, f"Use {len(names)}, or open a config.json with other names.")]
-    return []
+        cure = f"Use {len(names)}, or open a config.json with other names."
+        listed.append(Problem("num_labels", "head", say, cure))
+    elif names is not None and (not isinstance(names, dict) or set(map(str, names)) != numbers):
+        say = f"config.json does not name the classes 0 to {count - 1} (id2label)."
+        listed.append(Problem("num_labels", "head", say, "Open a config.json that does, or one without id2label."))
+    last = drawing.unknown.get("eos_token_id")
+    if isinstance(last, list) and last[:1] != [drawing.config["eos_token_id"]]:
+        drawn = drawing.config["eos_token_id"]
+        say = f"config.json has several last tokens ({shown(last)}), and the first is not {drawn}."
+        cure = f"Use {last[0] if last else 'none'}, or open a config.json with one."
+        listed.append(Problem("eos_token_id", "sizes", say, cure))
+    return listed
 
 
 def run_problems(drawing: Drawing, batch: int, length: int) -> list[Problem]:

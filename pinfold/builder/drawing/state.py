@@ -144,7 +144,7 @@ def read_config(text: str) -> tuple[Drawing, list[str]]:
     if len(text) > LARGEST:
         raise UserError(f"config.json has {len(text):,} characters, more than a configuration can; give another file")
     try:
-        stored = json.loads(text)
+        stored = json.loads(text.removeprefix("\ufeff"))
         json.dumps(stored, allow_nan=False, ensure_ascii=False).encode()  # Python reads more than JSON can say
     except (ValueError, RecursionError) as error:
         raise UserError(f"config.json cannot be read ({error}); give the file that save_pretrained wrote") from None
@@ -156,6 +156,8 @@ def read_config(text: str) -> tuple[Drawing, list[str]]:
     heads = [auto for auto in entries if auto in architecture.heads] or heads_of(stored, architecture)
     own = str(stored.get("model_type", ""))
     drawn_before = stored.get(BUILDER) == architecture.name
+    if not drawn_before:  # transformers' files list what is off as well
+        unknown = {name: value for name, value in unknown.items() if value is not None and value is not False}
     drawing = Drawing(
         architecture.name,
         prefix_of(entries, architecture) if drawn_before else "My",

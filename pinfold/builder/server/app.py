@@ -162,6 +162,9 @@ def streaming(handler: Callable[[dict, Callable], dict], builder: Builder) -> Ca
             except UserError as error:
                 busy = isinstance(error, BusyError)
                 say({"event": "error", "say": printable(str(error)), "busy": busy})
+            except OSError as error:
+                why = f"{error.filename or 'the disk'}: {error.strerror or error}"
+                say({"event": "error", "say": printable(f"{why}; start it with another --output DIR")})
             except BaseException:  # a fault of this program: its traceback is for who started the server
                 traceback.print_exc(file=sys.stderr)
                 say({"event": "error", "say": FAULT})

@@ -69,6 +69,7 @@ class Builder:
         self.output, self.form, self.shared = output, form, shared
         self._lock = threading.Lock()
         self._running: Job | None = None
+        self._checking, self._asked = threading.Lock(), object()
         self._zips = tempfile.TemporaryDirectory(prefix="pinfold-")
         self._downloads: dict[str, tuple[Path, str]] = {}
 
@@ -85,7 +86,15 @@ class Builder:
 
     def check(self, request: dict[str, Any]) -> dict[str, Any]:
         imported()
-        return self.form.check(request) if self._is_form(request) else check(request)
+        return self._form_check(request) if self._is_form(request) else check(request)
+
+    def _form_check(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A form's check takes seconds: one at a time, and of those that wait the last alone."""
+        self._asked = ticket = object()
+        with self._checking:
+            if self._asked is not ticket:
+                raise UserError("a later change is checked instead")
+            return self.form.check(request)
 
     def masks(self, request: dict[str, Any]) -> dict[str, Any]:
         """Masks of one layer of an encoder.

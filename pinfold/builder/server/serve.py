@@ -37,6 +37,8 @@ def serve(options: Options) -> None:
     Raises:
         UserError: the address is taken, or cannot be listened on.
     """
+    if options.output.exists() and not options.output.is_dir():
+        raise UserError(f"--output {options.output} is a file; name a directory")
     builder = Builder(options.output, options.form)
     with listening(options.host, options.port) as listener:
         remove_left_over(options.output)
