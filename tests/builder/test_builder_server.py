@@ -202,7 +202,7 @@ def test_an_address_that_is_taken_is_said(server, tmp_path):
 
 
 def test_a_form_without_end_is_ended_with_its_server(tmp_path):
-    """A number that somebody types can ask for billions of layers; the check of it is not waited for."""
+    """A number that is typed can ask for billions of layers; the check of it is not waited for."""
     with serving(tmp_path / "out", "--folder", str(ROOT / "resnet_model"), "--run") as server:
         state = server.ask("/api/schema")["architectures"]["folder"]["default"]
         endless = {**state, "config": {**state["config"], "layers": [10**9] * 4}}

@@ -1,7 +1,7 @@
 """P31 and P12 of a rotary embedding of transformers' own in a model of the folder's own.
 
 In transformers 5 it reads rope_parameters of the configuration, which a configuration without rotary settings does not
-have, and its table is no part of the file: transformers' own _init_weights fills it.
+have, and its table is not in the file: transformers' own _init_weights fills it.
 """
 
 import ast

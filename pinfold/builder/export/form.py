@@ -32,7 +32,7 @@ from pinfold.summarize.source import Source, local_source
 
 KINDS = {bool: "truth", int: "integer", float: "number", str: "text"}
 MOST = 10**12  # of a number, where nothing says how large it may be
-SECONDS = 60  # of a check: a number that somebody is typing can ask for a model without end
+SECONDS = 60  # of a check: a number that is still being typed can ask for a huge model
 DEEP = 2  # rows of the summary are modules with as many dots in their name
 
 

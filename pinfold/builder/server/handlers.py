@@ -40,10 +40,10 @@ class CancelledError(UserError):
 
 
 class Job:
-    """One run, export or comparison: what it says, and whether it was cancelled."""
+    """One run, export or comparison: what it says, whether it was cancelled, and whether it is too late for that."""
 
     def __init__(self, say: Say) -> None:
-        self._say, self.cancelled = say, threading.Event()
+        self._say, self.cancelled, self.written = say, threading.Event(), False
 
     def say(self, event: dict[str, Any]) -> None:
         """Say one step.
@@ -51,7 +51,7 @@ class Job:
         Raises:
             CancelledError: between two steps, where no process runs that could be ended.
         """
-        if self.cancelled.is_set() and event.get("state") != "failed":
+        if self.cancelled.is_set() and not self.written and event.get("state") != "failed":
             raise CancelledError(CANCELLED)
         self._say(event)
 
@@ -100,7 +100,7 @@ class Builder:
         """Masks of one layer of an encoder.
 
         Raises:
-            UserError: there is no such layer, or the drawing has a problem.
+            UserError: the drawing has another number of layers, or a problem.
         """
         imported()
         drawing = read_state(request.get("state"))
@@ -149,6 +149,7 @@ class Builder:
                 done = self.form.export(request, self.output, say)
             else:
                 done = exporting.export(read_state(request.get("state")), self.output, say)
+            job.written = True
             folder = Path(done["folder"])
             running.step(say, "zip", f"{folder.name}.zip")
             identity = secrets.token_urlsafe(16)
@@ -232,8 +233,8 @@ class Builder:
             self._running = job
             imported()
             yield
-        except Exception:  # a process that is ended while something is read from it is no fault
-            if job.cancelled.is_set():
+        except Exception:  # a process that was ended while something is read from it
+            if job.cancelled.is_set() and not job.written:
                 raise CancelledError(CANCELLED) from None
             raise
         finally:

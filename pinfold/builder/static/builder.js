@@ -223,7 +223,7 @@ function drawingOf(link) {
       if (OWN.includes(label)) state[name] = value;
       else if (Object.hasOwn(state.config, name)) state.config[name] = value;
     }
-    fitLists(state, lists, keysFor(state)); // a link that somebody wrote by hand
+    fitLists(state, lists, keysFor(state)); // a link that was written by hand
     return state;
   } catch {
     return null;

@@ -1,4 +1,4 @@
-"""The builder's server as a process, and its page in a browser as somebody uses it."""
+"""The builder's server as a process, and its page in a browser as people use it."""
 
 import contextlib
 import importlib.util
