@@ -15,7 +15,6 @@ from pinfold.builder.export.export import REPORT, export
 from pinfold.builder.export.run import run
 from pinfold.fence.overlays import MINIMUM_MATRIX, NEWEST, find_overlay
 
-pytestmark = pytest.mark.slow
 LOAD = """
 import hashlib, json, sys
 import torch, transformers
@@ -93,6 +92,7 @@ def test_many_exported_folders_give_the_numbers_of_the_builders_own_run(architec
     hold(random_state(seed, architecture, small=True), tmp_path)
 
 
+@pytest.mark.slow
 def test_the_folder_of_exports_can_be_a_path_from_here(tmp_path, monkeypatch):
     """As the command's own default is."""
     monkeypatch.chdir(tmp_path)
@@ -103,9 +103,18 @@ def test_the_folder_of_exports_can_be_a_path_from_here(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "runs/builder").iterdir()] == [drawing.model_type]
 
 
-def test_an_exported_folder_is_pushed_pinned_and_loaded(tmp_path):
-    """The command that the page prints, and the snippet that it prints, in a new process."""
-    state = random_state(7, "encoder", small=True)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seed", "architecture"),
+    [
+        (7, "encoder"),
+        pytest.param(8, "decoder", marks=pytest.mark.sweep),
+        pytest.param(9, "encoder", marks=pytest.mark.sweep),
+    ],
+)
+def test_an_exported_folder_is_pushed_pinned_and_loaded(seed, architecture, tmp_path):
+    """By the command that the page prints; a push loads what it published, at its commit, from an empty cache."""
+    state = random_state(seed, architecture, small=True)
     drawing = read_state(state)
     export(drawing, tmp_path / "out", quiet)
     variables = {"PINFOLD_HUB": str(tmp_path / "hub"), "HOME": str(tmp_path / "home")}
@@ -118,6 +127,7 @@ def test_an_exported_folder_is_pushed_pinned_and_loaded(tmp_path):
     assert "Published local/" in pushed.stdout and "revision=" in pushed.stdout
 
 
+@pytest.mark.slow
 def test_an_exported_folder_converts_again_to_the_same_files(tmp_path):
     drawing = read_state(random_state(11, "encoder", small=True))
     export(drawing, tmp_path / "out", quiet)
@@ -127,6 +137,7 @@ def test_an_exported_folder_converts_again_to_the_same_files(tmp_path):
     assert before == {path.name: path.read_bytes() for path in folder.glob("*.py")}
 
 
+@pytest.mark.slow
 def test_an_attention_kind_that_no_layer_has_is_left_out(tmp_path):
     state = random_state(12, "encoder", small=True)
     layers = state["config"]["num_hidden_layers"]
