@@ -205,10 +205,10 @@ def test_each_activation_costs_what_is_counted(function):
 
 
 def test_every_activation_of_this_transformers_is_known():
-    from transformers.activations import ACT2FN
+    from transformers.activations import ACT2CLS, ACT2FN
 
-    assert set(ACT2FN) <= set(KEPT)
-    for name in ACT2FN:
+    assert set(ACT2CLS) <= set(KEPT)  # transformers' own; a folder's code may have added others to ACT2FN
+    for name in sorted(ACT2CLS):
         function = ACT2FN[name]
         assert sum(p.numel() for p in function.parameters()) == LEARNED.get(name, 0), name
         assert sum(b.numel() for b in function.buffers()) == FIXED.get(name, 0), name
