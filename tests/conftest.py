@@ -3,6 +3,7 @@
 import collections
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,23 @@ def pytest_terminal_summary(terminalreporter, config):
                 measured[report.nodeid.split("::")[0]] += report.duration
     seconds |= {file: round(total) for file, total in measured.items() if total >= 1}
     DURATIONS.write_text(json.dumps(dict(sorted(seconds.items())), indent=1) + "\n")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium for the tests of one file.
+
+    Not for the session: while Playwright runs, its event loop counts as running, and whatever else in the process
+    starts a loop fails, Playwright itself too.
+    """
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("needs chromium on the PATH")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,9 @@
-"""One server of the builder and one browser for all tests of its page."""
+"""One server of the builder for all tests of its page."""
 
 from types import SimpleNamespace
 
 import pytest
-from helpers.builder.page import CHROMIUM, BuilderServer
+from helpers.builder.page import BuilderServer
 
 
 def pytest_addoption(parser):
@@ -17,13 +17,3 @@ def server(tmp_path_factory, request):
         return
     with BuilderServer(tmp_path_factory.mktemp("builder") / "output") as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()

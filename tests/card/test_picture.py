@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -501,18 +500,6 @@ def test_stages_are_read_inside_the_fence_in_the_oldest_transformers(overlay, tm
     assert titles(llama) == ["Embeddings", "Decoder layers", "Final norm"]
     assert llama["stages"][1]["kinds"][0]["rule"] == "causal" and llama["stages"][1]["depth"] == 3
     assert mistral["stages"][1]["kinds"][0]["label"] == "causal window of 4"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("there is no chromium")
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 MEASURE = """() => [...document.querySelectorAll('text')].map(t => {
