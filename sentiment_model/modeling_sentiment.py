@@ -208,7 +208,9 @@ class SentimentModel(SentimentPreTrainedModel):
         """
         keep = self.real(input_ids, attention_mask, inputs_embeds)  # (batch, tokens)
         lengths = keep.sum(1)
-        order = keep.int().argsort(dim=1, descending=True, stable=True)  # tokens first, in their order
+        # tokens first, in their order: no two places are equal, as ONNX has no stable sort
+        places = torch.arange(keep.shape[1], device=keep.device)
+        order = (places - keep.shape[1] * keep.long()).argsort(dim=1)
         if inputs_embeds is None:
             embedded = self.embedding(input_ids.gather(1, order))
         else:

@@ -39,15 +39,15 @@ MAY_IMPORT = {
     "summarize": {"common", "folder", "audit", "fence", "remote", "staging", "verify"},
     "hub": {"common", "folder"},
     "builder": {"common", "folder", "audit", "convert", "fence", "fenced", "staging", "summarize", "verify"},
+    "export": {"common", "audit", "fence", "summarize", "verify"},
     # planned
     "new": {"common", "folder"},
     "port": {"common", "folder", "audit", "convert", "verify"},
-    "export": {"common", "folder", "staging", "summarize", "verify"},
     "watch": {"common", "folder", "audit", "card", "remote", "verify"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 # folders that may have more than 14 entries
-LARGE = {"pinfold", "rules", "suite", "templates", "modular_users", "research"}
+LARGE = {"pinfold", "rules", "suite", "templates", "modular_users", "research", "cli"}  # cli: a file for each verb
 VAGUE = {"found", "given", "told", "made", "wanted", "kept"}  # names that say when, not what
 
 
@@ -243,7 +243,7 @@ print(len(names))
 
 
 @pytest.mark.parametrize(
-    "verb", ["convert", "push", "check", "train", "tokenizer", "summarize", "compare", "compat", "hub"]
+    "verb", ["convert", "push", "check", "train", "tokenizer", "summarize", "export", "compare", "compat", "hub"]
 )
 def test_every_verb_explains_itself_with_an_example(pinfold, verb):
     done = pinfold(verb, "--help")

@@ -23,6 +23,7 @@ VERBS = {
     "train": ("pinfold.cli.train", "train or fine-tune the model of a folder"),
     "tokenizer": ("pinfold.cli.tokenizer", "train a tokenizer on text, or add tokens to one"),
     "summarize": ("pinfold.cli.summarize", "say what a model is made of, what each part costs and what a step shows"),
+    "export": ("pinfold.cli.export", "make a graph of a model that runs without its code, and prove it"),
     "builder": ("pinfold.cli.builder", "draw a model in a page, and get a folder that has been loaded"),
     "compare": ("pinfold.cli.compare", "show what kinds of attention see, and what each costs on this machine"),
     "compat": ("pinfold.cli.compat", "load a published model in several transformers releases"),

@@ -18,7 +18,7 @@ from pinfold.card.evaluation import Evaluation, Metric
 from pinfold.card.pipelines import Pipeline
 from pinfold.card.sources import Sources
 from pinfold.common.files import sha256_of_file
-from pinfold.fenced import example
+from pinfold.fenced.card import example
 from pinfold.folder import human_half
 from pinfold.folder.model_folder import read_folder
 from pinfold.staging.checkpoint import CodeFrom

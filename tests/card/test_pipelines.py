@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from pinfold.card import snippet
 from pinfold.card.pipelines import NEEDS, Registry, promised, read_registry
-from pinfold.fenced import pipelines
+from pinfold.fenced.card import pipelines
 from pinfold.folder.model_folder import read_modules
 
 HEARS = '''"""A speech model, for tests."""

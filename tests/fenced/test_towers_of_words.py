@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
 
 from pinfold.card import snippet
-from pinfold.fenced import example
+from pinfold.fenced.card import example
 from pinfold.fenced.probe import declared, processor
 from pinfold.folder.model_folder import read_modules
 

@@ -6,16 +6,12 @@ How it works:
 - Where they do not, the same runs without numbers give parameters, FLOPs and memory.
 """
 
-import difflib
-import importlib
-import sys
-import types
 from collections import Counter
 
 from ..probe import declared
 from ..values import by_place, describe, first_line, mapped, out_of_memory
 from ..verify import buffers, losses
-from . import observe, sizes
+from . import observe, sizes, sources
 
 STATES = {"adamw": 2, "sgd": 0, "none": 0}  # numbers that an optimiser keeps for each trainable parameter
 ROWS = (2, 1)  # unless a number is asked for; models without a token for padding may take only one
@@ -43,13 +39,13 @@ def answer(request: dict) -> dict:
 
 
 def _summary(request: dict, notes: list) -> dict:
-    config_class, choose = _classes(request)
+    config_class, choose = sources.classes_of(request)
     stored = request["stored"]
-    _check_fields(config_class, request["fields"])
+    sources.check_fields(config_class, request["fields"])
     given = {**(stored or {}), **request["fields"]}
     config = config_class.from_dict(given) if stored else config_class(**given)
     auto, cls = choose(config)
-    dtype = request["dtype"] or _dtype(stored or {}) or "float32"
+    dtype = request["dtype"] or sources.stored_dtype(stored or {}) or "float32"
     blank, why = on_meta(cls, config, dtype)
     if request["meta"] and blank is None:
         raise sizes.Refused(f"{cls.__name__} cannot be built on the meta device: {why}; leave out --meta")
@@ -58,7 +54,7 @@ def _summary(request: dict, notes: list) -> dict:
     if not request["meta"] and not too_large:
         blank = None  # its buffers may have taken memory
         try:
-            model = _real(cls, config, dtype, request, notes)
+            model = sources.with_numbers(cls, config, dtype, request, notes)
             return {**head, "meta": False, **_observed(model, request, notes)}
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
@@ -74,66 +70,6 @@ def _summary(request: dict, notes: list) -> dict:
         reason = f"its forward does not run on the meta device: {first_line(error)}"
         cure = "use a smaller one with --set, or more memory" if too_large else "leave out --meta"
         raise sizes.Refused(f"{cls.__name__}: {f'{too_large}, and ' if too_large else ''}{reason}; {cure}") from None
-
-
-def _classes(request: dict):
-    """The class of the configuration, and a function that gives the model's Auto class and class for one."""
-    import transformers
-
-    wanted = request["auto"]
-    if request["code"]:
-        package = types.ModuleType("_folder")
-        package.__path__ = [request["code"]]
-        sys.modules["_folder"] = package
-        module, name = request["place"].split(".")
-        cls = getattr(importlib.import_module(f"_folder.{module}"), name)
-        if cls.config_class is None:
-            raise sizes.Refused(f"{name}.config_class is missing; name the configuration's class there")
-        return cls.config_class, lambda config: (wanted, cls)
-    kind, version = request["stored"].get("model_type"), transformers.__version__
-    if kind not in transformers.CONFIG_MAPPING:
-        raise sizes.Refused(
-            f"config.json: model_type {kind!r} is not one of transformers {version}'s, and there is no code beside it"
-        )
-
-    def choose(config):
-        named = next((n for n in request["stored"].get("architectures") or [] if hasattr(transformers, n)), None)
-        if wanted is None and named:
-            return named, getattr(transformers, named)
-        auto = wanted or "AutoModel"
-        mapping = getattr(getattr(transformers, auto, None), "_model_mapping", None)
-        if mapping is None:
-            near = difflib.get_close_matches(auto, [n for n in dir(transformers) if n.startswith("AutoModel")], n=1)
-            raise sizes.Refused(
-                f"--auto {auto}: transformers {version} has no such class; is it {[*near, 'AutoModel'][0]}"
-            )
-        if type(config) not in mapping:
-            raise sizes.Refused(f"--auto {auto}: transformers {version} has none for {kind}; leave it out")
-        cls = mapping[type(config)]
-        return auto, cls[0] if isinstance(cls, (list, tuple)) else cls
-
-    return transformers.CONFIG_MAPPING[kind], choose
-
-
-def _check_fields(config_class, fields: dict) -> None:
-    """Refuse a field that neither the constructor nor a new configuration has."""
-    if not fields:
-        return
-    import inspect
-
-    known = {*config_class().to_dict(), *inspect.signature(config_class.__init__).parameters} - {"self", "kwargs"}
-    blank = config_class()
-    for name in fields:
-        if name not in known and not hasattr(blank, name):
-            near = difflib.get_close_matches(name, sorted(known), n=3)
-            own = inspect.signature(config_class.__init__).parameters
-            names = ", ".join(near) or ", ".join(sorted(n for n in own if n not in ("self", "kwargs"))[:12])
-            raise sizes.Refused(f"--set {name}: {config_class.__name__} has no such field; it has {names}")
-
-
-def _dtype(stored: dict) -> str | None:
-    name = str(stored.get("torch_dtype") or stored.get("dtype") or "").removeprefix("torch.")
-    return name if name in ("float32", "float16", "bfloat16", "float64") else None
 
 
 def on_meta(cls, config, dtype: str):
@@ -156,22 +92,6 @@ def _too_large(model, memory: int) -> str | None:
     if weights + gradients <= FITS * memory:
         return None
     return f"weights and gradients take {(weights + gradients) / 2**30:.1f} GiB of {memory / 2**30:.1f} GiB"
-
-
-def _real(cls, config, dtype: str, request: dict, notes: list):
-    """The model with numbers: from the checkpoint where there is one, else drawn."""
-    import torch
-
-    if not request["weights"]:
-        notes.append("weights are drawn, as a new model's")
-        return buffers.built(cls, config, dtype)
-    model, info = cls.from_pretrained(
-        request["weights"], config=config, torch_dtype=getattr(torch, dtype), output_loading_info=True
-    )
-    if missing := sorted(info["missing_keys"]):
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        notes.append(f"drawn, because the checkpoint does not hold them: {', '.join(missing[:3])}{more}")
-    return model
 
 
 def _observed(model, request: dict, notes: list) -> dict:

@@ -10,7 +10,7 @@ How it works:
 import json
 import os
 
-from .. import example, pipelines
+from ..card import example, pipelines
 from ..values import describe, plain_config
 from . import attention, buffers, generation, losses, tokens, weights
 from .answer import Answer, answered

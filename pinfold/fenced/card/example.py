@@ -3,7 +3,7 @@
 import contextlib
 import io
 
-from .values import describe
+from ..values import describe
 
 MOST = 4000  # characters of output; more is too long for a card
 

@@ -4,7 +4,7 @@ import inspect
 import re
 import tempfile
 
-from .values import describe
+from ..values import describe
 
 CLIP = "video-classification"
 LABELS = ["the sea", "the wind"]
