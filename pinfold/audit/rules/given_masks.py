@@ -71,5 +71,5 @@ def _updates(code: ReachableCode) -> Iterator[ast.AST]:
 
 
 def _asks_for_mask(node: ast.AST) -> bool:
-    """ "attention_mask" in model_kwargs """
+    """ "attention_mask" in model_kwargs"""
     return isinstance(node, ast.Compare) and string(node.left) == MASK and isinstance(node.ops[0], (ast.In, ast.NotIn))

@@ -61,7 +61,7 @@ def used_unasked(code: ReachableCode) -> Iterator[Finding]:
     for cls in mains(code):
         prepare, forward = (code.folder.method(cls, n) for n in ("prepare_inputs_for_generation", "forward"))
         affected = harmed(case, code.lowest_version)
-        if prepare is None or forward is None or not affected or generates_itself(code, cls) or _has_encoder(code):
+        if prepare is None or forward is None or not affected or generates_itself(code, cls) or has_encoder(code):
             continue
         if MASK in _names(forward[1]) and (use := _unasked(prepare[1])) is not None:
             yield code.finding(
@@ -117,7 +117,7 @@ def _is_asked(code: ReachableCode, cls: str) -> bool:
     if generates_itself(code, cls) or code.folder.method(cls, "_validate_model_kwargs") or _keeps_mask(code, cls):
         return False
     main = code.folder.attribute(cls, "main_input_name")
-    if (main is not None and string(main) != WORDS) or _has_encoder(code):
+    if (main is not None and string(main) != WORDS) or has_encoder(code):
         return False
     given = code.configs.get("tokenizer_config.json", {}).get("model_input_names", _of_own_tokenizer(code))
     return not isinstance(given, list) or MASK in given
@@ -148,7 +148,7 @@ def _keeps_mask(code: ReachableCode, cls: str) -> bool:
     return not in_table and MASK not in names and (MASK in _names(own[1]) or not takes_any)
 
 
-def _has_encoder(code: ReachableCode) -> bool:
+def has_encoder(code: ReachableCode) -> bool:
     """Whether the settings or the configuration's class may say is_encoder_decoder."""
     if "is_encoder_decoder" in (settings := code.configs.get("config.json", {})):
         return settings["is_encoder_decoder"] is not False
