@@ -36,6 +36,7 @@ from pinfold.audit.rules import (
     stock_results,
     stock_rotary,
     stored_order,
+    untold_parts,
     unused_caches,
     unwritable,
     windows,
@@ -218,6 +219,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     certain = CertainCalls(code)
     yield from stock_rules.arguments(code, certain)
     yield from stock_members.lost_members(code, certain)
+    yield from untold_parts.untold(code, certain)
     flows = Flows(code, certain)
     yield from stock_results.results(code, certain, flows)
     yield from stock_places.places(code, flows)
