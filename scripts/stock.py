@@ -14,6 +14,7 @@ How it works:
 - returns, parts, hands: what the modules of models return, which modules they build, and how they call them
   (stock_flow.py); of these only what changes between releases, or how many values a tuple has, and the parts on the
   way to it.
+- attention: parts of models that look attention up by the choice alone, which a model makes (stock_parts.py).
 """
 
 import ast
@@ -32,6 +33,7 @@ from pathlib import Path
 import torch
 from releases import LEFT_OUT, read_files, sources
 from stock_flow import File, Flow
+from stock_parts import looking_up
 
 from pinfold.common.trees import every
 from pinfold.folder.releases import RELEASES
@@ -353,6 +355,18 @@ def of_lost(tables: list[dict[tuple[str, str], Called]]) -> dict[str, dict[str, 
     return lost
 
 
+def of_attention(tables: list[dict[str, set[str]]]) -> dict[str, dict[str, str]]:
+    """Module -> class -> releases in which it looks attention up."""
+    modules = sorted({module for table in tables for module in table})
+    return {
+        module: {
+            name: ranges([name in table.get(module, ()) for table in tables])
+            for name in sorted({name for table in tables for name in table.get(module, ())})
+        }
+        for module in modules
+    }
+
+
 def of_flows(releases: list[Release]) -> dict[str, dict[str, dict[str, dict[str, str]]]]:
     """Kind -> module -> class, or class and attribute -> releases -> what Flow has of it."""
     flows: dict[str, dict[str, dict[str, dict[str, str]]]] = {"returns": {}, "parts": {}, "hands": {}}
@@ -417,13 +431,14 @@ def read_together(texts: dict[str, str], read: dict[bytes, Facts], pool: concurr
 def make(versions: Iterable[str], pool: concurrent.futures.Executor) -> dict:
     """The table, for releases in ascending order."""
     read: dict[bytes, Facts] = {}
-    parameters, called, releases = [], [], []
+    parameters, called, releases, attention = [], [], [], []
     for version in versions:
         texts = sources(version)
         read_together(texts, read, pool)
         releases.append(Release(texts, read))
         parameters.append(releases[-1].parameters())
         called.append(releases[-1].called())
+        attention.append(looking_up(texts))
         print(f"transformers {version}: {len(parameters[-1])} functions and classes", flush=True)
     return {
         "made": f"python scripts/stock.py, {datetime.date.today()}",
@@ -431,6 +446,7 @@ def make(versions: Iterable[str], pool: concurrent.futures.Executor) -> dict:
         "parameters": of_parameters(parameters),
         "lost": of_lost(called),
         **of_flows(releases),
+        "attention": of_attention(attention),
     }
 
 

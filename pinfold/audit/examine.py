@@ -93,6 +93,9 @@ FAULTS = {
     "P72": ("P72.in_place", "weights that the model changes"),
     "P80": ("P80.not_saved", "weights that only a constructor makes"),
     "P81": ("P81.prepared", "a mask that generate leaves out"),
+    "P82": ("P82.named", "a cache that nothing fills"),
+    "P83": ("P83.dataclass#generate", "what forward gives to generate"),
+    "P84": ("P84.encoder", "a part without a choice of attention"),
 }
 # A table made from transformers' sources says in which releases: folder/releases.json.gz, audit/stock.json.gz.
 BY_NAMES = ("P09", "P36", "P49", "P50", "P55", "P56", "P68")

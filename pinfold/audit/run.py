@@ -18,6 +18,7 @@ from pinfold.audit.rules import (
     changed_weights,
     dict_order,
     inherited_init,
+    legacy_tuples,
     made_weights,
     own_loading,
     own_methods,
@@ -26,6 +27,7 @@ from pinfold.audit.rules import (
     part_layers,
     processors,
     refuses,
+    results,
     stacks,
     state_names,
     steps,
@@ -34,6 +36,8 @@ from pinfold.audit.rules import (
     stock_results,
     stock_rotary,
     stored_order,
+    untold_parts,
+    unused_caches,
     unwritable,
     windows,
 )
@@ -205,6 +209,9 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     yield from generation_rules.output_fields(code)
     yield from beams.own_state(code)
     yield from cache_rules.tuple_caches(code)
+    yield from legacy_tuples.empty_tuples(code)
+    yield from unused_caches.unused(code)
+    yield from results.results(code)
     yield from cache_rules.cannot_generate(code)
     yield from mask_rules.refused(code)
     yield from mask_rules.used_unasked(code)
@@ -212,6 +219,7 @@ def _rules(code: ReachableCode) -> Iterator[Finding]:
     certain = CertainCalls(code)
     yield from stock_rules.arguments(code, certain)
     yield from stock_members.lost_members(code, certain)
+    yield from untold_parts.untold(code, certain)
     flows = Flows(code, certain)
     yield from stock_results.results(code, certain, flows)
     yield from stock_places.places(code, flows)

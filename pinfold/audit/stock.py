@@ -196,6 +196,13 @@ def _parse_call(text: str) -> Handed:
 
 
 @functools.cache
+def looks_up_attention(place: str, cls: str) -> frozenset[str]:
+    """Releases in which a part of a model looks attention up by the choice in its configuration alone."""
+    spans = read_table()["attention"].get(place, {}).get(cls, "")
+    return frozenset(releases_of_ranges(spans)) if spans else frozenset()
+
+
+@functools.cache
 def _by_release(kind: str, name: str) -> dict[str, dict[str, str]]:
     """Release -> module that defines a name there -> what the table says of it."""
     releases: dict[str, dict[str, str]] = {}

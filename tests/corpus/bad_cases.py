@@ -74,7 +74,8 @@ def p14b(edits, at):
 def buffer_class(line, extra=""):
     return submodule(
         "class Extra(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-        f"        {line}\n\n    def forward(self, x):\n        return x\n{extra}"
+        f"        {line}\n\n    def forward(self, x):\n        return x\n\n"
+        f"    def read(self):\n        return self.mask, self.second, self.ids\n{extra}"
     )
 
 
@@ -516,10 +517,16 @@ BAD = {
         ],
         "mask",
     ),
-    "P12 model": p12([init('self.register_buffer("start", torch.zeros(1), persistent=False)')], "start"),
+    "P12 model": p12(
+        [
+            init('self.register_buffer("start", torch.zeros(1), persistent=False)'),
+            bottom(M, "def start_of(model):\n    return model.start"),
+        ],
+        "start",
+    ),
     "P12 rotary of its own": p12(
         submodule(
-            'class Extra(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.register_buffer("inv_freq", 1.0 / 10.0 ** torch.arange(4), persistent=False)'
+            'class Extra(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.register_buffer("inv_freq", 1.0 / 10.0 ** torch.arange(4), persistent=False)\n\n    def forward(self, x):\n        return x * self.inv_freq'
         ),
         "inv_freq",
     ),

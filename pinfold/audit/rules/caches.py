@@ -53,22 +53,22 @@ def tuple_caches(code: ReachableCode) -> Iterator[Finding]:
     """P32: code that takes the cache for a tuple of tuples."""
     without = NotBuilt(code).nodes
     for cls in code.models:
-        if code.folder.is_stock(cls) or not _is_handed_a_cache(code, cls):
+        if code.folder.is_stock(cls) or not is_handed_a_cache(code, cls):
             continue
         if (case := case_of_tuples(code, cls)) is None:
             continue
         places: list[tuple[str, tuple[Module, ast.AST], bool]] = []
         empty_is_none = False  # what one of these functions hands on to the next
-        for name, definition in _get_the_cache(code, cls):
+        for name, definition in get_the_cache(code, cls):
             owner, function = definition
             reading = _Reading(
                 code, cls if name != "forward" or code.folder.method(cls, name) == definition else owner, without
             )
-            reading.look_at(code.folder.classes[owner][0], function, _of_cache(function))
+            reading.look_at(code.folder.classes[owner][0], function, of_cache(function))
             place = reading.place or reading.where_true
             if place is not None and not reading.asks:
                 places.append((f"{owner}.{name}", place, empty_is_none or reading.place is None))
-            empty_is_none = empty_is_none or replaces_empty(function, _of_cache(function))
+            empty_is_none = empty_is_none or replaces_empty(function, of_cache(function))
         if places:  # the first that an empty cache comes to as well, as that fails in more releases
             yield _of_tuples(code, cls, case, *min(places, key=lambda each: each[2]))
 
@@ -105,7 +105,7 @@ def _flag(code: ReachableCode, cls: str) -> str:
     return f" Let {cls} have _supports_cache_class = True: without it, generate of older releases hands over tuples."
 
 
-def _get_the_cache(code: ReachableCode, cls: str) -> Iterator[tuple[str, tuple[str, ast.FunctionDef]]]:
+def get_the_cache(code: ReachableCode, cls: str) -> Iterator[tuple[str, tuple[str, ast.FunctionDef]]]:
     """Functions to which generate hands the cache: of the class, and forward of the models that it builds."""
     prepare = code.folder.method(cls, "prepare_inputs_for_generation")
     if prepare and not _sees(prepare[1]):
@@ -132,7 +132,7 @@ def _get_the_cache(code: ReachableCode, cls: str) -> Iterator[tuple[str, tuple[s
                 waiting += [part] * bool({n.id for n in every(inner[1], ast.Name)} & {*CACHES, "kwargs"})
 
 
-def _is_handed_a_cache(code: ReachableCode, cls: str) -> bool:
+def is_handed_a_cache(code: ReachableCode, cls: str) -> bool:
     """Whether transformers' generate runs the class, or will, once it derives from GenerationMixin."""
     return (writes_text(code, cls) or generates(code, cls)) and not generates_itself(code, cls)
 
@@ -143,7 +143,7 @@ def _may_get_it(code: ReachableCode, outer: str, part: str) -> bool:
     return not found or any(
         hands_on(call, names, of_something_else(function, names))
         for function, call in found
-        for names in [_of_cache(function)]
+        for names in [of_cache(function)]
     )
 
 
@@ -279,7 +279,7 @@ class _Reading:
         held |= {at for at in handed if isinstance(at, str) and at in arguments}
         if held:
             outer, self.cls = self.cls, part or self.cls
-            self.look_at(module, function, _of_cache(function, held), depth + 1)
+            self.look_at(module, function, of_cache(function, held), depth + 1)
             self.cls = outer
 
 
@@ -297,7 +297,7 @@ def _is_asked(test: ast.expr, names: set[str]) -> bool:
     )
 
 
-def _of_cache(function: ast.FunctionDef, held: set[str] | None = None) -> set[str]:
+def of_cache(function: ast.FunctionDef, held: set[str] | None = None) -> set[str]:
     """Names that hold the cache: its argument, and what is assigned from it as it is.
 
     Args:

@@ -22,6 +22,7 @@ from pinfold.audit.reachable import (
     word,
 )
 from pinfold.audit.rules.not_built import NotBuilt
+from pinfold.audit.rules.read_buffers import ReadBuffers
 from pinfold.common.trees import below, every, walk
 from pinfold.folder.model_folder import Module, located
 
@@ -121,19 +122,21 @@ AT_LOADING = ("_init_weights", "post_init", "tie_weights", "reset_parameters", "
 def buffers(code: ReachableCode, initialisation: Initialisation) -> Iterator[Finding]:
     """P12: buffers that no file holds and that are not filled after loading."""
     without = NotBuilt(code)
+    read = ReadBuffers(code, without.nodes)
     for cls in code.torch_modules:
         module, node = code.folder.classes[cls]
         for name, where in non_persistent(code, node):
             if cls in without.classes or id(where) in without.nodes:
                 continue
             if not initialisation.fills(cls, name) and not _rotary(code, cls, name):
-                shown = name or module.text(where, 60)
+                shown, unread = name or module.text(where, 60), not read.reads(cls, name)
                 yield code.finding(
                     "P12",
                     f'{cls} registers non-persistent buffer "{shown}" but _init_weights does not fill it: '
-                    "transformers 5 returns uninitialised memory.",
+                    f"transformers 5 returns uninitialised memory{', which nothing here reads' * unread}.",
                     cls,
                     where,
+                    severity=WARNING if unread else ERROR,
                     fix=f"Fill it in _init_weights under isinstance(module, {cls}) with copy_, or make it persistent.",
                 )
 

@@ -2,7 +2,7 @@
 
 P47: _validate_model_kwargs of generation/utils.py, 4.48 to 5.24, looks at the names of arguments alone: those of
 prepare_inputs_for_generation, and those of forward as well where the first has kwargs or model_kwargs among them. What
-falls into forward's **kwargs is not named.
+falls into forward's **kwargs is not named. It looks at what it is given alone: words without a mask are not refused.
 
 P81: later releases drop a mask that is 1 everywhere before they prepare the inputs of a forward that names it.
 """
@@ -10,10 +10,11 @@ P81: later releases drop a mask that is 1 everywhere before they prepare the inp
 import ast
 from collections.abc import Iterator
 
-from pinfold.audit.finding import Finding
+from pinfold.audit.finding import ERROR, WARNING, Finding
 from pinfold.audit.ranges import harmed
 from pinfold.audit.reachable import ReachableCode, assignments, call_name, calls, string
 from pinfold.audit.rules.generation import WRITES_TEXT, generates, generates_itself, has_unknown_base, writes_text
+from pinfold.audit.rules.given_masks import goes_without_mask
 from pinfold.audit.rules.members import mains
 from pinfold.common.trees import every, walk
 from pinfold.folder.releases import release_ranges
@@ -40,14 +41,16 @@ def refused(code: ReachableCode) -> Iterator[Finding]:
             fix += f", or call its **{prepare[1].args.kwarg.arg} **kwargs: forward is asked only then."
         else:
             fix += "; a model that reads padded texts has to hand it on to forward as well."
+        unmet = goes_without_mask(code)  # then only a caller of another kind meets it
         yield code.finding(
             "P47",
             f"{cls} names no {MASK} where generate looks for it, and every tokenizer gives one: generate raises a "
-            "ValueError.",
+            f"ValueError{' where it is handed on' * unmet}.",
             prepare[0],
             prepare[1],
             fix=fix,
             releases=harmed(case, code.lowest_version),
+            severity=WARNING if unmet else ERROR,
             case=case,
         )
 
@@ -58,7 +61,7 @@ def used_unasked(code: ReachableCode) -> Iterator[Finding]:
     for cls in mains(code):
         prepare, forward = (code.folder.method(cls, n) for n in ("prepare_inputs_for_generation", "forward"))
         affected = harmed(case, code.lowest_version)
-        if prepare is None or forward is None or not affected or generates_itself(code, cls) or _has_encoder(code):
+        if prepare is None or forward is None or not affected or generates_itself(code, cls) or has_encoder(code):
             continue
         if MASK in _names(forward[1]) and (use := _unasked(prepare[1])) is not None:
             yield code.finding(
@@ -114,7 +117,7 @@ def _is_asked(code: ReachableCode, cls: str) -> bool:
     if generates_itself(code, cls) or code.folder.method(cls, "_validate_model_kwargs") or _keeps_mask(code, cls):
         return False
     main = code.folder.attribute(cls, "main_input_name")
-    if (main is not None and string(main) != WORDS) or _has_encoder(code):
+    if (main is not None and string(main) != WORDS) or has_encoder(code):
         return False
     given = code.configs.get("tokenizer_config.json", {}).get("model_input_names", _of_own_tokenizer(code))
     return not isinstance(given, list) or MASK in given
@@ -145,7 +148,7 @@ def _keeps_mask(code: ReachableCode, cls: str) -> bool:
     return not in_table and MASK not in names and (MASK in _names(own[1]) or not takes_any)
 
 
-def _has_encoder(code: ReachableCode) -> bool:
+def has_encoder(code: ReachableCode) -> bool:
     """Whether the settings or the configuration's class may say is_encoder_decoder."""
     if "is_encoder_decoder" in (settings := code.configs.get("config.json", {})):
         return settings["is_encoder_decoder"] is not False

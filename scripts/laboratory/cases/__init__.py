@@ -14,15 +14,18 @@ from cases import (
     imports,
     own_caches,
     own_methods,
+    own_results,
     own_states,
     parts,
     stacks,
     steps,
     stock_code,
+    stock_parts,
     stock_results,
     stored_order,
     ties,
     tokenizers,
+    unused_caches,
     weights,
 )
 from cases.base import CASES, OF_FIXES, REMOVED, Case
@@ -40,14 +43,17 @@ SUBJECTS = (
     classes,
     tokenizers,
     stock_code,
+    stock_parts,
     stock_results,
     own_caches,
     own_methods,
+    own_results,
     own_states,
     parts,
     stacks,
     steps,
     stored_order,
+    unused_caches,
 )
 
 __all__ = ["CASES", "OF_FIXES", "REMOVED", "SUBJECTS", "Case"]

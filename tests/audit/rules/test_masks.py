@@ -156,3 +156,49 @@ def test_a_field_that_is_read_of_the_declared_class_beside_a_table_of_a_part(tmp
     files = {"configuration_pond.py": configuration, "modeling_pond.py": f"{head}class PondForCausalLM{tail}"}
     found = [f for f in codes(tmp_path, "P15", files=files) if "tie_word_embeddings" in f.sentence]
     assert [finding.severity for finding in found] == severities
+
+
+UPDATE = """
+    def _update_model_kwargs_for_generation(self, outputs, model_kwargs, **kwargs):
+        {body}
+        return model_kwargs
+"""
+CHAT = """
+    def chat(self, tokenizer, text):
+        inputs = tokenizer(text, return_tensors="pt")
+        return self.generate({given})
+"""
+CARD = """---
+license: mit
+---
+```python
+from transformers import AutoModelForCausalLM
+out = model.generate({given})
+```
+"""
+EXTENDS = 'if "attention_mask" in model_kwargs:\n            model_kwargs["attention_mask"] = None'
+
+
+@pytest.mark.parametrize(
+    ("more", "card", "severity"),
+    [
+        ("", "", "error"),
+        (UPDATE.format(body=EXTENDS), "", "warning"),
+        (UPDATE.format(body='model_kwargs["state"] = outputs.state'), "", "error"),
+        (CHAT.format(given="inputs.input_ids, do_sample=True"), "", "warning"),
+        (CHAT.format(given="**inputs"), "", "error"),
+        (CHAT.format(given="inputs['input_ids'], attention_mask=inputs['attention_mask']"), "", "error"),
+        ("", CARD.format(given="ids, max_new_tokens=20"), "warning"),
+        ("", CARD.format(given="input_ids=ids"), "warning"),
+        ("", CARD.format(given="**tokenizer('a', return_tensors='pt')"), "error"),
+        ("", CARD.format(given=""), "error"),
+        ("", CARD.format(given="ids, ..."), "warning"),
+        ("", CARD.format(given="%%"), "error"),
+        (UPDATE.format(body=EXTENDS) + CHAT.format(given="**inputs"), "", "error"),
+    ],
+)
+def test_a_mask_that_the_folder_itself_never_hands_to_generate(tmp_path, more, card, severity):
+    files = {"README.md": card} if card else {}
+    (finding,) = codes(tmp_path, "P47", prepare="input_ids, **rest", more=more, files=files)
+    assert finding.severity == severity
+    assert ("P47" in examine(tmp_path, "pond").forecast) is (severity == "error")

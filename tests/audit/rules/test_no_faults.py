@@ -38,7 +38,7 @@ def test_buffers_that_are_registered_after_the_load(parts, tmp_path):
     ],
 )
 def test_buffers_that_are_registered_in_the_constructor(parts, tmp_path):
-    assert errors_of(tmp_path, **parts) == ["P12"]
+    assert errors_of(tmp_path, **parts, forward="self.mask.sum()") == ["P12"]
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,9 @@ FOURTH = set(json.loads((FOLDERS / "put_aside_4.json").read_text()))
 # question -> least precision and recall: of folders that rules were written with, and of those opened later
 LEAST = {"fails or wrong numbers": (1.0, 1.0), "generate": (0.96, 1.0), "save": (1.0, 1.0)}
 OF_OPENED = {"fails or wrong numbers": (1.0, 0.98), "generate": (1.0, 0.91), "save": (1.0, 1.0)}
-# of one folder the author generates without a mask, which no text says (P47)
-OF_THIRD = {"fails or wrong numbers": (1.0, 0.98), "generate": (0.62, 1.0), "save": (1.0, 1.0)}
-# two cells are fine by luck (tests/research/README.md); a part of transformers' own that is no model is not judged
-OF_FOURTH = {"fails or wrong numbers": (0.98, 0.96), "generate": (0.93, 1.0), "save": (1.0, 1.0)}
+OF_THIRD = {"fails or wrong numbers": (1.0, 0.98), "generate": (1.0, 1.0), "save": (1.0, 1.0)}
+# two cells are fine by luck (tests/research/README.md)
+OF_FOURTH = {"fails or wrong numbers": (0.98, 1.0), "generate": (0.93, 1.0), "save": (1.0, 1.0)}
 
 
 def digest(folder):
