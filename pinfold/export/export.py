@@ -92,6 +92,8 @@ def export(source: Source, wanted: Wanted, output: Path, say: Say) -> Export:
     """
     form = wanted.form
     target = output / form.directory
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output {output} is a file; name a directory")
     check_replaceable(target)
     request = _request(source, wanted)
     permit(source, say)
@@ -99,6 +101,7 @@ def export(source: Source, wanted: Wanted, output: Path, say: Say) -> Export:
     with tempfile.TemporaryDirectory(prefix=".export-", dir=output.resolve()) as temporary:
         work = Path(temporary)
         proven, way = _first_proven(source, request, form, work, say)
+        proven.made["notes"] = [*source.notes, *proven.made["notes"]]
         report = {**proven.made, "way": way, "form": form.name, "proof": proven.proof.json(), "source": source.name}
         if wanted.int8:
             report["int8"] = _quantized(proven, wanted, request, work, say)

@@ -48,7 +48,7 @@ print(logits.astype("f8").tolist())
 """
 
 
-def saved(name: str, path):
+def saved(name: str, path, dtype: str = "float32"):
     """A small checkpoint of one of the repository's folders, with weights that make every part show."""
     import torch
 
@@ -57,7 +57,7 @@ def saved(name: str, path):
     modeling = importlib.import_module(f"{name}.modeling_{stem}")
     configuration = importlib.import_module(f"{name}.configuration_{stem}")
     torch.manual_seed(0)
-    model = getattr(modeling, cls)(getattr(configuration, config)(**fields)).eval()
+    model = getattr(modeling, cls)(getattr(configuration, config)(**fields)).eval().to(getattr(torch, dtype))
     model.save_pretrained(path)
     return model
 
@@ -161,6 +161,24 @@ def test_a_folder_of_somebody_else_is_exported(tmp_path, capsys):
     assert "weights are drawn, as a new model's" in out and "last_hidden_state: at most" in out
 
 
+@pytest.mark.slow
+def test_a_checkpoint_in_half_precision_becomes_a_graph_in_float32(tmp_path, capsys):
+    needs("onnxruntime", "onnxscript")
+    saved("decoder_model", tmp_path / "checkpoint", "bfloat16")
+    code, out, err = exported(
+        capsys,
+        ROOT / "decoder_model",
+        "--checkpoint",
+        tmp_path / "checkpoint",
+        "--to",
+        "onnx",
+        "--output",
+        tmp_path / "o",
+    )
+    assert code == 0, out + err
+    assert "the checkpoint is bfloat16; the graph holds and computes float32" in out and "parameters, float32)" in out
+
+
 def bad_inputs(tmp_path):
     folder = tiny.write_folder(tmp_path / "tiny")
     (tmp_path / "empty.txt").write_text("\n\n")
@@ -183,6 +201,7 @@ def bad_inputs(tmp_path):
             [folder, "--to", "onnx", "--checkpoint", tmp_path / "empty"],
             "no such file; give a config.json",
         ),
+        "output": ([folder, "--to", "onnx", "--output", folder / "modeling_tiny.py"], "is a file; name a directory"),
         "no model": ([tmp_path / "empty", "--to", "onnx"], "no file here defines a PreTrainedModel"),
     }
 
@@ -190,7 +209,7 @@ def bad_inputs(tmp_path):
 def test_mistakes_are_one_line(tmp_path, capsys):
     for name, (arguments, words) in bad_inputs(tmp_path).items():
         try:
-            code, _, err = exported(capsys, *arguments, "--output", tmp_path / "out")
+            code, _, err = exported(capsys, "--output", tmp_path / "out", *arguments)
         except SystemExit as left:
             code, (_, err) = left.code, capsys.readouterr()
         assert code == 2 and words in err and len(err.strip().splitlines()) == 1, (name, err)

@@ -50,7 +50,10 @@ def load(request: dict) -> tuple:
     stored = request["stored"]
     config = config_class.from_dict(stored) if stored else config_class()
     auto, cls = choose(config)
-    dtype = sources.stored_dtype(stored or {}) or "float32"
+    kept = sources.stored_dtype(stored or {}) or "float32"
+    dtype = kept if kept == "float64" else "float32"
+    if dtype != kept:  # runtimes on processors compute in float32, and half precision cannot be compared closely
+        notes.append(f"the checkpoint is {kept}; the graph holds and computes float32")
     model = sources.with_numbers(cls, config, dtype, request, notes).eval()
     with torch.no_grad():  # a file's tensors lie unaligned, which changes last bits on some processors
         for tensor in [*model.parameters(), *model.buffers()]:

@@ -65,23 +65,23 @@ def sample(model, probe: dict) -> Trial:
 
 def trials(model, probe: dict, traced: Trial) -> tuple[list[Trial], list[str]]:
     """The trials that the model runs in PyTorch, and a line for each that it refuses."""
-    ran, refused, shapes = [], [], [_shapes(traced)]
+    ran: list[Trial] = []
+    refused: list[str] = []
+    shapes = [_shapes(traced)]
     for rows, length, side, scale in TRIALS:
-        name = f"{rows} x {length}" + (f", padded on the {side}" if side else "")
-        try:
-            trial = _trial(model, probe, rows, length, side, scale)
-            shape = _shapes(trial)
-            if shape in shapes:
+        for factor in dict.fromkeys((scale, 1.0)):  # pictures of the model's own size where it refuses others
+            trial = _trial(model, probe, rows, length, side, factor)
+            if _shapes(trial) in shapes:
                 continue
-            trial.outputs = run(model, trial.inputs)
-        except Exception as error:
-            refused.append(f"{name}: {describe(error)}")
-            if scale == 1.0 or (trial := _same_size(model, probe, rows, length, side, shapes)) is None:
+            shapes.append(_shapes(trial))
+            trial.name = words(trial)
+            try:
+                trial.outputs = run(model, trial.inputs)
+            except Exception as error:
+                refused.append(f"{trial.name}: {describe(error)}")
                 continue
-            shape = _shapes(trial)
-        shapes.append(shape)
-        trial.name = words(trial)
-        ran.append(trial)
+            ran.append(trial)
+            break
     return ran, refused
 
 
@@ -122,18 +122,6 @@ def words(trial: Trial) -> str:
     """A trial's shapes in words, such as "input_ids 5 x 19"."""
     name, tensor = next((name, t) for name, t in trial.inputs.items() if hasattr(t, "shape"))
     return f"{name} {' x '.join(map(str, tensor.shape))}" + (f", {trial.name}" if trial.name else "")
-
-
-def _same_size(model, probe: dict, rows: int, length: int, side: str, shapes: list) -> Trial | None:
-    """A trial with pictures of the model's own size, where it refuses others."""
-    try:
-        trial = _trial(model, probe, rows, length, side, 1.0)
-        if _shapes(trial) in shapes:
-            return None
-        trial.outputs = run(model, trial.inputs)
-        return trial
-    except Exception:
-        return None
 
 
 def _shapes(trial: Trial) -> dict:
