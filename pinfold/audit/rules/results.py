@@ -80,9 +80,9 @@ def _returned(forward: ast.FunctionDef) -> Iterator[ast.Return]:
         elif _last(node.test) == "return_dict":
             branch = node.orelse
         for_tuples |= {part for statement in branch for part in walk(statement)}
-    for node in own_nodes(forward):
-        if isinstance(node, ast.Return) and node not in for_tuples:
-            yield node
+    for each in own_nodes(forward):
+        if isinstance(each, ast.Return) and each not in for_tuples:
+            yield each
 
 
 def _kinds(code: ReachableCode, forward: ast.FunctionDef, value: ast.expr | None) -> Iterator[tuple[str, str]]:
