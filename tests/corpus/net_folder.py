@@ -120,6 +120,8 @@ class Text{name}({base}{mixin}):
 
 Text{name}.register_for_auto_class("AutoModel{name}")
 """
+# a cache that nothing reads is a fault of its own
+READS = "kept = past_key_values if cache is None else cache"
 TEXT_SETTINGS = {"model_type": "text-tiny", "vocab_size": 40, "width": 8, "use_cache": True}
 
 
@@ -142,6 +144,10 @@ def text_findings(tmp_path, config=None, tokenizer=None, **parts):
     directory = tmp_path / "text"
     directory.mkdir()
     name, called = parts.get("name", "ForCausalLM"), parts.get("renamed", "TextConfig")
+    forward = parts.get("forward", "")
+    takes = parts.get("takes", "past_key_values=None, cache=None, **kwargs")
+    if "past_key_values" in takes and "past_key_values" not in forward:
+        forward = f"{READS if 'cache=None' in takes else 'kept = past_key_values'}\n{forward}"
     configuration = TEXT_CONFIGURATION.format(
         passed=parts.get("passed", ""),
         before=indented(parts.get("before", ""), 8),
@@ -153,8 +159,8 @@ def text_findings(tmp_path, config=None, tokenizer=None, **parts):
         body=indented(parts.get("body", ""), 4),
         init=indented(parts.get("init", ""), 8),
         more=indented(parts.get("more", ""), 4),
-        forward=indented(parts.get("forward", ""), 8),
-        takes=parts.get("takes", "past_key_values=None, cache=None, **kwargs"),
+        forward=indented(forward, 8),
+        takes=takes,
         config_class=parts.get("config_class", "config_class = TextConfig"),
         name=name,
         mixin=parts.get("mixin", ", GenerationMixin"),

@@ -17,8 +17,8 @@ from pinfold.audit.rules.members import mains
 from pinfold.common.trees import every, walk
 from pinfold.folder.releases import release_ranges
 
-CACHE, PREPARES = "past_key_values", "prepare_inputs_for_generation"
-OTHERS = {"cache", "cache_params", "state", "mems", "past", "layer_past", "past_buckets_states", "past_key_value"}
+CACHE, NEWER, PREPARES = "past_key_values", "cache", "prepare_inputs_for_generation"
+OTHERS = {"cache_params", "state", "mems", "past", "layer_past", "past_buckets_states", "past_key_value"}
 DEEP = 6  # modules inside of modules
 
 
@@ -31,7 +31,9 @@ def unused(code: ReachableCode) -> Iterator[Finding]:
         owner, forward = definition
         reading = _Unused(code)
         names = {each.arg for each in parameters(forward)}
-        if CACHE not in names or names & OTHERS or _keeps_state(code) or reading.uses(cls, forward, CACHE, 0):
+        if CACHE not in names or names & OTHERS or _keeps_state(code):
+            continue
+        if any(reading.uses(cls, forward, name, 0) for name in (CACHE, NEWER) if name in names):
             continue
         if affected := harmed(case, code.lowest_version):
             yield code.finding(

@@ -1,6 +1,6 @@
 """Other number formats and devices than those in which the class was written."""
 
-from ..values import describe, mapped
+from ..values import describe, first_line, mapped
 from . import outputs, starting
 from .outputs import HALF
 from .subject import CheckFailed, NotApplicable, Subject
@@ -12,6 +12,8 @@ SHARES = (0.6, 0.8)  # of the model's size: what "auto" may hold in memory; the 
 # What transformers 4 raises where no block fits in memory; other releases than the newest then lose weights of all
 # models, so that a share is tried where some fit.
 ALL_ON_DISK = "device disk is invalid"
+# oneDNN's words on a processor for which it has no such layer, an LSTM for one
+NO_KERNEL = "could not create a primitive"
 
 
 def half(subject: Subject) -> str:
@@ -37,11 +39,16 @@ def autocast(subject: Subject) -> str:
 
     model = subject.model()
     expected = subject.run(model)
-    with torch.autocast(subject.device.split(":")[0], torch.bfloat16):
-        actual = subject.run(model)
-        model.train()
-        value = subject.objective(model)
-    value.backward()
+    try:
+        with torch.autocast(subject.device.split(":")[0], torch.bfloat16):
+            actual = subject.run(model)
+            model.train()
+            value = subject.objective(model)
+        value.backward()
+    except RuntimeError as error:
+        if NO_KERNEL not in str(error):
+            raise
+        raise NotApplicable(f"torch has no bfloat16 form of one of its layers here: {first_line(error)}") from None
     bad = [n for n, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
     if bad:
         raise CheckFailed(f"under autocast the gradient of {outputs.listed(bad)} is not finite; compute it in float32")

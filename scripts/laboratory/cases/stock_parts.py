@@ -1,6 +1,6 @@
 """Parts of transformers' own that are no models, in a model of the folder's: what only a model sets or fills."""
 
-from cases.base import IMPORTS, INIT_END, POST, M, case
+from cases.base import IMPORTS, POST, M, case
 from cases.stock_code import LOGITS
 
 OUTPUTS = "from transformers.modeling_outputs"
@@ -34,18 +34,4 @@ case(
     "P84.encoder",
     (M, SMALL + SAYS, SMALL),
     right=with_part("clip", "CLIPEncoder", "CLIPVisionConfig", SMALL + SAYS, "self.inside(inputs_embeds=x)[0]"),
-)
-# Buffers of a part that no file has, and that transformers' own _init_weights fills
-FILLS = (
-    "        if isinstance(module, BertEmbeddings):\n            with torch.no_grad():\n"
-    "                module.position_ids.copy_(torch.arange(module.position_ids.shape[1])[None])\n"
-    "                module.token_type_ids.zero_()\n"
-)
-case(
-    "P12.stock_buffers",
-    (M, FILLS, ""),
-    right=(
-        *with_part("bert", "BertEmbeddings", "BertConfig", f"vocab_size=24, {SMALL}", "self.inside(inputs_embeds=x)"),
-        (M, INIT_END, INIT_END + FILLS),
-    ),
 )

@@ -2,10 +2,10 @@
 
 from sources import CACHED
 
-from cases.base import CLASS_BODY, GET_INPUT, C, M, case
+from cases.base import CLASS_BODY, GET_INPUT, TAKES_CACHE, C, M, case
 from cases.generation import LEGACY_FORWARD, LEGACY_LAYER, ONE_NAME, PREPARES_LAST
 
-NAMES_IT = (M, "attention_mask=None, **kwargs", "attention_mask=None, past_key_values=None, use_cache=None, **kwargs")
+NAMES_IT = (M, "attention_mask=None, **kwargs", f"attention_mask=None, {TAKES_CACHE}, **kwargs")
 NO_FLAG = (M, CLASS_BODY, "\n")
 HANDS_BACK = (M, "(self.embed(input_ids))))", "(self.embed(input_ids))), past_key_values=past_key_values)")
 PREPARES_WHOLE = (

@@ -52,7 +52,7 @@ class WeirForCausalLM(PreTrainedModel, GenerationMixin):
 
     {prepare}
 
-    def forward(self, input_ids=None, attention_mask=None, past_key_values=None, return_dict=None, **kwargs):
+    def forward(self, input_ids=None, attention_mask=None, past_key_values=None, return_dict=None, {more}**kwargs):
         use_cache = kwargs.get("use_cache")
         {before}
         x = self.words(input_ids)
@@ -64,7 +64,7 @@ CONFIG = {
     "model_type": "weir-tiny",
     "auto_map": {"AutoConfig": "modeling_weir.WeirConfig", "AutoModelForCausalLM": "modeling_weir.WeirForCausalLM"},
 }
-EMPTY = dict.fromkeys(("classes", "flag", "prepare"), "") | {"layer": "pass", "before": "pass", "body": "pass"}
+EMPTY = dict.fromkeys(("classes", "flag", "prepare", "more"), "") | {"layer": "pass", "before": "pass", "body": "pass"}
 GIVES = "return CausalLMOutputWithPast(logits=logits)"
 BACK = "return CausalLMOutputWithPast(logits=logits, past_key_values=past_key_values)"
 SAYS = "_supports_cache_class = True"
@@ -94,6 +94,7 @@ NUMBERED = "for number, layer in enumerate(self.layers):\n            x = layer(
     ("shape", "case"),
     [
         ({}, "P82.named"),
+        ({"more": "cache=None, "}, "P82.named"),
         ({"flag": SAYS}, "P82.named"),
         ({"last": BACK}, "P82.named"),
         ({"last": BACK, "flag": SAYS}, "P82.handed_back"),
@@ -121,6 +122,9 @@ def test_a_cache_that_nothing_fills(tmp_path, shape, case):
         {"body": "x = helper(x, past_key_values)"},
         {"body": "x = self.head(x, past_key_values)"},
         {"before": "kept = past_key_values"},
+        {"more": "cache=None, ", "before": "cache = past_key_values if cache is None else cache"},
+        {"more": "cache=None, ", "body": "x, y = cache.update(x, x, 0)"},
+        {"more": "cache_params=None, "},
         {"before": "kwargs['past'] = locals()['past_key_values']"},
         {"before": "self.seen = input_ids"},
         {"flag": "_is_stateful = True"},
