@@ -264,8 +264,23 @@ def _timed(
         return {**numbers, **whole, "size": plain_line(answer["size"], 100)}
 
 
+def check_left(graph: Path, form: Format) -> None:
+    """The model's code can write to the graph's directory too: a link there would lead out of it.
+
+    Raises:
+        UserError: something is there that is not a plain file of the format.
+    """
+    stem = form.file.rpartition(".")[0]
+    known = {form.file, f"{form.file}.data", f"{stem}.bin", form.int8} - {""}
+    for path in graph.iterdir():
+        if path.name not in known or path.is_symlink() or not path.is_file():
+            name = plain_line(path.name, 100)
+            raise UserError(f"the export left {name} beside the graph, which is no part of it; do not trust that code")
+
+
 def _put(report: dict[str, Any], form: Format, graph: Path, target: Path, work: Path) -> Export:
     """Write the report, and give the directory its name; an earlier export goes with the work."""
+    check_left(graph, form)
     report["versions"] = {"pinfold": __version__, **{name: metadata.version(name) for name in form.packages}}
     report["versions"] |= {key: report.pop(key) for key in ("transformers", "torch")}
     report["files"] = {

@@ -34,7 +34,7 @@ class Loss:
     def too_large(self) -> str:
         """Why it needs consent, in words; empty where it does not."""
         for output, (least, _) in self.cosines.items():
-            if least < LEAST_COSINE:
+            if not least >= LEAST_COSINE:  # also where it is no number
                 return f"the cosine of {output} to the float graph's falls to {least:.4f}, under {LEAST_COSINE}"
         if self.same is not None and self.same < LEAST_SAME:
             return f"{1 - self.same:.1%} of the rows have another top class, over {1 - LEAST_SAME:.0%}"

@@ -21,6 +21,7 @@ from pinfold.verify import raw
 ROUNDING = 2e-5
 MAGNIFIED = 10
 MOST = 1e-2
+FILL = 1e3
 USUAL = 1e30  # beyond it lie the lowest numbers of masks, which say nothing about the size of the rest
 
 
@@ -114,6 +115,7 @@ def _distance(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> float:
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     if same.all():
         return 0.0
-    usual = np.abs(b[np.isfinite(b) & (np.abs(b) < USUAL)])
+    # a large number that both have, such as the -1e9 of a mask, says nothing about the size of the rest
+    usual = np.abs(b[np.isfinite(b) & (np.abs(b) < USUAL) & ~(same & (np.abs(b) >= FILL))])
     distances = np.abs(a[~same] - b[~same])
     return float(distances.max() / max(usual.max() if usual.size else 0.0, 1e-3)) if distances.size else 0.0

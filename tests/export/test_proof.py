@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from pinfold.common.errors import UserError
+from pinfold.export.export import check_left
+from pinfold.export.formats import FORMATS
 from pinfold.export.loss import measure
 from pinfold.export.proof import Wrong, compare
 from pinfold.fence.handed import Raw
@@ -58,6 +61,21 @@ def test_other_shapes_and_what_is_no_number_are_wrong(changed, why):
     expected, actual = files({"logits": LOGITS})
     with pytest.raises(Wrong, match=why):
         compare(expected, {**actual, "0/logits": stored(changed)}, ["2 x 6"], {})
+
+
+def test_what_a_mask_fills_in_does_not_widen_the_bound():
+    masked = np.array([[1, 2, -1e9], [3, -1, -1e9]], "f4")
+    expected, _ = files({"logits": masked})
+    with pytest.raises(Wrong):
+        compare(expected, {"0/logits": stored(masked + np.array([8, 0, 0], "f4"))}, ["2 x 3"], {})
+
+
+def test_a_link_beside_the_graph_is_refused(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    check_left(tmp_path, FORMATS["onnx"])
+    (tmp_path / "export_report.json").symlink_to(tmp_path.parent / "mine")
+    with pytest.raises(UserError, match="no part of it"):
+        check_left(tmp_path, FORMATS["onnx"])
 
 
 def test_an_output_that_is_missing_is_wrong():
