@@ -52,4 +52,8 @@ one gathered: runs, shape [2]
 two gathered: NameError: name 'L' is not defined
 two named: runs, shape [2]
 TEXT
-diff expected.txt seen.txt && echo "as described"
+if ! diff expected.txt seen.txt; then
+  echo "it has changed"
+  exit 1
+fi
+echo "as described"

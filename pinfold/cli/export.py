@@ -73,7 +73,7 @@ def read_texts(file: Path) -> tuple[str, ...]:
     """The lines of a text file that hold something.
 
     Raises:
-        UserError: there is no such file, it is no text, or it is empty.
+        UserError: the file is missing, not UTF-8 text, or empty.
     """
     try:
         lines = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())

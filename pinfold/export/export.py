@@ -135,7 +135,7 @@ def permit(source: Source, say: Say) -> None:
     """Read the source's code, and refuse what this machine cannot shut in.
 
     Raises:
-        UserError: its code is dangerous, and there is no sandbox.
+        UserError: its code is dangerous, and this machine cannot run it in a sandbox.
     """
     if source.code is None:
         return
@@ -274,8 +274,10 @@ def check_left(graph: Path, form: Format) -> None:
     known = {form.file, f"{form.file}.data", f"{stem}.bin", form.int8} - {""}
     for path in graph.iterdir():
         if path.name not in known or path.is_symlink() or not path.is_file():
-            name = plain_line(path.name, 100)
-            raise UserError(f"the export left {name} beside the graph, which is no part of it; do not trust that code")
+            raise UserError(
+                f"the export wrote {plain_line(path.name, 100)} beside the graph, which the format does not have: the "
+                "model's code did that; do not trust it"
+            )
 
 
 def _put(report: dict[str, Any], form: Format, graph: Path, target: Path, work: Path) -> Export:

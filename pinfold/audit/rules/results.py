@@ -1,6 +1,6 @@
-"""P83: what forward gives to generate where that is no output class of transformers.
+"""P83: a forward that gives generate something else than a ModelOutput.
 
-generate asks it for its logits by their name, and for its cache as a table is asked: "past_key_values" in outputs up
+generate reads its logits by name, and its cache as from a dict: "past_key_values" in outputs up
 to some release of 5, outputs.get(...) later (measured). A tuple has neither.
 """
 
@@ -23,7 +23,7 @@ AS_A_TABLE = ("__contains__", "__iter__", "__getitem__", "__getattr__", "get")
 NO_BASES = ("object", "ABC", "Generic", "Protocol")
 WORDS = {
     "tuple": "a tuple, which has no logits",
-    "dataclass": "{0}, which is no table as transformers' outputs are",
+    "dataclass": "{0}, which cannot be read like a dict, as a ModelOutput can",
     "namedtuple": "{0}, which has no get(...) as transformers' outputs have",
 }
 

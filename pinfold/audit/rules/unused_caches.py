@@ -122,7 +122,7 @@ class _Unused:
         self.seen: set[tuple[str, str]] = set()
 
     def uses(self, cls: str, function: ast.FunctionDef, name: str, depth: int) -> bool:
-        """Whether a forward of a class does something with what an argument holds, as far as it can be told."""
+        """Whether a forward of a class uses the value of an argument; yes where that cannot be decided."""
         if depth > DEEP or function.args.vararg is not None:
             return True
         if (cls, name) in self.seen:
